@@ -1,0 +1,225 @@
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Code is the machine-readable name of a fault, unique and stable.
+type Code string
+
+// The codes, in the order of the HTTP status they are answered with.
+const (
+	AmbiguousCredentials Code = "ambiguous_credentials"
+	KeyInQuery           Code = "key_in_query"
+	CostAboveLimit       Code = "cost_above_limit"
+	DuplicateMember      Code = "duplicate_member"
+	InvalidJSON          Code = "invalid_json"
+	InvalidCursor        Code = "invalid_cursor"
+	InvalidRequest       Code = "invalid_request"
+
+	MissingKey   Code = "missing_key"
+	MalformedKey Code = "malformed_key"
+	InvalidKey   Code = "invalid_key"
+	KeyRevoked   Code = "key_revoked"
+	KeyExpired   Code = "key_expired"
+	KeyDisabled  Code = "key_disabled"
+
+	BudgetExceeded Code = "budget_exceeded"
+
+	IPNotAllowed      Code = "ip_not_allowed"
+	InsufficientScope Code = "insufficient_scope"
+	RouteNotAllowed   Code = "route_not_allowed"
+	KeyExposed        Code = "key_exposed"
+	FeatureNotInTier  Code = "feature_not_in_tier"
+	Forbidden         Code = "forbidden"
+
+	NotFound              Code = "not_found"
+	MethodNotAllowed      Code = "method_not_allowed"
+	Conflict              Code = "conflict"
+	WouldLockOut          Code = "would_lock_out"
+	IdempotencyInProgress Code = "idempotency_in_progress"
+	PreconditionFailed    Code = "precondition_failed"
+	BodyTooLarge          Code = "body_too_large"
+	URITooLong            Code = "uri_too_long"
+	UnsupportedMediaType  Code = "unsupported_media_type"
+	UnsupportedEncoding   Code = "unsupported_content_encoding"
+	InvalidValue          Code = "invalid_value"
+	UnknownField          Code = "unknown_field"
+	IdempotencyMismatch   Code = "idempotency_mismatch"
+	LimitReached          Code = "limit_reached"
+	HeadersTooLarge       Code = "headers_too_large"
+
+	RequestsPerMinute Code = "requests_per_minute"
+	RequestsPerMonth  Code = "requests_per_month"
+	TooManyFailures   Code = "too_many_failures"
+
+	Internal       Code = "internal_error"
+	NotImplemented Code = "not_implemented"
+	HTTPVersion    Code = "http_version_not_supported"
+
+	UpstreamUnreachable Code = "upstream_unreachable"
+	UpstreamTimeout     Code = "upstream_timeout"
+
+	NodeIsolated   Code = "node_isolated"
+	NoLeader       Code = "no_leader"
+	UnknownOutcome Code = "unknown_outcome"
+	Unavailable    Code = "unavailable"
+	TooBusy        Code = "too_busy"
+)
+
+type row struct {
+	status  int
+	message string
+}
+
+var table = map[Code]row{
+	AmbiguousCredentials: {400, "The request carries more than one credential; send exactly one."},
+	KeyInQuery:           {400, "API keys are not accepted in the query string, where logs would keep them; send the key as \"Authorization: Bearer …\"."},
+	CostAboveLimit:       {400, "max_cost_per_call is above what this key may spend on one call."},
+	DuplicateMember:      {400, "The JSON body names a member twice."},
+	InvalidJSON:          {400, "The body is not valid JSON."},
+	InvalidCursor:        {400, "The cursor is not one that this list handed out."},
+	InvalidRequest:       {400, "The request cannot be read."},
+
+	MissingKey:   {401, "No API key was sent; send one as \"Authorization: Bearer pk_…\"."},
+	MalformedKey: {401, "The credential is not a well-formed API key; check that it was copied whole."},
+	InvalidKey:   {401, "The API key is not known."},
+	KeyRevoked:   {401, "The API key has been revoked."},
+	KeyExpired:   {401, "The API key has expired."},
+	KeyDisabled:  {401, "The API key is disabled."},
+
+	BudgetExceeded: {402, "The key's monthly budget is used up."},
+
+	IPNotAllowed:      {403, "Requests from this address are not allowed for this key."},
+	InsufficientScope: {403, "The key lacks the scope that this request needs."},
+	RouteNotAllowed:   {403, "The key may not be used on this route."},
+	KeyExposed:        {403, "A live key was sent by a browser, where visitors can read it; call your own backend instead."},
+	FeatureNotInTier:  {403, "The account's tier does not include this feature."},
+	Forbidden:         {403, "The caller may not do this."},
+
+	NotFound:              {404, "There is nothing here."},
+	MethodNotAllowed:      {405, "The method is not allowed here."},
+	Conflict:              {409, "The change conflicts with what exists."},
+	WouldLockOut:          {409, "The change would shut out the caller that makes it; repeat with force=true if that is meant."},
+	IdempotencyInProgress: {409, "A request with this Idempotency-Key is still being worked on; repeat it in a moment."},
+	PreconditionFailed:    {412, "The resource has changed since it was read; read it again and repeat."},
+	BodyTooLarge:          {413, "The body is larger than allowed."},
+	URITooLong:            {414, "The request target is too long."},
+	UnsupportedMediaType:  {415, "The body's media type is not supported here."},
+	UnsupportedEncoding:   {415, "A body whose cost is checked must not be content-encoded."},
+	InvalidValue:          {422, "A value is not acceptable."},
+	UnknownField:          {422, "The body has a field that is not known."},
+	IdempotencyMismatch:   {422, "This Idempotency-Key was used with another body."},
+	LimitReached:          {422, "A fixed bound of this installation is reached."},
+	HeadersTooLarge:       {431, "The request's header fields are too large."},
+
+	RequestsPerMinute: {429, "You have exceeded your rate limit"},
+	RequestsPerMonth:  {429, "You have exceeded your rate limit: the month's requests are used up"},
+	TooManyFailures:   {429, "You have exceeded your rate limit: too many failed authentications from this address"},
+
+	Internal:       {500, "Something went wrong on our side; the request id helps to find it."},
+	NotImplemented: {501, "This is not implemented."},
+	HTTPVersion:    {505, "The HTTP version is not supported."},
+
+	UpstreamUnreachable: {502, "The service behind the gateway could not be reached."},
+	UpstreamTimeout:     {504, "The service behind the gateway did not answer in time."},
+
+	NodeIsolated:   {503, "This node is cut off from the cluster and does not serve until it is back."},
+	NoLeader:       {503, "The cluster has no leader right now; nothing was changed."},
+	UnknownOutcome: {503, "It is not known whether the change was made; repeat it with the same Idempotency-Key."},
+	Unavailable:    {503, "The service is not available right now."},
+	TooBusy:        {503, "Too many writes are waiting; nothing was changed."},
+}
+
+// Status is the HTTP status of c; an unknown code is an internal error.
+func (c Code) Status() int {
+	if r, ok := table[c]; ok {
+		return r.status
+	}
+	return http.StatusInternalServerError
+}
+
+// Type is the error type that clients group by, derived from the status.
+func (c Code) Type() string { return typeOf(c.Status()) }
+
+func typeOf(status int) string {
+	switch status {
+	case 401:
+		return "authentication_error"
+	case 402:
+		return "budget_exceeded"
+	case 403:
+		return "permission_error"
+	case 429:
+		return "rate_limit_exceeded"
+	case 502, 504:
+		return "upstream_error"
+	case 503:
+		return "unavailable"
+	}
+	if status >= 500 {
+		return "internal_error"
+	}
+	return "invalid_request"
+}
+
+// Codes lists every code of the table, in no order.
+func Codes() []Code {
+	out := make([]Code, 0, len(table))
+	for c := range table {
+		out = append(out, c)
+	}
+	return out
+}
+
+// Error is a fault on its way to a client. Message replaces the table's
+// sentence; RetryAfter is whole seconds, 0 for none; Scope is what an
+// insufficient_scope asks for; Allow is a 405's methods. Cause is for logs only
+// and never leaves the process.
+type Error struct {
+	Code       Code
+	Message    string
+	RetryAfter int64
+	Scope      string
+	Allow      string
+	Cause      error
+}
+
+// New returns the fault code with the table's sentence.
+func New(code Code) *Error { return &Error{Code: code} }
+
+// Newf returns the fault code with a sentence of its own.
+func Newf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap returns the fault code and keeps cause for the log.
+func Wrap(code Code, cause error) *Error { return &Error{Code: code, Cause: cause} }
+
+// Sentence is what people read.
+func (e *Error) Sentence() string {
+	if e.Message != "" {
+		return e.Message
+	}
+	return table[e.Code].message
+}
+
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("%s: %s: %v", e.Code, e.Sentence(), e.Cause)
+	}
+	return fmt.Sprintf("%s: %s", e.Code, e.Sentence())
+}
+
+func (e *Error) Unwrap() error { return e.Cause }
+
+// From finds the fault in err; an error without one is an internal error.
+func From(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return Wrap(Internal, err)
+}

@@ -1,0 +1,125 @@
+package fault
+
+import (
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// RequestIDHeader carries the request's id; it is set on every response before
+// a fault is written, and repeated in the fault's body.
+const RequestIDHeader = "X-Request-Id"
+
+// Body is the error object of a response, and the extension member "error" of a
+// problem document (RFC 9457).
+type Body struct {
+	Type       string `json:"type"`
+	Code       Code   `json:"code"`
+	Message    string `json:"message"`
+	RetryAfter int64  `json:"retry_after,omitempty"`
+	RequestID  string `json:"request_id"`
+}
+
+type document struct {
+	Error Body `json:"error"`
+}
+
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Error  Body   `json:"error"`
+}
+
+// Write answers r with e: status, challenge (RFC 6750 section 3), Retry-After and
+// a JSON body, as a problem document if the client asks for one.
+func Write(w http.ResponseWriter, r *http.Request, e *Error) {
+	h := w.Header()
+	b := Body{
+		Type: e.Code.Type(), Code: e.Code, Message: e.Sentence(),
+		RetryAfter: e.RetryAfter, RequestID: h.Get(RequestIDHeader),
+	}
+	status := e.Code.Status()
+	if c := Challenge(e); c != "" {
+		h.Set("WWW-Authenticate", c)
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(e.RetryAfter, 10))
+	}
+	if e.Allow != "" {
+		h.Set("Allow", e.Allow)
+	}
+	var out any = document{b}
+	h.Set("Content-Type", "application/json")
+	if wantsProblem(r.Header.Values("Accept")) {
+		h.Set("Content-Type", "application/problem+json")
+		out = problem{"about:blank", http.StatusText(status), status, b.Message, b}
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Del("Content-Length")
+	h.Del("ETag")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		json.NewEncoder(w).Encode(out) // a client that has gone needs no answer
+	}
+}
+
+// Challenge is the WWW-Authenticate value for e, or "".
+func Challenge(e *Error) string {
+	const realm = `Bearer realm="perf"`
+	switch {
+	case e.Code == MissingKey:
+		return realm
+	case e.Code == InsufficientScope:
+		return realm + `, error="insufficient_scope", scope="` + e.Scope + `"`
+	case e.Code.Status() == http.StatusUnauthorized:
+		return realm + `, error="invalid_token"`
+	}
+	return ""
+}
+
+func wantsProblem(accept []string) bool {
+	for _, line := range accept {
+		for part := range strings.SplitSeq(line, ",") {
+			t, params, err := mime.ParseMediaType(part)
+			if err == nil && t == "application/problem+json" {
+				q, err := strconv.ParseFloat(params["q"], 64)
+				return err != nil || q > 0
+			}
+		}
+	}
+	return false
+}
+
+// maxBody bounds what Decode reads of an error response.
+const maxBody = 64 << 10
+
+// Decode reads the fault out of a response with an error status. A body that
+// is not ours becomes a fault with the status's own words.
+func Decode(resp *http.Response) *Error {
+	var d document
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err := json.Unmarshal(raw, &d); err != nil || d.Error.Code == "" {
+		return Newf(codeFor(resp.StatusCode), "%s answered %s", resp.Request.URL.Host, resp.Status)
+	}
+	return &Error{Code: d.Error.Code, Message: d.Error.Message, RetryAfter: d.Error.RetryAfter}
+}
+
+func codeFor(status int) Code {
+	switch status {
+	case 404:
+		return NotFound
+	case 405:
+		return MethodNotAllowed
+	case 503:
+		return Unavailable
+	}
+	if status >= 500 {
+		return Internal
+	}
+	return InvalidRequest
+}

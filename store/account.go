@@ -1,0 +1,79 @@
+package store
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/perfgate/perfgate/limiter"
+)
+
+// BrowserKeys says what happens to a live key that a browser sends.
+type BrowserKeys string
+
+// The browser-key policies.
+const (
+	BrowserAllow BrowserKeys = "allow"
+	BrowserAlert BrowserKeys = "alert" // the default: admitted, and counted as exposed
+	BrowserBlock BrowserKeys = "block"
+)
+
+// AllowEntry is one line of an allowlist. Addresses are stored as prefixes of
+// full length; IPv4-mapped IPv6 is stored as IPv4.
+type AllowEntry struct {
+	CIDR netip.Prefix `json:"cidr"`
+	Note string       `json:"note"`
+}
+
+// Account owns keys, an allowlist and limits.
+type Account struct {
+	ID            AccountID   `json:"id"`
+	Name          string      `json:"name"`
+	Tier          string      `json:"tier"`
+	Region        string      `json:"region,omitempty"`
+	Limits        *Limits     `json:"limits,omitempty"`      // live keys; override the tier's
+	TestLimits    *Limits     `json:"test_limits,omitempty"` // test keys; nil derives from Limits or the tier
+	BrowserKeys   BrowserKeys `json:"browser_keys"`
+	Alerts        []int       `json:"alert_thresholds,omitempty"` // percent of the month
+	RetentionDays int         `json:"retention_days"`
+	CreatedAt     time.Time   `json:"created_at"`
+	Created       uint64      `json:"created,omitempty"`
+	Modified      uint64      `json:"modified,omitempty"`           // ETag of the account
+	AllowModified uint64      `json:"allowlist_modified,omitempty"` // ETag of the allowlist
+}
+
+// Tier is a named set of limits and features. Burst nil means the minute limit.
+type Tier struct {
+	Name        string `json:"name"`
+	Live        Limits `json:"live"`
+	Test        Limits `json:"test"`
+	IPAllowlist bool   `json:"ip_allowlist"`
+	Created     uint64 `json:"created,omitempty"`
+	Modified    uint64 `json:"modified,omitempty"`
+}
+
+// AccountState is what admission needs of an account, at one applied index. It
+// is immutable; a change publishes a new one in the account's [Cell].
+type AccountState struct {
+	Account
+	Limit     [keyTypes]limiter.Limit // by KeyType: tier and account resolved
+	Allowlist *bart.Lite              // nil allows every address
+	Features  Features
+}
+
+// Features are what an account's tier turns on.
+type Features struct{ IPAllowlist bool }
+
+// Cell is one account's place in memory: keys point to it for as long as the
+// account exists. Load is lock-free.
+type Cell struct {
+	state atomic.Pointer[AccountState]
+	// Meters count the account's traffic, by KeyType. They outlive every change
+	// of the account's settings: what is stored is consumption.
+	Meters [keyTypes]*limiter.Meter
+}
+
+// Load returns the account's newest published state; nil after its deletion.
+func (c *Cell) Load() *AccountState { return c.state.Load() }

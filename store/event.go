@@ -1,0 +1,118 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// ActorType says what kind of caller acted.
+type ActorType string
+
+// The actor types.
+const (
+	ActorKey      ActorType = "key"
+	ActorUser     ActorType = "user"
+	ActorOperator ActorType = "operator"
+	ActorSystem   ActorType = "system"
+)
+
+// Actor is who did something.
+type Actor struct {
+	Type ActorType `json:"type"`
+	ID   string    `json:"id"`
+	Name string    `json:"name,omitempty"`
+}
+
+// EventType classifies an audit event by what it did to its target.
+type EventType string
+
+// The event types. Proxied GET, HEAD and OPTIONS are reads, POST creates, PUT
+// and PATCH updates, DELETE deletes.
+const (
+	EventCreate EventType = "create"
+	EventRead   EventType = "read"
+	EventUpdate EventType = "update"
+	EventDelete EventType = "delete"
+)
+
+// Outcome is how an audited action ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Success Outcome = "success"
+	Denied  Outcome = "denied"
+	Failed  Outcome = "error"
+)
+
+// RequestInfo is the HTTP request behind an event or a command.
+type RequestInfo struct {
+	ID         string  `json:"id,omitempty"`
+	Method     string  `json:"method,omitempty"`
+	Route      string  `json:"route,omitempty"` // the route's pattern, never the raw path
+	Status     int     `json:"status,omitempty"`
+	DurationMS float64 `json:"duration_ms,omitempty"`
+}
+
+// Event is one audit event, in the form the management API shows it. Events of
+// changes are written by apply; events of requests and denials by store/local.
+type Event struct {
+	ID        string          `json:"id"`  // "evt_…", unique over all nodes
+	Seq       uint64          `json:"seq"` // Raft index, or the node's own count
+	Time      time.Time       `json:"time"`
+	EventType EventType       `json:"event_type"`
+	Action    string          `json:"action"` // "key.create", "request", …
+	Actor     Actor           `json:"actor"`
+	Account   AccountID       `json:"account"`
+	KeyID     KeyID           `json:"key_id,omitempty"`
+	Target    string          `json:"target,omitempty"`
+	Outcome   Outcome         `json:"outcome"`
+	Reason    string          `json:"reason,omitempty"` // a fault code or the caller's words
+	IP        string          `json:"ip,omitempty"`
+	Country   string          `json:"country,omitempty"`
+	UserAgent string          `json:"user_agent,omitempty"`
+	Request   *RequestInfo    `json:"request,omitempty"`
+	Changes   json.RawMessage `json:"changes,omitempty"` // {"before":…,"after":…}
+	Hash      string          `json:"hash,omitempty"`
+}
+
+// EventQuery selects audit events of one account. Zero fields select all.
+type EventQuery struct {
+	Account   AccountID
+	From      time.Time // inclusive
+	To        time.Time // exclusive
+	Key       KeyID
+	EventType EventType
+	User      string // the actor's id or name
+	Action    string
+	Outcome   Outcome
+	After     EventPos // resume behind this position; zero begins at From
+}
+
+// EventPos is the place of an event in the order of a query: by time, then id.
+type EventPos struct {
+	Time time.Time `json:"t"`
+	ID   string    `json:"i"`
+}
+
+// Matches reports whether e belongs to q's answer, position included.
+func (q *EventQuery) Matches(e *Event) bool {
+	switch {
+	case q.Account != "" && e.Account != q.Account,
+		!q.From.IsZero() && e.Time.Before(q.From),
+		!q.To.IsZero() && !e.Time.Before(q.To),
+		q.Key != "" && e.KeyID != q.Key,
+		q.EventType != "" && e.EventType != q.EventType,
+		q.User != "" && e.Actor.ID != q.User && e.Actor.Name != q.User,
+		q.Action != "" && e.Action != q.Action,
+		q.Outcome != "" && e.Outcome != q.Outcome:
+		return false
+	}
+	if q.After == (EventPos{}) {
+		return true
+	}
+	if c := e.Time.Compare(q.After.Time); c != 0 {
+		return c > 0
+	}
+	return e.ID > q.After.ID
+}

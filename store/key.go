@@ -1,0 +1,136 @@
+package store
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// KeyID names an API key: "key_" and 22 base62 characters, the first of which
+// sort by creation time. It is public; the key's secret is not derived from it.
+type KeyID string
+
+// AccountID names an account: [DefaultAccount] or "acct_" and 22 base62 characters.
+type AccountID string
+
+// DefaultAccount always exists and cannot be deleted.
+const DefaultAccount AccountID = "default"
+
+// Hash is HMAC-SHA-256(cluster pepper, SHA-256(key)): all that is kept of a key.
+type Hash [32]byte
+
+// KeyType separates production keys from test keys: limits, quotas and billing
+// of one never touch the other's.
+type KeyType uint8
+
+// The key types.
+const (
+	Test KeyType = iota
+	Live
+	keyTypes
+)
+
+func (t KeyType) String() string {
+	if t == Live {
+		return "live"
+	}
+	return "test"
+}
+
+// MarshalText writes "test" or "live".
+func (t KeyType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads "test" or "live".
+func (t *KeyType) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "test":
+		*t = Test
+	case "live":
+		*t = Live
+	default:
+		return fmt.Errorf("key type %q: want test or live", b)
+	}
+	return nil
+}
+
+// KeyState is derived from a key's stored times and the judge's wall clock; it
+// is never stored.
+type KeyState string
+
+// The key states.
+const (
+	Active   KeyState = "active"
+	Disabled KeyState = "disabled"
+	Rotating KeyState = "rotating" // replaced, and still accepted until its overlap ends
+	Revoked  KeyState = "revoked"
+	Expired  KeyState = "expired"
+)
+
+// Money is an amount in billionths of the deployment's currency unit.
+type Money int64
+
+// MoneyUnit is one whole currency unit.
+const MoneyUnit Money = 1_000_000_000
+
+// Limits are a key's own or an account's own; a nil field leaves the tier's
+// value (account) or sets no limit besides the account's (key). Units:
+// requests a minute, units of burst, requests a calendar month (UTC).
+type Limits struct {
+	PerMinute *int64 `json:"requests_per_minute"`
+	Burst     *int64 `json:"burst"`
+	PerMonth  *int64 `json:"requests_per_month"`
+}
+
+// Key is everything stored about one API key, as commands write it and the
+// management API shows it. Zero times mean never. A Key read from the store is
+// shared and must not be changed.
+type Key struct {
+	ID             KeyID             `json:"id"`
+	Hash           Hash              `json:"hash"`
+	Account        AccountID         `json:"account"`
+	Type           KeyType           `json:"type"`
+	Name           string            `json:"name"`
+	Environment    string            `json:"environment,omitempty"`
+	Scopes         []string          `json:"scopes"` // sorted, without duplicates
+	Hint           string            `json:"hint"`
+	CreatedAt      time.Time         `json:"created_at"`
+	CreatedBy      string            `json:"created_by"` // the actor's id
+	ExpiresAt      time.Time         `json:"expires_at,omitzero"`
+	Disabled       bool              `json:"disabled,omitempty"`
+	OverlapEndsAt  time.Time         `json:"overlap_ends_at,omitzero"` // set by a rotation
+	RevokedAt      time.Time         `json:"revoked_at,omitzero"`
+	RevokedBy      string            `json:"revoked_by,omitempty"`
+	RevokeReason   string            `json:"revoke_reason,omitempty"`
+	Replaces       KeyID             `json:"replaces,omitempty"`
+	ReplacedBy     KeyID             `json:"replaced_by,omitempty"`
+	Limits         *Limits           `json:"limits,omitempty"`
+	MaxCostPerCall *Money            `json:"max_cost_per_call,omitempty"`
+	MonthlyBudget  *Money            `json:"monthly_budget,omitempty"`
+	Allowlist      []netip.Prefix    `json:"allowlist,omitempty"`
+	Routes         []string          `json:"routes,omitempty"`
+	Metadata       map[string]string `json:"metadata,omitempty"`
+	Imported       bool              `json:"imported,omitempty"`
+	Created        uint64            `json:"created,omitempty"`  // Raft index
+	Modified       uint64            `json:"modified,omitempty"` // Raft index of the last change; the ETag
+}
+
+// RotationDue is when a key is due for rotation: 90 days after its creation.
+const RotationDue = 90 * 24 * time.Hour
+
+// State derives k's state at now. Revocation wins over expiry, expiry over
+// disabling; the end of a rotation's overlap is a revocation.
+func (k *Key) State(now time.Time) KeyState {
+	switch {
+	case !k.RevokedAt.IsZero() && !now.Before(k.RevokedAt):
+		return Revoked
+	case !k.OverlapEndsAt.IsZero() && !now.Before(k.OverlapEndsAt):
+		return Revoked
+	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
+		return Expired
+	case k.Disabled:
+		return Disabled
+	case !k.OverlapEndsAt.IsZero():
+		return Rotating
+	}
+	return Active
+}

@@ -1,0 +1,34 @@
+package local
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// Observation is one finished (or refused) request, as the request path saw it:
+// the single source of request audit, usage counters and last use. It holds no
+// credential and no raw path.
+type Observation struct {
+	At        time.Time
+	Duration  time.Duration
+	RequestID string
+	Method    string
+	Route     string // the route's pattern; "" if none matched
+	Status    int
+	Code      string // the fault's code; "" for an admitted request
+	Client    netip.Addr
+	UserAgent string // at most 256 bytes are kept
+
+	// Of the key, where one was recognised; otherwise zero.
+	Account     store.AccountID
+	Key         store.KeyID
+	Type        store.KeyType
+	Hint        string // of a credential that was refused, never the credential
+	Units       int64
+	Cost        store.Money
+	Management  bool   // a management call: audited by its command, counted nowhere
+	Action      string // "" means "request"
+	Environment string
+}
