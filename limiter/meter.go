@@ -3,11 +3,218 @@ package limiter
 import "sync"
 
 // Meter counts the traffic of one account and key type: the account's own
-// buckets and those of its keys that have limits of their own. One mutex covers
-// them all, so a request's charges are taken together or not at all.
+// buckets and those of its keys that have limits or budgets of their own. One
+// mutex covers them all, so a request's charges are taken together or not at
+// all. Nothing is waited for under it.
+//
+// # What a crash does
+//
+// A bucket of the minute lives in memory only. Where it begins is chosen so that
+// no crash admits more than the promise (burst + rate·t over any t, across
+// processes):
+//
+//   - created in this process's life (Ask.AccountFresh, KeyFresh): full;
+//   - imported from a clean stop's export: where it was, plus the time between;
+//   - otherwise as if the former process had emptied it at its last possible
+//     moment, plus what has refilled since (Ask.Refilled), but never emptier
+//     than the month allows: the former process charged every unit to the month
+//     first, so what the cluster has been granted this month bounds what the
+//     bucket can have lost, if the month is older than a whole refill.
+//
+// Months are replicated: a chunk counts as used when it is granted, so a crash
+// loses what was left of it and mints nothing.
 type Meter struct {
-	mu sync.Mutex
+	mu  sync.Mutex
+	now int64 // the newest Ask.Now
+	cal calendar
+
+	minute bucket
+	month  quota
+	keys   map[string]*own // only keys with limits or a budget of their own
+}
+
+// own is what a key has besides its account.
+type own struct {
+	minute bucket
+	burst  int64 // of the last ask, as fresh and seen are
+	seen   int64 // monotonic
+	fresh  bool
+	month  *quota
+	budget *quota
 }
 
 // NewMeter returns a meter whose buckets are as yet untouched.
 func NewMeter() *Meter { return &Meter{} }
+
+// Take decides one request and, if every policy that binds it has room, charges
+// them all; otherwise it charges none. It does not allocate, except for the
+// first touch of a key's own buckets.
+func (m *Meter) Take(a *Ask) (d Decision) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = max(m.now, a.Now)
+	if a.Wall < m.cal.start || a.Wall >= m.cal.end {
+		m.cal = calendarAt(a.Wall)
+	}
+	var k *own
+	if a.Own.PerMinute > 0 || a.Own.PerMonth > 0 || a.Budget > 0 {
+		k = m.own(a)
+	}
+	if m.unknown(a, k, &d) {
+		d.Pending = true
+		return d
+	}
+
+	if a.Account.PerMinute > 0 && m.minute.rate == 0 {
+		m.minute = m.begin(&a.Account, a, a.AccountFresh)
+	}
+	if k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
+		k.minute = m.begin(&a.Own, a, a.KeyFresh)
+	}
+
+	units := max(a.Units, 0)
+	look := a.Look || units == 0
+	m.check(a, k, units, look, &d)
+	if d.Allowed && !look {
+		m.charge(a, k, units, &d)
+	}
+	m.show(a, k, &d)
+	return d
+}
+
+// unknown appends a want for every month of a's whose total is not known here
+// yet, and reports whether there is one: nothing true can be said before.
+func (m *Meter) unknown(a *Ask, k *own, d *Decision) bool {
+	if a.Account.PerMonth > 0 {
+		m.learn(&m.month, d, MonthQuota, a.Account.PerMonth, a.Units, a.Look)
+	}
+	if k != nil && a.Own.PerMonth > 0 {
+		if k.month == nil {
+			k.month = new(quota)
+		}
+		m.learn(k.month, d, KeyMonth, a.Own.PerMonth, a.Units, a.Look)
+	}
+	if k != nil && a.Budget > 0 {
+		if k.budget == nil {
+			k.budget = new(quota)
+		}
+		m.learn(k.budget, d, Budget, a.Budget, a.Reserve, a.Look || a.Units <= 0)
+	}
+	return d.NWants > 0
+}
+
+func (m *Meter) learn(q *quota, d *Decision, p Policy, limit, need int64, look bool) {
+	if q.month != m.cal.month {
+		q.turn(m.cal.month)
+	}
+	if q.known {
+		return
+	}
+	w := Want{Policy: p, Seed: true, Month: q.month}
+	if !look && need > 0 {
+		w.Units, w.Need = min(need, limit), min(need, limit)
+		q.ask(limit, m.now)
+	}
+	d.want(w)
+}
+
+// begin is a bucket that is touched for the first time; see Meter.
+func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
+	b := bucket{at: m.now, rate: l.PerMinute}
+	if fresh {
+		return b
+	}
+	burst := l.burst()
+	b.used = begun(burst, minute, uint64(max(a.Refilled, 0)), uint64(l.PerMinute))
+	if a.Account.PerMonth > 0 && a.Wall-m.cal.start >= span(ceil(uint64(burst)*minute, uint64(l.PerMinute))) {
+		gone := max(m.month.total-m.month.chunk, 0)
+		b.used = min(b.used, level(min(gone, burst))*minute)
+	}
+	return b
+}
+
+// check asks every policy and settles the verdict; it charges nothing.
+func (m *Meter) check(a *Ask, k *own, units int64, look bool, d *Decision) {
+	v := verdict{d: d, now: m.now, monthLeft: m.cal.end - a.Wall, look: look}
+	if a.Account.PerMinute > 0 {
+		v.minute(Minute, &m.minute, &a.Account, units)
+	}
+	if a.Account.PerMonth > 0 {
+		v.month(MonthQuota, &m.month, a.Account.PerMonth, units)
+	}
+	if k != nil {
+		if a.Own.PerMinute > 0 {
+			v.minute(KeyMinute, &k.minute, &a.Own, units)
+		}
+		if a.Own.PerMonth > 0 {
+			v.month(KeyMonth, k.month, a.Own.PerMonth, units)
+		}
+		if a.Budget > 0 && units > 0 {
+			// A budget that is used up refuses even what reserves nothing.
+			v.month(Budget, k.budget, a.Budget, max(a.Reserve, 1))
+		}
+	}
+	v.settle()
+}
+
+// charge spends what round has found to be there, and says which chunks run low.
+func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
+	if a.Account.PerMinute > 0 {
+		m.minute.used += level(units) * minute
+	}
+	if a.Account.PerMonth > 0 {
+		m.spend(&m.month, d, MonthQuota, a.Account.PerMonth, units)
+	}
+	if k == nil {
+		return
+	}
+	if a.Own.PerMinute > 0 {
+		k.minute.used += level(units) * minute
+	}
+	if a.Own.PerMonth > 0 {
+		m.spend(k.month, d, KeyMonth, a.Own.PerMonth, units)
+	}
+	if a.Budget > 0 {
+		m.spend(k.budget, d, Budget, a.Budget, max(a.Reserve, 0))
+	}
+}
+
+func (m *Meter) spend(q *quota, d *Decision, p Policy, limit, n int64) {
+	q.spend(n, m.now)
+	if q.ahead(limit, m.now) {
+		q.ask(limit, m.now)
+		d.want(Want{Policy: p, Month: q.month, Units: q.next(limit, 1)})
+	}
+}
+
+// show writes the policies' standing after the decision, and which one binds.
+func (m *Meter) show(a *Ask, k *own, d *Decision) {
+	if a.Account.PerMinute > 0 {
+		d.minute(Minute, &m.minute, &a.Account)
+	}
+	if a.Account.PerMonth > 0 {
+		d.month(MonthQuota, &m.month, a.Account.PerMonth, m.cal.end-a.Wall)
+	}
+	if k != nil {
+		if a.Own.PerMinute > 0 {
+			d.minute(KeyMinute, &k.minute, &a.Own)
+		}
+		if a.Own.PerMonth > 0 {
+			d.month(KeyMonth, k.month, a.Own.PerMonth, m.cal.end-a.Wall)
+		}
+	}
+}
+
+// own finds a key's entry, or makes one.
+func (m *Meter) own(a *Ask) *own {
+	k := m.keys[a.Key]
+	if k == nil {
+		if m.keys == nil {
+			m.keys = make(map[string]*own)
+		}
+		k = &own{}
+		m.keys[a.Key] = k
+	}
+	k.burst, k.fresh, k.seen = a.Own.burst(), a.KeyFresh, m.now
+	return k
+}

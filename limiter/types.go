@@ -1,12 +1,24 @@
 package limiter
 
-// Limit is one policy set: PerMinute requests a minute with Burst at once, and
-// PerMonth in a calendar month. PerMinute or PerMonth 0 sets no such limit;
-// Burst 0 means PerMinute.
+// Limit is one policy set: PerMinute units a minute with Burst at once, and
+// PerMonth in a calendar month (UTC). PerMinute or PerMonth 0 sets no such
+// limit; Burst 0 means PerMinute.
 type Limit struct {
 	PerMinute int64
 	Burst     int64
 	PerMonth  int64
+}
+
+// MaxBurst bounds what a bucket can hold; a larger burst counts as this one. It
+// keeps a bucket's level within 64 bits, with room for one more full charge.
+const MaxBurst = 100_000_000
+
+// burst is how many units the bucket holds.
+func (l *Limit) burst() int64 {
+	if l.Burst > 0 {
+		return min(l.Burst, MaxBurst)
+	}
+	return min(l.PerMinute, MaxBurst)
 }
 
 // Policy names one of the limits that bind a request, in header order.
@@ -19,31 +31,58 @@ const (
 	KeyMinute
 	KeyMonth
 	Budget // of the key, in money; answered with 402, not 429
-	policies
 )
+
+// Monthly reports whether p spends a month's chunks rather than a bucket.
+func (p Policy) Monthly() bool { return p == MonthQuota || p == KeyMonth || p == Budget }
+
+func (p Policy) String() string {
+	switch p {
+	case Minute:
+		return "minute"
+	case MonthQuota:
+		return "month"
+	case KeyMinute:
+		return "key-minute"
+	case KeyMonth:
+		return "key-month"
+	case Budget:
+		return "budget"
+	}
+	return "unknown"
+}
 
 // Ask is one request to be charged. Times come from the caller.
 type Ask struct {
-	Now   int64 // monotonic nanoseconds
-	Wall  int64 // Unix nanoseconds
-	Units int64 // ≥ 0; 0 only looks
+	Now   int64 // monotonic nanoseconds (CLOCK_BOOTTIME); a step back counts as standing still
+	Wall  int64 // Unix nanoseconds; only the calendar month is read from it
+	Units int64 // ≥ 0; 0 charges nothing and is never refused
+	Look  bool  // decide for Units and Reserve, and spend nothing
 
 	Account Limit
 	Key     string // the key's id
 	Own     Limit  // the key's own limits; zero: none
 
-	// Fresh buckets (key or account created in this process's life) begin full;
-	// others begin with what has refilled since the process's last proof of life.
+	// AccountFresh and KeyFresh say that the account or key was created in this
+	// process's life: nothing can have been charged to it before, so its bucket
+	// begins full. For any other bucket that is touched for the first time,
+	// Refilled is how long it has surely been refilling: the nanoseconds up to
+	// Now during which no other process can have charged it. 0 is always safe;
+	// [Forever] is right for what a clean stop's export does not mention.
 	AccountFresh, KeyFresh bool
+	Refilled               int64
 
 	Budget  int64 // the key's monthly budget in billionths; 0 = none
-	Reserve int64 // of it, for this request
+	Reserve int64 // of it, for this request; settled later (Meter.Settle)
 }
+
+// Forever is an [Ask.Refilled] that fills every bucket.
+const Forever = 1<<63 - 1
 
 // State is one policy's standing after the decision.
 type State struct {
 	Policy    Policy
-	Limit     int64 // the policy's requests per minute or month
+	Limit     int64 // the policy's units per minute or month
 	Remaining int64
 	Reset     int64 // nanoseconds until it is whole again
 }
@@ -51,17 +90,22 @@ type State struct {
 // Decision is the whole answer for one request.
 type Decision struct {
 	Allowed bool
-	// Pending is set, and Allowed is not, when only a chunk of a month that may
-	// still be granted is missing: extend (Wants), then ask again.
+	// Pending is set, and Allowed is not, when only something of the replicated
+	// state is missing: a chunk of a month that may still be granted, or (N is 0
+	// then) how much of the month is gone already. Have Wants answered, then ask again.
 	Pending bool
-	Denied  Policy // which policy refused; meaningful if neither Allowed nor Pending
+	// Never says of a refusal that no wait helps: the request costs more than the
+	// policy ever holds.
+	Never  bool
+	Denied Policy // which policy refused, the longest wait's; meaningful if neither Allowed nor Pending
 	// RetryAfter is whole seconds, ≥ 1, after which the same ask passes if
-	// nothing else is charged meanwhile.
+	// nothing else is charged meanwhile (and Never is not set). 0 when allowed.
 	RetryAfter int64
 	N          int // of States
 	States     [4]State
-	Binding    int // index into States: fewest requests left, the minute on a tie
-	// Wants lists chunks to ask for, ahead of use or (Pending) now. NWants of it are set.
+	Binding    int // index into States: fewest units left, a minute on a tie
+	// Wants lists chunks to ask for: now if Pending, ahead of use otherwise (also
+	// beside a refusal, now and then). NWants of it are set.
 	NWants int
 	Wants  [3]Want
 }
@@ -69,6 +113,10 @@ type Decision struct {
 // Want asks for more of one month's bucket.
 type Want struct {
 	Policy Policy // MonthQuota, KeyMonth or Budget
-	Month  int
-	Units  int64
+	// Seed says that the month's total is not known here yet: read it from the
+	// replicated state, hand it to Meter.Seed, and only then ask for Units.
+	Seed  bool
+	Month int   // months since year 0, UTC: year*12 + month-1
+	Units int64 // what to ask for; 0: nothing but the seed
+	Need  int64 // what this request lacks; those of waiting requests add up
 }

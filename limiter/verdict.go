@@ -1,0 +1,100 @@
+package limiter
+
+// verdict collects what the policies say of one request, in header order,
+// before anything is spent.
+type verdict struct {
+	d         *Decision
+	now       int64
+	monthLeft int64 // nanoseconds to the month's end
+	look      bool
+
+	refused bool
+	wait    int64 // nanoseconds; the longest of the refusals
+}
+
+// minute asks a bucket, which it brings to now.
+func (v *verdict) minute(p Policy, b *bucket, l *Limit, units int64) {
+	b.drain(v.now, l.PerMinute)
+	burst := l.burst()
+	if units > burst {
+		v.refuse(p, span(ceil(uint64(b.used), uint64(l.PerMinute))), true)
+	} else if over := b.used.over(burst, units, minute); over > 0 && units > 0 {
+		v.refuse(p, span(ceil(over, uint64(l.PerMinute))), false)
+	}
+}
+
+// month asks a quota for need. What the whole month cannot give is refused; what
+// only this node's chunk cannot give is wanted, and the request is pending.
+func (v *verdict) month(p Policy, q *quota, limit, need int64) {
+	switch {
+	case need == 0 || need <= q.chunk && need <= q.left(limit):
+	case need > limit:
+		v.refuse(p, v.monthLeft, true)
+	case need > q.left(limit) || q.refusedUnder(limit, v.now):
+		v.refuse(p, v.monthLeft, false)
+		if !v.look && v.now-q.asked >= refusedAgain {
+			v.want(p, q, limit, Want{Units: need - q.chunk})
+		}
+	case !v.look:
+		v.d.Pending = true
+		v.want(p, q, limit, Want{Units: q.next(limit, need), Need: need - q.chunk})
+	}
+}
+
+func (v *verdict) want(p Policy, q *quota, limit int64, w Want) {
+	q.ask(limit, v.now)
+	w.Policy, w.Month = p, q.month
+	v.d.want(w)
+}
+
+// refuse notes a refusal. The longest wait is the answer, since before it ends
+// the request would only be refused again.
+func (v *verdict) refuse(p Policy, wait int64, never bool) {
+	if !v.refused || wait > v.wait {
+		v.d.Denied, v.wait = p, wait
+	}
+	v.refused = true
+	v.d.Never = v.d.Never || never
+}
+
+// settle writes the verdict down. A refusal stands, whatever is pending.
+func (v *verdict) settle() {
+	switch d := v.d; {
+	case v.refused:
+		d.Pending = false
+		d.RetryAfter = seconds(v.wait)
+	case !d.Pending:
+		d.Allowed = true
+	}
+}
+
+// minute shows a bucket that has been brought to now.
+func (d *Decision) minute(p Policy, b *bucket, l *Limit) {
+	d.show(State{
+		Policy:    p,
+		Limit:     l.PerMinute,
+		Remaining: b.used.left(l.burst(), minute),
+		Reset:     span(ceil(uint64(b.used), uint64(l.PerMinute))),
+	})
+}
+
+// month shows a quota.
+func (d *Decision) month(p Policy, q *quota, limit, monthLeft int64) {
+	d.show(State{Policy: p, Limit: limit, Remaining: max(q.left(limit), 0), Reset: monthLeft})
+}
+
+func (d *Decision) show(s State) {
+	d.States[d.N] = s
+	least := d.States[d.Binding]
+	if d.N > 0 && (s.Remaining < least.Remaining ||
+		s.Remaining == least.Remaining && least.Policy.Monthly() && !s.Policy.Monthly()) {
+		d.Binding = d.N
+	}
+	d.N++
+}
+
+// want appends w; there are never more than the three monthly policies.
+func (d *Decision) want(w Want) {
+	d.Wants[d.NWants] = w
+	d.NWants++
+}
