@@ -12,18 +12,24 @@ import (
 type Rule struct {
 	Route   string   // the pattern, as it stands in a key's routes and in the audit log
 	Public  bool     // no key is asked for
-	Require []string // custom scopes, all of them
+	Require []string // scopes, custom or built-in, all of them, besides Scope
 	// Scope is the built-in scope that is needed. 0 means by method: read for
 	// GET, HEAD and OPTIONS, write for others.
 	Scope      store.Scope
 	Management bool // route patterns and browser policy do not apply
 }
 
-// Pass is what is known of an admitted request. The credential itself is not in it.
+// Pass is what is known of a request that was judged. The credential itself is
+// not in it.
 type Pass struct {
-	Record  *store.Record
+	Record  *store.Record       // the key; nil if none was recognised
 	Account *store.AccountState // as it was when the request was judged
 	Client  netip.Addr
-	Limits  limiter.Decision // after Charge
+	// Valid says that the key is known and neither revoked, expired nor disabled:
+	// responses then carry Limits, also when something else refuses the request.
+	Valid   bool
+	Limits  limiter.Decision // after Charge, or a look if the request was refused before
 	Exposed bool             // a live key sent by a browser, tolerated by policy "alert"
+	Hint    string           // of a credential that was refused, for the audit log
+	month   int              // in which a budget was charged
 }

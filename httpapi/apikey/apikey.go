@@ -58,13 +58,27 @@ func random(n int) string {
 
 // Checksum returns the 6 characters that follow body in a key.
 func Checksum(body string) string {
-	var out [checksumLen]byte
-	sum := crc32.ChecksumIEEE([]byte(body))
+	out := checksum(body)
+	return string(out[:])
+}
+
+func checksum(body string) (out [checksumLen]byte) {
+	sum := crc(body)
 	for i := len(out) - 1; i >= 0; i-- {
 		out[i] = Alphabet[sum%62]
 		sum /= 62
 	}
-	return string(out[:])
+	return out
+}
+
+// crc is crc32.ChecksumIEEE of a string. That takes a slice which escapes, and
+// the copy would cost more than the sum of 40 bytes does.
+func crc(s string) uint32 {
+	sum := ^uint32(0)
+	for i := range len(s) {
+		sum = crc32.IEEETable[byte(sum)^s[i]] ^ sum>>8
+	}
+	return ^sum
 }
 
 // Form is what a string's shape says about it.
@@ -81,11 +95,8 @@ const (
 // Parse tells the form of s.
 func Parse(s string) Form {
 	if len(s) == Len && (strings.HasPrefix(s, LivePrefix) || strings.HasPrefix(s, TestPrefix)) && isBase62(s[prefixLen:]) {
-		var sum uint32
-		for i := len(s) - checksumLen; i < len(s); i++ {
-			sum = sum*62 + uint32(strings.IndexByte(Alphabet, s[i])) // wraps only for sums that cannot match
-		}
-		if sum == crc32.ChecksumIEEE([]byte(s[:len(s)-checksumLen])) && Checksum(s[:len(s)-checksumLen]) == s[len(s)-checksumLen:] {
+		sum := checksum(s[:Len-checksumLen])
+		if string(sum[:]) == s[Len-checksumLen:] {
 			return Native
 		}
 		return BadSum
@@ -93,7 +104,7 @@ func Parse(s string) Form {
 	if len(s) < MinForeignLen || len(s) > MaxForeignLen {
 		return Malformed
 	}
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
 			return Malformed
 		}
@@ -102,7 +113,7 @@ func Parse(s string) Form {
 }
 
 func isBase62(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return false
@@ -112,12 +123,16 @@ func isBase62(s string) bool {
 }
 
 // Hint shows enough of a key to recognise it: prefix, first and last 4 of the
-// random part. Of a foreign key it shows the first and last 2 characters.
+// random part. Of a foreign key it shows the first and last 2 characters, and of
+// what is no key at all nothing: that may be a password or half of a key.
 func Hint(key string) string {
-	if f := Parse(key); f == Native || f == BadSum {
+	switch Parse(key) {
+	case Native, BadSum:
 		return key[:prefixLen+4] + "…" + key[prefixLen+randomLen-4:prefixLen+randomLen]
+	case Foreign:
+		return key[:2] + "…" + key[len(key)-2:]
 	}
-	return key[:2] + "…" + key[len(key)-2:]
+	return ""
 }
 
 // Hash is what is stored of a key: HMAC-SHA-256(pepper, SHA-256(key)).

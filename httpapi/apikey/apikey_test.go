@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -64,8 +65,11 @@ func FuzzParse(f *testing.F) {
 		if Parse(s) == Native && Checksum(s[:Len-checksumLen]) != s[Len-checksumLen:] {
 			t.Fatalf("%q is native with a wrong checksum", s)
 		}
-		if Parse(s) != Malformed {
-			Hint(s)
+		if h := Hint(s); (h == "") != (Parse(s) == Malformed) || len(h) > prefixLen+8+len("…") {
+			t.Fatalf("Hint(%q) = %q", s, h)
+		}
+		if len(s) >= checksumLen && crc(s) != crc32.ChecksumIEEE([]byte(s)) {
+			t.Fatalf("crc(%q) is not the IEEE one", s)
 		}
 	})
 }

@@ -1,0 +1,75 @@
+package apikey
+
+import (
+	"crypto/sha256"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// The pooled states must give what the plain construction gives, whatever they hashed before.
+func TestHasherIsHash(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pepper := [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "pepper"))
+		h := NewHasher(pepper)
+		for _, key := range rapid.SliceOf(rapid.StringN(0, 300, -1)).Draw(t, "keys") {
+			if h.Hash(key) != Hash(pepper, key) {
+				t.Fatalf("Hasher and Hash differ on %q", key)
+			}
+		}
+	})
+}
+
+func TestHasherIsConcurrent(t *testing.T) {
+	pepper := [32]byte{1, 2, 3}
+	h := NewHasher(pepper)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			key := strings.Repeat(string(rune('a'+i)), 46)
+			want := Hash(pepper, key)
+			for range 1000 {
+				if h.Hash(key) != want {
+					t.Error("a hash mixed with another's")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestHashSumIsHashOfTheKnownSum(t *testing.T) {
+	pepper := [32]byte{9}
+	key := New(TestPrefix)
+	if HashSum(pepper, sha256.Sum256([]byte(key))) != Hash(pepper, key) {
+		t.Fatal("a key imported by its SHA-256 would not be found by itself")
+	}
+}
+
+func TestHasherAllocatesNothing(t *testing.T) {
+	h, key := NewHasher([32]byte{1}), New(LivePrefix)
+	if n := testing.AllocsPerRun(100, func() { h.Hash(key) }); n > 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func BenchmarkHasher(b *testing.B) {
+	h, key := NewHasher([32]byte{1}), New(LivePrefix)
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Hash(key)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	key := New(LivePrefix)
+	b.ReportAllocs()
+	for b.Loop() {
+		if Parse(key) != Native {
+			b.Fatal("not native")
+		}
+	}
+}
