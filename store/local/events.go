@@ -1,0 +1,292 @@
+package local
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// Events streams the events that q selects in the order of (Time, ID), as they
+// were at one moment: everything observed before the call, nothing after it.
+// The stream ends after the first error.
+//
+// Refused requests whose credential named no key have no account (""). They
+// are the operator's to see, and so belong to the answer for
+// [store.DefaultAccount] besides that account's own; an empty Account selects
+// all accounts.
+//
+// A running stream keeps what it reads from being removed on disk, and Close
+// waits for it. Memory is bounded by readAhead events beside Pebble's blocks.
+func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
+	return func(yield func(*store.Event, error) bool) {
+		err := l.turn(false)
+		if err == nil {
+			if !l.enter() {
+				err = ErrClosed
+			} else {
+				defer l.leave()
+				var r *reader
+				if r, err = l.newReader(q); err == nil {
+					err = r.stream(yield)
+				}
+			}
+		}
+		if err != nil && err != errStopped {
+			yield(nil, fmt.Errorf("read audit events: %w", err))
+		}
+	}
+}
+
+// readAhead is how many events a stream holds at most, over all accounts that it
+// merges: less than 1.2 MiB.
+const readAhead = 1024
+
+// errStopped ends a stream whose consumer has had enough.
+var errStopped = fmt.Errorf("stopped")
+
+// reader merges the accounts' events of one bucket after another.
+type reader struct {
+	q        store.EventQuery
+	dec      decoder
+	it       *pebble.Iterator
+	from, to uint64 // nanoseconds, [from, to)
+	after    uint64 // of q.After; resume decides by id at this time
+	on       *source
+	sources  []*source
+	key      []byte
+}
+
+// source is one account's part of a bucket: rows read ahead, packed.
+type source struct {
+	account store.AccountID
+	prefix  []byte // of its keys in this bucket
+	next    []byte // where reading goes on; nil at the end
+	rows    []row
+	arena   []byte
+	i       int // rows[i] is next
+}
+
+type row struct {
+	ns, seq uint64
+	end     int // of its value in the arena
+}
+
+func (l *Local) newReader(q store.EventQuery) (*reader, error) {
+	r := &reader{q: q, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64}
+	r.from, r.after = nanos(q.From), nanos(q.After.Time)
+	r.from = max(r.from, r.after)
+	if !q.To.IsZero() {
+		r.to = nanos(q.To)
+	}
+	if r.to < r.from {
+		r.to = r.from
+	}
+	r.q.Account = "" // which accounts to read is settled here
+	switch q.Account {
+	case "":
+	case store.DefaultAccount:
+		r.sources = []*source{{account: ""}, {account: q.Account}}
+	default:
+		r.sources = []*source{{account: q.Account}}
+	}
+	var err error
+	r.it, err = l.db.NewIter(&pebble.IterOptions{
+		LowerBound: bucketKey(nil, bucketOf(r.from)),
+		UpperBound: []byte{rowEvent + 1},
+	})
+	return r, err
+}
+
+func (r *reader) stream(yield func(*store.Event, error) bool) error {
+	defer r.it.Close()
+	all := len(r.sources) == 0
+	for b := bucketOf(r.from); ; b++ {
+		// The first key at or behind bucket b tells the next one that is not empty.
+		if !r.it.SeekGE(bucketKey(r.key[:0], b)) {
+			return r.it.Error()
+		}
+		p, ok := parsePlace(r.it.Key())
+		if !ok {
+			return errCorrupt
+		}
+		b = p.bucket
+		if uint64(b)*uint64(span) >= r.to {
+			return nil
+		}
+		if all {
+			if err := r.accounts(b); err != nil {
+				return err
+			}
+		}
+		if err := r.bucket(b, yield); err != nil {
+			return err
+		}
+	}
+}
+
+// accounts makes a source of each account that has events in bucket b; the
+// iterator stands on the bucket's first key.
+func (r *reader) accounts(b uint32) error {
+	r.sources = r.sources[:0]
+	for ok := true; ok; {
+		p, parsed := parsePlace(r.it.Key())
+		if !parsed {
+			return errCorrupt
+		}
+		if p.bucket != b {
+			return nil
+		}
+		r.sources = append(r.sources, &source{account: store.AccountID(p.account)})
+		last := appendName(bucketKey(nil, b), p.account)
+		ok = r.it.SeekGE(append(last, bytes.Repeat([]byte{0xff}, 17)...))
+	}
+	return r.it.Error()
+}
+
+// bucket yields one bucket's events, merged over the sources.
+func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
+	share := max(1, readAhead/len(r.sources))
+	heap := make([]*source, 0, len(r.sources))
+	r.on = nil
+	for _, s := range r.sources {
+		s.prefix = accountPrefix(s.prefix[:0], b, s.account)
+		s.next = binary.BigEndian.AppendUint64(append(s.next[:0], s.prefix...), r.from)
+		s.rows, s.arena, s.i = s.rows[:0], s.arena[:0], 0
+		if err := r.fill(s, share); err != nil {
+			return err
+		}
+		if len(s.rows) > 0 {
+			heap = append(heap, s)
+		}
+	}
+	for i := len(heap)/2 - 1; i >= 0; i-- {
+		sink(heap, i)
+	}
+	for len(heap) > 0 {
+		s := heap[0]
+		start := 0
+		if s.i > 0 {
+			start = s.rows[s.i-1].end
+		}
+		row := s.rows[s.i]
+		e, err := r.dec.event(s.account, row.ns, row.seq, s.arena[start:row.end])
+		if err != nil {
+			return fmt.Errorf("event %d of %v: %w", row.seq, at(row.ns), err)
+		}
+		if !yield(e, nil) {
+			return errStopped
+		}
+		if s.i++; s.i == len(s.rows) {
+			if err := r.fill(s, share); err != nil {
+				return err
+			}
+			if len(s.rows) == 0 {
+				heap[0] = heap[len(heap)-1]
+				heap = heap[:len(heap)-1]
+			}
+		}
+		sink(heap, 0)
+	}
+	return nil
+}
+
+// sink restores the heap's order below i: the earliest next row on top.
+func sink(h []*source, i int) {
+	for {
+		least := i
+		for c := 2*i + 1; c <= 2*i+2 && c < len(h); c++ {
+			if h[c].before(h[least]) {
+				least = c
+			}
+		}
+		if least == i {
+			return
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}
+
+// before goes by (time, number), which is (Time, ID): all ids here have one prefix.
+func (s *source) before(o *source) bool {
+	a, b := s.rows[s.i], o.rows[o.i]
+	return a.ns < b.ns || a.ns == b.ns && a.seq < b.seq
+}
+
+// fill reads up to n matching rows of s. It leaves s without rows at the end.
+func (r *reader) fill(s *source, n int) error {
+	s.rows, s.arena, s.i = s.rows[:0], s.arena[:0], 0
+	if s.next == nil {
+		return nil
+	}
+	ok := r.it.Valid()
+	if r.on != s {
+		ok = r.it.SeekGE(s.next)
+		r.on = s
+	}
+	for ; ok && len(s.rows) < n; ok = r.it.Next() {
+		k := r.it.Key()
+		p, parsed := parsePlace(k)
+		if !parsed {
+			return errCorrupt
+		}
+		if !bytes.HasPrefix(k, s.prefix) || p.ns >= r.to {
+			ok = false
+			break
+		}
+		v := r.it.Value()
+		match, err := r.matches(p, v)
+		if err != nil {
+			return fmt.Errorf("event %d of %v: %w", p.seq, at(p.ns), err)
+		}
+		if match {
+			s.arena = append(s.arena, v...)
+			s.rows = append(s.rows, row{p.ns, p.seq, len(s.arena)})
+		}
+	}
+	if !ok {
+		s.next = nil
+		return r.it.Error()
+	}
+	s.next = append(s.next[:0], r.it.Key()...)
+	return nil
+}
+
+// matches applies q to a stored row, before anything is allocated for it.
+func (r *reader) matches(p place, v []byte) (bool, error) {
+	if r.q.After.ID != "" && p.ns == r.after && uint64(r.q.After.Time.UnixNano()) == r.after {
+		r.key = appendID(r.key[:0], r.dec.prefix, p.seq)
+		if string(r.key) <= r.q.After.ID {
+			return false, nil
+		}
+	}
+	q := &r.q
+	if q.Key == "" && q.EventType == "" && q.User == "" && q.Action == "" && q.Outcome == "" {
+		return true, nil
+	}
+	if len(v) > 0 && v[0] == kindDropped {
+		e, err := r.dec.dropped("", p.ns, p.seq, v)
+		plain := *q
+		plain.After = store.EventPos{}
+		return err == nil && plain.Matches(e), err
+	}
+	f, err := parseRequest(v)
+	if err != nil {
+		return false, err
+	}
+	if q.Key != "" && string(q.Key) != string(f.key) || q.User != "" && q.User != string(f.key) && q.User != string(f.hint) ||
+		q.EventType != "" && q.EventType != eventTypeOf(f.methodName()) ||
+		q.Outcome != "" && q.Outcome != outcomeOf(f.status, len(f.reason) > 0) {
+		return false, nil
+	}
+	if q.Action == "" || q.Action == string(f.action) {
+		return true, nil
+	}
+	return q.Action == ActionRequest && len(f.action) == 0, nil
+}

@@ -1,0 +1,103 @@
+package local
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// The first byte of every row says what it is. Integers in keys are big-endian,
+// so that Pebble's order is theirs; accounts and keys are preceded by their
+// length, so that a prefix names exactly one of them.
+//
+//	e bucket:4 account time:8 seq:8   → an event (value.go)
+//	u step:1 slot:4 account key …     → usage counts (usage.go)
+//	l key                             → last use (lastuse.go)
+//	a account                         → bucket:4, the oldest that may hold its events
+//	m name                            → a mark of the node's own (marks.go)
+//	n name                            → this package's own settings
+const (
+	rowEvent   = 'e'
+	rowUsage   = 'u'
+	rowLast    = 'l'
+	rowAccount = 'a'
+	rowMark    = 'm'
+	rowOwn     = 'n'
+)
+
+// span is the width of a bucket: events are kept by bucket, then account, then
+// time. A bucket is what retention and the size bound remove at once; a query
+// costs one seek for each bucket that holds anything.
+const span = 10 * time.Minute
+
+// maxName bounds account and key ids in keys; longer ones are cut.
+const maxName = 64
+
+var errCorrupt = errors.New("a row of the node's own data does not decode; the disk may have damaged it")
+
+// nanos is t as keys hold it. Times before 1970 become 0.
+func nanos(t time.Time) uint64 {
+	if t.Unix() < 0 {
+		return 0
+	}
+	return uint64(t.UnixNano())
+}
+
+func at(ns uint64) time.Time { return time.Unix(0, int64(ns)).UTC() }
+
+func bucketOf(ns uint64) uint32 { return uint32(ns / uint64(span)) }
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// text is what encoders and parsers take: the caller's strings, or the bytes of
+// a row.
+type text interface{ ~string | ~[]byte }
+
+// appendName writes s, at most maxName bytes of it, behind its length.
+func appendName[T text](dst []byte, s T) []byte {
+	s = s[:min(len(s), maxName)]
+	dst = append(dst, byte(len(s)))
+	return append(dst, s...)
+}
+
+func bucketKey(dst []byte, bucket uint32) []byte {
+	dst = append(dst, rowEvent)
+	return binary.BigEndian.AppendUint32(dst, bucket)
+}
+
+func accountPrefix[T text](dst []byte, bucket uint32, account T) []byte {
+	return appendName(bucketKey(dst, bucket), account)
+}
+
+func eventKey[T text](dst []byte, account T, ns, seq uint64) []byte {
+	dst = accountPrefix(dst, bucketOf(ns), account)
+	dst = binary.BigEndian.AppendUint64(dst, ns)
+	return binary.BigEndian.AppendUint64(dst, seq)
+}
+
+// place is a parsed event key; account aliases it.
+type place struct {
+	bucket  uint32
+	account []byte
+	ns, seq uint64
+}
+
+func parsePlace(k []byte) (p place, ok bool) {
+	if len(k) < 6 || k[0] != rowEvent {
+		return p, false
+	}
+	n := int(k[5])
+	if len(k) != 6+n+16 {
+		return p, false
+	}
+	p.bucket = binary.BigEndian.Uint32(k[1:])
+	p.account = k[6 : 6+n]
+	p.ns = binary.BigEndian.Uint64(k[6+n:])
+	p.seq = binary.BigEndian.Uint64(k[6+n+8:])
+	return p, true
+}

@@ -1,0 +1,153 @@
+package local
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// LastUse is when and from where a key last passed admission.
+type LastUse struct {
+	At time.Time
+	IP netip.Addr
+}
+
+// lastUses remembers the last use of the keys in use: exact in memory, written
+// once a minute for each key. It holds two generations of maxRecent keys, about
+// 12 MiB when full: a key that is not used while maxRecent others are falls out
+// and is read from Pebble again.
+type lastUses struct {
+	mu         sync.Mutex
+	young, old map[store.KeyID]*recentUse
+}
+
+const maxRecent = 32 << 10
+
+// useStep is how stale a key's written last use may be.
+const useStep = time.Minute
+
+type recentUse struct {
+	ns, saved uint64
+	ip        netip.Addr
+}
+
+func newLastUses() *lastUses {
+	return &lastUses{young: make(map[store.KeyID]*recentUse), old: make(map[store.KeyID]*recentUse)}
+}
+
+// note takes one use; save is called, without the lock being needed by it, for
+// each row that is due to be written.
+func (l *lastUses) note(key []byte, ns uint64, ip netip.Addr, save func(key store.KeyID, u *recentUse)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.young[store.KeyID(key)]
+	if u == nil {
+		u = l.promote(key, save)
+	}
+	if ns >= u.ns {
+		u.ns, u.ip = ns, ip
+	}
+	if u.ns-u.saved >= uint64(useStep) {
+		save(store.KeyID(key), u)
+		u.saved = u.ns
+	}
+}
+
+// promote brings key into the young generation. When that is full, it becomes
+// the old one, and what the old one had not written yet is written.
+func (l *lastUses) promote(key []byte, save func(store.KeyID, *recentUse)) *recentUse {
+	if len(l.young) >= maxRecent {
+		l.saveAll(l.old, save)
+		l.old, l.young = l.young, make(map[store.KeyID]*recentUse)
+	}
+	id := store.KeyID(key)
+	u := l.old[id]
+	if u == nil {
+		u = &recentUse{}
+	}
+	delete(l.old, id)
+	l.young[id] = u
+	return u
+}
+
+func (l *lastUses) saveAll(g map[store.KeyID]*recentUse, save func(store.KeyID, *recentUse)) {
+	for id, u := range g {
+		if u.saved != u.ns {
+			save(id, u)
+			u.saved = u.ns
+		}
+	}
+}
+
+// flush saves everything that is newer in memory than on disk.
+func (l *lastUses) flush(save func(store.KeyID, *recentUse)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saveAll(l.young, save)
+	l.saveAll(l.old, save)
+}
+
+func (l *lastUses) get(key store.KeyID) (LastUse, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.young[key]
+	if u == nil {
+		u = l.old[key]
+	}
+	if u == nil {
+		return LastUse{}, false
+	}
+	return LastUse{At: at(u.ns), IP: u.ip}, true
+}
+
+func lastKey(key store.KeyID) []byte {
+	return append([]byte{rowLast}, clip(string(key), maxName)...)
+}
+
+func appendLast(dst []byte, ns uint64, ip netip.Addr) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, ns)
+	return appendAddr(dst, ip)
+}
+
+func parseLast(v []byte) (LastUse, error) {
+	if len(v) < 9 || len(v) != 9+int(v[8]) || v[8] != 0 && v[8] != 4 && v[8] != 16 {
+		return LastUse{}, errCorrupt
+	}
+	ip, _ := netip.AddrFromSlice(v[9:])
+	return LastUse{At: at(binary.BigEndian.Uint64(v)), IP: ip}, nil
+}
+
+// LastUsed tells when key was last admitted on this node; false if never. It is
+// about a second behind while the node runs. A kill forgets at most the last
+// minute of it.
+func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {
+	// Memory may lack what an older generation wrote, and disk what memory has.
+	recent, ok := l.last.get(key)
+	if ok {
+		return recent, true
+	}
+	if !l.enter() {
+		return LastUse{}, false
+	}
+	defer l.leave()
+	v, closer, err := l.db.Get(lastKey(key))
+	if err != nil {
+		if !errors.Is(err, pebble.ErrNotFound) {
+			l.log.Error("read a key's last use", "err", err)
+		}
+		return LastUse{}, false
+	}
+	defer closer.Close()
+	u, err := parseLast(v)
+	if err != nil {
+		l.log.Error("read a key's last use", "err", err)
+		return LastUse{}, false
+	}
+	return u, true
+}

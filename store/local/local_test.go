@@ -1,0 +1,224 @@
+package local
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+var day0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// clock is a wall clock that tests turn.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = t
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func open(t testing.TB, cfg Config) *Local {
+	t.Helper()
+	if cfg.FS == nil {
+		cfg.FS = vfs.NewMem()
+	}
+	if cfg.Dir == "" {
+		cfg.Dir = "local"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = quiet()
+	}
+	if cfg.Node == "" {
+		cfg.Node = "node1"
+	}
+	l, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func collect(t testing.TB, l *Local, q store.EventQuery) []*store.Event {
+	t.Helper()
+	var out []*store.Event
+	for e, err := range l.Events(q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func admitted(at time.Time, account store.AccountID, key store.KeyID) *Observation {
+	return &Observation{
+		At: at, Duration: 1500 * time.Microsecond, RequestID: "req-0001", Method: "POST", Route: "/v1/chat", Status: 200,
+		Client: netip.MustParseAddr("203.0.113.7"), UserAgent: "curl/8.5.0", Account: account, Key: key, Type: store.Live,
+		Units: 1, Environment: "production",
+	}
+}
+
+func denial(at time.Time, account store.AccountID, code string, status int) *Observation {
+	o := admitted(at, account, "")
+	o.Code, o.Status, o.Hint = code, status, "pk_live_0123…STUV"
+	return o
+}
+
+func TestEventOfRequest(t *testing.T) {
+	l := open(t, Config{})
+	l.Observe(admitted(day0, "default", "key_a"))
+	got := collect(t, l, store.EventQuery{Account: "default"})
+	if len(got) != 1 {
+		t.Fatalf("%d events, want 1", len(got))
+	}
+	e := *got[0]
+	if e.Request == nil || *e.Request != (store.RequestInfo{ID: "req-0001", Method: "POST", Route: "/v1/chat", Status: 200, DurationMS: 1.5}) {
+		t.Errorf("request %+v", e.Request)
+	}
+	e.Request = nil
+	want := store.Event{
+		ID: l.prefix + "00000000001", Seq: 1, Time: day0, EventType: store.EventCreate, Action: "request",
+		Actor: store.Actor{Type: store.ActorKey, ID: "key_a"}, Account: "default", KeyID: "key_a",
+		Outcome: store.Success, IP: "203.0.113.7", UserAgent: "curl/8.5.0",
+	}
+	if fmt.Sprintf("%+v", e) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got  %+v\nwant %+v", e, want)
+	}
+}
+
+// What becomes an event, by the setting and by what happened.
+func TestWhatIsKept(t *testing.T) {
+	ok := admitted(day0, "default", "key_a")
+	refused := denial(day0, "default", "requests_per_minute", 429)
+	broken := admitted(day0, "default", "key_a")
+	broken.Status = 503
+	managed := admitted(day0, "default", "key_a")
+	managed.Management = true
+	read := *managed
+	read.Action = "audit.read"
+	shut := denial(day0, "default", "insufficient_scope", 403)
+	shut.Management = true
+	for _, c := range []struct {
+		name                            string
+		o                               *Observation
+		all, denied, off, counted, used bool
+	}{
+		{"request", ok, true, false, false, true, true},
+		{"refused", refused, true, true, true, true, false},
+		{"upstream's 503", broken, true, true, false, true, true},
+		{"management", managed, false, false, false, false, true},
+		{"management read", &read, true, true, true, false, true},
+		{"management refused", shut, true, true, true, false, false},
+	} {
+		for mode, want := range map[string]bool{RequestsAll: c.all, RequestsDenied: c.denied, RequestsOff: c.off} {
+			t.Run(c.name+"/"+mode, func(t *testing.T) {
+				l := open(t, Config{Requests: mode, Clock: func() time.Time { return day0.Add(time.Hour) }})
+				l.Observe(c.o)
+				if got := len(collect(t, l, store.EventQuery{})) == 1; got != want {
+					t.Errorf("event kept: %v, want %v", got, want)
+				}
+				rows, err := l.Usage(UsageQuery{Account: "default", Step: StepDay})
+				if err != nil || (len(rows) == 1) != c.counted {
+					t.Errorf("usage %v %v, want counted %v", rows, err, c.counted)
+				}
+				if _, used := l.LastUsed("key_a"); used != c.used {
+					t.Errorf("last use known: %v, want %v", used, c.used)
+				}
+			})
+		}
+	}
+}
+
+// Refusals without a known key are the operator's, and nobody else's.
+func TestUnknownKeysAreTheOperators(t *testing.T) {
+	l := open(t, Config{})
+	l.Observe(denial(day0.Add(2*time.Second), "", "invalid_key", 401))
+	l.Observe(admitted(day0.Add(time.Second), "default", "key_a"))
+	l.Observe(admitted(day0.Add(3*time.Second), "default", "key_a"))
+	l.Observe(admitted(day0, "acct_x", "key_x"))
+	for account, want := range map[store.AccountID]string{
+		"default": "default,,default,", "acct_x": "acct_x,", "": "acct_x,default,,default,", "acct_y": "",
+	} {
+		got := ""
+		for _, e := range collect(t, l, store.EventQuery{Account: account}) {
+			got += string(e.Account) + ","
+		}
+		if got != want {
+			t.Errorf("account %q: events of %q, want %q", account, got, want)
+		}
+	}
+}
+
+func TestMarks(t *testing.T) {
+	fs := vfs.NewMem()
+	l := open(t, Config{FS: fs})
+	if v, err := l.Mark("boot"); v != nil || err != nil {
+		t.Fatalf("a mark never set: %q, %v", v, err)
+	}
+	for _, sync := range []bool{true, false} {
+		if err := l.SetMark("boot", []byte("7"), sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Mark("boot"); err != ErrClosed {
+		t.Errorf("after Close: %v", err)
+	}
+	l.Observe(admitted(day0, "default", "key_a")) // must not panic
+	l = open(t, Config{FS: fs})
+	if v, err := l.Mark("boot"); string(v) != "7" || err != nil {
+		t.Errorf("got %q, %v", v, err)
+	}
+}
+
+func TestLastUsed(t *testing.T) {
+	fs := vfs.NewMem()
+	l := open(t, Config{FS: fs})
+	o := admitted(day0, "default", "key_a")
+	l.Observe(o)
+	o.At, o.Client = day0.Add(90*time.Second), netip.MustParseAddr("2001:db8::1")
+	l.Observe(o)
+	o.At = day0.Add(30 * time.Second) // ended late: does not turn time back
+	l.Observe(o)
+	check := func(when string) {
+		t.Helper()
+		u, ok := l.LastUsed("key_a")
+		if !ok || !u.At.Equal(day0.Add(90*time.Second)) || u.IP.String() != "2001:db8::1" {
+			t.Errorf("%s: %v %v", when, u, ok)
+		}
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	check("running")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, Config{FS: fs})
+	check("after a restart")
+	if _, ok := l.LastUsed("key_b"); ok {
+		t.Error("a key that was never used")
+	}
+}

@@ -1,0 +1,279 @@
+package local
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// observations over a few accounts, keys and hours, so that all of them meet.
+func drawObservation(t *rapid.T) *Observation {
+	o := admitted(day0.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "at"))*37*time.Second), "", "")
+	o.Account = rapid.SampledFrom([]store.AccountID{"", "default", "acct_a", "acct_bb"}).Draw(t, "account")
+	if o.Account != "" {
+		o.Key = rapid.SampledFrom([]store.KeyID{"key_1", "key_2", "key_33"}).Draw(t, "key")
+	}
+	o.Type = rapid.SampledFrom([]store.KeyType{store.Test, store.Live}).Draw(t, "type")
+	o.Method = rapid.SampledFrom([]string{"GET", "POST", "DELETE", "PURGE"}).Draw(t, "method")
+	o.Environment = rapid.SampledFrom([]string{"", "prod", "dev"}).Draw(t, "environment")
+	o.Route = rapid.SampledFrom([]string{"", "/v1/", "/v1/chat"}).Draw(t, "route")
+	o.Units = int64(rapid.IntRange(0, 3).Draw(t, "units"))
+	o.Cost = store.Money(rapid.IntRange(0, 1000).Draw(t, "cost"))
+	o.Status = rapid.SampledFrom([]int{200, 404, 502}).Draw(t, "status")
+	if rapid.Bool().Draw(t, "refused") {
+		o.Code = rapid.SampledFrom([]string{"invalid_key", "requests_per_minute"}).Draw(t, "code")
+		o.Status = rapid.SampledFrom([]int{401, 429, 503}).Draw(t, "refused with")
+		o.Hint = rapid.SampledFrom([]string{"", "hint1"}).Draw(t, "hint")
+	}
+	return o
+}
+
+// The event that an observation should become, seq and id aside.
+func modelEvent(o *Observation) *store.Event {
+	e := &store.Event{
+		Time: o.At, Action: "request", Actor: store.Actor{Type: store.ActorKey, ID: string(o.Key), Name: o.Hint},
+		Account: o.Account, KeyID: o.Key, Reason: o.Code, IP: o.Client.String(), UserAgent: o.UserAgent,
+		Request: &store.RequestInfo{ID: o.RequestID, Method: o.Method, Route: o.Route, Status: o.Status, DurationMS: 1.5},
+	}
+	e.EventType = map[string]store.EventType{"GET": "read", "POST": "create", "DELETE": "delete", "PURGE": "read"}[o.Method]
+	switch {
+	case o.Status >= 500:
+		e.Outcome = store.Failed
+	case o.Code != "":
+		e.Outcome = store.Denied
+	default:
+		e.Outcome = store.Success
+	}
+	return e
+}
+
+func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
+	some := func(label string) bool { return rapid.IntRange(0, 3).Draw(t, label) == 0 }
+	q := store.EventQuery{Account: rapid.SampledFrom([]store.AccountID{"", "default", "acct_a", "acct_bb"}).Draw(t, "of")}
+	if some("from?") {
+		q.From = day0.Add(time.Duration(rapid.IntRange(0, 11000).Draw(t, "from")) * time.Second)
+	}
+	if some("to?") {
+		q.To = day0.Add(time.Duration(rapid.IntRange(0, 11000).Draw(t, "to")) * time.Second)
+	}
+	if some("key?") {
+		q.Key = "key_2"
+	}
+	if some("type?") {
+		q.EventType = rapid.SampledFrom([]store.EventType{"read", "create", "update"}).Draw(t, "of type")
+	}
+	if some("user?") {
+		q.User = rapid.SampledFrom([]string{"key_1", "hint1"}).Draw(t, "user")
+	}
+	if some("action?") {
+		q.Action = rapid.SampledFrom([]string{"request", "key.create"}).Draw(t, "action")
+	}
+	if some("outcome?") {
+		q.Outcome = rapid.SampledFrom([]store.Outcome{"success", "denied", "error"}).Draw(t, "outcome")
+	}
+	if some("after?") && len(have) > 0 {
+		e := rapid.SampledFrom(have).Draw(t, "after")
+		q.After = store.EventPos{Time: e.Time, ID: e.ID}
+		if some("another node's") {
+			q.After.ID = "evt_~"
+		}
+	}
+	return q
+}
+
+// Every query answers what a sorted slice and EventQuery.Matches would, over
+// writes, restarts and early ends.
+func TestEventsLikeASlice(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fs := vfs.NewMem()
+		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { l.Close() }()
+		var wrote []*store.Event
+		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
+			for range rapid.IntRange(0, 30).Draw(t, "requests") {
+				o := drawObservation(t)
+				l.Observe(o)
+				wrote = append(wrote, modelEvent(o))
+			}
+			if rapid.Bool().Draw(t, "restart") {
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var have []*store.Event
+		seen := map[string]bool{}
+		for e, err := range l.Events(store.EventQuery{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[e.ID] {
+				t.Fatalf("id %s twice", e.ID)
+			}
+			seen[e.ID] = true
+			have = append(have, e)
+		}
+		if !slices.IsSortedFunc(have, byTimeID) {
+			t.Fatal("not in (Time, ID) order")
+		}
+		sameEvents(t, have, wrote)
+
+		q := drawQuery(t, have)
+		var want []string
+		for _, e := range have {
+			m := q
+			if q.Account == store.DefaultAccount && e.Account == "" {
+				m.Account = ""
+			}
+			if m.Matches(e) {
+				want = append(want, e.ID)
+			}
+		}
+		limit := rapid.IntRange(1, 200).Draw(t, "limit")
+		want = want[:min(limit, len(want))]
+		var got []string
+		for e, err := range l.Events(q) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, e.ID); len(got) == limit {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%+v:\ngot  %v\nwant %v", q, got, want)
+		}
+	})
+}
+
+func byTimeID(a, b *store.Event) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
+}
+
+// sameEvents compares two multisets, ids aside.
+func sameEvents(t *rapid.T, got, want []*store.Event) {
+	text := func(es []*store.Event) []string {
+		var out []string
+		for _, e := range es {
+			c := *e
+			c.ID, c.Seq, c.Request = "", 0, nil
+			out = append(out, fmt.Sprintf("%+v %+v", c, *e.Request))
+		}
+		slices.Sort(out)
+		return out
+	}
+	if g, w := text(got), text(want); !slices.Equal(g, w) {
+		t.Fatalf("events:\ngot  %v\nwant %v", g, w)
+	}
+}
+
+// Usage answers what adding up every observation would, at each step and group.
+func TestUsageLikeAddingUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fs := vfs.NewMem()
+		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
+		l, err := Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { l.Close() }()
+		var all []*Observation
+		for range rapid.IntRange(1, 3).Draw(t, "rounds") {
+			for range rapid.IntRange(0, 30).Draw(t, "requests") {
+				o := drawObservation(t)
+				all = append(all, o)
+				l.Observe(o)
+			}
+			switch rapid.IntRange(0, 2).Draw(t, "then") {
+			case 1:
+				if err := l.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			case 2:
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if l, err = Open(cfg); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		q := UsageQuery{
+			Account: rapid.SampledFrom([]store.AccountID{"", "default", "acct_a", "acct_bb"}).Draw(t, "account"),
+			Step:    rapid.SampledFrom([]Step{StepMinute, StepHour, StepDay}).Draw(t, "step"),
+			GroupBy: rapid.SampledFrom([]Group{"", ByKey, ByStatus, ByRoute, ByType, ByEnvironment}).Draw(t, "group"),
+		}
+		if rapid.Bool().Draw(t, "window") {
+			q.From = day0.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "from")) * time.Second)
+			q.To = q.From.Add(time.Duration(rapid.IntRange(0, 7000).Draw(t, "length")) * time.Second)
+		}
+		if rapid.Bool().Draw(t, "one key") {
+			q.Key = "key_2"
+		}
+		if rapid.Bool().Draw(t, "live only") {
+			live := store.Live
+			q.Type = &live
+		}
+		if rapid.Bool().Draw(t, "prod only") {
+			prod := "prod"
+			q.Environment = &prod
+		}
+		got, err := l.Usage(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := addUp(q, all); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v:\ngot  %+v\nwant %+v", q, got, want)
+		}
+	})
+}
+
+func addUp(q UsageQuery, all []*Observation) []UsageRow {
+	width := map[Step]time.Duration{StepMinute: time.Minute, StepHour: time.Hour, StepDay: 24 * time.Hour}[q.Step]
+	sums := map[string]*UsageRow{}
+	for _, o := range all {
+		slot := o.At.Truncate(width)
+		if !q.To.IsZero() && (!slot.Before(q.To) || slot.Add(width).Compare(q.From) <= 0) ||
+			o.Account != q.Account || q.Key != "" && o.Key != q.Key ||
+			q.Type != nil && o.Type != *q.Type || q.Environment != nil && o.Environment != *q.Environment {
+			continue
+		}
+		g := map[Group]string{ByKey: string(o.Key), ByStatus: fmt.Sprint(o.Status), ByRoute: o.Route,
+			ByType: o.Type.String(), ByEnvironment: o.Environment}[q.GroupBy]
+		r := sums[slot.String()+g]
+		if r == nil {
+			r = &UsageRow{Time: slot, Group: g}
+			sums[slot.String()+g] = r
+		}
+		r.Requests++
+		if o.Code != "" && o.Status < 500 {
+			r.Denied++
+			continue
+		}
+		r.Units += o.Units
+		r.Cost += o.Cost
+		if o.Type == store.Live {
+			r.Billable += o.Units
+		}
+	}
+	var out []UsageRow
+	for _, r := range sums {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b UsageRow) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Group, b.Group)) })
+	return out
+}

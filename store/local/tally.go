@@ -1,0 +1,171 @@
+package local
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// tally is what a usage row counts.
+type tally struct {
+	requests, denied, units, cost uint64
+}
+
+func (t *tally) add(o tally) {
+	t.requests += o.requests
+	t.denied += o.denied
+	t.units += o.units
+	t.cost += o.cost
+}
+
+func (t tally) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, t.requests)
+	dst = binary.AppendUvarint(dst, t.denied)
+	dst = binary.AppendUvarint(dst, t.units)
+	return binary.AppendUvarint(dst, t.cost)
+}
+
+func parseTally(v []byte) (t tally, err error) {
+	p := parser[[]byte]{rest: v}
+	t = tally{p.uvarint(), p.uvarint(), p.uvarint(), p.uvarint()}
+	if p.bad || len(p.rest) != 0 {
+		return t, errCorrupt
+	}
+	return t, nil
+}
+
+// appendRow writes the part of a usage row's key behind its slot. The account
+// and the key stand first: queries go by them.
+func appendRow[T text](dst []byte, account, key T, live byte, env T, status int, route T) []byte {
+	dst = appendName(dst, account)
+	dst = appendName(dst, key)
+	dst = append(dst, live, byte(min(len(env), maxEnviron)))
+	dst = append(dst, env[:min(len(env), maxEnviron)]...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(status))
+	return append(dst, route[:min(len(route), maxRoute)]...)
+}
+
+// usageRow is a parsed row key behind its slot; it aliases the key.
+type usageRow struct {
+	account, key, env, route []byte
+	live                     byte
+	status                   int
+}
+
+func parseRow(b []byte) (r usageRow, ok bool) {
+	p := parser[[]byte]{rest: b}
+	r.account = p.take(uint64(p.byte()))
+	r.key = p.take(uint64(p.byte()))
+	r.live = p.byte()
+	r.env = p.take(uint64(p.byte()))
+	s := p.take(2)
+	if p.bad {
+		return r, false
+	}
+	r.status = int(binary.BigEndian.Uint16(s))
+	r.route = p.rest
+	return r, true
+}
+
+// counts gathers tallies by minute and row until they are written. Its size is
+// bounded by whoever adds: the writer flushes at maxRows, overload stops there.
+type counts struct {
+	rows    map[string]*tally // minute:4 and the row
+	scratch []byte
+}
+
+// maxRows bounds a counts: about 250 bytes each, 8 MiB.
+const maxRows = 32 << 10
+
+func newCounts() counts { return counts{rows: make(map[string]*tally)} }
+
+// add counts t in the row whose key is c.scratch, unless that would be a new
+// row beyond the bound.
+func (c *counts) add(t tally, bound int) bool {
+	if have := c.rows[string(c.scratch)]; have != nil {
+		have.add(t)
+		return true
+	}
+	if len(c.rows) >= bound {
+		return false
+	}
+	n := t
+	c.rows[string(c.scratch)] = &n
+	return true
+}
+
+func minuteOf(ns uint64) uint32 { return uint32(ns / uint64(time.Minute)) }
+
+// tallyOf is what one request adds. A refused request costs nothing, whatever
+// was observed of it; a fault of ours or the upstream's (5xx) after admission
+// keeps what was charged.
+func tallyOf(status int, refused bool, units, cost uint64) tally {
+	t := tally{requests: 1}
+	if refused && status < 500 {
+		t.denied = 1
+		return t
+	}
+	t.units, t.cost = units, cost
+	return t
+}
+
+// spill counts the requests that found the queue full, on the caller's side, so
+// that an overload costs audit events but no usage. It holds at most maxRows
+// rows; requests beyond them are known by number only.
+type spill struct {
+	mu   sync.Mutex
+	c    counts
+	last map[store.KeyID]LastUse
+	loss loss
+}
+
+func newSpill() *spill {
+	return &spill{c: newCounts(), last: make(map[store.KeyID]LastUse)}
+}
+
+func (s *spill) take(o *Observation, ns uint64, flags byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if flags&recEvent != 0 {
+		if flags&recDenied != 0 {
+			s.loss.denials++
+		} else {
+			s.loss.requests++
+		}
+	}
+	if flags&recUsed != 0 {
+		if _, ok := s.last[o.Key]; ok || len(s.last) < maxRows {
+			s.last[store.KeyID(clip(string(o.Key), maxName))] = LastUse{At: at(ns), IP: o.Client}
+		}
+	}
+	if flags&recCounted == 0 {
+		return
+	}
+	var live byte
+	if o.Type == store.Live {
+		live = 1
+	}
+	s.c.scratch = binary.BigEndian.AppendUint32(s.c.scratch[:0], minuteOf(ns))
+	s.c.scratch = appendRow(s.c.scratch, string(o.Account), string(o.Key), live, o.Environment, o.Status, o.Route)
+	t := tallyOf(o.Status, o.Code != "", uint64(max(o.Units, 0)), uint64(max(o.Cost, 0)))
+	if !s.c.add(t, maxRows) {
+		s.loss.uncounted++
+	}
+}
+
+// drain empties s.
+func (s *spill) drain() (rows map[string]*tally, last map[store.KeyID]LastUse, l loss) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows, last, l = s.c.rows, s.last, s.loss
+	if len(rows) > 0 {
+		s.c.rows = make(map[string]*tally)
+	}
+	if len(last) > 0 {
+		s.last = make(map[store.KeyID]LastUse)
+	}
+	s.loss = loss{}
+	return rows, last, l
+}

@@ -1,0 +1,231 @@
+package local
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// Step is the width of a usage row.
+type Step string
+
+// The steps, and how long rows of each are kept.
+const (
+	StepMinute Step = "minute" // 48 hours
+	StepHour   Step = "hour"   // 90 days
+	StepDay    Step = "day"    // 400 days
+)
+
+// steps are written side by side, not rolled up from each other: requests that
+// end late count where they belong, and a crash cannot come between.
+var steps = [...]struct {
+	step    Step
+	code    byte
+	minutes uint32
+	keep    time.Duration
+}{
+	{StepMinute, 'm', 1, 48 * time.Hour},
+	{StepHour, 'h', 60, 90 * 24 * time.Hour},
+	{StepDay, 'd', 24 * 60, 400 * 24 * time.Hour},
+}
+
+// Group names what a usage answer is divided by.
+type Group string
+
+// The groups.
+const (
+	ByNothing     Group = ""
+	ByKey         Group = "key"
+	ByStatus      Group = "status"
+	ByRoute       Group = "route"
+	ByType        Group = "type"
+	ByEnvironment Group = "environment"
+)
+
+// UsageQuery selects usage of one account. From is rounded down and To up to
+// whole steps (UTC); a zero To is now, a zero From as far back as is kept.
+type UsageQuery struct {
+	Account     store.AccountID
+	From, To    time.Time
+	Step        Step
+	Key         store.KeyID
+	Type        *store.KeyType
+	Environment *string
+	GroupBy     Group
+}
+
+// UsageRow is one step of one group. Steps in which nothing happened have none.
+type UsageRow struct {
+	Time     time.Time   `json:"time"`
+	Group    string      `json:"group"`
+	Requests int64       `json:"requests"` // all that came, denied ones included
+	Denied   int64       `json:"denied"`   // of them, refused (not 5xx)
+	Units    int64       `json:"units"`    // charged
+	Cost     store.Money `json:"cost"`
+	Billable int64       `json:"billable"` // of Units, charged to live keys
+}
+
+// Bounds of one usage query: stored rows read, and rows answered.
+const (
+	MaxUsageScan = 2_000_000
+	MaxUsageRows = 50_000
+)
+
+// ErrTooWide is answered by a usage query that would read or answer more than
+// the bounds.
+var ErrTooWide = errors.New("the usage asked for is too much at once: take a shorter time, a longer step, one key, or no group_by")
+
+// ErrBadQuery is answered when a step or group is not known.
+var ErrBadQuery = errors.New("unknown step or group_by")
+
+// Usage sums what the account's requests used, ordered by time, then group. It
+// includes everything observed before the call.
+func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
+	i := slices.IndexFunc(steps[:], func(s struct {
+		step    Step
+		code    byte
+		minutes uint32
+		keep    time.Duration
+	}) bool {
+		return s.step == q.Step
+	})
+	switch q.GroupBy {
+	case ByNothing, ByKey, ByStatus, ByRoute, ByType, ByEnvironment:
+	default:
+		i = -1
+	}
+	if i < 0 {
+		return nil, fmt.Errorf("%w: step %q, group_by %q", ErrBadQuery, q.Step, q.GroupBy)
+	}
+	if err := l.turn(false); err != nil {
+		return nil, err
+	}
+	if !l.enter() {
+		return nil, ErrClosed
+	}
+	defer l.leave()
+	rows, err := l.usage(q, steps[i].code, steps[i].minutes)
+	if err != nil {
+		return nil, fmt.Errorf("read usage: %w", err)
+	}
+	return rows, nil
+}
+
+func (l *Local) usage(q UsageQuery, code byte, minutes uint32) ([]UsageRow, error) {
+	width := uint64(minutes) * uint64(time.Minute)
+	to := q.To
+	if to.IsZero() {
+		to = l.now().Add(time.Nanosecond)
+	}
+	slot, end := uint32(nanos(q.From)/width), uint32((nanos(to)+width-1)/width)
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(code, slot), UpperBound: slotKey(code, end)})
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	var (
+		out     []UsageRow
+		groups  = make(map[string]*UsageRow)
+		scanned int
+		prefix  []byte
+	)
+	for slot < end {
+		prefix = appendName(slotKey(code, slot), q.Account)
+		if q.Key != "" {
+			prefix = appendName(prefix, q.Key)
+		}
+		ok := it.SeekGE(prefix)
+		for ; ok && strings.HasPrefix(string(it.Key()), string(prefix)); ok = it.Next() {
+			if scanned++; scanned > MaxUsageScan {
+				return nil, ErrTooWide
+			}
+			if err := q.add(groups, it.Key()[6:], it.Value(), len(out)); err != nil {
+				return nil, err
+			}
+		}
+		out = appendSlot(out, groups, at(uint64(slot)*width))
+		if !ok {
+			break
+		}
+		// Go to the next slot that holds anything at all.
+		if next := binary.BigEndian.Uint32(it.Key()[2:]); next > slot {
+			slot = next
+		} else {
+			slot++
+		}
+		scanned++
+	}
+	return out, it.Error()
+}
+
+func slotKey(code byte, slot uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{rowUsage, code}, slot)
+}
+
+// add sums one stored row into its group.
+func (q *UsageQuery) add(groups map[string]*UsageRow, row, value []byte, answered int) error {
+	r, ok := parseRow(row)
+	if !ok {
+		return errCorrupt
+	}
+	live := r.live == 1
+	if q.Type != nil && live != (*q.Type == store.Live) || q.Environment != nil && *q.Environment != string(r.env) {
+		return nil
+	}
+	t, err := parseTally(value)
+	if err != nil {
+		return err
+	}
+	var name []byte
+	switch q.GroupBy {
+	case ByKey:
+		name = r.key
+	case ByStatus:
+		name = strconv.AppendInt(nil, int64(r.status), 10)
+	case ByRoute:
+		name = r.route
+	case ByType:
+		name = []byte(store.Test.String())
+		if live {
+			name = []byte(store.Live.String())
+		}
+	case ByEnvironment:
+		name = r.env
+	}
+	g := groups[string(name)]
+	if g == nil {
+		if answered+len(groups) >= MaxUsageRows {
+			return ErrTooWide
+		}
+		g = &UsageRow{Group: strings.ToValidUTF8(string(name), "\ufffd")}
+		groups[string(name)] = g
+	}
+	g.Requests += int64(t.requests)
+	g.Denied += int64(t.denied)
+	g.Units += int64(t.units)
+	g.Cost += store.Money(t.cost)
+	if live {
+		g.Billable += int64(t.units)
+	}
+	return nil
+}
+
+// appendSlot moves one slot's groups to the answer, sorted.
+func appendSlot(out []UsageRow, groups map[string]*UsageRow, t time.Time) []UsageRow {
+	from := len(out)
+	for _, g := range groups {
+		g.Time = t
+		out = append(out, *g)
+	}
+	clear(groups)
+	slices.SortFunc(out[from:], func(a, b UsageRow) int { return strings.Compare(a.Group, b.Group) })
+	return out
+}

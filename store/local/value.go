@@ -1,0 +1,346 @@
+package local
+
+import (
+	"encoding/binary"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// The value of an event row, kind first so that later forms can be told apart:
+//
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address
+//	dropped: 2 requests denials uncounted
+//
+// status, duration (µs) and the counts are uvarints; the strings and the
+// address (0, 4 or 16 bytes) stand behind a uvarint length. A typical request
+// takes 90 to 130 bytes.
+const (
+	kindRequest = 1
+	kindDropped = 2
+)
+
+const flagLive = 1
+
+// Bounds of what is kept of each string, in bytes. Whatever a client sends, an
+// event is at most maxValue bytes.
+const (
+	maxMethod  = 16
+	maxRoute   = 256
+	maxID      = 128
+	maxAction  = 64
+	maxReason  = 64
+	maxHint    = 64
+	maxAgent   = 256
+	maxEnviron = 128
+	maxValue   = 32 + maxMethod + maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + 10*2
+)
+
+// methods by their code; 0 means that the method's own name follows it.
+var methods = [...]string{"", http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodHead, http.MethodOptions}
+
+func methodCode(m string) byte {
+	for i := 1; i < len(methods); i++ {
+		if methods[i] == m {
+			return byte(i)
+		}
+	}
+	return 0
+}
+
+// eventTypeOf classifies a request by its method.
+func eventTypeOf(method string) store.EventType {
+	switch method {
+	case http.MethodPost:
+		return store.EventCreate
+	case http.MethodPut, http.MethodPatch:
+		return store.EventUpdate
+	case http.MethodDelete:
+		return store.EventDelete
+	}
+	return store.EventRead
+}
+
+// outcomeOf classifies a request: 5xx is an error whoever caused it, another
+// fault a denial.
+func outcomeOf(status int, refused bool) store.Outcome {
+	switch {
+	case status >= 500:
+		return store.Failed
+	case refused:
+		return store.Denied
+	}
+	return store.Success
+}
+
+func appendText(dst []byte, s string, bound int) []byte {
+	s = clip(s, bound)
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+// appendRequest writes o's event value. whole is false when no event will be
+// kept: then only what usage needs is written.
+func appendRequest(dst []byte, o *Observation, whole bool) []byte {
+	var flags byte
+	if o.Type == store.Live {
+		flags |= flagLive
+	}
+	code := methodCode(o.Method)
+	dst = append(dst, kindRequest, flags, code)
+	if code == 0 {
+		dst = appendText(dst, o.Method, maxMethod)
+	}
+	dst = binary.AppendUvarint(dst, uint64(max(o.Status, 0)))
+	dst = binary.AppendUvarint(dst, uint64(max(o.Duration, 0)/time.Microsecond))
+	dst = appendText(dst, string(o.Key), maxName)
+	dst = appendText(dst, o.Route, maxRoute)
+	if whole {
+		dst = appendText(dst, o.RequestID, maxID)
+		dst = appendText(dst, o.Action, maxAction)
+		dst = appendText(dst, o.Code, maxReason)
+		dst = appendText(dst, o.Hint, maxHint)
+		dst = appendText(dst, o.UserAgent, maxAgent)
+	} else {
+		dst = append(dst, 0, 0)
+		dst = appendText(dst, o.Code, maxReason)
+		dst = append(dst, 0, 0)
+	}
+	return appendAddr(dst, o.Client)
+}
+
+func appendAddr(dst []byte, a netip.Addr) []byte {
+	a = a.Unmap()
+	switch {
+	case a.Is4():
+		b := a.As4()
+		return append(append(dst, 4), b[:]...)
+	case a.Is6():
+		b := a.As16()
+		return append(append(dst, 16), b[:]...)
+	}
+	return append(dst, 0)
+}
+
+// request is a parsed request value; its texts alias what was parsed.
+type request[T text] struct {
+	flags             byte
+	method            T
+	code              byte // of the method; 0: method is set
+	status            int
+	micros            uint64
+	key, route, id    T
+	action, reason    T
+	hint, agent, addr T
+}
+
+func (r *request[T]) methodName() string {
+	if r.code != 0 {
+		return methods[r.code]
+	}
+	return string(r.method)
+}
+
+func (r *request[T]) ip() netip.Addr {
+	a, _ := netip.AddrFromSlice([]byte(r.addr))
+	return a
+}
+
+// parser reads a row from front to back; bad is set once it was too short.
+type parser[T text] struct {
+	rest T
+	bad  bool
+}
+
+func (p *parser[T]) byte() byte {
+	if len(p.rest) == 0 {
+		p.bad = true
+		return 0
+	}
+	b := p.rest[0]
+	p.rest = p.rest[1:]
+	return b
+}
+
+func (p *parser[T]) uvarint() uint64 {
+	var v uint64
+	for shift := 0; shift < 64; shift += 7 {
+		b := p.byte()
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v
+		}
+	}
+	p.bad = true
+	return 0
+}
+
+func (p *parser[T]) take(n uint64) (out T) {
+	if n > uint64(len(p.rest)) {
+		p.bad = true
+		return out
+	}
+	out, p.rest = p.rest[:n], p.rest[n:]
+	return out
+}
+
+func (p *parser[T]) text() T { return p.take(p.uvarint()) }
+
+// parseRequest reads a request value, kind byte included.
+func parseRequest[T text](v T) (r request[T], err error) {
+	p := parser[T]{rest: v}
+	if p.byte() != kindRequest {
+		return r, errCorrupt
+	}
+	r.flags = p.byte()
+	r.code = p.byte()
+	if r.code == 0 {
+		r.method = p.text()
+	}
+	status := p.uvarint()
+	r.micros = p.uvarint()
+	r.key, r.route, r.id = p.text(), p.text(), p.text()
+	r.action, r.reason, r.hint, r.agent = p.text(), p.text(), p.text(), p.text()
+	r.addr = p.text()
+	if p.bad || int(r.code) >= len(methods) || status > 1<<16 ||
+		len(r.addr) != 0 && len(r.addr) != 4 && len(r.addr) != 16 {
+		return r, errCorrupt
+	}
+	r.status = int(status)
+	return r, nil
+}
+
+// loss is what overload cost: events of requests and of denials that were not
+// kept, and requests that usage does not count.
+type loss struct{ requests, denials, uncounted uint64 }
+
+func (d loss) zero() bool { return d == loss{} }
+
+func (d loss) append(dst []byte) []byte {
+	dst = append(dst, kindDropped)
+	dst = binary.AppendUvarint(dst, d.requests)
+	dst = binary.AppendUvarint(dst, d.denials)
+	return binary.AppendUvarint(dst, d.uncounted)
+}
+
+func parseLoss(v []byte) (d loss, err error) {
+	p := parser[[]byte]{rest: v}
+	if p.byte() != kindDropped {
+		return d, errCorrupt
+	}
+	d = loss{p.uvarint(), p.uvarint(), p.uvarint()}
+	if p.bad {
+		return d, errCorrupt
+	}
+	return d, nil
+}
+
+// ActionRequest is the action of a proxied request's event, [ActionDropped] of
+// the event that says how many others are missing.
+const (
+	ActionRequest = "request"
+	ActionDropped = "audit.dropped"
+)
+
+// decoder makes events of rows. It is not safe for concurrent use.
+type decoder struct {
+	prefix  string // of ids: "evt_" and the node's own
+	node    string
+	scratch []byte
+}
+
+// event builds the event of one row; what it returns shares nothing with v.
+func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*store.Event, error) {
+	if len(v) == 0 {
+		return nil, errCorrupt
+	}
+	if v[0] == kindDropped {
+		return d.dropped(account, ns, seq, v)
+	}
+	// One string holds every text of the event: the row, the id, the address.
+	buf := append(d.scratch[:0], v...)
+	buf = appendID(buf, d.prefix, seq)
+	idEnd := len(buf)
+	r0, err := parseRequest(v)
+	if err != nil {
+		return nil, err
+	}
+	if ip := r0.ip(); ip.IsValid() {
+		buf = ip.AppendTo(buf)
+	}
+	d.scratch = buf
+	all := string(buf)
+	r, err := parseRequest(all[:len(v)])
+	if err != nil {
+		return nil, err
+	}
+	both := &struct {
+		e store.Event
+		r store.RequestInfo
+	}{}
+	e := &both.e
+	method := r.methodName()
+	both.r = store.RequestInfo{ID: r.id, Method: method, Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000}
+	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), account
+	e.EventType = eventTypeOf(method)
+	e.Action = ActionRequest
+	if r.action != "" {
+		e.Action = r.action
+	}
+	e.Actor = store.Actor{Type: store.ActorKey, ID: r.key, Name: r.hint}
+	e.KeyID = store.KeyID(r.key)
+	e.Outcome = outcomeOf(r.status, r.reason != "")
+	e.Reason = r.reason
+	e.IP = all[idEnd:]
+	e.UserAgent = r.agent
+	e.Request = &both.r
+	if !utf8.ValidString(all) {
+		d.clean(e)
+	}
+	return e, nil
+}
+
+// clean replaces bytes that are not UTF-8, which clients may send and a cut may
+// leave: events must be valid JSON.
+func (d *decoder) clean(e *store.Event) {
+	for _, s := range []*string{&e.Action, &e.Actor.ID, &e.Actor.Name, &e.Reason, &e.UserAgent,
+		&e.Request.ID, &e.Request.Method, &e.Request.Route, (*string)(&e.KeyID)} {
+		*s = strings.ToValidUTF8(*s, "\ufffd")
+	}
+}
+
+func (d *decoder) dropped(account store.AccountID, ns, seq uint64, v []byte) (*store.Event, error) {
+	l, err := parseLoss(v)
+	if err != nil {
+		return nil, err
+	}
+	after := append([]byte(`{"after":{"requests":`), strconv.FormatUint(l.requests, 10)...)
+	after = append(append(after, `,"denials":`...), strconv.FormatUint(l.denials, 10)...)
+	after = append(append(after, `,"uncounted":`...), strconv.FormatUint(l.uncounted, 10)...)
+	return &store.Event{
+		ID: string(appendID(nil, d.prefix, seq)), Seq: seq, Time: at(ns), Account: account,
+		EventType: store.EventDelete, Action: ActionDropped, Outcome: store.Failed,
+		Actor:   store.Actor{Type: store.ActorSystem, ID: d.node},
+		Changes: append(after, "}}"...),
+	}, nil
+}
+
+const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// appendID writes an event's id: the node's prefix and eleven base62 digits,
+// which hold any count, so that ids of one node sort as their numbers do.
+func appendID(dst []byte, prefix string, seq uint64) []byte {
+	dst = append(dst, prefix...)
+	var n [11]byte
+	for i := len(n) - 1; i >= 0; i-- {
+		n[i] = digits[seq%62]
+		seq /= 62
+	}
+	return append(dst, n[:]...)
+}

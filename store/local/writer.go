@@ -1,0 +1,301 @@
+package local
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// Figures of the writer.
+const (
+	writeEvery = time.Second // at most this long after it was observed, a request is on disk
+	trimEvery  = time.Minute
+	batchBytes = 1 << 20
+	seqBlock   = 1 << 16 // event numbers reserved at once
+)
+
+// writer turns queued records into rows. It belongs to one goroutine.
+type writer struct {
+	l     *Local
+	batch *pebble.Batch
+	spare []byte
+	usage counts
+	key   []byte
+	value []byte
+	err   error // the first failed write, for Close
+
+	seq     uint64 // the last event's number
+	ceiling uint64 // numbers up to here are reserved on disk
+
+	oldest map[store.AccountID]uint32 // each account's first bucket that may hold events
+	cut    uint64                     // events of the newest bucket before this were removed for size
+}
+
+func newWriter(l *Local) *writer {
+	return &writer{
+		l: l, batch: l.db.NewBatch(), spare: make([]byte, 0, l.queue.size),
+		usage: newCounts(), oldest: make(map[store.AccountID]uint32),
+	}
+}
+
+// loadSeq goes on counting. The ceiling is on disk before a number below it is
+// used, so a crash skips numbers and never gives one twice.
+func (w *writer) loadSeq() error {
+	v, err := w.l.get([]byte{rowOwn, 's'})
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return nil
+	}
+	if len(v) != 8 {
+		return errCorrupt
+	}
+	w.seq = binary.BigEndian.Uint64(v)
+	w.ceiling = w.seq
+	return nil
+}
+
+func (w *writer) saveSeq(n uint64) error {
+	return w.l.db.Set([]byte{rowOwn, 's'}, binary.BigEndian.AppendUint64(nil, n), pebble.Sync)
+}
+
+func (w *writer) loadAccounts() error {
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowAccount}, UpperBound: []byte{rowAccount + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		if len(it.Value()) != 4 {
+			return errCorrupt
+		}
+		w.oldest[store.AccountID(it.Key()[1:])] = binary.BigEndian.Uint32(it.Value())
+	}
+	return it.Error()
+}
+
+func (l *Local) run() {
+	defer close(l.done)
+	w := l.w
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.note(w.write(true, false))
+			w.note(w.sync())
+		case <-l.queue.wake:
+			w.note(w.write(false, false))
+		case t := <-l.requests:
+			err := w.write(true, false)
+			if err == nil && t.sync {
+				err = w.sync()
+			}
+			t.done <- w.note(err)
+		case <-trim.C:
+			w.note(w.trim(l.now()))
+		case <-l.stop:
+			w.note(w.finish())
+			return
+		}
+	}
+}
+
+// note reports a failed write once; the node stops on it.
+func (w *writer) note(err error) error {
+	if err != nil && w.err == nil {
+		w.err = err
+		w.l.fatal(err)
+	}
+	return err
+}
+
+func (w *writer) finish() error {
+	defer w.batch.Close()
+	if err := w.write(true, true); err != nil {
+		return err
+	}
+	if err := w.saveSeq(w.seq); err != nil { // synchronous: everything before it is on disk too
+		return err
+	}
+	return nil
+}
+
+// write empties the queue into the database, without waiting for the disk. With
+// totals, usage and what was spilled are written too; with uses, every last use.
+func (w *writer) write(totals, uses bool) error {
+	for i := range w.l.queue.shards {
+		full := w.l.queue.swap(i, w.spare)
+		err := w.records(full)
+		w.spare = full[:0]
+		if err != nil {
+			return err
+		}
+	}
+	if totals {
+		if err := w.totals(); err != nil {
+			return err
+		}
+	}
+	if uses {
+		w.l.last.flush(w.saveUse)
+	}
+	return w.commit(0)
+}
+
+func (w *writer) records(buf []byte) error {
+	for len(buf) > 0 {
+		r, rest, ok := nextRecord(buf)
+		if !ok {
+			panic("BUG: a queued record does not parse")
+		}
+		buf = rest
+		if err := w.record(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) record(r *record) error {
+	if r.flags&recEvent != 0 {
+		if err := w.event(r.account, r.ns, r.value); err != nil {
+			return err
+		}
+	}
+	if r.flags&(recCounted|recUsed) != 0 {
+		v, err := parseRequest(r.value)
+		if err != nil {
+			panic("BUG: a queued event does not parse")
+		}
+		if r.flags&recUsed != 0 {
+			ip, _ := netip.AddrFromSlice(v.addr)
+			w.l.last.note(v.key, r.ns, ip, w.saveUse)
+		}
+		if r.flags&recCounted != 0 {
+			s := binary.BigEndian.AppendUint32(w.usage.scratch[:0], minuteOf(r.ns))
+			w.usage.scratch = appendRow(s, r.account, v.key, v.flags&flagLive, r.env, v.status, v.route)
+			if err := w.count(tallyOf(v.status, len(v.reason) > 0, r.units, r.cost)); err != nil {
+				return err
+			}
+		}
+	}
+	return w.commit(batchBytes)
+}
+
+// event appends one event row to the batch.
+func (w *writer) event(account []byte, ns uint64, value []byte) error {
+	if w.seq == w.ceiling {
+		if err := w.saveSeq(w.ceiling + seqBlock); err != nil {
+			return err
+		}
+		w.ceiling += seqBlock
+	}
+	w.seq++
+	w.key = eventKey(w.key[:0], account, ns, w.seq)
+	if err := w.batch.Set(w.key, value, nil); err != nil {
+		return err
+	}
+	b := bucketOf(ns)
+	if have, ok := w.oldest[store.AccountID(account)]; !ok || b < have {
+		return w.setOldest(store.AccountID(account), b)
+	}
+	return nil
+}
+
+func (w *writer) setOldest(account store.AccountID, bucket uint32) error {
+	w.oldest[account] = bucket
+	return w.batch.Set(append([]byte{rowAccount}, account...), binary.BigEndian.AppendUint32(nil, bucket), nil)
+}
+
+// count adds to the row in w.usage.scratch; a full table is written first.
+func (w *writer) count(t tally) error {
+	if w.usage.add(t, maxRows) {
+		return nil
+	}
+	if err := w.rows(w.usage.rows); err != nil {
+		return err
+	}
+	clear(w.usage.rows)
+	w.usage.add(t, maxRows)
+	return nil
+}
+
+// totals writes usage, and what the request path had to spill.
+func (w *writer) totals() error {
+	if err := w.rows(w.usage.rows); err != nil {
+		return err
+	}
+	clear(w.usage.rows)
+	rows, last, lost := w.l.spill.drain()
+	if err := w.rows(rows); err != nil {
+		return err
+	}
+	for key, u := range last {
+		w.l.last.note([]byte(key), nanos(u.At), u.IP, w.saveUse)
+	}
+	if lost.zero() {
+		return nil
+	}
+	w.l.log.Warn("audit events dropped: requests came faster than the disk takes them",
+		"requests", lost.requests, "denials", lost.denials, "uncounted", lost.uncounted)
+	return w.event(nil, nanos(w.l.now()), lost.append(nil))
+}
+
+// rows merges tallies into the minute, the hour and the day: all three in one
+// batch, so that no crash tells them apart.
+func (w *writer) rows(rows map[string]*tally) error {
+	for row, t := range rows {
+		minute := binary.BigEndian.Uint32([]byte(row[:4]))
+		w.value = t.append(w.value[:0])
+		for _, s := range steps {
+			w.key = append(w.key[:0], rowUsage, s.code)
+			w.key = binary.BigEndian.AppendUint32(w.key, minute/s.minutes)
+			w.key = append(w.key, row[4:]...)
+			if err := w.batch.Merge(w.key, w.value, nil); err != nil {
+				return err
+			}
+		}
+		if err := w.commit(batchBytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) saveUse(key store.KeyID, u *recentUse) {
+	w.value = appendLast(w.value[:0], u.ns, u.ip)
+	w.batch.Merge(lastKey(key), w.value, nil) // an error shows at the commit
+}
+
+// commit applies the batch if it is larger than bound.
+func (w *writer) commit(bound int) error {
+	if w.batch.Empty() || w.batch.Len() < bound {
+		return nil
+	}
+	if err := w.l.db.Apply(w.batch, pebble.NoSync); err != nil {
+		return fmt.Errorf("write the node's own data: %w", err)
+	}
+	w.l.unsynced.Store(true)
+	w.batch.Reset()
+	return nil
+}
+
+// sync makes what was written before it survive a power loss.
+func (w *writer) sync() error {
+	if !w.l.unsynced.Swap(false) {
+		return nil
+	}
+	if err := w.l.db.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("sync the node's own data: %w", err)
+	}
+	return nil
+}
