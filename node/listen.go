@@ -22,7 +22,6 @@ const (
 	idleTimeout   = 2 * time.Minute
 	maxHead       = 32 << 10 // bytes of request line and header; net/http adds 4 KiB, then answers 431
 	maxStreams    = 250      // HTTP/2 streams at a time on one connection
-	streamBuffer  = 1 << 20  // bytes that a client may send ahead on one HTTP/2 stream
 	adminConns    = 1024
 	maxProxyConns = 65536
 	spareFiles    = 256 // descriptors for everything that is not a proxied connection
@@ -61,12 +60,10 @@ func NewServer(c *Config, name string, certs *Certificates, handler http.Handler
 		MaxHeaderBytes:    maxHead,
 		Protocols:         new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          maxStreams,
-			MaxReceiveBufferPerStream:     streamBuffer,
-			MaxReceiveBufferPerConnection: 4 * streamBuffer,
-			SendPingTimeout:               idleTimeout / 2,
-			PingTimeout:                   headTimeout,
-			WriteByteTimeout:              idleTimeout,
+			MaxConcurrentStreams: maxStreams, // what they may send ahead is net/http's 1 MiB for the whole connection
+			SendPingTimeout:      idleTimeout / 2,
+			PingTimeout:          headTimeout,
+			WriteByteTimeout:     idleTimeout,
 		},
 		// What clients do wrong on the wire (TLS to a plain port, a reset) is
 		// theirs: it is no line in the log unless somebody looks for it.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -34,7 +35,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if err != nil || int64(n) > math.MaxInt64/unit {
-		return fmt.Errorf(`want a size such as "64MiB"`)
+		return errors.New(`want a size such as "64MiB"`)
 	}
 	*s = Size(int64(n) * unit)
 	return nil
@@ -70,28 +71,28 @@ func convert(v any, t reflect.Type) (any, error) {
 		return v, nil
 	case t == durationType:
 		if !isString {
-			return nil, fmt.Errorf(`want a duration in quotes, with its unit, such as "5s"`)
+			return nil, errors.New(`want a duration in quotes, with its unit, such as "5s"`)
 		}
 		d, err := time.ParseDuration(s)
 		if err != nil {
-			return nil, fmt.Errorf(`want a duration such as "500ms", "5s" or "24h"`)
+			return nil, errors.New(`want a duration such as "500ms", "5s" or "24h"`)
 		}
 		return d, nil
 	case t == prefixType:
 		if !isString {
-			return nil, fmt.Errorf("want an address or CIDR range in quotes")
+			return nil, errors.New("want an address or CIDR range in quotes")
 		}
 		return parsePrefix(s)
 	case t == timeType:
 		if !isString {
-			return nil, fmt.Errorf(`want a time with its zone, such as "2027-01-31T00:00:00Z"`)
+			return nil, errors.New(`want a time with its zone, such as "2027-01-31T00:00:00Z"`)
 		}
 		if s == "" {
 			return time.Time{}, nil
 		}
 		at, err := time.Parse(time.RFC3339, s)
 		if err != nil {
-			return nil, fmt.Errorf(`want a time as in RFC 3339, such as "2027-01-31T00:00:00Z"`)
+			return nil, errors.New(`want a time as in RFC 3339, such as "2027-01-31T00:00:00Z"`)
 		}
 		return at, nil
 	case t == oneOrMoreType && isString:
@@ -101,7 +102,7 @@ func convert(v any, t reflect.Type) (any, error) {
 		return OneOrMore{s}, nil
 	case reflect.PointerTo(t).Implements(textType):
 		if !isString {
-			return nil, fmt.Errorf("want a string in quotes")
+			return nil, errors.New("want a string in quotes")
 		}
 		out := reflect.New(t)
 		if err := out.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
@@ -112,18 +113,18 @@ func convert(v any, t reflect.Type) (any, error) {
 	switch t.Kind() {
 	case reflect.String:
 		if !isString {
-			return nil, fmt.Errorf("want a string in quotes")
+			return nil, errors.New("want a string in quotes")
 		}
 		return reflect.ValueOf(s).Convert(t).Interface(), nil
 	case reflect.Bool:
 		if _, ok := v.(bool); !ok {
-			return nil, fmt.Errorf("want true or false, without quotes")
+			return nil, errors.New("want true or false, without quotes")
 		}
 		return v, nil
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		n, ok := v.(int64)
 		if !ok || reflect.Zero(t).OverflowInt(n) {
-			return nil, fmt.Errorf("want a whole number, without quotes")
+			return nil, errors.New("want a whole number, without quotes")
 		}
 		return reflect.ValueOf(n).Convert(t).Interface(), nil
 	case reflect.Float64:
@@ -133,7 +134,13 @@ func convert(v any, t reflect.Type) (any, error) {
 		case int64:
 			return float64(n), nil
 		}
-		return nil, fmt.Errorf("want a number, without quotes")
+		return nil, errors.New("want a number, without quotes")
+	case reflect.Interface: // what may be a number or a string, and is read further on
+		switch v.(type) {
+		case string, int64, float64:
+			return v, nil
+		}
+		return nil, errors.New("want a number or a string")
 	}
 	return nil, fmt.Errorf("BUG: no way to read a %s", t)
 }
@@ -148,11 +155,11 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf(want)
+		return netip.Prefix{}, errors.New(want)
 	}
 	if p.Addr().Is4In6() {
 		if p.Bits() < 96 {
-			return netip.Prefix{}, fmt.Errorf(want)
+			return netip.Prefix{}, errors.New(want)
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
