@@ -53,9 +53,7 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.now = max(m.now, a.Now)
-	if a.Wall < m.cal.start || a.Wall >= m.cal.end {
-		m.cal = calendarAt(a.Wall)
-	}
+	monthLeft := m.turn(a.Wall)
 	var k *own
 	if a.Own.PerMinute > 0 || a.Own.PerMonth > 0 || a.Budget > 0 {
 		k = m.own(a)
@@ -74,12 +72,28 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 
 	units := max(a.Units, 0)
 	look := a.Look || units == 0
-	m.check(a, k, units, look, &d)
+	m.check(a, k, units, monthLeft, look, &d)
 	if d.Allowed && !look {
 		m.charge(a, k, units, &d)
 	}
-	m.show(a, k, &d)
+	m.show(a, k, monthLeft, &d)
 	return d
+}
+
+// lateTolerance is how far into the past month a request may have begun.
+const lateTolerance = 60e9
+
+// turn brings the calendar to wall and returns the time left of the month. A
+// request that began shortly before a month's end and is charged after one of
+// the new month counts to the new one; turning back for it would void a chunk.
+func (m *Meter) turn(wall int64) int64 {
+	if wall < m.cal.start && wall >= m.cal.start-lateTolerance {
+		wall = m.cal.start
+	}
+	if wall < m.cal.start || wall >= m.cal.end {
+		m.cal = calendarAt(wall)
+	}
+	return m.cal.end - wall
 }
 
 // unknown appends a want for every month of a's whose total is not known here
@@ -134,8 +148,8 @@ func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
 }
 
 // check asks every policy and settles the verdict; it charges nothing.
-func (m *Meter) check(a *Ask, k *own, units int64, look bool, d *Decision) {
-	v := verdict{d: d, now: m.now, monthLeft: m.cal.end - a.Wall, look: look}
+func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Decision) {
+	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look}
 	if a.Account.PerMinute > 0 {
 		v.minute(Minute, &m.minute, &a.Account, units)
 	}
@@ -188,19 +202,19 @@ func (m *Meter) spend(q *quota, d *Decision, p Policy, limit, n int64) {
 }
 
 // show writes the policies' standing after the decision, and which one binds.
-func (m *Meter) show(a *Ask, k *own, d *Decision) {
+func (m *Meter) show(a *Ask, k *own, monthLeft int64, d *Decision) {
 	if a.Account.PerMinute > 0 {
 		d.minute(Minute, &m.minute, &a.Account)
 	}
 	if a.Account.PerMonth > 0 {
-		d.month(MonthQuota, &m.month, a.Account.PerMonth, m.cal.end-a.Wall)
+		d.month(MonthQuota, &m.month, a.Account.PerMonth, monthLeft)
 	}
 	if k != nil {
 		if a.Own.PerMinute > 0 {
 			d.minute(KeyMinute, &k.minute, &a.Own)
 		}
 		if a.Own.PerMonth > 0 {
-			d.month(KeyMonth, k.month, a.Own.PerMonth, m.cal.end-a.Wall)
+			d.month(KeyMonth, k.month, a.Own.PerMonth, monthLeft)
 		}
 	}
 }

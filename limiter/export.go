@@ -1,0 +1,198 @@
+package limiter
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sort"
+)
+
+// exportVersion begins every export.
+const exportVersion = 1
+
+// errExport says that bytes are not an export.
+var errExport = errors.New("not an export of the limiter")
+
+// Export appends the buckets of m that are not whole at now to out and returns
+// it; unchanged if there are none. The form: version, then for each bucket the
+// key ("" for the account's own) as length and bytes, its level and its rate,
+// all numbers as unsigned varints. Times are not in it: levels are as of now.
+//
+// Export is for a clean stop, after the last Take. A bucket that is not in it is
+// whole, so the process that imports it may pass Forever as Ask.Refilled; the
+// export must be gone before that process's first Take, or a crash would bring
+// old levels back.
+func (m *Meter) Export(now int64, out []byte) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = max(m.now, now)
+	keys := make([]string, 0, len(m.keys))
+	for key := range m.keys {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	begin := len(out)
+	out = append(out, exportVersion)
+	body := len(out)
+	out = m.minute.export(out, "", m.now)
+	for _, key := range keys {
+		out = m.keys[key].minute.export(out, key, m.now)
+	}
+	if len(out) == body {
+		return out[:begin]
+	}
+	return out
+}
+
+func (b bucket) export(out []byte, key string, now int64) []byte {
+	b.drain(now, b.rate)
+	if b.used == 0 {
+		return out
+	}
+	out = binary.AppendUvarint(out, uint64(len(key)))
+	out = append(out, key...)
+	out = binary.AppendUvarint(out, uint64(b.used))
+	return binary.AppendUvarint(out, uint64(b.rate))
+}
+
+// Import takes over what a former process exported gap nanoseconds before now; a
+// gap of 0 is always safe. Buckets that were already touched keep their own
+// level. Bytes that are not an export change nothing.
+func (m *Meter) Import(p []byte, now, gap int64) error {
+	type item struct {
+		key string
+		b   bucket
+	}
+	var items []item
+	r := reader{p: p}
+	if v := r.uvarint(); r.bad || v != exportVersion {
+		return fmt.Errorf("%w: version %d, want %d", errExport, v, exportVersion)
+	}
+	gap = max(gap, 0)
+	for !r.done() {
+		key := string(r.bytes())
+		used, rate := r.uvarint(), r.uvarint()
+		if r.bad || used > MaxBurst*minute || rate == 0 || rate > Forever {
+			return fmt.Errorf("%w: bucket %d is cut short or out of range", errExport, len(items))
+		}
+		items = append(items, item{key, bucket{
+			used: level(used).drained(uint64(gap), rate),
+			at:   now,
+			rate: int64(rate),
+		}})
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = max(m.now, now)
+	for _, it := range items {
+		b := &m.minute
+		if it.key != "" {
+			if m.keys == nil {
+				m.keys = make(map[string]*own)
+			}
+			k := m.keys[it.key]
+			if k == nil {
+				k = &own{seen: m.now}
+				m.keys[it.key] = k
+			}
+			b = &k.minute
+		}
+		if b.rate == 0 {
+			*b = it.b
+		}
+	}
+	return nil
+}
+
+// Export is [Meter.Export] for a table. The form: version, then for each bucket
+// its name, level, limit and window.
+func (b *Buckets) Export(now int64, out []byte) []byte {
+	begin := len(out)
+	out = append(out, exportVersion)
+	body := len(out)
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.mu.Lock()
+		s.now = max(s.now, now)
+		for _, e := range s.entries {
+			e.drain(s.now, e.limit)
+			if e.used == 0 {
+				continue
+			}
+			out = append(out, e.name[:]...)
+			out = binary.AppendUvarint(out, uint64(e.used))
+			out = binary.AppendUvarint(out, uint64(e.limit))
+			out = binary.AppendUvarint(out, uint64(e.window))
+		}
+		s.mu.Unlock()
+	}
+	if len(out) == body {
+		return out[:begin]
+	}
+	return out
+}
+
+// Import is [Meter.Import] for a table. Buckets beyond its bound are an error,
+// since forgetting them would hand out their bursts anew; the caller then goes
+// on as after a crash.
+func (b *Buckets) Import(p []byte, now, gap int64) error {
+	r := reader{p: p}
+	if v := r.uvarint(); r.bad || v != exportVersion {
+		return fmt.Errorf("%w: version %d, want %d", errExport, v, exportVersion)
+	}
+	for !r.done() {
+		var e entry
+		copy(e.name[:], r.take(uint64(len(e.name))))
+		used, limit, window := r.uvarint(), r.uvarint(), r.uvarint()
+		if r.bad || used > MaxBurst*minute || limit == 0 || limit > Forever || window == 0 || window > MaxWindow {
+			return fmt.Errorf("%w: a bucket is cut short or out of range", errExport)
+		}
+		e.limit, e.window = int64(limit), int64(window)
+		e.used, e.at = level(used), now-max(gap, 0)
+		e.drain(now, e.limit)
+		e.at = now
+		if e.used == 0 {
+			continue
+		}
+		s := b.shard(e.name)
+		s.mu.Lock()
+		s.now = max(s.now, now)
+		_, found := s.index[e.name]
+		ok := found || s.insert(e)
+		s.mu.Unlock()
+		if !ok {
+			return fmt.Errorf("import buckets: the table holds %d at most", shards*s.max)
+		}
+	}
+	return nil
+}
+
+// reader reads an export; after the first mistake bad stays set.
+type reader struct {
+	p   []byte
+	bad bool
+}
+
+func (r *reader) done() bool { return r.bad || len(r.p) == 0 }
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.p)
+	if n <= 0 {
+		r.bad, r.p = true, nil
+		return 0
+	}
+	r.p = r.p[n:]
+	return v
+}
+
+func (r *reader) take(n uint64) []byte {
+	if n > uint64(len(r.p)) {
+		r.bad, r.p = true, nil
+		return nil
+	}
+	b := r.p[:n]
+	r.p = r.p[n:]
+	return b
+}
+
+func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
