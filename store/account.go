@@ -32,16 +32,16 @@ type Account struct {
 	ID            AccountID   `json:"id"`
 	Name          string      `json:"name"`
 	Tier          string      `json:"tier"`
-	Region        string      `json:"region,omitempty"`
-	Limits        *Limits     `json:"limits,omitempty"`      // live keys; override the tier's
-	TestLimits    *Limits     `json:"test_limits,omitempty"` // test keys; nil derives from Limits or the tier
+	Region        string      `json:"region,omitzero"`
+	Limits        *Limits     `json:"limits,omitzero"`      // live keys; override the tier's
+	TestLimits    *Limits     `json:"test_limits,omitzero"` // test keys; nil derives from Limits or the tier
 	BrowserKeys   BrowserKeys `json:"browser_keys"`
-	Alerts        []int       `json:"alert_thresholds,omitempty"` // percent of the month
+	Alerts        []int       `json:"alert_thresholds,omitzero"` // percent of the month
 	RetentionDays int         `json:"retention_days"`
 	CreatedAt     time.Time   `json:"created_at"`
-	Created       uint64      `json:"created,omitempty"`
-	Modified      uint64      `json:"modified,omitempty"`           // ETag of the account
-	AllowModified uint64      `json:"allowlist_modified,omitempty"` // ETag of the allowlist
+	Created       uint64      `json:"created,omitzero"`
+	Modified      uint64      `json:"modified,omitzero"`           // ETag of the account
+	AllowModified uint64      `json:"allowlist_modified,omitzero"` // ETag of the allowlist
 }
 
 // Tier is a named set of limits and features. Burst nil means the minute limit.
@@ -50,8 +50,8 @@ type Tier struct {
 	Live        Limits `json:"live"`
 	Test        Limits `json:"test"`
 	IPAllowlist bool   `json:"ip_allowlist"`
-	Created     uint64 `json:"created,omitempty"`
-	Modified    uint64 `json:"modified,omitempty"`
+	Created     uint64 `json:"created,omitzero"`
+	Modified    uint64 `json:"modified,omitzero"`
 }
 
 // AccountState is what admission needs of an account, at one applied index. It

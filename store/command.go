@@ -10,36 +10,38 @@ import (
 // secrets, times) is settled before it is proposed.
 //
 // The wire form is one version byte and JSON, written by [Command.Encode] alone.
+// Optional members are tagged omitzero, never omitempty: the latter drops a
+// pointer to an empty value, and with it a change to "nothing".
 type Command struct {
 	At      time.Time   `json:"at"`
 	Actor   Actor       `json:"actor"`
-	Account AccountID   `json:"account,omitempty"`
-	IP      string      `json:"ip,omitempty"`
-	Agent   string      `json:"user_agent,omitempty"`
+	Account AccountID   `json:"account,omitzero"`
+	IP      string      `json:"ip,omitzero"`
+	Agent   string      `json:"user_agent,omitzero"`
 	Request RequestInfo `json:"request,omitzero"`
 
 	// Once makes the command idempotent: apply keeps its result for 24 h and
 	// answers a repeat with it.
-	Once *Once `json:"once,omitempty"`
+	Once *Once `json:"once,omitzero"`
 	// Match refuses the change with "precondition_failed" unless the target's
 	// ETag (the Raft index of its last change) is this one; 0 does not ask.
-	Match uint64 `json:"match,omitempty"`
+	Match uint64 `json:"match,omitzero"`
 
-	Init           *Init           `json:"init,omitempty"`
-	KeyCreate      *KeyCreate      `json:"key_create,omitempty"`
-	KeyUpdate      *KeyUpdate      `json:"key_update,omitempty"`
-	KeyRotate      *KeyRotate      `json:"key_rotate,omitempty"`
-	KeyRevoke      *KeyRevoke      `json:"key_revoke,omitempty"`
-	KeyRevokeBulk  *KeyRevokeBulk  `json:"key_revoke_bulk,omitempty"`
-	KeyImport      *KeyImport      `json:"key_import,omitempty"`
-	AllowlistSet   *AllowlistSet   `json:"allowlist_set,omitempty"`
-	AccountCreate  *AccountCreate  `json:"account_create,omitempty"`
-	AccountUpdate  *AccountUpdate  `json:"account_update,omitempty"`
-	AccountDelete  *AccountDelete  `json:"account_delete,omitempty"`
-	TierPut        *TierPut        `json:"tier_put,omitempty"`
-	TierDelete     *TierDelete     `json:"tier_delete,omitempty"`
-	Grant          *Grant          `json:"grant,omitempty"`
-	OperatorTokens *OperatorTokens `json:"operator_tokens,omitempty"`
+	Init           *Init           `json:"init,omitzero"`
+	KeyCreate      *KeyCreate      `json:"key_create,omitzero"`
+	KeyUpdate      *KeyUpdate      `json:"key_update,omitzero"`
+	KeyRotate      *KeyRotate      `json:"key_rotate,omitzero"`
+	KeyRevoke      *KeyRevoke      `json:"key_revoke,omitzero"`
+	KeyRevokeBulk  *KeyRevokeBulk  `json:"key_revoke_bulk,omitzero"`
+	KeyImport      *KeyImport      `json:"key_import,omitzero"`
+	AllowlistSet   *AllowlistSet   `json:"allowlist_set,omitzero"`
+	AccountCreate  *AccountCreate  `json:"account_create,omitzero"`
+	AccountUpdate  *AccountUpdate  `json:"account_update,omitzero"`
+	AccountDelete  *AccountDelete  `json:"account_delete,omitzero"`
+	TierPut        *TierPut        `json:"tier_put,omitzero"`
+	TierDelete     *TierDelete     `json:"tier_delete,omitzero"`
+	Grant          *Grant          `json:"grant,omitzero"`
+	OperatorTokens *OperatorTokens `json:"operator_tokens,omitzero"`
 }
 
 // Once identifies a repeatable request: Scope is a hash of caller, method, path
@@ -75,18 +77,18 @@ type KeyCreate struct {
 // their JSON names (expires_at, limits, max_cost_per_call, monthly_budget).
 type KeyUpdate struct {
 	ID             KeyID              `json:"id"`
-	Name           *string            `json:"name,omitempty"`
-	Environment    *string            `json:"environment,omitempty"`
-	Scopes         *[]string          `json:"scopes,omitempty"`
-	Disabled       *bool              `json:"disabled,omitempty"`
-	ExpiresAt      *time.Time         `json:"expires_at,omitempty"`
-	Limits         *Limits            `json:"limits,omitempty"`
-	MaxCostPerCall *Money             `json:"max_cost_per_call,omitempty"`
-	MonthlyBudget  *Money             `json:"monthly_budget,omitempty"`
-	Allowlist      *[]netip.Prefix    `json:"allowlist,omitempty"`
-	Routes         *[]string          `json:"routes,omitempty"`
-	Metadata       *map[string]string `json:"metadata,omitempty"`
-	Clear          []string           `json:"clear,omitempty"`
+	Name           *string            `json:"name,omitzero"`
+	Environment    *string            `json:"environment,omitzero"`
+	Scopes         *[]string          `json:"scopes,omitzero"`
+	Disabled       *bool              `json:"disabled,omitzero"`
+	ExpiresAt      *time.Time         `json:"expires_at,omitzero"`
+	Limits         *Limits            `json:"limits,omitzero"`
+	MaxCostPerCall *Money             `json:"max_cost_per_call,omitzero"`
+	MonthlyBudget  *Money             `json:"monthly_budget,omitzero"`
+	Allowlist      *[]netip.Prefix    `json:"allowlist,omitzero"`
+	Routes         *[]string          `json:"routes,omitzero"`
+	Metadata       *map[string]string `json:"metadata,omitzero"`
+	Clear          []string           `json:"clear,omitzero"`
 }
 
 // KeyRotate adds New, a key with the settings of ID (apply copies them), and
@@ -102,19 +104,28 @@ type KeyRotate struct {
 // KeyRevoke revokes one key; revoking a revoked one changes nothing and succeeds.
 type KeyRevoke struct {
 	ID     KeyID  `json:"id"`
-	Reason string `json:"reason,omitempty"`
+	Reason string `json:"reason,omitzero"`
 }
 
 // KeyRevokeBulk revokes every key of the account that passes all set filters.
-// At least one filter is set.
+// At least one filter is set. One command looks at [BulkRows] keys and revokes
+// [BulkKeys] at most, so that the log never stands still; where it stopped is
+// [Result.Next], and the proposer goes on with After set to it until Next is "".
 type KeyRevokeBulk struct {
-	IDs           []KeyID   `json:"ids,omitempty"`
-	CreatedBy     string    `json:"created_by,omitempty"`
-	Type          *KeyType  `json:"type,omitempty"`
-	Environment   *string   `json:"environment,omitempty"`
+	IDs           []KeyID   `json:"ids,omitzero"`
+	CreatedBy     string    `json:"created_by,omitzero"`
+	Type          *KeyType  `json:"type,omitzero"`
+	Environment   *string   `json:"environment,omitzero"`
 	CreatedBefore time.Time `json:"created_before,omitzero"`
-	Reason        string    `json:"reason,omitempty"`
+	Reason        string    `json:"reason,omitzero"`
+	After         KeyID     `json:"after,omitzero"`
 }
+
+// The bounds of one [KeyRevokeBulk].
+const (
+	BulkKeys = 20_000
+	BulkRows = 500_000
+)
 
 // KeyImport adds many keys (10,000 at most); a line that cannot be added is
 // reported and does not stop the others.
@@ -133,16 +144,18 @@ type AccountCreate struct {
 	Account Account `json:"account"`
 }
 
-// AccountUpdate changes the set fields of the command's account; Clear may name "limits".
+// AccountUpdate changes the set fields of the command's account; Clear may name
+// limits, test_limits, alert_thresholds and region.
 type AccountUpdate struct {
-	Name          *string      `json:"name,omitempty"`
-	Tier          *string      `json:"tier,omitempty"`
-	Region        *string      `json:"region,omitempty"`
-	Limits        *Limits      `json:"limits,omitempty"`
-	BrowserKeys   *BrowserKeys `json:"browser_keys,omitempty"`
-	Alerts        *[]int       `json:"alert_thresholds,omitempty"`
-	RetentionDays *int         `json:"retention_days,omitempty"`
-	Clear         []string     `json:"clear,omitempty"`
+	Name          *string      `json:"name,omitzero"`
+	Tier          *string      `json:"tier,omitzero"`
+	Region        *string      `json:"region,omitzero"`
+	Limits        *Limits      `json:"limits,omitzero"`
+	TestLimits    *Limits      `json:"test_limits,omitzero"`
+	BrowserKeys   *BrowserKeys `json:"browser_keys,omitzero"`
+	Alerts        *[]int       `json:"alert_thresholds,omitzero"`
+	RetentionDays *int         `json:"retention_days,omitzero"`
+	Clear         []string     `json:"clear,omitzero"`
 }
 
 // AccountDelete removes the command's account, its keys and its allowlist.
@@ -151,7 +164,7 @@ type AccountDelete struct{}
 // TierPut adds or replaces a tier. Create refuses one that exists.
 type TierPut struct {
 	Tier   Tier `json:"tier"`
-	Create bool `json:"create,omitempty"`
+	Create bool `json:"create,omitzero"`
 }
 
 // TierDelete removes a tier that no account uses; the three built-in ones stay.
@@ -172,72 +185,9 @@ type Grant struct {
 type GrantAsk struct {
 	Account AccountID `json:"account"`
 	Type    KeyType   `json:"type"`
-	Key     KeyID     `json:"key,omitempty"` // empty: the account's bucket
-	Budget  bool      `json:"budget,omitempty"`
+	Key     KeyID     `json:"key,omitzero"` // empty: the account's bucket
+	Budget  bool      `json:"budget,omitzero"`
 	Month   int       `json:"month"` // months since year 0, UTC
-	Want    int64     `json:"want,omitempty"`
-	Give    int64     `json:"give,omitempty"`
-}
-
-// Reason is why apply refused a command; the same words are the API's fault codes.
-type Reason string
-
-// The reasons.
-const (
-	NotFound            Reason = "not_found"
-	Conflict            Reason = "conflict"
-	PreconditionFailed  Reason = "precondition_failed"
-	IdempotencyMismatch Reason = "idempotency_mismatch"
-	FeatureNotInTier    Reason = "feature_not_in_tier"
-	InvalidValue        Reason = "invalid_value"
-	LimitReached        Reason = "limit_reached"
-)
-
-// Refusal is apply's "no": the command changed nothing. Field names the
-// offending member for [InvalidValue].
-type Refusal struct {
-	Reason  Reason `json:"reason"`
-	Message string `json:"message"`
-	Field   string `json:"field,omitempty"`
-}
-
-func (r *Refusal) Error() string { return r.Message }
-
-// Result is what apply answers; it never holds a secret. Exactly one of the
-// value fields is set on success.
-type Result struct {
-	// Index is the Raft index whose application made the answer true: for a
-	// repeat, the stored one.
-	Index   uint64   `json:"index"`
-	Repeat  bool     `json:"-"` // answered from the result stored under Once
-	Refusal *Refusal `json:"refusal,omitempty"`
-
-	Key       *Key         `json:"key,omitempty"`
-	Keys      []KeyID      `json:"keys,omitempty"`    // bulk revocation: newly revoked
-	Matched   int          `json:"matched,omitempty"` // bulk revocation
-	Lines     []ImportLine `json:"lines,omitempty"`
-	Account   *Account     `json:"account,omitempty"`
-	Tier      *Tier        `json:"tier,omitempty"`
-	Allowlist []AllowEntry `json:"allowlist,omitempty"`
-	Granted   []Granted    `json:"granted,omitempty"` // one for each ask, in order
-}
-
-// ImportLine is the fate of one imported line.
-type ImportLine struct {
-	Line  int    `json:"line"`
-	ID    KeyID  `json:"id,omitempty"`
-	Error string `json:"error,omitempty"`
-}
-
-// Granted answers a [GrantAsk]: N units more for the asking node, Total granted
-// to all nodes in that month so far.
-type Granted struct {
-	N     int64 `json:"n"`
-	Total int64 `json:"total"`
-}
-
-// Month counts calendar months, UTC: year*12 + month-1.
-func Month(t time.Time) int {
-	t = t.UTC()
-	return t.Year()*12 + int(t.Month()) - 1
+	Want    int64     `json:"want,omitzero"`
+	Give    int64     `json:"give,omitzero"`
 }

@@ -20,7 +20,7 @@ const (
 type Actor struct {
 	Type ActorType `json:"type"`
 	ID   string    `json:"id"`
-	Name string    `json:"name,omitempty"`
+	Name string    `json:"name,omitzero"`
 }
 
 // EventType classifies an audit event by what it did to its target.
@@ -47,11 +47,11 @@ const (
 
 // RequestInfo is the HTTP request behind an event or a command.
 type RequestInfo struct {
-	ID         string  `json:"id,omitempty"`
-	Method     string  `json:"method,omitempty"`
-	Route      string  `json:"route,omitempty"` // the route's pattern, never the raw path
-	Status     int     `json:"status,omitempty"`
-	DurationMS float64 `json:"duration_ms,omitempty"`
+	ID         string  `json:"id,omitzero"`
+	Method     string  `json:"method,omitzero"`
+	Route      string  `json:"route,omitzero"` // the route's pattern, never the raw path
+	Status     int     `json:"status,omitzero"`
+	DurationMS float64 `json:"duration_ms,omitzero"`
 }
 
 // Event is one audit event, in the form the management API shows it. Events of
@@ -64,16 +64,16 @@ type Event struct {
 	Action    string          `json:"action"` // "key.create", "request", …
 	Actor     Actor           `json:"actor"`
 	Account   AccountID       `json:"account"`
-	KeyID     KeyID           `json:"key_id,omitempty"`
-	Target    string          `json:"target,omitempty"`
+	KeyID     KeyID           `json:"key_id,omitzero"`
+	Target    string          `json:"target,omitzero"`
 	Outcome   Outcome         `json:"outcome"`
-	Reason    string          `json:"reason,omitempty"` // a fault code or the caller's words
-	IP        string          `json:"ip,omitempty"`
-	Country   string          `json:"country,omitempty"`
-	UserAgent string          `json:"user_agent,omitempty"`
-	Request   *RequestInfo    `json:"request,omitempty"`
-	Changes   json.RawMessage `json:"changes,omitempty"` // {"before":…,"after":…}
-	Hash      string          `json:"hash,omitempty"`
+	Reason    string          `json:"reason,omitzero"` // a fault code or the caller's words
+	IP        string          `json:"ip,omitzero"`
+	Country   string          `json:"country,omitzero"`
+	UserAgent string          `json:"user_agent,omitzero"`
+	Request   *RequestInfo    `json:"request,omitzero"`
+	Changes   json.RawMessage `json:"changes,omitzero"` // {"before":…,"after":…}
+	Hash      string          `json:"hash,omitzero"`
 }
 
 // EventQuery selects audit events of one account. Zero fields select all.

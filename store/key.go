@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,6 +19,21 @@ const DefaultAccount AccountID = "default"
 
 // Hash is HMAC-SHA-256(cluster pepper, SHA-256(key)): all that is kept of a key.
 type Hash [32]byte
+
+// AppendText writes h in hexadecimal.
+func (h Hash) AppendText(b []byte) ([]byte, error) { return hex.AppendEncode(b, h[:]), nil }
+
+// MarshalText writes h in hexadecimal.
+func (h Hash) MarshalText() ([]byte, error) { return h.AppendText(nil) }
+
+// UnmarshalText reads 64 hexadecimal digits.
+func (h *Hash) UnmarshalText(b []byte) error {
+	if len(b) != hex.EncodedLen(len(h)) {
+		return fmt.Errorf("hash of %d characters: want %d hexadecimal digits", len(b), hex.EncodedLen(len(h)))
+	}
+	_, err := hex.Decode(h[:], b)
+	return err
+}
 
 // KeyType separates production keys from test keys: limits, quotas and billing
 // of one never touch the other's.
@@ -90,28 +106,28 @@ type Key struct {
 	Account        AccountID         `json:"account"`
 	Type           KeyType           `json:"type"`
 	Name           string            `json:"name"`
-	Environment    string            `json:"environment,omitempty"`
+	Environment    string            `json:"environment,omitzero"`
 	Scopes         []string          `json:"scopes"` // sorted, without duplicates
 	Hint           string            `json:"hint"`
 	CreatedAt      time.Time         `json:"created_at"`
 	CreatedBy      string            `json:"created_by"` // the actor's id
 	ExpiresAt      time.Time         `json:"expires_at,omitzero"`
-	Disabled       bool              `json:"disabled,omitempty"`
+	Disabled       bool              `json:"disabled,omitzero"`
 	OverlapEndsAt  time.Time         `json:"overlap_ends_at,omitzero"` // set by a rotation
 	RevokedAt      time.Time         `json:"revoked_at,omitzero"`
-	RevokedBy      string            `json:"revoked_by,omitempty"`
-	RevokeReason   string            `json:"revoke_reason,omitempty"`
-	Replaces       KeyID             `json:"replaces,omitempty"`
-	ReplacedBy     KeyID             `json:"replaced_by,omitempty"`
-	Limits         *Limits           `json:"limits,omitempty"`
-	MaxCostPerCall *Money            `json:"max_cost_per_call,omitempty"`
-	MonthlyBudget  *Money            `json:"monthly_budget,omitempty"`
-	Allowlist      []netip.Prefix    `json:"allowlist,omitempty"`
-	Routes         []string          `json:"routes,omitempty"`
-	Metadata       map[string]string `json:"metadata,omitempty"`
-	Imported       bool              `json:"imported,omitempty"`
-	Created        uint64            `json:"created,omitempty"`  // Raft index
-	Modified       uint64            `json:"modified,omitempty"` // Raft index of the last change; the ETag
+	RevokedBy      string            `json:"revoked_by,omitzero"`
+	RevokeReason   string            `json:"revoke_reason,omitzero"`
+	Replaces       KeyID             `json:"replaces,omitzero"`
+	ReplacedBy     KeyID             `json:"replaced_by,omitzero"`
+	Limits         *Limits           `json:"limits,omitzero"`
+	MaxCostPerCall *Money            `json:"max_cost_per_call,omitzero"`
+	MonthlyBudget  *Money            `json:"monthly_budget,omitzero"`
+	Allowlist      []netip.Prefix    `json:"allowlist,omitzero"`
+	Routes         []string          `json:"routes,omitzero"`
+	Metadata       map[string]string `json:"metadata,omitzero"`
+	Imported       bool              `json:"imported,omitzero"`
+	Created        uint64            `json:"created,omitzero"`  // Raft index
+	Modified       uint64            `json:"modified,omitzero"` // Raft index of the last change; the ETag
 }
 
 // RotationDue is when a key is due for rotation: 90 days after its creation.

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// The sweeper removes what is too old: results of idempotent commands, events
+// beyond their account's retention, months gone by, and the keys of deleted
+// accounts. It runs inside apply, judged by the time of commands, so that every
+// node removes the same. Its work in one round is bounded.
+const (
+	sweepEvery    = 10 * time.Second // of command time
+	sweepAccounts = 64               // whose events are looked at; 100,000 accounts take 4 h 20 min
+	sweepEnding   = 16               // deleted accounts whose events are looked at
+	sweepRows     = 512              // results or keys removed, and two more for each entry applied since
+	sweepRowsMax  = 20_000
+	monthsKept    = 3 // behind the current one; more than any clock is wrong
+	clockBack     = time.Hour
+)
+
+// sweepOld does a round if it is time. A clock that went back by more than an
+// hour starts the rhythm anew, or one that was years ahead would stop it for years.
+func (t *txn) sweepOld() {
+	since := t.at.Sub(t.sweep.At)
+	if since < sweepEvery && since > -clockBack {
+		return
+	}
+	rows := int(min(sweepRows+2*(t.index-t.sweep.Index), sweepRowsMax))
+	t.settle()
+	t.sweepOnce(rows)
+	t.sweepMonths()
+	t.sweepAllEvents()
+	t.sweepAccountsGone(rows)
+	t.sweep.At, t.sweep.Index = t.at, t.index
+	t.append(sweepRow, packSweep(&t.sweep))
+}
+
+func (t *txn) sweepOnce(rows int) {
+	to := appendSortedTime([]byte{rowOnceAge}, t.at.Add(-OnceRetention))
+	t.scan([]byte{rowOnceAge}, to, func(row, _ []byte) error {
+		if rows--; rows < 0 {
+			return errEnough
+		}
+		row = slices.Clone(row)
+		t.delete(row)
+		t.delete(named(rowOnce, row[1+8:]))
+		return nil
+	})
+}
+
+func (t *txn) sweepMonths() {
+	to := monthRows(max(0, Month(t.at)-monthsKept))
+	t.scan([]byte{rowMonth}, to, func(_, _ []byte) error {
+		t.deleteRange([]byte{rowMonth}, to)
+		return errEnough
+	})
+}
+
+// sweepAllEvents looks at the next accounts in order. One range deletion
+// removes all of an account's old events, however many.
+func (t *txn) sweepAllEvents() {
+	page, next := t.s.Accounts(t.sweep.Account, sweepAccounts) // settled: nothing is pending
+	for _, a := range page {
+		t.sweepEvents(a.ID, a.RetentionDays)
+	}
+	t.sweep.Account = next
+}
+
+// sweepEvents removes an account's events that are older than days.
+func (t *txn) sweepEvents(account AccountID, days int) {
+	from := accountRows(rowEvent, account)
+	to := appendSortedTime(slices.Clone(from), t.at.AddDate(0, 0, -days))
+	t.scan(from, to, func(_, _ []byte) error {
+		t.deleteRange(from, to)
+		return errEnough
+	})
+}
+
+// sweepAccountsGone removes the keys of deleted accounts, and then their events
+// as they grow old, until nothing is left of them.
+func (t *txn) sweepAccountsGone(rows int) {
+	gone := t.gone(rowDeleted, "", 1)
+	for id, days := range gone {
+		if t.sweepKeys(id, rows) < rows {
+			t.delete(named(rowDeleted, id))
+			t.put(named(rowEnding, id), packDays(days))
+		}
+	}
+	gone = t.gone(rowEnding, t.sweep.Gone, sweepEnding)
+	t.sweep.Gone = ""
+	for id, days := range gone {
+		t.sweepEvents(id, days)
+		from := accountRows(rowEvent, id)
+		left := false
+		t.scan(appendSortedTime(slices.Clone(from), t.at.AddDate(0, 0, -days)), behind(from), func(_, _ []byte) error {
+			left = true
+			return errEnough
+		})
+		if !left {
+			t.delete(named(rowEnding, id))
+		}
+		if len(gone) == sweepEnding {
+			t.sweep.Gone = max(t.sweep.Gone, id)
+		}
+	}
+}
+
+// gone lists up to n deleted accounts of a table behind after, with their
+// retention in days. What is done with each does not depend on the others.
+func (t *txn) gone(table byte, after AccountID, n int) map[AccountID]int {
+	list := make(map[AccountID]int, n)
+	t.scan(append(named(table, after), 0), []byte{table + 1}, func(row, value []byte) error {
+		if len(list) == n {
+			return errEnough
+		}
+		days, err := unpackDays(value)
+		list[AccountID(row[1:])] = days
+		return err
+	})
+	return list
+}
+
+// packDays writes a deleted account's row: its retention.
+func packDays(days int) []byte { return binary.AppendUvarint(nil, uint64(days)) }
+
+func unpackDays(row []byte) (int, error) {
+	u := unpacker{row: string(row)}
+	days := u.uvarint()
+	return int(days), u.err()
+}
+
+// sweepKeys removes up to rows keys of a deleted account and counts them.
+func (t *txn) sweepKeys(account AccountID, rows int) (n int) {
+	from := accountRows(rowKey, account)
+	t.scan(from, behind(from), func(row, value []byte) error {
+		if n >= rows {
+			return errEnough
+		}
+		n++
+		k, err := unpackKey(value)
+		if err != nil {
+			return err
+		}
+		t.delete(slices.Clone(row))
+		t.delete(named(rowKeyID, k.ID))
+		t.delete(hashRow(nil, &k.Hash))
+		t.stale = append(t.stale, k.Hash)
+		return nil
+	})
+	return n
+}
+
+// timeOf is the time of Unix nanoseconds.
+func timeOf(nano int64) time.Time { return time.Unix(0, nano).UTC() }

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+)
+
+// epoch is the time of the first command in tests.
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func ptr[T any](v T) *T { return &v }
+
+// bench is a store under test with the log that was applied to it.
+type harness struct {
+	testing.TB
+	*Store
+	fs    vfs.FS
+	index uint64
+	at    time.Time
+	log   []*raft.Log
+}
+
+func openAt(tb testing.TB, fs vfs.FS) *Store {
+	tb.Helper()
+	s, err := Open(Config{FS: fs, Dir: "state", Fatal: func(err error) { tb.Errorf("fatal: %v", err) }})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// empty opens a store that has applied nothing.
+func empty(tb testing.TB) *harness {
+	tb.Helper()
+	fs := vfs.NewMem()
+	h := &harness{TB: tb, Store: openAt(tb, fs), fs: fs, at: epoch}
+	tb.Cleanup(func() {
+		if err := h.Store.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return h
+}
+
+// begun opens a store whose cluster is initialised.
+func begun(tb testing.TB) *harness {
+	tb.Helper()
+	h := empty(tb)
+	h.must(&Command{Actor: Actor{Type: ActorSystem, ID: "n1"}, Init: &Init{
+		ClusterID: "c1", Pepper: Hash{1}, OperatorToken: Hash{2}, DefaultTier: "free",
+	}})
+	return h
+}
+
+// entry makes the next log entry of c, one second after the last.
+func (h *harness) entry(c *Command) *raft.Log {
+	h.index++
+	if c.At.IsZero() {
+		h.at = h.at.Add(time.Second)
+		c.At = h.at
+	}
+	if c.Actor == (Actor{}) {
+		c.Actor = Actor{Type: ActorOperator, ID: "op"}
+	}
+	if c.Account == "" && c.Grant == nil && c.Init == nil {
+		c.Account = DefaultAccount
+	}
+	l := &raft.Log{Index: h.index, Term: 1, Type: raft.LogCommand, Data: c.Encode()}
+	h.log = append(h.log, l)
+	return l
+}
+
+func (h *harness) do(c *Command) Result {
+	h.Helper()
+	r, ok := h.Apply(h.entry(c)).(Result)
+	if !ok {
+		h.Fatalf("entry %d was not applied", h.index)
+	}
+	return r
+}
+
+func (h *harness) must(c *Command) Result {
+	h.Helper()
+	r := h.do(c)
+	if r.Refusal != nil {
+		h.Fatalf("entry %d: refused: %+v", h.index, r.Refusal)
+	}
+	return r
+}
+
+// refused wants c to be refused with why.
+func (h *harness) refused(why Reason, c *Command) *Refusal {
+	h.Helper()
+	r := h.do(c)
+	if r.Refusal == nil || r.Refusal.Reason != why {
+		h.Fatalf("entry %d: got %+v, want refusal %s", h.index, r.Refusal, why)
+	}
+	return r.Refusal
+}
+
+func (h *harness) reopen() {
+	h.Helper()
+	if err := h.Store.Close(); err != nil {
+		h.Fatal(err)
+	}
+	h.Store = openAt(h, h.fs)
+}
+
+func hashOf(name string) Hash { return sha256.Sum256([]byte(name)) }
+
+// newKey is a live key called name, with an id and hash made of it.
+func newKey(name string) Key {
+	return Key{ID: KeyID("key_" + name), Hash: hashOf(name), Type: Live, Name: name, Scopes: []string{"write", "read"}, Hint: "pk_live_" + name + "…"}
+}
+
+func create(name string) *Command { return &Command{KeyCreate: &KeyCreate{Key: newKey(name)}} }
+
+// dump is every row of the database, readable.
+func dump(tb testing.TB, s *Store) string {
+	tb.Helper()
+	var b strings.Builder
+	err := s.scanRange([]byte{0}, []byte{0xff}, func(row, value []byte) error {
+		_, err := fmt.Fprintf(&b, "%q = %q\n", row, value)
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b.String()
+}

@@ -1,0 +1,340 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/gaissmai/bart"
+	"github.com/go-json-experiment/json"
+)
+
+// ErrCursor is the answer to a query that wants to resume behind a key which
+// the account does not have.
+var ErrCursor = errors.New("the list cannot be resumed: the account has no such key")
+
+// listRows is how many keys one call of Keys looks at. A page may therefore be
+// shorter than its limit and still have a next one.
+const listRows = 100_000
+
+// settings are the cluster's own facts. A published value is never changed.
+type settings struct {
+	ClusterID      string `json:"cluster_id"`
+	Pepper         Hash   `json:"pepper"`
+	OperatorTokens []Hash `json:"operator_tokens"`
+	DefaultTier    string `json:"default_tier"`
+	Imported       bool   `json:"imported"`
+}
+
+// Initialized reports whether the cluster has begun its life: [Init] is applied.
+func (s *Store) Initialized() bool { return s.settled.Load().ClusterID != "" }
+
+// ClusterID is the cluster's name; "" before Init.
+func (s *Store) ClusterID() string { return s.settled.Load().ClusterID }
+
+// Pepper keys the hashes of API keys.
+func (s *Store) Pepper() Hash { return s.settled.Load().Pepper }
+
+// OperatorTokens are the SHA-256 of the tokens that operators may use.
+func (s *Store) OperatorTokens() []Hash { return s.settled.Load().OperatorTokens }
+
+// DefaultTier is the tier of accounts that do not name one.
+func (s *Store) DefaultTier() string { return s.settled.Load().DefaultTier }
+
+// Imported reports whether a key was ever imported: until then a credential
+// that is not of perfgate's own form needs no look-up.
+func (s *Store) Imported() bool { return s.settled.Load().Imported }
+
+// Key returns a key by its id; nil if there is none.
+func (s *Store) Key(id KeyID) (k *Key, err error) {
+	err = s.find(named(rowKeyID, id), func(row []byte) error {
+		k, err = s.keyAt(row)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read key %s: %w", id, err)
+	}
+	return k, nil
+}
+
+// KeyByHash returns a key by its hash; nil if there is none.
+func (s *Store) KeyByHash(h Hash) (*Key, error) {
+	e, err := s.readRecord(&h)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	return s.Key(e.record.ID)
+}
+
+// keyAt reads the key that a row of table k points to. A deleted account's keys
+// are gone for every reader, whether or not their rows are.
+func (s *Store) keyAt(row []byte) (*Key, error) {
+	value, err := s.get(row)
+	if value == nil || err != nil {
+		return nil, err
+	}
+	k, err := unpackKey(value)
+	if err != nil || s.view.cell(k.Account) == nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Keys lists an account's keys that pass q, in order of creation, and the key
+// behind which to go on: "" at the end. A page may be short, even empty, and
+// yet not the last one: a call looks at no more than 100,000 keys.
+func (s *Store) Keys(q KeyQuery) ([]*Key, KeyID, error) {
+	keys, next, err := s.listKeys(&q)
+	if err != nil && !errors.Is(err, ErrCursor) {
+		return nil, "", fmt.Errorf("list keys of %s: %w", q.Account, err)
+	}
+	return keys, next, err
+}
+
+func (s *Store) listKeys(q *KeyQuery) (keys []*Key, next KeyID, err error) {
+	if s.view.cell(q.Account) == nil {
+		return nil, "", nil
+	}
+	lower := accountRows(rowKey, q.Account)
+	upper := behind(lower)
+	if q.After != "" {
+		row, err := s.get(named(rowKeyID, q.After))
+		if err != nil {
+			return nil, "", err
+		}
+		if !bytes.HasPrefix(row, lower) {
+			return nil, "", ErrCursor
+		}
+		lower = append(row, 0)
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var last KeyID
+	seen := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		k, err := unpackKey(it.Value())
+		if err != nil {
+			return nil, "", err
+		}
+		if seen == listRows {
+			return keys, last, nil
+		}
+		if q.Matches(k) {
+			if len(keys) >= q.Limit {
+				return keys, keys[len(keys)-1].ID, nil
+			}
+			keys = append(keys, k)
+		}
+		seen++
+		last = k.ID
+	}
+	return keys, "", it.Error()
+}
+
+// Matches reports whether k belongs to q's answer, position aside.
+func (q *KeyQuery) Matches(k *Key) bool {
+	return (q.Account == "" || k.Account == q.Account) &&
+		(q.Type == nil || k.Type == *q.Type) &&
+		(q.State == "" || k.State(q.Now) == q.State) &&
+		(q.Environment == nil || k.Environment == *q.Environment) &&
+		(q.Name == "" || k.Name == q.Name) &&
+		(q.CreatedBy == "" || k.CreatedBy == q.CreatedBy)
+}
+
+// Allowlist returns an account's allowlist as it was given, and its ETag.
+func (s *Store) Allowlist(account AccountID) ([]AllowEntry, uint64, error) {
+	cell := s.view.cell(account)
+	if cell == nil {
+		return nil, 0, nil
+	}
+	row, err := s.get(named(rowAllow, account))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the allowlist of %s: %w", account, err)
+	}
+	list, modified, err := unpackAllowlist(row)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the allowlist of %s: %w", account, err)
+	}
+	if modified == 0 { // never set
+		if state := cell.Load(); state != nil {
+			modified = state.AllowModified
+		}
+	}
+	return list, modified, nil
+}
+
+// Granted is how much of a month's quota or budget all nodes together were
+// granted so far. An empty key means the account's bucket.
+func (s *Store) Granted(account AccountID, t KeyType, key KeyID, budget bool, month int) (int64, error) {
+	row, err := s.get(monthRow(month, account, t, budget, key))
+	if err != nil {
+		return 0, fmt.Errorf("read what is granted to %s: %w", account, err)
+	}
+	return unpackGranted(row), nil
+}
+
+func unpackGranted(row []byte) int64 {
+	if len(row) != 8 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(row))
+}
+
+func (s *Store) readSettings() (*settings, error) {
+	set := new(settings)
+	row, err := s.get(settingsRow)
+	if row != nil && err == nil {
+		err = json.Unmarshal(row, set)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the settings: %w", err)
+	}
+	return set, nil
+}
+
+// readAccounts reads all accounts with their allowlists, and all tiers.
+func (s *Store) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, error) {
+	tiers := make(map[string]*Tier)
+	err := s.scan([]byte{rowTier}, func(_, value []byte) error {
+		t := new(Tier)
+		if err := json.Unmarshal(value, t); err != nil {
+			return err
+		}
+		tiers[t.Name] = t
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the tiers: %w", err)
+	}
+	allow := make(map[AccountID]*bart.Lite)
+	err = s.scan([]byte{rowAllow}, func(row, value []byte) error {
+		list, _, err := unpackAllowlist(value)
+		allow[AccountID(row[1:])] = newAllowlist(list)
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the allowlists: %w", err)
+	}
+	states := make(map[AccountID]*AccountState)
+	err = s.scan([]byte{rowAccount}, func(_, value []byte) error {
+		a := new(Account)
+		if err := json.Unmarshal(value, a); err != nil {
+			return err
+		}
+		tier := tiers[a.Tier]
+		if tier == nil {
+			return fmt.Errorf("account %s: there is no tier %q", a.ID, a.Tier)
+		}
+		states[a.ID] = newState(a, tier, allow[a.ID])
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the accounts: %w", err)
+	}
+	return states, tiers, nil
+}
+
+// scan calls use for all rows that begin with prefix, in order. The slices are
+// valid during the call only.
+func (s *Store) scan(prefix []byte, use func(row, value []byte) error) (err error) {
+	return s.scanRange(prefix, behind(prefix), use)
+}
+
+func (s *Store) scanRange(from, to []byte, use func(row, value []byte) error) (err error) {
+	if bytes.Compare(from, to) >= 0 {
+		return nil
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := use(it.Key(), it.Value()); err != nil {
+			if err == errEnough {
+				return nil
+			}
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// errEnough ends a scan early, without a fault.
+var errEnough = errors.New("enough")
+
+const allowVersion = 1
+
+// packAllowlist writes an account's row in table l.
+func packAllowlist(list []AllowEntry, modified uint64) []byte {
+	b := binary.AppendUvarint([]byte{allowVersion}, modified)
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, e := range list {
+		b = packPrefix(b, e.CIDR)
+		b = packString(b, e.Note)
+	}
+	return b
+}
+
+// unpackAllowlist reads what packAllowlist wrote; no row is an empty list.
+func unpackAllowlist(row []byte) ([]AllowEntry, uint64, error) {
+	if row == nil {
+		return nil, 0, nil
+	}
+	u := unpacker{row: string(row)}
+	u.version(allowVersion)
+	modified := u.uvarint()
+	list := make([]AllowEntry, u.count())
+	for i := range list {
+		list[i] = AllowEntry{CIDR: u.prefix(), Note: u.string()}
+	}
+	if u.err() != nil {
+		return nil, 0, u.err()
+	}
+	return list, modified, nil
+}
+
+// newAllowlist builds the set that admission asks; nil allows every address.
+func newAllowlist(list []AllowEntry) *bart.Lite {
+	if len(list) == 0 {
+		return nil
+	}
+	set := new(bart.Lite)
+	for _, e := range list {
+		set.Insert(e.CIDR)
+	}
+	return set
+}
+
+// sweep is where the removal of what is too old stands.
+type sweep struct {
+	At      time.Time // command time of the last round
+	Index   uint64    // its Raft index
+	Account AccountID // the last account whose events were looked at; "" begins anew
+	Gone    AccountID // the same for deleted accounts
+}
+
+func (s *Store) readSweep() (sweep, error) {
+	row, err := s.get(sweepRow)
+	if row == nil || err != nil {
+		return sweep{}, err
+	}
+	u := unpacker{row: string(row)}
+	w := sweep{At: u.time(), Index: u.uvarint(), Account: AccountID(u.string()), Gone: AccountID(u.string())}
+	if u.err() != nil {
+		return sweep{}, fmt.Errorf("read the sweeper's place: %w", u.err())
+	}
+	return w, nil
+}
+
+func packSweep(w *sweep) []byte {
+	b := packTime(nil, w.At)
+	b = binary.AppendUvarint(b, w.Index)
+	return packString(packString(b, w.Account), w.Gone)
+}

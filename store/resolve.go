@@ -1,0 +1,74 @@
+package store
+
+import (
+	"github.com/gaissmai/bart"
+
+	"github.com/perfgate/perfgate/limiter"
+)
+
+// newState resolves what admission needs of an account.
+func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
+	return &AccountState{
+		Account:   *a,
+		Limit:     resolve(a, tier),
+		Allowlist: allow,
+		Features:  Features{IPAllowlist: tier.IPAllowlist},
+	}
+}
+
+// resolve works out an account's limits, field by field: the account's own
+// value, else the tier's. What neither sets for test keys derives from the
+// resolved live limits: half the minute, the same month. The tiers free and pro
+// set their test limits, enterprise does not, so there an account's own live
+// limits decide both. A burst that is not set is the minute's limit; one of the
+// tier does not outlive an account's own minute.
+func resolve(a *Account, tier *Tier) (out [keyTypes]limiter.Limit) {
+	out[Live] = override(override(limiter.Limit{}, &tier.Live), a.Limits)
+	half := limiter.Limit{PerMinute: out[Live].PerMinute / 2, PerMonth: out[Live].PerMonth}
+	if out[Live].PerMinute == 1 {
+		half.PerMinute = 1 // 0 would be no limit
+	}
+	out[Test] = override(override(half, &tier.Test), a.TestLimits)
+	for i := range out {
+		if out[i].Burst == 0 {
+			out[i].Burst = out[i].PerMinute
+		}
+	}
+	return out
+}
+
+func override(base limiter.Limit, l *Limits) limiter.Limit {
+	if l == nil {
+		return base
+	}
+	if l.PerMinute != nil {
+		base.PerMinute, base.Burst = *l.PerMinute, 0
+	}
+	if l.Burst != nil {
+		base.Burst = *l.Burst
+	}
+	if l.PerMonth != nil {
+		base.PerMonth = *l.PerMonth
+	}
+	return base
+}
+
+// builtinTiers are the tiers that every cluster begins with; they may be
+// changed, not deleted.
+func builtinTiers() []Tier {
+	limits := func(minute, month int64) Limits { return Limits{PerMinute: &minute, PerMonth: &month} }
+	return []Tier{
+		{Name: "free", Live: limits(60, 1_000), Test: limits(30, 1_000)},
+		{Name: "pro", Live: limits(300, 100_000), Test: limits(150, 100_000)},
+		{Name: "enterprise", Live: limits(3_000, 10_000_000), IPAllowlist: true},
+	}
+}
+
+func builtinTier(name string) bool {
+	for _, t := range builtinTiers() {
+		if t.Name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,102 @@
+package store
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// The rows of the state. One letter names the table; identifiers never hold a
+// zero byte (apply refuses them), so it ends those that are followed by more.
+//
+//	h <hash 32>                                        what admission reads of a key
+//	i <account> 0 <created index 8> <n 4>              the whole key, in order of creation
+//	k <key id>                                         the key's row in i
+//	c <account>                                        account
+//	l <account>                                        allowlist, apart from its account
+//	t <name>                                           tier
+//	e <account> 0 <time 8> <index 8> <n 4>             audit event of a change
+//	m <month 4> <account> 0 <type 1> <budget 1> <key>  granted of a month
+//	o <scope 32>                                       result of an idempotent command
+//	x <time 8> <scope 32>                              the same results by age
+//	z <account>                                        deleted account whose keys are being removed
+//	y <account>                                        deleted account whose events are growing old
+//	s <name>                                           settings, applied index, sweeper's place
+//
+// n tells apart what one command wrote. Numbers are big-endian, so that bytes
+// sort like numbers.
+const (
+	rowHash     = 'h'
+	rowKey      = 'i'
+	rowKeyID    = 'k'
+	rowAccount  = 'c'
+	rowAllow    = 'l'
+	rowTier     = 't'
+	rowEvent    = 'e'
+	rowMonth    = 'm'
+	rowOnce     = 'o'
+	rowOnceAge  = 'x'
+	rowDeleted  = 'z'
+	rowEnding   = 'y'
+	rowSettings = 's'
+)
+
+var (
+	settingsRow = []byte("ssettings")
+	appliedRow  = []byte("sapplied")
+	sweepRow    = []byte("ssweep")
+)
+
+func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }
+
+func named[S ~string | ~[]byte](table byte, name S) []byte {
+	return append(append(make([]byte, 0, 1+len(name)), table), name...)
+}
+
+// accountRows is the prefix of an account's rows in table i or e.
+func accountRows(table byte, account AccountID) []byte {
+	return append(named(table, account), 0)
+}
+
+func keyRow(account AccountID, created uint64, n uint32) []byte {
+	b := make([]byte, 0, 1+len(account)+1+8+4)
+	b = append(append(append(b, rowKey), account...), 0)
+	b = binary.BigEndian.AppendUint64(b, created)
+	return binary.BigEndian.AppendUint32(b, n)
+}
+
+func eventRow(account AccountID, at time.Time, index uint64, n uint32) []byte {
+	b := make([]byte, 0, 1+len(account)+1+8+8+4)
+	b = append(append(append(b, rowEvent), account...), 0)
+	b = appendSortedTime(b, at)
+	b = binary.BigEndian.AppendUint64(b, index)
+	return binary.BigEndian.AppendUint32(b, n)
+}
+
+// appendSortedTime appends t in nanoseconds so that bytes sort like times.
+func appendSortedTime(b []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(unixNano(t)))
+}
+
+func monthRows(month int) []byte {
+	return binary.BigEndian.AppendUint32([]byte{rowMonth}, uint32(month))
+}
+
+func monthRow(month int, account AccountID, t KeyType, budget bool, key KeyID) []byte {
+	b := append(append(monthRows(month), account...), 0, byte(t))
+	return append(packBool(b, budget), key...)
+}
+
+func onceAgeRow(at time.Time, scope *Hash) []byte {
+	return append(appendSortedTime([]byte{rowOnceAge}, at), scope[:]...)
+}
+
+// behind is the smallest row that sorts after all rows with this prefix.
+func behind(prefix []byte) []byte {
+	b := append([]byte(nil), prefix...)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i]++; b[i] != 0 {
+			return b[:i+1]
+		}
+	}
+	panic("BUG: no row sorts behind the prefix")
+}

@@ -1,0 +1,154 @@
+package store
+
+import (
+	"slices"
+	"strings"
+)
+
+// Bounds that apply enforces whatever the proposer checked before: rows stay
+// small, and identifiers fit into rows.
+const (
+	maxID       = 64
+	maxName     = 1_000
+	maxText     = 1_000 // notes, reasons, one metadata value
+	maxScopes   = 64
+	maxRoutes   = 256
+	maxPrefixes = 1_000
+	maxMetadata = 50
+	maxWord     = 512 // one scope or route
+	maxAlerts   = 16
+	maxAmount   = 1 << 53 // what JSON numbers hold exactly
+)
+
+// invalid answers that field has a value that cannot be.
+func invalid(field, format string, args ...any) Result {
+	r := refuse(InvalidValue, field+": "+format, args...)
+	r.Refusal.Field = field
+	return r
+}
+
+// validID reports whether s can be part of a row: letters, digits, "_" and "-".
+func validID[S ~string](s S) bool {
+	if len(s) == 0 || len(s) > maxID {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// normalizeKey checks a key's settings and brings lists into their one form.
+func normalizeKey(k *Key) *Refusal {
+	switch {
+	case !validID(k.ID):
+		return invalid("id", "it must have 1 to %d letters, digits, \"_\" or \"-\"", maxID).Refusal
+	case k.Hash == Hash{}:
+		return invalid("hash", "it is missing").Refusal
+	case k.Type >= keyTypes:
+		return invalid("type", "it must be test or live").Refusal
+	case len(k.Name) > maxName:
+		return invalid("name", "it is longer than %d bytes", maxName).Refusal
+	case len(k.Environment) > maxName:
+		return invalid("environment", "it is longer than %d bytes", maxName).Refusal
+	case len(k.Hint) > maxText || len(k.CreatedBy) > maxText:
+		return invalid("hint", "it is longer than %d bytes", maxText).Refusal
+	case len(k.Scopes) > maxScopes || longest(k.Scopes) > maxWord:
+		return invalid("scopes", "there may be %d of up to %d bytes", maxScopes, maxWord).Refusal
+	case len(k.Routes) > maxRoutes || longest(k.Routes) > maxWord:
+		return invalid("routes", "there may be %d of up to %d bytes", maxRoutes, maxWord).Refusal
+	case len(k.Allowlist) > maxPrefixes:
+		return invalid("allowlist", "there may be %d entries", maxPrefixes).Refusal
+	case len(k.Metadata) > maxMetadata:
+		return invalid("metadata", "there may be %d pairs", maxMetadata).Refusal
+	case k.MaxCostPerCall != nil && (*k.MaxCostPerCall < 1 || *k.MaxCostPerCall > maxAmount):
+		return invalid("max_cost_per_call", "it must be more than 0").Refusal
+	case k.MonthlyBudget != nil && (*k.MonthlyBudget < 1 || *k.MonthlyBudget > maxAmount):
+		return invalid("monthly_budget", "it must be more than 0").Refusal
+	}
+	for name, v := range k.Metadata {
+		if len(name) > maxText || len(v) > maxText {
+			return invalid("metadata", "names and values may have %d bytes", maxText).Refusal
+		}
+	}
+	if r := checkLimits("limits", k.Limits); r != nil {
+		return r
+	}
+	k.Scopes = slices.Compact(slices.Sorted(slices.Values(k.Scopes)))
+	list := slices.Clone(k.Allowlist)
+	for i := range list {
+		p, ok := canonical(list[i])
+		if !ok {
+			return invalid("allowlist", "entry %d is not an address or a CIDR", i+1).Refusal
+		}
+		list[i] = p
+	}
+	k.Allowlist = list
+	return nil
+}
+
+func longest(list []string) (n int) {
+	for _, s := range list {
+		n = max(n, len(s))
+	}
+	return n
+}
+
+// checkLimits refuses zero: it would mean "no limit" to the limiter, and
+// whoever writes it means the opposite. Disabling a key is the way to stop it.
+func checkLimits(field string, l *Limits) *Refusal {
+	if l == nil {
+		return nil
+	}
+	for _, f := range [...]struct {
+		name string
+		n    *int64
+	}{{"requests_per_minute", l.PerMinute}, {"burst", l.Burst}, {"requests_per_month", l.PerMonth}} {
+		if f.n != nil && (*f.n < 1 || *f.n > maxAmount) {
+			return invalid(strings.TrimPrefix(field+"."+f.name, "."), "it must be 1 or more").Refusal
+		}
+	}
+	return nil
+}
+
+func checkTier(tier *Tier) *Refusal {
+	if !validID(tier.Name) {
+		return invalid("name", "it must have 1 to %d letters, digits, \"_\" or \"-\"", maxID).Refusal
+	}
+	if r := checkLimits("live", &tier.Live); r != nil {
+		return r
+	}
+	return checkLimits("test", &tier.Test)
+}
+
+// checkAccount checks a, whose tier (nil if there is none) is given.
+func checkAccount(a *Account, tier *Tier) *Refusal {
+	switch {
+	case !validID(a.ID):
+		return invalid("id", "it must have 1 to %d letters, digits, \"_\" or \"-\"", maxID).Refusal
+	case tier == nil:
+		return invalid("tier", "there is no tier %q", a.Tier).Refusal
+	case len(a.Name) > maxName:
+		return invalid("name", "it is longer than %d bytes", maxName).Refusal
+	case len(a.Region) > maxName:
+		return invalid("region", "it is longer than %d bytes", maxName).Refusal
+	case a.BrowserKeys != BrowserAllow && a.BrowserKeys != BrowserAlert && a.BrowserKeys != BrowserBlock:
+		return invalid("browser_keys", "it must be allow, alert or block").Refusal
+	case a.RetentionDays < minRetention || a.RetentionDays > maxRetention:
+		return invalid("retention_days", "it must be %d to %d", minRetention, maxRetention).Refusal
+	case len(a.Alerts) > maxAlerts:
+		return invalid("alert_thresholds", "there may be %d", maxAlerts).Refusal
+	}
+	for _, percent := range a.Alerts {
+		if percent < 1 || percent > 100 {
+			return invalid("alert_thresholds", "each must be 1 to 100 percent").Refusal
+		}
+	}
+	if r := checkLimits("limits", a.Limits); r != nil {
+		return r
+	}
+	return checkLimits("test_limits", a.TestLimits)
+}
