@@ -134,10 +134,11 @@ type Key struct {
 const RotationDue = 90 * 24 * time.Hour
 
 // State derives k's state at now. Revocation wins over expiry, expiry over
-// disabling; the end of a rotation's overlap is a revocation.
+// disabling; the end of a rotation's overlap is a revocation. A revocation holds
+// from the moment it is applied, also on a node whose clock is behind.
 func (k *Key) State(now time.Time) KeyState {
 	switch {
-	case !k.RevokedAt.IsZero() && !now.Before(k.RevokedAt):
+	case !k.RevokedAt.IsZero():
 		return Revoked
 	case !k.OverlapEndsAt.IsZero() && !now.Before(k.OverlapEndsAt):
 		return Revoked

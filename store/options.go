@@ -30,12 +30,16 @@ func comparer() *pebble.Comparer {
 // options are the settings of the state's Pebble instance, the same wherever
 // one of its files is written.
 func options(cfg *Config) *pebble.Options {
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	o := &pebble.Options{
 		FS:                          cfg.FS,
 		Cache:                       cfg.Cache,
 		Comparer:                    comparer(),
 		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      quiet{cfg.Logger},
+		Logger:                      quiet{log},
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,

@@ -53,7 +53,7 @@ type Extra struct {
 func (r *Record) State(now time.Time) KeyState {
 	n := now.UnixNano()
 	switch {
-	case r.Revoked != 0 && n >= r.Revoked, r.Overlap != 0 && n >= r.Overlap:
+	case r.Revoked != 0, r.Overlap != 0 && n >= r.Overlap:
 		return Revoked
 	case r.Expires != 0 && n >= r.Expires:
 		return Expired

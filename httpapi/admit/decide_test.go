@@ -38,7 +38,7 @@ type asked struct {
 
 func passing() *asked {
 	return &asked{
-		rec: store.Record{ID: "key_1", Type: store.Live, Scopes: store.ScopeRead | store.ScopeWrite},
+		rec: store.Record{ID: "key_1", Extra: new(store.Extra), Type: store.Live, Scopes: store.ScopeRead | store.ScopeWrite},
 		acct: &store.AccountState{Account: store.Account{
 			ID: "default", BrowserKeys: store.BrowserBlock,
 		}},
