@@ -1,0 +1,252 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// testGate admits "Bearer good" and nothing else, and counts what it is asked to do.
+type testGate struct {
+	rec      store.Record
+	charge   atomic.Pointer[fault.Error]
+	isolated atomic.Bool
+	mu       sync.Mutex
+	units    int64
+	reserved store.Money
+	settled  store.Money
+	looks    int
+}
+
+func (g *testGate) Client(r *http.Request) netip.Addr { return peerAddr(r) }
+
+func (g *testGate) Check(r *http.Request, client netip.Addr, rule admit.Rule, now time.Time) (admit.Pass, *fault.Error) {
+	p := admit.Pass{Client: client}
+	switch r.Header.Get("Authorization") {
+	case "":
+		return p, fault.New(fault.MissingKey)
+	case "Bearer good":
+	default:
+		return p, fault.New(fault.InvalidKey)
+	}
+	p.Record, p.Valid = &g.rec, true
+	p.Account = &store.AccountState{Account: store.Account{ID: "acct_a"}}
+	if len(rule.Require) > 0 {
+		return p, fault.New(fault.InsufficientScope)
+	}
+	return p, nil
+}
+
+func (g *testGate) limits(p *admit.Pass) {
+	p.Limits = limiter.Decision{Allowed: true, N: 1}
+	p.Limits.States[0] = limiter.State{Policy: limiter.Minute, Limit: 60, Remaining: 45, Reset: int64(15 * time.Second)}
+}
+
+func (g *testGate) Charge(_ context.Context, p *admit.Pass, units int64, reserve store.Money, _ time.Time) *fault.Error {
+	g.limits(p)
+	if f := g.charge.Load(); f != nil {
+		return f
+	}
+	g.mu.Lock()
+	g.units += units
+	g.reserved += reserve
+	g.mu.Unlock()
+	return nil
+}
+
+func (g *testGate) Look(_ context.Context, p *admit.Pass, _ time.Time) {
+	g.mu.Lock()
+	g.looks++
+	g.mu.Unlock()
+	g.limits(p)
+}
+
+func (g *testGate) Settle(_ *admit.Pass, reserve, actual store.Money) {
+	g.mu.Lock()
+	g.settled += actual - reserve
+	g.mu.Unlock()
+}
+
+func (g *testGate) Serving() *fault.Error {
+	if g.isolated.Load() {
+		return fault.New(fault.NodeIsolated)
+	}
+	return nil
+}
+
+func (g *testGate) money() (units int64, reserved, settled store.Money) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.units, g.reserved, g.settled
+}
+
+// testKeys is how the one key stands.
+type testKeys struct{ key atomic.Pointer[store.Key] }
+
+func (k *testKeys) Key(store.KeyID) (*store.Key, error) { return k.key.Load(), nil }
+
+// testLog keeps observations.
+type testLog struct{ seen chan local.Observation }
+
+func (l *testLog) Observe(o *local.Observation) {
+	select {
+	case l.seen <- *o:
+	default:
+	}
+}
+
+func (l *testLog) next(t *testing.T) local.Observation {
+	t.Helper()
+	select {
+	case o := <-l.seen:
+		return o
+	case <-time.After(5 * time.Second):
+		t.Fatal("no observation within 5 s")
+		panic("unreachable")
+	}
+}
+
+// rig is a proxy on a loopback listener.
+type rig struct {
+	*Proxy
+	t    *testing.T
+	gate *testGate
+	keys *testKeys
+	log  *testLog
+	reg  *prometheus.Registry
+	srv  *httptest.Server
+}
+
+func newRig(t *testing.T, settings Settings, routes ...Route) *rig {
+	t.Helper()
+	r := &rig{t: t, gate: &testGate{}, keys: &testKeys{}, log: &testLog{seen: make(chan local.Observation, 4096)}, reg: prometheus.NewRegistry()}
+	r.gate.rec = store.Record{ID: "key_1", Type: store.Live, Scopes: store.ScopeRead | store.ScopeWrite, Extra: &store.Extra{Custom: []string{"fast"}}}
+	r.keys.key.Store(&store.Key{ID: "key_1"})
+	settings.Table = compile(t, routes...)
+	r.Proxy = New(Config{
+		Settings: settings, Gate: r.gate, Keys: r.keys, Observer: r.log, Registry: r.reg,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	r.srv = httptest.NewUnstartedServer(r.Proxy)
+	r.srv.Config.DisableGeneralOptionsHandler = true
+	r.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	r.srv.Config.Protocols = &p
+	r.srv.Start()
+	t.Cleanup(r.srv.Close)
+	return r
+}
+
+func compile(t *testing.T, routes ...Route) *Table {
+	t.Helper()
+	table, err := Compile(routes, func(name string) (string, bool) { return "secret-of-" + name, name != "MISSING" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// backend starts an upstream.
+func backend(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// do sends a request with the good key, unless header says something else of it.
+func (r *rig) do(method, path, body string, header ...string) *http.Response {
+	r.t.Helper()
+	var b io.Reader
+	if body != "" {
+		b = strings.NewReader(body)
+	}
+	req, err := http.NewRequest(method, r.srv.URL+path, b)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer good")
+	for i := 0; i < len(header); i += 2 {
+		if header[i+1] == "" {
+			req.Header.Del(header[i])
+		} else {
+			req.Header.Set(header[i], header[i+1])
+		}
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+// dial opens a raw connection to the proxy, with a deadline that ends a test that hangs.
+func (r *rig) dial() (net.Conn, *bufio.Reader) {
+	r.t.Helper()
+	u, _ := url.Parse(r.srv.URL)
+	c, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	r.t.Cleanup(func() { c.Close() })
+	return c, bufio.NewReader(c)
+}
+
+// raw sends bytes and reads the head of one response.
+func (r *rig) raw(send string) *http.Response {
+	r.t.Helper()
+	c, br := r.dial()
+	io.WriteString(c, send)
+	res, err := http.ReadResponse(br, nil)
+	if err != nil {
+		r.t.Fatalf("no response to %q: %v", send, err)
+	}
+	return res
+}
+
+func text(t *testing.T, res *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("read the body: %v", err)
+	}
+	return string(b)
+}
+
+func code(t *testing.T, res *http.Response) fault.Code {
+	t.Helper()
+	res.Request = &http.Request{URL: &url.URL{}}
+	return fault.Decode(res).Code
+}
+
+func limited(h http.Header) bool {
+	for name := range h {
+		if strings.EqualFold(name, "X-RateLimit-Limit") {
+			return true
+		}
+	}
+	return false
+}
