@@ -1,0 +1,187 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/raftlog"
+	"github.com/perfgate/perfgate/store/snapshot"
+)
+
+// Where the replicated parts live in the data directory.
+const (
+	logDir      = "raftlog"
+	stateDir    = "state"
+	snapshotDir = "snapshots"
+)
+
+// Timeouts of a lone voter. Nobody else can be elected, so it need not wait for
+// anyone; 50 ms only bound how long a start takes.
+const aloneTimeout = 50 * time.Millisecond
+
+// loneAddress stands for the address of a node without a cluster listener.
+const loneAddress = raft.ServerAddress("alone")
+
+// raftConfig is Raft's configuration for the node called id.
+func raftConfig(id string, log *slog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.Logger = newRaftLogger(log)
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = aloneTimeout, aloneTimeout, aloneTimeout
+	c.CommitTimeout = 10 * time.Millisecond // followers learn of a commit with the next message
+	// One fsync carries up to this many proposals that came while the one before
+	// was under way; the same number waits in Raft's queue.
+	c.MaxAppendEntries = 512
+	c.BatchApplyCh = true
+	// A start replays the tail since the last snapshot, and a snapshot costs some
+	// milliseconds. Raft looks after one to two intervals.
+	c.SnapshotInterval = 5 * time.Second
+	c.SnapshotThreshold = 8192
+	c.TrailingLogs = 10240 // what a follower may lag before it is sent a whole snapshot
+	c.NoLegacyTelemetry = true
+	// Stays off: with raft 1.8.0 it hangs beyond 128 batches and loses
+	// configuration entries.
+	c.RestoreCommittedLogs = false
+	return c
+}
+
+// engine is Raft with the three stores that it runs on.
+type engine struct {
+	log   *raftlog.Log
+	state *store.Store
+	snaps *snapshot.Store
+	trans raft.Transport
+	raft  *raft.Raft
+	leads chan bool // leadership won and lost
+}
+
+// openEngine opens the stores under dir and starts Raft. A node without any
+// state begins a cluster of its own.
+func openEngine(fs vfs.FS, dir string, c ReplicaConfig, id Identity) (_ *engine, err error) {
+	e := &engine{trans: c.Transport, leads: make(chan bool, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
+	path := func(name string) string { return fs.PathJoin(dir, name) }
+	if e.log, err = raftlog.Open(raftlog.Config{
+		FS: fs, Dir: path(logDir), Cache: c.Cache, Logger: c.Logger, Fatal: c.Fatal,
+	}); err != nil {
+		return nil, err
+	}
+	if e.state, err = store.Open(store.Config{
+		FS: fs, Dir: path(stateDir), Cache: c.Cache, CacheBytes: c.CacheBytes, Logger: c.Logger, Fatal: c.Fatal,
+	}); err != nil {
+		return nil, err
+	}
+	if e.snaps, err = snapshot.Open(snapshot.Config{
+		FS: fs, Dir: path(snapshotDir), Logger: c.Logger,
+		Options: func() *pebble.Options { return store.CheckpointOptions(fs, c.Cache) },
+	}); err != nil {
+		return nil, err
+	}
+	if e.trans == nil {
+		_, e.trans = raft.NewInmemTransport(loneAddress)
+	}
+	conf := raftConfig(id.ID, c.Logger)
+	conf.NotifyCh = e.leads
+	if conf.NoSnapshotRestoreOnStart, err = e.reconcile(dir, c.Logger); err != nil {
+		return nil, err
+	}
+	logs := watchedLog{e.log, storeLimit, c.Fatal}
+	if err := e.bootstrap(conf, logs); err != nil {
+		return nil, fmt.Errorf("begin a cluster in %q: %w", dir, err)
+	}
+	if e.raft, err = raft.NewRaft(conf, e.state, logs, logs, e.snaps, e.trans); err != nil {
+		return nil, fmt.Errorf("start raft in %q: %w", dir, err)
+	}
+	return e, nil
+}
+
+// reconcile compares the three stores before Raft trusts them, and reports
+// whether the state needs no restore.
+//
+// The log is fsynced before anything is applied, so a state that is ahead of it
+// is not a crash's work but somebody's who put an old or an empty log beside it.
+// Raft would then give out indexes again that the state has already seen, and
+// the state would skip those entries: acknowledged and lost.
+func (e *engine) reconcile(dir string, log *slog.Logger) (whole bool, err error) {
+	first, err := e.log.FirstIndex()
+	if err != nil {
+		return false, err
+	}
+	last, err := e.log.LastIndex()
+	if err != nil {
+		return false, err
+	}
+	index, snapApplied, found, err := e.snaps.Newest()
+	if err != nil {
+		return false, err
+	}
+	applied := e.state.Applied()
+	if applied > max(last, index) {
+		return false, fmt.Errorf("data directory %q: the state is at index %d, but the raft log ends at %d and the newest snapshot at %d: "+
+			"parts of the directory are missing or from another time; put back the whole directory, or start with an empty one", dir, applied, last, index)
+	}
+	if first > index+1 {
+		return false, fmt.Errorf("data directory %q: the raft log begins at index %d, but the newest readable snapshot ends at %d: "+
+			"put back the whole directory, or start with an empty one", dir, first, index)
+	}
+	whole = !found || applied >= snapApplied
+	if !whole {
+		log.Info("the state is behind the newest snapshot and is restored from it", "applied", applied, "snapshot", snapApplied)
+	}
+	return whole, nil
+}
+
+// bootstrap makes a node without log and snapshots the only voter of a new
+// cluster. A crash between the two writes of raft.BootstrapCluster leaves a term
+// and no log, which Raft takes for a node with a past and never elects: so what
+// is there is removed first. Such a node has voted for nobody.
+func (e *engine) bootstrap(conf *raft.Config, logs watchedLog) error {
+	last, err := e.log.LastIndex()
+	if err != nil {
+		return err
+	}
+	_, _, found, err := e.snaps.Newest()
+	if err != nil || found || last > 0 {
+		return err
+	}
+	if err := e.log.Reset(); err != nil {
+		return err
+	}
+	return raft.BootstrapCluster(conf, logs, logs, e.snaps, e.trans, raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: conf.LocalID, Address: e.trans.LocalAddr()},
+	}})
+}
+
+// stop ends Raft; no store is touched when it returns.
+func (e *engine) stop() error {
+	if e.raft == nil {
+		return nil
+	}
+	return e.raft.Shutdown().Error()
+}
+
+// close closes what stop leaves: the transport, then the stores, the log last.
+func (e *engine) close() error {
+	var errs []error
+	if c, ok := e.trans.(raft.WithClose); ok {
+		errs = append(errs, c.Close())
+	}
+	if e.state != nil {
+		errs = append(errs, e.state.Close())
+	}
+	if e.log != nil {
+		errs = append(errs, e.log.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,258 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/disk"
+)
+
+// ReplicaConfig says what a replica is and where it lives.
+type ReplicaConfig struct {
+	Dir                   string // the data directory, locked
+	FS                    vfs.FS // the operating system's by default
+	Name, Region, Version string
+	Cache                 *pebble.Cache // shared by all Pebble instances of the node
+	CacheBytes            int64         // see [store.Config]
+	Logger                *slog.Logger
+	// Fatal is called once, from any goroutine, when the node cannot go on: a
+	// failed or hanging disk, a damaged store. It must log the error and end the
+	// process at once, without waiting for the disk; a supervisor starts it again.
+	Fatal func(error)
+	// Transport carries Raft's messages; nil for a node without a cluster listener.
+	Transport raft.Transport
+}
+
+// Replica is this node's part of the replicated state: the state itself, Raft
+// that keeps it equal everywhere, and the way of writes into it.
+type Replica struct {
+	cfg     ReplicaConfig
+	id      Identity
+	space   *disk.Space
+	engine  *engine
+	slots   chan struct{} // one for each proposal under way
+	leads   latch         // open while this node leads and has applied what came before
+	failed  atomic.Pointer[error]
+	stopped chan struct{}
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	stop    func() error // once
+}
+
+// OpenReplica opens the replica in c.Dir. It is not ready yet when this returns:
+// see [Replica.WaitReady].
+func OpenReplica(c ReplicaConfig) (*Replica, error) {
+	// Pebble leaves the mode of its files to the umask.
+	syscall.Umask(0o077)
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	r := &Replica{slots: make(chan struct{}, maxOutstanding), stopped: make(chan struct{})}
+	fatal := c.Fatal
+	c.Fatal = func(err error) {
+		if r.failed.CompareAndSwap(nil, &err) {
+			fatal(err)
+		}
+	}
+	r.cfg = c
+	var err error
+	if r.space, err = disk.NewSpace(c.FS, c.Dir, c.Logger); err != nil {
+		return nil, err
+	}
+	if r.id, err = OpenIdentity(r.space, c.Dir); err != nil {
+		return nil, err
+	}
+	if r.engine, err = openEngine(r.space, c.Dir, c, r.id); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.stop = sync.OnceValue(r.shutdown)
+	r.tasks.Go(func() { r.space.Watch(ctx) })
+	r.tasks.Go(func() { r.followLeadership(ctx) })
+	return r, nil
+}
+
+// Store is the replicated state.
+func (r *Replica) Store() *store.Store { return r.engine.state }
+
+// Identity is who this node is.
+func (r *Replica) Identity() Identity { return r.id }
+
+// FS is the file system that everything in the data directory goes through.
+func (r *Replica) FS() vfs.FS { return r.space }
+
+// WaitReady returns once the node leads and its state includes every write that
+// was ever answered, or with the reason when ctx ends.
+func (r *Replica) WaitReady(ctx context.Context) error {
+	for {
+		if err := r.fails(); err != nil {
+			return err
+		}
+		err := r.leads.wait(ctx, time.Second)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait until the log is applied: %w", err)
+		}
+	}
+}
+
+// Ready implements [httpapi.Backend], except for draining.
+func (r *Replica) Ready() error {
+	if err := r.fails(); err != nil {
+		return err
+	}
+	if !r.leads.isOpen() {
+		return errors.New("the log is not applied yet, or there is no leader")
+	}
+	return nil
+}
+
+// fails is why this node must not answer any more.
+func (r *Replica) fails() error {
+	if p := r.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// followLeadership opens r.leads when this node has won an election and applied
+// everything that was committed before it, and closes it when it has lost.
+func (r *Replica) followLeadership(ctx context.Context) {
+	var barrier chan error
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case won := <-r.engine.leads:
+			r.leads.set(false)
+			barrier = nil
+			if won {
+				barrier = r.barrier()
+			}
+		case err := <-barrier:
+			barrier = nil
+			if err == nil {
+				r.leads.set(true)
+			} else if r.engine.raft.State() == raft.Leader {
+				r.cfg.Logger.Warn("waiting for the log to be applied", "error", err)
+				barrier = r.barrier()
+			}
+		}
+	}
+}
+
+// barrier answers when everything committed so far is applied here. Like every
+// future of Raft's it may not answer when Raft stops.
+func (r *Replica) barrier() chan error {
+	done := make(chan error, 1)
+	go func() { done <- r.engine.raft.Barrier(httpapi.ProposeTimeout).Error() }()
+	return done
+}
+
+// Cluster implements [httpapi.Backend].
+func (r *Replica) Cluster() httpapi.ClusterStatus {
+	rf := r.engine.raft
+	me := httpapi.NodeStatus{
+		Name: r.cfg.Name, Role: "voter", State: "ready", AppliedIndex: r.engine.state.Applied(),
+		Version: r.cfg.Version, Region: r.cfg.Region,
+	}
+	out := httpapi.ClusterStatus{ClusterID: r.engine.state.ClusterID(), Term: rf.CurrentTerm(), Reasons: []string{}}
+	if rf.State() == raft.Leader {
+		me.Role, out.Leader = "leader", r.cfg.Name
+	}
+	if err := r.Ready(); err != nil {
+		me.State = "starting"
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%s: %v", r.cfg.Name, err))
+	}
+	if r.space.Full() {
+		out.Reasons = append(out.Reasons, r.cfg.Name+": the disk is full; writes are refused")
+	}
+	out.Healthy = len(out.Reasons) == 0
+	out.Nodes = []httpapi.NodeStatus{me}
+	return out
+}
+
+// Shutdown stops Raft, then closes the transport and the stores, in that order,
+// so that nothing writes to what is closed. Listeners are drained before. If ctx
+// ends first the rest goes on in the background and the error says so; what was
+// acknowledged is durable all the same.
+func (r *Replica) Shutdown(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- r.stop() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("close the replica: %w", ctx.Err())
+	}
+}
+
+func (r *Replica) shutdown() error {
+	close(r.stopped)
+	r.leads.set(false)
+	err := r.engine.stop()
+	r.cancel()
+	r.tasks.Wait()
+	return errors.Join(err, r.engine.close())
+}
+
+// latch is a condition that is awaited: open or shut. The zero value is shut.
+type latch struct {
+	mu     sync.Mutex
+	open   bool
+	opened chan struct{} // closed when it opens; nil while nobody waits
+}
+
+func (l *latch) isOpen() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+func (l *latch) set(open bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open = open; open && l.opened != nil {
+		close(l.opened)
+		l.opened = nil
+	}
+}
+
+// wait returns nil once the latch is open, or why it was not in time.
+func (l *latch) wait(ctx context.Context, limit time.Duration) error {
+	l.mu.Lock()
+	if l.open {
+		l.mu.Unlock()
+		return nil
+	}
+	if l.opened == nil {
+		l.opened = make(chan struct{})
+	}
+	opened := l.opened
+	l.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-opened:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("no leader for %v", limit)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

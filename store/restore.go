@@ -1,0 +1,132 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store/snapshot"
+)
+
+// restoreTable is how many bytes of rows go into one table.
+const restoreTable = 64 << 20
+
+// beyondRows sorts after every row: tables are named by ASCII letters.
+var beyondRows = []byte{0xff}
+
+// Restore implements [raft.FSM]: it replaces the whole state by the rows of a
+// stream that [snapshot.Reader] reads. The rows are written to tables beside the
+// database first; one operation then takes out everything that was there and
+// puts them in its place. A crash leaves the old state or the new one, and a
+// stream that turns out damaged changes nothing.
+//
+// The new state's applied index is the snapshot's, not that of its newest
+// command: Raft counts every entry up to it as contained.
+func (s *Store) Restore(src io.ReadCloser) (err error) {
+	fs, dir := s.cfg.FS, s.cfg.Dir+".restore"
+	if err := errors.Join(fs.RemoveAll(dir), fs.MkdirAll(dir, 0o700)); err != nil {
+		return fmt.Errorf("restore the state: %w", err)
+	}
+	defer func() { err = errors.Join(err, fs.RemoveAll(dir)) }()
+	w := &tables{fs: fs, dir: dir, options: options(&s.cfg), format: s.db.TableFormat()}
+	if err := w.copy(src); err != nil {
+		return fmt.Errorf("restore the state: %w", errors.Join(err, w.close()))
+	}
+	span := pebble.KeyRange{Start: []byte{}, End: beyondRows}
+	if _, err := s.db.IngestAndExcise(context.Background(), w.paths, nil, nil, span); err != nil {
+		return fmt.Errorf("restore the state: %w", err)
+	}
+	if err := s.reload(); err != nil {
+		return fmt.Errorf("restore the state: %w", err)
+	}
+	return nil
+}
+
+// tables writes ascending rows into as many tables as they need.
+type tables struct {
+	fs      vfs.FS
+	dir     string
+	options *pebble.Options
+	format  sstable.TableFormat
+	paths   []string
+	w       *sstable.Writer
+	size    int
+}
+
+func (t *tables) copy(src io.Reader) error {
+	r, err := snapshot.NewReader(src)
+	if err != nil {
+		return err
+	}
+	applied := binary.BigEndian.AppendUint64(nil, r.Index())
+	written := false
+	for {
+		key, value, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		// The applied index may be missing: a state without any command has none.
+		switch c := bytes.Compare(key, appliedRow); {
+		case c == 0:
+			value, written = applied, true
+		case c > 0 && !written:
+			if err := t.add(appliedRow, applied); err != nil {
+				return err
+			}
+			written = true
+		}
+		if err := t.add(key, value); err != nil {
+			return err
+		}
+	}
+	if !written {
+		if err := t.add(appliedRow, applied); err != nil {
+			return err
+		}
+	}
+	return t.close()
+}
+
+func (t *tables) add(key, value []byte) error {
+	if bytes.Compare(key, beyondRows) >= 0 {
+		return fmt.Errorf("row %x belongs to no table", key)
+	}
+	if t.w == nil {
+		name := t.fs.PathJoin(t.dir, fmt.Sprintf("%06d.sst", len(t.paths)))
+		f, err := t.fs.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		const bottom = 6 // where the rows end up, with that level's filters
+		t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.options.MakeWriterOptions(bottom, t.format))
+		t.paths = append(t.paths, name)
+	}
+	if err := t.w.Set(key, value); err != nil {
+		return err
+	}
+	if t.size += len(key) + len(value); t.size >= restoreTable {
+		return t.close()
+	}
+	return nil
+}
+
+// close ends the table being written; the writer fsyncs it.
+func (t *tables) close() error {
+	if t.w == nil {
+		return nil
+	}
+	err := t.w.Close()
+	t.w, t.size = nil, 0
+	return err
+}

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store/snapshot"
+)
+
+// CheckpointOptions are the options that a checkpoint of the state is read with.
+func CheckpointOptions(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
+	o := options(&Config{FS: fs, Cache: cache})
+	o.EventListener = nil // a damaged checkpoint is its reader's to report, not the node's end
+	return o
+}
+
+// Snapshot implements [raft.FSM]. Raft calls it between two batches, so what it
+// captures is the state at exactly one applied index: it takes the checkpoint
+// here, some milliseconds of hard links and one fsync, rather than beside the
+// batches that follow. (A checkpoint ahead of its own index would make whoever
+// restores it skip entries.)
+//
+// The fsync makes the state itself durable up to that index, too. Raft forgets
+// the log behind a snapshot, and without it a power loss would leave a state
+// that has to be replaced whole.
+func (s *Store) Snapshot() (raft.FSMSnapshot, error) {
+	dir := s.cfg.Dir + ".checkpoint"
+	if err := s.cfg.FS.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("remove an unused checkpoint: %w", err)
+	}
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return nil, fmt.Errorf("take a checkpoint of the state: %w", err)
+	}
+	return &capture{fs: s.cfg.FS, dir: dir, applied: s.Applied()}, nil
+}
+
+// capture is a [raft.FSMSnapshot]: a checkpoint that no snapshot has yet.
+type capture struct {
+	fs      vfs.FS
+	dir     string
+	applied uint64
+}
+
+// Persist hands the checkpoint over. Raft closes the sink.
+func (c *capture) Persist(sink raft.SnapshotSink) error {
+	s, ok := sink.(*snapshot.Sink)
+	if !ok {
+		return fmt.Errorf("BUG: a checkpoint cannot become a %T", sink)
+	}
+	return s.Adopt(c.dir, c.applied)
+}
+
+// Release drops the checkpoint, unless Persist handed it over. What a failure
+// leaves, the next Snapshot removes.
+func (c *capture) Release() { _ = c.fs.RemoveAll(c.dir) }

@@ -1,0 +1,103 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// rows streams a checkpoint.
+type rows struct {
+	db  *pebble.DB
+	it  *pebble.Iterator
+	enc encoder
+	out []byte // the frame encoded last
+	buf []byte // what is not yet read of it
+	ok  bool
+}
+
+// openRows opens the checkpoint in dir for reading.
+func openRows(o *pebble.Options, dir string) (*rows, error) {
+	o.ReadOnly = true
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open checkpoint %q: %w", dir, err)
+	}
+	return &rows{db: db}, nil
+}
+
+// rewind begins a stream for the given index.
+func (r *rows) rewind(index uint64) error {
+	if r.it != nil {
+		if err := r.it.Close(); err != nil {
+			return err
+		}
+	}
+	it, err := r.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	r.it, r.enc = it, encoder{}
+	r.out = append(r.out[:0], header(index)...)
+	r.buf = r.out
+	r.ok = it.First()
+	return it.Error()
+}
+
+// size counts the bytes of the stream; Raft announces them to who receives it.
+func (r *rows) size() (int64, error) {
+	if err := r.rewind(0); err != nil {
+		return 0, err
+	}
+	return io.Copy(io.Discard, struct{ io.Reader }{r})
+}
+
+// Read implements io.Reader.
+func (r *rows) Read(p []byte) (int, error) {
+	if len(r.buf) == 0 {
+		if err := r.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
+}
+
+// fill encodes the next frame, or the end.
+func (r *rows) fill() error {
+	if r.it == nil {
+		return io.EOF
+	}
+	for full := false; r.ok && !full; r.ok = r.it.Next() {
+		v, err := r.it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		full = r.enc.add(r.it.Key(), v)
+	}
+	if r.ok {
+		r.out = r.enc.frame(r.out[:0])
+		r.buf = r.out
+		return nil
+	}
+	err := errors.Join(r.it.Error(), r.it.Close())
+	r.it = nil
+	if err != nil {
+		return err // without an end, the reader sees that rows are missing
+	}
+	r.out = r.enc.end(r.out[:0])
+	r.buf = r.out
+	return nil
+}
+
+// Close releases the checkpoint.
+func (r *rows) Close() error {
+	var err error
+	if r.it != nil {
+		err = r.it.Close()
+	}
+	return errors.Join(err, r.db.Close())
+}
