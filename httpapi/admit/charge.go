@@ -21,9 +21,8 @@ const (
 // Charge is step 10 for an admitted request: units of every limit that binds its
 // key, and reserve of the key's budget, all or none. It fills in p.Limits, also
 // when it refuses: 429 or 402, or 503 if the month's state could not be had in
-// time. now is the request's; one that has waited since Check (for its body, say)
-// takes a new one, for an old one only makes the limits stricter. A pass without
-// a key is free.
+// time. now is the wall clock's; the month is read from it. A pass without a key
+// is free.
 func (g *Gate) Charge(ctx context.Context, p *Pass, units int64, reserve store.Money, now time.Time) *fault.Error {
 	if p.Record == nil {
 		return nil
@@ -46,7 +45,7 @@ func (g *Gate) Look(ctx context.Context, p *Pass, now time.Time) {
 
 // ask is the request to p's meter, all but its size.
 func (g *Gate) ask(p *Pass) limiter.Ask {
-	boot := g.settings.Load().Store.BootIndex()
+	boot := g.settings.Load().BootIndex
 	return limiter.Ask{
 		Account: p.Account.Limit[p.Record.Type], AccountFresh: p.Account.Created > boot,
 		Key: string(p.Record.ID), Own: p.Record.Limit, KeyFresh: p.Record.Created > boot,
@@ -57,8 +56,8 @@ func (g *Gate) ask(p *Pass) limiter.Ask {
 func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time) *fault.Error {
 	s := g.settings.Load()
 	meter := p.Record.Account.Meters[p.Record.Type]
-	a.Now, a.Wall = s.mono(now), now.UnixNano()
-	a.Refilled = s.refilled(a.Now)
+	_, mono := s.Clock()
+	a.Now, a.Wall, a.Refilled = mono, now.UnixNano(), s.refilled(mono)
 	if a.Budget > 0 {
 		p.month = store.Month(now)
 	}
@@ -107,15 +106,10 @@ func (s *settings) extend(ctx context.Context, meter *limiter.Meter, p *Pass, a 
 
 // refilled is [limiter.Ask.Refilled] at the monotonic time now.
 func (s *settings) refilled(now int64) int64 {
-	if s.Store.BootIndex() == 0 {
-		return limiter.Forever // nothing was ever charged before this process
+	if s.BootIndex == 0 {
+		return limiter.Forever // this process is the first that ever charged anything
 	}
-	if r := now - s.Since; r >= 0 {
-		return r
-	} else if s.Since < 0 {
-		return limiter.Forever // overflow
-	}
-	return 0
+	return max(0, now-s.Since)
 }
 
 // refused is the fault of a refusal. The wait is the same in header and body,

@@ -18,6 +18,11 @@ func credential(h http.Header, query, keyHeader string, imported bool, hasher *a
 	if refused != "" {
 		return store.Hash{}, refused
 	}
+	return keyHash(key, imported, hasher)
+}
+
+// keyHash judges key's form and hashes it.
+func keyHash(key string, imported bool, hasher *apikey.Hasher) (store.Hash, fault.Code) {
 	if !wellFormed(key, imported) {
 		return store.Hash{}, fault.MalformedKey
 	}

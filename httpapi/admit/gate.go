@@ -40,16 +40,25 @@ type Config struct {
 	ClientIPHeader string         // "" means X-Forwarded-For
 	KeyHeader      string         // a header besides Authorization that may carry the key; "" for none
 
-	// Clock tells the time twice: of the wall, with Go's monotonic reading, and in
-	// monotonic nanoseconds, the scale of [limiter.Ask]. Both must run alike. nil
-	// means the system's clock, counted from the gate's making.
+	// Clock tells the time twice, from one reading: of the wall, and in monotonic
+	// nanoseconds, the scale of [limiter.Ask]. nil means the system's, counted from
+	// the gate's making.
 	Clock func() (now time.Time, mono int64)
 	// Serving reports whether this node may admit requests; nil: always.
 	Serving func() bool
-	// Since is the monotonic time from which on no other process can have charged
+
+	// BootIndex is the newest index that the Raft log held when this process
+	// started: keys and accounts created later have been charged by nobody else.
+	// The store's own BootIndex is not enough, since entries behind it may be
+	// applied anew after a crash; the larger of both counts.
+	BootIndex uint64
+	// Since is the time on Clock from which on no other process can have charged
 	// this node's buckets: one that is met for the first time has surely been
 	// refilling since. 0 means the gate's making.
 	Since int64
+	// Buckets are those of [Gate.RateLimit]; nil means a table of its own. They are
+	// not swapped by a reload.
+	Buckets *limiter.Buckets
 }
 
 // Gate admits requests. It is safe for concurrent use; nothing on the way of an
@@ -65,52 +74,55 @@ type settings struct {
 	Config
 	hops      hops
 	keyHeader string // canonical
-
-	// Where the two scales of Clock meet.
-	origin     time.Time
-	originMono int64
 }
+
+// ratePlaces bounds the gate's own table for RateLimit: 21 MB when it is full.
+const ratePlaces = 1 << 18
 
 // NewGate returns a gate over c.
 func NewGate(c Config) *Gate {
+	if c.Clock == nil {
+		start := time.Now()
+		c.Clock = func() (time.Time, int64) {
+			now := time.Now()
+			return now, int64(now.Sub(start))
+		}
+	}
+	if c.Since == 0 {
+		_, c.Since = c.Clock()
+	}
+	if c.Buckets == nil {
+		c.Buckets = limiter.NewBuckets(ratePlaces)
+	}
 	g := &Gate{failures: newFailures()}
-	g.Reload(c)
+	g.install(c)
 	return g
 }
 
 // Reload swaps the configuration; requests under way finish with the old one.
-// Counts of failures, and the clock if c has none, go on.
+// What c leaves out of Clock, BootIndex, Since and Buckets stays as it was, and
+// so do the counts of failures.
 func (g *Gate) Reload(c Config) {
-	s := &settings{Config: c, hops: newHops(c.Trusted, c.ClientIPHeader)}
-	if old := g.settings.Load(); old != nil {
-		s.origin, s.originMono = old.origin, old.originMono
-		if c.Clock == nil {
-			s.Clock = old.Clock
-		}
-		if c.Since == 0 {
-			s.Since = old.Since
-		}
-	} else {
-		if c.Clock == nil {
-			start := time.Now()
-			s.Clock = func() (time.Time, int64) {
-				now := time.Now()
-				return now, int64(now.Sub(start))
-			}
-		}
-		s.origin, s.originMono = s.Clock()
-		if c.Since == 0 {
-			s.Since = s.originMono
-		}
+	old := g.settings.Load()
+	if c.Clock == nil {
+		c.Clock = old.Clock
 	}
+	if c.Since == 0 {
+		c.Since = old.Since
+	}
+	c.BootIndex = max(c.BootIndex, old.BootIndex)
+	c.Buckets = old.Buckets
+	g.install(c)
+}
+
+func (g *Gate) install(c Config) {
+	c.BootIndex = max(c.BootIndex, c.Store.BootIndex())
+	s := &settings{Config: c, hops: newHops(c.Trusted, c.ClientIPHeader)}
 	if h := http.CanonicalHeaderKey(c.KeyHeader); h != "Authorization" {
 		s.keyHeader = h
 	}
 	g.settings.Store(s)
 }
-
-// mono is now on the scale of [limiter.Ask], without asking the clock again.
-func (s *settings) mono(now time.Time) int64 { return s.originMono + int64(now.Sub(s.origin)) }
 
 // Client is the address that r is judged by: see section 3 of the contract, last
 // paragraph, and hops.client.
@@ -126,7 +138,8 @@ func (g *Gate) Serving() *fault.Error {
 	return nil
 }
 
-// Check is steps 2 to 8 of section 3 for a request that rule applies to. It
+// Check is steps 2 to 8 of section 3 for a request that rule applies to, judged
+// at the wall clock's now. It
 // charges nothing. On a fault, Pass still says what is known, for the audit log
 // and the response: Record of a key that was recognised, be it a revoked one;
 // Valid and Limits if the key itself was good; Hint of one that was not found.
@@ -158,13 +171,13 @@ func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Tim
 		return p, nil
 	}
 	g.Look(r.Context(), &p, now)
-	return p, g.refuse(s, &p, r, v, now)
+	return p, g.refuse(s, &p, r, v)
 }
 
 // refuse makes the fault of a verdict, which counts against the client's address
 // if its credential was wrong. A valid key is never refused for what others at
 // its address do, since only then is the count asked.
-func (g *Gate) refuse(s *settings, p *Pass, r *http.Request, v verdict, now time.Time) *fault.Error {
+func (g *Gate) refuse(s *settings, p *Pass, r *http.Request, v verdict) *fault.Error {
 	f := &fault.Error{Code: v.code, Scope: v.missing}
 	switch {
 	case v.missing != "":
@@ -173,7 +186,8 @@ func (g *Gate) refuse(s *settings, p *Pass, r *http.Request, v verdict, now time
 		f.RetryAfter = 1
 	case counted(v.code):
 		p.Hint = hint(r.Header, r.URL.RawQuery, s.keyHeader)
-		if wait := g.failures.take(p.Client, s.mono(now)); wait > 0 {
+		_, mono := s.Clock()
+		if wait := g.failures.take(p.Client, mono); wait > 0 {
 			return &fault.Error{Code: fault.TooManyFailures, RetryAfter: wait, Cause: f}
 		}
 	}

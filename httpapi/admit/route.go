@@ -6,100 +6,86 @@ import (
 	"strings"
 )
 
-// Target is what of a request its route patterns are compared with. An empty
-// Method or Host is unknown and matches every pattern's.
+// Target is what of a request a key's routes are compared with.
 type Target struct {
-	Method string
-	Host   string // without port
-	Path   string // as sent: escaped, beginning with "/"; "" if unknown
+	Method string // "" if not known: every pattern's method matches
+	Path   string // as sent: escaped, beginning with "/"; "" if not known
 }
 
 // TargetOf is r's target. The path is the escaped one, so that an encoded slash
 // does not divide segments and nothing is unescaped twice.
 func TargetOf(r *http.Request) Target {
-	t := Target{Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath()}
-	if i := strings.LastIndexByte(t.Host, ':'); i > strings.LastIndexByte(t.Host, ']') {
-		t.Host = t.Host[:i]
-	}
-	return t
+	return Target{Method: r.Method, Path: r.URL.EscapedPath()}
 }
 
-// MatchRoute reports whether pattern covers t. It is the one meaning of a
-// pattern, in a key's routes and in the configuration's alike:
+// MatchRoute reports whether pattern, an entry of a key's routes, covers t. It
+// means what the same pattern means as the path of a configured route:
 //
-//	[METHOD SPACE][HOST]/PATH
+//	/v1/models          whole segments as a prefix: /v1/models and /v1/models/x, not /v1/modelsx
+//	GET /v1/models      that one path (HEAD too)
+//	/v1/files/          that subtree, and /v1/files itself
+//	/v1/files/{id}      one segment, not empty
+//	/v1/files/{rest...} the rest
+//	/v1/files/{$}       /v1/files/ alone;  /v1/files{$}  /v1/files alone
 //
-// METHOD and HOST as in [http.ServeMux] (GET covers HEAD; hosts are compared
-// without case or port). PATH is compared segment by segment, each unescaped:
-// {name} is any one segment, {name...} at the end any rest, {$} at the end
-// demands that the path end with that slash. A path that ends with a slash
-// covers everything beneath it, and, without one, itself and everything
-// beneath: "/v1/chat" covers /v1/chat and /v1/chat/completions, not /v1/chats.
-// (That last is where it is wider than ServeMux: a prefix.) A pattern with
-// wildcards is no prefix unless it ends with a slash or {name...}.
+// Segments are compared after unescaping, and repeated slashes count as one. A
+// pattern that is none covers nothing. It does not allocate unless the path is
+// escaped.
 func MatchRoute(pattern string, t *Target) bool {
+	prefix := strings.IndexByte(pattern, '{') < 0
 	if method, rest, ok := strings.Cut(pattern, " "); ok {
-		pattern = strings.TrimLeft(rest, " \t")
-		if t.Method != "" && t.Method != method && !(method == http.MethodGet && t.Method == http.MethodHead) {
+		if t.Method != "" && t.Method != method && !(t.Method == http.MethodHead && method == http.MethodGet) {
 			return false
 		}
+		pattern, prefix = strings.TrimLeft(rest, " \t"), false
 	}
-	slash := strings.IndexByte(pattern, '/')
-	if slash < 0 {
+	path := t.Path
+	if !strings.HasPrefix(pattern, "/") || !strings.HasPrefix(path, "/") {
 		return false
 	}
-	if host := pattern[:slash]; host != "" && t.Host != "" && !strings.EqualFold(host, t.Host) {
-		return false
+	pattern, end := strings.CutSuffix(pattern, "{$}")
+	subtree := !end && (prefix || strings.HasSuffix(pattern, "/"))
+	slash := end && strings.HasSuffix(pattern, "/")
+
+	root := true
+	for {
+		want, more, ok := nextSegment(pattern)
+		if !ok {
+			break
+		}
+		wild := want[0] == '{' && want[len(want)-1] == '}'
+		if wild && more == "" && strings.HasSuffix(want, "...}") {
+			return path != ""
+		}
+		have, rest, ok := nextSegment(path)
+		if !ok || !wild && !sameSegment(want, have) {
+			return false
+		}
+		pattern, path, root = more, rest, false
 	}
-	if !strings.HasPrefix(t.Path, "/") {
-		return false
+	switch {
+	case subtree:
+		return true
+	case slash:
+		return path != "" && strings.Trim(path, "/") == ""
 	}
-	return matchPath(pattern[slash+1:], t.Path[1:])
+	return path == "" || path == "/" && root
 }
 
-// matchPath compares what follows the first slash of a pattern and of a path.
-func matchPath(pattern, path string) bool {
-	prefix := strings.IndexByte(pattern, '{') < 0
-	for {
-		want, patternRest, patternMore := strings.Cut(pattern, "/")
-		have, pathRest, pathMore := strings.Cut(path, "/")
-		last := !patternMore
-		switch {
-		case last && want == "":
-			return true // a trailing slash: all beneath
-		case last && want == "{$}":
-			return have == "" && !pathMore
-		case last && strings.HasPrefix(want, "{") && strings.HasSuffix(want, "...}"):
-			return true
-		case strings.HasPrefix(want, "{") && strings.HasSuffix(want, "}"):
-			if have == "" {
-				return false
-			}
-		case !sameSegment(want, have):
-			return false
-		}
-		if last {
-			return !pathMore || prefix
-		}
-		if !pathMore {
-			return false
-		}
-		pattern, path = patternRest, pathRest
+// nextSegment cuts the first segment off path; ok is false when only slashes are left.
+func nextSegment(path string) (segment, rest string, ok bool) {
+	path = strings.TrimLeft(path, "/")
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:], true
 	}
+	return path, "", path != ""
 }
 
 // sameSegment compares a pattern's segment with a path's escaped one.
 func sameSegment(want, have string) bool {
-	if want == have {
-		return true
+	if strings.IndexByte(have, '%') < 0 {
+		return want == have
 	}
-	if strings.IndexByte(have, '%') < 0 && strings.IndexByte(want, '%') < 0 {
-		return false
-	}
-	w, err := url.PathUnescape(want)
-	if err != nil {
-		return false
-	}
-	h, err := url.PathUnescape(have)
-	return err == nil && w == h
+	have, err := url.PathUnescape(have)
+	return err == nil && want == have
 }

@@ -75,11 +75,20 @@ func Challenge(e *Error) string {
 	case e.Code == MissingKey:
 		return realm
 	case e.Code == InsufficientScope:
-		return realm + `, error="insufficient_scope", scope="` + e.Scope + `"`
+		return realm + `, error="insufficient_scope", scope="` + strings.Map(scopeChar, e.Scope) + `"`
 	case e.Code.Status() == http.StatusUnauthorized:
 		return realm + `, error="invalid_token"`
 	}
 	return ""
+}
+
+// scopeChar drops what RFC 6749 section 3.3 does not allow in a scope, such as
+// the quote that would end the parameter.
+func scopeChar(c rune) rune {
+	if c < ' ' || c > '~' || c == '"' || c == '\\' {
+		return -1
+	}
+	return c
 }
 
 func wantsProblem(accept []string) bool {

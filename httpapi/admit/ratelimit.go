@@ -1,0 +1,97 @@
+package admit
+
+import (
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/store"
+)
+
+// RateRequest asks a limit that the caller defines as it goes, for its own users:
+// Limit in each Window, Burst of them at once.
+type RateRequest struct {
+	Namespace  string `json:"namespace,omitzero"`
+	Identifier string `json:"identifier"`
+	Limit      int64  `json:"limit"`
+	Window     string `json:"window"` // a Go duration, 1s to 24h
+	Burst      *int64 `json:"burst,omitzero"`
+	Units      *int64 `json:"units,omitzero"` // nil: 1; 0 only looks
+
+	// Caller is the account; no two share a bucket.
+	Caller store.AccountID `json:"-"`
+}
+
+// RateAnswer says whether the units were taken. Reset is the Unix second at which
+// the bucket is whole again; RetryAfter, null when allowed, the whole seconds
+// after which the same call passes if nobody else is served meanwhile.
+type RateAnswer struct {
+	Allowed    bool   `json:"allowed"`
+	Limit      int64  `json:"limit"`
+	Remaining  int64  `json:"remaining"`
+	Reset      int64  `json:"reset"`
+	RetryAfter *int64 `json:"retry_after"`
+}
+
+// The bounds of a [RateRequest].
+const (
+	minWindow   = time.Second
+	maxWindow   = 24 * time.Hour
+	maxRateText = 256 // bytes of a namespace or identifier
+)
+
+// RateLimit answers q. Where the table has no room for one more bucket that is
+// in use, it is the caller's turn to choose: 503, not a refusal of an innocent.
+func (g *Gate) RateLimit(q *RateRequest, now time.Time) (RateAnswer, *fault.Error) {
+	pace, units, f := q.check()
+	if f != nil {
+		return RateAnswer{}, f
+	}
+	if f := g.Serving(); f != nil {
+		return RateAnswer{}, f
+	}
+	s := g.settings.Load()
+	_, mono := s.Clock()
+	name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier)
+	v := s.Buckets.Take(name, pace, units, mono, s.refilled(mono))
+	if v.Full {
+		return RateAnswer{}, &fault.Error{Code: fault.Unavailable, RetryAfter: v.RetryAfter,
+			Message: "Too many identifiers are in use at once; this one could not be counted."}
+	}
+	out := RateAnswer{Allowed: v.Allowed, Limit: q.Limit, Remaining: v.Remaining, Reset: resetAt(now, v.Reset)}
+	if !v.Allowed {
+		out.RetryAfter = &v.RetryAfter
+	}
+	return out, nil
+}
+
+func (q *RateRequest) check() (pace limiter.Pace, units int64, f *fault.Error) {
+	bad := func(format string, args ...any) (limiter.Pace, int64, *fault.Error) {
+		return limiter.Pace{}, 0, fault.Newf(fault.InvalidValue, format, args...)
+	}
+	switch {
+	case q.Identifier == "" || len(q.Identifier) > maxRateText:
+		return bad("identifier: want 1 to %d bytes.", maxRateText)
+	case len(q.Namespace) > maxRateText:
+		return bad("namespace: want at most %d bytes.", maxRateText)
+	case q.Limit < 1 || q.Limit > limiter.MaxBurst:
+		return bad("limit: want 1 to %d.", limiter.MaxBurst)
+	}
+	window, err := time.ParseDuration(q.Window)
+	if err != nil || window < minWindow || window > maxWindow {
+		return bad(`window: want a duration from "1s" to "24h".`)
+	}
+	pace = limiter.Pace{Limit: q.Limit, Burst: q.Limit, Window: int64(window)}
+	if q.Burst != nil {
+		if pace.Burst = *q.Burst; pace.Burst < 1 || pace.Burst > limiter.MaxBurst {
+			return bad("burst: want 1 to %d.", limiter.MaxBurst)
+		}
+	}
+	units = 1
+	if q.Units != nil {
+		if units = *q.Units; units < 0 || units > pace.Burst {
+			return bad("units: want 0 to the burst, %d.", pace.Burst)
+		}
+	}
+	return pace, units, nil
+}
