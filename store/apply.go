@@ -153,7 +153,8 @@ func (t *txn) commit() error {
 		s.cache.invalidate(&t.stale[i])
 	}
 	if t.tiers != nil {
-		s.view.tiers.Store(&t.tiers)
+		tiers := t.tiers // the field is cleared below, and the view keeps a pointer
+		s.view.tiers.Store(&tiers)
 	}
 	for id, state := range t.accounts { // in any order: each is a cell of its own
 		s.view.publish(id, state)
