@@ -49,13 +49,7 @@ func decide(s subject, q *request, rule *Rule, now time.Time) (v verdict) {
 	case s.record == nil || s.account == nil:
 		return verdict{code: fault.InvalidKey}
 	}
-	// A revocation is true by having been applied, whatever this node's clock
-	// says: only expiry and overlap are judged by it.
-	state := s.record.State(now)
-	if s.record.Revoked != 0 {
-		state = store.Revoked
-	}
-	switch state {
+	switch s.record.State(now) {
 	case store.Revoked:
 		return verdict{code: fault.KeyRevoked}
 	case store.Expired:

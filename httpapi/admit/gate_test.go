@@ -1,0 +1,224 @@
+package admit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+func code(f *fault.Error) fault.Code {
+	if f == nil {
+		return ""
+	}
+	return f.Code
+}
+
+func TestCheck(t *testing.T) {
+	h := newHarness(t)
+	good := h.key(nil)
+	gone := h.key(func(k *store.Key) { k.ID = "key_gone" })
+	h.apply(&store.Command{KeyRevoke: &store.KeyRevoke{ID: "key_gone", Reason: "leaked"}})
+	old := h.key(func(k *store.Key) { k.ExpiresAt = noon })
+	off := h.key(func(k *store.Key) { k.Disabled = true })
+	near := h.key(func(k *store.Key) { k.Allowlist = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
+	reader := h.key(func(k *store.Key) { k.Scopes = []string{"read"} })
+	bound := h.key(func(k *store.Key) { k.Routes = []string{"GET /v1/chat"} })
+	for _, c := range []struct {
+		name  string
+		key   string
+		set   func(*http.Request)
+		rule  Rule
+		want  fault.Code
+		known bool // Record is set
+		valid bool // and the key is good: limits are shown
+		hint  bool
+	}{
+		{"good", good, nil, chat, "", true, true, false},
+		{"public", "", nil, Rule{Public: true}, "", false, false, false},
+		{"public, two credentials", "", twice(good), Rule{Public: true}, "", false, false, false},
+		{"nothing", "", nil, chat, fault.MissingKey, false, false, false},
+		{"two", "", twice(good), chat, fault.AmbiguousCredentials, false, false, false},
+		{"in the query", good, func(r *http.Request) { r.URL.RawQuery = "k=" + good }, chat, fault.KeyInQuery, false, false, false},
+		{"malformed", "pk_live_short", nil, chat, fault.MalformedKey, false, false, false},
+		{"a wrong sum", good[:45] + "!", nil, chat, fault.MalformedKey, false, false, true},
+		{"unknown", apikey.New(apikey.LivePrefix), nil, chat, fault.InvalidKey, false, false, true},
+		{"revoked", gone, nil, chat, fault.KeyRevoked, true, false, true},
+		{"expired", old, nil, chat, fault.KeyExpired, true, false, true},
+		{"disabled", off, nil, chat, fault.KeyDisabled, true, false, true},
+		{"elsewhere", near, nil, chat, fault.IPNotAllowed, true, true, false},
+		{"scope", reader, nil, chat, fault.InsufficientScope, true, true, false},
+		{"route", bound, nil, chat, fault.RouteNotAllowed, true, true, false},
+		{"route of another key", good, nil, Rule{Route: "/v9/"}, "", true, true, false},
+		{"management asks for no route", bound, nil, Rule{Management: true, Scope: store.ScopeWrite}, "", true, true, false},
+		{"exposed, alert", good, func(r *http.Request) { r.Header.Set("Origin", "https://a.test") }, chat, "", true, true, false},
+	} {
+		r := post(c.key, c.set)
+		p, f := h.Check(r, h.Client(r), c.rule, noon)
+		if code(f) != c.want || (p.Record != nil) != c.known || p.Valid != c.valid || (p.Hint != "") != c.hint {
+			t.Errorf("%s: %v; record %v, valid %v, hint %q", c.name, f, p.Record != nil, p.Valid, p.Hint)
+		}
+		if f != nil && (p.Limits.N > 0) != c.valid {
+			t.Errorf("%s: %d limits on a refusal", c.name, p.Limits.N)
+		}
+		if p.Client != here {
+			t.Errorf("%s: client %v", c.name, p.Client)
+		}
+		if f != nil && c.key != "" && strings.Contains(fmt.Sprintf("%v %+v %s", f, p, p.Hint), c.key) {
+			t.Errorf("%s: the key is in what came back", c.name)
+		}
+	}
+	r := post(good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
+	if p, _ := h.Check(r, here, chat, noon); !p.Exposed {
+		t.Error("a live key from a browser was not noticed")
+	}
+	h.apply(&store.Command{AccountUpdate: &store.AccountUpdate{BrowserKeys: ptr(store.BrowserBlock)}})
+	if _, f := h.Check(r, here, chat, noon); code(f) != fault.KeyExposed {
+		t.Errorf("blocked browser: %v", f)
+	}
+	_, f := h.Check(post(reader, nil), here, chat, noon)
+	if f.Scope != "write" || !strings.Contains(f.Sentence(), "write") {
+		t.Errorf("the missing scope: %q, %q", f.Scope, f.Sentence())
+	}
+}
+
+func twice(key string) func(*http.Request) {
+	return func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + key, "Bearer " + key} }
+}
+
+// What is refused before step 5 costs no lookup, and a bad sum only does once
+// there are keys that may have one.
+func TestLookups(t *testing.T) {
+	h := newHarness(t)
+	good := h.key(nil)
+	looked := func(key string) bool {
+		h.looks = 0
+		h.Check(post(key, nil), here, chat, noon)
+		return h.looks > 0
+	}
+	if looked("") || looked(badSum) || looked(foreign) || !looked(good) {
+		t.Error("before any import: a credential that cannot be a key was looked up, or a key was not")
+	}
+	h.shut = true
+	if looked(good) {
+		t.Error("a node that may not serve looked a key up")
+	}
+	if f := h.Serving(); code(f) != fault.NodeIsolated {
+		t.Errorf("Serving: %v", f)
+	}
+	if _, f := h.Check(post("nonsense", nil), here, chat, noon); code(f) != fault.MalformedKey {
+		t.Errorf("malformed comes before isolated: %v", f)
+	}
+	h.shut = false
+	h.apply(&store.Command{KeyImport: &store.KeyImport{Lines: []int{1}, Keys: []store.Key{{
+		ID: "key_foreign", Account: store.DefaultAccount, Type: store.Live, Name: "old", Imported: true,
+		Scopes: []string{"read", "write"}, Hash: apikey.Hash(h.store.Pepper(), foreign), Hint: "sk…kl",
+	}}}})
+	if !looked(badSum) || !looked(foreign) || looked("short") {
+		t.Error("after an import: forms are not looked up as they should")
+	}
+	if _, f := h.Check(post(foreign, nil), here, chat, noon); f != nil {
+		t.Errorf("the imported key: %v", f)
+	}
+	if _, f := h.Check(post("", func(r *http.Request) { r.Header.Set("X-Api-Key", good) }), here, chat, noon); f != nil {
+		t.Errorf("the key in its own header: %v", f)
+	}
+}
+
+func TestTooManyFailures(t *testing.T) {
+	h := newHarness(t)
+	good := h.key(nil)
+	bad := func(a string) *fault.Error {
+		_, f := h.Check(post(badSum, nil), netip.MustParseAddr(a), chat, noon)
+		return f
+	}
+	for i := range failureBurst {
+		if f := bad("203.0.113.7"); code(f) != fault.MalformedKey {
+			t.Fatalf("failure %d: %v", i+1, f)
+		}
+	}
+	f := bad("203.0.113.7")
+	if code(f) != fault.TooManyFailures || f.RetryAfter != 2 {
+		t.Fatalf("the next one: %+v", f)
+	}
+	if f := bad("203.0.113.8"); code(f) != fault.MalformedKey {
+		t.Errorf("a neighbour: %v", f)
+	}
+	if _, f := h.Check(post(good, nil), here, chat, noon); f != nil {
+		t.Errorf("a valid key from there: %v", f)
+	}
+	for range 2 * failureBurst {
+		if _, f := h.Check(post("", nil), here, chat, noon); code(f) != fault.MissingKey {
+			t.Fatalf("no key from there: %v", f)
+		}
+	}
+	h.pass(2 * time.Second)
+	if f := bad("203.0.113.7"); code(f) != fault.MalformedKey {
+		t.Errorf("after exactly Retry-After: %v", f)
+	}
+	h.Reload(h.config())
+	if f := bad("203.0.113.7"); code(f) != fault.TooManyFailures {
+		t.Errorf("a reload forgot the failures: %v", f)
+	}
+}
+
+func TestReload(t *testing.T) {
+	h := newHarness(t)
+	r := post("", func(r *http.Request) {
+		r.RemoteAddr = "10.0.0.1:80"
+		r.Header.Set("X-Forwarded-For", "198.51.100.2")
+	})
+	if got := h.Client(r).String(); got != "10.0.0.1" {
+		t.Fatalf("before: %s", got)
+	}
+	c := h.config()
+	c.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	c.Clock, c.KeyHeader = nil, ""
+	h.Reload(c)
+	if got := h.Client(r).String(); got != "198.51.100.2" {
+		t.Fatalf("after: %s", got)
+	}
+	if now, _ := h.settings.Load().Clock(); !now.Equal(noon) {
+		t.Error("the clock was lost")
+	}
+}
+
+type broken struct{ Store }
+
+func (broken) Lookup(store.Hash) (*store.Record, error) { return nil, errors.New("disk on fire") }
+
+func TestStoreFails(t *testing.T) {
+	h := newHarness(t)
+	good := h.key(nil)
+	c := h.config()
+	c.Store = broken{c.Store}
+	h.Reload(c)
+	_, f := h.Check(post(good, nil), here, chat, noon)
+	if code(f) != fault.Unavailable || !strings.Contains(f.Error(), "fire") || strings.Contains(f.Sentence(), "fire") {
+		t.Errorf("%v", f)
+	}
+	if a, f := h.Verify(t.Context(), &VerifyRequest{Key: good}, noon); code(f) != fault.Unavailable {
+		t.Errorf("verify: %+v %v", a, f)
+	}
+}
+
+// A key whose account is deleted while its record is held is unknown.
+func TestAccountDeleted(t *testing.T) {
+	h := newHarness(t)
+	h.apply(&store.Command{Account: "acct_1", AccountCreate: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "pro"}}})
+	good := h.key(func(k *store.Key) { k.Account = "acct_1" })
+	if _, f := h.Check(post(good, nil), here, chat, noon); f != nil {
+		t.Fatal(f)
+	}
+	h.apply(&store.Command{Account: "acct_1", AccountDelete: &store.AccountDelete{}})
+	if p, f := h.Check(post(good, nil), here, chat, noon); code(f) != fault.InvalidKey || p.Valid {
+		t.Errorf("%v", f)
+	}
+}

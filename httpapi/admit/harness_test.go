@@ -1,0 +1,171 @@
+package admit
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/store"
+)
+
+// harness is a gate over a real store, with a clock that tests turn.
+type harness struct {
+	testing.TB
+	*Gate
+	store *store.Store
+
+	mu     sync.Mutex // guards the log and the clock
+	index  uint64
+	now    time.Time
+	start  time.Time
+	looks  int  // of the store for a key
+	grants int  // proposed
+	dead   bool // no leader: nothing is granted
+	shut   bool // this node may not serve
+}
+
+// newHarness begins at noon with the account default on tier enterprise.
+func newHarness(tb testing.TB) *harness {
+	tb.Helper()
+	s, err := store.Open(store.Config{FS: vfs.NewMem(), Dir: "state", Fatal: func(err error) { tb.Errorf("fatal: %v", err) }})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	h := &harness{TB: tb, store: s, now: noon, start: noon}
+	h.apply(&store.Command{Init: &store.Init{ClusterID: "c", Pepper: store.Hash{7}, OperatorToken: store.Hash{2}, DefaultTier: "enterprise"}})
+	h.Gate = NewGate(h.config())
+	return h
+}
+
+func (h *harness) config() Config {
+	return Config{
+		Store: watched{h.store, h}, Grants: h, KeyHeader: "x-api-key",
+		Clock: func() (time.Time, int64) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.now, int64(h.now.Sub(h.start))
+		},
+		Serving: func() bool { return !h.shut },
+	}
+}
+
+// watched counts lookups.
+type watched struct {
+	*store.Store
+	h *harness
+}
+
+func (w watched) Lookup(hash store.Hash) (*store.Record, error) {
+	w.h.looks++
+	return w.Store.Lookup(hash)
+}
+
+func (h *harness) pass(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now = h.now.Add(d)
+}
+
+func (h *harness) apply(c *store.Command) store.Result {
+	h.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.index++
+	if c.At.IsZero() {
+		c.At = h.now
+	}
+	c.Actor = store.Actor{Type: store.ActorOperator, ID: "op"}
+	if c.Account == "" && c.Init == nil && c.Grant == nil {
+		c.Account = store.DefaultAccount
+	}
+	r, ok := h.store.Apply(&raft.Log{Index: h.index, Term: 1, Type: raft.LogCommand, Data: c.Encode()}).(store.Result)
+	if !ok || r.Refusal != nil {
+		h.Fatalf("entry %d: %+v", h.index, r.Refusal)
+	}
+	return r
+}
+
+// key creates a live key and returns it; set may change what is stored.
+func (h *harness) key(set func(*store.Key)) string {
+	h.Helper()
+	secret := apikey.New(apikey.LivePrefix)
+	k := store.Key{
+		ID: store.KeyID(apikey.NewID("key_")), Hash: apikey.Hash(h.store.Pepper(), secret), Type: store.Live,
+		Name: "test", Scopes: []string{"read", "write"}, Hint: apikey.Hint(secret),
+	}
+	if set != nil {
+		set(&k)
+	}
+	h.apply(&store.Command{Account: k.Account, KeyCreate: &store.KeyCreate{Key: k}})
+	return secret
+}
+
+// Await grants at once what is wanted, as the node's driver does after a round
+// of Raft.
+func (h *harness) Await(_ context.Context, m *limiter.Meter, account store.AccountID, t store.KeyType, key store.KeyID, wants []limiter.Want) {
+	if h.dead {
+		return
+	}
+	for _, w := range wants {
+		name := key
+		if w.Policy == limiter.MonthQuota {
+			name = ""
+		}
+		if w.Seed {
+			total, err := h.store.Granted(account, t, name, w.Policy == limiter.Budget, w.Month)
+			if err != nil {
+				h.Fatal(err)
+			}
+			m.Seed(string(key), w.Policy, w.Month, total)
+		}
+		if w.Units == 0 {
+			continue
+		}
+		h.grants++
+		got := h.apply(&store.Command{Grant: &store.Grant{Node: "n", Asks: []store.GrantAsk{{
+			Account: account, Type: t, Key: name, Budget: w.Policy == limiter.Budget, Month: w.Month, Want: w.Units,
+		}}}}).Granted[0]
+		if got.N > 0 {
+			m.Credit(string(key), w.Policy, w.Month, got.N, got.Total)
+		} else {
+			m.Refused(string(key), w.Policy, w.Month, got.Total)
+		}
+	}
+}
+
+func (h *harness) Ask(m *limiter.Meter, account store.AccountID, t store.KeyType, key store.KeyID, wants []limiter.Want) {
+	h.Await(context.Background(), m, account, t, key, wants)
+}
+
+var here = netip.MustParseAddr("203.0.113.7")
+
+// post is a request to POST /v1/chat with key, changed by set.
+func post(key string, set func(*http.Request)) *http.Request {
+	r := httptest.NewRequest("POST", "/v1/chat", nil)
+	r.RemoteAddr = here.String() + ":4711"
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	if set != nil {
+		set(r)
+	}
+	return r
+}
+
+var chat = Rule{Route: "/v1/"}
+
+func ptr[T any](v T) *T { return &v }
