@@ -1,0 +1,137 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// GetAllowlist reads the account's allowlist.
+func (c *Client) GetAllowlist(ctx context.Context) (*Allowlist, error) {
+	return c.allowlist(ctx, "GET", nil, nil)
+}
+
+// SetAllowlist replaces it.
+func (c *Client) SetAllowlist(ctx context.Context, entries []AllowEntry, opts ...Option) (*Allowlist, error) {
+	if entries == nil {
+		entries = []AllowEntry{}
+	}
+	return c.allowlist(ctx, "PUT", Allowlist{Entries: entries}, opts)
+}
+
+// SetAllowlistText replaces it by an entry a line; # begins a comment.
+func (c *Client) SetAllowlistText(ctx context.Context, lines string, opts ...Option) (*Allowlist, error) {
+	return c.allowlist(ctx, "PUT", strings.NewReader(lines), append([]Option{Header("Content-Type", "text/plain")}, opts...))
+}
+
+func (c *Client) allowlist(ctx context.Context, method string, body any, opts []Option) (*Allowlist, error) {
+	resp, err := c.send(ctx, method, "/v1/allowlist", nil, body, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	out := &Allowlist{ETag: resp.Header.Get("ETag")}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return nil, fmt.Errorf("%s /v1/allowlist: read the answer: %w", method, err)
+	}
+	return out, nil
+}
+
+// Usage sums what the account's keys used.
+func (c *Client) Usage(ctx context.Context, u UsageQuery) ([]UsageRow, error) {
+	q := url.Values{}
+	for name, v := range map[string]string{
+		"from": u.From, "to": u.To, "step": u.Step, "key": u.Key,
+		"type": u.Type, "environment": u.Environment, "group_by": u.GroupBy,
+	} {
+		add(q, name, v)
+	}
+	out, err := call[List[UsageRow]](ctx, c, "GET", "/v1/usage", q, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return out.Data, nil
+}
+
+func (q AuditQuery) query() url.Values {
+	v := q.Page.query()
+	for name, value := range map[string]string{
+		"start_date": q.StartDate, "end_date": q.EndDate, "key": q.Key, "event_type": q.EventType,
+		"user": q.User, "action": q.Action, "outcome": q.Outcome, "format": q.Format,
+	} {
+		add(v, name, value)
+	}
+	return v
+}
+
+// AuditLogs writes the audit log to w as the server sends it: with a limit a
+// page, without one everything. An error after the first byte means that what
+// is in w is not whole.
+func (c *Client) AuditLogs(ctx context.Context, q AuditQuery, w io.Writer) error {
+	return c.Do(ctx, "GET", "/v1/audit-logs", q.query(), nil, w)
+}
+
+// Events walks the audit log page by page. An error ends it.
+func (c *Client) Events(ctx context.Context, q AuditQuery) iter.Seq2[*Event, error] {
+	q.Format = "json"
+	if q.Limit == 0 {
+		q.Limit = 1000
+	}
+	return walk(func(cursor string) (*List[Event], error) {
+		q.Cursor = cursor
+		return call[List[Event]](ctx, c, "GET", "/v1/audit-logs", q.query(), nil, nil)
+	})
+}
+
+// GetAccount reads the caller's account.
+func (c *Client) GetAccount(ctx context.Context) (*Account, error) {
+	return call[Account](ctx, c, "GET", "/v1/account", nil, nil, nil)
+}
+
+// UpdateAccount changes it.
+func (c *Client) UpdateAccount(ctx context.Context, p Patch, opts ...Option) (*Account, error) {
+	return call[Account](ctx, c, "PATCH", "/v1/account", nil, p, opts)
+}
+
+// Livez asks whether the process answers.
+func (c *Client) Livez(ctx context.Context) (*Health, error) {
+	return call[Health](ctx, c, "GET", "/livez", nil, nil, nil)
+}
+
+// Readyz asks whether the node should get traffic. "No" is an answer, not an error.
+func (c *Client) Readyz(ctx context.Context) (*Health, error) {
+	req, err := http.NewRequestWithContext(ctx, "GET", c.base.JoinPath("/readyz").String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	h := new(Health)
+	if err := json.NewDecoder(resp.Body).Decode(h); err != nil || h.Status == "" {
+		return nil, fmt.Errorf("GET /readyz: %s, and no answer of perfgate's", resp.Status)
+	}
+	return h, nil
+}
+
+// SecurityTxt writes that page to w.
+func (c *Client) SecurityTxt(ctx context.Context, w io.Writer) error {
+	return c.Do(ctx, "GET", "/.well-known/security.txt", nil, nil, w)
+}
+
+// OpenAPI writes the API's description to w.
+func (c *Client) OpenAPI(ctx context.Context, w io.Writer) error {
+	return c.Do(ctx, "GET", "/openapi.yaml", nil, nil, w)
+}
+
+// Metrics writes the node's metrics to w.
+func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	return c.Do(ctx, "GET", "/metrics", nil, nil, w)
+}

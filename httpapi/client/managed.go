@@ -1,0 +1,69 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/url"
+)
+
+// CreateManagedAccount makes an account.
+func (c *Client) CreateManagedAccount(ctx context.Context, a NewAccount, opts ...Option) (*Account, error) {
+	return call[Account](ctx, c, "POST", "/v1/accounts", nil, a, opts)
+}
+
+// ListManagedAccounts returns one page of accounts by id.
+func (c *Client) ListManagedAccounts(ctx context.Context, p Page) (*List[Account], error) {
+	return call[List[Account]](ctx, c, "GET", "/v1/accounts", p.query(), nil, nil)
+}
+
+// ManagedAccounts walks all accounts. An error ends it.
+func (c *Client) ManagedAccounts(ctx context.Context) iter.Seq2[*Account, error] {
+	return walk(func(cursor string) (*List[Account], error) {
+		return c.ListManagedAccounts(ctx, Page{Cursor: cursor})
+	})
+}
+
+// GetManagedAccount reads an account.
+func (c *Client) GetManagedAccount(ctx context.Context, id string) (*Account, error) {
+	return call[Account](ctx, c, "GET", "/v1/accounts/"+url.PathEscape(id), nil, nil, nil)
+}
+
+// UpdateManagedAccount changes the members in p.
+func (c *Client) UpdateManagedAccount(ctx context.Context, id string, p Patch, opts ...Option) (*Account, error) {
+	return call[Account](ctx, c, "PATCH", "/v1/accounts/"+url.PathEscape(id), nil, p, opts)
+}
+
+// DeleteManagedAccount removes an account with its keys.
+func (c *Client) DeleteManagedAccount(ctx context.Context, id string, opts ...Option) (*Deleted, error) {
+	return call[Deleted](ctx, c, "DELETE", "/v1/accounts/"+url.PathEscape(id), nil, nil, opts)
+}
+
+// CreateTier makes a tier.
+func (c *Client) CreateTier(ctx context.Context, t Tier, opts ...Option) (*Tier, error) {
+	return call[Tier](ctx, c, "POST", "/v1/tiers", nil, t, opts)
+}
+
+// ListTiers returns one page of tiers by name.
+func (c *Client) ListTiers(ctx context.Context, p Page) (*List[Tier], error) {
+	return call[List[Tier]](ctx, c, "GET", "/v1/tiers", p.query(), nil, nil)
+}
+
+// GetTier reads a tier.
+func (c *Client) GetTier(ctx context.Context, name string) (*Tier, error) {
+	return call[Tier](ctx, c, "GET", "/v1/tiers/"+url.PathEscape(name), nil, nil, nil)
+}
+
+// UpdateTier changes the members in p.
+func (c *Client) UpdateTier(ctx context.Context, name string, p Patch, opts ...Option) (*Tier, error) {
+	return call[Tier](ctx, c, "PATCH", "/v1/tiers/"+url.PathEscape(name), nil, p, opts)
+}
+
+// DeleteTier removes a tier that no account uses.
+func (c *Client) DeleteTier(ctx context.Context, name string, opts ...Option) (*Deleted, error) {
+	return call[Deleted](ctx, c, "DELETE", "/v1/tiers/"+url.PathEscape(name), nil, nil, opts)
+}
+
+// Cluster describes the cluster as the server sees it.
+func (c *Client) Cluster(ctx context.Context) (*Cluster, error) {
+	return call[Cluster](ctx, c, "GET", "/v1/cluster", nil, nil, nil)
+}

@@ -1,0 +1,47 @@
+package httpapi
+
+import (
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+// verdict is [admit.VerifyAnswer] on the wire, where what is not known is null.
+type verdict struct {
+	Valid      bool                          `json:"valid"`
+	Code       *fault.Code                   `json:"code"`
+	KeyID      *store.KeyID                  `json:"key_id"`
+	Account    *store.AccountID              `json:"account"`
+	Scopes     *[]string                     `json:"scopes"`
+	Limits     *map[string]admit.VerifyLimit `json:"limits"`
+	RetryAfter *int64                        `json:"retry_after"`
+}
+
+// verifyKey judges a key as the proxy would judge a request with it.
+func verifyKey(c *call, in *admit.VerifyRequest) (any, error) {
+	if c.caller.record != nil {
+		in.Caller = c.account
+	}
+	out, f := c.Gate.Verify(c.r.Context(), in, c.now)
+	if f != nil {
+		return nil, f
+	}
+	v := verdict{Valid: out.Valid, Code: out.Code, KeyID: out.KeyID, Account: out.Account, RetryAfter: out.RetryAfter}
+	if out.Scopes != nil {
+		v.Scopes = &out.Scopes
+	}
+	if out.Limits != nil {
+		v.Limits = &out.Limits
+	}
+	return v, nil
+}
+
+// rateLimit charges a bucket that the caller defines for its own users.
+func rateLimit(c *call, in *admit.RateRequest) (any, error) {
+	in.Caller = c.account
+	out, f := c.Gate.RateLimit(in, c.now)
+	if f != nil {
+		return nil, f
+	}
+	return out, nil
+}

@@ -1,0 +1,107 @@
+package httpapi
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// keyView is a key as the API shows it: every member always there, null where
+// there is nothing. The secret and its hash are not in it.
+type keyView struct {
+	ID             store.KeyID       `json:"id"`
+	Name           string            `json:"name"`
+	Type           store.KeyType     `json:"type"`
+	Environment    *string           `json:"environment"`
+	Scopes         []string          `json:"scopes"`
+	State          store.KeyState    `json:"state"`
+	Hint           string            `json:"hint"`
+	Account        store.AccountID   `json:"account"`
+	CreatedAt      time.Time         `json:"created_at"`
+	CreatedBy      string            `json:"created_by"`
+	ExpiresAt      *time.Time        `json:"expires_at"`
+	RotationDueAt  time.Time         `json:"rotation_due_at"`
+	LastUsedAt     *time.Time        `json:"last_used_at"`
+	LastUsedIP     *string           `json:"last_used_ip"`
+	RevokedAt      *time.Time        `json:"revoked_at"`
+	RevokedBy      *string           `json:"revoked_by"`
+	RevokeReason   *string           `json:"revoke_reason"`
+	Replaces       *store.KeyID      `json:"replaces"`
+	ReplacedBy     *store.KeyID      `json:"replaced_by"`
+	Limits         *store.Limits     `json:"limits"`
+	MaxCostPerCall *amount           `json:"max_cost_per_call"`
+	MonthlyBudget  *amount           `json:"monthly_budget"`
+	Allowlist      []netip.Prefix    `json:"allowlist"`
+	Routes         []string          `json:"routes"`
+	Metadata       map[string]string `json:"metadata"`
+}
+
+// issuedKey is the one answer that holds a key's secret; a repeat of the call
+// withholds it.
+type issuedKey struct {
+	Key      *string `json:"key"`
+	Withheld bool    `json:"secret_withheld,omitzero"`
+	keyView
+	Revocation *Revocation `json:"revocation,omitzero"` // of a rotation
+}
+
+// changedKey is the answer of a write that may have taken a right away.
+type changedKey struct {
+	keyView
+	Revocation *Revocation `json:"revocation"`
+}
+
+// issued shows k with its secret, unless the call is a repeat.
+func (c *call) issued(rc Receipt, secret string) issuedKey {
+	c.created(rc)
+	out := issuedKey{Key: &secret, keyView: c.view(rc.Key)}
+	if rc.Repeat {
+		out.Key, out.Withheld = nil, true
+	}
+	return out
+}
+
+// view shows k as it is at the call's time. The end of a rotation's overlap is
+// a revocation that nobody had to carry out.
+func (c *call) view(k *store.Key) keyView {
+	v := keyView{
+		ID: k.ID, Name: k.Name, Type: k.Type, Environment: some(k.Environment),
+		Scopes: k.Scopes, State: k.State(c.now), Hint: k.Hint, Account: k.Account,
+		CreatedAt: k.CreatedAt.UTC(), CreatedBy: k.CreatedBy,
+		ExpiresAt: when(k.ExpiresAt), RotationDueAt: k.CreatedAt.Add(store.RotationDue).UTC(),
+		RevokedAt: when(k.RevokedAt), RevokedBy: some(k.RevokedBy), RevokeReason: some(k.RevokeReason),
+		Replaces: some(k.Replaces), ReplacedBy: some(k.ReplacedBy), Limits: k.Limits,
+		MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
+		Allowlist: k.Allowlist, Routes: k.Routes, Metadata: k.Metadata,
+	}
+	if v.State == store.Revoked && v.RevokedAt == nil {
+		v.RevokedAt = when(k.OverlapEndsAt)
+		v.RevokeReason = some("rotated")
+	}
+	if use, ok := c.Local.LastUsed(k.ID); ok {
+		v.LastUsedAt = when(use.At)
+		if use.IP.IsValid() {
+			v.LastUsedIP = some(use.IP.String())
+		}
+	}
+	return v
+}
+
+// some is nil for the zero value.
+func some[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// when is nil for never.
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
