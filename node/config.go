@@ -3,6 +3,8 @@ package node
 import (
 	"net/netip"
 	"time"
+
+	"github.com/perfgate/perfgate/httpapi/proxy"
 )
 
 // Config is the whole configuration of a node, resolved from defaults, file,
@@ -45,7 +47,7 @@ type ProxyConfig struct {
 	ShutdownDelay  time.Duration  `koanf:"shutdown_delay"` // between a 503 at /readyz and the drain
 	Drain          time.Duration  `koanf:"drain"`          // how long requests in flight may take to end
 	TLS            TLSConfig      `koanf:"tls"`
-	Routes         []Route        `koanf:"routes"`
+	Routes         []proxy.Route  `koanf:"routes"`
 }
 
 // AdminConfig is the management listener.
@@ -136,9 +138,3 @@ func (c *Config) OperatorToken() string { return c.source.operatorToken }
 
 // File is the configuration file's path, or "".
 func (c *Config) File() string { return c.source.file }
-
-// RunsDemo tells whether the built-in echo upstream serves the catch-all route:
-// when asked for, and while nothing else is configured.
-func (c *Config) RunsDemo() bool {
-	return c.Proxy.Demo || c.Proxy.Upstream == "" && len(c.Proxy.Routes) == 0
-}

@@ -31,6 +31,7 @@ type source struct {
 	file          string
 	of            map[string]string // key: file, environment variable or "--flag"; no entry is a default
 	raw           map[string]any    // every key as written, for errors and for comparing two configurations
+	env           Getenv
 	operatorToken string
 }
 
@@ -61,7 +62,7 @@ func LoadFlags(fs *pflag.FlagSet, env Getenv) (*Config, error) {
 		return nil, err
 	}
 
-	c := &Config{source: source{file: path, of: l.of, raw: l.k.All()}}
+	c := &Config{source: source{file: path, of: l.of, raw: l.k.All(), env: env}}
 	err := l.k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		ErrorUnused: true,
 		MatchName:   func(key, field string) bool { return key == field },
@@ -73,6 +74,11 @@ func LoadFlags(fs *pflag.FlagSet, env Getenv) (*Config, error) {
 	c.secrets(env, &l)
 	c.resolve()
 	c.validate(&l)
+	if len(l.faults) == 0 {
+		if _, err := c.Routes(""); err != nil {
+			l.faults = append(l.faults, err)
+		}
+	}
 	if err := errors.Join(l.faults...); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	koanftoml "github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/perfgate/perfgate/httpapi/proxy"
 )
 
 func environ(pairs ...string) Getenv {
@@ -65,6 +67,27 @@ func TestExample(t *testing.T) {
 	c.source, d.source = source{}, source{}
 	if !reflect.DeepEqual(c, d) {
 		t.Errorf("the example loads as\n%+v\nthe defaults are\n%+v", c, d)
+	}
+}
+
+// The commented route of the example has every key, and loads.
+func TestExampleRoute(t *testing.T) {
+	raw, err := os.ReadFile("../config.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(raw), "# [[proxy.routes]]\n")
+	block, _, _ = strings.Cut(block, "\n\n")
+	block = strings.ReplaceAll("\n"+block, "\n# ", "\n")
+	c := mustLoad(t, []string{"--config", write(t, "[[proxy.routes]]"+block)}, "UPSTREAM_KEY=secret")
+	if len(c.Proxy.Routes) != 1 {
+		t.Fatalf("routes %+v", c.Proxy.Routes)
+	}
+	rt := reflect.TypeFor[proxy.Route]()
+	for i := range rt.NumField() {
+		if name := rt.Field(i).Tag.Get("koanf"); !strings.Contains(block, "\n"+name+" = ") {
+			t.Errorf("the example's route lacks %s", name)
+		}
 	}
 }
 
@@ -137,8 +160,27 @@ path = "/v1/"
 upstreams = ["http://127.0.0.1:9000"]
 methods = ["GET"]
 headers = { "X.Up-Key" = "${UP}", B = "c" }
+timeouts = { connect = "1s" }
+retries = 2
+cost = 0.002
+max_cost_per_call = "0.01"
 `)
-	c := mustLoad(t, []string{"--config", path})
+	c := mustLoad(t, []string{"--config", path, "--upstream", "http://127.0.0.1:9001"}, "UP=secret")
+	if r := c.Proxy.Routes[0]; *r.Retries != 2 || r.Timeouts.Connect != time.Second || r.Cost != 0.002 {
+		t.Errorf("%+v", r)
+	}
+	if table, err := c.Routes("http://127.0.0.1:9002"); err != nil || table.Len() != 2 {
+		t.Errorf("Routes = %v", err)
+	}
+	c = mustLoad(t, nil)
+	if table, err := c.Routes("http://127.0.0.1:9002"); err != nil || table.Len() != 1 {
+		t.Errorf("Routes of the demo = %v", err)
+	}
+	c = mustLoad(t, []string{"--config", path, "--demo"}, "UP=secret")
+	if table, err := c.Routes("http://127.0.0.1:9002"); err != nil || table.Len() != 2 {
+		t.Errorf("Routes with the demo = %v", err)
+	}
+	c = mustLoad(t, []string{"--config", path}, "UP=secret")
 	if len(c.Proxy.Routes) != 1 || c.Proxy.Routes[0].Path != "/v1/" || c.Proxy.Routes[0].Headers["X.Up-Key"] != "${UP}" || c.RunsDemo() {
 		t.Errorf("%+v", c.Proxy.Routes)
 	}
@@ -178,6 +220,10 @@ func TestFaults(t *testing.T) {
 		"route key":            {file: "[[proxy.routes]]\npath = \"/\"\n[[proxy.routes]]\npaht = \"/\"", want: []string{`proxy.routes[1].paht`, "unknown key"}},
 		"route type":           {file: "[[proxy.routes]]\npublic = \"yes\"", want: []string{`proxy.routes[0].public = "yes"`}},
 		"route header":         {file: "[[proxy.routes]]\nheaders = { A = 5 }", want: []string{`proxy.routes[0].headers.A`}},
+		"route value":          {file: "[[proxy.routes]]\npath = \"v1\"\nupstreams = [\"ftp://x\"]", want: []string{`perfgate.toml: proxy.routes[0].path = "v1"`, `proxy.routes[0].upstreams[0] = "ftp://x"`}},
+		"route variable":       {file: "[[proxy.routes]]\npath = \"/\"\nupstreams = [\"http://x\"]\nheaders = { A = \"hunter2 ${NOT_THERE}\" }", want: []string{`proxy.routes[0].headers.A`, "NOT_THERE"}, not: "hunter2"},
+		"route timeout":        {file: "[[proxy.routes]]\npath = \"/\"\nupstreams = [\"http://x\"]\ntimeouts = { total = 5 }", want: []string{`proxy.routes[0].timeouts.total = 5: want a duration`}},
+		"two catch-alls":       {file: "[proxy]\nupstream = \"http://x\"\n[[proxy.routes]]\npath = \"/\"\nupstreams = [\"http://x\"]", want: []string{`proxy.upstream`}},
 		"two faults":           {file: "[node]\nname = 5\n[log]\nlevel = 6", want: []string{"node.name", "log.level"}},
 		"no file":              {args: []string{"--config", "/nonexistent.toml"}, want: []string{"/nonexistent.toml: ", "no such file"}},
 		"file is a directory":  {env: []string{"PERFGATE_CONFIG=/"}, want: []string{"/: ", "directory"}},

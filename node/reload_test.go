@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/httpapi/proxy"
 )
 
 func TestReload(t *testing.T) {
@@ -20,7 +22,7 @@ func TestReload(t *testing.T) {
 	}
 	logger, _ := NewLogger(&log, LogConfig{Level: "info", Format: "text"})
 	level := new(slog.LevelVar)
-	var routes []Route
+	var routes []proxy.Route
 	var refuse error
 	r := NewReloader(c, load, logger, LogLevel(level), func(next *Config) (func(), error) {
 		return func() { routes = next.Proxy.Routes }, refuse

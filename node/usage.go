@@ -32,6 +32,9 @@ func (e *UsageError) Error() string {
 	return b.String()
 }
 
+// ExitCode is 2, for whoever ends the process.
+func (e *UsageError) ExitCode() int { return 2 }
+
 // ExitCode is the exit code that err asks for: 0 fine, 1 failed, 2 bad usage
 // or configuration.
 func ExitCode(err error) int {

@@ -86,11 +86,6 @@ func (c *Config) validate(l *loader) {
 
 	p := c.Proxy
 	address("proxy.listen", p.Listen)
-	if p.Upstream != "" {
-		if want := urlFault(p.Upstream, "http", "https"); want != "" {
-			l.fault(c.source.of["proxy.upstream"], "proxy.upstream", redact(p.Upstream), want)
-		}
-	}
 	check("proxy.client_ip_header", fieldName.MatchString(p.ClientIPHeader), "want the name of one header field")
 	check("proxy.proxy_protocol", !p.ProxyProtocol || len(p.TrustedProxies) > 0, "proxy.trusted_proxies must list who may speak it")
 	check("proxy.key_header", p.KeyHeader == "" || fieldName.MatchString(p.KeyHeader), "want the name of a header field")
@@ -197,18 +192,6 @@ func addressFault(s string) string {
 	}
 	if _, err := netip.ParseAddr(host); host != "" && err != nil && !hostName.MatchString(host) {
 		return want + "; the host is a name or an address"
-	}
-	return ""
-}
-
-// urlFault says what is wrong with an absolute URL, or "".
-func urlFault(s string, schemes ...string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme) {
-		return `want a URL such as "http://127.0.0.1:9000"`
-	}
-	if u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
-		return "want a URL without a query or fragment"
 	}
 	return ""
 }
