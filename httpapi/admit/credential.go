@@ -131,7 +131,15 @@ func joined(value string) bool {
 }
 
 // trim drops optional white space (RFC 9110 section 5.6.3) around s.
-func trim(s string) string { return strings.Trim(s, " \t") }
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 // keyInQuery reports whether any name or value of the raw query is, once
 // percent-decoded, a key of our own form. Queries shorter than a key cost one
@@ -142,13 +150,17 @@ func keyInQuery(query string) bool {
 		return false
 	}
 	var buf [apikey.Len]byte
+	name := true
 	for i := 0; i < len(query); {
 		n, fits := 0, true
-		for ; i < len(query) && query[i] != '&' && query[i] != ';' && query[i] != '='; i++ {
+		for ; i < len(query); i++ {
+			c := query[i]
+			if c == '&' || c == ';' || c == '=' && name {
+				break
+			}
 			if !fits {
 				continue
 			}
-			c := query[i]
 			if c == '%' && i+2 < len(query) {
 				if hi, lo := unhex(query[i+1]), unhex(query[i+2]); hi < 16 && lo < 16 {
 					c = hi<<4 | lo
@@ -165,6 +177,7 @@ func keyInQuery(query string) bool {
 		if fits && n == len(buf) && apikey.Parse(string(buf[:])) == apikey.Native {
 			return true
 		}
+		name = i == len(query) || query[i] != '='
 		i++ // the delimiter
 	}
 	return false

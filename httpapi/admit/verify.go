@@ -27,15 +27,15 @@ type VerifyRequest struct {
 }
 
 // VerifyAnswer is the proxy's verdict. Code is null if the key may pass; the rest
-// is null where the key is not known, or not to the caller. RetryAfter is whole
-// seconds, with the codes that a wait helps against.
+// is null or empty where the key is not known, or not to the caller. RetryAfter
+// is whole seconds, with the codes that a wait helps against.
 type VerifyAnswer struct {
 	Valid      bool                   `json:"valid"`
 	Code       *fault.Code            `json:"code"`
 	KeyID      *store.KeyID           `json:"key_id"`
 	Account    *store.AccountID       `json:"account"`
-	Scopes     []string               `json:"scopes,format:emitnull"`
-	Limits     map[string]VerifyLimit `json:"limits,format:emitnull"` // by policy: minute, month, key-minute, key-month
+	Scopes     []string               `json:"scopes"`
+	Limits     map[string]VerifyLimit `json:"limits"` // by policy: minute, month, key-minute, key-month
 	RetryAfter *int64                 `json:"retry_after"`
 }
 

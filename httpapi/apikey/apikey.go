@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"hash/crc32"
 	"strings"
+	"unsafe"
 )
 
 // Alphabet is base62 in the order of its digits' values.
@@ -71,14 +72,10 @@ func checksum(body string) (out [checksumLen]byte) {
 	return out
 }
 
-// crc is crc32.ChecksumIEEE of a string. That takes a slice which escapes, and
-// the copy would cost more than the sum of 40 bytes does.
+// crc is crc32.ChecksumIEEE of a string, read in place: the sum's argument
+// escapes, and a copy on the heap would cost more than summing 40 bytes does.
 func crc(s string) uint32 {
-	sum := ^uint32(0)
-	for i := range len(s) {
-		sum = crc32.IEEETable[byte(sum)^s[i]] ^ sum>>8
-	}
-	return ^sum
+	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
 // Form is what a string's shape says about it.

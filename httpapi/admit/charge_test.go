@@ -1,0 +1,324 @@
+package admit
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/store"
+)
+
+// limits sets the account's own.
+func (h *harness) limits(minute, month int64) {
+	h.Helper()
+	h.apply(&store.Command{AccountUpdate: &store.AccountUpdate{Limits: &store.Limits{PerMinute: &minute, PerMonth: &month}}})
+}
+
+// send checks and charges one request at the harness's now.
+func (h *harness) send(key string, units int64) (Pass, *fault.Error) {
+	h.Helper()
+	p, f := h.Check(post(key, nil), here, chat, h.now)
+	if f != nil {
+		h.Fatalf("check: %v", f)
+	}
+	return p, h.Charge(h.Context(), &p, units, 0, h.now)
+}
+
+func TestCharge(t *testing.T) {
+	h := newHarness(t)
+	h.limits(60, 1000)
+	key := h.key(nil)
+	for i := range int64(60) {
+		p, f := h.send(key, 1)
+		if f != nil {
+			t.Fatalf("request %d: %v", i+1, f)
+		}
+		if st := p.Limits.States[p.Limits.Binding]; st.Policy != limiter.Minute || st.Limit != 60 || st.Remaining != 59-i {
+			t.Fatalf("request %d: %+v", i+1, st)
+		}
+	}
+	p, f := h.send(key, 1)
+	if code(f) != fault.RequestsPerMinute || f.RetryAfter != 1 || f.Sentence() != "You have exceeded your rate limit" {
+		t.Fatalf("the 61st: %+v", f)
+	}
+	if p.Limits.N != 2 {
+		t.Error("a refusal does not tell the limits")
+	}
+	h.pass(time.Duration(f.RetryAfter) * time.Second)
+	if _, f := h.send(key, 1); f != nil {
+		t.Fatalf("after exactly Retry-After: %v", f)
+	}
+	if _, f := h.send(key, 61); code(f) != fault.RequestsPerMinute || !strings.Contains(f.Sentence(), "costs more") || f.RetryAfter < 1 {
+		t.Fatalf("a request that never fits: %+v", f)
+	}
+	if f := h.Charge(t.Context(), &Pass{}, 1, 0, h.now); f != nil {
+		t.Errorf("a public route was charged: %v", f)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	own := func(minute, month int64) *store.Limits {
+		l := &store.Limits{}
+		if minute > 0 {
+			l.PerMinute = &minute
+		}
+		if month > 0 {
+			l.PerMonth = &month
+		}
+		return l
+	}
+	for _, c := range []struct {
+		name           string
+		minute, month  int64
+		own            *store.Limits
+		budget         store.Money
+		reserve        store.Money
+		want           fault.Code
+		policy, begins string
+	}{
+		{"account's minute", 2, 100, nil, 0, 0, fault.RequestsPerMinute, "minute", "You have exceeded your rate limit"},
+		{"account's month", 60, 2, nil, 0, 0, fault.RequestsPerMonth, "month", "You have exceeded your rate limit: the month"},
+		{"key's minute", 60, 100, own(2, 0), 0, 0, fault.RequestsPerMinute, "key-minute", "You have exceeded your rate limit: the key's own"},
+		{"key's month", 60, 100, own(0, 2), 0, 0, fault.RequestsPerMonth, "key-month", "You have exceeded your rate limit: the key's own"},
+		{"budget", 60, 100, nil, 10, 5, fault.BudgetExceeded, "", ""},
+		{"budget, nothing reserved", 60, 100, nil, 10, 5, fault.BudgetExceeded, "", ""},
+	} {
+		h := newHarness(t)
+		h.limits(c.minute, c.month)
+		key := h.key(func(k *store.Key) {
+			k.Limits = c.own
+			if c.budget > 0 {
+				k.MonthlyBudget = &c.budget
+			}
+		})
+		try := func(reserve store.Money) (Pass, *fault.Error) {
+			p, f := h.Check(post(key, nil), here, chat, h.now)
+			if f != nil {
+				t.Fatal(f)
+			}
+			return p, h.Charge(t.Context(), &p, 1, reserve, h.now)
+		}
+		for i := range 2 {
+			if _, f := try(c.reserve); f != nil {
+				t.Fatalf("%s: request %d: %v", c.name, i+1, f)
+			}
+		}
+		reserve := c.reserve
+		if strings.HasSuffix(c.name, "nothing reserved") {
+			reserve = 0
+		}
+		p, f := try(reserve)
+		if code(f) != c.want || !strings.HasPrefix(f.Sentence(), c.begins) {
+			t.Errorf("%s: %v", c.name, f)
+			continue
+		}
+		if c.want == fault.BudgetExceeded {
+			if f.RetryAfter != 0 {
+				t.Errorf("%s: retry after %d", c.name, f.RetryAfter)
+			}
+			continue
+		}
+		bind := p.Limits.States[p.Limits.Binding]
+		if bind.Policy.String() != c.policy || bind.Remaining != 0 || f.RetryAfter != p.Limits.RetryAfter || f.RetryAfter < 1 {
+			t.Errorf("%s: %+v, retry after %d", c.name, bind, f.RetryAfter)
+		}
+		h.pass(time.Duration(f.RetryAfter) * time.Second)
+		if _, f := try(0); f != nil {
+			t.Errorf("%s: after exactly Retry-After: %v", c.name, f)
+		}
+	}
+}
+
+func TestSettle(t *testing.T) {
+	h := newHarness(t)
+	key := h.key(func(k *store.Key) { k.MonthlyBudget = ptr(store.Money(100)) })
+	spend := func(reserve, actual store.Money) fault.Code {
+		p, f := h.Check(post(key, nil), here, chat, h.now)
+		if f != nil {
+			t.Fatal(f)
+		}
+		if f := h.Charge(t.Context(), &p, 1, reserve, h.now); f != nil {
+			return f.Code
+		}
+		h.Settle(&p, reserve, actual)
+		return ""
+	}
+	for i := range 10 {
+		if got := spend(60, 10); got != "" {
+			if i >= 5 {
+				break // 50 spent: 60 more cannot be reserved
+			}
+			t.Fatalf("call %d of 10 each: %s", i+1, got)
+		}
+	}
+	if got := spend(50, 49); got != "" {
+		t.Fatalf("the unspent part did not come back: %s", got)
+	}
+	if got := spend(1, 30); got != "" {
+		t.Fatalf("the last one: %s", got)
+	}
+	if got := spend(0, 0); got != fault.BudgetExceeded {
+		t.Fatalf("in debt: %q", got)
+	}
+}
+
+// With no leader a month that is not known cannot be charged: 503, not a guess,
+// and nothing is taken from the minute. A look just shows no limits.
+func TestPending(t *testing.T) {
+	h := newHarness(t)
+	h.limits(60, 1000)
+	key := h.key(nil)
+	h.dead = true
+	p, f := h.send(key, 1)
+	if code(f) != fault.Unavailable || f.RetryAfter != 1 {
+		t.Fatalf("%+v", f)
+	}
+	if h.Look(t.Context(), &p, h.now); p.Limits.N != 0 {
+		t.Errorf("%d limits out of nothing", p.Limits.N)
+	}
+	h.dead = false
+	if p, f = h.send(key, 1); f != nil || p.Limits.States[0].Remaining != 59 {
+		t.Fatalf("once there is a leader: %v, %+v", f, p.Limits.States[0])
+	}
+}
+
+// A month's last units are contended: all of them are admitted, and no more.
+func TestMonthIsExact(t *testing.T) {
+	h := newHarness(t)
+	h.limits(100000, 50)
+	key := h.key(nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	admitted := 0
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				p, _ := h.Check(post(key, nil), here, chat, noon)
+				f := h.Charge(context.Background(), &p, 1, 0, noon)
+				mu.Lock()
+				switch code(f) {
+				case "":
+					admitted++
+				case fault.RequestsPerMonth:
+				default:
+					t.Errorf("%v", f)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if admitted != 50 {
+		t.Errorf("%d of 80 were admitted, 50 are the month's", admitted)
+	}
+}
+
+func TestLookSpendsNothing(t *testing.T) {
+	h := newHarness(t)
+	h.limits(60, 1000)
+	key := h.key(nil)
+	for range 100 {
+		p, _ := h.Check(post(key, nil), here, chat, h.now)
+		if h.Look(t.Context(), &p, h.now); p.Limits.States[0].Remaining != 60 {
+			t.Fatalf("%+v", p.Limits.States[0])
+		}
+	}
+	denied := post(key, nil)
+	denied.Method = "GET"
+	for range 100 {
+		p, f := h.Check(denied, here, Rule{Require: []string{"other"}}, h.now)
+		if code(f) != fault.InsufficientScope || p.Limits.States[0].Remaining != 60 {
+			t.Fatalf("%v, %+v", f, p.Limits.States[0])
+		}
+	}
+}
+
+// After a crash a bucket that nobody can vouch for begins empty and fills from
+// the moment that this process started; keys and accounts made since begin full.
+func TestAfterACrash(t *testing.T) {
+	h := newHarness(t)
+	h.limits(60, 1000)
+	before := h.key(nil)
+	c := h.config()
+	c.BootIndex, c.Since = h.index, int64(10*time.Second)
+	h.pass(30 * time.Second)
+	h.Gate = NewGate(c)
+	h.apply(&store.Command{Account: "acct_1", AccountCreate: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "free"}}})
+	after := h.key(func(k *store.Key) { k.Account = "acct_1" })
+
+	if p, f := h.send(after, 1); f != nil || p.Limits.States[0].Remaining != 59 {
+		t.Errorf("an account made since: %v, %+v", f, p.Limits.States[0])
+	}
+	// 20 s at one a second; or what the month bounds, which is younger than a refill.
+	p, f := h.send(before, 1)
+	if f != nil || p.Limits.States[0].Remaining < 19 {
+		t.Errorf("an older account: %v, %+v", f, p.Limits.States[0])
+	}
+	if got := h.settings.Load().refilled(int64(30 * time.Second)); got != int64(20*time.Second) {
+		t.Errorf("refilled %v", time.Duration(got))
+	}
+	if got := (&settings{}).refilled(1); got != limiter.Forever {
+		t.Errorf("the first process ever: %v", got)
+	}
+}
+
+func TestHotPathAllocatesNothing(t *testing.T) {
+	h := newHarness(t)
+	h.limits(1_000_000_00, 1_000_000_000)
+	key := h.key(nil)
+	r := post(key, nil)
+	h.send(key, 1)
+	ctx := t.Context()
+	n := testing.AllocsPerRun(1000, func() {
+		p, f := h.Check(r, here, chat, noon)
+		if f != nil || h.Charge(ctx, &p, 1, 0, noon) != nil {
+			t.Fatal("refused")
+		}
+	})
+	if n >= 1 { // a chunk of the month may be asked for now and then
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkAdmitHot(b *testing.B) {
+	h := newHarness(b)
+	h.limits(limiter.MaxBurst, 1<<40)
+	key := h.key(nil)
+	c := h.config()
+	c.Store = h.store
+	start := time.Now()
+	c.Clock = func() (time.Time, int64) { now := time.Now(); return now, int64(now.Sub(start)) }
+	h.Gate = NewGate(c)
+	r := post(key, func(r *http.Request) { r.URL.RawQuery = "model=gpt-4o&stream=true" })
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		now := time.Now()
+		p, f := h.Check(r, here, chat, now)
+		if f == nil {
+			f = h.Charge(ctx, &p, 1, 0, now)
+		}
+		if f != nil {
+			b.Fatal(f)
+		}
+	}
+}
+
+func BenchmarkAdmitUnknown(b *testing.B) {
+	h := newHarness(b)
+	c := h.config()
+	c.Store = h.store
+	h.Gate = NewGate(c)
+	r := post(vector, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, f := h.Check(r, here, chat, noon); f == nil {
+			b.Fatal("admitted")
+		}
+	}
+}
