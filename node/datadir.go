@@ -45,7 +45,7 @@ func OpenDataDir(c *Config) (unlock func() error, err error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fault("lock the data directory: " + err.Error())
 		}
-		return nil, fault("another perfgate" + holder(f) + " uses this data directory; stop it or choose another directory")
+		return nil, fault("the data directory is in use by another perfgate" + holder(f) + "; stop that one or choose another directory")
 	}
 	if err := writePID(f); err != nil {
 		f.Close()

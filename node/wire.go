@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/proxy"
+	"github.com/perfgate/perfgate/limiter"
+)
+
+// gateConfig is what admission takes from the configuration c.
+func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
+	return admit.Config{
+		Store: n.store, Grants: n.grants,
+		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
+		Clock: n.clock.Read, Since: n.since, Buckets: table,
+	}
+}
+
+// proxySettings is what the proxy takes from c; an error names the route.
+func (n *Node) proxySettings(c *Config) (proxy.Settings, error) {
+	routes, err := c.Routes(n.echo)
+	return proxy.Settings{Table: routes, Trusted: c.Proxy.TrustedProxies, KeyHeader: c.Proxy.KeyHeader}, err
+}
+
+// apiConfig is what the management API takes from the node.
+func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
+	c, txt := n.config, n.config.SecurityTxt
+	return httpapi.Config{
+		Store: n.store, Local: n.local, Gate: n.gate, Backend: backend{n.replica, n}, Logger: n.log, Registry: registry,
+		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),
+		SecurityTxt: httpapi.SecurityTxt{
+			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,
+			Encryption: txt.Encryption, PreferredLanguages: txt.PreferredLanguages, Canonical: txt.Canonical, Hiring: txt.Hiring,
+		},
+		Clock: n.clock.Read,
+	}
+}
+
+// reloadParts are what SIGHUP can change.
+func (n *Node) reloadParts(level *slog.LevelVar) []Prepare {
+	parts := []Prepare{LogLevel(level), n.prepareRoutes}
+	for _, c := range []*Certificates{n.proxyCerts, n.adminCerts} {
+		if c != nil {
+			parts = append(parts, c.Prepare)
+		}
+	}
+	return parts
+}
+
+func (n *Node) prepareRoutes(next *Config) (swap func(), err error) {
+	settings, err := n.proxySettings(next)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		n.gate.Reload(n.gateConfig(next, nil))
+		n.proxy.Reload(settings)
+	}, nil
+}
+
+// openEcho starts the built-in upstream on a loopback port of its own, so that a
+// demo goes through the proxy like any other request.
+func (n *Node) openEcho(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Handler: proxy.Echo(), ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout}
+	go s.Serve(ln) // ends with Close
+	n.cleanup("echo service", func(context.Context) error { return s.Close() })
+	n.echo = "http://" + ln.Addr().String()
+	return nil
+}
