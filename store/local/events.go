@@ -3,9 +3,11 @@ package local
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -33,6 +35,7 @@ func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 				defer l.leave()
 				var r *reader
 				if r, err = l.newReader(q); err == nil {
+					defer r.close()
 					err = r.stream(yield)
 				}
 			}
@@ -48,22 +51,32 @@ func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 const readAhead = 1024
 
 // errStopped ends a stream whose consumer has had enough.
-var errStopped = fmt.Errorf("stopped")
+var errStopped = errors.New("stopped")
 
 // reader merges the accounts' events of one bucket after another.
 type reader struct {
 	q        store.EventQuery
 	dec      decoder
-	it       *pebble.Iterator
+	snap     *pebble.Snapshot
 	from, to uint64 // nanoseconds, [from, to)
 	after    uint64 // of q.After; resume decides by id at this time
-	on       *source
+	lanes    []*lane
 	sources  []*source
+	all      bool // the sources are whatever accounts a bucket holds
+	ahead    int  // rows held, over all sources
 	key      []byte
+}
+
+// lane reads the rows of one kind: events of accounts, or of none.
+type lane struct {
+	row byte
+	it  *pebble.Iterator
+	on  *source // whose next row it stands on
 }
 
 // source is one account's part of a bucket: rows read ahead, packed.
 type source struct {
+	lane    *lane
 	account store.AccountID
 	prefix  []byte // of its keys in this bucket
 	next    []byte // where reading goes on; nil at the end
@@ -78,48 +91,62 @@ type row struct {
 }
 
 func (l *Local) newReader(q store.EventQuery) (*reader, error) {
-	r := &reader{q: q, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64}
+	r := &reader{q: q, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64, all: q.Account == "", ahead: l.ahead}
 	r.from, r.after = nanos(q.From), nanos(q.After.Time)
 	r.from = max(r.from, r.after)
 	if !q.To.IsZero() {
 		r.to = nanos(q.To)
 	}
-	if r.to < r.from {
-		r.to = r.from
-	}
-	r.q.Account = "" // which accounts to read is settled here
+	var accounts []store.AccountID
 	switch q.Account {
 	case "":
 	case store.DefaultAccount:
-		r.sources = []*source{{account: ""}, {account: q.Account}}
+		accounts = []store.AccountID{"", q.Account}
 	default:
-		r.sources = []*source{{account: q.Account}}
+		accounts = []store.AccountID{q.Account}
 	}
-	var err error
-	r.it, err = l.db.NewIter(&pebble.IterOptions{
-		LowerBound: bucketKey(nil, bucketOf(r.from)),
-		UpperBound: []byte{rowEvent + 1},
-	})
-	return r, err
+	r.q.Account = "" // which accounts to read is settled here
+
+	r.snap = l.db.NewSnapshot() // for both lanes the same moment
+	for _, row := range []byte{rowStray, rowEvent} {
+		if !r.all && !slices.ContainsFunc(accounts, func(a store.AccountID) bool { return rowOf(a) == row }) {
+			continue
+		}
+		it, err := r.snap.NewIter(&pebble.IterOptions{
+			LowerBound: bucketKey(nil, row, bucketOf(r.from)),
+			UpperBound: []byte{row + 1},
+		})
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		r.lanes = append(r.lanes, &lane{row: row, it: it})
+	}
+	for _, a := range accounts {
+		for _, n := range r.lanes {
+			if n.row == rowOf(a) {
+				r.sources = append(r.sources, &source{lane: n, account: a})
+			}
+		}
+	}
+	return r, nil
+}
+
+func (r *reader) close() error {
+	var errs []error
+	for _, n := range r.lanes {
+		errs = append(errs, n.it.Close())
+	}
+	return errors.Join(append(errs, r.snap.Close())...)
 }
 
 func (r *reader) stream(yield func(*store.Event, error) bool) error {
-	defer r.it.Close()
-	all := len(r.sources) == 0
 	for b := bucketOf(r.from); ; b++ {
-		// The first key at or behind bucket b tells the next one that is not empty.
-		if !r.it.SeekGE(bucketKey(r.key[:0], b)) {
-			return r.it.Error()
+		next, some, err := r.next(b)
+		if err != nil || !some || uint64(next)*uint64(span) >= r.to {
+			return err
 		}
-		p, ok := parsePlace(r.it.Key())
-		if !ok {
-			return errCorrupt
-		}
-		b = p.bucket
-		if uint64(b)*uint64(span) >= r.to {
-			return nil
-		}
-		if all {
+		b = next
+		if r.all {
 			if err := r.accounts(b); err != nil {
 				return err
 			}
@@ -130,31 +157,54 @@ func (r *reader) stream(yield func(*store.Event, error) bool) error {
 	}
 }
 
-// accounts makes a source of each account that has events in bucket b; the
-// iterator stands on the bucket's first key.
+// next finds the first bucket from b on that holds anything.
+func (r *reader) next(b uint32) (next uint32, some bool, err error) {
+	for _, n := range r.lanes {
+		if !n.it.SeekGE(bucketKey(r.key[:0], n.row, b)) {
+			if err := n.it.Error(); err != nil {
+				return 0, false, err
+			}
+			continue
+		}
+		p, ok := parsePlace(n.it.Key())
+		if !ok {
+			return 0, false, errCorrupt
+		}
+		if !some || p.bucket < next {
+			next, some = p.bucket, true
+		}
+	}
+	return next, some, nil
+}
+
+// accounts makes a source of each account that has events in bucket b.
 func (r *reader) accounts(b uint32) error {
 	r.sources = r.sources[:0]
-	for ok := true; ok; {
-		p, parsed := parsePlace(r.it.Key())
-		if !parsed {
-			return errCorrupt
+	for _, n := range r.lanes {
+		for ok := n.it.SeekGE(bucketKey(nil, n.row, b)); ok; {
+			p, parsed := parsePlace(n.it.Key())
+			if !parsed {
+				return errCorrupt
+			}
+			if p.bucket != b {
+				break
+			}
+			r.sources = append(r.sources, &source{lane: n, account: store.AccountID(p.account)})
+			ok = n.it.SeekGE(behind(accountPrefix(nil, b, p.account)))
 		}
-		if p.bucket != b {
-			return nil
+		if err := n.it.Error(); err != nil {
+			return err
 		}
-		r.sources = append(r.sources, &source{account: store.AccountID(p.account)})
-		last := appendName(bucketKey(nil, b), p.account)
-		ok = r.it.SeekGE(append(last, bytes.Repeat([]byte{0xff}, 17)...))
 	}
-	return r.it.Error()
+	return nil
 }
 
 // bucket yields one bucket's events, merged over the sources.
 func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
-	share := max(1, readAhead/len(r.sources))
+	share := max(1, r.ahead/len(r.sources))
 	heap := make([]*source, 0, len(r.sources))
-	r.on = nil
 	for _, s := range r.sources {
+		s.lane.on = nil
 		s.prefix = accountPrefix(s.prefix[:0], b, s.account)
 		s.next = binary.BigEndian.AppendUint64(append(s.next[:0], s.prefix...), r.from)
 		s.rows, s.arena, s.i = s.rows[:0], s.arena[:0], 0
@@ -225,13 +275,14 @@ func (r *reader) fill(s *source, n int) error {
 	if s.next == nil {
 		return nil
 	}
-	ok := r.it.Valid()
-	if r.on != s {
-		ok = r.it.SeekGE(s.next)
-		r.on = s
+	it := s.lane.it
+	ok := it.Valid()
+	if s.lane.on != s {
+		ok = it.SeekGE(s.next)
+		s.lane.on = s
 	}
-	for ; ok && len(s.rows) < n; ok = r.it.Next() {
-		k := r.it.Key()
+	for ; ok && len(s.rows) < n; ok = it.Next() {
+		k := it.Key()
 		p, parsed := parsePlace(k)
 		if !parsed {
 			return errCorrupt
@@ -240,7 +291,7 @@ func (r *reader) fill(s *source, n int) error {
 			ok = false
 			break
 		}
-		v := r.it.Value()
+		v := it.Value()
 		match, err := r.matches(p, v)
 		if err != nil {
 			return fmt.Errorf("event %d of %v: %w", p.seq, at(p.ns), err)
@@ -252,9 +303,9 @@ func (r *reader) fill(s *source, n int) error {
 	}
 	if !ok {
 		s.next = nil
-		return r.it.Error()
+		return it.Error()
 	}
-	s.next = append(s.next[:0], r.it.Key()...)
+	s.next = append(s.next[:0], it.Key()...)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 // length, so that a prefix names exactly one of them.
 //
 //	e bucket:4 account time:8 seq:8   → an event (value.go)
+//	f bucket:4 account time:8 seq:8   → the same, of no account
 //	u step:1 slot:4 account key …     → usage counts (usage.go)
 //	l key                             → last use (lastuse.go)
 //	a account                         → bucket:4, the oldest that may hold its events
@@ -18,6 +19,7 @@ import (
 //	n name                            → this package's own settings
 const (
 	rowEvent   = 'e'
+	rowStray   = 'f'
 	rowUsage   = 'u'
 	rowLast    = 'l'
 	rowAccount = 'a'
@@ -65,13 +67,22 @@ func appendName[T text](dst []byte, s T) []byte {
 	return append(dst, s...)
 }
 
-func bucketKey(dst []byte, bucket uint32) []byte {
-	dst = append(dst, rowEvent)
-	return binary.BigEndian.AppendUint32(dst, bucket)
+// rowOf says where an account's events lie. Refusals of credentials that name no
+// account are anybody's to cause, so they have a place and a bound of their own:
+// a flood of them pushes out no account's events.
+func rowOf[T text](account T) byte {
+	if len(account) == 0 {
+		return rowStray
+	}
+	return rowEvent
+}
+
+func bucketKey(dst []byte, row byte, bucket uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, row), bucket)
 }
 
 func accountPrefix[T text](dst []byte, bucket uint32, account T) []byte {
-	return appendName(bucketKey(dst, bucket), account)
+	return appendName(bucketKey(dst, rowOf(account), bucket), account)
 }
 
 func eventKey[T text](dst []byte, account T, ns, seq uint64) []byte {
@@ -88,11 +99,11 @@ type place struct {
 }
 
 func parsePlace(k []byte) (p place, ok bool) {
-	if len(k) < 6 || k[0] != rowEvent {
+	if len(k) < 6 || k[0] != rowEvent && k[0] != rowStray {
 		return p, false
 	}
 	n := int(k[5])
-	if len(k) != 6+n+16 {
+	if len(k) != 6+n+16 || rowOf(k[6:6+n]) != k[0] {
 		return p, false
 	}
 	p.bucket = binary.BigEndian.Uint32(k[1:])

@@ -2,12 +2,9 @@ package local
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/perfgate/perfgate/store"
 )
@@ -127,27 +124,28 @@ func parseLast(v []byte) (LastUse, error) {
 // about a second behind while the node runs. A kill forgets at most the last
 // minute of it.
 func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {
-	// Memory may lack what an older generation wrote, and disk what memory has.
-	recent, ok := l.last.get(key)
-	if ok {
-		return recent, true
+	u, ok := l.last.get(key)
+	// A request that began before the others and ended after them may be all that
+	// memory has since a restart, so the disk is asked too.
+	disk, found, err := l.lastOnDisk(key)
+	if err != nil {
+		l.log.Error("read a key's last use", "key", key, "err", err)
 	}
+	if found && (!ok || disk.At.After(u.At)) {
+		u = disk
+	}
+	return u, ok || found
+}
+
+func (l *Local) lastOnDisk(key store.KeyID) (u LastUse, found bool, err error) {
 	if !l.enter() {
-		return LastUse{}, false
+		return u, false, ErrClosed
 	}
 	defer l.leave()
-	v, closer, err := l.db.Get(lastKey(key))
-	if err != nil {
-		if !errors.Is(err, pebble.ErrNotFound) {
-			l.log.Error("read a key's last use", "err", err)
-		}
-		return LastUse{}, false
+	v, err := l.get(lastKey(key))
+	if v == nil || err != nil {
+		return u, false, err
 	}
-	defer closer.Close()
-	u, err := parseLast(v)
-	if err != nil {
-		l.log.Error("read a key's last use", "err", err)
-		return LastUse{}, false
-	}
-	return u, true
+	u, err = parseLast(v)
+	return u, err == nil, err
 }

@@ -34,7 +34,7 @@ type Config struct {
 	Dir      string        // <data>/local
 	Cache    *pebble.Cache // shared with the node's other instances; nil makes a small one
 	Requests string        // RequestsAll if empty
-	MaxBytes int64         // of audit events on disk; DefaultMaxBytes if 0
+	MaxBytes int64         // of audit events on disk, as Pebble estimates; DefaultMaxBytes if 0
 	Node     string        // the node's id: actor of its own events, part of event ids
 	Logger   *slog.Logger
 
@@ -63,6 +63,7 @@ type Local struct {
 	spill  *spill
 	last   *lastUses
 	w      *writer
+	ahead  int // readAhead, but in tests
 
 	lost     atomic.Uint64 // events not kept, since Open
 	unsynced atomic.Bool   // something was written since the last fsync
@@ -86,6 +87,15 @@ type turn struct {
 // Open opens the node's own data, making it if it is not there, and starts its
 // writer. A second Open of the same Dir fails while the first is open.
 func Open(cfg Config) (*Local, error) {
+	l, err := prepare(cfg)
+	if err == nil {
+		go l.run()
+	}
+	return l, err
+}
+
+// prepare does all of Open but start the writer.
+func prepare(cfg Config) (*Local, error) {
 	switch cfg.Requests {
 	case "":
 		cfg.Requests = RequestsAll
@@ -98,7 +108,7 @@ func Open(cfg Config) (*Local, error) {
 	}
 	l := &Local{
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock,
-		queue: newQueue(shardBytes), spill: newSpill(), last: newLastUses(),
+		queue: newQueue(shardBytes), spill: newSpill(), last: newLastUses(), ahead: readAhead,
 		requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{}), broken: make(chan struct{}),
 	}
 	if l.now == nil {
@@ -112,7 +122,6 @@ func Open(cfg Config) (*Local, error) {
 	if err := l.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the node's own data %q: %w", cfg.Dir, err), db.Close())
 	}
-	go l.run()
 	return l, nil
 }
 

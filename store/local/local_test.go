@@ -196,29 +196,61 @@ func TestMarks(t *testing.T) {
 func TestLastUsed(t *testing.T) {
 	fs := vfs.NewMem()
 	l := open(t, Config{FS: fs})
-	o := admitted(day0, "default", "key_a")
-	l.Observe(o)
-	o.At, o.Client = day0.Add(90*time.Second), netip.MustParseAddr("2001:db8::1")
-	l.Observe(o)
-	o.At = day0.Add(30 * time.Second) // ended late: does not turn time back
-	l.Observe(o)
+	use := func(after time.Duration, ip string) {
+		t.Helper()
+		o := admitted(day0.Add(after), "default", "key_a")
+		o.Client = netip.MustParseAddr(ip)
+		l.Observe(o)
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	check := func(when string) {
 		t.Helper()
 		u, ok := l.LastUsed("key_a")
-		if !ok || !u.At.Equal(day0.Add(90*time.Second)) || u.IP.String() != "2001:db8::1" {
+		if !ok || !u.At.Equal(day0.Add(100*time.Second)) || u.IP.String() != "2001:db8::1" {
 			t.Errorf("%s: %v %v", when, u, ok)
 		}
 	}
-	if err := l.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	use(0, "203.0.113.7")
+	use(90*time.Second, "203.0.113.7")
+	use(100*time.Second, "2001:db8::1") // less than a minute later: in memory only
 	check("running")
+	use(95*time.Second, "203.0.113.8") // began before, ended after
+	check("after a late end")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	l = open(t, Config{FS: fs})
 	check("after a restart")
+	use(60*time.Second, "203.0.113.9")
+	check("after a late end behind a restart")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, Config{FS: fs})
+	check("after another restart")
 	if _, ok := l.LastUsed("key_b"); ok {
 		t.Error("a key that was never used")
+	}
+}
+
+// A clean stop leaves no gap in the events' numbers, though they are reserved
+// in blocks.
+func TestNumbersWithoutGaps(t *testing.T) {
+	fs := vfs.NewMem()
+	for boot := range 3 {
+		l := open(t, Config{FS: fs})
+		for range 5 {
+			l.Observe(admitted(day0, "default", "key_a"))
+		}
+		for i, e := range collect(t, l, store.EventQuery{}) {
+			if e.Seq != uint64(i+1) || e.ID != string(appendID(nil, l.prefix, e.Seq)) {
+				t.Fatalf("boot %d: event %d has number %d, id %s", boot, i+1, e.Seq, e.ID)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -115,6 +115,7 @@ func TestEventsLikeASlice(t *testing.T) {
 				}
 			}
 		}
+		l.ahead = rapid.SampledFrom([]int{1, 3, 7, readAhead}).Draw(t, "read ahead")
 		var have []*store.Event
 		seen := map[string]bool{}
 		for e, err := range l.Events(store.EventQuery{}) {

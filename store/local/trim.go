@@ -74,8 +74,10 @@ func (w *writer) expire(now time.Time) error {
 		ends[a] = bucketOf(nanos(now.Add(-w.l.retention(a))))
 		common = min(common, ends[a])
 	}
-	if err := w.remove(bucketKey(nil, 0), bucketKey(nil, common)); err != nil {
-		return err
+	for _, row := range []byte{rowStray, rowEvent} {
+		if err := w.remove(bucketKey(nil, row, 0), bucketKey(nil, row, common)); err != nil {
+			return err
+		}
 	}
 	for a, end := range ends {
 		if w.oldest[a] >= end {
@@ -96,7 +98,7 @@ func (w *writer) expireAccount(a store.AccountID, b, end uint32) error {
 	if b >= end {
 		return nil
 	}
-	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: bucketKey(nil, b), UpperBound: bucketKey(nil, end)})
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: bucketKey(nil, rowOf(a), b), UpperBound: bucketKey(nil, rowOf(a), end)})
 	if err != nil {
 		return err
 	}
@@ -123,72 +125,89 @@ func behind(prefix []byte) []byte {
 	return append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 17)...)
 }
 
-// shrink removes the oldest buckets until the rest is estimated to be within
-// the bound. What is removed is measured before: Pebble frees it later.
+// shrink holds the events to the size bound: those of no account to a quarter
+// of it, the accounts' to what those leave.
 func (w *writer) shrink() error {
-	first, last, err := w.bounds()
-	if err != nil || first == nil {
-		return err
-	}
-	end := []byte{rowEvent + 1}
-	size, err := w.l.db.EstimateDiskUsage(first, end)
+	bound := uint64(max(w.l.cfg.MaxBytes, 4))
+	stray, err := w.shrinkTo(rowStray, bound/4)
 	if err != nil {
 		return err
 	}
-	bound := uint64(max(w.l.cfg.MaxBytes, 1))
-	if size <= bound {
-		return nil
+	_, err = w.shrinkTo(rowEvent, bound-min(stray, bound/4))
+	return err
+}
+
+// shrinkTo removes the oldest buckets of a row until the rest is estimated to
+// be within bound, and answers that estimate. The rest alone is measured: what
+// was removed before may still be on disk, and must not be paid for twice. What
+// is in memory only (at most some memtables of 16 MiB) is not counted.
+func (w *writer) shrinkTo(row byte, bound uint64) (size uint64, err error) {
+	b, newest, some, err := w.buckets(row)
+	if err != nil || !some {
+		return 0, err
 	}
-	b := binary.BigEndian.Uint32(first[1:])
-	newest := binary.BigEndian.Uint32(last[1:])
+	rest := func(from []byte) (uint64, error) {
+		return w.l.db.EstimateDiskUsage(from, []byte{row + 1})
+	}
 	from := b
+	if size, err = rest(bucketKey(nil, row, b)); err != nil {
+		return 0, err
+	}
 	for size > bound && b < newest {
 		b++
-		if size, err = w.l.db.EstimateDiskUsage(bucketKey(nil, b), end); err != nil {
-			return err
+		if size, err = rest(bucketKey(nil, row, b)); err != nil {
+			return 0, err
 		}
 	}
 	if b > from {
 		w.l.log.Warn("audit events removed before their time: audit.max_bytes is reached",
-			"max_bytes", bound, "before", at(uint64(b)*uint64(span)))
-		if err := w.remove(bucketKey(nil, from), bucketKey(nil, b)); err != nil {
-			return err
+			"max_bytes", w.l.cfg.MaxBytes, "before", at(uint64(b)*uint64(span)), "without_account", row == rowStray)
+		if err := w.remove(bucketKey(nil, row, from), bucketKey(nil, row, b)); err != nil {
+			return 0, err
 		}
 	}
-	if size <= bound {
-		return w.commit(0)
+	if size > bound {
+		return size, w.halve(row, newest)
 	}
-	return w.halve(newest)
+	return size, w.commit(0)
 }
 
-// halve removes the older half of what the newest bucket alone still holds, by
-// time; the next minute halves again if that was not enough.
-func (w *writer) halve(b uint32) error {
-	start, stop := uint64(b)*uint64(span), min(uint64(b+1)*uint64(span), nanos(w.l.now()))
-	start = max(start, min(w.cut, stop))
-	w.cut = start + (stop-start)/2
-	w.l.log.Warn("audit events removed before their time: audit.max_bytes is less than ten minutes of events",
-		"max_bytes", w.l.cfg.MaxBytes, "before", at(w.cut))
+// halve removes the older half, by time, of what the newest bucket alone still
+// holds. It does so once for each passing of half that time: what is removed
+// must have had its chance to leave the disk before it is measured again.
+func (w *writer) halve(row byte, b uint32) error {
+	start := max(uint64(b)*uint64(span), w.cut[row])
+	now := min(uint64(b+1)*uint64(span), nanos(w.l.now()))
+	if now < start+2*uint64(trimEvery) {
+		return w.commit(0)
+	}
+	w.cut[row] = start + (now-start)/2
+	w.l.log.Warn("audit events removed before their time: audit.max_bytes holds less than ten minutes of events",
+		"max_bytes", w.l.cfg.MaxBytes, "before", at(w.cut[row]), "without_account", row == rowStray)
 	for a := range w.oldest {
+		if rowOf(a) != row {
+			continue
+		}
 		prefix := accountPrefix(nil, b, a)
-		if err := w.remove(prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), w.cut)); err != nil {
+		if err := w.remove(prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), w.cut[row])); err != nil {
 			return err
 		}
 	}
 	return w.commit(0)
 }
 
-// bounds are the first and the last event's key; nil if there is none.
-func (w *writer) bounds() (first, last []byte, err error) {
-	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowEvent}, UpperBound: []byte{rowEvent + 1}})
+// buckets are the first and the last bucket of a row that hold anything.
+func (w *writer) buckets(row byte) (first, last uint32, some bool, err error) {
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{row}, UpperBound: []byte{row + 1}})
 	if err != nil {
-		return nil, nil, err
+		return 0, 0, false, err
 	}
 	defer it.Close()
-	if it.First() {
-		first = bytes.Clone(it.Key())
-		it.Last()
-		last = bytes.Clone(it.Key())
+	if !it.First() {
+		return 0, 0, false, it.Error()
 	}
-	return first, last, it.Error()
+	first = binary.BigEndian.Uint32(it.Key()[1:])
+	it.Last()
+	last = binary.BigEndian.Uint32(it.Key()[1:])
+	return first, last, true, it.Error()
 }

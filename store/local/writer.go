@@ -33,13 +33,13 @@ type writer struct {
 	ceiling uint64 // numbers up to here are reserved on disk
 
 	oldest map[store.AccountID]uint32 // each account's first bucket that may hold events
-	cut    uint64                     // events of the newest bucket before this were removed for size
+	cut    map[byte]uint64            // by row: events before this time were removed for size
 }
 
 func newWriter(l *Local) *writer {
 	return &writer{
 		l: l, batch: l.db.NewBatch(), spare: make([]byte, 0, l.queue.size),
-		usage: newCounts(), oldest: make(map[store.AccountID]uint32),
+		usage: newCounts(), oldest: make(map[store.AccountID]uint32), cut: make(map[byte]uint64),
 	}
 }
 

@@ -1,0 +1,186 @@
+package local
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+func typical() *Observation {
+	o := admitted(day0, "acct_2xKd93mQpLw81VbTnYzR4s", "key_2xKd93mQpLw81VbTnYzR4s")
+	o.RequestID = "01JD5Z0Q4X8Y2N6M3K7P9R1S5T"
+	o.UserAgent = "Mozilla/5.0 (X11; Linux x86_64) python-requests/2.28.1"
+	return o
+}
+
+// The caller's side; what finds the queue full is counted, as in life.
+func BenchmarkObserve(b *testing.B) {
+	for _, mode := range []string{RequestsAll, RequestsOff} {
+		for _, callers := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/callers=%d", mode, callers), func(b *testing.B) {
+				l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: mode})
+				b.ReportAllocs()
+				b.SetParallelism(1)
+				if callers == 1 {
+					o := typical()
+					for b.Loop() {
+						l.Observe(o)
+					}
+				} else {
+					b.RunParallel(func(pb *testing.PB) {
+						for o := typical(); pb.Next(); {
+							l.Observe(o)
+						}
+					})
+				}
+				b.ReportMetric(100*float64(l.Dropped())/float64(b.N), "%dropped")
+			})
+		}
+	}
+}
+
+// Only the copy into the queue, without a writer beside it on the same cores.
+func BenchmarkPush(b *testing.B) {
+	q := newQueue(shardBytes)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		o := typical()
+		for pb.Next() {
+			if !q.push(o, 1, recEvent|recCounted|recUsed) {
+				for i := range q.shards {
+					q.swap(i, q.shards[i].buf)
+				}
+			}
+		}
+	})
+}
+
+// How many requests a second reach the disk when callers wait for the writer:
+// events, usage and last use of n keys.
+func BenchmarkWrite(b *testing.B) {
+	for _, keys := range []int{1, 10_000, 1_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			l := open(b, Config{FS: vfs.Default, Dir: b.TempDir()})
+			ids := make([]store.KeyID, keys)
+			for i := range ids {
+				ids[i] = store.KeyID(fmt.Sprintf("key_%022d", i))
+			}
+			o := typical()
+			b.ResetTimer()
+			for i := range b.N {
+				o.At, o.Key = day0.Add(time.Duration(i)*10*time.Microsecond), ids[i*7919%keys]
+				l.Observe(o)
+				if i%10_000 == 9_999 {
+					if err := l.turn(false); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			if err := l.Flush(); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			if n := l.Dropped(); n > 0 {
+				b.Fatalf("%d dropped", n)
+			}
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB-heap")
+		})
+	}
+}
+
+// A whole export's read side: n events of one account among others', decoded.
+func BenchmarkScan(b *testing.B) {
+	const n = 500_000
+	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir()})
+	o, other := typical(), typical()
+	other.Account = ""
+	for i := range n {
+		o.At = day0.Add(time.Duration(i) * 2 * time.Millisecond)
+		o.RequestID = "01JD5Z0Q4X8Y2N6M3K7P" + strconv.Itoa(i)
+		o.Account = store.DefaultAccount
+		l.Observe(o)
+		if i%10 == 0 {
+			other.At = o.At
+			l.Observe(other)
+		}
+		if i%10_000 == 9_999 {
+			l.turn(false)
+		}
+	}
+	if err := l.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	size, _ := l.db.EstimateDiskUsage([]byte{rowEvent}, []byte{rowEvent + 1})
+	for _, q := range []struct {
+		name string
+		q    store.EventQuery
+	}{
+		{"one source", store.EventQuery{Account: "acct_none", From: day0}},
+		{"merged", store.EventQuery{Account: store.DefaultAccount}},
+		{"all", store.EventQuery{}},
+		{"filtered out", store.EventQuery{Key: "key_none"}},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, err := range l.Events(q.q) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(n)*1.1*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(size)/(n*1.1), "disk-B/event")
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	o := typical()
+	v := appendRequest(nil, o, true)
+	d := decoder{prefix: "evt_01234567"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.event(o.Account, nanos(day0), 7, v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(v)), "value-B")
+	b.ReportMetric(float64(len(eventKey(nil, o.Account, nanos(day0), 7))), "key-B")
+}
+
+// A month of hours of 100 keys, summed by key.
+func BenchmarkUsage(b *testing.B) {
+	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 30) }})
+	o := typical()
+	for h := range 30 * 24 {
+		for k := range 100 {
+			o.At, o.Key = day0.Add(time.Duration(h)*time.Hour), store.KeyID("key_"+strconv.Itoa(k))
+			l.Observe(o)
+		}
+		l.turn(false)
+	}
+	for _, g := range []Group{ByNothing, ByKey} {
+		b.Run("by="+string(g), func(b *testing.B) {
+			for b.Loop() {
+				step := StepDay
+				if g == ByNothing {
+					step = StepHour
+				}
+				if _, err := l.Usage(UsageQuery{Account: o.Account, From: day0, Step: step, GroupBy: g}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
