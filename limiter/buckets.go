@@ -145,7 +145,7 @@ func (b *Buckets) shard(name Name) *shard {
 // window that is not whole in ticks is rounded up, by less than one part in
 // 60,000,000, which is the safe side.
 func measure(window int64) (tick int64, weight uint64) {
-	for tick = 1; window/tick > minute; tick *= 1000 {
+	for tick = 1; window/tick > minute; tick *= 10 {
 	}
 	return tick, ceil(uint64(window), uint64(tick))
 }
@@ -264,12 +264,15 @@ func (l level) weighed(from, to uint64) level {
 	return level(mulDivCeil(uint64(l), to, from))
 }
 
-// drain brings e to now, in whole ticks.
+// drain brings e to now, in whole ticks. What is left of the last one counts
+// towards the next, while anything is in use.
 func (e *entry) drain(now, limit int64) {
 	tick, _ := measure(e.window)
 	n := (now - e.at) / tick
 	e.used = e.used.drained(uint64(n), uint64(limit))
-	e.at += n * tick
+	if e.at += n * tick; e.used == 0 {
+		e.at = now // the rest of a tick must not drain a charge that comes after it
+	}
 }
 
 // until is how many nanoseconds it takes to drain l, since of which have passed.

@@ -1,0 +1,230 @@
+package limiter
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// life is one bucket's world over many processes: what survives each of them is
+// the ledger and, after a clean stop, the export.
+type life struct {
+	m      *Meter
+	ledger ledger
+	since  int64
+	first  bool // the account and its keys were created in this process
+}
+
+func (w *life) refilled(now int64) int64 { return now - w.since }
+
+// crash begins a process that knows of nothing but the ledger.
+func (w *life) crash(now int64) { *w = life{m: NewMeter(), ledger: w.ledger, since: now} }
+
+// stop ends a process cleanly at then; the next one begins at now. Where the
+// clocks cannot be compared, known is false.
+func (w *life) stop(t *rapid.T, then, now int64, known bool) {
+	for _, u := range w.m.Surrender(nil) {
+		w.ledger[grantOf{u.Policy, u.Month}] -= u.Units
+	}
+	export := w.m.Export(then, nil)
+	gap := int64(0)
+	if known {
+		gap = now - then
+	}
+	since := w.since
+	if since != -1<<62 {
+		since = now - gap - (then - w.since)
+	}
+	*w = life{m: NewMeter(), ledger: w.ledger, since: since}
+	if len(export) > 0 {
+		if err := w.m.Import(export, now, gap); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// No sequence of crashes, clean stops and prunings admits more than the promise
+// over any stretch of time, in the account's bucket and in the key's own.
+func TestBoundOverLives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		account, own := genRate().Draw(t, "account"), genRate().Draw(t, "own")
+		account.PerMonth = rapid.SampledFrom([]int64{0, 40, 1e6}).Draw(t, "month")
+		now, ahead := bootTime, wallTime-bootTime
+		if rapid.Bool().Draw(t, "month's end") {
+			_, end := slowMonth(wallTime)
+			ahead = end - rapid.Int64Range(0, 60e9).Draw(t, "before it") - bootTime
+		}
+		w := &life{m: NewMeter(), ledger: ledger{}, since: now, first: true}
+		if rapid.Bool().Draw(t, "clean") {
+			w.since = -1 << 62
+		}
+		var all, key history
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			then := now
+			now += genPause().Draw(t, "pause")
+			switch rapid.IntRange(0, 11).Draw(t, "what") {
+			case 0:
+				w.crash(now)
+			case 1:
+				w.stop(t, then, now, rapid.Bool().Draw(t, "known"))
+			case 2:
+				for _, u := range w.m.Prune(now, w.refilled(now), nil) {
+					w.ledger[grantOf{u.Policy, u.Month}] -= u.Units
+				}
+			default:
+				a := &Ask{Now: now, Wall: now + ahead, Units: rapid.Int64Range(1, 12).Draw(t, "units"), Account: account,
+					AccountFresh: w.first, KeyFresh: w.first, Refilled: w.refilled(now), Key: "key_b"}
+				if rapid.Bool().Draw(t, "own") {
+					a.Key, a.Own = "key_a", own
+				}
+				if w.ledger.take(t, w.m, a).Allowed {
+					all = append(all, event{now, a.Units, account})
+					if a.Own.PerMinute > 0 {
+						key = append(key, event{now, a.Units, own})
+					}
+				}
+			}
+		}
+		all.check(t)
+		key.check(t)
+	})
+}
+
+// What a clean stop writes down is what the next process goes on from: with the
+// time between known, it decides as if there had been no stop.
+func TestCleanStopLosesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := genRate().Draw(t, "limit")
+		l.PerMonth = 1e6
+		a := &Ask{Now: bootTime, Wall: wallTime, Account: l, Own: l, Key: "key_a", Refilled: Forever}
+		one := &life{m: NewMeter(), ledger: ledger{}, since: -1 << 62}
+		two := &life{m: NewMeter(), ledger: ledger{}, since: -1 << 62}
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			pause := genPause().Draw(t, "pause")
+			if rapid.IntRange(0, 3).Draw(t, "stop") == 0 {
+				two.stop(t, a.Now+pause/3, a.Now+pause, true)
+			}
+			a.Now, a.Wall = a.Now+pause, a.Wall+pause
+			a.Units = rapid.Int64Range(1, 12).Draw(t, "units")
+			want, got := one.ledger.take(t, one.m, a), two.ledger.take(t, two.m, a)
+			want.NWants, want.Wants, got.NWants, got.Wants = 0, [3]Want{}, 0, [3]Want{}
+			if got != want {
+				t.Fatalf("stopped %+v\nran on %+v", got, want)
+			}
+		}
+	})
+}
+
+// Months over several nodes that are killed before and after each grant: never
+// above the limit, and below it by what their chunks held, to the unit.
+func TestMonthsOverKills(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const nodes = 3
+		limit := rapid.SampledFrom([]int64{1, 7, 100, 5000}).Draw(t, "limit")
+		book := ledger{}
+		var meters [nodes]*Meter
+		for i := range meters {
+			meters[i] = NewMeter()
+		}
+		type letter struct {
+			m *Meter
+			w Want
+			n int64 // granted
+			// total as the log had it then
+			total   int64
+			applied bool
+		}
+		var mail []letter
+		admitted, lost := map[int]int64{}, map[int]int64{}
+		a := &Ask{Now: bootTime, Wall: wallTime, Account: Limit{PerMonth: limit}}
+		month, _ := slowMonth(a.Wall)
+		kill := func(i int) {
+			if q := &meters[i].month; q.month == month {
+				lost[month] += q.chunk
+			}
+			meters[i] = NewMeter()
+		}
+		deliver := func(l letter) {
+			if l.w.Seed {
+				l.m.Seed("", l.w.Policy, l.w.Month, book[grantOf{l.w.Policy, l.w.Month}])
+			}
+			for i := range meters {
+				if meters[i] == l.m && l.m.month.month == l.w.Month && l.n > 0 {
+					l.m.Credit("", l.w.Policy, l.w.Month, l.n, l.total)
+					return
+				} else if meters[i] == l.m && l.w.Units > 0 && l.n == 0 {
+					l.m.Refused("", l.w.Policy, l.w.Month, l.total)
+				}
+			}
+			lost[l.w.Month] += l.n // its node is dead, or in another month
+		}
+		apply := func(l *letter) {
+			if b := (grantOf{l.w.Policy, l.w.Month}); !l.applied {
+				l.n = max(min(max(l.w.Units, l.w.Need), limit-book[b]), 0)
+				book[b] += l.n
+				l.total, l.applied = book[b], true
+			}
+		}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			i := rapid.IntRange(0, nodes-1).Draw(t, "node")
+			switch rapid.IntRange(0, 19).Draw(t, "what") {
+			case 0:
+				kill(i)
+			case 1:
+				for _, u := range meters[i].Surrender(nil) {
+					book[grantOf{u.Policy, u.Month}] -= u.Units
+				}
+				meters[i] = NewMeter()
+			case 2:
+				if len(mail) > 0 { // applied, not yet delivered: a kill may come between
+					apply(&mail[rapid.IntRange(0, len(mail)-1).Draw(t, "letter")])
+				}
+			case 3:
+				if rapid.IntRange(0, 9).Draw(t, "turn") == 0 {
+					_, end := slowMonth(a.Wall)
+					a.Now, a.Wall = a.Now+end-a.Wall, end
+					month, _ = slowMonth(a.Wall)
+				}
+			case 4, 5, 6, 7, 8, 9:
+				if len(mail) > 0 {
+					apply(&mail[0])
+					deliver(mail[0])
+					mail = mail[1:]
+				}
+			default:
+				a.Now += rapid.Int64Range(0, 3e9).Draw(t, "pause")
+				a.Units = rapid.SampledFrom([]int64{1, 1, 1, 4}).Draw(t, "units")
+				d := meters[i].Take(a)
+				for _, w := range d.Wants[:d.NWants] {
+					mail = append(mail, letter{m: meters[i], w: w})
+				}
+				if d.Allowed {
+					admitted[month] += a.Units
+				}
+			}
+			for mo, n := range admitted {
+				if n > limit {
+					t.Fatalf("%d admitted in month %d, the limit is %d", n, mo, limit)
+				}
+			}
+		}
+		for _, l := range mail {
+			apply(&l)
+			deliver(l)
+		}
+		for i := range meters {
+			for _, u := range meters[i].Surrender(nil) {
+				book[grantOf{u.Policy, u.Month}] -= u.Units
+			}
+		}
+		// The last node standing gets everything that is left, and no more.
+		m := NewMeter()
+		a.Units = 1
+		for book.take(t, m, a).Allowed {
+			admitted[month]++
+		}
+		if admitted[month] != limit-lost[month] {
+			t.Fatalf("%d admitted, %d lost in kills, of %d", admitted[month], lost[month], limit)
+		}
+	})
+}
