@@ -263,6 +263,9 @@ func (c *compiler) amounts(r *route, in *Route) {
 		if err != nil {
 			c.fail("max_cost_per_call", text, "%v", err)
 		}
+		if in.Public {
+			c.fail("max_cost_per_call", text, "a public route asks for no key, so no cost is checked")
+		}
 		r.maxCost = m
 	}
 	if in.Cost == nil {

@@ -14,10 +14,6 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// longAfter is the age at which a request is entered among the [streams], whose
-// key is looked at again every second.
-const longAfter = time.Second
-
 // exchange is one request on its way through the proxy, and what is known of it.
 type exchange struct {
 	proxy *Proxy
@@ -61,7 +57,7 @@ func (x *exchange) touch() { x.last.Store(int64(time.Since(x.start))) }
 // watch starts the clock of x: idle and total time, and age.
 func (x *exchange) watch() {
 	t := x.lane.route.timeouts
-	first := min(longAfter, t.Idle)
+	first := min(x.proxy.streams.longAfter, t.Idle)
 	if t.Total > 0 {
 		first = min(first, t.Total)
 	}
@@ -102,8 +98,8 @@ func (x *exchange) tick() {
 	}
 	switch {
 	case x.long:
-	case age < longAfter:
-		next = min(next, longAfter-age)
+	case age < x.proxy.streams.longAfter:
+		next = min(next, x.proxy.streams.longAfter-age)
 	default:
 		x.long = true
 		if why := x.proxy.streams.add(x); why != nil {
@@ -136,7 +132,7 @@ func (x *exchange) killLocked(why *fault.Error) {
 	if x.body != nil && !x.body.over() {
 		x.rc.SetReadDeadline(past)
 	}
-	if x.w.status != 0 {
+	if x.w.status.Load() != 0 {
 		x.rc.SetWriteDeadline(past)
 	}
 }
@@ -157,12 +153,14 @@ func (x *exchange) finish() {
 
 // lingerTime is how long a client may go on sending a body that nobody wants
 // any more, so that it gets to read the answer before the connection is closed.
+// The server sets the deadline anew for the next request.
 const lingerTime = 2 * time.Second
 
 func (x *exchange) linger() {
-	if x.body != nil && !x.body.over() && x.r.ProtoMajor == 1 && x.conn == nil {
-		x.rc.SetReadDeadline(time.Now().Add(lingerTime))
+	if x.r.ProtoMajor != 1 || x.r.ContentLength == 0 || x.conn != nil || x.body != nil && x.body.over() {
+		return
 	}
+	x.rc.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
 type exchangeKey struct{}

@@ -177,6 +177,9 @@ func (x *exchange) editResponse(res *http.Response, u *url.URL) {
 			}
 		}
 	}
+	if len(res.Trailer) > 0 && x.r.ProtoMajor == 1 && x.r.Method != http.MethodHead {
+		h.Del("Content-Length") // HTTP/2 has both; in HTTP/1.1 trailers need chunks
+	}
 	h.Del("Alt-Svc") // it advertises what the upstream serves, at this server's name
 	for _, name := range []string{"Location", "Content-Location"} {
 		if v := h.Get(name); v != "" {

@@ -94,7 +94,10 @@ func New(c Config) *Proxy {
 	p := &Proxy{gate: c.Gate, observer: c.Observer, logger: c.Logger, roots: c.Roots, forward: newReverse(c.Logger)}
 	p.metrics = newMetrics(c.Registry, p.inFlight.Load, p.tunnels.Load)
 	p.none = p.metrics.of("")
-	p.streams = &streams{keys: c.Keys, serving: c.Gate.Serving, now: time.Now, logger: c.Logger}
+	p.streams = &streams{
+		keys: c.Keys, serving: c.Gate.Serving, now: time.Now, logger: c.Logger,
+		longAfter: longAfter, sweepEvery: sweepEvery,
+	}
 	p.Reload(c.Settings)
 	return p
 }
@@ -136,7 +139,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.inFlight.Add(1)
 	var refused *fault.Error
 	defer func() { p.end(x, refused) }()
-	if refused = p.serve(x); refused != nil && refused != errClientGone && x.w.status == 0 {
+	if refused = p.serve(x); refused != nil && refused != errClientGone && x.w.status.Load() == 0 {
 		if refused.Cause != nil && refused.Code.Status() >= 500 {
 			p.logger.Warn("request failed", "request_id", x.id, "code", refused.Code, "error", refused.Cause)
 		}
@@ -145,6 +148,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.gate.Look(r.Context(), &x.pass, x.decided)
 		}
 		x.w.Header()[fault.RequestIDHeader] = []string{x.id}
+		x.linger() // before it answers, the server reads some of what is left of the body
 		fault.Write(x.w, r, refused)
 	}
 	x.linger()
@@ -229,7 +233,7 @@ func (p *Proxy) end(x *exchange, refused *fault.Error) {
 		p.gate.Settle(&x.pass, x.reserve, x.cost)
 	}
 	p.inFlight.Add(-1)
-	status := x.w.status
+	status := int(x.w.status.Load())
 	if status == 0 {
 		status = statusClientGone
 	}

@@ -9,19 +9,23 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// sweepEvery is how often the keys of long requests are looked at again; a key
-// that lost its right ends its requests within this and [longAfter], well under
+// A key that lost its right ends its requests within the sum of both, well under
 // the promised 5 s.
-const sweepEvery = time.Second
+const (
+	longAfter  = time.Second // the age at which a request is entered among the streams
+	sweepEvery = time.Second // how often their keys are looked at again
+)
 
-// streams are the requests under way that are older than [longAfter]: responses
+// streams are the requests under way that are older than longAfter: responses
 // that stream, uploads, tunnels. One goroutine, there only while there are any,
-// looks at each of their keys once a second.
+// looks at each of their keys every sweepEvery.
 type streams struct {
 	keys    Keys
 	serving func() *fault.Error
 	now     func() time.Time
 	logger  *slog.Logger
+
+	longAfter, sweepEvery time.Duration
 
 	mu      sync.Mutex
 	all     map[*exchange]struct{}
@@ -55,7 +59,7 @@ func (s *streams) remove(x *exchange) {
 }
 
 func (s *streams) run() {
-	t := time.NewTicker(sweepEvery)
+	t := time.NewTicker(s.sweepEvery)
 	defer t.Stop()
 	var batch []*exchange
 	for range t.C {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -16,19 +17,18 @@ import (
 type writer struct {
 	http.ResponseWriter
 	x      *exchange
-	status int // of the final response; 0 until its head is sent. 101 counts.
+	status atomic.Int32 // of the final response; 0 until its head is sent. 101 counts.
 }
 
 func (w *writer) WriteHeader(status int) {
-	if status >= 200 && w.status == 0 {
-		w.status = status
+	if status >= 200 && w.status.CompareAndSwap(0, int32(status)) {
 		w.x.stamp(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *writer) Write(p []byte) (int, error) {
-	if w.status == 0 {
+	if w.status.Load() == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(p)
@@ -43,7 +43,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w.status = http.StatusSwitchingProtocols
+	w.status.Store(http.StatusSwitchingProtocols)
 	w.x.stamp(w.Header())
 	t := &clientConn{Conn: c, early: rw.Reader}
 	w.x.proxy.tunnels.Add(1)
