@@ -181,10 +181,10 @@ func (p *Proxy) serve(x *exchange) *fault.Error {
 			return f
 		}
 	}
-	x.watch()
 	if x.r.ContentLength != 0 && x.r.Body != nil && x.r.Body != http.NoBody {
 		x.body = newBody(x, x.r.Body, route.maxBody)
 	}
+	x.watch() // from here on others look at x: what they read is set
 	if f = x.admitBody(open); f == nil && !open {
 		x.decided = x.start
 		if x.buffered != nil {
