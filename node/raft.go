@@ -93,6 +93,9 @@ func openEngine(fs vfs.FS, dir string, c ReplicaConfig, id Identity) (_ *engine,
 	}
 	conf := raftConfig(id.ID, c.Logger)
 	conf.NotifyCh = e.leads
+	if c.tune != nil {
+		c.tune(conf)
+	}
 	if conf.NoSnapshotRestoreOnStart, err = e.reconcile(dir, c.Logger); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type ReplicaConfig struct {
 	Fatal func(error)
 	// Transport carries Raft's messages; nil for a node without a cluster listener.
 	Transport raft.Transport
+
+	tune func(*raft.Config) // tests take snapshots more often
 }
 
 // Replica is this node's part of the replicated state: the state itself, Raft

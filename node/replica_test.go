@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -13,21 +12,26 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/store"
 )
 
-// replicaAt opens the replica in dir of fs and waits until it is ready. It is
-// not closed: what a test leaves open ends with the process, as after kill -9.
-func replicaAt(tb testing.TB, fs vfs.FS, dir string) *Replica {
-	tb.Helper()
+// configured is the configuration of a replica under test.
+func configured(tb testing.TB, fs vfs.FS, dir string) ReplicaConfig {
 	cache := pebble.NewCache(32 << 20)
-	defer cache.Unref()
-	r, err := OpenReplica(ReplicaConfig{
+	tb.Cleanup(cache.Unref)
+	return ReplicaConfig{
 		Dir: dir, FS: fs, Name: "n1", Version: "test", Cache: cache, CacheBytes: 16 << 20,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 		Fatal:  func(err error) { tb.Errorf("fatal: %v", err) },
-	})
+	}
+}
+
+// started opens a replica and waits until it is ready.
+func started(tb testing.TB, c ReplicaConfig) *Replica {
+	tb.Helper()
+	r, err := OpenReplica(c)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -37,6 +41,16 @@ func replicaAt(tb testing.TB, fs vfs.FS, dir string) *Replica {
 		tb.Fatal(err)
 	}
 	return r
+}
+
+func replicaAt(tb testing.TB, fs vfs.FS, dir string) *Replica {
+	tb.Helper()
+	return started(tb, configured(tb, fs, dir))
+}
+
+// often makes Raft take snapshots all the time.
+func often(c *raft.Config) {
+	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 20*time.Millisecond, 100, 150
 }
 
 // replica opens a replica on the real disk, with a cluster begun, and shuts it
@@ -101,6 +115,7 @@ func holds(tb testing.TB, r *Replica, n int) bool {
 }
 
 func TestReplicaKeepsWhatItAcknowledged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := replicaAt(t, vfs.Default, dir)
 	begin(t, r)
@@ -134,6 +149,7 @@ func TestReplicaKeepsWhatItAcknowledged(t *testing.T) {
 }
 
 func TestManyProposalsAtOnce(t *testing.T) {
+	t.Parallel()
 	r := replica(t)
 	const writers, each = 32, 20
 	var wg sync.WaitGroup

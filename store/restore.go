@@ -30,30 +30,37 @@ var beyondRows = []byte{0xff}
 //
 // The new state's applied index is the snapshot's, not that of its newest
 // command: Raft counts every entry up to it as contained.
-func (s *Store) Restore(src io.ReadCloser) (err error) {
-	fs, dir := s.cfg.FS, s.cfg.Dir+".restore"
-	if err := errors.Join(fs.RemoveAll(dir), fs.MkdirAll(dir, 0o700)); err != nil {
-		return fmt.Errorf("restore the state: %w", err)
-	}
-	defer func() { err = errors.Join(err, fs.RemoveAll(dir)) }()
-	w := &tables{fs: fs, dir: dir, options: options(&s.cfg), format: s.db.TableFormat()}
-	if err := w.copy(src); err != nil {
-		return fmt.Errorf("restore the state: %w", errors.Join(err, w.close()))
-	}
-	span := pebble.KeyRange{Start: []byte{}, End: beyondRows}
-	if _, err := s.db.IngestAndExcise(context.Background(), w.paths, nil, nil, span); err != nil {
-		return fmt.Errorf("restore the state: %w", err)
-	}
-	if err := s.reload(); err != nil {
+func (s *Store) Restore(src io.ReadCloser) error {
+	if err := s.restore(src, restoreTable); err != nil {
 		return fmt.Errorf("restore the state: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) restore(src io.Reader, tableBytes int) (err error) {
+	fs, dir := s.cfg.FS, s.cfg.Dir+".restore"
+	if err := errors.Join(fs.RemoveAll(dir), fs.MkdirAll(dir, 0o700)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fs.RemoveAll(dir)) }()
+	o := options(&s.cfg)
+	o.EnsureDefaults()
+	w := &tables{fs: fs, dir: dir, limit: tableBytes, options: o, format: s.db.TableFormat()}
+	if err := w.copy(src); err != nil {
+		return errors.Join(err, w.close())
+	}
+	span := pebble.KeyRange{Start: []byte{}, End: beyondRows}
+	if _, err := s.db.IngestAndExcise(context.Background(), w.paths, nil, nil, span); err != nil {
+		return err
+	}
+	return s.reload()
 }
 
 // tables writes ascending rows into as many tables as they need.
 type tables struct {
 	fs      vfs.FS
 	dir     string
+	limit   int // bytes of rows in one table
 	options *pebble.Options
 	format  sstable.TableFormat
 	paths   []string
@@ -115,7 +122,7 @@ func (t *tables) add(key, value []byte) error {
 	if err := t.w.Set(key, value); err != nil {
 		return err
 	}
-	if t.size += len(key) + len(value); t.size >= restoreTable {
+	if t.size += len(key) + len(value); t.size >= t.limit {
 		return t.close()
 	}
 	return nil

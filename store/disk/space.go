@@ -33,7 +33,7 @@ type Space struct {
 	vfs.FS
 	inner   vfs.FS
 	ballast string
-	size    uint64
+	size    uint64 // of the ballast; 0 where free space cannot be told
 	log     *slog.Logger
 	full    atomic.Bool
 	mu      sync.Mutex // held while the ballast file is written
@@ -44,6 +44,9 @@ func NewSpace(inner vfs.FS, dir string, log *slog.Logger) (*Space, error) {
 	s := &Space{inner: inner, ballast: inner.PathJoin(dir, "ballast"), log: log}
 	s.FS = vfs.OnDiskFull(noRetry{inner}, s.release)
 	use, err := inner.GetDiskUsage(dir)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return s, nil // nothing can be foreseen; only a failed write tells
+	}
 	if err != nil {
 		return nil, fmt.Errorf("free space of %q: %w", dir, err)
 	}
@@ -73,6 +76,9 @@ func (s *Space) Watch(ctx context.Context) {
 // thrice that, the ballast included, is room again: the gap keeps a volume at
 // the edge from going back and forth.
 func (s *Space) check() {
+	if s.size == 0 {
+		return
+	}
 	use, err := s.inner.GetDiskUsage(s.inner.PathDir(s.ballast))
 	if err != nil {
 		s.log.Warn("cannot tell how much space is free", "error", err)
@@ -176,10 +182,11 @@ func (f syncOnce) SyncTo(length int64) (bool, error) {
 	return full, final(err)
 }
 
-// final keeps the words of err and nothing that could be recognised.
+// final turns an fsync's want of space into an error that is not recognised as
+// such.
 func final(err error) error {
-	if err == nil {
-		return nil
+	if err != nil && vfs.IsNoSpaceError(err) {
+		return fmt.Errorf("fsync: %v", err) // not %w: see noRetry
 	}
-	return fmt.Errorf("fsync: %v", err)
+	return err
 }
