@@ -185,6 +185,9 @@ func (s *scan) window(path string, b []byte, line *int, last bool) int {
 		}
 		*line += bytes.Count(b[done:at], []byte{'\n'})
 		done = at + len("pk_")
+		if !bytes.HasPrefix(b[at:], []byte(apikey.LivePrefix)) && !bytes.HasPrefix(b[at:], []byte(apikey.TestPrefix)) {
+			continue
+		}
 		if key := string(b[at : at+apikey.Len]); apikey.Parse(key) == apikey.Native {
 			s.report(finding{path, *line, apikey.Hint(key)})
 			done = at + apikey.Len
