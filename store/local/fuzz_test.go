@@ -43,6 +43,12 @@ func FuzzRoundTrip(f *testing.F) {
 		o := &Observation{Account: store.AccountID(account), Key: store.KeyID(key), Method: method, Route: route, RequestID: id,
 			Action: action, Code: code, Hint: hint, UserAgent: agent, Environment: env, Status: status & 0xffff,
 			Duration: time.Duration(micros%1e12) * time.Microsecond, Type: store.Live, Units: micros, Cost: store.Money(-micros)}
+		if status&1 != 0 {
+			o.Actor = store.Actor{Type: store.ActorOperator, ID: env, Name: id}
+			if hint == "" {
+				hint = id
+			}
+		}
 		o.Client, _ = netip.AddrFromSlice(ip)
 		buf := appendRecord(nil, o, 99, recEvent|recCounted)
 		if len(buf) > recordBound(o) {
@@ -60,6 +66,7 @@ func FuzzRoundTrip(f *testing.F) {
 		if err != nil || string(v.key) != clip(key, maxName) || v.methodName() != clip(method, maxMethod) || string(v.route) != clip(route, maxRoute) ||
 			string(v.id) != clip(id, maxID) || string(v.action) != clip(action, maxAction) || string(v.reason) != clip(code, maxReason) ||
 			string(v.hint) != clip(hint, maxHint) || string(v.agent) != clip(agent, maxAgent) || v.status != o.Status ||
+			o.Actor.Type != "" && (string(v.by) != clip(env, maxName) || v.actor() != store.ActorOperator) ||
 			v.ip() != o.Client.Unmap().WithZone("") || int64(v.micros) != max(micros%1e12, 0) {
 			t.Fatalf("%+v of %+v: %v", v, o, err)
 		}

@@ -41,6 +41,9 @@ type Config struct {
 	// Retention is how long an account's events are kept; nil, or an answer of 0
 	// or less, means 30 days. It is asked once a minute for each account.
 	Retention func(store.AccountID) time.Duration
+	// Environment tells a key's environment, for usage whose observation did not;
+	// nil tells none. It is asked once a key in each query that needs it.
+	Environment func(store.KeyID) string
 	// Fatal is told, once, that the disk failed in a way that more writing would
 	// make worse; the node stops. It must not call Close.
 	Fatal func(error)
@@ -70,8 +73,9 @@ type Local struct {
 	failed   atomic.Bool   // Fatal was called: Pebble may never answer again
 	broken   chan struct{} // closed with failed
 
-	life   sync.RWMutex // held for reading by every use of db
-	closed bool
+	life    sync.Mutex
+	closing bool
+	users   sync.WaitGroup // of db, besides the writer
 
 	requests chan turn
 	stop     chan struct{}
@@ -262,11 +266,13 @@ func (l *Local) Close() error {
 		return errBroken
 	}
 	l.life.Lock()
-	defer l.life.Unlock()
-	if l.closed {
+	again := l.closing
+	l.closing = true
+	l.life.Unlock()
+	if again {
 		return nil
 	}
-	l.closed = true
+	l.users.Wait()
 	close(l.stop)
 	<-l.done
 	if err := errors.Join(l.w.err, l.db.Close()); err != nil {
@@ -275,17 +281,18 @@ func (l *Local) Close() error {
 	return nil
 }
 
-// enter admits one use of db; false after Close.
+// enter admits one use of db; false once Close was called.
 func (l *Local) enter() bool {
-	l.life.RLock()
-	if l.closed {
-		l.life.RUnlock()
+	l.life.Lock()
+	defer l.life.Unlock()
+	if l.closing {
 		return false
 	}
+	l.users.Add(1)
 	return true
 }
 
-func (l *Local) leave() { l.life.RUnlock() }
+func (l *Local) leave() { l.users.Done() }
 
 // fatal tells the node once that it must stop.
 func (l *Local) fatal(err error) {

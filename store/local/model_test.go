@@ -33,6 +33,9 @@ func drawObservation(t *rapid.T) *Observation {
 		o.Status = rapid.SampledFrom([]int{401, 429, 503}).Draw(t, "refused with")
 		o.Hint = rapid.SampledFrom([]string{"", "hint1"}).Draw(t, "hint")
 	}
+	if rapid.IntRange(0, 4).Draw(t, "by an operator") == 0 {
+		o.Actor = store.Actor{Type: store.ActorOperator, ID: "op_1", Name: rapid.SampledFrom([]string{"", "hint1", "ops"}).Draw(t, "name")}
+	}
 	return o
 }
 
@@ -42,6 +45,10 @@ func modelEvent(o *Observation) *store.Event {
 		Time: o.At, Action: "request", Actor: store.Actor{Type: store.ActorKey, ID: string(o.Key), Name: o.Hint},
 		Account: o.Account, KeyID: o.Key, Reason: o.Code, IP: o.Client.String(), UserAgent: o.UserAgent,
 		Request: &store.RequestInfo{ID: o.RequestID, Method: o.Method, Route: o.Route, Status: o.Status, DurationMS: 1.5},
+	}
+	if o.Actor.Type != "" {
+		e.Actor = o.Actor
+		e.Actor.Name = cmp.Or(o.Hint, o.Actor.Name)
 	}
 	e.EventType = map[string]store.EventType{"GET": "read", "POST": "create", "DELETE": "delete", "PURGE": "read"}[o.Method]
 	switch {
@@ -71,7 +78,7 @@ func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
 		q.EventType = rapid.SampledFrom([]store.EventType{"read", "create", "update"}).Draw(t, "of type")
 	}
 	if some("user?") {
-		q.User = rapid.SampledFrom([]string{"key_1", "hint1"}).Draw(t, "user")
+		q.User = rapid.SampledFrom([]string{"key_1", "hint1", "op_1"}).Draw(t, "user")
 	}
 	if some("action?") {
 		q.Action = rapid.SampledFrom([]string{"request", "key.create"}).Draw(t, "action")

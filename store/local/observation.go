@@ -28,7 +28,11 @@ type Observation struct {
 	Hint        string // of a credential that was refused, never the credential
 	Units       int64
 	Cost        store.Money
-	Management  bool   // a management call: audited by its command, counted nowhere
-	Action      string // "" means "request"
-	Environment string
+	Management  bool   // a management call: counted nowhere; a change is audited by its command
+	Action      string // "" means "request"; a management call without one leaves no event
+	Environment string // "" asks Config.Environment when usage is read
+
+	// Actor is who called; the zero value means Key. Where there is a Hint, it
+	// stands in the event in place of the actor's name.
+	Actor store.Actor
 }

@@ -52,9 +52,10 @@ const (
 
 // recordBound is at least the size of o's record.
 func recordBound(o *Observation) int {
-	return recordHead + 3*10 + 32 + 10*2 + len(o.Account) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
+	return recordHead + 3*10 + 32 + 10*2 + min(len(o.Account), maxName) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
 		min(len(o.Key), maxName) + min(len(o.Route), maxRoute) + min(len(o.RequestID), maxID) + min(len(o.Action), maxAction) +
-		min(len(o.Code), maxReason) + min(len(o.Hint), maxHint) + min(len(o.UserAgent), maxAgent)
+		min(len(o.Code), maxReason) + min(max(len(o.Hint), len(o.Actor.Name)), maxHint) + min(len(o.UserAgent), maxAgent) +
+		min(len(o.Actor.ID), maxName)
 }
 
 func appendRecord(dst []byte, o *Observation, ns uint64, flags byte) []byte {

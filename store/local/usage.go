@@ -133,9 +133,9 @@ func (l *Local) usage(q UsageQuery, code byte, minutes uint32) ([]UsageRow, erro
 	defer it.Close()
 	var (
 		out     []UsageRow
-		groups  = make(map[string]*UsageRow)
 		scanned int
 		prefix  []byte
+		sum     = summing{q: &q, groups: make(map[string]*UsageRow), lookup: l.cfg.Environment}
 	)
 	for slot < end {
 		prefix = appendName(slotKey(code, slot), q.Account)
@@ -147,11 +147,11 @@ func (l *Local) usage(q UsageQuery, code byte, minutes uint32) ([]UsageRow, erro
 			if scanned++; scanned > MaxUsageScan {
 				return nil, ErrTooWide
 			}
-			if err := q.add(groups, it.Key()[6:], it.Value(), len(out)); err != nil {
+			if err := sum.add(it.Key()[6:], it.Value(), len(out)); err != nil {
 				return nil, err
 			}
 		}
-		out = appendSlot(out, groups, at(uint64(slot)*width))
+		out = appendSlot(out, sum.groups, at(uint64(slot)*width))
 		if !ok {
 			break
 		}
@@ -170,14 +170,38 @@ func slotKey(code byte, slot uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{rowUsage, code}, slot)
 }
 
-// add sums one stored row into its group.
-func (q *UsageQuery) add(groups map[string]*UsageRow, row, value []byte, answered int) error {
+// summing is a usage query at work.
+type summing struct {
+	q            *UsageQuery
+	groups       map[string]*UsageRow // of the step at hand
+	lookup       func(store.KeyID) string
+	environments map[string]string // by key: at most as many as rows may be read
+}
+
+func (s *summing) environment(r *usageRow) string {
+	if len(r.env) > 0 || s.lookup == nil || len(r.key) == 0 {
+		return string(r.env)
+	}
+	env, ok := s.environments[string(r.key)]
+	if !ok {
+		if s.environments == nil {
+			s.environments = make(map[string]string)
+		}
+		env = s.lookup(store.KeyID(r.key))
+		s.environments[string(r.key)] = env
+	}
+	return env
+}
+
+// add sums one stored row into its group; answered rows stand before this step's.
+func (s *summing) add(row, value []byte, answered int) error {
+	q := s.q
 	r, ok := parseRow(row)
 	if !ok {
 		return errCorrupt
 	}
 	live := r.live == 1
-	if q.Type != nil && live != (*q.Type == store.Live) || q.Environment != nil && *q.Environment != string(r.env) {
+	if q.Type != nil && live != (*q.Type == store.Live) || q.Environment != nil && *q.Environment != s.environment(&r) {
 		return nil
 	}
 	t, err := parseTally(value)
@@ -198,15 +222,15 @@ func (q *UsageQuery) add(groups map[string]*UsageRow, row, value []byte, answere
 			name = []byte(store.Live.String())
 		}
 	case ByEnvironment:
-		name = r.env
+		name = []byte(s.environment(&r))
 	}
-	g := groups[string(name)]
+	g := s.groups[string(name)]
 	if g == nil {
-		if answered+len(groups) >= MaxUsageRows {
+		if answered+len(s.groups) >= MaxUsageRows {
 			return ErrTooWide
 		}
 		g = &UsageRow{Group: strings.ToValidUTF8(string(name), "\ufffd")}
-		groups[string(name)] = g
+		s.groups[string(name)] = g
 	}
 	g.Requests += int64(t.requests)
 	g.Denied += int64(t.denied)

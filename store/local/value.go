@@ -14,18 +14,36 @@ import (
 
 // The value of an event row, kind first so that later forms can be told apart:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor]
 //	dropped: 2 requests denials uncounted
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
-// address (0, 4 or 16 bytes) stand behind a uvarint length. A typical request
-// takes 90 to 130 bytes.
+// address (0, 4 or 16 bytes) stand behind a uvarint length. The hint is the
+// actor's name; the actor's id is there where a flag says that it was not the
+// key. A typical request takes 90 to 130 bytes.
 const (
 	kindRequest = 1
 	kindDropped = 2
 )
 
-const flagLive = 1
+// Flags of a request: the key's type, and two bits of the actor's.
+const (
+	flagLive   = 1
+	actorShift = 1
+	actorMask  = 3
+)
+
+// actors by their bits; no others than keys are common.
+var actors = [...]store.ActorType{store.ActorKey, store.ActorUser, store.ActorOperator, store.ActorSystem}
+
+func actorBits(t store.ActorType) byte {
+	for i := range actors {
+		if actors[i] == t {
+			return byte(i)
+		}
+	}
+	return 0
+}
 
 // Bounds of what is kept of each string, in bytes. Whatever a client sends, an
 // event is at most maxValue bytes.
@@ -38,7 +56,7 @@ const (
 	maxHint    = 64
 	maxAgent   = 256
 	maxEnviron = 128
-	maxValue   = 32 + maxMethod + maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + 10*2
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + 10*2
 )
 
 // methods by their code; 0 means that the method's own name follows it.
@@ -92,6 +110,12 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	if o.Type == store.Live {
 		flags |= flagLive
 	}
+	by := actorBits(o.Actor.Type)
+	flags |= by << actorShift
+	name := o.Hint // of a refused credential; else who it was
+	if name == "" {
+		name = o.Actor.Name
+	}
 	code := methodCode(o.Method)
 	dst = append(dst, kindRequest, flags, code)
 	if code == 0 {
@@ -105,14 +129,18 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 		dst = appendText(dst, o.RequestID, maxID)
 		dst = appendText(dst, o.Action, maxAction)
 		dst = appendText(dst, o.Code, maxReason)
-		dst = appendText(dst, o.Hint, maxHint)
+		dst = appendText(dst, name, maxHint)
 		dst = appendText(dst, o.UserAgent, maxAgent)
 	} else {
 		dst = append(dst, 0, 0)
 		dst = appendText(dst, o.Code, maxReason)
 		dst = append(dst, 0, 0)
 	}
-	return appendAddr(dst, o.Client)
+	dst = appendAddr(dst, o.Client)
+	if by != 0 {
+		dst = appendText(dst, o.Actor.ID, maxName)
+	}
+	return dst
 }
 
 func appendAddr(dst []byte, a netip.Addr) []byte {
@@ -138,6 +166,7 @@ type request[T text] struct {
 	key, route, id    T
 	action, reason    T
 	hint, agent, addr T
+	by                T // the actor's id, where it is not the key
 }
 
 func (r *request[T]) methodName() string {
@@ -146,6 +175,8 @@ func (r *request[T]) methodName() string {
 	}
 	return string(r.method)
 }
+
+func (r *request[T]) actor() store.ActorType { return actors[r.flags>>actorShift&actorMask] }
 
 func (r *request[T]) ip() netip.Addr {
 	a, _ := netip.AddrFromSlice([]byte(r.addr))
@@ -208,6 +239,11 @@ func parseRequest[T text](v T) (r request[T], err error) {
 	r.key, r.route, r.id = p.text(), p.text(), p.text()
 	r.action, r.reason, r.hint, r.agent = p.text(), p.text(), p.text(), p.text()
 	r.addr = p.text()
+	if r.actor() != store.ActorKey {
+		r.by = p.text()
+	} else {
+		r.by = r.key
+	}
 	if p.bad || int(r.code) >= len(methods) || status > 1<<16 ||
 		len(r.addr) != 0 && len(r.addr) != 4 && len(r.addr) != 16 {
 		return r, errCorrupt
@@ -293,7 +329,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	if r.action != "" {
 		e.Action = r.action
 	}
-	e.Actor = store.Actor{Type: store.ActorKey, ID: r.key, Name: r.hint}
+	e.Actor = store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
 	e.KeyID = store.KeyID(r.key)
 	e.Outcome = outcomeOf(r.status, r.reason != "")
 	e.Reason = r.reason

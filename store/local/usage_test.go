@@ -1,0 +1,37 @@
+package local
+
+import (
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// A key's environment is looked up where no observation told it.
+func TestEnvironmentOfKey(t *testing.T) {
+	asked := 0
+	l := open(t, Config{
+		Clock:       func() time.Time { return day0.Add(2 * time.Hour) },
+		Environment: func(k store.KeyID) string { asked++; return map[store.KeyID]string{"key_a": "staging"}[k] },
+	})
+	for i := range 3 {
+		o := admitted(day0.Add(time.Duration(i)*time.Minute), "default", "key_a")
+		o.Environment = ""
+		l.Observe(o)
+	}
+	o := admitted(day0, "default", "key_a")
+	o.Environment = "production"
+	l.Observe(o)
+	staging := "staging"
+	rows, err := l.Usage(UsageQuery{Account: "default", Step: StepDay, Environment: &staging})
+	if err != nil || len(rows) != 1 || rows[0].Requests != 3 {
+		t.Errorf("filtered: %+v, %v", rows, err)
+	}
+	rows, err = l.Usage(UsageQuery{Account: "default", Step: StepMinute, GroupBy: ByEnvironment})
+	if err != nil || len(rows) != 4 || rows[0].Group != "production" || rows[1].Group != "staging" {
+		t.Errorf("grouped: %+v, %v", rows, err)
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times in two queries of one key", asked)
+	}
+}
