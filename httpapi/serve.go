@@ -158,6 +158,7 @@ func (c *call) observe(f *fault.Error, took time.Duration) {
 		At: c.now, Duration: took, RequestID: c.w.Header().Get(fault.RequestIDHeader),
 		Method: c.r.Method, Route: c.route.path, Status: c.w.status, Client: c.client,
 		UserAgent: c.agent(), Account: c.account, Hint: c.hint, Management: true, Action: c.route.action,
+		Actor: c.caller.actor,
 	}
 	if f != nil {
 		o.Code = string(f.Code)

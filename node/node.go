@@ -154,7 +154,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	n.local, err = local.Open(local.Config{
 		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, "local"), Cache: cache,
 		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
-		Node: n.replica.Identity().ID, Logger: n.log, Retention: n.retention, Fatal: n.fatal,
+		Node: n.replica.Identity().ID, Logger: n.log, Retention: n.retention, Environment: n.environment, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err
@@ -177,6 +177,18 @@ func (n *Node) retention(id store.AccountID) time.Duration {
 		return 0
 	}
 	return time.Duration(s.RetentionDays) * 24 * time.Hour
+}
+
+// environment is a key's, for usage; of a key that cannot be read it is none.
+func (n *Node) environment(id store.KeyID) string {
+	k, err := n.store.Key(id)
+	if err != nil {
+		n.log.Warn("read a key for its environment", "key", id, "err", err)
+	}
+	if k == nil {
+		return ""
+	}
+	return k.Environment
 }
 
 func (n *Node) openRequests(ctx context.Context) (err error) {
