@@ -29,7 +29,9 @@ func (t *txn) repeat(once *Once) (Result, bool) {
 		return Result{}, false
 	}
 	if first.Body != once.Body {
-		return refuse(IdempotencyMismatch, "this Idempotency-Key was used with another body"), true
+		r := refuse(IdempotencyMismatch, "this Idempotency-Key was used with another body")
+		r.Index = t.index
+		return r, true
 	}
 	first.Result.Repeat = true
 	return first.Result, true

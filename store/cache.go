@@ -34,15 +34,19 @@ const entryBytes = 160
 type entry struct {
 	hash   Hash
 	record Record
+	extra  uint32      // bytes that it costs besides entryBytes
 	used   atomic.Bool // hit since the hand last passed
 }
+
+func (e *entry) bytes() int { return entryBytes + int(e.extra) }
 
 type shard struct {
 	table      atomic.Pointer[table]
 	generation atomic.Uint64
 
 	mu    sync.Mutex // held by every writer
-	max   int        // entries
+	max   int        // bytes
+	bytes int        // of the live ones
 	live  int
 	taken int // slots that are not nil: live and gone ones
 	hand  int
@@ -57,7 +61,7 @@ func newCache(bytes int64) *cache {
 	c := new(cache)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.max = max(1, int(bytes/entryBytes/cacheShards))
+		s.max = int(bytes / cacheShards)
 		s.gone = new(entry)
 		s.table.Store(newTable(8))
 	}
@@ -101,10 +105,9 @@ func (c *cache) put(e *entry, generation uint64) {
 		return
 	}
 	if i := s.find(&e.hash); i >= 0 {
-		s.table.Load().slots[i].Store(e) // two readers missed at once
-		return
+		return // two readers missed at once, and read the same
 	}
-	for s.live >= s.max {
+	for s.live > 0 && s.bytes+e.bytes() > s.max {
 		s.evict()
 	}
 	if t := s.table.Load(); (s.taken+1)*4 > len(t.slots)*3 {
@@ -121,6 +124,7 @@ func (c *cache) put(e *entry, generation uint64) {
 			s.taken++
 		}
 		s.live++
+		s.bytes += e.bytes()
 		t.slots[i].Store(e)
 		return
 	}
@@ -143,7 +147,7 @@ func (c *cache) drop() {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.generation.Add(1)
-		s.live, s.taken, s.hand = 0, 0, 0
+		s.live, s.taken, s.hand, s.bytes = 0, 0, 0, 0
 		s.table.Store(newTable(8))
 		s.mu.Unlock()
 	}
@@ -176,8 +180,9 @@ func (s *shard) find(h *Hash) int {
 }
 
 func (s *shard) remove(i int) {
-	s.table.Load().slots[i].Store(s.gone)
+	e := s.table.Load().slots[i].Swap(s.gone)
 	s.live--
+	s.bytes -= e.bytes()
 }
 
 // evict drops the first entry at the hand that was not hit since it last passed.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
 // noExtra is what all keys without extra settings share. Nobody writes to it.
@@ -41,7 +42,7 @@ func (s *Store) readRecord(h *Hash) (*entry, error) {
 		if r.record.Account = s.view.cell(account); r.record.Account == nil {
 			return nil // its account is deleted; the row is removed soon
 		}
-		if r.record.Extra, err = s.cache.extras.intern(extra); err != nil {
+		if r.record.Extra, r.extra, err = s.cache.extras.intern(extra); err != nil {
 			return err
 		}
 		r.hash = *h
@@ -63,24 +64,30 @@ type extras struct {
 }
 
 const (
-	extrasMax  = 4096
-	extraBytes = 4096 // larger ones are not worth remembering
+	extrasMax  = 1024
+	extraBytes = 512 // larger packed forms are not worth remembering
 )
 
-func (x *extras) intern(row string) (*Extra, error) {
+// intern returns what row means, and the bytes that it costs anew.
+func (x *extras) intern(row string) (*Extra, uint32, error) {
 	if row == "" {
-		return noExtra, nil
+		return noExtra, 0, nil
 	}
 	x.mu.Lock()
 	e := x.by[row]
 	x.mu.Unlock()
 	if e != nil {
-		return e, nil
+		return e, 0, nil
 	}
-	row = strings.Clone(row) // the caller's may be part of something larger
+	row = strings.Clone(row) // the caller's is part of something larger
 	e, err := unpackExtra(row)
-	if err != nil || len(row) > extraBytes {
-		return e, err
+	if err != nil {
+		return nil, 0, err
+	}
+	// Its strings are in row; a prefix takes up to ten times its packed form.
+	cost := uint32(unsafe.Sizeof(*e)) + 10*uint32(len(row))
+	if len(row) > extraBytes {
+		return e, cost, nil
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -88,5 +95,5 @@ func (x *extras) intern(row string) (*Extra, error) {
 		x.by = make(map[string]*Extra)
 	}
 	x.by[row] = e
-	return e, nil
+	return e, cost, nil
 }

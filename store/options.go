@@ -54,6 +54,11 @@ func options(cfg *Config) *pebble.Options {
 		o.Levels[i].BlockSize = 4 << 10 // a cold key costs one block
 		o.Levels[i].IndexBlockSize = 64 << 10
 	}
+	// Rows of one account that follow each other share a prefix, but are no
+	// versions of each other: their values belong beside them, not in blocks apart.
+	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
+	}
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { cfg.Fatal(fmt.Errorf("state in %q: %w", cfg.Dir, err)) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
