@@ -116,7 +116,9 @@ func (t *tables) add(key, value []byte) error {
 			return err
 		}
 		const bottom = 6 // where the rows end up, with that level's filters
-		t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.options.MakeWriterOptions(bottom, t.format))
+		o := t.options.MakeWriterOptions(bottom, t.format)
+		o.DisableValueBlocks = true // as the span policy of options says
+		t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), o)
 		t.paths = append(t.paths, name)
 	}
 	if err := t.w.Set(key, value); err != nil {
