@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -110,9 +111,15 @@ type rig struct {
 	admin   *httptest.Server
 	proxy   *httptest.Server
 	doc     *openapi3.T
-	now     atomic.Int64 // added to the clock, nanoseconds
+	now     atomic.Int64 // the clock's, nanoseconds: it moves only when a test moves it
 	next    atomic.Int64 // requests that reached what is behind the proxy listener
 	log     bytes.Buffer
+}
+
+// The validator knows NDJSON as text.
+func TestMain(m *testing.M) {
+	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.PlainBodyDecoder)
+	os.Exit(m.Run())
 }
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {
@@ -122,15 +129,14 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	var err error
 	r.store, err = store.Open(store.Config{FS: vfs.NewMem(), Dir: "state", Logger: logger})
 	must(t, err)
-	start := time.Now()
+	start := time.Now().UTC().Truncate(time.Millisecond)
 	clock := func() (time.Time, int64) {
-		now := time.Now().Add(time.Duration(r.now.Load()))
-		return now, int64(now.Sub(start))
+		return start.Add(time.Duration(r.now.Load())), r.now.Load() + int64(time.Hour)
 	}
 	r.local, err = local.Open(local.Config{FS: vfs.NewMem(), Dir: "local", Node: "n1", Logger: logger, Clock: func() time.Time { now, _ := clock(); return now }})
 	must(t, err)
 	r.backend = &fakeBackend{store: r.store}
-	_, err = r.backend.apply(&store.Command{At: time.Now().UTC(), Actor: store.Actor{Type: store.ActorSystem, ID: "n1"}, Init: &store.Init{
+	_, err = r.backend.apply(&store.Command{At: start, Actor: store.Actor{Type: store.ActorSystem, ID: "n1"}, Init: &store.Init{
 		ClusterID: "c", Pepper: store.Hash{1, 2, 3}, OperatorToken: sha256.Sum256([]byte(operatorToken)), DefaultTier: "enterprise",
 	}})
 	must(t, err)

@@ -49,17 +49,21 @@ func auditLogs(c *call) error {
 	if err != nil {
 		return err
 	}
-	if eq.After, err = eventPos(after); err != nil {
-		return err
+	// An export ends at the moment that it was asked for, however long it takes,
+	// and so do all pages of one list: reading them makes events, too.
+	end := c.now.Add(time.Nanosecond)
+	if after != "" {
+		if end, eq.After, err = readPlace(after); err != nil {
+			return err
+		}
 	}
-	// An export ends at the moment that it was asked for, however long it takes.
-	if end := c.now.Add(time.Nanosecond); eq.To.IsZero() || eq.To.After(end) {
+	if eq.To.IsZero() || eq.To.After(end) {
 		eq.To = end
 	}
 	events := mergeEvents(c.Store.Events(eq), c.Local.Events(eq))
 	form := formOf(format)
 	if limit > 0 {
-		return c.auditPage(events, form, limit)
+		return c.auditPage(events, form, limit, end)
 	}
 	return c.auditStream(events, form)
 }
@@ -81,7 +85,7 @@ func formOf(format string) eventForm {
 }
 
 // auditPage holds one page in memory: at most [maxLimit] events of a few KiB.
-func (c *call) auditPage(events iter.Seq2[*store.Event, error], form eventForm, limit int) error {
+func (c *call) auditPage(events iter.Seq2[*store.Event, error], form eventForm, limit int, end time.Time) error {
 	out := []byte(form.open)
 	n := 0
 	var last store.EventPos
@@ -91,7 +95,7 @@ func (c *call) auditPage(events iter.Seq2[*store.Event, error], form eventForm, 
 			return err
 		}
 		if n == limit {
-			next = c.seal(formatPos(last))
+			next = c.seal(formatPlace(end, last))
 			break
 		}
 		if n++; n > 1 {
@@ -101,12 +105,12 @@ func (c *call) auditPage(events iter.Seq2[*store.Event, error], form eventForm, 
 		last = store.EventPos{Time: e.Time, ID: e.ID}
 	}
 	h := c.w.Header()
-	end := form.end
+	tail := form.end
 	if next != nil {
 		h.Set(NextCursorHeader, *next)
-		end = strings.Replace(end, "null", strconv.Quote(*next), 1)
+		tail = strings.Replace(tail, "null", strconv.Quote(*next), 1)
 	}
-	out = append(out, end...)
+	out = append(out, tail...)
 	h.Set("Content-Type", form.mime)
 	h.Set("Content-Length", strconv.Itoa(len(out)))
 	c.w.Write(out)
@@ -206,19 +210,18 @@ func earlier(a, b *store.Event) bool {
 	return a.ID < b.ID
 }
 
-// formatPos is what a cursor into the audit log holds.
-func formatPos(p store.EventPos) string {
-	return strconv.FormatInt(p.Time.UnixNano(), 10) + " " + p.ID
+// formatPlace is what a cursor into the audit log holds: where the list ends,
+// and the last event that was shown.
+func formatPlace(end time.Time, p store.EventPos) string {
+	return fmt.Sprintf("%d %d %s", end.UnixNano(), p.Time.UnixNano(), p.ID)
 }
 
-func eventPos(s string) (store.EventPos, error) {
-	if s == "" {
-		return store.EventPos{}, nil
+func readPlace(s string) (time.Time, store.EventPos, error) {
+	var end, at int64
+	var p store.EventPos
+	if _, err := fmt.Sscanf(s, "%d %d %s", &end, &at, &p.ID); err != nil {
+		return time.Time{}, p, fault.Wrap(fault.InvalidCursor, err)
 	}
-	ns, id, ok := strings.Cut(s, " ")
-	n, err := strconv.ParseInt(ns, 10, 64)
-	if !ok || err != nil {
-		return store.EventPos{}, fault.Wrap(fault.InvalidCursor, fmt.Errorf("position %q", s))
-	}
-	return store.EventPos{Time: time.Unix(0, n).UTC(), ID: id}, nil
+	p.Time = time.Unix(0, at).UTC()
+	return time.Unix(0, end).UTC(), p, nil
 }

@@ -32,6 +32,9 @@ const (
 	maxCallers = 65_536
 )
 
+// pace is that bucket's.
+func pace() limiter.Pace { return limiter.Pace{Limit: perMinute, Window: int64(time.Minute)} }
+
 // identify finds out who calls and about which account, and charges the key's
 // management bucket.
 func (c *call) identify() *fault.Error {
@@ -58,6 +61,9 @@ func (c *call) identify() *fault.Error {
 			c.account = pass.Account.ID
 		}
 	}
+	if pass.Valid {
+		c.showLimits(&pass)
+	}
 	if f != nil {
 		return f
 	}
@@ -81,15 +87,32 @@ func (c *call) identify() *fault.Error {
 	return nil
 }
 
-// charge takes one call from the key's management bucket, which has nothing to
-// do with its traffic's.
-func (c *call) charge() *fault.Error {
-	name := limiter.NameOf("management", string(c.caller.record.ID))
-	pace := limiter.Pace{Limit: perMinute, Window: int64(time.Minute)}
-	v := c.calls.Take(name, pace, 1, c.mono, limiter.Forever)
+func (c *call) bucket() limiter.Name {
+	return limiter.NameOf("management", string(c.caller.record.ID))
+}
+
+// showLimits tells a valid key its standing, whatever becomes of the call: that
+// of its management bucket, or for calls which that does not count, its traffic's.
+func (c *call) showLimits(pass *admit.Pass) {
+	if c.route.access&unmetered != 0 {
+		c.Gate.Look(c.r.Context(), pass, c.now)
+		admit.SetLimitHeaders(c.w.Header(), &pass.Limits, c.now)
+		return
+	}
+	c.setLimits(c.calls.Peek(c.bucket(), pace(), 1, c.mono, limiter.Forever))
+}
+
+func (c *call) setLimits(v limiter.Verdict) {
 	d := limiter.Decision{N: 1}
 	d.States[0] = limiter.State{Policy: limiter.KeyMinute, Limit: perMinute, Remaining: v.Remaining, Reset: v.Reset}
 	admit.SetLimitHeaders(c.w.Header(), &d, c.now)
+}
+
+// charge takes one call from the key's management bucket, which has nothing to
+// do with its traffic's.
+func (c *call) charge() *fault.Error {
+	v := c.calls.Take(c.bucket(), pace(), 1, c.mono, limiter.Forever)
+	c.setLimits(v)
 	if v.Allowed {
 		return nil
 	}

@@ -30,10 +30,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(r.Register(m.requests), r.Register(m.duration))
 }
 
-// count notes one answered call. A call of no route took no time worth noting.
+// untimed is the time of a call that says nothing about the API: one of no
+// route, or one that was cut off.
+const untimed = time.Duration(-1)
+
+// count notes one answered call.
 func (m *metrics) count(call string, status int, took time.Duration) {
 	m.requests.WithLabelValues(call, strconv.Itoa(status/100)+"xx").Inc()
-	if took > 0 {
+	if took != untimed {
 		m.duration.WithLabelValues(call).Observe(took.Seconds())
 	}
 }

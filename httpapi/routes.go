@@ -53,7 +53,7 @@ func (a *API) table() []*route {
 		{id: "readyz", method: get, path: "/readyz", access: open | onProxy | quiet, serve: readyz},
 		{id: "securityTxt", method: get, path: "/.well-known/security.txt", access: open | onProxy | quiet, serve: securityTxt},
 		{id: "openAPI", method: get, path: "/openapi.yaml", access: open | quiet, serve: describe},
-		{id: "metrics", method: get, path: "/metrics", access: a.metricsAccess(), scope: admin, serve: readMetrics},
+		{id: "metrics", method: get, path: "/metrics", action: "metrics.read", access: a.metricsAccess(), scope: admin, serve: readMetrics},
 	}
 }
 

@@ -91,7 +91,7 @@ func RequestID(r *http.Request) string {
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	stamp(w.Header(), r)
 	fault.Write(w, r, f)
-	a.metrics.count("none", f.Code.Status(), 0)
+	a.metrics.count("none", f.Code.Status(), untimed)
 }
 
 // serve takes a request through identity, handler and answer, in that order.
@@ -107,7 +107,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt *route, param str
 		}
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
-				a.metrics.count(rt.id, 499, 0)
+				a.metrics.count(rt.id, 499, untimed)
 				panic(p) // a stream that broke off must not look whole
 			}
 			a.Logger.Error("panic in a management call", "call", rt.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -148,10 +148,11 @@ func (c *call) run() *fault.Error {
 	return nil
 }
 
-// observe hands the call to this node's audit log, unless the command that it
-// led to has told of it already.
+// observe hands the call to this node's audit log, and the key's last use with
+// it. A call whose command has told of it, or that is too frequent to be told
+// of, is no event of its own.
 func (c *call) observe(f *fault.Error, took time.Duration) {
-	if c.committed || f == nil && c.route.access&quiet != 0 || c.route.action == "" {
+	if c.route.action == "" {
 		return
 	}
 	o := &local.Observation{
@@ -162,6 +163,8 @@ func (c *call) observe(f *fault.Error, took time.Duration) {
 	}
 	if f != nil {
 		o.Code = string(f.Code)
+	} else if c.committed || c.route.access&quiet != 0 {
+		o.Action = ""
 	}
 	if rec := c.caller.record; rec != nil {
 		o.Key, o.Type = rec.ID, rec.Type

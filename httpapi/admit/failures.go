@@ -81,11 +81,14 @@ func (f *failures) take(addr netip.Addr, now int64) (retryAfter int64) {
 
 // tag identifies addr in the table; 0 marks a free place.
 func (f *failures) tag(addr netip.Addr) uint64 {
-	a := addr.As16() // IPv4 in its mapped form, which no cleared IPv6 address has
+	var key [17]byte
+	a := addr.As16()
 	if addr.Is6() {
 		clear(a[8:])
+		key[16] = 6
 	}
-	return max(1, maphash.Bytes(f.seed, a[:]))
+	copy(key[:], a[:])
+	return max(1, maphash.Bytes(f.seed, key[:]))
 }
 
 // counted reports whether a refusal with code is a failed authentication: a

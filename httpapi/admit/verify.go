@@ -37,6 +37,10 @@ type VerifyAnswer struct {
 	Scopes     []string               `json:"scopes"`
 	Limits     map[string]VerifyLimit `json:"limits"` // by policy: minute, month, key-minute, key-month
 	RetryAfter *int64                 `json:"retry_after"`
+
+	// For the usage of the key that was judged, not for the caller.
+	Type    store.KeyType `json:"-"`
+	Charged int64         `json:"-"` // units
 }
 
 // VerifyLimit is one policy's standing after the call.
@@ -74,6 +78,7 @@ func (g *Gate) Verify(ctx context.Context, q *VerifyRequest, now time.Time) (Ver
 	var out VerifyAnswer
 	if p.Record != nil {
 		out.KeyID, out.Account, out.Scopes = &p.Record.ID, &p.Account.ID, scopeNames(p.Record)
+		out.Type = p.Record.Type
 	}
 	code := v.code
 	if p.Valid {
@@ -88,6 +93,9 @@ func (g *Gate) Verify(ctx context.Context, q *VerifyRequest, now time.Time) (Ver
 			if charged.RetryAfter > 0 {
 				out.RetryAfter = &charged.RetryAfter
 			}
+		}
+		if charged == nil && !a.Look {
+			out.Charged = units
 		}
 		out.Limits = verifyLimits(&p.Limits, now)
 	}
