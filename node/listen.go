@@ -20,8 +20,7 @@ import (
 const (
 	headTimeout   = 10 * time.Second // for TLS, PROXY header and a request's head, each
 	idleTimeout   = 2 * time.Minute
-	maxHead       = 32 << 10 // bytes of request line and header; net/http adds 4 KiB, then answers 431
-	maxStreams    = 250      // HTTP/2 streams at a time on one connection
+	maxStreams    = 250 // HTTP/2 streams at a time on one connection
 	adminConns    = 1024
 	maxProxyConns = 65536
 	spareFiles    = 256 // descriptors for everything that is not a proxied connection
@@ -54,10 +53,10 @@ func NewServer(c *Config, name string, certs *Certificates, handler http.Handler
 		}
 	}
 	s.http = &http.Server{
-		Handler:           handler,
+		Handler:           bounded(handler),
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHead,
+		MaxHeaderBytes:    hardHead - headOfHTTP,
 		Protocols:         new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, // what they may send ahead is net/http's 1 MiB for the whole connection

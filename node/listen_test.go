@@ -62,11 +62,21 @@ func TestProxyProtocol(t *testing.T) {
 func TestHeadBound(t *testing.T) {
 	c := mustLoad(t, []string{"--proxy-listen", "127.0.0.1:0"})
 	s := serve(t, c, "proxy", nil, io.Discard)
-	if got := talk(t, s, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", maxHead+8<<10)+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 431 ") {
-		t.Errorf("the answer is %.60q", got)
-	}
-	if got := talk(t, s, "GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\nX: "+strings.Repeat("x", maxHead/2)+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
-		t.Errorf("the answer is %.60q", got)
+	for _, tt := range []struct {
+		target, field int // bytes
+		status, body  string
+	}{
+		{10, maxHead / 2, "200", "hello"},
+		{maxTarget - 1, 10, "200", "hello"},
+		{maxTarget, 10, "414", `"uri_too_long"`},
+		{10, maxHead, "431", `"headers_too_large"`},
+		{10, hardHead - 2*headOfHTTP, "431", `"request_id":"mine"`},
+		{10, hardHead + headOfHTTP, "431", ""}, // net/http's own
+	} {
+		got := talk(t, s, "GET /"+strings.Repeat("a", tt.target)+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: mine\r\nX: "+strings.Repeat("x", tt.field)+"\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 "+tt.status) || !strings.Contains(got, tt.body) {
+			t.Errorf("target %d, field %d: the answer is %.400q, want %s and %s", tt.target, tt.field, got, tt.status, tt.body)
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func makeSelfSigned(certFile, keyFile string, names []string, now time.Time) err
 	}
 	t := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "perfgate admin, self-signed"},
+		Subject:               pkix.Name{CommonName: "perfgate self-signed"},
 		NotBefore:             now.Add(-time.Hour), // clients' clocks differ
 		NotAfter:              now.Add(selfSignedLife),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

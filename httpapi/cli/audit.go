@@ -29,8 +29,11 @@ var (
 )
 
 func auditRow(t *table, e *client.Event) {
-	t.row(e.Time.UTC().Format("2006-01-02 15:04:05"), e.Action, e.Outcome,
-		e.Actor.Type+":"+first(e.Actor.Name, e.Actor.ID), first(e.Target, e.KeyID), e.IP, e.Reason)
+	who := e.Actor.Type
+	if name := first(e.Actor.Name, e.Actor.ID); name != "" {
+		who += ":" + name
+	}
+	t.row(e.Time.UTC().Format("2006-01-02 15:04:05"), e.Action, e.Outcome, who, first(e.Target, e.KeyID), e.IP, e.Reason)
 }
 
 func (a *app) auditCommand() *cobra.Command {
