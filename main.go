@@ -1,0 +1,78 @@
+// Perfgate is an enforcing reverse proxy for API keys with its own management
+// API: one binary, no other service. See README.md.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/perfgate/perfgate/httpapi/cli"
+	"github.com/perfgate/perfgate/node"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	os.Exit(cli.Execute(context.Background(), cli.Config{
+		Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv,
+		Serve:       cli.Command{Flags: node.Flags(), Run: serve, FlagError: node.FlagError},
+		CheckConfig: cli.Command{Flags: node.Flags(), Run: checkConfig, FlagError: node.FlagError},
+	}, os.Args[1:]))
+}
+
+// serve runs a node until SIGTERM or SIGINT; the second one ends it at once.
+// SIGHUP reloads.
+func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
+	load := func() (*node.Config, error) { return node.LoadFlags(flags, os.LookupEnv) }
+	config, err := load()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	reload := make(chan struct{}, 1) // several SIGHUPs in a row are one
+	go func() {
+		for s := range signals {
+			switch {
+			case s == syscall.SIGHUP:
+				select {
+				case reload <- struct{}{}:
+				default:
+				}
+			case ctx.Err() != nil:
+				os.Exit(1)
+			default:
+				stop()
+			}
+		}
+	}()
+
+	n, err := node.Open(ctx, node.Options{Config: config, Load: load, Out: os.Stderr, Version: version, Exit: os.Exit})
+	if err != nil {
+		return err
+	}
+	go func() {
+		for range reload {
+			if err := n.Reload(); err != nil {
+				n.Log().Error("reload", "error", err)
+			}
+		}
+	}()
+	return n.Run(ctx)
+}
+
+func checkConfig(_ context.Context, flags *pflag.FlagSet, _ []string) error {
+	config, err := node.LoadFlags(flags, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	return node.CheckConfig(os.Stdout, config)
+}
