@@ -1,0 +1,20 @@
+// A stand-in for the API behind the gateway: answers chat completions in the
+// form that the clients expect, and says what it got.
+import http from "node:http";
+
+const server = http.createServer((req, res) => {
+  let body = "";
+  req.on("data", (chunk) => (body += chunk));
+  req.on("end", () => {
+    res.setHeader("Content-Type", "application/json");
+    if (req.url.endsWith("/chat/completions")) {
+      return res.end(JSON.stringify({
+        id: "chatcmpl-1", object: "chat.completion", created: 1, model: "echo",
+        choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "Hello" } }],
+        usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 },
+      }));
+    }
+    res.end(JSON.stringify({ method: req.method, url: req.url, headers: req.headers, body }));
+  });
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
