@@ -38,8 +38,7 @@ func (g *Gate) Look(ctx context.Context, p *Pass, now time.Time) {
 	if !p.Valid {
 		return
 	}
-	a := g.ask(p)
-	a.Look = true
+	a := g.ask(p)           // for no units
 	g.take(ctx, p, &a, now) // without an answer there are no headers, and that is all
 }
 

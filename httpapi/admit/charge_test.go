@@ -259,6 +259,14 @@ func TestAfterACrash(t *testing.T) {
 	if f != nil || p.Limits.States[0].Remaining < 19 {
 		t.Errorf("an older account: %v, %+v", f, p.Limits.States[0])
 	}
+	p, _ = h.Check(post(before, nil), here, chat, h.now)
+	if a := h.ask(&p); a.AccountFresh || a.KeyFresh {
+		t.Error("what was made before the crash is called fresh")
+	}
+	p, _ = h.Check(post(after, nil), here, chat, h.now)
+	if a := h.ask(&p); !a.AccountFresh || !a.KeyFresh {
+		t.Error("what was made since is not called fresh")
+	}
 	if got := h.settings.Load().refilled(int64(30 * time.Second)); got != int64(20*time.Second) {
 		t.Errorf("refilled %v", time.Duration(got))
 	}

@@ -81,14 +81,11 @@ func (f *failures) take(addr netip.Addr, now int64) (retryAfter int64) {
 
 // tag identifies addr in the table; 0 marks a free place.
 func (f *failures) tag(addr netip.Addr) uint64 {
-	var key [17]byte
-	a := addr.As16()
+	a := addr.As16() // IPv4 in its mapped form, which no cleared IPv6 address has
 	if addr.Is6() {
 		clear(a[8:])
-		key[16] = 6
 	}
-	copy(key[:], a[:])
-	return max(1, maphash.Bytes(f.seed, key[:]))
+	return max(1, maphash.Bytes(f.seed, a[:]))
 }
 
 // counted reports whether a refusal with code is a failed authentication: a

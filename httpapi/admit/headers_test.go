@@ -76,7 +76,7 @@ func TestLimitHeadersDoNotShareRoom(t *testing.T) {
 		h[name] = append(h[name], "x")
 	}
 	for name, values := range h {
-		if len(values) != 2 || values[1] != "x" {
+		if len(values) != 2 || values[0] == "x" {
 			t.Errorf("%s became %q", name, values)
 		}
 	}
