@@ -3,6 +3,7 @@ package local
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -37,10 +38,14 @@ const maxName = 64
 
 var errCorrupt = errors.New("a row of the node's own data does not decode; the disk may have damaged it")
 
-// nanos is t as keys hold it. Times before 1970 become 0.
+// nanos is t as keys hold it. Times before 1970 become 0, those that nanoseconds
+// do not reach (2262) the last of them: queries may name any year.
 func nanos(t time.Time) uint64 {
-	if t.Unix() < 0 {
+	switch s := t.Unix(); {
+	case s < 0:
 		return 0
+	case s >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
 	}
 	return uint64(t.UnixNano())
 }

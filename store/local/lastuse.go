@@ -139,7 +139,7 @@ func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {
 
 func (l *Local) lastOnDisk(key store.KeyID) (u LastUse, found bool, err error) {
 	if !l.enter() {
-		return u, false, ErrClosed
+		return u, false, nil
 	}
 	defer l.leave()
 	v, err := l.get(lastKey(key))

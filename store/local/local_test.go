@@ -1,11 +1,11 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,24 +15,6 @@ import (
 )
 
 var day0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-
-// clock is a wall clock that tests turn.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = t
-}
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
@@ -251,6 +233,64 @@ func TestNumbersWithoutGaps(t *testing.T) {
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Close waits for a running stream, which may itself ask more and is told no.
+func TestCloseDuringStream(t *testing.T) {
+	l := open(t, Config{})
+	for i := range 10 {
+		l.Observe(admitted(day0.Add(time.Duration(i)*time.Minute), "default", "key_a"))
+	}
+	closed := make(chan error, 1)
+	n := 0
+	for _, err := range l.Events(store.EventQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n > 1 {
+			continue
+		}
+		go func() { closed <- l.Close() }()
+		for {
+			if _, err := l.Mark("m"); err == ErrClosed {
+				break
+			}
+		}
+	}
+	if n != 10 {
+		t.Errorf("the stream gave %d of 10 events", n)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	for _, err := range l.Events(store.EventQuery{}) {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+// Clients may name any year.
+func TestFarTimes(t *testing.T) {
+	l := open(t, Config{Clock: func() time.Time { return day0.Add(time.Hour) }})
+	l.Observe(admitted(day0, "default", "key_a"))
+	year := func(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC) }
+	for _, c := range []struct {
+		from, to time.Time
+		want     int
+	}{
+		{time.Time{}, year(9999), 1}, {year(1), year(2500), 1}, {year(1), year(2560), 1}, // UnixNano comes round to 1975
+		{year(1900), year(2027), 1},
+		{year(2400), year(9999), 0}, {year(1), year(1960), 0}, {year(2030), year(2020), 0},
+	} {
+		if got := len(collect(t, l, store.EventQuery{From: c.from, To: c.to})); got != c.want {
+			t.Errorf("%v to %v: %d events, want %d", c.from, c.to, got, c.want)
+		}
+		rows, err := l.Usage(UsageQuery{Account: "default", From: c.from, To: c.to, Step: StepHour})
+		if err != nil || len(rows) != c.want {
+			t.Errorf("%v to %v: %d rows of usage (%v), want %d", c.from, c.to, len(rows), err, c.want)
 		}
 	}
 }

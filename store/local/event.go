@@ -1,0 +1,113 @@
+package local
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// ActionRequest is the action of a proxied request's event, [ActionDropped] of
+// the event that says how many others are missing.
+const (
+	ActionRequest = "request"
+	ActionDropped = "audit.dropped"
+)
+
+// decoder makes events of rows. It is not safe for concurrent use.
+type decoder struct {
+	prefix  string // of ids: "evt_" and the node's own
+	node    string
+	scratch []byte
+}
+
+// event builds the event of one row; what it returns shares nothing with v.
+func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*store.Event, error) {
+	if len(v) == 0 {
+		return nil, errCorrupt
+	}
+	if v[0] == kindDropped {
+		return d.dropped(account, ns, seq, v)
+	}
+	// One string holds every text of the event: the row, the id, the address.
+	buf := append(d.scratch[:0], v...)
+	buf = appendID(buf, d.prefix, seq)
+	idEnd := len(buf)
+	r0, err := parseRequest(v)
+	if err != nil {
+		return nil, err
+	}
+	if ip := r0.ip(); ip.IsValid() {
+		buf = ip.AppendTo(buf)
+	}
+	d.scratch = buf
+	all := string(buf)
+	r, err := parseRequest(all[:len(v)])
+	if err != nil {
+		return nil, err
+	}
+	both := &struct {
+		e store.Event
+		r store.RequestInfo
+	}{}
+	e := &both.e
+	method := r.methodName()
+	both.r = store.RequestInfo{ID: r.id, Method: method, Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000}
+	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), account
+	e.EventType = eventTypeOf(method)
+	e.Action = ActionRequest
+	if r.action != "" {
+		e.Action = r.action
+	}
+	e.Actor = store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
+	e.KeyID = store.KeyID(r.key)
+	e.Outcome = outcomeOf(r.status, r.reason != "")
+	e.Reason = r.reason
+	e.IP = all[idEnd:]
+	e.UserAgent = r.agent
+	e.Request = &both.r
+	if !utf8.ValidString(all) {
+		d.clean(e)
+	}
+	return e, nil
+}
+
+// clean replaces bytes that are not UTF-8, which clients may send and a cut may
+// leave: events must be valid JSON.
+func (d *decoder) clean(e *store.Event) {
+	for _, s := range []*string{&e.Action, &e.Actor.ID, &e.Actor.Name, &e.Reason, &e.UserAgent,
+		&e.Request.ID, &e.Request.Method, &e.Request.Route, (*string)(&e.KeyID)} {
+		*s = strings.ToValidUTF8(*s, "\ufffd")
+	}
+}
+
+func (d *decoder) dropped(account store.AccountID, ns, seq uint64, v []byte) (*store.Event, error) {
+	l, err := parseLoss(v)
+	if err != nil {
+		return nil, err
+	}
+	after := append([]byte(`{"after":{"requests":`), strconv.FormatUint(l.requests, 10)...)
+	after = append(append(after, `,"denials":`...), strconv.FormatUint(l.denials, 10)...)
+	after = append(append(after, `,"uncounted":`...), strconv.FormatUint(l.uncounted, 10)...)
+	return &store.Event{
+		ID: string(appendID(nil, d.prefix, seq)), Seq: seq, Time: at(ns), Account: account,
+		EventType: store.EventDelete, Action: ActionDropped, Outcome: store.Failed,
+		Actor:   store.Actor{Type: store.ActorSystem, ID: d.node},
+		Changes: append(after, "}}"...),
+	}, nil
+}
+
+const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// appendID writes an event's id: the node's prefix and eleven base62 digits,
+// which hold any count, so that ids of one node sort as their numbers do.
+func appendID(dst []byte, prefix string, seq uint64) []byte {
+	dst = append(dst, prefix...)
+	var n [11]byte
+	for i := len(n) - 1; i >= 0; i-- {
+		n[i] = digits[seq%62]
+		seq /= 62
+	}
+	return append(dst, n[:]...)
+}
