@@ -18,14 +18,14 @@ var errExport = errors.New("not an export of the limiter")
 // key ("" for the account's own) as length and bytes, its level and its rate,
 // all numbers as unsigned varints. Times are not in it: levels are as of now.
 //
-// Export is for a clean stop, after the last Take. A bucket that is not in it is
-// whole, so the process that imports it may pass Forever as Ask.Refilled; the
-// export must be gone before that process's first Take, or a crash would bring
-// old levels back.
+// Export is for a clean stop. What is asked of m afterwards stays pending, since
+// a charge would be forgotten. A bucket that is not in the export is whole, so
+// the process that imports it may pass Forever as Ask.Refilled; the export must
+// be gone before that process's first Take, or a crash would bring old levels back.
 func (m *Meter) Export(now int64, out []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.now = max(m.now, now)
+	m.now, m.exported = max(m.now, now), true
 	keys := make([]string, 0, len(m.keys))
 	for key := range m.keys {
 		keys = append(keys, key)

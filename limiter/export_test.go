@@ -31,7 +31,10 @@ func TestImportDoesNotOverwrite(t *testing.T) {
 	a := at(0, Limit{PerMinute: 60})
 	m.Take(a)
 	export := m.Export(bootTime, nil)
-	a.Units = 30
+	if d := m.Take(a); !d.Pending || d.NWants != 0 {
+		t.Errorf("after the export: %+v", d)
+	}
+	m, a.Units = NewMeter(), 31
 	m.Take(a)
 	if err := m.Import(export, bootTime, 0); err != nil {
 		t.Fatal(err)

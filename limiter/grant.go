@@ -32,7 +32,9 @@ func (m *Meter) Refused(key string, p Policy, month int, total int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if q := m.quota(key, p, month); q != nil {
-		q.known, q.total = true, total
+		// What is granted shrinks by giving back, and then there is something to
+		// grant; a smaller total here is that of a bucket which is gone.
+		q.known, q.total = true, max(q.total, total)
 		q.open, q.refused = false, true
 	}
 }

@@ -28,6 +28,8 @@ type Meter struct {
 	now int64 // the newest Ask.Now
 	cal calendar
 
+	exported bool // nothing is decided any more; see Export
+
 	minute bucket
 	month  quota
 	keys   map[string]*own // only keys with limits or a budget of their own
@@ -52,6 +54,10 @@ func NewMeter() *Meter { return &Meter{} }
 func (m *Meter) Take(a *Ask) (d Decision) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.exported {
+		d.Pending = true
+		return d
+	}
 	m.now = max(m.now, a.Now)
 	monthLeft := m.turn(a.Wall)
 	var k *own

@@ -81,8 +81,8 @@ func (l *Levels) Resume(now int64) (since int64, err error) {
 // before this process is not forgotten by stopping it cleanly.
 //
 // The form: version, boot id, the clock's now, since when; the table's export;
-// then for each meter in use its account, key type and export. Strings are length
-// and bytes, numbers varints.
+// then for each meter in use its account, key type and export, and an empty
+// account as the end. Strings are length and bytes, numbers varints.
 func (l *Levels) Save(now int64) error {
 	p := []byte{levelsVersion}
 	p = appendBytes(p, []byte(bootID()))
@@ -97,6 +97,7 @@ func (l *Levels) Save(now int64) error {
 			p = appendBytes(p, space)
 		}
 	})
+	p = appendBytes(p, nil)
 	if err := l.Marks.SetMark(levelsMark, p, true); err != nil {
 		return fmt.Errorf("write the limiter's mark: %w", err)
 	}
@@ -136,9 +137,12 @@ func (l *Levels) restore(p []byte, now int64) (since int64, err error) {
 			return 0, err
 		}
 	}
-	for len(p) > 0 {
+	for {
 		var account, export []byte
-		if account, p, ok = cutBytes(p); !ok || len(p) == 0 {
+		switch account, p, ok = cutBytes(p); {
+		case ok && len(account) == 0 && len(p) == 0:
+			return since, nil
+		case !ok || len(p) == 0:
 			return 0, errLevels
 		}
 		t := store.KeyType(p[0])
@@ -156,7 +160,6 @@ func (l *Levels) restore(p []byte, now int64) (since int64, err error) {
 			return 0, fmt.Errorf("account %s: %w", account, err)
 		}
 	}
-	return since, nil
 }
 
 func appendBytes(p, b []byte) []byte {
