@@ -162,17 +162,20 @@ func (c *compiler) upstreams(r *route, in []string) {
 	}
 }
 
+// notShown stands for what may hold an upstream's credential.
+const notShown = "…"
+
 func (c *compiler) headers(r *route, in map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		key := "headers." + name
 		canonical := http.CanonicalHeaderKey(name)
 		if !httpguts.ValidHeaderFieldName(name) || ownHeader(canonical) {
-			c.fail(key, in[name], "this header cannot be set by a rule")
+			c.fail(key, notShown, "this header cannot be set by a rule")
 			continue
 		}
 		value := c.expand(key, in[name])
 		if !httpguts.ValidHeaderFieldValue(value) {
-			c.fail(key, in[name], "the value has a character that no header may carry")
+			c.fail(key, notShown, "the value has a character that no header may carry")
 			continue
 		}
 		if canonical == "Host" {
@@ -205,12 +208,12 @@ func (c *compiler) expand(key, s string) string {
 		}
 		name, tail, ok := strings.Cut(after, "}")
 		if !ok || !isIdent(name) {
-			c.fail(key, s, "want ${NAME}, closed by a brace")
+			c.fail(key, notShown, "want ${NAME}, closed by a brace")
 			return ""
 		}
 		value, ok := c.env(name)
 		if !ok {
-			c.fail(key, s, "the environment variable %s is not set", name)
+			c.fail(key, notShown, "the environment variable %s is not set", name)
 			return ""
 		}
 		out.WriteString(value)

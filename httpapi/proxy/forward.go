@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
@@ -28,7 +29,7 @@ func newReverse(logger *slog.Logger) *reverse {
 	return &reverse{httputil.ReverseProxy{
 		Rewrite:       rewrite,
 		Transport:     laneTransport{},
-		FlushInterval: -1,
+		FlushInterval: 5 * time.Millisecond,
 		BufferPool:    new(buffers),
 		ErrorHandler:  func(_ http.ResponseWriter, r *http.Request, err error) { note(r, err) },
 		// What it has to say is about clients that leave and upstreams that break off.
