@@ -58,6 +58,8 @@ func NewServer(c *Config, name string, certs *Certificates, handler http.Handler
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    hardHead - headOfHTTP,
 		Protocols:         new(http.Protocols),
+		// "OPTIONS *" is answered by the handler like anything else: 405 here, not 200.
+		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, // what they may send ahead is net/http's 1 MiB for the whole connection
 			SendPingTimeout:      idleTimeout / 2,

@@ -44,11 +44,12 @@ type exchange struct {
 	head   atomic.Bool  // the upstream's response has begun
 	refuse *fault.Error // what forwarding ended with, if no response began
 
-	mu    sync.Mutex // guards what follows, and rc against use after the handler's end
-	timer *time.Timer
-	long  bool
-	ended bool
-	conn  net.Conn // of a tunnel
+	mu     sync.Mutex // guards what follows, and rc against use after the handler's end
+	timer  *time.Timer
+	long   bool
+	ended  bool
+	killed bool
+	conn   net.Conn // of a tunnel
 }
 
 // touch notes that a byte has moved.
@@ -70,6 +71,11 @@ func (x *exchange) tick() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ended {
+		return
+	}
+	if x.killed {
+		// Whatever the handler had to say, it has had time for it.
+		x.rc.SetWriteDeadline(past)
 		return
 	}
 	t := x.lane.route.timeouts
@@ -118,9 +124,12 @@ func (x *exchange) kill(why *fault.Error) {
 }
 
 func (x *exchange) killLocked(why *fault.Error) {
-	if x.ended {
+	if x.ended || x.killed {
 		return
 	}
+	x.killed = true
+	// To be known before the handler hears of it, for then it may begin to answer.
+	begun := x.w.status.Load() != 0
 	x.cancel(why)
 	if x.conn != nil {
 		x.conn.Close()
@@ -128,14 +137,18 @@ func (x *exchange) killLocked(why *fault.Error) {
 	}
 	// Canceling stops the upstream's side. Reads from and writes to a client
 	// that stands still are ended by a deadline in the past.
-	past := time.Unix(1, 0)
 	if x.body != nil && !x.body.over() {
 		x.rc.SetReadDeadline(past)
 	}
-	if x.w.status.Load() != 0 {
+	if begun {
 		x.rc.SetWriteDeadline(past)
+	} else {
+		x.timer.Reset(lingerTime)
 	}
 }
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
 
 // finish stops the clock. After it nothing touches the response any more.
 func (x *exchange) finish() {

@@ -8,7 +8,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
-	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
@@ -27,9 +26,10 @@ type reverse struct{ httputil.ReverseProxy }
 
 func newReverse(logger *slog.Logger) *reverse {
 	return &reverse{httputil.ReverseProxy{
-		Rewrite:       rewrite,
-		Transport:     laneTransport{},
-		FlushInterval: 5 * time.Millisecond,
+		Rewrite:   rewrite,
+		Transport: laneTransport{},
+		// What is held back is lost when an upstream breaks off.
+		FlushInterval: -1,
 		BufferPool:    new(buffers),
 		ErrorHandler:  func(_ http.ResponseWriter, r *http.Request, err error) { note(r, err) },
 		// What it has to say is about clients that leave and upstreams that break off.

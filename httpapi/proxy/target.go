@@ -15,7 +15,7 @@ const maxDecodings = 3
 // decoding shows; whether that is allowed is the route's affair.
 func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace || r.RequestURI == "*" || r.URL.Path == "*" {
-		return false, fault.New(fault.MethodNotAllowed)
+		return false, &fault.Error{Code: fault.MethodNotAllowed, Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 {
 		return false, fault.Newf(fault.InvalidRequest, "The request target has a fragment.")
