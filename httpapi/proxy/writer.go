@@ -49,7 +49,9 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.x.proxy.tunnels.Add(1)
 	t.ended = sync.OnceFunc(func() { w.x.proxy.tunnels.Add(-1) })
 	w.x.mu.Lock()
-	w.x.conn = t
+	if w.x.conn = t; w.x.killed {
+		t.Close()
+	}
 	w.x.mu.Unlock()
 	return t, rw, nil
 }
