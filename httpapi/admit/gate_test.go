@@ -99,9 +99,9 @@ func TestLookups(t *testing.T) {
 	h := newHarness(t)
 	good := h.key(nil)
 	looked := func(key string) bool {
-		h.looks = 0
+		h.looks.Store(0)
 		h.Check(post(key, nil), here, chat, noon)
-		return h.looks > 0
+		return h.looks.Load() > 0
 	}
 	if looked("") || looked(badSum) || looked(foreign) || !looked(good) {
 		t.Error("before any import: a credential that cannot be a key was looked up, or a key was not")

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,14 +24,13 @@ type harness struct {
 	*Gate
 	store *store.Store
 
-	mu     sync.Mutex // guards the log and the clock
-	index  uint64
-	now    time.Time
-	start  time.Time
-	looks  int  // of the store for a key
-	grants int  // proposed
-	dead   bool // no leader: nothing is granted
-	shut   bool // this node may not serve
+	mu    sync.Mutex // guards the log and the clock
+	index uint64
+	now   time.Time
+	start time.Time
+	looks atomic.Int64 // at the store, for a key
+	dead  bool         // no leader: nothing is granted
+	shut  bool         // this node may not serve
 }
 
 // newHarness begins at noon with the account default on tier enterprise.
@@ -70,7 +70,7 @@ type watched struct {
 }
 
 func (w watched) Lookup(hash store.Hash) (*store.Record, error) {
-	w.h.looks++
+	w.h.looks.Add(1)
 	return w.Store.Lookup(hash)
 }
 
@@ -135,7 +135,6 @@ func (h *harness) Await(_ context.Context, m *limiter.Meter, account store.Accou
 		if w.Units == 0 {
 			continue
 		}
-		h.grants++
 		got := h.apply(&store.Command{Grant: &store.Grant{Node: "n", Asks: []store.GrantAsk{{
 			Account: account, Type: t, Key: name, Budget: w.Policy == limiter.Budget, Month: w.Month, Want: w.Units,
 		}}}}).Granted[0]
