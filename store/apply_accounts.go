@@ -132,7 +132,11 @@ func (t *txn) deleteAccount() Result {
 	t.delete(named(rowAccount, old.ID))
 	t.delete(named(rowAllow, old.ID))
 	t.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
-	t.event(EventDelete, "account.delete", "", string(old.ID), "", t.compare(&old.Account, nil))
+	changes := t.compare(&old.Account, nil)
+	t.event(EventDelete, "account.delete", "", string(old.ID), "", changes)
+	// Nobody can ask for the events of an account that is not there: operators
+	// find this one among those of the account that always is.
+	t.eventOf(DefaultAccount, EventDelete, "account.delete", "", string(old.ID), "", changes)
 	return Result{Account: &old.Account}
 }
 

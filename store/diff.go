@@ -202,6 +202,9 @@ func (t *txn) compare(before, after any) json.RawMessage {
 		}
 		d.raw(name, orNull(old[name]), orNull(now[name]))
 	}
+	if after == nil {
+		return fmt.Appendf(nil, `{"before":{%s},"after":null}`, d.before)
+	}
 	return d.changes(before == nil)
 }
 

@@ -33,12 +33,17 @@ func eventID(index uint64, n uint32) string {
 	return string(b[:])
 }
 
-// event writes the audit event of a change into the batch that makes it.
+// event writes the audit event of a change into the batch that makes it, among
+// the events of the account that the command acts on.
 func (t *txn) event(kind EventType, action string, key KeyID, target, reason string, changes json.RawMessage) {
 	account := t.cmd.Account
 	if account == "" {
 		account = DefaultAccount
 	}
+	t.eventOf(account, kind, action, key, target, reason, changes)
+}
+
+func (t *txn) eventOf(account AccountID, kind EventType, action string, key KeyID, target, reason string, changes json.RawMessage) {
 	e := &Event{
 		Seq:       t.index,
 		Time:      t.at,

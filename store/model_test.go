@@ -1,0 +1,268 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model is the state as one would write it down: maps and lists, no rows, no
+// batches, no cache. It knows keys, idempotency, months and events' actions.
+type model struct {
+	keys    map[KeyID]*Key
+	order   []KeyID
+	once    map[Hash]outcome
+	granted map[string]int64
+	events  []string
+}
+
+// outcome is what the model expects of a command.
+type outcome struct {
+	at   time.Time
+	body Hash
+	no   Reason
+	key  KeyID
+}
+
+func (m *model) apply(c *Command, index uint64) (want outcome, repeat bool) {
+	if c.Once != nil {
+		if first, ok := m.once[c.Once.Scope]; ok && c.At.Sub(first.at) < OnceRetention {
+			if first.body != c.Once.Body {
+				return outcome{no: IdempotencyMismatch}, false
+			}
+			return first, true
+		}
+	}
+	want = m.change(c, index)
+	if c.Once != nil && want.no == "" {
+		want.at, want.body = c.At, c.Once.Body
+		m.once[c.Once.Scope] = want
+	}
+	return want, false
+}
+
+func (m *model) add(k Key, c *Command, index uint64) *Key {
+	k.CreatedAt, k.CreatedBy, k.Account = c.At, c.Actor.ID, c.Account
+	k.Created, k.Modified = index, index
+	k.Scopes = slices.Sorted(slices.Values(k.Scopes))
+	m.keys[k.ID] = &k
+	m.order = append(m.order, k.ID)
+	return &k
+}
+
+func (m *model) taken(id KeyID, h Hash) bool {
+	for _, k := range m.keys {
+		if k.ID == id || k.Hash == h {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) change(c *Command, index uint64) outcome {
+	note := func(action string, id KeyID) { m.events = append(m.events, action+" "+string(id)) }
+	switch {
+	case c.KeyCreate != nil:
+		k := c.KeyCreate.Key
+		if m.taken(k.ID, k.Hash) {
+			return outcome{no: Conflict}
+		}
+		m.add(k, c, index)
+		note("key.create", k.ID)
+		return outcome{key: k.ID}
+	case c.KeyUpdate != nil:
+		u := c.KeyUpdate
+		k := m.keys[u.ID]
+		switch {
+		case k == nil || k.Account != c.Account:
+			return outcome{no: NotFound}
+		case c.Match != 0 && c.Match != k.Modified:
+			return outcome{no: PreconditionFailed}
+		case k.State(c.At) == Revoked:
+			return outcome{no: Conflict}
+		}
+		if u.Disabled != nil {
+			k.Disabled = *u.Disabled
+		}
+		if u.ExpiresAt != nil {
+			k.ExpiresAt = *u.ExpiresAt
+		}
+		k.Modified = index
+		note("key.update", k.ID)
+		return outcome{key: k.ID}
+	case c.KeyRotate != nil:
+		r := c.KeyRotate
+		old := m.keys[r.ID]
+		if old == nil || old.Account != c.Account {
+			return outcome{no: NotFound}
+		}
+		if state := old.State(c.At); !old.OverlapEndsAt.IsZero() || state == Revoked || state == Expired || m.taken(r.New, r.Hash) {
+			return outcome{no: Conflict}
+		}
+		k := *old
+		k.ID, k.Hash, k.Hint, k.Replaces, k.ReplacedBy = r.New, r.Hash, r.Hint, old.ID, ""
+		old.ReplacedBy, old.Modified = k.ID, index
+		if r.OverlapEndsAt.After(c.At) {
+			old.OverlapEndsAt = r.OverlapEndsAt
+		} else {
+			old.RevokedAt, old.RevokedBy, old.RevokeReason = c.At, c.Actor.ID, "rotated"
+		}
+		m.add(k, c, index)
+		note("key.rotate", old.ID)
+		note("key.create", k.ID)
+		return outcome{key: k.ID}
+	case c.KeyRevoke != nil:
+		k := m.keys[c.KeyRevoke.ID]
+		if k == nil || k.Account != c.Account {
+			return outcome{no: NotFound}
+		}
+		if k.RevokedAt.IsZero() {
+			k.RevokedAt, k.RevokedBy, k.RevokeReason, k.Modified = c.At, c.Actor.ID, c.KeyRevoke.Reason, index
+			note("key.revoke", k.ID)
+		}
+		return outcome{key: k.ID}
+	case c.KeyRevokeBulk != nil:
+		for _, id := range m.order {
+			if k := m.keys[id]; k.Account == c.Account && k.Environment == *c.KeyRevokeBulk.Environment && k.RevokedAt.IsZero() {
+				k.RevokedAt, k.RevokedBy, k.RevokeReason, k.Modified = c.At, c.Actor.ID, "", index
+				note("key.revoke", id)
+			}
+		}
+		return outcome{}
+	case c.Grant != nil:
+		for _, a := range c.Grant.Asks {
+			bucket := fmt.Sprint(a.Account, a.Type, a.Month)
+			m.granted[bucket] = min(1000, m.granted[bucket]-min(a.Give, m.granted[bucket])+a.Want) // tier free
+		}
+		return outcome{}
+	}
+	panic("the model does not know this command")
+}
+
+// The store and the model are given the same random commands, in batches, with
+// restarts in between, and must agree on every answer and on all that can be read.
+func TestStoreAgreesWithModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		h := empty(t)
+		h.must(&Command{Init: &Init{ClusterID: "c", DefaultTier: "free"}})
+		h.must(&Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a"}}})
+		m := &model{keys: map[KeyID]*Key{}, once: map[Hash]outcome{}, granted: map[string]int64{}}
+		name := rapid.StringMatching("[a-h]")
+		id := rapid.Custom(func(t *rapid.T) KeyID { return "key_" + KeyID(name.Draw(t, "id")) })
+		account := rapid.SampledFrom([]AccountID{DefaultAccount, "acct_a"})
+		step := func(t *rapid.T) *Command {
+			h.at = h.at.Add(time.Duration(rapid.IntRange(1, 5*3600).Draw(t, "seconds")) * time.Second)
+			c := &Command{At: h.at, Actor: Actor{Type: ActorOperator, ID: "op"}, Account: account.Draw(t, "account")}
+			if rapid.IntRange(0, 3).Draw(t, "once") == 0 {
+				c.Once = &Once{Scope: hashOf(name.Draw(t, "scope")), Body: hashOf(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "body"))}
+			}
+			switch rapid.IntRange(0, 7).Draw(t, "kind") {
+			case 0, 1:
+				k := newKey(name.Draw(t, "name"))
+				k.Environment = rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment")
+				c.KeyCreate = &KeyCreate{Key: k}
+			case 2, 3:
+				c.KeyUpdate = &KeyUpdate{ID: id.Draw(t, "id"), Disabled: rapid.Ptr(rapid.Bool(), true).Draw(t, "disabled")}
+				if rapid.Bool().Draw(t, "expire") {
+					c.KeyUpdate.ExpiresAt = ptr(h.at.Add(24 * time.Hour))
+				}
+				c.Match = rapid.SampledFrom([]uint64{0, 0, h.index}).Draw(t, "match")
+			case 4:
+				to := name.Draw(t, "to")
+				c.KeyRotate = &KeyRotate{ID: id.Draw(t, "id"), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to,
+					OverlapEndsAt: h.at.Add(time.Duration(rapid.IntRange(-1, 30).Draw(t, "overlap")) * time.Hour)}
+			case 5:
+				c.KeyRevoke = &KeyRevoke{ID: id.Draw(t, "id"), Reason: name.Draw(t, "reason")}
+			case 6:
+				c.KeyRevokeBulk = &KeyRevokeBulk{Environment: ptr(rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment"))}
+			case 7:
+				c.Grant = &Grant{Asks: []GrantAsk{{Account: account.Draw(t, "of"), Type: Live, Month: Month(h.at), Want: rapid.Int64Range(0, 400).Draw(t, "want"), Give: rapid.Int64Range(0, 50).Draw(t, "give")}}}
+			}
+			return c
+		}
+		for range rapid.IntRange(1, 12).Draw(rt, "batches") {
+			from := len(h.log)
+			var wants []outcome
+			var repeats []bool
+			for range rapid.IntRange(1, 10).Draw(rt, "commands") {
+				c := step(rt)
+				h.entry(c)
+				want, repeat := m.apply(c, h.index)
+				wants, repeats = append(wants, want), append(repeats, repeat)
+			}
+			for i, answer := range h.ApplyBatch(h.log[from:]) {
+				r := answer.(Result)
+				var no Reason
+				if r.Refusal != nil {
+					no = r.Refusal.Reason
+				}
+				if no != wants[i].no || r.Repeat != repeats[i] || no == "" && wants[i].key != "" && r.Key.ID != wants[i].key {
+					rt.Fatalf("entry %d: got %+v (%+v), want %+v", from+i+1, r, r.Refusal, wants[i])
+				}
+			}
+			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
+				h.reopen()
+			}
+			m.check(rt, h)
+		}
+	})
+}
+
+func (m *model) check(t *rapid.T, h *harness) {
+	for id, want := range m.keys {
+		got, err := h.Key(id)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("key %s: %v\ngot  %+v\nwant %+v", id, err, got, want)
+		}
+		r, err := h.Lookup(want.Hash)
+		if err != nil || r == nil || r.ID != id || r.State(h.at) != want.State(h.at) || r.Account != h.Cell(want.Account) {
+			t.Fatalf("record of %s: %+v %v", id, r, err)
+		}
+	}
+	for _, account := range []AccountID{DefaultAccount, "acct_a"} {
+		var want []KeyID
+		for _, id := range m.order {
+			if m.keys[id].Account == account {
+				want = append(want, id)
+			}
+		}
+		var got []KeyID
+		q := KeyQuery{Account: account, Limit: 3}
+		for more := true; more; more = q.After != "" {
+			page, next, err := h.Keys(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range page {
+				got = append(got, k.ID)
+			}
+			q.After = next
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("keys of %s: %v, want %v", account, got, want)
+		}
+		if n, err := h.Granted(account, Live, "", false, Month(h.at)); err != nil || n != m.granted[fmt.Sprint(account, Live, Month(h.at))] {
+			t.Fatalf("granted to %s: %d %v, want %v", account, n, err, m.granted)
+		}
+	}
+	seen := map[string]int{}
+	for _, account := range []AccountID{DefaultAccount, "acct_a"} {
+		for _, a := range actions(h, EventQuery{Account: account}) {
+			seen[a]++
+		}
+	}
+	delete(seen, "cluster.init ")
+	delete(seen, "account.create ")
+	for _, a := range m.events {
+		seen[a]--
+	}
+	maps.DeleteFunc(seen, func(_ string, n int) bool { return n == 0 })
+	if len(seen) > 0 {
+		t.Fatalf("events that one side does not have: %v", seen)
+	}
+}
