@@ -257,6 +257,7 @@ func (n *Node) tick(ctx context.Context) {
 		case <-prune.C:
 			now := n.clock.Now()
 			n.grants.Prune(now, now-n.since)
+			n.levels.Table.Prune(now)
 		}
 	}
 }
