@@ -70,18 +70,19 @@ func auditLogs(c *call) error {
 
 // eventForm is one way to write events.
 type eventForm struct {
-	mime, open, between, end string
-	append                   func([]byte, *store.Event) []byte
+	suffix, mime, open, between, end string
+
+	append func([]byte, *store.Event) []byte
 }
 
 func formOf(format string) eventForm {
 	switch format {
 	case "ndjson":
-		return eventForm{"application/x-ndjson", "", "", "", func(b []byte, e *store.Event) []byte { return append(appendEvent(b, e), '\n') }}
+		return eventForm{"ndjson", "application/x-ndjson", "", "", "", func(b []byte, e *store.Event) []byte { return append(appendEvent(b, e), '\n') }}
 	case "csv":
-		return eventForm{"text/csv; charset=utf-8; header=present", csvHeader, "", "", appendEventCSV}
+		return eventForm{"csv", "text/csv; charset=utf-8; header=present", csvHeader, "", "", appendEventCSV}
 	}
-	return eventForm{"application/json", `{"data":[`, ",", `],"next_cursor":null}` + "\n", appendEvent}
+	return eventForm{"json", "application/json", `{"data":[`, ",", `],"next_cursor":null}` + "\n", appendEvent}
 }
 
 // auditPage holds one page in memory: at most [maxLimit] events of a few KiB.
@@ -121,7 +122,7 @@ func (c *call) auditPage(events iter.Seq2[*store.Event, error], form eventForm, 
 func (c *call) auditStream(events iter.Seq2[*store.Event, error], form eventForm) error {
 	h := c.w.Header()
 	h.Set("Content-Type", form.mime)
-	h.Set("Content-Disposition", `attachment; filename="audit-logs"`)
+	h.Set("Content-Disposition", `attachment; filename="audit-logs.`+form.suffix+`"`)
 	control := http.NewResponseController(c.w)
 	w := bufio.NewWriterSize(&patient{c.w, control}, exportBuffer)
 	w.WriteString(form.open)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -446,4 +448,25 @@ func TestCursors(t *testing.T) {
 			t.Errorf("%s: %d keys", q, len(data))
 		}
 	}
+}
+
+// BenchmarkCreateKey is everything of a creation but the log: HTTP, decoding,
+// apply without a sync, answer.
+func BenchmarkCreateKey(b *testing.B) {
+	g := newRig(b)
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			r, _ := http.NewRequest("POST", g.admin.URL+"/v1/keys", strings.NewReader(`{"name":"Production Server","type":"live"}`))
+			r.Header.Set("Authorization", "Bearer "+operatorToken)
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil || resp.StatusCode != 201 {
+				b.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	})
 }

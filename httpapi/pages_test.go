@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
@@ -224,6 +226,32 @@ func FuzzBodies(f *testing.F) {
 				resp.Body.Close()
 			}
 		}
+	})
+}
+
+// FuzzDecode: a body is refused with a fault that names something, or it is one
+// JSON object that the lenient decoder reads as well.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{`{"name":"n","type":"live","scopes":["read"],"limits":{"burst":1},"max_cost_per_call":0.1}`, `{"entries":[{"cidr":"::/0"}]}`, `{"overlap":null}`,
+		`{"ids":["key_1"],"created_before":"2030-01-01T00:00:00Z"}`, `{"state":"disabled","metadata":{"a":"b","a":"c"}}`, `nul`, `{"name":1e400}`, "{}\n{}", `{"limits":[[[[`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, in := range []any{new(newKey), new(keyPatch), new(bulk), new(rotation), new(importLine), new(newAllowlist), new(managedPatch), new(newTier), new(tierPatch)} {
+			err := decode(body, in)
+			if err == nil {
+				var loose map[string]any
+				if json.Unmarshal(body, &loose) != nil {
+					t.Fatalf("%T takes what is no JSON object: %q", in, body)
+				}
+				continue
+			}
+			var refused *fault.Error
+			if !errors.As(err, &refused) || refused.Code.Status() != 400 && refused.Code.Status() != 422 || len(refused.Message) > 300 || !utf8.ValidString(refused.Message) {
+				t.Fatalf("%T: %v", in, err)
+			}
+		}
+		parseAllowText(body)
 	})
 }
 

@@ -123,7 +123,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt *route, param str
 		c.observe(failed, took)
 	}()
 	if failed = c.run(); failed != nil {
-		if failed.Code == fault.Internal {
+		if failed.Code == fault.Internal && r.Context().Err() == nil { // a client that has gone broke it off itself
 			a.Logger.Error("management call failed", "call", rt.id, "request_id", w.Header().Get(fault.RequestIDHeader), "error", failed.Cause)
 		}
 		if c.w.status != 0 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -95,7 +96,10 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 }
 
 // send returns a response with a good status, whose body the caller closes.
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, body any, opts []Option) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, target string, query url.Values, body any, opts []Option) (*http.Response, error) {
+	if path.Clean(target) != target { // an id like that would make it another call's path
+		return nil, fmt.Errorf("%s %s: an id is missing or is none", method, target)
+	}
 	var payload io.Reader
 	asJSON := false
 	switch b := body.(type) {
@@ -105,15 +109,15 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	default:
 		raw, err := json.Marshal(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: encode the body: %w", method, path, err)
+			return nil, fmt.Errorf("%s %s: encode the body: %w", method, target, err)
 		}
 		payload, asJSON = bytes.NewReader(raw), true
 	}
-	u := c.base.JoinPath(path)
+	u := c.base.JoinPath(target)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), payload)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, fmt.Errorf("%s %s: %w", method, target, err)
 	}
 	if asJSON {
 		req.Header.Set("Content-Type", "application/json")
