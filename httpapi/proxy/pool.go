@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -168,11 +169,11 @@ func (l *lane) RoundTrip(out *http.Request) (*http.Response, error) {
 		}
 		u.fail(time.Now())
 		l.counts.upstreamError(err)
-		x.proxy.logger.Warn("upstream failed", "route", l.route.rule.Route, "upstream", u.url.Host,
-			"attempt", len(tried)+1, "request_id", x.id, "error", err)
+		err = fmt.Errorf("upstream %s: %w", u.url.Host, err)
 		if tried = append(tried, u); !again || len(tried) > l.route.retries || !idempotent(out.Method) || slow(err) {
 			return nil, err
 		}
+		x.proxy.logger.Warn("an upstream failed, trying again", "request_id", x.id, "route", l.route.rule.Route, "attempt", len(tried), "error", err)
 	}
 }
 
