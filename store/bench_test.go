@@ -22,7 +22,7 @@ import (
 // benchKeys is how many keys the benchmarks of look-ups begin with. The figures
 // that perfgate aims at are for 1,000,000 (hits) and 10,000,000 (cold, unknown):
 //
-//	go test ./store -run - -bench 'Lookup' -store.keys 10000000 -store.dir /var/tmp/bench
+//	go test ./store -run - -bench Lookup -store.keys 10000000 -store.dir /var/tmp/bench
 var (
 	benchKeys = flag.Int("store.keys", 50_000, "keys that look-up benchmarks run over")
 	benchDir  = flag.String("store.dir", "", "where look-up benchmarks keep their database for the next run; by default they throw it away")

@@ -170,3 +170,32 @@ func TestUnknownKeysAreNotCached(t *testing.T) {
 		t.Errorf("%d unknown keys are cached", n)
 	}
 }
+
+// A change that has been answered is what every look-up finds from then on,
+// however many readers fill the cache at that moment.
+func TestLookupAfterApplyIsNew(t *testing.T) {
+	h := begun(t)
+	k := h.must(create("a")).Key
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	defer func() { stop.Store(true); wg.Wait() }()
+	for range 3 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if r, err := h.Lookup(k.Hash); r == nil || err != nil {
+					t.Errorf("%v %v", r, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 1500 {
+		disabled := i%2 == 0
+		h.must(&Command{KeyUpdate: &KeyUpdate{ID: k.ID, Disabled: &disabled}})
+		for range 3 {
+			if r, _ := h.Lookup(k.Hash); r.Disabled != disabled {
+				t.Fatalf("entry %d is applied, and a look-up finds the record before it", h.index)
+			}
+		}
+	}
+}

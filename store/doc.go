@@ -8,7 +8,7 @@
 // pure function of the state before it. One Pebble batch holds the effects of a
 // whole Raft batch together with the applied index, so a crash leaves either
 // both or neither. And the records that admission reads are packed binary and
-// found by one Get; what it needs of an account is a shared cell, so that a
+// found by one look-up; what it needs of an account is a shared cell, so that a
 // change of tier or allowlist needs no sweep over the keys.
 //
 // The package knows neither Raft's network nor HTTP. Node-local data lives in
