@@ -55,6 +55,7 @@ func raftConfig(id string, log *slog.Logger) *raft.Config {
 // engine is Raft with the three stores that it runs on.
 type engine struct {
 	log   *raftlog.Log
+	tail  tail
 	state *store.Store
 	snaps *snapshot.Store
 	trans raft.Transport
@@ -99,7 +100,7 @@ func openEngine(fs vfs.FS, dir string, c ReplicaConfig, id Identity) (_ *engine,
 	if conf.NoSnapshotRestoreOnStart, err = e.reconcile(dir, c.Logger); err != nil {
 		return nil, err
 	}
-	logs := watchedLog{e.log, storeLimit, c.Fatal}
+	logs := watchedLog{e.log, storeLimit, c.Fatal, &e.tail}
 	if err := e.bootstrap(conf, logs); err != nil {
 		return nil, fmt.Errorf("begin a cluster in %q: %w", dir, err)
 	}

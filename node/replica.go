@@ -84,6 +84,7 @@ func OpenReplica(c ReplicaConfig) (*Replica, error) {
 	r.stop = sync.OnceValue(r.shutdown)
 	r.tasks.Go(func() { r.space.Watch(ctx) })
 	r.tasks.Go(func() { r.followLeadership(ctx) })
+	r.tasks.Go(func() { r.watchTail(ctx) })
 	return r, nil
 }
 
@@ -207,6 +208,7 @@ func (r *Replica) Shutdown(ctx context.Context) error {
 func (r *Replica) shutdown() error {
 	close(r.stopped)
 	r.leads.set(false)
+	r.snapshotTail()
 	err := r.engine.stop()
 	r.cancel()
 	r.tasks.Wait()

@@ -2,9 +2,16 @@ package node
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store"
 )
 
 // BenchmarkPropose measures durable writes through Raft on a real disk.
@@ -33,4 +40,105 @@ func BenchmarkPropose(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 		})
 	}
+}
+
+// importKeys adds n keys, 10,000 at a time, as an operator would.
+func importKeys(b *testing.B, r *Replica, n int) {
+	b.Helper()
+	const batch = 10_000
+	for first := 0; first < n; first += batch {
+		cmd := createKey(0)
+		cmd.KeyCreate, cmd.KeyImport = nil, &store.KeyImport{}
+		for i := first; i < min(first+batch, n); i++ {
+			cmd.KeyImport.Keys = append(cmd.KeyImport.Keys, createKey(i).KeyCreate.Key)
+			cmd.KeyImport.Lines = append(cmd.KeyImport.Lines, i-first+1)
+		}
+		for _, l := range must(b, r, cmd).Lines {
+			if l.Error != "" {
+				b.Fatal(l.Error)
+			}
+		}
+	}
+}
+
+// ready measures from opening the replica in dir until it may serve.
+func ready(b *testing.B, dir string) (*Replica, time.Duration) {
+	began := time.Now()
+	r := started(b, configured(b, vfs.Default, dir))
+	return r, time.Since(began)
+}
+
+// BenchmarkStart measures how long it takes from the start until a replica is
+// ready: with a million keys, and after writes that ended with kill -9.
+func BenchmarkStart(b *testing.B) {
+	b.Run("1M keys", func(b *testing.B) {
+		dir := b.TempDir()
+		r := replicaAt(b, vfs.Default, dir)
+		begin(b, r)
+		importKeys(b, r, 1_000_000)
+		shut(b, r)
+		var total time.Duration
+		for b.Loop() {
+			r, took := ready(b, dir)
+			total += took
+			shut(b, r)
+		}
+		b.ReportMetric(total.Seconds()/float64(b.N), "s/start")
+	})
+	b.Run("400k writes and kill -9", func(b *testing.B) {
+		dir := b.TempDir()
+		r := replicaAt(b, vfs.Default, dir)
+		begin(b, r)
+		shut(b, r)
+		child{Dir: dir, Writers: 64}.kill(b, func(n int) bool { return n >= 400_000 })
+		r, took := ready(b, dir)
+		b.ReportMetric(took.Seconds(), "s/start")
+		shut(b, r)
+	})
+}
+
+// BenchmarkSnapshot measures what one snapshot costs the writes: the time for
+// which nothing is applied.
+func BenchmarkSnapshot(b *testing.B) {
+	r := replica(b)
+	importKeys(b, r, 200_000)
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		for range 20 {
+			n++
+			must(b, r, createKey(200_000+n))
+		}
+		b.StartTimer()
+		s, err := r.Store().Snapshot()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		s.Release()
+		b.StartTimer()
+	}
+}
+
+// BenchmarkRestore measures a state coming back from a snapshot: a start whose
+// state was lost.
+func BenchmarkRestore(b *testing.B) {
+	dir := b.TempDir()
+	r := replicaAt(b, vfs.Default, dir)
+	begin(b, r)
+	importKeys(b, r, 1_000_000)
+	if err := r.engine.raft.Snapshot().Error(); err != nil {
+		b.Fatal(err)
+	}
+	shut(b, r)
+	var total time.Duration
+	for b.Loop() {
+		if err := os.RemoveAll(filepath.Join(dir, stateDir)); err != nil {
+			b.Fatal(err)
+		}
+		r, took := ready(b, dir)
+		total += took
+		shut(b, r)
+	}
+	b.ReportMetric(total.Seconds()/float64(b.N), "s/restore")
 }

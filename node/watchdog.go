@@ -21,6 +21,7 @@ type watchedLog struct {
 	*raftlog.Log
 	limit time.Duration
 	fatal func(error)
+	tail  *tail
 }
 
 func (w watchedLog) watch(what string) (done func() bool) {
@@ -31,13 +32,11 @@ func (w watchedLog) watch(what string) (done func() bool) {
 
 func (w watchedLog) StoreLogs(l []*raft.Log) error {
 	defer w.watch("a write")()
+	w.tail.add(l)
 	return w.Log.StoreLogs(l)
 }
 
-func (w watchedLog) StoreLog(l *raft.Log) error {
-	defer w.watch("a write")()
-	return w.Log.StoreLog(l)
-}
+func (w watchedLog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Log{l}) }
 
 func (w watchedLog) DeleteRange(first, last uint64) error {
 	defer w.watch("a deletion")()
