@@ -389,11 +389,11 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 	if err != nil || first <= 1 {
 		t.Errorf("the log still begins at %d, %v", first, err)
 	}
+	shut(t, r)
 	metas, err := r.engine.snaps.List()
 	if err != nil || len(metas) == 0 || len(metas) > 2 {
 		t.Errorf("%d snapshots are kept, %v", len(metas), err)
 	}
-	shut(t, r)
 
 	var again journal
 	c = configured(t, vfs.Default, dir)

@@ -47,16 +47,21 @@ func importKeys(b *testing.B, r *Replica, n int) {
 	b.Helper()
 	const batch = 10_000
 	for first := 0; first < n; first += batch {
-		cmd := createKey(0)
-		cmd.KeyCreate, cmd.KeyImport = nil, &store.KeyImport{}
-		for i := first; i < min(first+batch, n); i++ {
-			cmd.KeyImport.Keys = append(cmd.KeyImport.Keys, createKey(i).KeyCreate.Key)
-			cmd.KeyImport.Lines = append(cmd.KeyImport.Lines, i-first+1)
-		}
-		for _, l := range must(b, r, cmd).Lines {
-			if l.Error != "" {
-				b.Fatal(l.Error)
-			}
+		importRange(b, r, first, min(first+batch, n))
+	}
+}
+
+func importRange(b *testing.B, r *Replica, first, end int) {
+	b.Helper()
+	cmd := createKey(0)
+	cmd.KeyCreate, cmd.KeyImport = nil, &store.KeyImport{}
+	for i := first; i < end; i++ {
+		cmd.KeyImport.Keys = append(cmd.KeyImport.Keys, createKey(i).KeyCreate.Key)
+		cmd.KeyImport.Lines = append(cmd.KeyImport.Lines, i-first+1)
+	}
+	for _, l := range must(b, r, cmd).Lines {
+		if l.Error != "" {
+			b.Fatal(l.Error)
 		}
 	}
 }

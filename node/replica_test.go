@@ -19,7 +19,7 @@ import (
 
 // configured is the configuration of a replica under test.
 func configured(tb testing.TB, fs vfs.FS, dir string) ReplicaConfig {
-	cache := pebble.NewCache(32 << 20)
+	cache := pebble.NewCache(pebbleCache)
 	tb.Cleanup(cache.Unref)
 	return ReplicaConfig{
 		Dir: dir, FS: fs, Name: "n1", Version: "test", Cache: cache, CacheBytes: 16 << 20,

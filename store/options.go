@@ -40,7 +40,7 @@ func options(cfg *Config) *pebble.Options {
 		Comparer:                    comparer(),
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      quiet{log},
-		MemTableSize:                16 << 20,
+		MemTableSize:                8 << 20, // taken out of the shared cache
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       32,

@@ -22,7 +22,7 @@ var ErrNotFound = errors.New("not found")
 
 // memTable bounds the write buffer, and with it what a start has to replay from
 // Pebble's own log: two of them at most.
-const memTable = 16 << 20
+const memTable = 8 << 20
 
 // Config says where the log lives.
 type Config struct {
