@@ -70,6 +70,32 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestNoRetryWithHalfABody sends a body of unknown length to an upstream that
+// takes it and goes away: nobody may get what is left of it.
+func TestNoRetryWithHalfABody(t *testing.T) {
+	taken := make(chan bool, 2)
+	broken := rawBackend(t, func(c net.Conn, br *bufio.Reader) {
+		if req, err := http.ReadRequest(br); err == nil {
+			io.Copy(io.Discard, req.Body)
+			taken <- true
+		}
+	})
+	good := backend(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{broken, good}})
+	for range 2 {
+		req, _ := http.NewRequest("PUT", r.srv.URL, io.MultiReader(strings.NewReader("body")))
+		req.Header.Set("Authorization", "Bearer good")
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := text(t, res); res.StatusCode != 502 && got != "body" {
+			t.Errorf("status %d, body %q", res.StatusCode, got)
+		}
+	}
+	within(t, "the body at the broken upstream", taken)
+}
+
 // count reads a counter.
 func count(t *testing.T, c prometheus.Counter) float64 {
 	t.Helper()
