@@ -154,6 +154,12 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		use(func(i int) string { return keys[i] }, 200)
 		inUse := s.rss()
+		m := do(b, "GET", s.admin+"/metrics", nil, nil)
+		for _, l := range strings.Split(string(m.raw), "\n") {
+			if strings.HasPrefix(l, "go_memstats") || strings.HasPrefix(l, "go_gor") {
+				b.Log(l)
+			}
+		}
 		use(func(int) string { return apikey.New(apikey.LivePrefix) }, 401)
 		full := s.rss()
 		use(func(int) string { return apikey.New(apikey.LivePrefix) }, 401)
