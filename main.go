@@ -55,6 +55,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 		}
 	}()
 
+	node.LimitMemory()
 	n, err := node.Open(ctx, node.Options{Config: config, Load: load, Out: os.Stderr, Version: version, Exit: os.Exit})
 	if err != nil {
 		return err

@@ -24,11 +24,12 @@ import (
 
 // The bounds of a node's memory and of its stop.
 const (
-	// Bytes, of all three instances: their memtables, up to 80 MiB at a peak,
-	// are taken out of it, and what is left holds blocks. With too little left every
-	// lookup of a write decompresses its index anew: imports become 20 times slower.
-	pebbleCache  = 96 << 20
-	recordCache  = 224 << 20       // bytes, of keys that admission has met
+	// pebbleCache is in bytes, for the blocks and memtables of all three instances:
+	// Pebble counts memtables (8 MiB each, two or three of every instance while
+	// one is flushed) against the cache, and what they leave must hold the filters
+	// of 10M keys (12 MiB), or every look-up reads a filter from the disk.
+	pebbleCache  = 112 << 20
+	recordCache  = 168 << 20       // bytes, of keys that admission has met: 1M plain ones
 	rateBuckets  = 1 << 20         // of POST /v1/ratelimit
 	pruneEvery   = time.Minute     // of idle buckets
 	closeTimeout = 5 * time.Second // for each step behind the drain
@@ -52,17 +53,18 @@ type Node struct {
 	exit    func(int)
 	version string
 
-	clock    *Clock
-	replica  *Replica
-	store    *store.Store
-	local    *local.Local
-	grants   *Grants
-	levels   *Levels
-	since    int64 // see Levels.Resume
-	gate     *admit.Gate
-	proxy    *proxy.Proxy
-	echo     string // URL of the built-in upstream; "" without a demo
-	reloader *Reloader
+	clock     *Clock
+	replica   *Replica
+	store     *store.Store
+	local     *local.Local
+	grants    *Grants
+	levels    *Levels
+	since     int64  // see Levels.Resume
+	bootIndex uint64 // the log's end at the start: what is created behind it is new in this process
+	gate      *admit.Gate
+	proxy     *proxy.Proxy
+	echo      string // URL of the built-in upstream; "" without a demo
+	reloader  *Reloader
 
 	proxyServer, adminServer *Server
 	proxyCerts, adminCerts   *Certificates
@@ -166,6 +168,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	if err = n.replica.WaitReady(ctx); err != nil {
 		return err
 	}
+	n.bootIndex = n.replica.LastIndex()
 	return n.initialize(ctx)
 }
 

@@ -94,6 +94,9 @@ func (r *Replica) Store() *store.Store { return r.engine.state }
 // Identity is who this node is.
 func (r *Replica) Identity() Identity { return r.id }
 
+// LastIndex is the newest index in the log.
+func (r *Replica) LastIndex() uint64 { return r.engine.raft.LastIndex() }
+
 // FS is the file system that everything in the data directory goes through.
 func (r *Replica) FS() vfs.FS { return r.space }
 

@@ -19,7 +19,7 @@ func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
 	return admit.Config{
 		Store: n.store, Grants: n.grants,
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
-		Clock: n.clock.Read, Since: n.since, Buckets: table,
+		Clock: n.clock.Read, Since: n.since, BootIndex: n.bootIndex, Buckets: table,
 	}
 }
 
