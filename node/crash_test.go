@@ -21,20 +21,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Environment of the crash tests: how many kills and power losses they make,
-// and, in a process that is killed, what it does (a child, as JSON).
+// Environment: set by make torture, and, in a process that is killed, what it
+// does (a child, as JSON).
 const (
-	envCrashes = "PERFGATE_TEST_CRASHES"
+	envTorture = "PERFGATE_TORTURE"
 	envChild   = "PERFGATE_TEST_CHILD"
 )
 
-func crashes(tb testing.TB, ordinary int) int {
-	if s := os.Getenv(envCrashes); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			tb.Fatalf("%s: %v", envCrashes, err)
-		}
-		return n
+// crashes is how many kills or power losses a test makes.
+func crashes(ordinary, torture int) int {
+	if os.Getenv(envTorture) != "" {
+		return torture
 	}
 	return ordinary
 }
@@ -131,7 +128,7 @@ func TestKill9(t *testing.T) {
 	var acked []int
 	next := 0
 	var log journal
-	for round := range crashes(t, 8) {
+	for round := range crashes(8, 1000) {
 		enough := 1 + rng.IntN(800)
 		fresh := child{Dir: dir, Writers: 8, First: next, Often: true}.kill(t, func(n int) bool { return n >= enough })
 		c := configured(t, vfs.Default, dir)
@@ -208,7 +205,7 @@ func (me child) kill(tb testing.TB, until func(acked int) bool) (acked []int) {
 // random moments under writes: what was acknowledged before is there afterwards,
 // and no restore is needed.
 func TestPowerLoss(t *testing.T) {
-	cuts := crashes(t, 32)
+	cuts := crashes(32, 500)
 	const each = 4
 	for seed := range uint64((cuts + each - 1) / each) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

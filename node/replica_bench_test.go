@@ -73,9 +73,17 @@ func ready(b *testing.B, dir string) (*Replica, time.Duration) {
 	return r, time.Since(began)
 }
 
+// large skips what takes minutes to prepare, unless it is asked for.
+func large(b *testing.B) {
+	if os.Getenv("PERFGATE_BENCH_LARGE") == "" {
+		b.Skip("takes minutes: PERFGATE_BENCH_LARGE=1")
+	}
+}
+
 // BenchmarkStart measures how long it takes from the start until a replica is
 // ready: with a million keys, and after writes that ended with kill -9.
 func BenchmarkStart(b *testing.B) {
+	large(b)
 	b.Run("1M keys", func(b *testing.B) {
 		dir := b.TempDir()
 		r := replicaAt(b, vfs.Default, dir)
@@ -128,6 +136,7 @@ func BenchmarkSnapshot(b *testing.B) {
 // BenchmarkRestore measures a state coming back from a snapshot: a start whose
 // state was lost.
 func BenchmarkRestore(b *testing.B) {
+	large(b)
 	dir := b.TempDir()
 	r := replicaAt(b, vfs.Default, dir)
 	begin(b, r)
