@@ -17,25 +17,6 @@ func at(d time.Duration, l Limit) *Ask {
 	return &Ask{Now: bootTime + int64(d), Wall: wallTime + int64(d), Units: 1, Account: l, AccountFresh: true, Key: "key_a", KeyFresh: true}
 }
 
-// answer does what the granter does, against months of the given limits.
-func answer(m *Meter, key string, d *Decision, granted map[Policy]int64, limits map[Policy]int64) {
-	for _, w := range d.Wants[:d.NWants] {
-		if w.Seed {
-			m.Seed(key, w.Policy, w.Month, granted[w.Policy])
-		}
-		if w.Units == 0 {
-			continue
-		}
-		n := max(min(w.Units, limits[w.Policy]-granted[w.Policy]), 0)
-		granted[w.Policy] += n
-		if n == 0 {
-			m.Refused(key, w.Policy, w.Month, granted[w.Policy])
-		} else {
-			m.Credit(key, w.Policy, w.Month, n, granted[w.Policy])
-		}
-	}
-}
-
 func TestMinuteSteps(t *testing.T) {
 	m := NewMeter()
 	l := Limit{PerMinute: 60, Burst: 3}
