@@ -240,11 +240,14 @@ func (s *shard) drop(i int) {
 }
 
 // adopt drains e up to now and gives it pace p. If the pace has changed since
-// the last call, the slower of both counts for the time between.
+// the last call, the slower of both counts for the time between, and the rest of
+// a tick is dropped: it must not drain later at the faster pace.
 func (e *entry) adopt(p Pace, now int64) {
 	if p.Window == e.window {
 		e.drain(now, min(e.limit, p.Limit))
-		e.limit = p.Limit
+		if e.limit != p.Limit {
+			e.limit, e.at = p.Limit, now
+		}
 		return
 	}
 	old, was := *e, e.used
@@ -254,9 +257,7 @@ func (e *entry) adopt(p Pace, now int64) {
 	e.used = was.weighed(from, to)
 	e.window, e.limit = p.Window, p.Limit
 	e.drain(now, p.Limit)
-	if slow := old.used.weighed(from, to); slow > e.used {
-		e.used, e.at = slow, now
-	}
+	e.used, e.at = max(e.used, old.used.weighed(from, to)), now
 }
 
 // weighed converts a level between units of different weight, rounding up.

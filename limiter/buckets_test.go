@@ -160,6 +160,30 @@ func TestBucketsChangedPace(t *testing.T) {
 	})
 }
 
+// A nanosecond that passed at a slow pace must not drain at the fast one that
+// comes after it, however small a part of a tick it is.
+func TestBucketsChangedPaceDropsPartTick(t *testing.T) {
+	second := Pace{Limit: 1, Burst: 10, Window: 1e9}
+	b, now := NewBuckets(64), bootTime
+	for _, c := range []struct {
+		pause int64
+		pace  Pace
+		units int64
+		want  bool
+	}{
+		{0, second, 2, true},
+		{0, Pace{Limit: 1, Burst: 10, Window: 7e9 + 1}, 1, true},
+		{1, Pace{Limit: 999_983, Burst: 10, Window: 86400e9}, 4, true},
+		{999_999_999, second, 4, false}, // 11 in a second and a nanosecond, one short of refilled
+		{1, second, 4, true},
+	} {
+		now += c.pause
+		if got := b.Take(NameOf("u"), c.pace, c.units, now, Forever); got.Allowed != c.want {
+			t.Errorf("after %d ns: %+v, want allowed %t", c.pause, got, c.want)
+		}
+	}
+}
+
 // Dropping a whole bucket leaves every other one where it is found.
 func TestBucketsDropMovesNothingElse(t *testing.T) {
 	b := NewBuckets(6400)
