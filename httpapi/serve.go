@@ -100,6 +100,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt *route, param str
 	c := &call{API: a, w: &recorder{ResponseWriter: w}, r: r, route: rt, param: param, admin: admin}
 	c.now, c.mono = a.Clock()
 	began := c.mono
+	fault.Linger(w, r) // until a handler wants the body
 	var failed *fault.Error
 	defer func() {
 		for i := len(c.done) - 1; i >= 0; i-- {

@@ -105,7 +105,7 @@ func (c *call) read(limit int64, types ...string) ([]byte, error) {
 			return nil, fault.Wrap(fault.Unavailable, c.r.Context().Err())
 		}
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit))
+	raw, err := c.receive(limit)
 	if err != nil {
 		if big := (*http.MaxBytesError)(nil); errors.As(err, &big) {
 			return nil, tooLarge(limit)
@@ -113,6 +113,31 @@ func (c *call) read(limit int64, types ...string) ([]byte, error) {
 		return nil, &fault.Error{Code: fault.InvalidRequest, Message: "The body could not be read to its end.", Cause: err}
 	}
 	return raw, c.repeatable(raw)
+}
+
+// bodyTime bounds how long a body of at most [maxBody] may take to arrive, and
+// a larger one for each [maxBody] of it: a client that sends a byte now and then
+// would keep a slot of a large body, and its connection, from all others.
+const bodyTime = 10 * time.Second
+
+// receive reads the body in time.
+func (c *call) receive(limit int64) ([]byte, error) {
+	if c.r.ContentLength == 0 {
+		return nil, nil
+	}
+	control := http.NewResponseController(c.w)
+	size := c.r.ContentLength
+	if size < 0 {
+		size = limit
+	}
+	// A writer without deadlines (a test's) is waited for.
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime * time.Duration(1+size/maxBody)))
+	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit))
+	if err == nil {
+		// From here on the server reads on only to notice that the client has gone.
+		_ = control.SetReadDeadline(time.Time{})
+	}
+	return raw, err
 }
 
 // largeWait bounds the wait for a slot of a large body.

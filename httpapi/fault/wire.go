@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // RequestIDHeader carries the request's id; it is set on every response before
@@ -33,6 +34,21 @@ type problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Error  Body   `json:"error"`
+}
+
+// LingerTime is how long a client may go on sending a body that nobody wants any
+// more. The server reads some of it before or behind the answer, so that the
+// client gets to see that; without an end a silent client would hold its
+// connection for ever.
+const LingerTime = 2 * time.Second
+
+// Linger sets that end for what is left of r's body. The server sets the
+// deadline anew for the next request. HTTP/2 has no such rest to read.
+func Linger(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+		// A writer without deadlines (a test's) has no connection to hold.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(LingerTime))
+	}
 }
 
 // Write answers r with e: status, challenge (RFC 6750 section 3), Retry-After and
@@ -62,6 +78,7 @@ func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 	h.Set("Cache-Control", "no-store")
 	h.Del("Content-Length")
 	h.Del("ETag")
+	Linger(w, r)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		json.NewEncoder(w).Encode(out) // a client that has gone needs no answer

@@ -143,7 +143,7 @@ func (x *exchange) killLocked(why *fault.Error) {
 	if begun {
 		x.rc.SetWriteDeadline(past)
 	} else {
-		x.timer.Reset(lingerTime)
+		x.timer.Reset(fault.LingerTime)
 	}
 }
 
@@ -164,16 +164,12 @@ func (x *exchange) finish() {
 	}
 }
 
-// lingerTime is how long a client may go on sending a body that nobody wants
-// any more, so that it gets to read the answer before the connection is closed.
-// The server sets the deadline anew for the next request.
-const lingerTime = 2 * time.Second
-
+// linger bounds how long a client may go on sending a body that nobody wants.
 func (x *exchange) linger() {
 	if x.r.ProtoMajor != 1 || x.r.ContentLength == 0 || x.conn != nil || x.body != nil && x.body.over() {
 		return
 	}
-	x.rc.SetReadDeadline(time.Now().Add(lingerTime))
+	x.rc.SetReadDeadline(time.Now().Add(fault.LingerTime))
 }
 
 type exchangeKey struct{}
