@@ -31,6 +31,9 @@ type Levels struct {
 	Ledger Ledger
 	Table  *limiter.Buckets // of POST /v1/ratelimit
 	Logger *slog.Logger
+	// Fresh says that this process made the state: nothing was ever charged
+	// against it, so every bucket begins full.
+	Fresh bool
 
 	since int64 // what Resume answered
 }
@@ -40,8 +43,8 @@ const (
 	levelsVersion = 1
 )
 
-// SinceForever is what [Levels.Resume] answers after clean stops only: so long
-// ago that every bucket has refilled, and not so long that a difference overflows.
+// SinceForever is what [Levels.Resume] answers after clean stops only, and to the
+// process that made the state: so long ago that every bucket has refilled, and not so long that a difference overflows.
 const SinceForever = -1 << 62
 
 // Resume takes back what a clean stop left and returns the moment, on the clock
@@ -59,7 +62,10 @@ func (l *Levels) Resume(now int64) (since int64, err error) {
 		return 0, fmt.Errorf("read the limiter's mark: %w", err)
 	}
 	if len(p) == 0 {
-		return now, nil
+		if l.Fresh {
+			l.since = SinceForever
+		}
+		return l.since, nil
 	}
 	if err := l.Marks.SetMark(levelsMark, nil, true); err != nil {
 		return 0, fmt.Errorf("remove the limiter's mark: %w", err)

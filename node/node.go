@@ -60,6 +60,7 @@ type Node struct {
 	grants    *Grants
 	levels    *Levels
 	since     int64  // see Levels.Resume
+	fresh     bool   // this process made the state
 	bootIndex uint64 // the log's end at the start: what is created behind it is new in this process
 	gate      *admit.Gate
 	proxy     *proxy.Proxy
@@ -169,6 +170,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 		return err
 	}
 	n.bootIndex = n.replica.LastIndex()
+	n.fresh = !n.store.Initialized()
 	return n.initialize(ctx)
 }
 
@@ -203,7 +205,7 @@ func (n *Node) openRequests(ctx context.Context) (err error) {
 		Node: n.replica.Identity().ID, Ledger: n.store, Propose: n.replica.Propose, Logger: n.log,
 	})
 	table := limiter.NewBuckets(rateBuckets)
-	n.levels = &Levels{Marks: n.local, Ledger: n.store, Table: table, Logger: n.log}
+	n.levels = &Levels{Marks: n.local, Ledger: n.store, Table: table, Logger: n.log, Fresh: n.fresh}
 	if n.since, err = n.levels.Resume(n.clock.Now()); err != nil {
 		return err
 	}
