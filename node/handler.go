@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
@@ -19,6 +20,7 @@ func (s *handlerSlot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(*h).ServeHTTP(w, r)
 		return
 	}
+	w.Header().Set(fault.RequestIDHeader, httpapi.RequestID(r))
 	if r.URL.Path == "/livez" {
 		w.WriteHeader(http.StatusOK)
 		return
