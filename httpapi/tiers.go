@@ -8,7 +8,8 @@ import (
 )
 
 // tierView is a tier as the API shows it. A null limit is none; a null burst is
-// the minute's limit.
+// the minute's limit. Test limits that the tier leaves to its live ones are shown
+// as they come out: half the minute, the same month.
 type tierView struct {
 	Name     string       `json:"name"`
 	Live     store.Limits `json:"live"`
@@ -27,7 +28,7 @@ type changedTier struct {
 }
 
 func viewTier(t *store.Tier) tierView {
-	return tierView{t.Name, t.Live, t.Test, features{t.IPAllowlist}}
+	return tierView{t.Name, t.Live, t.TestLimits(), features{t.IPAllowlist}}
 }
 
 // newTier is the body of POST /v1/tiers.
@@ -47,7 +48,7 @@ func createTier(c *call, in *newTier) (any, error) {
 	case in.Live == nil:
 		return nil, invalid("live", "is required; null in it sets no limit")
 	case in.Test == nil:
-		return nil, invalid("test", "is required; null in it sets no limit")
+		return nil, invalid("test", "is required; null in it is half the live minute, or the live month")
 	}
 	t := store.Tier{Name: *in.Name, Live: *in.Live, Test: *in.Test}
 	if in.Features != nil {

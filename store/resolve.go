@@ -37,6 +37,20 @@ func resolve(a *Account, tier *Tier) (out [keyTypes]limiter.Limit) {
 	return out
 }
 
+// TestLimits are the limits that t gives test keys of accounts without limits of
+// their own: what t leaves open derives from its live limits, as in resolve.
+func (t *Tier) TestLimits() Limits {
+	l := t.Test
+	if l.PerMinute == nil && t.Live.PerMinute != nil {
+		half := max(1, *t.Live.PerMinute/2)
+		l.PerMinute = &half
+	}
+	if l.PerMonth == nil {
+		l.PerMonth = t.Live.PerMonth
+	}
+	return l
+}
+
 func override(base limiter.Limit, l *Limits) limiter.Limit {
 	if l == nil {
 		return base
