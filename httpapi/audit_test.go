@@ -48,10 +48,59 @@ func anyEvent(t *rapid.T) *store.Event {
 	return e
 }
 
+// shownEvent is an event as appendEvent writes it, for encoding/json.
+type shownEvent struct {
+	ID        string          `json:"id"`
+	Seq       uint64          `json:"seq"`
+	Time      time.Time       `json:"time"`
+	EventType store.EventType `json:"event_type"`
+	Action    string          `json:"action"`
+	Actor     struct {
+		Type *store.ActorType `json:"type"`
+		ID   *string          `json:"id"`
+		Name *string          `json:"name"`
+	} `json:"actor"`
+	Account   *store.AccountID `json:"account"`
+	KeyID     *store.KeyID     `json:"key_id"`
+	Target    *string          `json:"target"`
+	Outcome   store.Outcome    `json:"outcome"`
+	Reason    *string          `json:"reason"`
+	IP        *string          `json:"ip"`
+	Country   *string          `json:"country"`
+	UserAgent *string          `json:"user_agent"`
+	Request   *shownRequest    `json:"request"`
+	Changes   json.RawMessage  `json:"changes"`
+	Hash      *string          `json:"hash"`
+}
+
+type shownRequest struct {
+	ID         *string  `json:"id"`
+	Method     *string  `json:"method"`
+	Route      *string  `json:"route"`
+	Status     *int     `json:"status"`
+	DurationMS *float64 `json:"duration_ms"`
+}
+
+func shown(e *store.Event) *shownEvent {
+	out := &shownEvent{
+		ID: e.ID, Seq: e.Seq, Time: e.Time, EventType: e.EventType, Action: e.Action, Account: some(e.Account), KeyID: some(e.KeyID),
+		Target: some(e.Target), Outcome: e.Outcome, Reason: some(e.Reason), IP: some(e.IP), Country: some(e.Country),
+		UserAgent: some(e.UserAgent), Changes: e.Changes, Hash: some(e.Hash),
+	}
+	out.Actor.Type, out.Actor.ID, out.Actor.Name = some(e.Actor.Type), some(e.Actor.ID), some(e.Actor.Name)
+	if r := e.Request; r != nil {
+		out.Request = &shownRequest{ID: some(r.ID), Method: some(r.Method), Route: some(r.Route)}
+		if r.Status != 0 {
+			out.Request.Status, out.Request.DurationMS = &r.Status, &r.DurationMS
+		}
+	}
+	return out
+}
+
 func TestEventEqualsEncodingJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := anyEvent(t)
-		want, err := json.Marshal(e)
+		want, err := json.Marshal(shown(e))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +369,7 @@ func TestDenialsAreAudited(t *testing.T) {
 		got = append(got, e.Reason+" "+e.Actor.Type+" "+e.KeyID)
 	}
 	slices.Sort(got)
-	want := []string{"insufficient_scope key " + id, "invalid_key key ", "invalid_value operator "}
+	want := []string{"insufficient_scope key " + id, "invalid_key  ", "invalid_value operator "}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

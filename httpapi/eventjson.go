@@ -9,9 +9,10 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// appendEvent appends e as encoding/json writes it, byte for byte, without its
-// reflection: an export is bound by this function. A test compares the two.
-// Changes are trusted to be compact JSON: apply wrote them.
+// appendEvent appends e as the API shows it, byte for byte what encoding/json
+// writes, without its reflection: an export is bound by this function. A test
+// compares the two. Every member is there in every event, null where there is
+// nothing. Changes are trusted to be compact JSON: apply wrote them.
 func appendEvent(b []byte, e *store.Event) []byte {
 	b = append(b, `{"id":`...)
 	b = appendString(b, e.ID)
@@ -24,54 +25,65 @@ func appendEvent(b []byte, e *store.Event) []byte {
 	b = append(b, `,"action":`...)
 	b = appendString(b, e.Action)
 	b = append(b, `,"actor":{"type":`...)
-	b = appendString(b, string(e.Actor.Type))
+	b = appendSome(b, string(e.Actor.Type))
 	b = append(b, `,"id":`...)
-	b = appendString(b, e.Actor.ID)
-	b = appendMember(b, `,"name":`, e.Actor.Name)
+	b = appendSome(b, e.Actor.ID)
+	b = append(b, `,"name":`...)
+	b = appendSome(b, e.Actor.Name)
 	b = append(b, `},"account":`...)
-	b = appendString(b, string(e.Account))
-	b = appendMember(b, `,"key_id":`, string(e.KeyID))
-	b = appendMember(b, `,"target":`, e.Target)
+	b = appendSome(b, string(e.Account))
+	b = append(b, `,"key_id":`...)
+	b = appendSome(b, string(e.KeyID))
+	b = append(b, `,"target":`...)
+	b = appendSome(b, e.Target)
 	b = append(b, `,"outcome":`...)
 	b = appendString(b, string(e.Outcome))
-	b = appendMember(b, `,"reason":`, e.Reason)
-	b = appendMember(b, `,"ip":`, e.IP)
-	b = appendMember(b, `,"country":`, e.Country)
-	b = appendMember(b, `,"user_agent":`, e.UserAgent)
-	if e.Request != nil {
-		b = appendRequest(b, e.Request)
-	}
+	b = append(b, `,"reason":`...)
+	b = appendSome(b, e.Reason)
+	b = append(b, `,"ip":`...)
+	b = appendSome(b, e.IP)
+	b = append(b, `,"country":`...)
+	b = appendSome(b, e.Country)
+	b = append(b, `,"user_agent":`...)
+	b = appendSome(b, e.UserAgent)
+	b = append(b, `,"request":`...)
+	b = appendRequest(b, e.Request)
+	b = append(b, `,"changes":`...)
 	if len(e.Changes) > 0 {
-		b = append(append(b, `,"changes":`...), e.Changes...)
+		b = append(b, e.Changes...)
+	} else {
+		b = append(b, "null"...)
 	}
-	b = appendMember(b, `,"hash":`, e.Hash)
-	return append(b, '}')
+	b = append(b, `,"hash":`...)
+	return append(appendSome(b, e.Hash), '}')
 }
 
+// appendRequest appends r, or null. The event of a change is written before its
+// call is answered, so there neither status nor duration is known.
 func appendRequest(b []byte, r *store.RequestInfo) []byte {
-	b = append(b, `,"request":{`...)
-	start := len(b)
-	b = appendMember(b, `,"id":`, r.ID)
-	b = appendMember(b, `,"method":`, r.Method)
-	b = appendMember(b, `,"route":`, r.Route)
-	if r.Status != 0 {
-		b = strconv.AppendInt(append(b, `,"status":`...), int64(r.Status), 10)
+	if r == nil {
+		return append(b, "null"...)
 	}
-	if r.DurationMS != 0 {
-		b = appendFloat(append(b, `,"duration_ms":`...), r.DurationMS)
+	b = append(b, `{"id":`...)
+	b = appendSome(b, r.ID)
+	b = append(b, `,"method":`...)
+	b = appendSome(b, r.Method)
+	b = append(b, `,"route":`...)
+	b = appendSome(b, r.Route)
+	if r.Status == 0 {
+		return append(b, `,"status":null,"duration_ms":null}`...)
 	}
-	if len(b) > start { // the first member has no comma before it
-		b = append(b[:start], b[start+1:]...)
-	}
+	b = strconv.AppendInt(append(b, `,"status":`...), int64(r.Status), 10)
+	b = appendFloat(append(b, `,"duration_ms":`...), r.DurationMS)
 	return append(b, '}')
 }
 
-// appendMember appends name and s, or nothing if s is empty.
-func appendMember(b []byte, name, s string) []byte {
+// appendSome appends s, or null if it is empty.
+func appendSome(b []byte, s string) []byte {
 	if s == "" {
-		return b
+		return append(b, "null"...)
 	}
-	return appendString(append(b, name...), s)
+	return appendString(b, s)
 }
 
 // appendFloat writes f as ES6 does: exponents from 1e21 and below 1e-6.

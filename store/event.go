@@ -16,7 +16,8 @@ const (
 	ActorSystem   ActorType = "system"
 )
 
-// Actor is who did something.
+// Actor is who did something. Where no caller was recognised, Type and ID are
+// empty, and Name is the hint of the credential that was refused, if one was sent.
 type Actor struct {
 	Type ActorType `json:"type"`
 	ID   string    `json:"id"`
@@ -54,7 +55,7 @@ type RequestInfo struct {
 	DurationMS float64 `json:"duration_ms,omitzero"`
 }
 
-// Event is one audit event, in the form the management API shows it. Events of
+// Event is one audit event, with the names that the management API shows. Events of
 // changes are written by apply; events of requests and denials by store/local.
 type Event struct {
 	ID        string          `json:"id"`  // "evt_…", unique over all nodes

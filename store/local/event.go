@@ -61,6 +61,9 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 		e.Action = r.action
 	}
 	e.Actor = store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
+	if r.by == "" {
+		e.Actor.Type = "" // nobody was recognised, not a key without an id
+	}
 	e.KeyID = store.KeyID(r.key)
 	e.Outcome = outcomeOf(r.status, r.reason != "")
 	e.Reason = r.reason

@@ -50,6 +50,9 @@ func modelEvent(o *Observation) *store.Event {
 		e.Actor = o.Actor
 		e.Actor.Name = cmp.Or(o.Hint, o.Actor.Name)
 	}
+	if e.Actor.ID == "" {
+		e.Actor.Type = "" // nobody was recognised
+	}
 	e.EventType = map[string]store.EventType{"GET": "read", "POST": "create", "DELETE": "delete", "PURGE": "read"}[o.Method]
 	switch {
 	case o.Status >= 500:
