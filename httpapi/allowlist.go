@@ -35,6 +35,7 @@ type newAllowlist struct {
 		CIDR string `json:"cidr"`
 		Note string `json:"note"`
 	} `json:"entries"`
+	Force bool `json:"force"` // as in the query
 }
 
 // changedAllowlist answers a PUT.
@@ -105,13 +106,20 @@ func setAllowlist(c *call) (any, error) {
 		return nil, err
 	}
 	var entries []store.AllowEntry
-	if t, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); t == "text/plain" {
+	if c.sendsText(raw) {
 		entries, err = parseAllowText(raw)
 	} else {
-		entries, err = parseAllowJSON(raw)
+		var forced bool
+		entries, forced, err = parseAllowJSON(raw)
+		force = force || forced
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(entries) > 0 {
+		if err := c.allowlistInTier(); err != nil {
+			return nil, err
+		}
 	}
 	if c.caller.record != nil && !force {
 		prefixes := make([]netip.Prefix, len(entries))
@@ -140,6 +148,21 @@ func setAllowlist(c *call) (any, error) {
 	return changedAllowlist{allowlist{rc.Allowlist}, c.revocation(rc)}, nil
 }
 
+// allowlistInTier is a fault unless the account's tier includes the feature.
+// Apply has the last word on that; asking here first keeps the lock-out guard
+// from talking about a list that could not be set anyway.
+func (c *call) allowlistInTier() error {
+	if err := c.Backend.Linearize(c.r.Context()); err != nil {
+		return err
+	}
+	if cell := c.Store.Cell(c.account); cell != nil {
+		if a := cell.Load(); a != nil && !a.Features.IPAllowlist {
+			return fault.Newf(fault.FeatureNotInTier, "The tier %q does not include IP allowlists.", a.Tier)
+		}
+	}
+	return nil
+}
+
 // lockedOut is a fault if a list of prefixes would shut out the caller's own
 // address. An empty list allows everybody.
 func (c *call) lockedOut(list []netip.Prefix) error {
@@ -149,19 +172,33 @@ func (c *call) lockedOut(list []netip.Prefix) error {
 	return fault.Newf(fault.WouldLockOut, "The list does not contain your own address %s, so this key would be shut out; repeat with force=true if that is meant.", c.client)
 }
 
-func parseAllowJSON(raw []byte) ([]store.AllowEntry, error) {
+// sendsText holds for a body in text: one that says so, or a list that curl
+// --data-binary sent without saying what it is.
+func (c *call) sendsText(raw []byte) bool {
+	switch t, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); t {
+	case "text/plain":
+		return true
+	case formType:
+		raw = bytes.TrimLeft(raw, " \t\r\n")
+		return len(raw) > 0 && raw[0] != '{' && raw[0] != '['
+	}
+	return false
+}
+
+func parseAllowJSON(raw []byte) (entries []store.AllowEntry, force bool, err error) {
 	var in newAllowlist
 	if err := decode(raw, &in); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if in.Entries == nil {
-		return nil, invalid("entries", "is required; an empty array allows every address")
+		return nil, false, invalid("entries", "is required; an empty array allows every address")
 	}
 	var list allowBuilder
 	for i, e := range *in.Entries {
 		list.add("entries."+strconv.Itoa(i), e.CIDR, e.Note)
 	}
-	return list.result()
+	entries, err = list.result()
+	return entries, in.Force, err
 }
 
 // parseAllowText reads an entry a line. Blank lines and those that begin with #
