@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync/atomic"
 )
 
@@ -90,14 +91,20 @@ func (b *body) failed() error {
 	return nil
 }
 
+// mayTrail reports whether a client's trailer may go upstream: only names that
+// may be headers of anybody's request, for some servers merge the two.
+func (x *exchange) mayTrail(name string) bool {
+	return !dropped(name, x.live.keyHeader) && !forwarding(name) && !slices.Contains(methodOverrides[:], name)
+}
+
 // takeTrailer copies the trailers that came after the body to those that go
-// upstream. Only names that may be headers may be trailers.
+// upstream.
 func (x *exchange) takeTrailer() {
 	if x.trailer == nil {
 		return
 	}
 	for name, values := range x.r.Trailer {
-		if !dropped(name, x.live.keyHeader) {
+		if x.mayTrail(name) {
 			x.trailer[name] = values
 		}
 	}
@@ -110,7 +117,7 @@ func (x *exchange) announceTrailer() {
 	}
 	x.trailer = http.Header{}
 	for name := range x.r.Trailer {
-		if !dropped(name, x.live.keyHeader) {
+		if x.mayTrail(name) {
 			x.trailer[name] = nil
 		}
 	}

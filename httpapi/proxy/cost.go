@@ -29,7 +29,9 @@ type costBuffers struct{ held atomic.Int64 }
 var errBuffersFull = errors.New("too many bodies are held in memory")
 
 // limitCost is step 9 of section 3: it finds the bound in force, and holds the
-// request's body to it. Bodies that are not JSON say nothing about cost.
+// request's body to it. Bodies that are not JSON say nothing about cost; but what
+// they are is not for the client alone to say, since many upstreams read JSON
+// whatever the media type, and unpack what is packed.
 func (x *exchange) limitCost() *fault.Error {
 	route := x.lane.route
 	x.maxCost = route.maxCost
@@ -50,86 +52,80 @@ func (x *exchange) limitCost() *fault.Error {
 	if x.body == nil {
 		return nil
 	}
-	kind, sure := jsonKind(x.r.Header)
-	switch {
-	case kind == notJSON:
-		return nil
-	case sure && kind == foreignJSON:
-		return fault.Newf(fault.UnsupportedMediaType, "A JSON body whose cost is checked must be UTF-8.")
-	}
-	if !sure {
-		// Upstreams that do not look at the media type read it as JSON all the same.
-		first, err := x.peek()
-		if err != nil {
-			return x.bodyFault(err)
-		}
-		if first != '{' {
-			return nil
-		}
-	}
 	for _, v := range x.r.Header["Content-Encoding"] {
 		if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
 			return fault.New(fault.UnsupportedEncoding)
 		}
 	}
-	return x.limitBody(sure)
+	declared, utf8 := declaresJSON(x.r.Header)
+	if declared && !utf8 {
+		return fault.Newf(fault.UnsupportedMediaType, "A JSON body whose cost is checked must be UTF-8.")
+	}
+	if !declared {
+		object, err := x.peek()
+		if err != nil {
+			return x.bodyFault(err)
+		}
+		if !object {
+			return nil
+		}
+	}
+	return x.limitBody()
 }
 
-type kindOfBody uint8
-
-const (
-	notJSON kindOfBody = iota
-	isJSON
-	foreignJSON // in another charset, which the upstream would read differently
-)
-
-// jsonKind tells what a body's media type promises. sure is false for types that
-// are commonly put on JSON by mistake, or no type at all.
-func jsonKind(h http.Header) (_ kindOfBody, sure bool) {
+// declaresJSON reports whether the body's media type is JSON, and whether in a
+// charset that is read here as the upstream would read it.
+func declaresJSON(h http.Header) (declared, utf8 bool) {
 	values := h["Content-Type"]
 	if len(values) != 1 {
-		return isJSON, false
+		return false, false
 	}
-	t, params, err := mime.ParseMediaType(values[0])
-	switch {
-	case err != nil && t == "", t == "text/plain", t == "application/octet-stream", t == "application/x-www-form-urlencoded":
-		return isJSON, false
-	case t != "application/json" && t != "text/json" && (!strings.HasSuffix(t, "+json") || strings.HasPrefix(t, "application/grpc")):
-		return notJSON, true
+	t, params, _ := mime.ParseMediaType(values[0])
+	if t != "application/json" && t != "text/json" && (!strings.HasSuffix(t, "+json") || strings.HasPrefix(t, "application/grpc")) {
+		return false, false
 	}
 	switch strings.ToLower(params["charset"]) {
 	case "", "utf-8", "utf8", "us-ascii":
-		return isJSON, true
+		return true, true
 	}
-	return foreignJSON, true
+	return true, false
 }
 
-// peek returns the first byte of the body that is not JSON's white space, 0 if
-// there is none within a buffer's length.
-func (x *exchange) peek() (byte, error) {
+// beginsObject reports whether a body that begins with p, without white space,
+// could be read as a JSON object by somebody: also behind a byte order mark, or
+// in UTF-16, which Python's json guesses.
+func beginsObject(p []byte) bool {
+	for _, mark := range []string{"{", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff", "\x00{"} {
+		if bytes.HasPrefix(p, []byte(mark)) {
+			return true
+		}
+	}
+	return false
+}
+
+// peek reports whether the body begins like a JSON object.
+func (x *exchange) peek() (object bool, _ error) {
 	buf := make([]byte, 0, 512)
 	for len(buf) < cap(buf) {
 		n, err := x.body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		rest := bytes.TrimLeft(buf, " \t\r\n")
-		if len(rest) > 0 || err != nil {
+		if len(rest) >= 3 || err != nil || len(rest) > 0 && rest[0] == '{' {
 			x.body.unread(buf)
-			if len(rest) > 0 {
-				return rest[0], nil
-			}
 			if err == io.EOF {
 				err = nil
 			}
-			return 0, err
+			return beginsObject(rest), err
 		}
 	}
 	x.body.unread(buf)
-	return '{', nil // that much white space has something to hide
+	return true, nil // that much white space has something to hide
 }
 
-// limitBody reads the body and sees to its max_cost_per_call. A body that was
-// only taken for JSON by its first byte, and is not, passes as it is.
-func (x *exchange) limitBody(sure bool) *fault.Error {
+// limitBody reads the body and sees to its max_cost_per_call. What begins like
+// an object and is no JSON is refused: more lenient readers (NaN, comments,
+// trailing commas) would find a max_cost_per_call that was not checked.
+func (x *exchange) limitBody() *fault.Error {
 	if x.r.ContentLength > maxCostBody {
 		return fault.Newf(fault.BodyTooLarge, "A body whose cost is checked may have at most 1 MiB.")
 	}
@@ -143,8 +139,6 @@ func (x *exchange) limitBody(sure bool) *fault.Error {
 	}
 	given, at, empty, f := findCost(raw)
 	switch {
-	case f != nil && !sure && f.Code == fault.InvalidJSON:
-		return nil
 	case f != nil:
 		return f
 	case given == nil:

@@ -35,10 +35,22 @@ func dropped(name, keyHeader string) bool {
 	return name == "Authorization" || name == keyHeader || isIdentity(name) || strings.IndexByte(name, '_') >= 0
 }
 
-// forwarding reports whether a header claims where a request came from. From a
-// peer that is not trusted none passes.
+// forwarding reports whether a header claims where a request came from, or what
+// was asked for before a rewrite, which some frameworks route by. From a peer
+// that is not trusted none passes: another path was judged.
 func forwarding(name string) bool {
-	return hasPrefixFold(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip"
+	return hasPrefixFold(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" ||
+		name == "X-Original-Url" || name == "X-Rewrite-Url"
+}
+
+// methodOverrides are the headers by which some frameworks take another method
+// than the request's. Scopes and routes were judged by that one: the headers pass
+// only where the judgement covers whatever they say, with a method that needs
+// the scope write, on a route that takes all methods.
+var methodOverrides = [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+
+func (r *route) bindsMethod(method string) bool {
+	return len(r.methods) > 0 || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 // setHeaders makes out's headers, from which hop-by-hop headers and all that
@@ -49,6 +61,11 @@ func (x *exchange) setHeaders(out *http.Request) {
 	trusted := x.live.trusts(peer)
 	for name := range h {
 		if dropped(name, x.live.keyHeader) || !trusted && forwarding(name) {
+			delete(h, name)
+		}
+	}
+	if route.bindsMethod(x.r.Method) {
+		for _, name := range methodOverrides {
 			delete(h, name)
 		}
 	}

@@ -20,12 +20,14 @@ func TestRequestHeaders(t *testing.T) {
 	hosted := Route{Path: "/hosted", Upstreams: []string{up}, Headers: map[string]string{"Host": "inner.example"}}
 	kept := Route{Path: "/kept", Upstreams: []string{up}, PreserveHost: true}
 	open := Route{Path: "/open", Upstreams: []string{up}, Public: true}
+	posts := Route{Path: "/posts", Methods: []string{"POST"}, Upstreams: []string{up}}
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	const cred = "Authorization: Bearer good\r\n"
 	for _, c := range []struct {
-		name, path, send string
-		trusted          []netip.Prefix
-		want             map[string]string // "" is absent
+		name, method, path, send string
+
+		trusted []netip.Prefix
+		want    map[string]string // "" is absent
 	}{
 		{name: "identity", send: cred + "X-Request-Id: r-1\r\n", want: map[string]string{
 			"X-Perf-Key-Id": "key_1", "X-Perf-Account": "acct_a", "X-Perf-Key-Type": "live", "X-Perf-Scopes": "read write fast",
@@ -46,6 +48,13 @@ func TestRequestHeaders(t *testing.T) {
 			"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "outer.example", "X-Forwarded-Port": "", "X-Forwarded-User": "", "X-Real-Ip": "", "Forwarded": ""}},
 		{name: "forwarded, trusted", trusted: loopback, send: cred + "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: first\r\nX-Forwarded-Port: 443\r\nForwarded: for=1.2.3.4\r\n", want: map[string]string{
 			"X-Forwarded-For": "1.2.3.4, 5.6.7.8, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "first", "X-Forwarded-Port": "443", "Forwarded": ""}},
+		{name: "another path, not trusted", send: cred + "X-Original-URL: /admin\r\nx-rewrite-url: /admin\r\n", want: map[string]string{
+			"X-Original-Url": "", "X-Rewrite-Url": ""}},
+		{name: "another path, trusted", trusted: loopback, send: cred + "X-Original-URL: /x\r\n", want: map[string]string{"X-Original-Url": "/x"}},
+		{name: "another method", send: cred + "X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nX-Method-Override: DELETE\r\n", want: map[string]string{
+			"X-Http-Method-Override": "", "X-Http-Method": "", "X-Method-Override": ""}},
+		{name: "another method of a write", method: "POST", send: cred + "X-HTTP-Method-Override: DELETE\r\n", want: map[string]string{"X-Http-Method-Override": "DELETE"}},
+		{name: "another method than the route's", method: "POST", path: "/posts", send: cred + "X-HTTP-Method-Override: DELETE\r\n", want: map[string]string{"X-Http-Method-Override": ""}},
 		{name: "nothing forwarded, trusted", trusted: loopback, send: cred, want: map[string]string{
 			"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "outer.example"}},
 		{name: "rules", path: "/ruled", send: cred + "X-Gone: x\r\nX-Set: client\r\n", want: map[string]string{
@@ -57,12 +66,15 @@ func TestRequestHeaders(t *testing.T) {
 			"Cookie": "a=b", "Accept-Encoding": "br", "X-Custom": "1", "User-Agent": ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, Settings{Trusted: c.trusted, KeyHeader: "x-api-key"}, plain, ruled, hosted, kept, open)
+			r := newRig(t, Settings{Trusted: c.trusted, KeyHeader: "x-api-key"}, plain, ruled, hosted, kept, open, posts)
 			got = nil
+			if c.method == "" {
+				c.method = "GET"
+			}
 			if c.path == "" {
 				c.path = "/x"
 			}
-			if res := r.raw("GET " + c.path + " HTTP/1.1\r\nHost: outer.example\r\n" + c.send + "\r\n"); res.StatusCode != 200 || got == nil {
+			if res := r.raw(c.method + " " + c.path + " HTTP/1.1\r\nHost: outer.example\r\n" + c.send + "\r\n"); res.StatusCode != 200 || got == nil {
 				t.Fatalf("status %d", res.StatusCode)
 			}
 			got.Header.Set("Host", got.Host)
