@@ -44,6 +44,8 @@ type exchange struct {
 	head   atomic.Bool  // the upstream's response has begun
 	refuse *fault.Error // what forwarding ended with, if no response began
 
+	aborted bool // by a panic behind the response's beginning
+
 	mu     sync.Mutex // guards what follows, and rc against use after the handler's end
 	timer  *time.Timer
 	long   bool

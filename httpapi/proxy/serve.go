@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -138,7 +140,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.rc = http.NewResponseController(w)
 	p.inFlight.Add(1)
 	var refused *fault.Error
-	defer func() { p.end(x, refused) }()
+	defer func() {
+		v := recover()
+		if v != nil && v != http.ErrAbortHandler {
+			refused = x.panicked(v, debug.Stack())
+		}
+		p.end(x, refused)
+		if v != nil && (v == http.ErrAbortHandler || x.aborted) {
+			panic(http.ErrAbortHandler) // an answer that broke off must not look whole
+		}
+	}()
 	if refused = p.serve(x); refused != nil && refused != errClientGone && x.w.status.Load() == 0 {
 		if refused.Cause != nil && refused.Code.Status() >= 500 {
 			p.logger.Warn("request failed", "request_id", x.id, "code", refused.Code, "error", refused.Cause)
@@ -152,6 +163,18 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fault.Write(x.w, r, refused)
 	}
 	x.linger()
+}
+
+// panicked logs a panic, which must not end more than its own request, and
+// answers for it, unless an answer has begun.
+func (x *exchange) panicked(v any, stack []byte) *fault.Error {
+	x.proxy.logger.Error("panic in a request", "request_id", x.id, "panic", fmt.Sprint(v), "stack", string(stack))
+	refused := fault.New(fault.Internal)
+	if x.aborted = x.w.status.Load() != 0; !x.aborted {
+		x.w.Header()[fault.RequestIDHeader] = []string{x.id}
+		fault.Write(x.w, x.r, refused)
+	}
+	return refused
 }
 
 // serve is the order of things. It returns nil once a response has begun.
