@@ -39,7 +39,8 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,
 			Encryption: txt.Encryption, PreferredLanguages: txt.PreferredLanguages, Canonical: txt.Canonical, Hiring: txt.Hiring,
 		},
-		Clock: n.clock.Read,
+		Client: admit.ClientFinder(c.Admin.TrustedProxies, c.Proxy.ClientIPHeader),
+		Clock:  n.clock.Read,
 	}
 }
 

@@ -35,6 +35,13 @@ func newHops(trusted []netip.Prefix, header string) hops {
 	return h
 }
 
+// ClientFinder tells the client of requests to a listener that has trusted
+// proxies of its own, as [Gate.Client] does by the gate's.
+func ClientFinder(trusted []netip.Prefix, header string) func(*http.Request) netip.Addr {
+	h := newHops(trusted, header)
+	return func(r *http.Request) netip.Addr { return h.client(r.RemoteAddr, r.Header) }
+}
+
 // client is the address that a request is judged by: the peer, or, if that is
 // trusted, the last address in the header that is not. The header's lines are
 // one list in order, walked from its end, for only what trusted hops appended is
