@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -60,6 +62,10 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 	if err != nil {
 		return err
 	}
+	// What libraries say on the standard log is for who looks for it: net/http
+	// quotes there what an upstream sent unasked.
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(n.Log().Handler(), slog.LevelDebug).Writer())
 	go func() {
 		for range reload {
 			if err := n.Reload(); err != nil {
