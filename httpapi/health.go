@@ -2,7 +2,12 @@ package httpapi
 
 import (
 	_ "embed"
+	"net"
 	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
 // openAPI describes the API; it is served as it is.
@@ -40,13 +45,28 @@ func readCluster(c *call) (any, error) {
 	return s, nil
 }
 
+// namesLoopback holds for a Host that no DNS server can have answered for.
+func namesLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
 func describe(c *call) error {
 	c.w.Header().Set("Content-Type", "application/yaml")
 	c.w.Write(openAPI)
 	return nil
 }
 
+// readMetrics serves them to anybody on loopback, if that is the name that was
+// asked: a page in a browser on this machine can have its own name lead here, and
+// read the answer as its own (DNS rebinding).
 func readMetrics(c *call) error {
+	if c.MetricsOpen && !namesLoopback(c.r.Host) && c.operator() == "" {
+		return fault.Newf(fault.MissingKey, "Ask for /metrics at localhost or at an IP address, or send an operator token.")
+	}
 	c.prom.ServeHTTP(c.w, c.r)
 	return nil
 }

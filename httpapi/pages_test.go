@@ -95,6 +95,22 @@ func TestMetricsAndDescription(t *testing.T) {
 	if r.StatusCode != 200 {
 		t.Errorf("on loopback: %d", r.StatusCode)
 	}
+	for _, c := range []struct {
+		host, token string
+		status      int
+	}{
+		{"localhost:8081", "", 200}, {"LOCALHOST", "", 200}, {"127.0.0.1", "", 200}, {"[::1]:8081", "", 200}, {"[::1]", "", 200},
+		{"evil.example:8081", "", 401}, {"localhost.evil.example", "", 401}, {"", "", 401}, {"evil.example", operatorToken, 200},
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)
+		r.Host = c.host
+		if c.token != "" {
+			r.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		if open.api.Admin().ServeHTTP(w, r); w.Code != c.status {
+			t.Errorf("on loopback as %q: %d, want %d", c.host, w.Code, c.status)
+		}
+	}
 	if a := g.do(g.admin.URL, "GET", "/openapi.yaml", "", "").want(t, 200); a.body != string(OpenAPI()) {
 		t.Error("another description is served")
 	}
