@@ -109,6 +109,9 @@ func (s *Server) Open(ctx context.Context) error {
 	if s.trusted.Load() != nil {
 		ln = &proxyproto.Listener{Listener: ln, ConnPolicy: s.policy, ReadHeaderTimeout: headTimeout}
 	}
+	if s.certs == nil {
+		ln = plainListener{ln}
+	}
 	s.ln = ln
 	s.logger.Info(s.name+" listening", "addr", addr.String(), "tls", s.certs != nil)
 	return nil
