@@ -73,7 +73,15 @@ type options struct {
 	upstream string // --upstream
 }
 
-var addrPattern = regexp.MustCompile(`(proxy|admin) listening addr=(\S+)`)
+var addrPattern = regexp.MustCompile(`(proxy|admin) listening addr=(\S+) tls=(true|false)`)
+
+// baseURL is how a client on this machine reaches a listener.
+func baseURL(addr, tls string) string {
+	if tls == "true" {
+		return "https://" + strings.Replace(addr, "[::]", "127.0.0.1", 1)
+	}
+	return "http://" + strings.Replace(addr, "[::]", "127.0.0.1", 1)
+}
 
 // start runs `perfgate serve` and returns when /readyz answers 200.
 func start(t testing.TB, o options) *server {
@@ -138,7 +146,7 @@ func (s *server) ready() error {
 		select {
 		case l := <-s.log.feed:
 			if m := addrPattern.FindStringSubmatch(l); m != nil && want[m[1]] != nil {
-				*want[m[1]] = "http://" + m[2]
+				*want[m[1]] = baseURL(m[2], m[3])
 				delete(want, m[1])
 			}
 		case <-s.exited:
@@ -148,7 +156,7 @@ func (s *server) ready() error {
 		}
 	}
 	for {
-		resp, err := http.Get(s.proxy + "/readyz")
+		resp, err := httpClient.Get(s.admin + "/readyz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
