@@ -32,7 +32,7 @@ torture: ## long campaigns: kills, power losses, random histories
 	PERFGATE_TORTURE=1 $(GO) test -count 1 -timeout 3h ./e2e ./node/... ./store/... ./limiter/...
 
 image: ## from scratch, non-root
-	mkdir -p dist/data && $(BUILD) -o dist/perfgate . && podman build -t perfgate:$(VERSION) .
+	mkdir -p dist/data && $(BUILD) -o dist/perfgate . && podman build --format docker -t perfgate:$(VERSION) .
 
 clean:
 	rm -rf perfgate dist
