@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -45,7 +46,7 @@ func options(cfg *Config) *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               64 << 20,
-		MaxOpenFiles:                1024,
+		MaxOpenFiles:                openFiles(),
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
 	for i := range o.Levels {
@@ -77,3 +78,13 @@ func (q quiet) Errorf(format string, args ...any) { q.log.Error(fmt.Sprintf(form
 
 // Fatalf is called where Pebble cannot go on; it must not return.
 func (q quiet) Fatalf(format string, args ...any) { panic("pebble: " + fmt.Sprintf(format, args...)) }
+
+// openFiles is how many tables are kept open: an eighth of what the process may
+// open, since the proxied connections need the rest.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 128
+	}
+	return int(min(max(limit.Cur/8, 64), 1024))
+}
