@@ -13,6 +13,11 @@ import (
 // long a start takes: an import of 10,000 keys is one entry. So a snapshot is
 // also taken when the entries since the last one have this many bytes, and at an
 // orderly stop when there are more than a few.
+//
+// Nor may the log behind a snapshot grow with the size of what is in it: entries
+// are kept there by their number too, for followers that lag, and 10,240
+// allowlists of 8 MiB are more than a disk has. A snapshot by size keeps half of
+// the entries that led to it, so that the log has about 1.5 × tailBytes at most.
 const (
 	tailBytes   = 64 << 20
 	tailAtStop  = 256 // entries
@@ -22,7 +27,8 @@ const (
 // tail counts the bytes of entries that were stored.
 type tail struct {
 	written atomic.Int64
-	taken   int64 // written when the last snapshot by size was taken
+	entries atomic.Int64
+	taken   struct{ written, entries int64 } // when the last snapshot by size was
 }
 
 func (t *tail) add(entries []*raft.Log) {
@@ -31,6 +37,7 @@ func (t *tail) add(entries []*raft.Log) {
 		n += len(e.Data)
 	}
 	t.written.Add(int64(n))
+	t.entries.Add(int64(len(entries)))
 }
 
 // watchTail takes snapshots by size until ctx ends.
@@ -44,12 +51,26 @@ func (r *Replica) watchTail(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if n := t.written.Load(); n-t.taken >= tailBytes {
-			if r.snapshot() {
-				t.taken = n
+		if n, e := t.written.Load(), t.entries.Load(); n-t.taken.written >= tailBytes {
+			if r.snapshotKeeping(uint64(e-t.taken.entries) / 2) {
+				t.taken.written, t.taken.entries = n, e
 			}
 		}
 	}
+}
+
+// snapshotKeeping is [Replica.snapshot] that leaves at most n entries of the log
+// behind it.
+func (r *Replica) snapshotKeeping(n uint64) bool {
+	usual := r.engine.raft.ReloadableConfig()
+	fewer := usual
+	fewer.TrailingLogs = min(usual.TrailingLogs, n)
+	err := r.engine.raft.ReloadConfig(fewer)
+	taken := r.snapshot()
+	if err := errors.Join(err, r.engine.raft.ReloadConfig(usual)); err != nil {
+		r.cfg.Logger.Warn("cannot bound the bytes of the log", "error", err)
+	}
+	return taken
 }
 
 // snapshot has Raft take a snapshot and reports whether there is a newer one.

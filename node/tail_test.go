@@ -23,6 +23,13 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 		_, _, ok, err := r.engine.snaps.Newest()
 		return ok && err == nil
 	})
+	eventually(t, "a log without the half of it", func() bool {
+		first, err := r.engine.log.FirstIndex()
+		return err == nil && first > tailBytes/(4<<20)/2
+	})
+	eventually(t, "the usual number of entries to be kept", func() bool {
+		return r.engine.raft.ReloadableConfig().TrailingLogs == raftConfig("", r.cfg.Logger).TrailingLogs
+	})
 	shut(t, r)
 }
 
