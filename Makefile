@@ -4,8 +4,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 BENCH   ?= .
 COUNT   ?= 1
+FUZZTIME ?= 30s
+LARGE   ?= /var/tmp/perfgate-bench
 
-.PHONY: build run test lint e2e bench bench-large torture fuzz image clean
+.PHONY: build run test lint e2e e2e-image bench bench-large torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -25,8 +27,20 @@ lint:
 e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests
 	e2e/clients/run.sh
 
+e2e-image: ## the image, built and used; needs podman and runc
+	e2e/image.sh
+
+fuzz: ## every fuzzer for FUZZTIME
+	@git grep -o 'func Fuzz[A-Za-z0-9]*' -- '*_test.go' | while IFS=: read -r file fn; do \
+		$(GO) test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$${fn#func }$$" -fuzztime $(FUZZTIME) || exit 1; done
+
 bench: ## every benchmark, small data
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+	KEYS=20000 WRITES=20000 EVENTS=50000 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+bench-large: ## the figures of docs/benchmarks.md: 10M keys, 1M in use; half an hour, 10 GB in LARGE
+	$(GO) test ./store -run '^$$' -bench 'Lookup' -benchmem -timeout 1h -store.keys 10000000 -store.dir $(LARGE)
+	$(GO) test ./e2e -run '^$$' -bench 'Create' -benchtime 20000x
+	$(GO) test ./e2e -run '^$$' -bench 'Start|Memory|AuditExport' -benchtime 1x -timeout 1h
 
 torture: ## long campaigns: kills, power losses, random histories
 	PERFGATE_TORTURE=1 $(GO) test -count 1 -timeout 3h ./e2e ./node/... ./store/... ./limiter/...
