@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,7 +88,7 @@ func (n *Node) writtenToken() (string, error) {
 	path := filepath.Join(n.config.Node.DataDir, operatorTokenFile)
 	raw, err := readSmall(path, maxTokenFile)
 	if err == nil && strings.TrimSpace(string(raw)) != "" {
-		return strings.TrimSpace(string(raw)), nil
+		return takenOver(path, strings.TrimSpace(string(raw)))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read the operator token: %w", err)
@@ -97,6 +98,21 @@ func (n *Node) writtenToken() (string, error) {
 		return "", fmt.Errorf("write the operator token: %w", err)
 	}
 	n.log.Info("operator token written", "file", path)
+	return token, nil
+}
+
+// takenOver checks a token that was found: it has all rights from now on, so it
+// must be what a node writes, where only the node's user could read and write it.
+func takenOver(path, token string) (string, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read the operator token: %w", err)
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0:
+		return "", fmt.Errorf("%s was found before the first start and is open to others or a link; remove it, or make it a file of mode 0600", path)
+	case !strings.HasPrefix(token, httpapi.OperatorPrefix) || len(token) != len(httpapi.NewOperatorToken()):
+		return "", fmt.Errorf("%s was found before the first start and holds no operator token of perfgate's; remove it", path)
+	}
 	return token, nil
 }
 
