@@ -159,6 +159,15 @@ func TestReload(t *testing.T) {
 	if status("/one/x") != 404 {
 		t.Error("the old route is still there")
 	}
+
+	// What takes effect after a restart does not before.
+	key, _ := s.create(nil)
+	three := strings.Replace(strings.Replace(one, "/one/", "/three/", 1), "public = true\n", "", 1)
+	reload("[proxy]\nkey_header = \"X-Api-Key\"\n" + three)
+	waitFor(t, "the route with keys", func() bool { return status("/three/x") == 401 })
+	if r := do(t, "GET", s.proxy+"/three/x", header{"X-Api-Key": key}, nil); r.code() != "missing_key" {
+		t.Errorf("key_header took effect at once: %s %s", r.Status, r.raw)
+	}
 }
 
 // The key is in one response and nowhere else.

@@ -60,10 +60,10 @@ func (n *Node) prepareRoutes(next *Config) (swap func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() {
-		n.gate.Reload(n.gateConfig(next, nil))
-		n.proxy.Reload(settings)
-	}, nil
+	// Routes alone are new: whom this node believes, and where it looks for keys,
+	// stays as it was until a restart, as the log says of those keys.
+	settings.Trusted, settings.KeyHeader = n.config.Proxy.TrustedProxies, n.config.Proxy.KeyHeader
+	return func() { n.proxy.Reload(settings) }, nil
 }
 
 // openEcho starts the built-in upstream on a loopback port of its own, so that a
