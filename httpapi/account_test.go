@@ -19,8 +19,8 @@ func TestAllowlist(t *testing.T) {
 	text := "# offices\r\n203.0.113.0/24 # Berlin\n\n  198.51.100.42\t#home\n::ffff:192.0.2.1\n203.0.113.7/24 # again\n2001:db8::/32\n"
 	a := g.op("PUT", "/v1/allowlist", text, "Content-Type", "text/plain; charset=utf-8").want(t, 200)
 	want := []any{
-		map[string]any{"cidr": "203.0.113.0/24", "note": "Berlin"}, map[string]any{"cidr": "198.51.100.42/32", "note": "home"},
-		map[string]any{"cidr": "192.0.2.1/32", "note": ""}, map[string]any{"cidr": "2001:db8::/32", "note": ""},
+		map[string]any{"cidr": "203.0.113.0/24", "note": "Berlin"}, map[string]any{"cidr": "198.51.100.42", "note": "home"},
+		map[string]any{"cidr": "192.0.2.1", "note": ""}, map[string]any{"cidr": "2001:db8::/32", "note": ""},
 	}
 	if fmt.Sprint(a.json["entries"]) != fmt.Sprint(want) || a.json["revocation"] == nil {
 		t.Errorf("%s", a.body)
@@ -30,7 +30,7 @@ func TestAllowlist(t *testing.T) {
 		t.Errorf("%s", get.body)
 	}
 	plain := g.op("GET", "/v1/allowlist", "", "Accept", "text/plain").want(t, 200)
-	if plain.body != "203.0.113.0/24 # Berlin\n198.51.100.42/32 # home\n192.0.2.1/32\n2001:db8::/32\n" {
+	if plain.body != "203.0.113.0/24 # Berlin\n198.51.100.42 # home\n192.0.2.1\n2001:db8::/32\n" {
 		t.Errorf("%q", plain.body)
 	}
 	g.op("PUT", "/v1/allowlist", plain.body, "Content-Type", "text/plain").want(t, 200)
@@ -68,7 +68,7 @@ func TestAllowlistOfManyEntries(t *testing.T) {
 	g := newRig(t)
 	var b strings.Builder
 	for i := range maxAllowEntries {
-		fmt.Fprintf(&b, "10.%d.%d.%d/32 # a note for this one\n", i>>16, i>>8&255, i&255)
+		fmt.Fprintf(&b, "10.%d.%d.%d # a note for this one\n", i>>16, i>>8&255, i&255)
 	}
 	g.op("PUT", "/v1/allowlist", b.String(), "Content-Type", "text/plain").want(t, 200)
 	if got := g.op("GET", "/v1/allowlist", "", "Accept", "text/plain").body; got != b.String() {

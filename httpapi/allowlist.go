@@ -25,7 +25,16 @@ const (
 
 // allowlist is the account's list in JSON.
 type allowlist struct {
-	Entries []store.AllowEntry `json:"entries"`
+	Entries []allowEntry `json:"entries"`
+}
+
+type allowEntry struct {
+	CIDR cidr   `json:"cidr"`
+	Note string `json:"note"`
+}
+
+func showEntries(entries []store.AllowEntry) allowlist {
+	return allowlist{convert(entries, func(e store.AllowEntry) allowEntry { return allowEntry{cidr(e.CIDR), e.Note} })}
 }
 
 // newAllowlist is the body of a PUT: addresses are judged one by one, so that
@@ -62,7 +71,7 @@ func getAllowlist(c *call) error {
 		c.w.Write(appendAllowText(nil, entries))
 		return nil
 	}
-	return c.answer(allowlist{entries})
+	return c.answer(showEntries(entries))
 }
 
 // prefersText holds when Accept names text/plain before, or instead of, JSON.
@@ -86,7 +95,7 @@ func (c *call) prefersText() bool {
 // parseAllowText reads.
 func appendAllowText(b []byte, entries []store.AllowEntry) []byte {
 	for _, e := range entries {
-		b = e.CIDR.AppendTo(b)
+		b, _ = cidr(e.CIDR).AppendText(b)
 		if e.Note != "" {
 			b = append(append(b, " # "...), e.Note...)
 		}
@@ -145,7 +154,7 @@ func setAllowlist(c *call) (any, error) {
 		return nil, err
 	}
 	c.etag = rc.Account.AllowModified
-	return changedAllowlist{allowlist{rc.Allowlist}, c.revocation(rc)}, nil
+	return changedAllowlist{showEntries(rc.Allowlist), c.revocation(rc)}, nil
 }
 
 // allowlistInTier is a fault unless the account's tier includes the feature.

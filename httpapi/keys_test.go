@@ -66,7 +66,7 @@ func TestKeyRoundTrip(t *testing.T) {
 	must(t, err)
 	got := fmt.Sprint(k.Name, k.Type, *k.Environment, k.Scopes, k.ExpiresAt.Equal(ends), *k.Limits.PerMinute, k.Limits.PerMonth == nil, *k.MaxCostPerCall, *k.MonthlyBudget, k.Allowlist, k.Routes, k.Metadata)
 	want := fmt.Sprint("ü", "test", "staging", []string{"custom:x", "read", "write"}, true, 5, true, cost, budget,
-		[]string{"198.51.100.42/32", "203.0.113.0/24", "2001:db8::1/128"}, []string{"/v1/chat", "GET /v1/x"}, map[string]string{"team": "a<b>"})
+		[]string{"198.51.100.42", "203.0.113.0/24", "2001:db8::1"}, []string{"/v1/chat", "GET /v1/x"}, map[string]string{"team": "a<b>"})
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

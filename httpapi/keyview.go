@@ -32,7 +32,7 @@ type keyView struct {
 	Limits         *store.Limits     `json:"limits"`
 	MaxCostPerCall *amount           `json:"max_cost_per_call"`
 	MonthlyBudget  *amount           `json:"monthly_budget"`
-	Allowlist      []netip.Prefix    `json:"allowlist"`
+	Allowlist      []cidr            `json:"allowlist"`
 	Routes         []string          `json:"routes"`
 	Metadata       map[string]string `json:"metadata"`
 }
@@ -73,7 +73,7 @@ func (c *call) view(k *store.Key) keyView {
 		RevokedAt: when(k.RevokedAt), RevokedBy: some(k.RevokedBy), RevokeReason: some(k.RevokeReason),
 		Replaces: some(k.Replaces), ReplacedBy: some(k.ReplacedBy), Limits: k.Limits,
 		MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
-		Allowlist: k.Allowlist, Routes: k.Routes, Metadata: k.Metadata,
+		Allowlist: convert(k.Allowlist, func(p netip.Prefix) cidr { return cidr(p) }), Routes: k.Routes, Metadata: k.Metadata,
 	}
 	if v.State == store.Revoked && v.RevokedAt == nil {
 		v.RevokedAt = when(k.OverlapEndsAt)
@@ -86,6 +86,18 @@ func (c *call) view(k *store.Key) keyView {
 		}
 	}
 	return v
+}
+
+// convert maps a list; a nil one stays nil.
+func convert[A, B any](list []A, f func(A) B) []B {
+	if list == nil {
+		return nil
+	}
+	out := make([]B, len(list))
+	for i, a := range list {
+		out[i] = f(a)
+	}
+	return out
 }
 
 // some is nil for the zero value.

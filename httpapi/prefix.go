@@ -38,6 +38,21 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// cidr is a prefix as people write it: one address stands without a length.
+type cidr netip.Prefix
+
+// AppendText implements [encoding.TextAppender].
+func (c cidr) AppendText(b []byte) ([]byte, error) {
+	p := netip.Prefix(c)
+	if p.IsSingleIP() {
+		return p.Addr().AppendTo(b), nil
+	}
+	return p.AppendTo(b), nil
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (c cidr) MarshalText() ([]byte, error) { return c.AppendText(nil) }
+
 // maxComplaints bounds how many bad entries one answer names.
 const maxComplaints = 500
 
