@@ -23,6 +23,9 @@ func credential(h http.Header, query, keyHeader string, imported bool, hasher *a
 
 // keyHash judges key's form and hashes it.
 func keyHash(key string, imported bool, hasher *apikey.Hasher) (store.Hash, fault.Code) {
+	if hash, ok := hasher.Known(key); ok {
+		return hash, "" // it was well formed when it was hashed
+	}
 	if !wellFormed(key, imported) {
 		return store.Hash{}, fault.MalformedKey
 	}

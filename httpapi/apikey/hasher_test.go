@@ -18,6 +18,12 @@ func TestHasherIsHash(t *testing.T) {
 			if h.Hash(key) != Hash(pepper, key) {
 				t.Fatalf("Hasher and Hash differ on %q", key)
 			}
+			if hash, ok := h.Known(key); ok != (len(key) <= shortKey) || ok && hash != Hash(pepper, key) {
+				t.Fatalf("Known(%q) = %x, %t", key, hash, ok)
+			}
+			if _, ok := h.Known(key + "x"); ok {
+				t.Fatalf("Known knows %q, which was never hashed", key+"x")
+			}
 		}
 	})
 }
