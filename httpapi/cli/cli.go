@@ -124,6 +124,7 @@ func New(c Config) *cobra.Command {
 		a.allowlistCommand(),
 		a.usageCommand(),
 		a.auditCommand(),
+		a.explainCommand(),
 		a.accountsCommand(),
 		a.tiersCommand(),
 		a.clusterCommand(),
