@@ -25,10 +25,10 @@ import (
 // The bounds of a node's memory and of its stop.
 const (
 	// pebbleCache is in bytes, for the blocks and memtables of all three instances:
-	// Pebble counts memtables (8 MiB each, two or three of every instance while
-	// one is flushed) against the cache, and what they leave must hold the filters
-	// of 10M keys (12 MiB), or every look-up reads a filter from the disk.
-	pebbleCache  = 112 << 20
+	// Pebble counts memtables (8 MiB, of local/ 4; two of an instance while one is
+	// flushed) against the cache, and what they leave must hold the filters of 10M
+	// keys (12 MiB), or every look-up reads a filter from the disk.
+	pebbleCache  = 80 << 20
 	recordCache  = 168 << 20       // bytes, of keys that admission has met: 1M plain ones
 	rateBuckets  = 1 << 20         // of POST /v1/ratelimit
 	pruneEvery   = time.Minute     // of idle buckets

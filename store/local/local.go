@@ -137,7 +137,7 @@ func (l *Local) options() *pebble.Options {
 		Cache:                 l.cfg.Cache,
 		CacheSize:             8 << 20, // where Cache is nil
 		FormatMajorVersion:    pebble.FormatNewest,
-		MemTableSize:          8 << 20,
+		MemTableSize:          4 << 20,
 		L0CompactionThreshold: 4,
 		BytesPerSync:          1 << 20,
 		WALBytesPerSync:       1 << 20,
