@@ -47,13 +47,10 @@ type API struct {
 	metrics *metrics
 	calls   *limiter.Buckets // of management, by key
 	pending inFlight         // Idempotency-Keys being worked on here
-	large   chan struct{}    // holds a slot for each large body in memory
+	large   largeSlots
 	prom    http.Handler
 	docs    []byte
 }
-
-// largeBodies bounds how many bodies above [maxBody] are held in memory at once.
-const largeBodies = 4
 
 // New returns the API over cfg and registers its metrics.
 func New(cfg Config) (*API, error) {
@@ -67,7 +64,6 @@ func New(cfg Config) (*API, error) {
 	a := &API{
 		Config: cfg,
 		calls:  limiter.NewBuckets(maxCallers),
-		large:  make(chan struct{}, largeBodies),
 		docs:   openAPI,
 	}
 	a.routes = newTable(a.table())

@@ -68,7 +68,7 @@ func TestSilentClients(t *testing.T) {
 			t.Errorf("%s: what is left of the body has until %v, want at most %v", c.name, last.Sub(began), c.within)
 		}
 	}
-	if n := len(g.api.large); n != 0 {
+	if n := g.api.large.taken; n != 0 {
 		t.Errorf("%d slots of large bodies are still taken", n)
 	}
 	// A body that has come leaves no deadline behind: a long answer would be cut.

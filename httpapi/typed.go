@@ -102,14 +102,11 @@ func (c *call) read(limit int64, types ...string) ([]byte, error) {
 		return nil, tooLarge(limit)
 	}
 	if limit > maxBody && (c.r.ContentLength < 0 || c.r.ContentLength > maxBody) {
-		select {
-		case c.large <- struct{}{}:
-			c.done = append(c.done, func() { <-c.large })
-		case <-time.After(largeWait):
-			return nil, &fault.Error{Code: fault.TooBusy, RetryAfter: 1}
-		case <-c.r.Context().Done():
-			return nil, fault.Wrap(fault.Unavailable, c.r.Context().Err())
+		account := c.account
+		if f := c.large.take(c.r.Context(), account); f != nil {
+			return nil, f
 		}
+		c.done = append(c.done, func() { c.large.release(account) })
 	}
 	raw, err := c.receive(limit)
 	if err != nil {
@@ -145,9 +142,6 @@ func (c *call) receive(limit int64) ([]byte, error) {
 	}
 	return raw, err
 }
-
-// largeWait bounds the wait for a slot of a large body.
-const largeWait = 5 * time.Second
 
 func tooLarge(limit int64) error {
 	return fault.Newf(fault.BodyTooLarge, "The body is larger than %d bytes.", limit)

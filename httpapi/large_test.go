@@ -1,0 +1,62 @@
+package httpapi
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+// One account cannot keep the large bodies of all others out.
+func TestLargeSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s largeSlots
+		ctx := context.Background()
+		for i := range largeForAccount {
+			if f := s.take(ctx, "acct_a"); f != nil {
+				t.Fatalf("body %d: %v", i+1, f)
+			}
+		}
+		began := time.Now()
+		if f := s.take(ctx, "acct_a"); f == nil || f.Code != fault.TooBusy || f.RetryAfter < 1 || time.Since(began) != largeWait {
+			t.Fatalf("one body more than an account may hold: %v after %v", f, time.Since(began))
+		}
+		for i := largeForAccount; i < largeBodies; i++ {
+			if f := s.take(ctx, "acct_b"); f != nil {
+				t.Fatalf("another account is kept out: %v", f)
+			}
+		}
+		if f := s.take(ctx, "acct_c"); f == nil || f.Code != fault.TooBusy {
+			t.Fatalf("more bodies than there are places: %v", f)
+		}
+		// Who waits gets the first place that is free, if it is for him.
+		waits := make(chan *fault.Error, 1)
+		go func() { waits <- s.take(ctx, "acct_b") }()
+		synctest.Wait()
+		s.release("acct_a")
+		synctest.Wait()
+		select {
+		case f := <-waits:
+			t.Fatalf("an account holds more than its half: %v", f)
+		default:
+		}
+		s.release("acct_b")
+		if f := <-waits; f != nil {
+			t.Fatalf("a place got free: %v", f)
+		}
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		if f := s.take(gone, "acct_b"); f == nil || f.Code != fault.Unavailable {
+			t.Errorf("a client that has gone: %v", f)
+		}
+		for _, account := range []store.AccountID{"acct_a", "acct_b", "acct_b"} {
+			s.release(account)
+		}
+		if s.taken != 0 || len(s.by) != 0 {
+			t.Errorf("%d places are taken by %v after all were given back", s.taken, s.by)
+		}
+	})
+}
