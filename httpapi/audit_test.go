@@ -388,6 +388,40 @@ func TestDenialsAreAudited(t *testing.T) {
 	}
 }
 
+// A refused call is of the type that the event of its success is of, whatever
+// its method: who filters by it finds the attempts beside the changes.
+func TestDenialsHaveTheirActionsType(t *testing.T) {
+	g := newRig(t)
+	id, reader := g.key("live", "read")
+	for _, c := range []struct{ method, path, action, want string }{
+		{"GET", "/v1/keys", "key.list", "read"},
+		{"GET", "/v1/keys/" + id, "key.read", "read"},
+		{"POST", "/v1/keys", "key.create", "create"},
+		{"POST", "/v1/keys/import", "key.import", "create"},
+		{"POST", "/v1/keys/verify", "key.verify", "read"},
+		{"PATCH", "/v1/keys/" + id, "key.update", "update"},
+		{"POST", "/v1/keys/" + id + "/rotate", "key.rotate", "update"},
+		{"POST", "/v1/keys/" + id + "/revoke", "key.revoke", "delete"},
+		{"POST", "/v1/keys/revoke", "key.revoke_bulk", "delete"},
+		{"PUT", "/v1/allowlist", "allowlist.update", "update"},
+		{"DELETE", "/v1/tiers/free", "tier.delete", "delete"},
+	} {
+		g.do(g.admin.URL, c.method, c.path, reader, "").want(t, 403)
+		events := g.events("?outcome=denied&action=" + c.action)
+		if len(events) != 1 || events[0].EventType != c.want {
+			t.Errorf("%s %s: %+v, want one event of type %s", c.method, c.path, events, c.want)
+		}
+		if n := len(g.events("?outcome=denied&event_type=" + c.want + "&action=" + c.action)); n != 1 {
+			t.Errorf("%s: %d events are found by type, want 1", c.action, n)
+		}
+	}
+	// The change itself agrees.
+	g.op("POST", "/v1/keys/"+id+"/revoke", "").want(t, 200)
+	if n := len(g.events("?event_type=delete&action=key.revoke")); n != 2 {
+		t.Errorf("%d revocations are found by type, want the refused and the made one", n)
+	}
+}
+
 // BenchmarkAuditExport streams events of changes and requests to a client that
 // throws them away. goal: 200,000 events/s.
 func BenchmarkAuditExport(b *testing.B) {

@@ -55,7 +55,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	method := r.methodName()
 	both.r = store.RequestInfo{ID: r.id, Method: method, Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000}
 	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), account
-	e.EventType = eventTypeOf(method)
+	e.EventType = eventTypeOf(r.action, method)
 	e.Action = ActionRequest
 	if r.action != "" {
 		e.Action = r.action

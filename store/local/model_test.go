@@ -23,6 +23,7 @@ func drawObservation(t *rapid.T) *Observation {
 	}
 	o.Type = rapid.SampledFrom([]store.KeyType{store.Test, store.Live}).Draw(t, "type")
 	o.Method = rapid.SampledFrom([]string{"GET", "POST", "DELETE", "PURGE"}).Draw(t, "method")
+	o.Action = rapid.SampledFrom([]string{"", "", "key.revoke", "key.rotate", "ratelimit"}).Draw(t, "action")
 	o.Environment = rapid.SampledFrom([]string{"", "prod", "dev"}).Draw(t, "environment")
 	o.Route = rapid.SampledFrom([]string{"", "/v1/", "/v1/chat"}).Draw(t, "route")
 	o.Units = int64(rapid.IntRange(0, 3).Draw(t, "units"))
@@ -54,6 +55,10 @@ func modelEvent(o *Observation) *store.Event {
 		e.Actor.Type = "" // nobody was recognised
 	}
 	e.EventType = map[string]store.EventType{"GET": "read", "POST": "create", "DELETE": "delete", "PURGE": "read"}[o.Method]
+	if of := map[string]store.EventType{"key.revoke": "delete", "key.rotate": "update"}[o.Action]; of != "" {
+		e.EventType = of
+	}
+	e.Action = cmp.Or(o.Action, e.Action)
 	switch {
 	case o.Status >= 500:
 		e.Outcome = store.Failed

@@ -69,8 +69,26 @@ func methodCode(m string) byte {
 	return 0
 }
 
-// eventTypeOf classifies a request by its method.
-func eventTypeOf(method string) store.EventType {
+// eventTypeOf classifies a management call by what it was to do, as the event
+// of the change itself is classified, so that a refused one is found beside it;
+// a proxied request by its method.
+func eventTypeOf[T text](action T, method string) store.EventType {
+	verb := action
+	for i := range len(action) {
+		if action[i] == '.' {
+			verb = action[i+1:]
+		}
+	}
+	switch string(verb) {
+	case "create", "import":
+		return store.EventCreate
+	case "read", "list", "verify":
+		return store.EventRead
+	case "update", "rotate":
+		return store.EventUpdate
+	case "delete", "revoke", "revoke_bulk":
+		return store.EventDelete
+	}
 	switch method {
 	case http.MethodPost:
 		return store.EventCreate
