@@ -226,16 +226,22 @@ func TestHangingDisk(t *testing.T) {
 }
 
 func TestRaftLogger(t *testing.T) {
-	var log journal
-	l := newRaftLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo})))
-	l.Info("below the level")
-	l.With("term", 7).Named("sub").Warn("heartbeat timeout", "error", errors.New("why"))
-	l.Error("failed")
-	for text, want := range map[string]int{
-		"below": 0, `level=INFO msg="heartbeat timeout" from=raft term=7 error=why`: 1, "level=ERROR msg=failed": 1,
+	for level, lines := range map[slog.Level]map[string]int{
+		slog.LevelInfo: {"below": 0, "heartbeat": 0, "level=ERROR msg=failed": 1},
+		slog.LevelDebug: {
+			`level=DEBUG msg="below the level" from=raft`: 1, "level=ERROR msg=failed": 1,
+			`level=DEBUG msg="heartbeat timeout" from=raft term=7 error=why`: 1,
+		},
 	} {
-		if got := log.count(text); got != want {
-			t.Errorf("%q is there %d times, want %d:\n%s", text, got, want, log.b.String())
+		var log journal
+		l := newRaftLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})))
+		l.Info("below the level")
+		l.With("term", 7).Named("sub").Warn("heartbeat timeout", "error", errors.New("why"))
+		l.Error("failed")
+		for text, want := range lines {
+			if got := log.count(text); got != want {
+				t.Errorf("at %v %q is there %d times, want %d:\n%s", level, text, got, want, log.b.String())
+			}
 		}
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger passes Raft's messages on to slog, a level lower except for errors:
-// what Raft warns of, an election say, is an ordinary event to the node.
+// raftLogger passes Raft's messages on to slog, errors as errors and all else
+// for debugging: what Raft warns of, an election say, is an ordinary event to
+// the node, and one of every start.
 type raftLogger struct {
 	log  *slog.Logger
 	name string
@@ -23,11 +24,8 @@ func newRaftLogger(l *slog.Logger) hclog.Logger {
 }
 
 func slogLevel(l hclog.Level) slog.Level {
-	switch {
-	case l >= hclog.Error:
+	if l >= hclog.Error {
 		return slog.LevelError
-	case l == hclog.Warn:
-		return slog.LevelInfo
 	}
 	return slog.LevelDebug
 }
@@ -85,7 +83,7 @@ func (l *raftLogger) GetLevel() hclog.Level {
 	if l.IsDebug() {
 		return hclog.Debug
 	}
-	return hclog.Info
+	return hclog.Error
 }
 
 func (l *raftLogger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
