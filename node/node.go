@@ -191,7 +191,7 @@ func (n *Node) retention(id store.AccountID) time.Duration {
 func (n *Node) environment(id store.KeyID) string {
 	k, err := n.store.Key(id)
 	if err != nil {
-		n.log.Warn("read a key for its environment", "key", id, "err", err)
+		n.log.Warn("read a key for its environment", "key", id, "error", err)
 	}
 	if k == nil {
 		return ""

@@ -129,7 +129,7 @@ func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {
 	// memory has since a restart, so the disk is asked too.
 	disk, found, err := l.lastOnDisk(key)
 	if err != nil {
-		l.log.Error("read a key's last use", "key", key, "err", err)
+		l.log.Error("read a key's last use", "key", key, "error", err)
 	}
 	if found && (!ok || disk.At.After(u.At)) {
 		u = disk

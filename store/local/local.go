@@ -302,7 +302,7 @@ func (l *Local) fatal(err error) {
 	defer close(l.broken)
 	err = fmt.Errorf("the node's own data %q: %w", l.cfg.Dir, err)
 	if l.cfg.Fatal == nil {
-		l.log.Error("disk failed", "err", err)
+		l.log.Error("disk failed", "error", err)
 		return
 	}
 	l.cfg.Fatal(err)
