@@ -314,3 +314,20 @@ func clientCalls(*rig) map[string]func(*client.Client) {
 		"metrics":              func(c *client.Client) { c.Metrics(ctx, io.Discard) },
 	}
 }
+
+// Whoever writes a client finds every code in the description, and no other.
+func TestDescriptionListsEveryCode(t *testing.T) {
+	g := newRig(t)
+	var listed, codes []string
+	for _, c := range g.doc.Components.Schemas["FaultBody"].Value.Properties["code"].Value.Enum {
+		listed = append(listed, fmt.Sprint(c))
+	}
+	for _, c := range fault.Codes() {
+		codes = append(codes, string(c))
+	}
+	slices.Sort(listed)
+	slices.Sort(codes)
+	if !slices.Equal(listed, codes) {
+		t.Errorf("described are\n%v\nanswered are\n%v", listed, codes)
+	}
+}
