@@ -13,29 +13,12 @@ import (
 // written as a decimal, so that no digit is lost to binary fractions.
 type amount store.Money
 
-// moneyDigits is how many digits follow the point.
-const moneyDigits = 9
-
 // maxMoney bounds an amount: JSON numbers hold its billionths exactly.
 const maxMoney = 9_000_000 * store.MoneyUnit
 
 // MarshalJSONTo writes the shortest decimal.
 func (a amount) MarshalJSONTo(e *jsontext.Encoder) error {
-	return e.WriteValue(appendMoney(nil, store.Money(a)))
-}
-
-func appendMoney(b []byte, m store.Money) []byte {
-	if m < 0 {
-		b = append(b, '-')
-		m = -m
-	}
-	b = strconv.AppendInt(b, int64(m/store.MoneyUnit), 10)
-	rest := int64(m % store.MoneyUnit)
-	if rest == 0 {
-		return b
-	}
-	digits := strconv.FormatInt(int64(store.MoneyUnit)+rest, 10)[1:]
-	return append(append(b, '.'), strings.TrimRight(digits, "0")...)
+	return e.WriteValue(store.Money(a).AppendDecimal(nil))
 }
 
 // UnmarshalJSONFrom reads a number that is a whole count of billionths.
@@ -52,7 +35,7 @@ func (a *amount) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	}
 	m, ok := parseMoney(string(v))
 	if !ok || m == 0 {
-		return badField("want an amount above 0, up to %d, with at most %d digits after the point", maxMoney/store.MoneyUnit, moneyDigits)
+		return badField("want an amount above 0, up to %d, with at most %d digits after the point", maxMoney/store.MoneyUnit, store.MoneyDigits)
 	}
 	*a = amount(m)
 	return nil
@@ -74,7 +57,7 @@ func parseMoney(s string) (store.Money, bool) {
 	}
 	whole, frac, _ := strings.Cut(mantissa, ".")
 	digits := strings.TrimLeft(whole+frac, "0")
-	shift += moneyDigits - len(frac) // of the digits, as billionths
+	shift += store.MoneyDigits - len(frac) // of the digits, as billionths
 	if shift < 0 {
 		cut := max(len(digits)+shift, 0)
 		if strings.Trim(digits[cut:], "0") != "" {

@@ -281,9 +281,9 @@ func FuzzMoney(f *testing.F) {
 		if !ok {
 			return
 		}
-		back, ok := parseMoney(string(appendMoney(nil, m)))
+		back, ok := parseMoney(string(m.AppendDecimal(nil)))
 		if !ok || back != m {
-			t.Fatalf("%q is %d, and %s is %d", s, m, appendMoney(nil, m), back)
+			t.Fatalf("%q is %d, and %s is %d", s, m, m.AppendDecimal(nil), back)
 		}
 	})
 }
@@ -297,7 +297,7 @@ func TestMoney(t *testing.T) {
 		{"-1", ""}, {"1e400", ""}, {"1e-400", ""}, {"10e-10", "0.000000001"}, {"99999999999999999999", ""}, {"1e18", ""}, {"0e5", "0"},
 	} {
 		m, ok := parseMoney(c.in)
-		if got := string(appendMoney(nil, m)); ok != (c.out != "") || ok && got != c.out {
+		if got := string(m.AppendDecimal(nil)); ok != (c.out != "") || ok && got != c.out {
 			t.Errorf("%s: %v %s, want %q", c.in, ok, got, c.out)
 		}
 	}

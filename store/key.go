@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -87,6 +89,24 @@ type Money int64
 
 // MoneyUnit is one whole currency unit.
 const MoneyUnit Money = 1_000_000_000
+
+// MoneyDigits is how many decimals of a unit Money keeps.
+const MoneyDigits = 9
+
+// AppendDecimal appends m in units as the shortest decimal number.
+func (m Money) AppendDecimal(b []byte) []byte {
+	if m < 0 {
+		b = append(b, '-')
+		m = -m
+	}
+	b = strconv.AppendInt(b, int64(m/MoneyUnit), 10)
+	rest := int64(m % MoneyUnit)
+	if rest == 0 {
+		return b
+	}
+	digits := strconv.FormatInt(int64(MoneyUnit)+rest, 10)[1:] // with its leading zeros
+	return append(append(b, '.'), strings.TrimRight(digits, "0")...)
+}
 
 // Limits are a key's own or an account's own; a nil field leaves the tier's
 // value (account) or sets no limit besides the account's (key). Units:

@@ -44,7 +44,7 @@ func (x *exchange) limitCost() *fault.Error {
 	}
 	if route.cost > x.maxCost {
 		return fault.Newf(fault.CostAboveLimit, "A call of this route costs %s, above the %s that this key may spend on one call.",
-			appendMoney(nil, route.cost), appendMoney(nil, x.maxCost))
+			route.cost.AppendDecimal(nil), x.maxCost.AppendDecimal(nil))
 	}
 	if route.cost == 0 {
 		x.reserve = x.maxCost
@@ -144,7 +144,7 @@ func (x *exchange) limitBody() *fault.Error {
 	case given == nil:
 		out := make([]byte, 0, len(raw)+64)
 		out = append(append(out, raw[:at]...), `"`+costMember+`":`...)
-		out = appendMoney(out, x.maxCost)
+		out = x.maxCost.AppendDecimal(out)
 		if !empty {
 			out = append(out, ',')
 		}
@@ -156,11 +156,11 @@ func (x *exchange) limitBody() *fault.Error {
 		return fault.Newf(fault.InvalidValue, "%s must be a number that is not negative.", costMember)
 	}
 	if err != nil || m > x.maxCost {
-		return fault.Newf(fault.CostAboveLimit, "max_cost_per_call is above the %s that this key may spend on one call.", appendMoney(nil, x.maxCost))
+		return fault.Newf(fault.CostAboveLimit, "max_cost_per_call is above the %s that this key may spend on one call.", x.maxCost.AppendDecimal(nil))
 	}
 	x.reserve = min(x.reserve, m)
 	if route := x.lane.route; route.cost > m {
-		return fault.Newf(fault.CostAboveLimit, "A call of this route costs %s, above the request's own max_cost_per_call.", appendMoney(nil, route.cost))
+		return fault.Newf(fault.CostAboveLimit, "A call of this route costs %s, above the request's own max_cost_per_call.", route.cost.AppendDecimal(nil))
 	}
 	return nil
 }

@@ -10,9 +10,6 @@ import (
 
 var errMoney = errors.New("want a decimal amount from 0 to 9000000000, for example 0.002")
 
-// moneyDigits is how many decimals a [store.Money] keeps.
-const moneyDigits = 9
-
 // parseMoney reads a decimal number as JSON writes it. What is smaller than a
 // billionth is rounded up: a limit is never passed by a rounding.
 func parseMoney(s string) (store.Money, error) {
@@ -24,7 +21,7 @@ func parseMoney(s string) (store.Money, error) {
 	if !digits(whole) || hasFrac && !digits(frac) {
 		return 0, errMoney
 	}
-	shift := moneyDigits - len(frac)
+	shift := store.MoneyDigits - len(frac)
 	all := strings.TrimLeft(whole+frac, "0")
 	if hasExp {
 		// Far more than any amount can have, and far from overflowing the sum below.
@@ -68,14 +65,4 @@ func digits(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// appendMoney writes m, which is not negative, as the shortest decimal number.
-func appendMoney(b []byte, m store.Money) []byte {
-	b = strconv.AppendInt(b, int64(m/store.MoneyUnit), 10)
-	if rest := int64(m % store.MoneyUnit); rest != 0 {
-		frac := strconv.FormatInt(rest+int64(store.MoneyUnit), 10)[1:]
-		b = append(append(b, '.'), strings.TrimRight(frac, "0")...)
-	}
-	return b
 }
