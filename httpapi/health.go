@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
@@ -26,6 +28,25 @@ type health struct {
 
 // livez says that the process answers, and nothing else.
 func livez(c *call) error { return c.answer(health{Status: "ok"}) }
+
+// Starting answers for a node that is still being assembled: the probes in
+// their own words, everything else with 503.
+func Starting(w http.ResponseWriter, r *http.Request) {
+	stamp(w.Header(), r)
+	answer, status := health{"unavailable", new("starting")}, http.StatusServiceUnavailable
+	switch r.URL.Path {
+	case "/livez":
+		answer, status = health{Status: "ok"}, http.StatusOK
+	case "/readyz":
+	default:
+		fault.Write(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "The node is starting."})
+		return
+	}
+	fault.Linger(w, r)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.MarshalWrite(w, answer) // a client that has gone needs no answer
+}
 
 // readyz says whether this node should get traffic.
 func readyz(c *call) error {

@@ -36,6 +36,20 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// The description holds for a node that is not assembled yet, too.
+func TestStarting(t *testing.T) {
+	g := newRig(t)
+	s := httptest.NewServer(http.HandlerFunc(Starting))
+	defer s.Close()
+	g.do(s.URL, "GET", "/livez", "", "").want(t, 200)
+	if a := g.do(s.URL, "GET", "/readyz", "", "").want(t, 503); a.text("reason") != "starting" {
+		t.Errorf("%s", a.body)
+	}
+	if a := g.do(s.URL, "GET", "/v1/keys", operatorToken, "").want(t, 503, fault.Unavailable); a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
 func TestSecurityTxt(t *testing.T) {
 	expires := time.Date(2030, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
 	full := SecurityTxt{
