@@ -158,7 +158,7 @@ func (c *call) pickAccount() *fault.Error {
 		c.account = store.AccountID(names[0])
 	}
 	// An account that another node has just made must be found here too.
-	if c.Store.Cell(c.account) == nil && c.r.Method != http.MethodGet {
+	if c.Store.Cell(c.account) == nil {
 		if err := c.Backend.Linearize(c.r.Context()); err != nil {
 			return fault.From(err)
 		}
