@@ -25,7 +25,7 @@ func TestDataDir(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	_, err = OpenDataDir(c)
-	if ExitCode(err) != 2 || !strings.Contains(err.Error(), "another perfgate (process ") || !strings.Contains(err.Error(), "--data-dir: node.data_dir") {
+	if exitCode(err) != 2 || !strings.Contains(err.Error(), "another perfgate (process ") || !strings.Contains(err.Error(), "--data-dir: node.data_dir") {
 		t.Errorf("the second opens with %v", err)
 	}
 	if err := unlock(); err != nil {
@@ -51,11 +51,11 @@ func TestUnusableDataDir(t *testing.T) {
 	}
 	for _, dir := range []string{file, filepath.Join(file, "below"), "/proc/perfgate"} {
 		c := mustLoad(t, []string{"--data-dir", dir})
-		if _, err := OpenDataDir(c); ExitCode(err) != 2 || !strings.Contains(err.Error(), "node.data_dir") {
+		if _, err := OpenDataDir(c); exitCode(err) != 2 || !strings.Contains(err.Error(), "node.data_dir") {
 			t.Errorf("%s: OpenDataDir = %v", dir, err)
 		}
 		var out bytes.Buffer
-		if err := CheckConfig(&out, c); !strings.HasPrefix(dir, "/proc") && (ExitCode(err) != 2 || out.Len() > 0) {
+		if err := CheckConfig(&out, c); !strings.HasPrefix(dir, "/proc") && (exitCode(err) != 2 || out.Len() > 0) {
 			t.Errorf("%s: CheckConfig = %v, prints %q", dir, err, out.String())
 		}
 	}

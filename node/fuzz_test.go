@@ -28,7 +28,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		c, err := Load([]string{"--config", path}, environ())
 		if err != nil {
-			if ExitCode(err) != 2 {
+			if exitCode(err) != 2 {
 				t.Fatalf("not a usage error: %v", err)
 			}
 			return

@@ -130,7 +130,7 @@ func TestAddressInUse(t *testing.T) {
 	} {
 		c := mustLoad(t, []string{"--proxy-listen", addr})
 		err := NewServer(c, "proxy", nil, http.NotFoundHandler(), quiet()).Open(t.Context())
-		if ExitCode(err) != 2 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--proxy-listen: proxy.listen = ") {
+		if exitCode(err) != 2 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--proxy-listen: proxy.listen = ") {
 			t.Errorf("%s: %v, want %q", addr, err, want)
 		}
 	}

@@ -266,7 +266,7 @@ func TestFaults(t *testing.T) {
 			}
 			_, err := Load(args, environ(tt.env...))
 			var usage *UsageError
-			if !errors.As(err, &usage) || ExitCode(err) != 2 {
+			if !errors.As(err, &usage) || exitCode(err) != 2 {
 				t.Fatalf("Load = %v, want a usage error", err)
 			}
 			for _, want := range tt.want {
@@ -314,4 +314,16 @@ func TestSize(t *testing.T) {
 			t.Errorf("%q is read as %d", text, s)
 		}
 	}
+}
+
+// exitCode is what the process ends with for err.
+func exitCode(err error) int {
+	var coded interface{ ExitCode() int }
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &coded):
+		return coded.ExitCode()
+	}
+	return 1
 }

@@ -22,7 +22,7 @@ type Reloader struct {
 
 	mu      sync.Mutex
 	started *Config // what the node was started with; keys that need a restart are compared to it
-	current *Config
+	current *Config // what was loaded last
 }
 
 // NewReloader returns the reloader of a node started with c. load reads the
@@ -64,13 +64,6 @@ func (r *Reloader) Reload() error {
 	r.logger.Info("configuration reloaded", "file", next.File(), "changed", changed(r.current, next))
 	r.current = next
 	return nil
-}
-
-// Current is the configuration that was loaded last.
-func (r *Reloader) Current() *Config {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.current
 }
 
 // LogLevel moves level to what the configuration says.

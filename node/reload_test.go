@@ -48,14 +48,14 @@ func TestReload(t *testing.T) {
 	}
 
 	// A bad file changes nothing, nor does a part that refuses.
-	if err := step("[log]\nlevel = \"info\"\n[proxy]\nroute = 1"); ExitCode(err) != 2 || !strings.Contains(err.Error(), "nothing was changed") {
+	if err := step("[log]\nlevel = \"info\"\n[proxy]\nroute = 1"); exitCode(err) != 2 || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("a bad file: %v", err)
 	}
 	refuse = errors.New("no such upstream")
 	if err := step("[log]\nlevel = \"info\""); !errors.Is(err, refuse) {
 		t.Errorf("a part that refuses: %v", err)
 	}
-	if len(routes) != 1 || level.Level() != slog.LevelDebug || r.Current().Log.Level != "debug" {
+	if len(routes) != 1 || level.Level() != slog.LevelDebug || r.current.Log.Level != "debug" {
 		t.Errorf("routes %v, level %v", routes, level)
 	}
 
@@ -107,7 +107,7 @@ func TestReloadCertificates(t *testing.T) {
 	}
 	bad := b
 	bad.KeyFile = a.KeyFile
-	if err := reload(text(bad)); ExitCode(err) != 2 || certs.Leaf().DNSNames[0] != "b" {
+	if err := reload(text(bad)); exitCode(err) != 2 || certs.Leaf().DNSNames[0] != "b" {
 		t.Errorf("a pair that does not match: %v", err)
 	}
 	if err := reload(""); err != nil || !strings.Contains(log.String(), "restart key=proxy.tls.cert_file") {

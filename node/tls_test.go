@@ -237,7 +237,7 @@ func TestBadFiles(t *testing.T) {
 	} {
 		c := mustLoad(t, []string{"--config", write(t, fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\nclient_ca_file = %q", tls.CertFile, tls.KeyFile, tls.ClientCAFile))})
 		_, err := OpenCertificates(c, "proxy", slog.New(slog.DiscardHandler))
-		if ExitCode(err) != 2 || !strings.Contains(err.Error(), want) {
+		if exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want a usage error with %q", err, want)
 		}
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {

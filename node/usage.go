@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -34,19 +33,6 @@ func (e *UsageError) Error() string {
 
 // ExitCode is 2, for whoever ends the process.
 func (e *UsageError) ExitCode() int { return 2 }
-
-// ExitCode is the exit code that err asks for: 0 fine, 1 failed, 2 bad usage
-// or configuration.
-func ExitCode(err error) int {
-	var usage *UsageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		return 2
-	}
-	return 1
-}
 
 // shownValue bounds how much of a value an error repeats, in bytes.
 const shownValue = 120

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// row is where a key lives in table i: it is the value of its row in table k.
+// keyByID returns a key and its row in table i, which is the value of its row in
+// table k; nil if there is none.
 func (t *txn) keyByID(id KeyID) (k *Key, row []byte) {
 	if r := t.get(named(rowKeyID, id)); r != nil {
 		row = slices.Clone(r)
@@ -62,7 +63,7 @@ func (t *txn) putKey(row []byte, k *Key) {
 	t.stale = append(t.stale, k.Hash)
 }
 
-// admit checks a key that is to be added and settles what apply decides.
+// admitKey checks a key that is to be added and settles what apply decides.
 func (t *txn) admitKey(k *Key) *Refusal {
 	if k.Account == "" {
 		k.Account = t.cmd.Account

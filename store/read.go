@@ -60,15 +60,6 @@ func (s *Store) Key(id KeyID) (k *Key, err error) {
 	return k, nil
 }
 
-// KeyByHash returns a key by its hash; nil if there is none.
-func (s *Store) KeyByHash(h Hash) (*Key, error) {
-	e, err := s.readRecord(&h)
-	if e == nil || err != nil {
-		return nil, err
-	}
-	return s.Key(e.record.ID)
-}
-
 // keyAt reads the key that a row of table k points to. A deleted account's keys
 // are gone for every reader, whether or not their rows are.
 func (s *Store) keyAt(row []byte) (*Key, error) {

@@ -41,9 +41,9 @@ const (
 )
 
 var (
-	settingsRow = []byte("ssettings")
-	appliedRow  = []byte("sapplied")
-	sweepRow    = []byte("ssweep")
+	settingsRow = named(rowSettings, "settings")
+	appliedRow  = named(rowSettings, "applied")
+	sweepRow    = named(rowSettings, "sweep")
 )
 
 func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }

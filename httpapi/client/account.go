@@ -8,7 +8,6 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // GetAllowlist reads the account's allowlist.
@@ -22,11 +21,6 @@ func (c *Client) SetAllowlist(ctx context.Context, entries []AllowEntry, opts ..
 		entries = []AllowEntry{}
 	}
 	return c.allowlist(ctx, "PUT", Allowlist{Entries: entries}, opts)
-}
-
-// SetAllowlistText replaces it by an entry a line; # begins a comment.
-func (c *Client) SetAllowlistText(ctx context.Context, lines string, opts ...Option) (*Allowlist, error) {
-	return c.allowlist(ctx, "PUT", strings.NewReader(lines), append([]Option{Header("Content-Type", "text/plain")}, opts...))
 }
 
 func (c *Client) allowlist(ctx context.Context, method string, body any, opts []Option) (*Allowlist, error) {

@@ -83,9 +83,6 @@ const (
 // the bounds.
 var ErrTooWide = errors.New("the usage asked for is too much at once: take a shorter time, a longer step, one key, or no group_by")
 
-// ErrBadQuery is answered when a step or group is not known.
-var ErrBadQuery = errors.New("unknown step or group_by")
-
 // Usage sums what the account's requests used, ordered by time, then group. It
 // includes everything observed before the call.
 func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
@@ -103,7 +100,7 @@ func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
 		i = -1
 	}
 	if i < 0 {
-		return nil, fmt.Errorf("%w: step %q, group_by %q", ErrBadQuery, q.Step, q.GroupBy)
+		return nil, fmt.Errorf("usage by step %q and group %q: one of them is unknown", q.Step, q.GroupBy)
 	}
 	if err := l.turn(false); err != nil {
 		return nil, err
