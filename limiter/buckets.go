@@ -49,8 +49,7 @@ type Verdict struct {
 }
 
 // Buckets is a bounded table of buckets whose limits come with each call: for
-// identifiers of POST /v1/ratelimit, for callers of the management API, for
-// addresses with failed authentications.
+// identifiers of POST /v1/ratelimit and for callers of the management API.
 //
 // Only whole buckets are dropped, which loses nothing: each insertion looks at a
 // few entries behind a moving hand, and Prune at all. When every place is taken
@@ -133,7 +132,7 @@ func (b *Buckets) Len() int {
 	return n
 }
 
-// shard mixes the name, since addresses are names too and share their beginnings.
+// shard mixes the name: one that is no digest may share its beginning with others.
 func (b *Buckets) shard(name Name) *shard {
 	h := binary.LittleEndian.Uint64(name[:8]) ^ binary.LittleEndian.Uint64(name[8:])
 	h *= 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio

@@ -177,7 +177,7 @@ func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Deci
 	v.settle()
 }
 
-// charge spends what round has found to be there, and says which chunks run low.
+// charge spends what check has found to be there, and says which chunks run low.
 func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 	if a.Account.PerMinute > 0 {
 		m.minute.used += level(units) * minute

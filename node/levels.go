@@ -44,7 +44,8 @@ const (
 )
 
 // SinceForever is what [Levels.Resume] answers after clean stops only, and to the
-// process that made the state: so long ago that every bucket has refilled, and not so long that a difference overflows.
+// process that made the state: so long ago that every bucket has refilled, and
+// not so long that a difference overflows.
 const SinceForever = -1 << 62
 
 // Resume takes back what a clean stop left and returns the moment, on the clock

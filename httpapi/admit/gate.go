@@ -139,10 +139,10 @@ func (g *Gate) Serving() *fault.Error {
 }
 
 // Check is steps 2 to 8 of section 3 for a request that rule applies to, judged
-// at the wall clock's now. It
-// charges nothing. On a fault, Pass still says what is known, for the audit log
-// and the response: Record of a key that was recognised, be it a revoked one;
-// Valid and Limits if the key itself was good; Hint of one that was not found.
+// at the wall clock's now. It charges nothing. On a fault, Pass still says what
+// is known, for the audit log and the response: Record of a key that was
+// recognised, be it a revoked one; Valid and Limits if the key itself was good;
+// Hint of one that was not found.
 //
 // A rule that is public admits with an empty pass.
 func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Time) (Pass, *fault.Error) {

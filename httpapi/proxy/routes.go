@@ -1,8 +1,6 @@
 package proxy
 
-import (
-	"time"
-)
+import "time"
 
 // Route is one [[proxy.routes]] of the configuration.
 type Route struct {
@@ -58,7 +56,7 @@ type Timeouts struct {
 	Total          time.Duration `koanf:"total"`           // of everything, streams and tunnels too; 0 is none
 }
 
-// DefaultTimeouts apply where a route says nothing.
+// defaultTimeouts apply where a route says nothing.
 var defaultTimeouts = Timeouts{Connect: 5 * time.Second, ResponseHeader: time.Minute, Idle: 5 * time.Minute}
 
 // Bounds of a table, far beyond what people configure.

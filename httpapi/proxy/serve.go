@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -11,9 +12,6 @@ import (
 	"time"
 
 	"github.com/gaissmai/bart"
-
-	"crypto/x509"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/httpapi/admit"

@@ -140,7 +140,7 @@ func (w *writer) shrink() error {
 // shrinkTo removes the oldest buckets of a row until the rest is estimated to
 // be within bound, and answers that estimate. The rest alone is measured: what
 // was removed before may still be on disk, and must not be paid for twice. What
-// is in memory only (at most some memtables of 16 MiB) is not counted.
+// is in memory only (at most some memtables of 8 MiB) is not counted.
 func (w *writer) shrinkTo(row byte, bound uint64) (size uint64, err error) {
 	b, newest, some, err := w.buckets(row)
 	if err != nil || !some {
