@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
@@ -76,7 +77,7 @@ func TestReloadCertificates(t *testing.T) {
 	now := time.Now()
 	a, b := pair(t, t.TempDir(), now, "a"), pair(t, t.TempDir(), now, "b")
 	text := func(p TLSConfig) string {
-		return "[proxy.tls]\ncert_file = \"" + p.CertFile + "\"\nkey_file = \"" + p.KeyFile + "\""
+		return "[proxy.tls]\ncert_file = \"" + p.CertFile + "\"\nkey_file = \"" + p.KeyFile + "\"\nmin_version = \"" + p.MinVersion + "\""
 	}
 	path := write(t, text(a))
 	load := func() (*Config, error) { return Load([]string{"--config", path}, environ()) }
@@ -104,6 +105,14 @@ func TestReloadCertificates(t *testing.T) {
 	certs.poll()
 	if certs.Leaf().DNSNames[0] != "b" {
 		t.Error("the old files are followed after a reload")
+	}
+	lower := a
+	lower.MinVersion = "1.2"
+	if err := reload(text(lower)); err != nil || certs.Config().MinVersion != tls.VersionTLS13 || !strings.Contains(log.String(), "restart key=proxy.tls.min_version") {
+		t.Errorf("the floor moved without the restart that the log asks for: %v: %s", err, log.String())
+	}
+	if err := reload(text(b)); err != nil {
+		t.Error(err)
 	}
 	bad := b
 	bad.KeyFile = a.KeyFile

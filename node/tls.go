@@ -256,6 +256,9 @@ func (c *Certificates) Prepare(cfg *Config) (swap func(), err error) {
 	if !ok {
 		return func() {}, nil // TLS does not end on a listener that runs: [Reloader] says so
 	}
+	c.mu.Lock()
+	from.files.MinVersion = c.from.files.MinVersion // nor does its floor move
+	c.mu.Unlock()
 	pair, err := c.load(cfg, from)
 	if err != nil {
 		return nil, err
