@@ -43,6 +43,7 @@ type fakeBackend struct {
 	mu       sync.Mutex
 	store    *store.Store
 	index    uint64
+	held     chan struct{} // when hold is set, gets a token for each Propose that waits
 	hold     chan struct{} // when set, Propose waits for it to be closed
 	proposed atomic.Int64
 	fail     error
@@ -53,6 +54,7 @@ type fakeBackend struct {
 func (b *fakeBackend) Propose(ctx context.Context, cmd *store.Command) (Receipt, error) {
 	b.proposed.Add(1)
 	if b.hold != nil {
+		b.held <- struct{}{}
 		<-b.hold
 	}
 	b.mu.Lock()

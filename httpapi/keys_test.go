@@ -363,12 +363,14 @@ func TestIdempotency(t *testing.T) {
 
 func TestIdempotencyWhileInProgress(t *testing.T) {
 	g := newRig(t)
-	g.backend.hold = make(chan struct{})
+	g.backend.hold, g.backend.held = make(chan struct{}), make(chan struct{}, 1)
 	body := `{"name":"n","type":"live"}`
 	var wg sync.WaitGroup
 	wg.Go(func() { g.op("POST", "/v1/keys", body, "Idempotency-Key", "k") })
-	for g.backend.proposed.Load() == 0 {
-		time.Sleep(time.Millisecond)
+	select {
+	case <-g.backend.held:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the first call was not proposed within 10 s")
 	}
 	a := g.op("POST", "/v1/keys", body, "Idempotency-Key", "k").want(t, 409, fault.IdempotencyInProgress)
 	if a.header.Get("Retry-After") == "" {
