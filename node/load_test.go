@@ -257,7 +257,7 @@ func TestFaults(t *testing.T) {
 		"security.txt scheme":  {file: "[security_txt]\ncontact = \"a@b.c\"\nexpires = \"2027-01-01T00:00:00Z\"", want: []string{"security_txt.contact", "mailto:"}},
 		"security.txt expires": {file: "[security_txt]\ncontact = \"mailto:a@b.c\"", want: []string{"security_txt.expires"}},
 		"security.txt alone":   {file: "[security_txt]\npolicy = \"https://b.c\"", want: []string{"security_txt.contact"}},
-		"tier":                 {file: "[accounts]\ndefault_tier = \"\"", want: []string{"accounts.default_tier"}},
+		"tier":                 {file: "[accounts]\ndefault_tier = \"gold\"", want: []string{"accounts.default_tier = \"gold\": want \"free\" or \"pro\" or \"enterprise\""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := tt.args

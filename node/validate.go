@@ -25,7 +25,6 @@ const (
 
 var (
 	nodeName  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
-	tierName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	fieldName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$") // RFC 9110 section 5.1
 	hostName  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?$`)
 )
@@ -117,7 +116,8 @@ func (c *Config) validate(l *loader) {
 	between("cluster.lease", cl.Lease, time.Second, time.Minute)
 	oneOf("cluster.when_isolated", cl.WhenIsolated, "refuse", "serve")
 
-	check("accounts.default_tier", tierName.MatchString(c.Accounts.DefaultTier), `want the name of a tier, such as "free"`)
+	// A new installation has the built-in tiers alone.
+	oneOf("accounts.default_tier", c.Accounts.DefaultTier, "free", "pro", "enterprise")
 	check("encryption.key_file", c.Encryption.KeyFile == "" || c.Encryption.KeyCommand == "", "encryption.key_command is set too; want one of them")
 	oneOf("audit.requests", c.Audit.Requests, "all", "denied", "off")
 	check("audit.max_bytes", c.Audit.MaxBytes >= 1<<20, `want at least "1MiB"`)
