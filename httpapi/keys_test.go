@@ -472,3 +472,14 @@ func BenchmarkCreateKey(b *testing.B) {
 		}
 	})
 }
+
+// Bounds are in characters; the store's own, in bytes, hold as many of any script.
+func TestLongTextsOfAnyScript(t *testing.T) {
+	g := newRig(t)
+	word := func(n int) string { return strings.Repeat("𝕏", n) }
+	a := g.op("POST", "/v1/keys", `{"name":"`+word(maxName)+`","type":"live","environment":"`+word(maxEnvironment)+
+		`","metadata":{"`+word(maxMetaName)+`":"`+word(maxMetaValue)+`"}}`).want(t, 201)
+	g.op("POST", "/v1/keys/"+a.text("id")+"/revoke", `{"reason":"`+word(maxReason)+`"}`).want(t, 200)
+	g.op("PUT", "/v1/allowlist", `{"entries":[{"cidr":"192.0.2.1","note":"`+word(maxNote)+`"}]}`).want(t, 200)
+	g.op("POST", "/v1/accounts", `{"name":"`+word(maxName)+`","region":"`+word(maxRegion)+`"}`).want(t, 201)
+}

@@ -10,7 +10,7 @@ import (
 const (
 	maxID       = 64
 	maxName     = 1_000
-	maxText     = 1_000 // notes, reasons, one metadata value
+	maxText     = 2_000 // notes, reasons, one metadata value: 500 characters of any script
 	maxScopes   = 64
 	maxRoutes   = 256
 	maxPrefixes = 1_000
