@@ -117,10 +117,11 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Ready implements [httpapi.Backend], except for draining.
+// Ready implements [httpapi.Backend], except for draining. Anybody may read the
+// reason, so it names no file.
 func (r *Replica) Ready() error {
-	if err := r.fails(); err != nil {
-		return err
+	if r.fails() != nil {
+		return errors.New("the node has failed; its log says why")
 	}
 	if !r.leads.isOpen() {
 		return errors.New("the log is not applied yet, or there is no leader")
