@@ -298,7 +298,7 @@ func BenchmarkAdmit(b *testing.B) {
 	// One request object carries every key, so that what is cold is the key and
 	// not the harness.
 	run := func(b *testing.B, h *harness, keys ...string) {
-		now, ctx, r := time.Now(), b.Context(), post("", query)
+		now, ctx, r := time.Now(), b.Context(), post("none", query)
 		once := func(key string) {
 			r.Header["Authorization"][0] = key
 			p, f := h.Check(r, here, chat, now)

@@ -72,7 +72,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`perfgate_proxy_requests_total{class="2xx",route="/v1/"} 1`, `perfgate_proxy_requests_total{class="4xx",route="/v1/"} 1`,
 		`perfgate_proxy_refused_total{code="invalid_key",route="/v1/"} 1`, `perfgate_proxy_refused_total{code="not_found",route=""} 2`,
-		`perfgate_proxy_request_duration_seconds_count{route="/v1/"} 2`, `perfgate_proxy_in_flight 0`,
+		`perfgate_proxy_request_duration_seconds_count{route="/v1/"} 2`, `perfgate_proxy_in_flight_requests 0`,
 	} {
 		if !strings.Contains(before, want+"\n") {
 			t.Errorf("no %s in\n%s", want, before)

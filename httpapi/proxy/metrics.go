@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, inFlight, tunnels func() int64) *metr
 	}
 	if reg != nil {
 		reg.MustRegister(m.requests, m.denied, m.upstream, m.cut, m.duration,
-			gauge("in_flight", "Requests under way, tunnels among them.", inFlight),
+			gauge("in_flight_requests", "Requests under way, tunnels among them.", inFlight),
 			gauge("tunnels", "Connections that have switched protocols.", tunnels))
 	}
 	return m
