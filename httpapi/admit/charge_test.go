@@ -278,8 +278,6 @@ func TestAfterACrash(t *testing.T) {
 	}
 }
 
-// BenchmarkAdmitHot is a request with a hot key, from its header to its charge;
-// the one reading of the clock is Charge's own.
 // BenchmarkAdmit is a whole admission, charges included: of one hot key, of the
 // same behind 100,000 allowlist entries, and random over many keys that are
 // cached (KEYS, 20,000 unless set; the goal speaks of a million).
