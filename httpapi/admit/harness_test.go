@@ -24,6 +24,8 @@ type harness struct {
 	*Gate
 	store *store.Store
 
+	granting sync.Mutex // a grant and its credit are one step
+
 	mu    sync.Mutex // guards the log and the clock
 	index uint64
 	now   time.Time
@@ -115,11 +117,14 @@ func (h *harness) key(set func(*store.Key)) string {
 }
 
 // Await grants at once what is wanted, as the node's driver does after a round
-// of Raft.
+// of Raft: one command is under way at a time, so that grants reach the meter in
+// the order in which they were made.
 func (h *harness) Await(_ context.Context, m *limiter.Meter, account store.AccountID, t store.KeyType, key store.KeyID, wants []limiter.Want) {
 	if h.dead {
 		return
 	}
+	h.granting.Lock()
+	defer h.granting.Unlock()
 	for _, w := range wants {
 		name := key
 		if w.Policy == limiter.MonthQuota {
