@@ -120,7 +120,7 @@ var table = map[Code]row{
 	TooManyFailures:   {429, "You have exceeded your rate limit: too many failed authentications from this address"},
 
 	Internal:       {500, "Something went wrong on our side; the request id helps to find it."},
-	NotImplemented: {501, "This is not implemented."},
+	NotImplemented: {501, "The transfer coding is not known here; send the body with Content-Length or as chunked."},
 	HTTPVersion:    {505, "The HTTP version is not supported."},
 
 	UpstreamUnreachable: {502, "The service behind the gateway could not be reached."},
