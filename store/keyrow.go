@@ -122,6 +122,18 @@ func SplitScopes(scopes []string) (builtin Scope, custom []string) {
 	return builtin, custom
 }
 
+// ScopeNames lists r's scopes: the built-in ones in the order of their bits, then
+// the custom ones.
+func (r *Record) ScopeNames() []string {
+	out := make([]string, 0, len(r.Custom)+2)
+	for i, s := range builtinScopes {
+		if r.Scopes&(1<<i) != 0 {
+			out = append(out, s)
+		}
+	}
+	return append(out, r.Custom...)
+}
+
 // packRecord writes the part of k that admission reads: its row in table h.
 // What few keys set comes last, and is left out whole where none of it is set.
 func packRecord(b []byte, k *Key) []byte {

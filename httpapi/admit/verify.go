@@ -77,7 +77,7 @@ func (g *Gate) Verify(ctx context.Context, q *VerifyRequest, now time.Time) (Ver
 	p.Valid = v.valid
 	var out VerifyAnswer
 	if p.Record != nil {
-		out.KeyID, out.Account, out.Scopes = &p.Record.ID, &p.Account.ID, scopeNames(p.Record)
+		out.KeyID, out.Account, out.Scopes = &p.Record.ID, &p.Account.ID, p.Record.ScopeNames()
 		out.Type = p.Record.Type
 	}
 	code := v.code
@@ -131,17 +131,6 @@ func (q *VerifyRequest) check() (asked request, units int64, f *fault.Error) {
 		}
 	}
 	return asked, units, nil
-}
-
-// scopeNames is how the management API shows r's scopes.
-func scopeNames(r *store.Record) []string {
-	out := make([]string, 0, len(r.Custom)+2)
-	for _, b := range builtin {
-		if r.Scopes&b.scope != 0 {
-			out = append(out, b.name)
-		}
-	}
-	return append(out, r.Custom...)
 }
 
 func verifyLimits(d *limiter.Decision, now time.Time) map[string]VerifyLimit {

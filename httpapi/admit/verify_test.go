@@ -140,7 +140,7 @@ func TestVerifyAnswerJSON(t *testing.T) {
 
 func TestScopeNames(t *testing.T) {
 	r := &store.Record{Scopes: store.ScopeAdmin | store.ScopeRead, Extra: &store.Extra{Custom: []string{"chat"}}}
-	if got := scopeNames(r); !reflect.DeepEqual(got, []string{"read", "admin", "chat"}) {
+	if got := r.ScopeNames(); !reflect.DeepEqual(got, []string{"read", "admin", "chat"}) {
 		t.Error(got)
 	}
 }

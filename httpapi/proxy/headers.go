@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/store"
 )
 
 // The headers that tell an upstream who is calling.
@@ -113,7 +112,7 @@ func (x *exchange) setHeaders(out *http.Request) {
 	if rec := x.pass.Record; rec != nil {
 		h.Set(headerKeyID, string(rec.ID))
 		h.Set(headerKeyType, rec.Type.String())
-		h.Set(headerScopes, scopeList(rec))
+		h.Set(headerScopes, strings.Join(rec.ScopeNames(), " "))
 		if x.pass.Account != nil {
 			h.Set(headerAccount, string(x.pass.Account.ID))
 		}
@@ -131,35 +130,6 @@ func (x *exchange) setHeaders(out *http.Request) {
 	case !route.preserveHost:
 		out.Host = "" // the upstream's own
 	}
-}
-
-// scopeNames are the built-in scopes by bit, in alphabetical order.
-var scopeNames = [...]struct {
-	bit  store.Scope
-	name string
-}{
-	{store.ScopeAdmin, "admin"}, {store.ScopeLimit, "limit"}, {store.ScopeRead, "read"},
-	{store.ScopeVerify, "verify"}, {store.ScopeWrite, "write"},
-}
-
-// scopeList is a key's scopes separated by spaces, the built-in ones first.
-func scopeList(rec *store.Record) string {
-	var b strings.Builder
-	add := func(s string) {
-		if b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(s)
-	}
-	for _, s := range scopeNames {
-		if rec.Scopes&s.bit != 0 {
-			add(s.name)
-		}
-	}
-	for _, s := range rec.Custom {
-		add(s)
-	}
-	return b.String()
 }
 
 // peerAddr is the TCP peer; invalid if it has no address.
