@@ -229,6 +229,12 @@ func (t *txn) change(c *Command) Result {
 		return t.grant(c.Grant)
 	case c.OperatorTokens != nil:
 		return t.setOperatorTokens(c.OperatorTokens)
+	case c.ClusterOpen != nil:
+		return t.openCluster(c.ClusterOpen)
+	case c.MemberPut != nil:
+		return t.putMember(c.MemberPut)
+	case c.MemberRemove != nil:
+		return t.removeMember(c.MemberRemove)
 	}
 	panic("BUG: a decoded command without a change")
 }

@@ -42,6 +42,9 @@ type Command struct {
 	TierDelete     *TierDelete     `json:"tier_delete,omitzero"`
 	Grant          *Grant          `json:"grant,omitzero"`
 	OperatorTokens *OperatorTokens `json:"operator_tokens,omitzero"`
+	ClusterOpen    *ClusterOpen    `json:"cluster_open,omitzero"`
+	MemberPut      *MemberPut      `json:"member_put,omitzero"`
+	MemberRemove   *MemberRemove   `json:"member_remove,omitzero"`
 }
 
 // Once identifies a repeatable request: Scope is a hash of caller, method, path

@@ -54,6 +54,7 @@ func (c *Command) changes() (n int) {
 		c.AllowlistSet != nil, c.AccountCreate != nil, c.AccountUpdate != nil,
 		c.AccountDelete != nil, c.TierPut != nil, c.TierDelete != nil,
 		c.Grant != nil, c.OperatorTokens != nil,
+		c.ClusterOpen != nil, c.MemberPut != nil, c.MemberRemove != nil,
 	} {
 		if set {
 			n++

@@ -51,6 +51,11 @@ func samples() map[string]*Command {
 		"tier_delete":     {TierDelete: &TierDelete{Name: "gold"}},
 		"grant":           {Grant: &Grant{Node: "n1", Asks: []GrantAsk{{Account: "acct_a", Type: Live, Key: key.ID, Budget: true, Month: 24314, Want: 5, Give: 1}}}},
 		"operator_tokens": {OperatorTokens: &OperatorTokens{Hashes: []Hash{hashOf("o")}}},
+		"cluster_open":    {ClusterOpen: &ClusterOpen{CA: []byte("ca"), CAKey: []byte("key"), Gossip: []byte("gossip")}},
+		"member_put": {MemberPut: &MemberPut{Member: Member{
+			ID: "n1", Name: "one", Address: "10.0.0.1:7000", Region: "eu", Version: "v2", Level: 2, Stale: true, JoinedAt: at, Removed: at,
+		}}},
+		"member_remove": {MemberRemove: &MemberRemove{ID: "n1", Gossip: []byte("gossip")}},
 	}
 	for _, c := range list {
 		c.At = at

@@ -27,6 +27,12 @@ type settings struct {
 	OperatorTokens []Hash `json:"operator_tokens"`
 	DefaultTier    string `json:"default_tier"`
 	Imported       bool   `json:"imported"`
+
+	// Of a cluster that was opened; see [ClusterOpen].
+	CA      []byte   `json:"ca,omitzero"`
+	CAKey   []byte   `json:"ca_key,omitzero"`
+	Gossip  [][]byte `json:"gossip,omitzero"`
+	Members []Member `json:"members,omitzero"` // by name; removed ones too
 }
 
 // Initialized reports whether the cluster has begun its life: [Init] is applied.
