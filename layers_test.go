@@ -21,7 +21,8 @@ const module = "github.com/perfgate/perfgate"
 // room is placed on purpose. "." is main.
 var layers = map[string][]string{
 	".":               {"node", "httpapi/cli", "httpapi/fault"},
-	"node":            {"httpapi", "httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/raftlog", "store/snapshot", "store/disk", "limiter"},
+	"node":            {"node/mesh", "httpapi", "httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/raftlog", "store/snapshot", "store/disk", "limiter"},
+	"node/mesh":       {},
 	"httpapi":         {"httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "limiter"},
 	"httpapi/admit":   {"httpapi/fault", "httpapi/apikey", "store", "limiter"},
 	"httpapi/proxy":   {"httpapi/admit", "httpapi/fault", "httpapi/apikey", "store", "store/local", "limiter"},

@@ -1,0 +1,260 @@
+package mesh
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Credentials are what makes a node a member: its key, its certificate and the
+// authorities whose certificates it accepts. All parts are DER. A value is not
+// changed once it was handed over.
+type Credentials struct {
+	ClusterID string
+	CAs       [][]byte // one, or two while the cluster changes its CA
+	Cert      []byte
+	Key       []byte // PKCS #8
+}
+
+// maxCAs bounds the authorities that are accepted at a time.
+const maxCAs = 2
+
+// member is Credentials that were parsed and checked.
+type member struct {
+	clusterID, nodeID string
+	roots             *x509.CertPool
+	pair              tls.Certificate
+}
+
+// parse checks that the parts belong together: the certificate names a node of
+// the cluster, is one of the CAs', and the key is its. The times are not looked
+// at: a node whose certificate ended starts, and asks for a new one.
+func (c *Credentials) parse() (*member, error) {
+	fail := func(err error) (*member, error) { return nil, fmt.Errorf("cluster credentials: %w", err) }
+	if len(c.CAs) == 0 || len(c.CAs) > maxCAs {
+		return fail(fmt.Errorf("%d CA certificates; want 1 to %d", len(c.CAs), maxCAs))
+	}
+	leaf, err := x509.ParseCertificate(c.Cert)
+	if err != nil {
+		return fail(err)
+	}
+	key, err := parseKey(c.Key)
+	if err != nil {
+		return fail(err)
+	}
+	if !samePublic(leaf, key.Public()) {
+		return fail(errors.New("the private key is not the certificate's"))
+	}
+	m := &member{clusterID: c.ClusterID, roots: x509.NewCertPool()}
+	for _, der := range c.CAs {
+		ca, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fail(err)
+		}
+		if !ca.IsCA {
+			return fail(errors.New("a CA certificate is none of a CA"))
+		}
+		m.roots.AddCert(ca)
+	}
+	if m.nodeID, err = m.verify(leaf, x509.ExtKeyUsageAny, leaf.NotAfter); err != nil {
+		return fail(err)
+	}
+	m.pair = tls.Certificate{Certificate: [][]byte{c.Cert}, PrivateKey: key, Leaf: leaf}
+	return m, nil
+}
+
+func samePublic(leaf *x509.Certificate, key any) bool {
+	switch p := leaf.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return p.Equal(key)
+	case ed25519.PublicKey:
+		return p.Equal(key)
+	}
+	return false
+}
+
+// verify tells which node of this cluster leaf is the certificate of, at now and
+// for that use. What a peer adds to its leaf is not looked at: a cluster's CA
+// signs nodes directly.
+func (m *member) verify(leaf *x509.Certificate, use x509.ExtKeyUsage, now time.Time) (nodeID string, err error) {
+	if leaf.IsCA || leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return "", errors.New("the certificate is not a node's")
+	}
+	if len(leaf.URIs) != 1 || !validID(leaf.Subject.CommonName) ||
+		leaf.URIs[0].String() != identity(leaf.URIs[0].Host, leaf.Subject.CommonName).String() {
+		return "", errors.New("the certificate does not name a node")
+	}
+	if leaf.URIs[0].Host != m.clusterID {
+		return "", fmt.Errorf("the certificate is of cluster %q, ours is %q", leaf.URIs[0].Host, m.clusterID)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: m.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
+		return "", fmt.Errorf("the certificate of node %q: %w", leaf.Subject.CommonName, err)
+	}
+	return leaf.Subject.CommonName, nil
+}
+
+// NodeID is the node that the credentials are for.
+func (c *Credentials) NodeID() (string, error) {
+	m, err := c.parse()
+	if err != nil {
+		return "", err
+	}
+	return m.nodeID, nil
+}
+
+// Expiry is when the certificate ends; the zero time if there is none to read.
+func (c *Credentials) Expiry() time.Time {
+	leaf, err := x509.ParseCertificate(c.Cert)
+	if err != nil {
+		return time.Time{}
+	}
+	return leaf.NotAfter
+}
+
+// NeedsRenewal tells whether two thirds of the certificate's life are over, or
+// none can be read.
+func (c *Credentials) NeedsRenewal(now time.Time) bool {
+	leaf, err := x509.ParseCertificate(c.Cert)
+	if err != nil {
+		return true
+	}
+	return now.After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 3 * 2))
+}
+
+// Where the credentials live in the data directory. One file holds them all: a
+// crash between two would leave a key without its certificate.
+const (
+	credsDir  = "cluster"
+	credsFile = "node.pem"
+
+	maxCredsFile = 64 << 10
+	keyBlock     = "PRIVATE KEY"
+	certBlock    = "CERTIFICATE"
+)
+
+// Save writes the credentials below the data directory dir, mode 0600. After a
+// crash they are the old ones or the new ones.
+func (c *Credentials) Save(fs vfs.FS, dir string) error {
+	if _, err := c.parse(); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, p := range append([]*pem.Block{{Type: keyBlock, Bytes: c.Key}, {Type: certBlock, Bytes: c.Cert}}, cas(c.CAs)...) {
+		if err := pem.Encode(&b, p); err != nil {
+			return err
+		}
+	}
+	sub := fs.PathJoin(dir, credsDir)
+	if err := replace(fs, dir, sub, b.Bytes()); err != nil {
+		return fmt.Errorf("write the cluster credentials below %q: %w", dir, err)
+	}
+	return nil
+}
+
+func cas(ders [][]byte) (blocks []*pem.Block) {
+	for _, der := range ders {
+		blocks = append(blocks, &pem.Block{Type: certBlock, Bytes: der})
+	}
+	return blocks
+}
+
+func replace(fs vfs.FS, dir, sub string, data []byte) error {
+	if err := fs.MkdirAll(sub, 0o700); err != nil {
+		return err
+	}
+	if err := syncDir(fs, dir); err != nil {
+		return err
+	}
+	tmp := fs.PathJoin(sub, credsFile+".tmp")
+	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	if fd := f.Fd(); fd != vfs.InvalidFd { // before the key is in it, whatever the umask is
+		err = syscall.Fchmod(int(fd), 0o600)
+	}
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(tmp, fs.PathJoin(sub, credsFile)); err != nil {
+		return err
+	}
+	return syncDir(fs, sub)
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// LoadCredentials reads what [Credentials.Save] wrote; os.ErrNotExist if nothing
+// was.
+func LoadCredentials(fs vfs.FS, dir string) (*Credentials, error) {
+	name := fs.PathJoin(dir, credsDir, credsFile)
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster credentials: %w", err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxCredsFile))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read the cluster credentials: %w", err)
+	}
+	c, err := decodeCredentials(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: remove the file and let the node join again, or restore it", name, err)
+	}
+	return c, nil
+}
+
+// decodeCredentials reads a key, its certificate and the CAs', in this order.
+func decodeCredentials(raw []byte) (*Credentials, error) {
+	c := &Credentials{}
+	for {
+		var p *pem.Block
+		if p, raw = pem.Decode(raw); p == nil {
+			break
+		}
+		switch {
+		case p.Type == keyBlock && c.Key == nil:
+			c.Key = p.Bytes
+		case p.Type == certBlock && c.Cert == nil:
+			c.Cert = p.Bytes
+		case p.Type == certBlock:
+			c.CAs = append(c.CAs, p.Bytes)
+		default:
+			return nil, fmt.Errorf("a block %q is unexpected", p.Type)
+		}
+	}
+	leaf, err := x509.ParseCertificate(c.Cert)
+	if err != nil {
+		return nil, err
+	}
+	if len(leaf.URIs) == 1 {
+		c.ClusterID = leaf.URIs[0].Host
+	}
+	if _, err := c.parse(); err != nil {
+		return nil, err
+	}
+	c.CAs = slices.Clip(c.CAs)
+	return c, nil
+}

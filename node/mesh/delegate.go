@@ -1,0 +1,66 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// delegate is what memberlist calls; all but NotifyMsg run under its lock.
+type delegate struct{ g *Members }
+
+func (d delegate) NotifyJoin(n *memberlist.Node)   { d.g.note(n, Alive) }
+func (d delegate) NotifyUpdate(n *memberlist.Node) { d.g.note(n, Alive) }
+
+func (d delegate) NotifyLeave(n *memberlist.Node) {
+	if n.State == memberlist.StateLeft {
+		d.g.note(n, Left)
+	} else {
+		d.g.note(n, Dead)
+	}
+}
+
+// NotifyAlive refuses nodes that were removed: until the keys change they know
+// how to gossip.
+func (d delegate) NotifyAlive(n *memberlist.Node) error {
+	if d.g.mesh.conf.Denied(n.Name) {
+		return fmt.Errorf("node %s: %w", n.Name, ErrDenied)
+	}
+	return nil
+}
+
+func (d delegate) NotifyConflict(old, new *memberlist.Node) {
+	d.g.conf.Logger.Warn("one node id is in use at two addresses: a data directory was copied, or a node moved",
+		"node", old.Name, "addr", old.Address(), "other", new.Address())
+}
+
+func (d delegate) NodeMeta(int) []byte { return *d.g.meta.Load() }
+
+func (d delegate) NotifyMsg(b []byte) {
+	if d.g.conf.Message != nil {
+		d.g.conf.Message(slices.Clone(b)) // memberlist reuses b
+	}
+}
+
+func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+func (d delegate) LocalState(bool) []byte          { return nil }
+func (d delegate) MergeRemoteState([]byte, bool)   {}
+
+// gossipLog passes memberlist's lines on for debugging. Its levels are not the
+// node's: that a peer does not answer is an error to it.
+type gossipLog struct{ log *slog.Logger }
+
+func (l *gossipLog) Write(line []byte) (int, error) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		text := strings.TrimSpace(string(line))
+		if _, after, ok := strings.Cut(text, "] memberlist: "); ok && strings.HasPrefix(text, "[") {
+			text = after
+		}
+		l.log.Debug(text, "from", "memberlist")
+	}
+	return len(line), nil
+}
