@@ -1,0 +1,117 @@
+package lease
+
+import "slices"
+
+// closed is what there is nothing to wait for.
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// heard finds or makes the member of a node that sent rep, and notes it.
+func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
+	i, found := t.search(n.ID)
+	if !found {
+		if !t.room() {
+			return nil, ErrFull
+		}
+		i, _ = t.search(n.ID)
+		t.nodes = slices.Insert(t.nodes, i, &member{Node: n})
+	}
+	m := t.nodes[i]
+	switch {
+	case m.anyBoot:
+		m.Boot, m.anyBoot = n.Boot, false
+	case n.Boot < m.Boot:
+		return nil, ErrOldBoot
+	case n.Boot > m.Boot:
+		m.restart(n.Boot)
+	}
+	m.seen = now
+	m.rep = max(m.rep, rep) // reports of one process come out of order
+	m.queue.applied(m.rep)
+	for _, r := range m.pending {
+		if m.rep >= r.need {
+			r.wake()
+		}
+	}
+	return m, nil
+}
+
+// restart ends all that an earlier process held: it is dead. What it had applied
+// says nothing about the new one, which may have come back with less.
+func (m *member) restart(boot uint64) {
+	for _, r := range m.pending {
+		r.wake()
+	}
+	m.queue.ended()
+	*m = member{Node: Node{ID: m.ID, Boot: boot}}
+}
+
+// find returns the record of a ticket, nil if it was granted, dropped, or made
+// void by a later start or another term.
+func (t *Table) find(tk Ticket) (*member, *record) {
+	i, found := t.search(tk.node.ID)
+	if !found || t.nodes[i].Boot != tk.node.Boot || t.term != tk.term {
+		return nil, nil
+	}
+	for _, r := range t.nodes[i].pending {
+		if r.seq == tk.seq {
+			return t.nodes[i], r
+		}
+	}
+	return nil, nil
+}
+
+func late(r *record, now int64) bool { return now-r.x > int64(GrantWithin) }
+
+// expire drops the renewals that can no longer be granted, should their callers
+// have failed to.
+func (m *member) expire(now int64) {
+	for len(m.pending) > 0 && late(m.pending[0], now) {
+		m.drop(m.pending[0])
+	}
+}
+
+func (m *member) remove(r *record) {
+	r.wake()
+	m.pending = slices.DeleteFunc(m.pending, func(o *record) bool { return o == r })
+}
+
+// drop takes one record out. Whatever stood on it now stands on what was below
+// it: later records, waits that counted it, and the node itself.
+func (m *member) drop(r *record) {
+	m.remove(r)
+	for _, o := range m.pending {
+		if o.below.seq == r.seq {
+			o.below = r.below
+		}
+	}
+	if m.top.seq == r.seq {
+		m.top = r.below
+	}
+	m.queue.dropped(r)
+}
+
+// holds says whether the node may hold a lease at now.
+func (m *member) holds(now int64) bool { return m.top.at > now }
+
+// room makes room for one more node, if it must by forgetting the one that was
+// silent for longest among those that hold nothing and nobody waits for.
+func (t *Table) room() bool {
+	if len(t.nodes) < MaxNodes {
+		return true
+	}
+	oldest := -1
+	for i, m := range t.nodes {
+		m.expire(t.now)
+		if m.holds(t.now) || m.stale || m.queue.head != nil || len(m.pending) > 0 {
+			continue
+		}
+		if oldest < 0 || m.seen < t.nodes[oldest].seen {
+			oldest = i
+		}
+	}
+	if oldest < 0 {
+		return false
+	}
+	t.nodes = slices.Delete(t.nodes, oldest, oldest+1)
+	return true
+}
