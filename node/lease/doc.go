@@ -21,9 +21,9 @@
 //     required a report of R.
 //   - Granted in a later term: that leader had applied all that was committed
 //     before it granted, so its R was at least N.
-//   - Granted in an earlier term: a commit proposed after x succeeded in that
-//     term, hence before the election that ended it; so x was before electedAt,
-//     and the write waited for electedAt + D(1+ε).
+//   - Granted in an earlier term: a majority took an entry of that term which was
+//     proposed after x, and one of them voted in the election afterwards; so x was
+//     before electedAt, and the write waited for electedAt + D(1+ε).
 //
 // A lock is held for one critical section and never across anything that waits.
 // now may be read before the lock is taken, but after whatever it stands for: a

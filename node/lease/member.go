@@ -5,20 +5,25 @@ import "slices"
 // closed is what there is nothing to wait for.
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// heard finds or makes the member of a node that sent rep, and notes it.
-func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
+// member finds or makes the member of n's node; nil if there is no room.
+func (t *Table) member(n Node) *member {
 	i, found := t.search(n.ID)
 	if !found {
 		if !t.room() {
-			return nil, ErrFull
+			return nil
 		}
 		i, _ = t.search(n.ID)
 		t.nodes = slices.Insert(t.nodes, i, &member{Node: n})
 	}
-	m := t.nodes[i]
+	return t.nodes[i]
+}
+
+// heard notes that n sent rep.
+func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
+	m := t.member(n)
 	switch {
-	case m.anyBoot:
-		m.Boot, m.anyBoot = n.Boot, false
+	case m == nil:
+		return nil, ErrFull
 	case n.Boot < m.Boot:
 		return nil, ErrOldBoot
 	case n.Boot > m.Boot:
@@ -42,7 +47,7 @@ func (m *member) restart(boot uint64) {
 		r.wake()
 	}
 	m.queue.ended()
-	*m = member{Node: Node{ID: m.ID, Boot: boot}}
+	*m = member{Node: Node{ID: m.ID, Boot: boot}, suspect: m.suspect}
 }
 
 // find returns the record of a ticket, nil if it was granted, dropped, or made
@@ -93,6 +98,9 @@ func (m *member) drop(r *record) {
 // holds says whether the node may hold a lease at now.
 func (m *member) holds(now int64) bool { return m.top.at > now }
 
+// serves says whether the node may serve without one.
+func (m *member) serves() bool { return m.stale || m.suspect }
+
 // room makes room for one more node, if it must by forgetting the one that was
 // silent for longest among those that hold nothing and nobody waits for.
 func (t *Table) room() bool {
@@ -102,7 +110,7 @@ func (t *Table) room() bool {
 	oldest := -1
 	for i, m := range t.nodes {
 		m.expire(t.now)
-		if m.holds(t.now) || m.stale || m.queue.head != nil || len(m.pending) > 0 {
+		if m.holds(t.now) || m.serves() || m.queue.head != nil || len(m.pending) > 0 {
 			continue
 		}
 		if oldest < 0 || m.seen < t.nodes[oldest].seen {

@@ -28,11 +28,12 @@ type Table struct {
 // member is one node as the leader knows it in this term.
 type member struct {
 	Node
-	rep   uint64 // newest applied index it reported
-	seen  int64
-	stale bool
-	// anyBoot: whichever boot reports first is the one that is meant (Suspect).
-	anyBoot bool
+	rep  uint64 // newest applied index it reported
+	seen int64
+	// Both say that it may serve without a lease: this process said so, or some
+	// process of the node was said to, outside this term. Late messages of a dead
+	// process may be the first to be heard in a term, so only Forget ends suspicion.
+	stale, suspect bool
 
 	// What the node can hold: until is granted, pending may be. top is the newest
 	// of both that was not dropped. x never goes back, so a later record ends no
@@ -116,8 +117,8 @@ func (t *Table) lose() {
 		for _, r := range m.pending {
 			r.wake()
 		}
-		if m.stale {
-			kept = append(kept, &member{Node: m.Node, stale: true, anyBoot: m.anyBoot})
+		if m.serves() {
+			kept = append(kept, &member{Node: m.Node, suspect: true})
 		}
 	}
 	clear(t.nodes[len(kept):])
@@ -222,18 +223,15 @@ func (t *Table) Report(n Node, rep uint64, now int64) {
 }
 
 // Suspect says that a node may serve without a lease though this table has not
-// heard of it: a new leader's must not call a write effective for not knowing.
-// It counts until the node reports the write, or is forgotten. Call it before
-// Begin, or for nodes that were not known then.
+// heard so: a new leader's must not call a write effective for not knowing. The
+// node is Unconfirmed for every write that it does not report, until it is
+// forgotten, over terms too. Call it before Begin, for every
+// node that is set to serve when isolated, and Forget for one that no longer is.
 func (t *Table) Suspect(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i, found := t.search(id)
-	if found {
-		t.nodes[i].stale = true
-	} else if t.room() {
-		i, _ = t.search(id)
-		t.nodes = slices.Insert(t.nodes, i, &member{Node: Node{ID: id}, stale: true, anyBoot: true})
+	if m := t.member(Node{ID: id}); m != nil {
+		m.suspect = true
 	}
 }
 
@@ -244,7 +242,7 @@ func (t *Table) Forget(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if i, found := t.search(id); found {
-		t.nodes[i].stale = false
+		t.nodes[i].stale, t.nodes[i].suspect = false, false
 	}
 }
 
@@ -256,7 +254,7 @@ func (t *Table) Status(now int64) []Holding {
 	out := make([]Holding, 0, len(t.nodes))
 	for _, m := range t.nodes {
 		m.expire(now)
-		h := Holding{Node: m.Node, Rep: m.rep, Pending: len(m.pending) > 0, Stale: m.stale, LastSeen: m.seen}
+		h := Holding{Node: m.Node, Rep: m.rep, Pending: len(m.pending) > 0, Stale: m.serves(), LastSeen: m.seen}
 		if m.until > now {
 			h.Until = m.until
 		}

@@ -49,18 +49,18 @@ func (t *Table) Write(term, index uint64, takes bool, now int64) *Wait {
 	n := 0
 	for _, m := range t.nodes {
 		m.expire(now)
-		if m.holds(now) || m.stale {
+		if m.holds(now) || m.serves() {
 			n++
 		}
 	}
 	w.acks = make([]ack, 0, n) // never grows: its elements are linked
 	for _, m := range t.nodes {
-		if !m.holds(now) && !m.stale {
+		if !m.holds(now) && !m.serves() {
 			continue
 		}
 		// The ends as they are now: later renewals never extend a wait, since they
 		// are granted only to a node that has reported this write.
-		w.acks = append(w.acks, ack{wait: w, id: m.ID, stale: m.stale, end: m.top})
+		w.acks = append(w.acks, ack{wait: w, id: m.ID, stale: m.serves(), end: m.top})
 		a := &w.acks[len(w.acks)-1]
 		if m.rep >= index {
 			a.how = Applied
