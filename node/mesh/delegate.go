@@ -16,13 +16,7 @@ type delegate struct{ g *Members }
 func (d delegate) NotifyJoin(n *memberlist.Node)   { d.g.note(n, Alive) }
 func (d delegate) NotifyUpdate(n *memberlist.Node) { d.g.note(n, Alive) }
 
-func (d delegate) NotifyLeave(n *memberlist.Node) {
-	if n.State == memberlist.StateLeft {
-		d.g.note(n, Left)
-	} else {
-		d.g.note(n, Dead)
-	}
-}
+func (d delegate) NotifyLeave(n *memberlist.Node) { d.g.note(n, Dead) }
 
 // NotifyAlive refuses nodes that were removed: until the keys change they know
 // how to gossip.

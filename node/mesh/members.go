@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -19,7 +18,7 @@ import (
 
 const (
 	// MaxMeta bounds what a member says of itself, in bytes.
-	MaxMeta = memberlist.MetaMaxSize
+	MaxMeta = memberlist.MetaMaxSize - 1 // a byte is ours
 	// MaxMessage bounds a message, in bytes: encrypted it fits a datagram that no
 	// network breaks up.
 	MaxMessage = 1200
@@ -62,6 +61,8 @@ type MembersConfig struct {
 	// holds up gossip. nil: messages are dropped.
 	Message func(msg []byte)
 	Logger  *slog.Logger
+
+	tune func(*memberlist.Config) // for tests
 }
 
 // Members is the node's part in the gossip about who is there.
@@ -110,7 +111,7 @@ func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 	g := &Members{
 		mesh: m, conf: c, ring: ring, wake: make(chan struct{}, 1), done: make(chan struct{}), mute: make(chan struct{}), table: map[string]entry{},
 	}
-	g.storeMeta(c.Meta)
+	g.storeMeta(here, c.Meta)
 	conf := memberlist.DefaultLANConfig()
 	conf.Name = m.conf.NodeID
 	conf.Transport = m.Gossip()
@@ -126,6 +127,9 @@ func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 	d := delegate{g}
 	conf.Delegate, conf.Events, conf.Alive, conf.Conflict = d, d, d, d
 	conf.Logger = log.New(&gossipLog{c.Logger}, "", 0)
+	if c.tune != nil {
+		c.tune(conf)
+	}
 	if g.list, err = memberlist.Create(conf); err != nil {
 		return nil, fmt.Errorf("start gossip: %w", err)
 	}
@@ -133,63 +137,16 @@ func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 	return g, nil
 }
 
-func checkKeys(keys [][]byte) error {
-	if len(keys) == 0 {
-		return errors.New("BUG: no gossip key")
-	}
-	for _, k := range keys {
-		if len(k) != 32 {
-			return fmt.Errorf("BUG: a gossip key of %d bytes; want 32", len(k))
-		}
-	}
-	return nil
-}
+// The first byte of a member's data. memberlist 0.7.0 knows who left and who
+// died, but does not tell: its Node.State is never set. So who leaves says so in
+// its data first.
+const (
+	here    = 0
+	leaving = 1
+)
 
-// SetKeys puts others in place of the gossip keys: the first encrypts from now
-// on, what was encrypted with any of them is accepted. To change a key, first
-// add the new one everywhere, then make it the first everywhere, then take the
-// old one away.
-func (g *Members) SetKeys(keys [][]byte) error {
-	if err := checkKeys(keys); err != nil {
-		return err
-	}
-	g.keysMu.Lock()
-	defer g.keysMu.Unlock()
-	for _, k := range keys {
-		if err := g.ring.AddKey(k); err != nil {
-			return fmt.Errorf("gossip keys: %w", err)
-		}
-	}
-	if err := g.ring.UseKey(keys[0]); err != nil {
-		return fmt.Errorf("gossip keys: %w", err)
-	}
-	// memberlist 0.7.0 removes a key in place, under the eyes of those who read the
-	// list, unless it is the last one. So the list is cut from its end, and what was
-	// to stay is added again; a packet that comes in these microseconds is lost.
-	old := slices.Clone(g.ring.GetKeys())
-	first := slices.IndexFunc(old, func(k []byte) bool { return !contains(keys, k) })
-	if first < 0 {
-		return nil
-	}
-	for _, k := range slices.Backward(old[first:]) {
-		if err := g.ring.RemoveKey(k); err != nil {
-			return fmt.Errorf("gossip keys: %w", err)
-		}
-	}
-	for _, k := range keys {
-		if err := g.ring.AddKey(k); err != nil {
-			return fmt.Errorf("gossip keys: %w", err)
-		}
-	}
-	return nil
-}
-
-func contains(keys [][]byte, k []byte) bool {
-	return slices.ContainsFunc(keys, func(x []byte) bool { return bytes.Equal(x, k) })
-}
-
-func (g *Members) storeMeta(meta []byte) {
-	meta = slices.Clone(meta)
+func (g *Members) storeMeta(state byte, meta []byte) {
+	meta = append([]byte{state}, meta...)
 	g.meta.Store(&meta)
 }
 
@@ -199,7 +156,7 @@ func (g *Members) SetMeta(meta []byte) error {
 	if len(meta) > MaxMeta {
 		return fmt.Errorf("BUG: %d bytes of member data; at most %d fit", len(meta), MaxMeta)
 	}
-	g.storeMeta(meta)
+	g.storeMeta(here, meta)
 	g.list.UpdateNode(metaTimeout) // its only error is the timeout
 	return nil
 }
@@ -331,7 +288,10 @@ func (g *Members) Leave(timeout time.Duration) error {
 		return nil
 	}
 	g.hush()
-	if err := g.list.Leave(timeout); err != nil {
+	end := time.Now().Add(timeout)
+	g.storeMeta(leaving, (*g.meta.Load())[1:])
+	g.list.UpdateNode(timeout / 2) // else it looks as if this node had died
+	if err := g.list.Leave(max(time.Until(end), time.Millisecond)); err != nil {
 		return fmt.Errorf("leave the gossip: %w", err)
 	}
 	return nil
@@ -367,10 +327,16 @@ func (g *Members) note(n *memberlist.Node, s State) {
 	e.node.Meta = slices.Clone(n.Meta)
 	e.node.Addr = slices.Clone(n.Addr)
 	now := time.Now()
-	e.Member = Member{ID: n.Name, Addr: e.node.Address(), Meta: e.node.Meta, State: s, Since: now}
+	e.Member = Member{ID: n.Name, Addr: e.node.Address(), State: s, Since: now}
+	if len(n.Meta) > 0 {
+		e.Meta = e.node.Meta[1:]
+		if s == Dead && n.Meta[0] == leaving {
+			e.State = Left
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if old, ok := g.table[n.Name]; ok && old.State == s {
+	if old, ok := g.table[n.Name]; ok && old.State == e.State {
 		e.Since = old.Since
 	}
 	g.table[n.Name] = e
