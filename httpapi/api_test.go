@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -49,6 +50,7 @@ type fakeBackend struct {
 	fail     error
 	ready    error
 	partial  bool // a node does not confirm
+	leader   string
 }
 
 func (b *fakeBackend) Propose(ctx context.Context, cmd *store.Command) (Receipt, error) {
@@ -81,8 +83,18 @@ func (b *fakeBackend) apply(cmd *store.Command) (Receipt, error) {
 
 func (b *fakeBackend) Linearize(context.Context) error { return nil }
 func (b *fakeBackend) Ready() error                    { return b.ready }
-func (b *fakeBackend) Cluster() ClusterStatus {
-	return ClusterStatus{ClusterID: "c", Leader: "n1", Term: 1, Healthy: true, Reasons: []string{},
+func (b *fakeBackend) TransferLeadership(_ context.Context, to string, _ store.Actor) error {
+	b.leader = to
+	return b.fail
+}
+func (b *fakeBackend) RemoveNode(_ context.Context, name string, _ store.Actor) (Revocation, error) {
+	if name != "n2" {
+		return Revocation{}, fault.New(fault.NotFound)
+	}
+	return Revocation{Index: 7, Effective: !b.partial}, b.fail
+}
+func (b *fakeBackend) Cluster(context.Context) ClusterStatus {
+	return ClusterStatus{ClusterID: "c", Leader: cmp.Or(b.leader, "n1"), Term: 1, Healthy: true, Reasons: []string{},
 		Nodes: []NodeStatus{{Name: "n1", Role: "leader", State: "ready", AppliedIndex: b.index, Version: "test"}}}
 }
 

@@ -16,8 +16,13 @@ type Backend interface {
 	// Linearize returns once this node's state includes every write that was
 	// answered before the call.
 	Linearize(ctx context.Context) error
-	// Cluster describes the cluster as this node sees it.
-	Cluster() ClusterStatus
+	// Cluster describes the cluster: by the leader's word where it can be had.
+	Cluster(ctx context.Context) ClusterStatus
+	// TransferLeadership hands the leadership to the node called to, or with "" to
+	// any other. Errors are *fault.Error, as they are of RemoveNode.
+	TransferLeadership(ctx context.Context, to string, who store.Actor) error
+	// RemoveNode ends a node's membership and returns when it serves no more.
+	RemoveNode(ctx context.Context, name string, who store.Actor) (Revocation, error)
 	// Ready is nil when the node is caught up, holds a serving lease and is not
 	// draining; otherwise it says why not.
 	Ready() error
@@ -54,7 +59,8 @@ type ClusterStatus struct {
 }
 
 // NodeStatus is one node in [ClusterStatus]. LeaseMS is nil on a lone node,
-// which needs no lease.
+// which needs no lease, and where only the leader could tell it. LastContactMS is
+// -1 for a node that was not heard of yet.
 type NodeStatus struct {
 	Name          string `json:"name"`
 	Role          string `json:"role"`  // leader, voter, nonvoter

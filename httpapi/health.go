@@ -30,16 +30,20 @@ type health struct {
 func livez(c *call) error { return c.answer(health{Status: "ok"}) }
 
 // Starting answers for a node that is still being assembled: the probes in
-// their own words, everything else with 503.
-func Starting(w http.ResponseWriter, r *http.Request) {
+// their own words, everything else with 503. why is told too; "" is nothing.
+func Starting(w http.ResponseWriter, r *http.Request, why string) {
 	stamp(w.Header(), r)
-	answer, status := health{"unavailable", new("starting")}, http.StatusServiceUnavailable
+	reason, message := "starting", "The node is starting."
+	if why != "" {
+		reason, message = "starting: "+why, "The node is starting: "+why+"."
+	}
+	answer, status := health{"unavailable", &reason}, http.StatusServiceUnavailable
 	switch r.URL.Path {
 	case "/livez":
 		answer, status = health{Status: "ok"}, http.StatusOK
 	case "/readyz":
 	default:
-		fault.Write(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "The node is starting."})
+		fault.Write(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: message})
 		return
 	}
 	fault.Linger(w, r)
@@ -56,14 +60,6 @@ func readyz(c *call) error {
 	}
 	c.status = http.StatusServiceUnavailable
 	return c.answer(health{"unavailable", new(err.Error())})
-}
-
-func readCluster(c *call) (any, error) {
-	if q := c.query(); q.err != nil {
-		return nil, q.err
-	}
-	s := c.Backend.Cluster()
-	return s, nil
 }
 
 // namesLoopback holds for a Host that no DNS server can have answered for.

@@ -39,7 +39,7 @@ func TestHealth(t *testing.T) {
 // The description holds for a node that is not assembled yet, too.
 func TestStarting(t *testing.T) {
 	g := newRig(t)
-	s := httptest.NewServer(http.HandlerFunc(Starting))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Starting(w, r, r.Header.Get("Why")) }))
 	defer s.Close()
 	g.do(s.URL, "GET", "/livez", "", "").want(t, 200)
 	if a := g.do(s.URL, "GET", "/readyz", "", "").want(t, 503); a.text("reason") != "starting" {

@@ -17,6 +17,7 @@ const (
 	unmetered                    // not counted against the key's management bucket
 	open                         // asks for no credential
 	global                       // concerns no single account: X-Perf-Account is not read
+	anytime                      // answered without a leader, too: what it shows may be this node's alone
 	quiet                        // a success is not audited: too frequent, or no action at all
 )
 

@@ -138,7 +138,7 @@ func (c *call) run() *fault.Error {
 	if err := c.identify(); err != nil {
 		return err
 	}
-	if c.route.access&open == 0 && c.route.method == http.MethodGet {
+	if c.route.access&(open|anytime) == 0 && c.route.method == http.MethodGet {
 		if err := c.Backend.Linearize(c.r.Context()); err != nil {
 			return fault.From(err)
 		}

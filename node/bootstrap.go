@@ -32,6 +32,55 @@ func (n *Node) system() store.Actor {
 	return store.Actor{Type: store.ActorSystem, ID: "system", Name: n.config.Node.Name}
 }
 
+// begin waits until the node has a state that it can answer from: its own where
+// it had one, else the cluster's. A node of a cluster that has one does not wait
+// for a leader: until it holds a lease it says so by itself.
+func (n *Node) begin(ctx context.Context) error {
+	if n.replica.cluster == nil {
+		if err := n.replica.WaitReady(ctx); err != nil {
+			return err
+		}
+		return n.initialize(ctx)
+	}
+	for !n.store.Initialized() {
+		next := n.replica.applied.after()
+		if n.replica.leads.isOpen() {
+			if err := n.initialize(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		timer := time.NewTimer(beginPoll)
+		select {
+		case <-next:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("wait for the cluster's state: %w", ctx.Err())
+		}
+		timer.Stop()
+	}
+	n.adminHandler.why.Store(nil)
+	return nil
+}
+
+// beginPoll is how often a node without a state looks whether it leads.
+const beginPoll = 20 * time.Millisecond
+
+// whenReady calls do once the node serves.
+func (n *Node) whenReady(ctx context.Context, do func(context.Context) error) error {
+	poll := time.NewTicker(leaderPoll)
+	defer poll.Stop()
+	for n.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+		}
+	}
+	return do(ctx)
+}
+
 // initialize gives a new cluster its id, its pepper, the default account and an
 // operator token. The token's file is written first: a crash in between leaves a
 // file that the next start takes over, never a cluster that nobody can manage.

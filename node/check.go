@@ -10,7 +10,8 @@ import (
 // Check looks at the files and directories that c names, changes nothing, and
 // returns every fault found.
 func (c *Config) Check() error {
-	faults := []error{c.checkDataDir()}
+	_, err := c.ClusterSecret()
+	faults := []error{c.checkDataDir(), err}
 	for _, name := range []string{"proxy", "admin"} {
 		certs := &Certificates{name: name, logger: slog.New(slog.DiscardHandler)}
 		if from, ok := certs.source(c); ok && from.made == nil {

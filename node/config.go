@@ -66,7 +66,7 @@ type TLSConfig struct {
 	MinVersion   string `koanf:"min_version"`    // "1.3"; "1.2" on the proxy alone
 }
 
-// ClusterConfig joins nodes into one; parsed, and not available yet.
+// ClusterConfig joins nodes into one cluster.
 type ClusterConfig struct {
 	Listen       string        `koanf:"listen"` // "" is off
 	Advertise    string        `koanf:"advertise"`
@@ -76,7 +76,7 @@ type ClusterConfig struct {
 	Lease        time.Duration `koanf:"lease"`
 	WhenIsolated string        `koanf:"when_isolated"` // refuse, serve
 
-	Secret []byte `koanf:"-"` // from PERFGATE_CLUSTER_SECRET or SecretFile
+	Secret []byte `koanf:"-"` // PERFGATE_CLUSTER_SECRET; see [Config.ClusterSecret]
 }
 
 // AccountsConfig holds what new installations begin with.

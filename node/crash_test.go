@@ -460,7 +460,7 @@ func TestForeignLog(t *testing.T) {
 	if err := os.RemoveAll(dir + "/" + logDir); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenReplica(configured(t, vfs.Default, dir))
+	_, err := OpenReplica(t.Context(), configured(t, vfs.Default, dir))
 	if err == nil || !strings.Contains(err.Error(), dir) {
 		t.Fatalf("a state without its log was taken: %v", err)
 	}

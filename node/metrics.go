@@ -31,5 +31,8 @@ func newRegistry(n *Node) *prometheus.Registry {
 			Help: "Audit events of requests that the node could not keep up with.",
 		}, func() float64 { return float64(n.local.Dropped()) }),
 	)
+	if n.replica.cluster != nil {
+		n.replica.cluster.register(r)
+	}
 	return r
 }

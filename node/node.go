@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -148,9 +149,13 @@ func (n *Node) openListeners(ctx context.Context) (err error) {
 func (n *Node) openState(ctx context.Context) (err error) {
 	cache := pebble.NewCache(pebbleCache)
 	n.cleanup("cache", func(context.Context) error { cache.Unref(); return nil })
-	n.replica, err = OpenReplica(ReplicaConfig{
+	clustering, err := n.clustering()
+	if err != nil {
+		return err
+	}
+	n.replica, err = OpenReplica(ctx, ReplicaConfig{
 		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.version,
-		Cache: cache, CacheBytes: recordCache, Logger: n.log, Fatal: n.fatal,
+		Cache: cache, CacheBytes: recordCache, Logger: n.log, Fatal: n.fatal, Cluster: clustering,
 	})
 	if err != nil {
 		return err
@@ -166,12 +171,28 @@ func (n *Node) openState(ctx context.Context) (err error) {
 		return err
 	}
 	n.cleanup("local data", func(context.Context) error { return n.local.Close() })
-	if err = n.replica.WaitReady(ctx); err != nil {
-		return err
-	}
 	n.bootIndex = n.replica.LastIndex()
 	n.fresh = !n.store.Initialized()
-	return n.initialize(ctx)
+	return n.begin(ctx)
+}
+
+// clustering is this node's part in a cluster; nil without a cluster listener.
+func (n *Node) clustering() (*Clustering, error) {
+	c := n.config.Cluster
+	if c.Listen == "" {
+		return nil, nil
+	}
+	secret, err := n.config.ClusterSecret()
+	if err != nil {
+		return nil, err
+	}
+	return &Clustering{
+		Listen: c.Listen, Advertise: c.Advertise, Secret: secret, Join: c.Join, Expect: c.Expect,
+		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Draining: n.draining.Load,
+		// The admin listener's callers may know where nodes are, the proxy's may not.
+		Waiting:   func(why string) { n.adminHandler.why.Store(&why) },
+		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
+	}, nil
 }
 
 // retention is how long an account's request audit is kept.
@@ -245,7 +266,15 @@ func (n *Node) openRequests(ctx context.Context) (err error) {
 	n.adminHandler.set(api.Admin())
 	n.proxyHandler.set(api.Proxy(n.proxy))
 	if n.config.RunsDemo() {
-		return n.demo(ctx)
+		if n.replica.cluster == nil {
+			return n.demo(ctx)
+		}
+		// A node of a cluster may wait for the others; it answers all the same.
+		tasks.Go(func() {
+			if err := n.whenReady(running, n.demo); err != nil {
+				n.log.Warn("no demo key was made", "error", err)
+			}
+		})
 	}
 	return nil
 }
@@ -342,8 +371,8 @@ type backend struct {
 
 func (b backend) Ready() error { return b.node.Ready() }
 
-func (b backend) Cluster() httpapi.ClusterStatus {
-	s := b.Replica.Cluster()
+func (b backend) Cluster(ctx context.Context) httpapi.ClusterStatus {
+	s := b.Replica.Cluster(ctx)
 	if b.node.draining.Load() {
 		for i := range s.Nodes {
 			if s.Nodes[i].Name == b.node.config.Node.Name {

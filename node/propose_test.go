@@ -115,7 +115,7 @@ func TestDiskFills(t *testing.T) {
 	if err := r.Ready(); err != nil {
 		t.Errorf("a node with a full disk stops proxying: %v", err)
 	}
-	if c := r.Cluster(); c.Healthy {
+	if c := r.Cluster(t.Context()); c.Healthy {
 		t.Error("a node with a full disk says that it is healthy")
 	}
 	must(t, r, &store.Command{At: time.Now(), Actor: store.Actor{Type: store.ActorSystem, ID: "n1"}, Grant: &store.Grant{

@@ -26,16 +26,28 @@ const (
 // anyone; 50 ms only bound how long a start takes.
 const aloneTimeout = 50 * time.Millisecond
 
+// Timeouts of a node with a cluster listener: a follower that has not heard from
+// its leader for one to two of electionTimeout stands for election, a leader that
+// has not heard from a majority for leaderTimeout gives up.
+const (
+	electionTimeout  = 500 * time.Millisecond
+	leaderTimeout    = 250 * time.Millisecond
+	transportTimeout = 3 * time.Second // of one of Raft's messages; longer than storeLimit
+)
+
 // loneAddress stands for the address of a node without a cluster listener.
 const loneAddress = raft.ServerAddress("alone")
 
 // raftConfig is Raft's configuration for the node called id.
-func raftConfig(id string, log *slog.Logger) *raft.Config {
+func raftConfig(id string, clustered bool, log *slog.Logger) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(id)
 	c.Logger = newRaftLogger(log)
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = aloneTimeout, aloneTimeout, aloneTimeout
-	c.CommitTimeout = 10 * time.Millisecond // followers learn of a commit with the next message
+	if clustered {
+		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = electionTimeout, electionTimeout, leaderTimeout
+	}
+	c.CommitTimeout = 10 * time.Millisecond // for what [notices] do not tell
 	// One fsync carries up to this many proposals that came while the one before
 	// was under way; the same number waits in Raft's queue.
 	c.MaxAppendEntries = 512
@@ -46,6 +58,8 @@ func raftConfig(id string, log *slog.Logger) *raft.Config {
 	c.SnapshotThreshold = 8192
 	c.TrailingLogs = 10240 // what a follower may lag before it is sent a whole snapshot
 	c.NoLegacyTelemetry = true
+	// A removed node stays as it is and is told by the others that it was removed.
+	c.ShutdownOnRemove = false
 	// Stays off: with raft 1.8.0 it hangs beyond 128 batches and loses
 	// configuration entries.
 	c.RestoreCommittedLogs = false
@@ -63,10 +77,9 @@ type engine struct {
 	leads chan bool // leadership won and lost
 }
 
-// openEngine opens the stores under dir and starts Raft. A node without any
-// state begins a cluster of its own.
-func openEngine(fs vfs.FS, dir string, c ReplicaConfig, id Identity) (_ *engine, err error) {
-	e := &engine{trans: c.Transport, leads: make(chan bool, 1)}
+// openEngine opens the stores under dir. Raft is not started: see engine.run.
+func openEngine(fs vfs.FS, dir string, c ReplicaConfig) (_ *engine, err error) {
+	e := &engine{leads: make(chan bool, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())
@@ -89,25 +102,63 @@ func openEngine(fs vfs.FS, dir string, c ReplicaConfig, id Identity) (_ *engine,
 	}); err != nil {
 		return nil, err
 	}
-	if e.trans == nil {
-		_, e.trans = raft.NewInmemTransport(loneAddress)
-	}
-	conf := raftConfig(id.ID, c.Logger)
+	return e, nil
+}
+
+// run starts Raft over trans. With begin, a node without any state makes itself
+// the only voter of a new cluster; without, it waits for a leader to send it one.
+func (e *engine) run(dir string, c ReplicaConfig, id Identity, trans raft.Transport, begin bool, applied *progress) (err error) {
+	e.trans = trans
+	conf := raftConfig(id.ID, c.Cluster != nil, c.Logger)
 	conf.NotifyCh = e.leads
 	if c.tune != nil {
 		c.tune(conf)
 	}
 	if conf.NoSnapshotRestoreOnStart, err = e.reconcile(dir, c.Logger); err != nil {
-		return nil, err
+		return err
 	}
 	logs := watchedLog{e.log, storeLimit, c.Fatal, &e.tail}
-	if err := e.bootstrap(conf, logs); err != nil {
-		return nil, fmt.Errorf("begin a cluster in %q: %w", dir, err)
+	if begin {
+		if err := e.bootstrap(conf, logs); err != nil {
+			return fmt.Errorf("begin a cluster in %q: %w", dir, err)
+		}
 	}
-	if e.raft, err = raft.NewRaft(conf, e.state, logs, logs, e.snaps, e.trans); err != nil {
-		return nil, fmt.Errorf("start raft in %q: %w", dir, err)
+	if e.raft, err = raft.NewRaft(conf, machine{e.state, applied}, logs, logs, e.snaps, e.trans); err != nil {
+		return fmt.Errorf("start raft in %q: %w", dir, err)
 	}
-	return e, nil
+	return nil
+}
+
+// fresh reports whether the node has neither log nor snapshots: it has never
+// been part of any cluster.
+func (e *engine) fresh() (bool, error) {
+	last, err := e.log.LastIndex()
+	if err != nil || last > 0 {
+		return false, err
+	}
+	_, _, found, err := e.snaps.Newest()
+	return !found, err
+}
+
+// barrier has everything committed so far applied and returns the term of its own
+// entry.
+func (e *engine) barrier(timeout time.Duration) (term uint64, err error) {
+	f := e.raft.Barrier(timeout)
+	if err := f.Error(); err != nil {
+		return 0, err
+	}
+	at, ok := f.(interface{ Index() uint64 })
+	if !ok {
+		panic("BUG: raft's barrier has no index")
+	}
+	return e.termOf(at.Index())
+}
+
+// termOf is the term of an entry that is in the log.
+func (e *engine) termOf(index uint64) (uint64, error) {
+	var l raft.Log
+	err := e.log.GetLog(index, &l)
+	return l.Term, err
 }
 
 // reconcile compares the three stores before Raft trusts them, and reports
@@ -151,12 +202,7 @@ func (e *engine) reconcile(dir string, log *slog.Logger) (whole bool, err error)
 // and no log, which Raft takes for a node with a past and never elects: so what
 // is there is removed first. Such a node has voted for nobody.
 func (e *engine) bootstrap(conf *raft.Config, logs watchedLog) error {
-	last, err := e.log.LastIndex()
-	if err != nil {
-		return err
-	}
-	_, _, found, err := e.snaps.Newest()
-	if err != nil || found || last > 0 {
+	if fresh, err := e.fresh(); !fresh || err != nil {
 		return err
 	}
 	if err := e.log.Reset(); err != nil {

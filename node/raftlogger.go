@@ -23,6 +23,18 @@ func newRaftLogger(l *slog.Logger) hclog.Logger {
 	return &raftLogger{log: l.With("from", "raft"), name: "raft"}
 }
 
+// aboutPeer holds for what Raft says of each message that a peer does not get: a
+// node that is down is told of once, by who looks after the members.
+func aboutPeer(args []any) bool {
+	for i := 0; i < len(args); i += 2 {
+		switch args[i] {
+		case "peer", "server-id", "target", "remote-address":
+			return true
+		}
+	}
+	return false
+}
+
 func slogLevel(l hclog.Level) slog.Level {
 	if l >= hclog.Error {
 		return slog.LevelError
@@ -32,6 +44,9 @@ func slogLevel(l hclog.Level) slog.Level {
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	to := slogLevel(level)
+	if aboutPeer(args) {
+		to = slog.LevelDebug
+	}
 	if !l.log.Enabled(context.Background(), to) {
 		return
 	}

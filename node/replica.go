@@ -31,8 +31,8 @@ type ReplicaConfig struct {
 	// failed or hanging disk, a damaged store. It must log the error and end the
 	// process at once, without waiting for the disk; a supervisor starts it again.
 	Fatal func(error)
-	// Transport carries Raft's messages; nil for a node without a cluster listener.
-	Transport raft.Transport
+	// Cluster makes the replica one of several; nil is a lone node.
+	Cluster *Clustering
 
 	tune func(*raft.Config) // tests take snapshots more often
 }
@@ -44,6 +44,8 @@ type Replica struct {
 	id      Identity
 	space   *disk.Space
 	engine  *engine
+	applied *progress
+	cluster *cluster      // nil for a lone node
 	slots   chan struct{} // one for each proposal under way
 	leads   latch         // open while this node leads and has applied what came before
 	failed  atomic.Pointer[error]
@@ -53,9 +55,10 @@ type Replica struct {
 	stop    func() error // once
 }
 
-// OpenReplica opens the replica in c.Dir. It is not ready yet when this returns:
-// see [Replica.WaitReady].
-func OpenReplica(c ReplicaConfig) (*Replica, error) {
+// OpenReplica opens the replica in c.Dir. A node of a cluster that has no state
+// yet first finds its place, which may take until the others are there, or ctx
+// ends. The replica is not ready yet when this returns: see [Replica.WaitReady].
+func OpenReplica(ctx context.Context, c ReplicaConfig) (_ *Replica, err error) {
 	// Pebble leaves the mode of its files to the umask.
 	syscall.Umask(0o077)
 	if c.FS == nil {
@@ -69,22 +72,43 @@ func OpenReplica(c ReplicaConfig) (*Replica, error) {
 		}
 	}
 	r.cfg = c
-	var err error
 	if r.space, err = disk.NewSpace(c.FS, c.Dir, c.Logger); err != nil {
 		return nil, err
 	}
 	if r.id, err = OpenIdentity(r.space, c.Dir); err != nil {
 		return nil, err
 	}
-	if r.engine, err = openEngine(r.space, c.Dir, c, r.id); err != nil {
+	if r.engine, err = openEngine(r.space, c.Dir, c); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	r.applied = &progress{index: r.engine.state.Applied}
+	running, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.stop = sync.OnceValue(r.shutdown)
-	r.tasks.Go(func() { r.space.Watch(ctx) })
-	r.tasks.Go(func() { r.followLeadership(ctx) })
-	r.tasks.Go(func() { r.watchTail(ctx) })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.stop())
+		}
+	}()
+	r.tasks.Go(func() { r.space.Watch(running) })
+	begin := true
+	_, trans := raft.NewInmemTransport(loneAddress)
+	var carrier raft.Transport = trans
+	if c.Cluster != nil {
+		if carrier, begin, err = r.enterCluster(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err = r.engine.run(c.Dir, c, r.id, carrier, begin, r.applied); err != nil {
+		return nil, err
+	}
+	if r.cluster != nil {
+		if err = r.cluster.start(running, &r.tasks); err != nil {
+			return nil, err
+		}
+	}
+	r.tasks.Go(func() { r.followLeadership(running) })
+	r.tasks.Go(func() { r.watchTail(running) })
 	return r, nil
 }
 
@@ -123,6 +147,9 @@ func (r *Replica) Ready() error {
 	if r.fails() != nil {
 		return errors.New("the node has failed; its log says why")
 	}
+	if r.cluster != nil {
+		return r.cluster.Ready()
+	}
 	if !r.leads.isOpen() {
 		return errors.New("the log is not applied yet, or there is no leader")
 	}
@@ -140,42 +167,61 @@ func (r *Replica) fails() error {
 // followLeadership opens r.leads when this node has won an election and applied
 // everything that was committed before it, and closes it when it has lost.
 func (r *Replica) followLeadership(ctx context.Context) {
-	var barrier chan error
+	var barrier chan outcome
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case won := <-r.engine.leads:
 			r.leads.set(false)
+			if r.cluster != nil {
+				r.cluster.ended()
+			}
 			barrier = nil
 			if won {
 				barrier = r.barrier()
 			}
-		case err := <-barrier:
+		case o := <-barrier:
 			barrier = nil
-			if err == nil {
+			switch {
+			case o.err == nil:
+				if r.cluster != nil {
+					r.cluster.began(o.term)
+				}
 				r.leads.set(true)
-			} else if r.engine.raft.State() == raft.Leader {
-				r.cfg.Logger.Warn("waiting for the log to be applied", "error", err)
+			case r.engine.raft.State() == raft.Leader:
+				r.cfg.Logger.Warn("waiting for the log to be applied", "error", o.err)
 				barrier = r.barrier()
 			}
 		}
 	}
 }
 
+// outcome is what became of a barrier.
+type outcome struct {
+	term uint64 // of its entry: the one that this node leads in
+	err  error
+}
+
 // barrier answers when everything committed so far is applied here. Like every
 // future of Raft's it may not answer when Raft stops.
-func (r *Replica) barrier() chan error {
-	done := make(chan error, 1)
-	go func() { done <- r.engine.raft.Barrier(httpapi.ProposeTimeout).Error() }()
+func (r *Replica) barrier() chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		term, err := r.engine.barrier(httpapi.ProposeTimeout)
+		done <- outcome{term, err}
+	}()
 	return done
 }
 
 // Cluster implements [httpapi.Backend].
-func (r *Replica) Cluster() httpapi.ClusterStatus {
+func (r *Replica) Cluster(ctx context.Context) httpapi.ClusterStatus {
+	if r.cluster != nil {
+		return r.cluster.Status(ctx)
+	}
 	rf := r.engine.raft
 	me := httpapi.NodeStatus{
-		Name: r.cfg.Name, Role: "voter", State: "ready", AppliedIndex: r.engine.state.Applied(),
+		Name: r.cfg.Name, Role: "voter", State: stateReady, AppliedIndex: r.engine.state.Applied(),
 		Version: r.cfg.Version, Region: r.cfg.Region,
 	}
 	out := httpapi.ClusterStatus{ClusterID: r.engine.state.ClusterID(), Term: rf.CurrentTerm(), Reasons: []string{}}
@@ -183,11 +229,11 @@ func (r *Replica) Cluster() httpapi.ClusterStatus {
 		me.Role, out.Leader = "leader", r.cfg.Name
 	}
 	if err := r.Ready(); err != nil {
-		me.State = "starting"
+		me.State = stateStarting
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%s: %v", r.cfg.Name, err))
 	}
-	if r.space.Full() {
-		out.Reasons = append(out.Reasons, r.cfg.Name+": the disk is full; writes are refused")
+	if full := r.disks(); full != "" {
+		out.Reasons = append(out.Reasons, r.cfg.Name+": "+full)
 	}
 	out.Healthy = len(out.Reasons) == 0
 	out.Nodes = []httpapi.NodeStatus{me}
@@ -212,10 +258,18 @@ func (r *Replica) Shutdown(ctx context.Context) error {
 func (r *Replica) shutdown() error {
 	close(r.stopped)
 	r.leads.set(false)
-	r.snapshotTail()
+	if r.engine.raft != nil {
+		if r.cluster != nil {
+			r.cluster.farewell()
+		}
+		r.snapshotTail()
+	}
 	err := r.engine.stop()
 	r.cancel()
 	r.tasks.Wait()
+	if r.cluster != nil {
+		err = errors.Join(err, r.cluster.close())
+	}
 	return errors.Join(err, r.engine.close())
 }
 

@@ -31,7 +31,7 @@ func configured(tb testing.TB, fs vfs.FS, dir string) ReplicaConfig {
 // started opens a replica and waits until it is ready.
 func started(tb testing.TB, c ReplicaConfig) *Replica {
 	tb.Helper()
-	r, err := OpenReplica(c)
+	r, err := OpenReplica(tb.Context(), c)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestReplicaKeepsWhatItAcknowledged(t *testing.T) {
 	if err := r.Linearize(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if c := r.Cluster(); c.Leader != "n1" || !c.Healthy || c.ClusterID != "c1" || c.Term == 0 || len(c.Nodes) != 1 || c.Nodes[0].AppliedIndex != r.Store().Applied() {
+	if c := r.Cluster(t.Context()); c.Leader != "n1" || !c.Healthy || c.ClusterID != "c1" || c.Term == 0 || len(c.Nodes) != 1 || c.Nodes[0].AppliedIndex != r.Store().Applied() {
 		t.Errorf("cluster: %+v", c)
 	}
 	shut(t, r)

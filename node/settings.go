@@ -36,7 +36,7 @@ const (
 
 // settings lists every key, in the order of config.example.toml.
 func settings() []setting {
-	const cluster, encryption, webhooks, geoip, backup = "clustering", "encryption at rest", "sending webhooks", "geography", "automatic backup"
+	const encryption, webhooks, geoip, backup = "encryption at rest", "sending webhooks", "geography", "automatic backup"
 	none := []any{}
 	return []setting{
 		{key: "node.name", value: "", flag: "name", usage: "name of this node, unique in its cluster (default: the host's name)"},
@@ -67,13 +67,13 @@ func settings() []setting {
 		{key: "admin.tls.client_ca_file", value: "", live: true},
 		{key: "admin.tls.min_version", value: "1.3"},
 
-		{key: "cluster.listen", value: "", flag: "cluster-listen", usage: "address for other nodes, HOST:PORT; empty is off", later: cluster},
-		{key: "cluster.advertise", value: "", flag: "cluster-advertise", usage: "address at which other nodes reach this one, HOST:PORT", later: cluster},
-		{key: "cluster.join", value: none, flag: "join", usage: "addresses of the cluster's nodes, HOST:PORT,…", later: cluster},
-		{key: "cluster.expect", value: int64(1), flag: "expect", usage: "number of nodes that form the cluster", later: cluster},
-		{key: "cluster.secret_file", value: "", later: cluster},
-		{key: "cluster.lease", value: "5s", later: cluster},
-		{key: "cluster.when_isolated", value: "refuse", later: cluster},
+		{key: "cluster.listen", value: "", flag: "cluster-listen", usage: "address for other nodes, HOST:PORT; empty is off"},
+		{key: "cluster.advertise", value: "", flag: "cluster-advertise", usage: "address at which other nodes reach this one, HOST:PORT"},
+		{key: "cluster.join", value: none, flag: "join", usage: "addresses of the cluster's nodes, HOST:PORT,…"},
+		{key: "cluster.expect", value: int64(1), flag: "expect", usage: "number of nodes that form the cluster"},
+		{key: "cluster.secret_file", value: "", live: true},
+		{key: "cluster.lease", value: "5s"},
+		{key: "cluster.when_isolated", value: "refuse"},
 
 		{key: "accounts.default_tier", value: "free"},
 

@@ -28,7 +28,7 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 		return err == nil && first > tailBytes/(4<<20)/2
 	})
 	eventually(t, "the usual number of entries to be kept", func() bool {
-		return r.engine.raft.ReloadableConfig().TrailingLogs == raftConfig("", r.cfg.Logger).TrailingLogs
+		return r.engine.raft.ReloadableConfig().TrailingLogs == raftConfig("", false, r.cfg.Logger).TrailingLogs
 	})
 	shut(t, r)
 }

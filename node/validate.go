@@ -113,7 +113,23 @@ func (c *Config) validate(l *loader) {
 		}
 	}
 	check("cluster.expect", cl.Expect >= 1 && cl.Expect <= 99, "want a number of nodes from 1 to 99")
-	between("cluster.lease", cl.Lease, time.Second, time.Minute)
+	check("cluster.expect", cl.Expect <= 1 || len(cl.Join) > 0, "cluster.join must say where the other nodes are")
+	for _, own := range []string{p.Listen, c.Admin.Listen} {
+		check("cluster.listen", cl.Listen == "" || cl.Listen != own || strings.HasSuffix(own, ":0"), "another listener has the same address")
+	}
+	if cl.Listen == "" {
+		for key, set := range map[string]bool{
+			"cluster.join": len(cl.Join) > 0, "cluster.advertise": cl.Advertise != "", "cluster.expect": cl.Expect > 1,
+		} {
+			check(key, !set, "cluster.listen must say where this node hears the others")
+		}
+	} else {
+		check("cluster.secret_file", cl.SecretFile != "" || len(cl.Secret) > 0,
+			"a cluster needs its secret here or in "+clusterSecretEnv+", the same on every node; \"perfgate cluster secret\" makes one")
+	}
+	// A write may have to wait for one to end, and the caller of a write waits 10 s.
+	between("cluster.lease", cl.Lease, time.Second, 9*time.Second)
+	check("cluster.secret_file", cl.SecretFile == "" || len(cl.Secret) == 0, clusterSecretEnv+" is set too; want one of them")
 	oneOf("cluster.when_isolated", cl.WhenIsolated, "refuse", "serve")
 
 	// A new installation has the built-in tiers alone.

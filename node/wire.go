@@ -16,8 +16,13 @@ import (
 
 // gateConfig is what admission takes from the configuration c.
 func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
+	var serving func() bool
+	if n.replica.cluster != nil {
+		serving = n.replica.cluster.Serving
+	}
 	return admit.Config{
-		Store: n.store, Grants: n.grants,
+		Serving: serving,
+		Store:   n.store, Grants: n.grants,
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
 		Clock: n.clock.Read, Since: n.since, BootIndex: n.bootIndex, Buckets: table,
 	}
@@ -46,7 +51,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 
 // reloadParts are what SIGHUP can change.
 func (n *Node) reloadParts(level *slog.LevelVar) []Prepare {
-	parts := []Prepare{LogLevel(level), n.prepareRoutes}
+	parts := []Prepare{LogLevel(level), n.prepareRoutes, n.prepareSecret}
 	for _, c := range []*Certificates{n.proxyCerts, n.adminCerts} {
 		if c != nil {
 			parts = append(parts, c.Prepare)
@@ -64,6 +69,23 @@ func (n *Node) prepareRoutes(next *Config) (swap func(), err error) {
 	// stays as it was until a restart, as the log says of those keys.
 	settings.Trusted, settings.KeyHeader = n.config.Proxy.TrustedProxies, n.config.Proxy.KeyHeader
 	return func() { n.proxy.Reload(settings) }, nil
+}
+
+// prepareSecret lets the cluster secret change: nodes that are members know each
+// other by certificates, so that only joining ones have to have the same.
+func (n *Node) prepareSecret(next *Config) (swap func(), err error) {
+	if n.replica.cluster == nil {
+		return func() {}, nil
+	}
+	secret, err := next.ClusterSecret()
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if err := n.replica.cluster.Mesh.SetSecret(secret); err != nil {
+			n.log.Error("take over the cluster secret", "error", err) // its length was checked
+		}
+	}, nil
 }
 
 // openEcho starts the built-in upstream on a loopback port of its own, so that a

@@ -104,14 +104,6 @@ func (t *txn) removeMember(in *MemberRemove) Result {
 	return Result{}
 }
 
-// forgetMembers makes the cluster one that no node has opened, for a state that
-// begins again elsewhere.
-func (t *txn) forgetMembers() {
-	set := *t.set()
-	set.CA, set.CAKey, set.Gossip, set.Members = nil, nil, nil, nil
-	t.putSettings(set)
-}
-
 // dropForgotten drops nodes that were removed so long ago that no certificate of
 // theirs is valid any more, and the oldest beyond maxRemoved.
 func dropForgotten(list []Member, now time.Time) []Member {

@@ -85,6 +85,16 @@ func (s *Store) Removed(id string) bool {
 	return ok && !m.Removed.IsZero()
 }
 
+// RemovedMembers lists the ids of nodes that were members.
+func (s *Store) RemovedMembers() (ids []string) {
+	for _, m := range s.settled.Load().Members {
+		if !m.Removed.IsZero() {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
 func (set *settings) member(id string) (Member, bool) {
 	for _, m := range set.Members {
 		if m.ID == id {
@@ -119,11 +129,12 @@ func (c *Command) Level() int {
 func (c *Command) Takes() bool {
 	return c.KeyUpdate != nil || c.KeyRotate != nil || c.KeyRevoke != nil || c.KeyRevokeBulk != nil ||
 		c.AllowlistSet != nil || c.AccountUpdate != nil || c.AccountDelete != nil ||
-		c.TierPut != nil && !c.TierPut.Create || c.TierDelete != nil || c.OperatorTokens != nil
+		c.TierPut != nil && !c.TierPut.Create || c.TierDelete != nil || c.OperatorTokens != nil ||
+		c.MemberRemove != nil
 }
 
 // Waits reports whether c's answer waits for the serving nodes at all. What nodes
 // do among themselves does not: no caller could go to another node with it.
 func (c *Command) Waits() bool {
-	return c.Grant == nil && c.ClusterOpen == nil && c.MemberPut == nil && c.MemberRemove == nil
+	return c.Grant == nil && c.ClusterOpen == nil && c.MemberPut == nil
 }

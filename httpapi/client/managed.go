@@ -67,3 +67,17 @@ func (c *Client) DeleteTier(ctx context.Context, name string, opts ...Option) (*
 func (c *Client) Cluster(ctx context.Context) (*Cluster, error) {
 	return call[Cluster](ctx, c, "GET", "/v1/cluster", nil, nil, nil)
 }
+
+// TransferLeadership makes the node called to the leader; "" lets the cluster choose.
+func (c *Client) TransferLeadership(ctx context.Context, to string, opts ...Option) (*Cluster, error) {
+	body := map[string]string{}
+	if to != "" {
+		body["to"] = to
+	}
+	return call[Cluster](ctx, c, "POST", "/v1/cluster/transfer-leadership", nil, body, opts)
+}
+
+// RemoveNode ends a node's membership of the cluster.
+func (c *Client) RemoveNode(ctx context.Context, name string) (*Deleted, error) {
+	return call[Deleted](ctx, c, "DELETE", "/v1/cluster/nodes/"+url.PathEscape(name), nil, nil, nil)
+}

@@ -1,0 +1,239 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/node/lease"
+	"github.com/perfgate/perfgate/node/mesh"
+)
+
+// cluster is what a replica does besides Raft as one of several: it lends and
+// holds serving leases, hands writes to the leader, and looks after the members.
+// Its parts run on every node; what only a leader does rests on the others.
+type cluster struct {
+	*Clustering
+	Mesh    *mesh.Mesh
+	r       *Replica
+	self    lease.Node
+	log     *slog.Logger
+	table   *lease.Table // of this node as leader
+	lease   lease.Lease  // of this node
+	confirm *confirmer
+	notices *notices
+	metrics *clusterMetrics
+	members atomic.Pointer[mesh.Members]    // nil until the state has keys for the gossip
+	told    told                            // the leader's: what nodes said of themselves
+	living  atomic.Pointer[map[string]meta] // whom gossip takes for alive
+	watch   watch
+
+	once     atomic.Bool // a lease has been granted to this process
+	stale    atomic.Bool // and one after the leader was told that this node serves on
+	kick     chan struct{}
+	clashes  *said
+	creds    atomic.Pointer[mesh.Credentials]
+	joins    sync.Mutex      // one node is let in at a time
+	gone     map[string]bool // nodes that are told to be gone; care's own
+	ledSince atomic.Int64    // when this node's term as leader began, by its clock
+	dropped  map[string]bool // removed nodes whose connections were closed; care's own
+	answers  func()          // begins to answer join requests as a member
+	ctx      context.Context // ends when the replica stops
+	tasks    *sync.WaitGroup
+}
+
+// leaseEvery is how often a lease of D is renewed.
+func leaseEvery(d time.Duration) time.Duration { return d / 10 }
+
+func newCluster(r *Replica, s *Clustering, m *mesh.Mesh) *cluster {
+	c := &cluster{
+		Clustering: s, Mesh: m, r: r, log: r.cfg.Logger, self: lease.Node{ID: r.id.ID, Boot: r.id.Boot},
+		kick: make(chan struct{}, 1), metrics: newClusterMetrics(), clashes: newSaid(r.cfg.Logger),
+		dropped: map[string]bool{}, gone: map[string]bool{},
+	}
+	c.told.nodes = map[string]*facts{}
+	config := lease.Default
+	config.Duration = s.Lease
+	c.table = lease.NewTable(config)
+	return c
+}
+
+// start begins the cluster's work, once Raft runs.
+func (c *cluster) start(ctx context.Context, tasks *sync.WaitGroup) error {
+	c.confirm = newConfirmer(c.r.engine.barrier)
+	c.notices = newNotices(ctx, c.r.engine.trans, raft.ServerID(c.self.ID), c.otherServers)
+	c.ctx, c.tasks = ctx, tasks
+	c.notices.Follow()
+	c.Mesh.Handle(c.calls())
+	c.answers()
+	tasks.Go(func() { c.confirm.Run(ctx) })
+	tasks.Go(func() { c.renewals(ctx) })
+	tasks.Go(func() { c.reports(ctx) })
+	tasks.Go(func() { c.care(ctx) })
+	tasks.Go(func() { c.lookAround(ctx) })
+	tasks.Go(func() { <-ctx.Done(); c.notices.tasks.Wait() })
+	return nil
+}
+
+// Serving reports whether this node may admit requests. It is asked twice for
+// each of them, takes no lock and makes no system call.
+func (c *cluster) Serving() bool {
+	wall, now := c.Clock.Read()
+	if c.lease.Valid(now, wall.UnixNano()-now) {
+		return true
+	}
+	return c.stale.Load()
+}
+
+// began is called when this node leads in term and has applied everything from
+// before it.
+func (c *cluster) began(term uint64) {
+	for _, m := range c.r.Store().Members() {
+		if m.Stale && m.ID != c.self.ID {
+			c.table.Suspect(m.ID)
+		}
+	}
+	c.told.reset()
+	c.ledSince.Store(c.Clock.Now())
+	c.Clock.Sync()
+	c.table.Begin(term, c.Clock.Now(), c.r.Store().Applied())
+	c.poke()
+}
+
+// ended is called when this node has lost its office.
+func (c *cluster) ended() {
+	c.table.End()
+	c.poke()
+}
+
+// poke makes the next renewal due at once.
+func (c *cluster) poke() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// settle waits until the write at index is true on every node that serves, and
+// tells how each of them came to it.
+func (c *cluster) settle(ctx context.Context, term, index uint64, takes bool) (effective bool, nodes []httpapi.RevocationAck, err error) {
+	w := c.table.Write(term, index, takes, c.Clock.Now())
+	defer w.Cancel()
+	// The state here includes the write, and a report need not travel for that.
+	c.table.Report(c.self, c.r.Store().Applied(), c.Clock.Now())
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := c.Clock.Now()
+		state, next := w.Poll(now)
+		switch state {
+		case lease.Lost:
+			return false, nil, refuse(fault.UnknownOutcome, errNotLeading)
+		case lease.Done:
+			return w.Effective(), c.acks(w.Nodes()), nil
+		}
+		timer.Reset(time.Duration(max(next-now, 1)))
+		select {
+		case <-w.Changed():
+		case <-timer.C:
+		case <-ctx.Done():
+			return false, nil, refuse(fault.UnknownOutcome, fmt.Errorf("the change is made, but not yet known to be in force everywhere: %w", ctx.Err()))
+		case <-c.r.stopped:
+			return false, nil, refuse(fault.UnknownOutcome, raft.ErrRaftShutdown)
+		}
+	}
+}
+
+// acks names the nodes of a wait.
+func (c *cluster) acks(list []lease.Ack) []httpapi.RevocationAck {
+	out := make([]httpapi.RevocationAck, 0, len(list))
+	for _, a := range list {
+		out = append(out, httpapi.RevocationAck{Name: c.nameOf(a.ID), How: a.How})
+	}
+	slices.SortFunc(out, func(a, b httpapi.RevocationAck) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// nameOf is a node's name, its id where none is known.
+func (c *cluster) nameOf(id string) string {
+	if id == c.self.ID {
+		return c.r.cfg.Name
+	}
+	if m, ok := c.r.Store().Member(id); ok {
+		return m.Name
+	}
+	return id
+}
+
+// linearize returns once this node's state includes every write that was
+// answered before the call.
+func (c *cluster) linearize(ctx context.Context) error {
+	return c.r.withLeader(ctx, func() error {
+		if c.r.leads.isOpen() {
+			if _, err := c.confirm.Confirm(ctx); err != nil {
+				return errNotTaken
+			}
+			return nil
+		}
+		index, err := c.remoteRead(ctx)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, leaderWait)
+		defer cancel()
+		if err := c.r.applied.wait(ctx, index); err != nil {
+			return refuse(fault.Unavailable, fmt.Errorf("this node has not caught up with the leader: %w", err))
+		}
+		return nil
+	})
+}
+
+// read is the leader's part of linearize: an index that includes every write
+// that was answered before the call.
+func (c *cluster) read(ctx context.Context) (uint64, error) {
+	if !c.r.leads.isOpen() {
+		return 0, errNotTaken
+	}
+	if _, err := c.confirm.Confirm(ctx); err != nil {
+		return 0, errNotTaken
+	}
+	return c.r.Store().Applied(), nil
+}
+
+// leader is the leader that this node knows of.
+func (c *cluster) leader() (id raft.ServerID, addr string, ok bool) {
+	at, id := c.r.engine.raft.LeaderWithID()
+	if id == "" {
+		return "", "", false
+	}
+	return id, c.addressOf(string(id), string(at)), true
+}
+
+// otherServers are the other servers of Raft's configuration.
+func (c *cluster) otherServers() []raft.Server {
+	var out []raft.Server
+	for _, s := range c.servers() {
+		if string(s.ID) != c.self.ID {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// servers is Raft's latest configuration.
+func (c *cluster) servers() []raft.Server {
+	f := c.r.engine.raft.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	return f.Configuration().Servers
+}
