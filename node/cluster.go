@@ -70,7 +70,7 @@ func newCluster(r *Replica, s *Clustering, m *mesh.Mesh) *cluster {
 // start begins the cluster's work, once Raft runs.
 func (c *cluster) start(ctx context.Context, tasks *sync.WaitGroup) error {
 	c.confirm = newConfirmer(c.r.engine.barrier)
-	c.notices = newNotices(ctx, c.r.engine.trans, raft.ServerID(c.self.ID), c.otherServers)
+	c.notices = newNotices(ctx, c.r.engine.trans.(*carrier).NetworkTransport, raft.ServerID(c.self.ID), c.otherServers)
 	c.ctx, c.tasks = ctx, tasks
 	c.notices.Follow()
 	c.Mesh.Handle(c.calls())
@@ -231,7 +231,11 @@ func (c *cluster) otherServers() []raft.Server {
 
 // servers is Raft's latest configuration.
 func (c *cluster) servers() []raft.Server {
-	f := c.r.engine.raft.GetConfiguration()
+	rf := c.r.engine.running.Load()
+	if rf == nil {
+		return nil
+	}
+	f := rf.GetConfiguration()
 	if f.Error() != nil {
 		return nil
 	}

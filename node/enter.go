@@ -91,10 +91,17 @@ func (r *Replica) enterCluster(ctx context.Context) (_ raft.Transport, begin boo
 		h := mesh.JoinHandler(c.answerJoin)
 		answers.Store(&h)
 	}
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: m.RaftLayer(c.idAt), MaxPool: 3, Timeout: transportTimeout,
 		ServerAddressProvider: c, Logger: newRaftLogger(r.cfg.Logger),
-	}), begin, nil
+	})
+	return &carrier{trans, c.wanted}, begin, nil
+}
+
+// wanted reports whether this node, as the leader in term, has something to tell id.
+func (c *cluster) wanted(id raft.ServerID, term uint64) bool {
+	rf := c.r.engine.running.Load()
+	return rf != nil && rf.State() == raft.Leader && rf.CurrentTerm() == term && c.isServer(string(id))
 }
 
 // meta is what a node's gossip tells of it.
@@ -186,9 +193,6 @@ func (c *cluster) idAt(addr string) string {
 		if m.Address == addr {
 			return id
 		}
-	}
-	if c.r.engine.raft == nil {
-		return ""
 	}
 	for _, s := range c.servers() {
 		if string(s.Address) == addr {

@@ -18,7 +18,7 @@ import (
 // that term which is committed. A follower that does not have the entry, or has
 // seen a newer term, refuses it like any other; the answer is not looked at.
 type notices struct {
-	trans raft.Transport
+	trans raft.Transport // one that gives up
 	self  raft.ServerID
 	addr  raft.ServerAddress
 	peers func() []raft.Server // the others, as configured

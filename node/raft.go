@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -74,7 +75,9 @@ type engine struct {
 	snaps *snapshot.Store
 	trans raft.Transport
 	raft  *raft.Raft
-	leads chan bool // leadership won and lost
+	// running is raft, for what Raft itself calls while it starts.
+	running atomic.Pointer[raft.Raft]
+	leads   chan bool // leadership won and lost
 }
 
 // openEngine opens the stores under dir. Raft is not started: see engine.run.
@@ -126,6 +129,7 @@ func (e *engine) run(dir string, c ReplicaConfig, id Identity, trans raft.Transp
 	if e.raft, err = raft.NewRaft(conf, machine{e.state, applied}, logs, logs, e.snaps, e.trans); err != nil {
 		return fmt.Errorf("start raft in %q: %w", dir, err)
 	}
+	e.running.Store(e.raft)
 	return nil
 }
 

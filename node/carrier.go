@@ -1,0 +1,35 @@
+package node
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// carrier is Raft's network transport with more patience for a peer that is down.
+//
+// Raft waits longer after each message to a peer that failed, up to 10 s, and
+// nothing shortens that wait: a node that was away for some seconds, and is back,
+// would get no entries and hold no lease for as long again. So a message with
+// entries does not fail while its sender leads: it is sent again until it gets
+// through. It is one that may arrive more than once.
+type carrier struct {
+	*raft.NetworkTransport
+	// wanted says that this node leads in term and id is one of the servers.
+	wanted func(id raft.ServerID, term uint64) bool
+}
+
+// carryEvery is how often a message is tried.
+const carryEvery = 50 * time.Millisecond
+
+// AppendEntries implements [raft.Transport].
+func (t *carrier) AppendEntries(id raft.ServerID, at raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	heartbeat := args.PrevLogEntry == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
+	for {
+		err := t.NetworkTransport.AppendEntries(id, at, args, resp)
+		if err == nil || heartbeat || !t.wanted(id, args.Term) {
+			return err
+		}
+		<-time.After(carryEvery)
+	}
+}
