@@ -218,6 +218,17 @@ func (c *cluster) farewell() {
 	}
 }
 
+// HandOver gives leadership to another node, if this one has it: what stops soon
+// should not lead.
+func (r *Replica) HandOver() {
+	if r.cluster == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), transferWait)
+	defer cancel()
+	r.cluster.handOver(ctx)
+}
+
 // handOver gives leadership to another node, if this one leads and there is one.
 func (c *cluster) handOver(ctx context.Context) {
 	if c.r.engine.raft == nil || c.r.engine.raft.State() != raft.Leader {

@@ -265,6 +265,14 @@ func (n *Node) openRequests(ctx context.Context) (err error) {
 	}
 	n.adminHandler.set(api.Admin())
 	n.proxyHandler.set(api.Proxy(n.proxy))
+	if n.replica.cluster != nil {
+		tasks.Go(func() {
+			err := n.whenReady(running, func(ctx context.Context) error { return n.replaceToken(ctx, n.config.OperatorToken()) })
+			if err != nil {
+				n.log.Error("take over PERFGATE_OPERATOR_TOKEN", "error", err)
+			}
+		})
+	}
 	if n.config.RunsDemo() {
 		if n.replica.cluster == nil {
 			return n.demo(ctx)
@@ -313,6 +321,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.draining.Store(true)
 	n.log.Info("stopping: not ready any more", "shutdown_delay", n.config.Proxy.ShutdownDelay)
 	time.Sleep(n.config.Proxy.ShutdownDelay)
+	n.replica.HandOver()
 	drain, cancel := context.WithTimeout(context.Background(), n.config.Proxy.Drain)
 	defer cancel()
 	var servers sync.WaitGroup

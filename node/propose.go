@@ -15,7 +15,8 @@ import (
 
 // Bounds of what waits.
 const (
-	maxOutstanding = 1024            // proposals under way at the leader; more are refused
+	maxOutstanding = 1024            // writes under way at the leader; more are refused
+	maxInner       = 256             // the same of what nodes write for themselves, which waits for no other node
 	maxCommand     = 16 << 20        // bytes of one command
 	leaderWait     = 2 * time.Second // for a leader to be there
 	leaderPoll     = 10 * time.Millisecond
@@ -94,12 +95,17 @@ func (r *Replica) commit(ctx context.Context, p *proposal) (httpapi.Receipt, err
 		return httpapi.Receipt{}, &fault.Error{Code: fault.Unavailable, RetryAfter: retryAfter,
 			Message: "The disk is full, so nothing can be changed until there is space; requests are served as before."}
 	}
+	slots := r.slots
+	if !p.waits {
+		// Writes that wait for a node that is gone must not keep months from being granted.
+		slots = r.inner
+	}
 	select {
-	case r.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		return httpapi.Receipt{}, refuse(fault.TooBusy, nil)
 	}
-	defer func() { <-r.slots }()
+	defer func() { <-slots }()
 	res, term, err := r.apply(ctx, p.raw)
 	if err != nil {
 		return httpapi.Receipt{}, err

@@ -46,7 +46,8 @@ type Replica struct {
 	engine  *engine
 	applied *progress
 	cluster *cluster      // nil for a lone node
-	slots   chan struct{} // one for each proposal under way
+	slots   chan struct{} // one for each write under way
+	inner   chan struct{} // one for each that no caller waits for
 	leads   latch         // open while this node leads and has applied what came before
 	failed  atomic.Pointer[error]
 	stopped chan struct{}
@@ -64,7 +65,7 @@ func OpenReplica(ctx context.Context, c ReplicaConfig) (_ *Replica, err error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
-	r := &Replica{slots: make(chan struct{}, maxOutstanding), stopped: make(chan struct{})}
+	r := &Replica{slots: make(chan struct{}, maxOutstanding), inner: make(chan struct{}, maxInner), stopped: make(chan struct{})}
 	fatal := c.Fatal
 	c.Fatal = func(err error) {
 		if r.failed.CompareAndSwap(nil, &err) {
