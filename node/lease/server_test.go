@@ -20,8 +20,9 @@ type server struct {
 	zero   int64
 	up     bool
 	paused int64 // until, in true time
-	slow   int64 // until; applying an entry takes lag then
+	slow   int64 // until; applying is behind by lag then
 	lag    int64
+	busy   int64
 
 	// Durable.
 	boot     uint64
@@ -35,6 +36,7 @@ type server struct {
 	role    role
 	boss    *server
 	commit  uint64
+	heard   int64 // from a leader, by its clock
 	votes   map[int]bool
 	match   []uint64
 	timer   uint64 // of the election; another one makes it void
@@ -66,7 +68,7 @@ func (s *server) pause(d int64) { s.paused = max(s.paused, s.w.now+d) }
 
 // start is a new process on what the disk holds.
 func (s *server) start() {
-	s.up, s.boot = true, s.boot+1
+	s.up, s.boot, s.busy, s.heard = true, s.boot+1, 0, 0
 	s.role, s.boss, s.commit, s.propose, s.flush, s.led = follows, nil, s.applied, nil, false, 0
 	s.await()
 	s.begin()
@@ -84,10 +86,18 @@ func (s *server) restart(down int64, slowly bool) {
 	s.w.push(s.w.now+down, nil, func() {
 		s.start()
 		if slowly {
-			s.slow = s.w.now + s.w.between(sec, 4*sec)
-			s.lag = s.w.between(20*ms, 3*sec)
+			s.slowly()
 		}
 	})
+}
+
+// slowly is a disk or a processor that has too much to do.
+func (s *server) slowly() {
+	s.slow = s.w.now + s.w.between(sec, 8*sec)
+	s.lag = s.w.between(5*ms, 240*ms)
+	if s.w.chance(0.5) {
+		s.lag = s.w.between(200*ms, 7*sec)
+	}
 }
 
 func (s *server) await() {
@@ -95,7 +105,7 @@ func (s *server) await() {
 	timer := s.timer
 	s.after(s.w.between(300*ms, 600*ms), func() {
 		if s.timer == timer && s.role != leads {
-			s.campaign()
+			s.sound()
 		}
 	})
 }
@@ -105,6 +115,35 @@ func (s *server) last() (term, index uint64) {
 		return s.log[n-1], uint64(n)
 	}
 	return 0, 0
+}
+
+// sound asks whether the others would vote (pre-vote), so that a server which was
+// cut off does not end a leader's term when it returns. Not all clusters have it.
+func (s *server) sound() {
+	if !s.w.prevote {
+		s.campaign()
+		return
+	}
+	s.await()
+	timer, yes := s.timer, map[int]bool{s.id: true}
+	lastTerm, lastIndex := s.last()
+	for _, o := range s.w.servers {
+		if o == s {
+			continue
+		}
+		s.w.send(s, o, func() {
+			t, i := o.last()
+			if o.role == leads || o.clock()-o.heard < 300*ms || lastTerm < t || lastTerm == t && lastIndex < i {
+				return
+			}
+			s.w.send(o, s, func() {
+				yes[o.id] = true
+				if s.timer == timer && len(yes) > len(s.w.servers)/2 {
+					s.campaign()
+				}
+			})
+		})
+	}
 }
 
 func (s *server) campaign() {
@@ -218,7 +257,7 @@ func (s *server) take(from *server, term uint64, log []uint64, commit uint64) {
 	if term > s.term || s.role != follows {
 		s.follow(term)
 	}
-	s.boss = from
+	s.boss, s.heard = from, s.clock()
 	s.await()
 	if s.accepted < term || len(log) > len(s.log) {
 		s.log, s.accepted = log, term
@@ -248,11 +287,13 @@ func (s *server) learn(commit uint64) {
 		panic("the simulated log is not one")
 	}
 	s.w.committed[commit] = s.log[commit-1]
+	// One thing after the other: a slow server is behind all the time.
 	d := s.w.upTo(2 * ms)
 	if s.w.now < s.slow {
-		d = s.w.upTo(s.lag)
+		d += s.lag
 	}
-	s.after(d, func() {
+	s.busy = max(s.busy, s.w.now+d)
+	s.after(s.busy-s.w.now, func() {
 		if commit > s.applied {
 			s.applied = commit
 			s.reached()

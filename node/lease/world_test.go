@@ -19,9 +19,12 @@ type world struct {
 
 	committed   map[uint64]uint64 // term by index, as first learned
 	cfg         Config
-	every, pace int64 // of renewals and writes
-	stale       int   // the server that serves when isolated; -1: none
-	slept       bool  // a wait was Done, and neither Changed nor next had said so
+	every, pace int64   // of renewals and writes
+	tail        float64 // how many messages are late
+	calm        float64 // how much of the trouble spares who leads
+	prevote     bool
+	stale       int  // the server that serves when isolated; -1: none
+	slept       bool // a wait was Done, and neither Changed nor next had said so
 
 	acked     uint64 // the newest index of a taking write that was answered as effective
 	score     score
@@ -139,9 +142,9 @@ func (w *world) send(from, to *server, do func()) {
 			switch x := w.rng.Float64(); {
 			case x < 0.01:
 				continue
-			case x < 0.04:
+			case x < 0.01+w.tail:
 				delay = w.between(10*ms, 300*ms)
-			case x < 0.05:
+			case x < 0.01+w.tail*1.4:
 				delay = w.between(300*ms, 4*sec)
 			}
 		}
@@ -184,11 +187,16 @@ func (w *world) check(s *server) {
 // trouble plans the next fault, and how it ends.
 func (w *world) trouble(every int64) {
 	w.push(w.now+w.upTo(2*every), nil, func() {
-		s := w.pick()
-		if w.chance(0.5) {
-			s = w.leader()
+		s := w.leader()
+		if w.chance(w.calm) {
+			for range 8 {
+				if s.role != leads {
+					break
+				}
+				s = w.pick()
+			}
 		}
-		switch w.rng.IntN(10) {
+		switch w.rng.IntN(13) {
 		case 0, 1:
 			s.pause(w.long())
 		case 2:
@@ -201,24 +209,24 @@ func (w *world) trouble(every int64) {
 			w.push(w.now+w.long(), nil, func() { w.cut[from.id][to.id] = false })
 		case 5:
 			s.restart(w.between(20*ms, 2*sec), w.chance(0.7))
-		case 6: // a leader that is paused through an election, and hears of it late
-			l := w.leader()
-			n := w.between(600*ms, 4*sec)
-			l.pause(n)
-			w.push(w.now+n-w.upTo(500*ms), nil, func() { w.isolate(l, true, w.chance(0.5), w.long()) })
+		case 10: // as a supervisor does it
+			s.restart(w.between(5*ms, 100*ms), w.chance(0.7))
+		case 6, 11: // paused, and cut off before it goes on with what it had received
+			n := w.between(600*ms, 6*sec)
+			s.pause(n)
+			w.push(w.now+n-w.upTo(n), nil, func() { w.isolate(s, w.chance(0.8), w.chance(0.5), n+w.long()) })
 		case 7: // the same server again, or another, while the leader is well
-			if s.up {
+			if s.up && !w.chance(w.calm) {
 				w.push(w.now, s, s.campaign)
 			}
 		case 8: // leadership goes away and comes back
 			l := w.leader()
-			if o := w.pick(); l.up && o.up {
+			if o := w.pick(); l.up && o.up && !w.chance(w.calm) {
 				w.push(w.now, o, o.campaign)
 				w.push(w.now+w.between(500*ms, 4*sec), l, l.campaign)
 			}
-		case 9:
-			s.slow = w.now + w.between(sec, 8*sec)
-			s.lag = w.between(20*ms, 6*sec)
+		case 9, 12:
+			s.slowly()
 		}
 		w.trouble(every)
 	})
