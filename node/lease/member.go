@@ -46,8 +46,8 @@ func (m *member) restart(boot uint64) {
 	for _, r := range m.pending {
 		r.wake()
 	}
-	m.queue.ended()
-	*m = member{Node: Node{ID: m.ID, Boot: boot}, suspect: m.suspect}
+	m.queue.ended(m.suspect)
+	*m = member{Node: Node{ID: m.ID, Boot: boot}, suspect: m.suspect, queue: m.queue}
 }
 
 // find returns the record of a ticket, nil if it was granted, dropped, or made

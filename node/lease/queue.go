@@ -39,9 +39,8 @@ func (q *queue) unlink(a *ack) {
 	a.prev, a.next, a.queue = nil, nil, nil
 }
 
-// clear takes a out as how.
-func (q *queue) clear(a *ack, how string) {
-	q.unlink(a)
+// settle notes how a was cleared, and tells the wait if nothing else is open.
+func (a *ack) settle(how string) {
 	if a.how == "" {
 		if a.wait.open--; a.wait.open == 0 {
 			a.wait.signal()
@@ -52,15 +51,23 @@ func (q *queue) clear(a *ack, how string) {
 
 // applied clears what the node has applied.
 func (q *queue) applied(rep uint64) {
-	for q.head != nil && q.head.wait.index <= rep {
-		q.clear(q.head, Applied)
+	for a := q.head; a != nil && a.wait.index <= rep; a = q.head {
+		q.unlink(a)
+		a.settle(Applied)
 	}
 }
 
-// ended clears everything: the process that was waited for is dead.
-func (q *queue) ended() {
-	for q.head != nil {
-		q.clear(q.head, LeaseEnded)
+// ended clears everything: the process that was waited for is dead. Of a node
+// under suspicion only its lease is: what serves without one may be the new
+// process, so it stays until it reports.
+func (q *queue) ended(suspect bool) {
+	for a := q.head; a != nil; {
+		next := a.next
+		if !suspect {
+			q.unlink(a)
+		}
+		a.settle(LeaseEnded)
+		a = next
 	}
 }
 

@@ -225,8 +225,12 @@ func (t *Table) Report(n Node, rep uint64, now int64) {
 // Suspect says that a node may serve without a lease though this table has not
 // heard so: a new leader's must not call a write effective for not knowing. The
 // node is Unconfirmed for every write that it does not report, until it is
-// forgotten, over terms too. Call it before Begin, for every
-// node that is set to serve when isolated, and Forget for one that no longer is.
+// forgotten, over terms too. Call it before Begin, for every node that is set to
+// serve when isolated, and Forget for one that no longer is.
+//
+// Where there are such nodes, reports and renewals must say in which term they
+// were sent, and those of another term be dropped: one that a dead process sent
+// to an earlier leader would speak for its successor, of which nothing is known.
 func (t *Table) Suspect(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

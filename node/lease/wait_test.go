@@ -3,6 +3,8 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -160,6 +162,20 @@ func TestUnconfirmed(t *testing.T) {
 	after(300*sec, false, Ack{"n", Unconfirmed})
 	tb.Forget("n")
 	after(300*sec, true)
+
+	// Nor does being heard of for the first time clear it, of a wait under way.
+	tb = NewTable(Default)
+	tb.Suspect("n")
+	tb.Begin(1, 100*sec, 10)
+	ws := []*Wait{tb.Write(1, 11, true, 101*sec), tb.Write(1, 12, true, 101*sec)}
+	tb.Report(Node{"n", 5}, 3, 102*sec)
+	tb.Report(Node{"n", 6}, 11, 102*sec)
+	for i, how := range []string{Applied, Unconfirmed} {
+		polls(t, ws[i], 106*sec, Done)
+		if got := ws[i].Nodes(); len(got) != 1 || got[0].How != how {
+			t.Errorf("write %d: %v", i, got)
+		}
+	}
 }
 
 // Step 7.
@@ -265,5 +281,50 @@ func BenchmarkWrite(b *testing.B) {
 				w = next
 			}
 		}
+	}
+}
+
+// Many callers at once, for the race detector: a lease is there or not, and no
+// wait that a report covers is left.
+func TestConcurrent(t *testing.T) {
+	tb := led()
+	var now, index atomic.Int64
+	now.Store(200 * sec)
+	index.Store(10)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		n := Node{fmt.Sprint(i), 1}
+		wg.Go(func() {
+			for range 300 {
+				rep := uint64(index.Load())
+				tk, err := tb.Renew(n, rep, false, now.Add(ms/100))
+				if err != nil {
+					continue
+				}
+				tb.Report(n, tk.Need, now.Load())
+				<-tb.Ready(tk)
+				if !tb.Grant(tk, 1, now.Load()) {
+					tb.Drop(tk)
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 300 {
+				w := tb.Write(1, uint64(index.Add(1)), true, now.Load())
+				for i := range 4 {
+					tb.Report(Node{fmt.Sprint(i), 1}, w.index, now.Load())
+				}
+				<-w.Changed()
+				if state, _ := w.Poll(now.Load()); state != Done {
+					t.Errorf("index %d: %v", w.index, state)
+				}
+				w.Nodes()
+				tb.Status(now.Load())
+			}
+		})
+	}
+	wg.Wait()
+	if tb.Outstanding() != 0 {
+		t.Error("waits are left")
 	}
 }
