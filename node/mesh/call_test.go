@@ -183,17 +183,20 @@ func TestCallOutcomes(t *testing.T) {
 		t.Errorf("no path: %v", err)
 	}
 
+	dead := make(chan struct{})
 	go func() {
 		<-began
 		b.Close()
+		close(dead)
 	}()
 	if err := call("/hang"); err == nil || errors.As(err, new(*NotSent)) {
 		t.Errorf("the server died midway: %v", err)
 	}
+	<-dead
 	if err := call("/"); !errors.Is(err, ErrUnreachable) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("the server is gone: %v", err)
 	}
-	b = server(addr)
+	server(addr)
 	if err := call("/"); err != nil {
 		t.Errorf("the server is back: %v", err)
 	}

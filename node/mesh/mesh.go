@@ -85,7 +85,8 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 	if m.self, err = advertise(c.Advertise, c.Listen, m.listener.Addr()); err != nil {
 		return nil, errors.Join(err, m.listener.Close(), m.packets.Close())
 	}
-	m.ctx, m.stop = context.WithCancel(ctx)
+	// Not ctx's child: shut has its own order.
+	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.raft = newStreams(m)
 	m.gossip = newGossip(m)
 	m.calls.open(m)
@@ -180,9 +181,10 @@ func (m *Mesh) Close() error {
 	return nil
 }
 
-// shut is Close without the wait.
+// shut is Close without the wait. The connections are cut before handlers are
+// told: one that gives up because the node stops must not look as if it had
+// answered.
 func (m *Mesh) shut() {
-	m.stop()
 	m.mu.Lock()
 	m.closed = true
 	var open []*conn
@@ -197,6 +199,7 @@ func (m *Mesh) shut() {
 	for _, c := range open {
 		c.kill()
 	}
+	m.stop()
 	m.calls.close()
 }
 
