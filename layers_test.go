@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"store/encfs":     {},
 	"limiter":         {},
 	"e2e":             {},
+	"e2e/cluster":     {},
 	"httpapi/webhook": {"httpapi/fault", "store"},
 }
 

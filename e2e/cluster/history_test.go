@@ -1,0 +1,148 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The kinds of operations.
+const (
+	opCreate  = "create"
+	opEnable  = "enable"
+	opDisable = "disable"
+	opRotate  = "rotate" // of the old key, without overlap; the new one's is a create
+	opRevoke  = "revoke"
+	opRead    = "read"
+	opUse     = "use"
+)
+
+// The outcomes of operations. What has surely not happened, and a use or a read
+// that says nothing of the key, is in no history.
+const (
+	outOK      = "ok"
+	outRefused = "refused" // a write that the key's being revoked forbids
+	outUnknown = "unknown" // a write that may have happened, or may yet
+)
+
+// The states of a key.
+const (
+	stAbsent   = "absent"
+	stActive   = "active"
+	stDisabled = "disabled"
+	stRevoked  = "revoked"
+)
+
+// forever is the return of an operation that never returned.
+const forever = int64(1) << 62
+
+// op is one operation of one client on one key.
+type op struct {
+	Client  int    `json:"client"`
+	Kind    string `json:"kind"`
+	Key     string `json:"key"` // its id
+	Node    int    `json:"node"`
+	Call    int64  `json:"call"`   // ns since the history began, one monotonic clock
+	Return  int64  `json:"return"` // or forever
+	Outcome string `json:"outcome"`
+	State   string `json:"state"`           // what the answer told of the key; of a rotation, what the new key took over
+	Answer  string `json:"answer"`          // status and code, for the reader
+	Final   bool   `json:"final,omitempty"` // made after the workload had ended
+}
+
+// history collects what the clients of one run were answered.
+type history struct {
+	nodes int
+	began time.Time
+
+	mu      sync.Mutex
+	ops     []op
+	dropped map[string]int // answers that say nothing, by what they were
+	strange []string       // answers that no correct cluster gives
+}
+
+func newHistory(nodes int) *history {
+	return &history{nodes: nodes, began: time.Now(), dropped: map[string]int{}}
+}
+
+// now is the history's clock.
+func (h *history) now() int64 { return int64(time.Since(h.began)) }
+
+func (h *history) add(o op) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, o)
+}
+
+func (h *history) drop(o op) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dropped[o.Kind+": "+o.Answer]++
+}
+
+// odd notes an answer that is wrong whatever the order of things was.
+func (h *history) odd(o op) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.strange) < 20 {
+		h.strange = append(h.strange, fmt.Sprintf("%s of %s on node %d at %v: %s", o.Kind, o.Key, o.Node+1, time.Duration(o.Call).Round(time.Millisecond), o.Answer))
+	}
+}
+
+// rate is the number of operations a second that were answered from one moment
+// to another.
+func (h *history) rate(from, to int64) float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, o := range h.ops {
+		if o.Return >= from && o.Return < to {
+			n++
+		}
+	}
+	return float64(n) / time.Duration(to-from).Seconds()
+}
+
+// byKey returns the operations on each key, by time of call. It is for the time
+// after the run.
+func (h *history) byKey() (ids []string, ops map[string][]op) {
+	ops = map[string][]op{}
+	for _, o := range h.ops {
+		if _, known := ops[o.Key]; !known {
+			ids = append(ids, o.Key)
+		}
+		ops[o.Key] = append(ops[o.Key], o)
+	}
+	slices.Sort(ids)
+	for _, list := range ops {
+		slices.SortStableFunc(list, func(a, b op) int { return int(min(max(a.Call-b.Call, -1), 1)) })
+	}
+	return ids, ops
+}
+
+// summary counts for the log of a test.
+func (h *history) summary() string {
+	count, unknown := map[string]int{}, 0
+	for _, o := range h.ops {
+		count[o.Kind]++
+		if o.Outcome == outUnknown {
+			unknown++
+		}
+	}
+	ids, _ := h.byKey()
+	return fmt.Sprintf("%d operations on %d keys %v, %d unknown, without information %v", len(h.ops), len(ids), count, unknown, h.dropped)
+}
+
+// writeOps saves ops as JSON in dir and returns the file's path.
+func writeOps(dir, name string, ops []op) (string, error) {
+	raw, err := json.MarshalIndent(ops, "", " ")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	return path, os.WriteFile(path, raw, 0o600)
+}

@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// maxNodes bounds a cluster in the model, so that its state can be compared.
+const maxNodes = 5
+
+// A write is several steps of the model, all of them between its call and its
+// answer: it enters the log (commit), and each node takes it over (apply), in
+// the log's order. Were it one step, a use that is refused on a fast node and
+// admitted later on a slow one, while the write is unanswered, would be called a
+// fault; it is none, for nobody has been told yet that the write is done.
+const (
+	stepCommit = "commit"
+	stepApply  = "apply"
+	stepSee    = "see" // a use or a read
+)
+
+// step is the input of one step.
+type step struct {
+	what  string
+	write int // which write, for commit and apply
+	node  int // which node, for apply and see
+	op    *op
+}
+
+// entry is a write in the log that some node has not taken over yet.
+type entry struct {
+	write int
+	state string
+}
+
+// world is the state of the model: one key, seen by all nodes.
+type world struct {
+	base string // the state before the log's first entry
+	log  []entry
+	pos  [maxNodes]int // how many entries each node has taken over
+}
+
+// head is the newest state: what a linearizable read sees.
+func (w *world) head() string {
+	if n := len(w.log); n > 0 {
+		return w.log[n-1].state
+	}
+	return w.base
+}
+
+// at is the state on node i.
+func (w *world) at(i int) string {
+	if w.pos[i] > 0 {
+		return w.log[w.pos[i]-1].state
+	}
+	return w.base
+}
+
+func (w world) commit(write int, state string) world {
+	w.log = append(slices.Clip(w.log), entry{write, state})
+	return w
+}
+
+// apply moves node i of n on by one entry and forgets what all have passed.
+func (w world) apply(i, n int) world {
+	w.pos[i]++
+	if first := slices.Min(w.pos[:n]); first > 0 {
+		w.base = w.log[first-1].state
+		w.log = w.log[first:]
+		for j := range n {
+			w.pos[j] -= first
+		}
+	}
+	return w
+}
+
+// after is the state that a write of this kind leaves; ok is whether the key's
+// state allows it.
+func after(kind, state, created string) (next string, ok bool) {
+	switch kind {
+	case opCreate:
+		if state == stAbsent {
+			return created, true
+		}
+	case opEnable, opDisable:
+		if state == stActive || state == stDisabled {
+			return map[string]string{opEnable: stActive, opDisable: stDisabled}[kind], true
+		}
+	case opRotate:
+		if state == stActive || state == stDisabled {
+			return stRevoked, true
+		}
+	case opRevoke:
+		if state != stAbsent {
+			return stRevoked, true
+		}
+	}
+	return state, false
+}
+
+// model is the promise for a cluster of n nodes, for the operations on one key.
+func model(n int) porcupine.Model {
+	seed := maphash.MakeSeed()
+	return porcupine.Model{
+		Init: func() any { return world{base: stAbsent} },
+		Step: func(state, input, _ any) (bool, any) {
+			w, s := state.(world), input.(step)
+			switch s.what {
+			case stepApply:
+				p := w.pos[s.node]
+				if p >= len(w.log) || w.log[p].write != s.write {
+					return false, w
+				}
+				return true, w.apply(s.node, n)
+			case stepSee:
+				if s.op.Kind == opRead {
+					return s.op.State == w.head(), w
+				}
+				return s.op.State == w.at(s.node), w
+			}
+			head := w.head()
+			next, ok := after(s.op.Kind, head, s.op.State)
+			switch s.op.Outcome {
+			case outUnknown: // refused or not, nobody knows
+				return true, w.commit(s.write, next)
+			case outRefused:
+				return head == stRevoked && !ok, w
+			}
+			if s.op.Kind == opRotate && s.op.State != head {
+				return false, w // the new key took over a state that the old one did not have
+			}
+			return ok, w.commit(s.write, next)
+		},
+		Equal: func(a, b any) bool {
+			x, y := a.(world), b.(world)
+			return x.base == y.base && x.pos == y.pos && slices.Equal(x.log, y.log)
+		},
+		Hash: func(state any) uint64 {
+			w := state.(world)
+			var h maphash.Hash
+			h.SetSeed(seed)
+			h.WriteString(w.base)
+			for _, e := range w.log {
+				maphash.WriteComparable(&h, e)
+			}
+			maphash.WriteComparable(&h, w.pos)
+			return h.Sum64()
+		},
+		DescribeOperation: func(input, _ any) string {
+			s := input.(step)
+			switch s.what {
+			case stepApply:
+				return fmt.Sprintf("%s@n%d", s.op.Kind, s.node+1)
+			case stepSee:
+				return fmt.Sprintf("%s@n%d → %s", s.op.Kind, s.node+1, s.op.State)
+			}
+			return fmt.Sprintf("%s via n%d → %s (%s)", s.op.Kind, s.op.Node+1, s.op.Outcome, s.op.Answer)
+		},
+		DescribeState: func(state any) string {
+			w := state.(world)
+			var nodes []string
+			for i := range n {
+				nodes = append(nodes, w.at(i))
+			}
+			return fmt.Sprintf("log %s, nodes %v", w.head(), nodes)
+		},
+	}
+}
+
+// steps turns the operations on one key into those of the model.
+func steps(n int, ops []op) []porcupine.Operation {
+	var out []porcupine.Operation
+	add := func(o *op, s step) {
+		s.op = o
+		row := o.Client * (n + 1) // the steps of one write overlap: a row each in the picture
+		if s.what == stepApply {
+			row += 1 + s.node
+		}
+		out = append(out, porcupine.Operation{ClientId: row, Input: s, Call: o.Call, Return: o.Return})
+	}
+	for i := range ops {
+		o := &ops[i]
+		if o.Kind == opUse || o.Kind == opRead {
+			add(o, step{what: stepSee, node: o.Node})
+			continue
+		}
+		add(o, step{what: stepCommit, write: i})
+		if o.Outcome == outRefused {
+			continue
+		}
+		for node := range n {
+			add(o, step{what: stepApply, write: i, node: node})
+		}
+	}
+	return out
+}

@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// run has a workload change and use keys of g for span.
+func run(g *target, seed uint64, span time.Duration) *history {
+	w := newWorkload(g, 6, 12, seed)
+	w.gap = 15 * time.Millisecond
+	w.start()
+	pause(nil, span)
+	w.end()
+	return w.h
+}
+
+// A cluster without a fault passes, though its nodes differ while a write is
+// unanswered, and though some outcomes are never known.
+func TestCheckerPassesTheFake(t *testing.T) {
+	for name, plant := range map[string]planted{"plain": {}, "doubtful": {doubtful: 12}} {
+		t.Run(name, func(t *testing.T) {
+			_, seed := chance(t)
+			h := run(&newFake(t, 3, seed, plant).target, seed, time.Second)
+			judge(t, h)
+			if r := h.rate(0, int64(time.Second)); r < 100 {
+				t.Errorf("%.0f operations a second: too few to find anything", r)
+			}
+			unknown := slices.ContainsFunc(h.ops, func(o op) bool { return o.Outcome == outUnknown })
+			if unknown != (plant.doubtful > 0) {
+				t.Errorf("unknown outcomes: %v", unknown)
+			}
+		})
+	}
+}
+
+// Every fault that is planted is found.
+func TestCheckerCatches(t *testing.T) {
+	for name, plant := range map[string]planted{
+		"a stale cache of 5 ms":                  {staleCache: 5 * time.Millisecond},
+		"a taken right that lives on one node":   {zombie: 100 * time.Millisecond},
+		"an acknowledged write that is lost":     {lose: 25},
+		"a create answered before it is visible": {early: 20 * time.Millisecond},
+		"a read of the past":                     {staleRead: 10 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, seed := chance(t)
+			h := run(&newFake(t, 3, seed, plant).target, seed, time.Second)
+			began := time.Now()
+			v, err := check(h, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(v.illegal) == 0 {
+				t.Fatalf("not caught: %v; %s", v, h.summary())
+			}
+			t.Logf("%d of the keys are illegal, %d undecided, in %v; %s", len(v.illegal), len(v.undecided), time.Since(began), h.summary())
+		})
+	}
+}
+
+// Histories by hand, each a row of operations on one key of three nodes.
+func TestModel(t *testing.T) {
+	create := op{Kind: opCreate, Call: 0, Return: 10, Outcome: outOK, State: stActive}
+	at := func(o op, call, ret int64) op { o.Call, o.Return = call, ret; return o }
+	use := func(node int, state string, call, ret int64) op {
+		return op{Kind: opUse, Node: node, State: state, Call: call, Return: ret, Outcome: outOK}
+	}
+	read := func(state string, call, ret int64) op {
+		return op{Kind: opRead, State: state, Call: call, Return: ret, Outcome: outOK}
+	}
+	write := func(kind, outcome string, call, ret int64) op {
+		return op{Kind: kind, Outcome: outcome, Call: call, Return: ret}
+	}
+	for _, c := range []struct {
+		name  string
+		legal bool
+		ops   []op
+	}{
+		{"used at once", true, []op{create, use(1, stActive, 11, 12)}},
+		{"not yet visible elsewhere", false, []op{create, use(1, stAbsent, 11, 12)}},
+		{"not yet visible while unanswered", true, []op{create, use(1, stAbsent, 5, 6)}},
+		{"refused here, then admitted there, during the revoke", true,
+			[]op{create, write(opRevoke, outOK, 20, 30), use(0, stRevoked, 22, 23), use(1, stActive, 25, 26)}},
+		{"refused here, then admitted here", false,
+			[]op{create, write(opRevoke, outOK, 20, 30), use(1, stRevoked, 22, 23), use(1, stActive, 25, 26)}},
+		{"admitted after the revoke's answer", false,
+			[]op{create, write(opRevoke, outOK, 20, 30), use(1, stActive, 31, 32)}},
+		{"admitted as the revoke is answered", true,
+			[]op{create, write(opRevoke, outOK, 20, 30), use(1, stActive, 29, 35)}},
+		{"refused before the revoke", false,
+			[]op{create, use(1, stRevoked, 15, 16), write(opRevoke, outOK, 20, 30)}},
+		{"an unknown disable that comes late", true,
+			[]op{create, write(opDisable, outUnknown, 20, forever), use(1, stActive, 100, 101), read(stDisabled, 200, 201), use(1, stDisabled, 203, 204)}},
+		{"an unknown disable that comes and goes", false,
+			[]op{create, write(opDisable, outUnknown, 20, forever), use(1, stDisabled, 100, 101), use(1, stActive, 200, 201)}},
+		{"an unknown disable on one node only", true,
+			[]op{create, write(opDisable, outUnknown, 20, forever), use(0, stDisabled, 100, 101), use(1, stActive, 200, 201)}},
+		{"reads go back", false,
+			[]op{create, write(opDisable, outOK, 20, 40), read(stDisabled, 22, 23), read(stActive, 25, 26)}},
+		{"a write refused for no reason", false, []op{create, write(opEnable, outRefused, 20, 30)}},
+		{"a write refused by a revoke under way", true,
+			[]op{create, write(opRevoke, outOK, 20, 30), write(opEnable, outRefused, 22, 25)}},
+		{"a revoked key enabled", false,
+			[]op{create, write(opRevoke, outOK, 20, 30), write(opEnable, outOK, 40, 50)}},
+		{"nodes take over in another order", false,
+			[]op{create, write(opDisable, outOK, 20, 60), write(opEnable, outOK, 20, 60),
+				use(0, stDisabled, 25, 26), use(0, stActive, 30, 31), use(1, stDisabled, 61, 62)}},
+		{"a rotation takes over what was not", false,
+			[]op{create, {Kind: opRotate, State: stDisabled, Outcome: outOK, Call: 20, Return: 30}}},
+		{"a rotation, and a late use", false,
+			[]op{create, {Kind: opRotate, State: stActive, Outcome: outOK, Call: 20, Return: 30}, use(2, stActive, 31, 32)}},
+		{"created twice", false, []op{create, at(create, 20, 30)}},
+	} {
+		h := newHistory(3)
+		for i, o := range c.ops {
+			o.Key, o.Client = "k", i
+			h.add(o)
+		}
+		v, err := check(h, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.ok() != c.legal {
+			t.Errorf("%s: legal %v, want %v", c.name, v.ok(), c.legal)
+		}
+	}
+}
+
+// What is found is written down for a person.
+func TestVerdictIsKept(t *testing.T) {
+	h := newHistory(3)
+	h.add(op{Kind: opCreate, Key: "k", Return: 10, Outcome: outOK, State: stActive})
+	h.add(op{Kind: opDisable, Key: "k", Client: 2, Call: 12, Return: forever, Outcome: outUnknown})
+	h.add(op{Kind: opUse, Key: "k", Client: 1, Call: 20, Return: 30, Outcome: outOK, State: stRevoked})
+	t.Setenv("TMPDIR", t.TempDir())
+	v, err := check(h, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.illegal) != 1 || len(v.files) != 2 || !strings.HasSuffix(v.files[0], "k.json") || !strings.HasSuffix(v.files[1], "k.html") {
+		t.Errorf("%v", v)
+	}
+}
