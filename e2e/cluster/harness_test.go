@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The harness itself, with a lone node: what a fault does and undoes.
+func TestHarness(t *testing.T) {
+	processes(t)
+	c := start(t, 1, options{lone: true})
+	c.roomy()
+	id, key := c.create()
+	use := func() (*reply, error) { return within(time.Second, "GET", c.nodes[0].proxy+"/x", as(key), nil) }
+	if r, err := use(); err != nil || r.status != 200 {
+		t.Fatal(r, err)
+	}
+	c.Pause(0)
+	if r, err := use(); err == nil {
+		t.Errorf("a paused node answers: %v", r)
+	}
+	c.Resume(0)
+	c.awaitReady()
+	c.Kill(0)
+	if _, err := use(); err == nil || !unsent(err) {
+		t.Errorf("a killed node: %v", err)
+	}
+	if err := c.becomeReady(time.Second); err == nil {
+		t.Error("a killed node is ready")
+	}
+	c.Restart(0)
+	c.awaitReady()
+	if r := c.insist("GET", "/v1/keys/"+id, nil); r.str("state") != stActive {
+		t.Errorf("%v", r)
+	}
+	if i, err := c.Leader(); err != nil || i != 0 && c.o.lone {
+		t.Logf("a lone node's leader: %d, %v", i, err)
+	}
+	c.Stop(0)
+	c.Wipe(0)
+	if _, err := os.Stat(c.procs[0].data); err == nil {
+		t.Error("the data is still there")
+	}
+	c.Restart(0)
+	c.awaitReady()
+	if r, err := c.manage(time.Second, 0, "GET", "/v1/keys/"+id, nil); err != nil || r.status != 404 {
+		t.Errorf("after a wipe: %v, %v", r, err)
+	}
+	if log := c.logs(1000); strings.Count(log, "--- ") != 3 {
+		t.Errorf("three starts, and the log says:\n%s", log)
+	}
+}
+
+// Cuts stop what is between nodes, in the directions meant, and no client: here
+// each of three lone nodes is the upstream of the one before it.
+func TestCuts(t *testing.T) {
+	processes(t)
+	var c *cluster
+	c = prepare(t, 3, options{lone: true, netns: true})
+	for i, p := range c.procs {
+		for j, arg := range p.argv {
+			if arg == "--upstream" {
+				p.argv[j+1] = c.nodes[(i+1)%3].proxy
+			}
+		}
+		p.begin()
+	}
+	c.awaitReady()
+	ask := func(i int, path string) string {
+		r, err := within(500*time.Millisecond, "GET", c.nodes[i].proxy+path, as("pk_none"), nil)
+		if err != nil {
+			return "cut"
+		}
+		return fmt.Sprint(r.status)
+	}
+	keys := make([]string, 3)
+	for i := range keys {
+		r, err := c.manage(writeLimit, i, "POST", "/v1/keys", map[string]any{"name": "k", "type": "live"})
+		if err != nil || r.status != 201 {
+			t.Fatal(r, err)
+		}
+		keys[i] = r.str("key")
+	}
+	through := func(i int) string { // 401: the next node has answered that it does not know the credential
+		r, err := within(500*time.Millisecond, "GET", c.nodes[i].proxy+"/x", as(keys[i]), nil)
+		if err != nil {
+			return "cut"
+		}
+		return fmt.Sprint(r.status)
+	}
+	want := func(what string, first, second, third string) {
+		t.Helper()
+		if got := []string{through(0), through(1), through(2)}; got[0] != first || got[1] != second || got[2] != third {
+			t.Errorf("%s: %v", what, got)
+		}
+		for i := range c.nodes {
+			if ask(i, "/readyz") != "200" {
+				t.Errorf("%s: a client does not reach node %d", what, i+1)
+			}
+		}
+	}
+	want("whole", "401", "401", "401")
+	c.net.Cut(0, 1)
+	want("1 and 2 apart", "cut", "401", "401")
+	c.net.Heal()
+	c.net.CutOneWay(2, 1) // 2 sends to 3, and never hears of it
+	want("3 does not reach 2", "401", "cut", "401")
+	c.net.Heal()
+	c.net.Isolate(2)
+	want("3 alone", "401", "cut", "cut")
+	c.net.Heal()
+	await(t, 10*time.Second, "all to be well after the last cut", func() error {
+		if a, b, d := through(0), through(1), through(2); a+b+d != "401401401" {
+			return fmt.Errorf("%s %s %s", a, b, d)
+		}
+		return nil
+	})
+}
