@@ -36,9 +36,6 @@ func TestHarness(t *testing.T) {
 	if r := c.insist("GET", "/v1/keys/"+id, nil); r.str("state") != stActive {
 		t.Errorf("%v", r)
 	}
-	if i, err := c.Leader(); err != nil || i != 0 && c.o.lone {
-		t.Logf("a lone node's leader: %d, %v", i, err)
-	}
 	c.Stop(0)
 	c.Wipe(0)
 	if _, err := os.Stat(c.procs[0].data); err == nil {
@@ -58,8 +55,7 @@ func TestHarness(t *testing.T) {
 // each of three lone nodes is the upstream of the one before it.
 func TestCuts(t *testing.T) {
 	processes(t)
-	var c *cluster
-	c = prepare(t, 3, options{lone: true, netns: true})
+	c := prepare(t, 3, options{lone: true, netns: true})
 	for i, p := range c.procs {
 		for j, arg := range p.argv {
 			if arg == "--upstream" {
@@ -118,4 +114,35 @@ func TestCuts(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// strace kills a node at an fsync and holds up its disk, and lets go of it.
+func TestDiskFaults(t *testing.T) {
+	processes(t)
+	needs(t, "strace")
+	c := prepare(t, 1, options{lone: true})
+	c.procs[0].begin(strace("signal=KILL:when=2+")...)
+	awaitEnd(t, c, 0)
+	c.Restart(0)
+	c.awaitReady()
+	write := func() time.Duration {
+		from := time.Now()
+		c.manage(3*time.Second, 0, "POST", "/v1/keys", map[string]any{"name": "k", "type": "live"})
+		return time.Since(from)
+	}
+	detach := attach(t, c.procs[0].pid(), "delay_enter=700ms")
+	if d := write(); d < 600*time.Millisecond {
+		t.Errorf("a write took %v on a disk that takes 700 ms", d)
+	}
+	detach()
+	await(t, readyLimit, "writes to be fast again", func() error {
+		if d := write(); d > 500*time.Millisecond {
+			return fmt.Errorf("it took %v", d)
+		}
+		return nil
+	})
+	attach(t, c.procs[0].pid(), "signal=KILL:when=3+")
+	awaitEnd(t, c, 0)
+	c.Restart(0)
+	c.awaitReady()
 }

@@ -1,0 +1,186 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// fault breaks something, waits, and heals it. It returns when what it broke
+// may recover; the nodes need not be ready yet.
+type fault struct {
+	name string
+	cuts bool // it needs namespaces
+	long bool // it is left out of short runs
+	run  func(f *breaker)
+}
+
+// breaker is what a fault works with.
+type breaker struct {
+	*cluster
+	rng *rand.Rand
+}
+
+// span is how long a pause or a partition lasts: longer than a serving lease
+// in every case, up to half a minute when there is time.
+func (f *breaker) span() time.Duration {
+	if mode() == "full" || torture() {
+		return time.Duration(5_000+f.rng.IntN(25_000)) * time.Millisecond
+	}
+	return time.Duration(6_000+f.rng.IntN(2_000)) * time.Millisecond
+}
+
+// some is a short time, for what happens twice.
+func (f *breaker) some() time.Duration { return time.Duration(300+f.rng.IntN(1500)) * time.Millisecond }
+
+// other is a node that is not i.
+func (f *breaker) other(i int) int {
+	return (i + 1 + f.rng.IntN(len(f.procs)-1)) % len(f.procs)
+}
+
+func (f *breaker) transfer() {
+	f.t.Helper()
+	f.insist("POST", "/v1/cluster/transfer-leadership", map[string]any{})
+}
+
+var faults = []fault{
+	{name: "leader killed", run: func(f *breaker) {
+		i := f.leader()
+		f.Kill(i)
+		pause(nil, f.some())
+		f.Restart(i)
+	}},
+	{name: "leader paused", run: func(f *breaker) {
+		i := f.leader()
+		f.Pause(i)
+		pause(nil, f.span())
+		f.Resume(i)
+	}},
+	{name: "leader cut off", cuts: true, run: func(f *breaker) {
+		f.net.Isolate(f.leader())
+		pause(nil, f.span())
+		f.net.Heal()
+	}},
+	{name: "transfers, then a restart", run: func(f *breaker) {
+		for range 3 {
+			f.transfer()
+			pause(nil, f.some()/2)
+		}
+		i := f.leader()
+		f.Stop(i)
+		f.Restart(i)
+	}},
+	{name: "leader is not heard", cuts: true, run: func(f *breaker) {
+		i := f.leader()
+		for j := range f.procs {
+			if j != i {
+				f.net.CutOneWay(i, j)
+			}
+		}
+		pause(nil, f.span())
+		f.net.Heal()
+	}},
+	{name: "leader hears nothing", cuts: true, run: func(f *breaker) {
+		i := f.leader()
+		for j := range f.procs {
+			if j != i {
+				f.net.CutOneWay(j, i)
+			}
+		}
+		pause(nil, f.span())
+		f.net.Heal()
+	}},
+	{name: "follower cut off", cuts: true, run: func(f *breaker) {
+		f.net.Isolate(f.other(f.leader()))
+		pause(nil, f.span())
+		f.net.Heal()
+	}},
+	{name: "leader and one follower apart", cuts: true, run: func(f *breaker) {
+		i := f.leader()
+		f.net.Cut(i, f.other(i))
+		pause(nil, f.span())
+		f.net.Heal()
+	}},
+	{name: "one cut after the other", cuts: true, run: func(f *breaker) {
+		for range 4 {
+			f.net.Isolate(f.rng.IntN(len(f.procs)))
+			pause(nil, f.span()/4)
+			f.net.Heal()
+			pause(nil, f.some()/4)
+		}
+	}},
+	{name: "no majority", cuts: true, run: func(f *breaker) {
+		for i := range f.procs {
+			f.net.Isolate(i)
+		}
+		pause(nil, f.span())
+		f.net.Heal()
+	}},
+	{name: "follower paused", run: func(f *breaker) {
+		i := f.other(f.leader())
+		f.Pause(i)
+		pause(nil, f.span())
+		f.Resume(i)
+	}},
+	{name: "follower killed", run: func(f *breaker) {
+		i := f.other(f.leader())
+		f.Kill(i)
+		pause(nil, f.some())
+		f.Restart(i)
+	}},
+	{name: "two killed", run: func(f *breaker) {
+		i := f.leader()
+		j := f.other(i)
+		f.Kill(i)
+		f.Kill(j)
+		pause(nil, f.some())
+		f.Restart(j)
+		pause(nil, f.some())
+		f.Restart(i)
+	}},
+	{name: "all killed", run: func(f *breaker) {
+		for i := range f.procs {
+			f.Kill(i)
+		}
+		for i := range f.procs {
+			f.Restart(i)
+		}
+	}},
+	{name: "leader killed while a follower is paused", run: func(f *breaker) {
+		i := f.leader()
+		j := f.other(i)
+		f.Pause(j)
+		pause(nil, f.some())
+		f.Kill(i)
+		pause(nil, f.some())
+		f.Resume(j)
+		f.Restart(i)
+	}},
+	{name: "restarts, one after the other", run: func(f *breaker) {
+		for i := range f.procs {
+			f.Stop(i)
+			f.Restart(i)
+			f.awaitReady(i)
+		}
+	}},
+	{name: "a follower that needs a snapshot", long: true, run: func(f *breaker) {
+		i := f.other(f.leader())
+		f.Kill(i)
+		// More than the log keeps for those who lag.
+		for batch := range 12 {
+			f.insist("POST", "/v1/keys/import", importLines(f.rng, batch, 10_000))
+		}
+		f.Restart(i)
+	}},
+	{name: "nothing", run: func(f *breaker) { pause(nil, time.Second) }},
+}
+
+// importLines is the body of an import of n keys that nobody uses.
+func importLines(rng *rand.Rand, batch, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "{\"name\":\"bulk %d-%d\",\"type\":\"live\",\"sha256\":\"%016x%016x%016x%016x\"}\n", batch, i, rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64())
+	}
+	return b.String()
+}
