@@ -7,7 +7,7 @@ COUNT   ?= 1
 FUZZTIME ?= 30s
 LARGE   ?= /var/tmp/perfgate-bench
 
-.PHONY: build run test lint e2e e2e-image bench bench-large torture fuzz image clean
+.PHONY: build run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -16,7 +16,7 @@ run: build ## one node with the built-in echo upstream
 	./perfgate serve
 
 test: ## every fast test; the packages where goroutines meet run under the race detector
-	$(GO) test ./e2e ./node/... .
+	$(GO) test ./e2e/... ./node/... .
 	$(GO) test -race ./limiter/... ./store/... ./httpapi/...
 
 lint:
@@ -26,6 +26,9 @@ lint:
 
 e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests
 	e2e/clients/run.sh
+
+e2e-cluster: ## three processes, broken in many ways; needs root, iproute2, nftables, strace
+	PERFGATE_E2E_CLUSTER=1 $(GO) test -count 1 -timeout 10m -v ./e2e/cluster
 
 e2e-image: ## the image, built and used; needs podman and runc
 	e2e/image.sh
@@ -42,8 +45,12 @@ bench-large: ## the figures of docs/benchmarks.md: 10M keys, 1M in use; half an 
 	$(GO) test ./e2e -run '^$$' -bench 'Create' -benchtime 20000x
 	$(GO) test ./e2e -run '^$$' -bench 'Start|Memory|AuditExport' -benchtime 1x -timeout 1h
 
+bench-cluster: ## a table: three processes, real fsync, etcd beside them; half an hour
+	PERFGATE_E2E_CLUSTER=bench $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/cluster -v
+
 torture: ## long campaigns: kills, power losses, random histories
 	PERFGATE_TORTURE=1 $(GO) test -count 1 -timeout 3h ./e2e ./node/... ./store/... ./limiter/...
+	PERFGATE_TORTURE=1 PERFGATE_E2E_CLUSTER=full $(GO) test -count 1 -timeout 12h ./e2e/cluster
 
 image: ## from scratch, non-root
 	mkdir -p dist/data && $(BUILD) -o dist/perfgate . && podman build --format docker -t perfgate:$(VERSION) .

@@ -45,3 +45,18 @@ func TestLoadSeesFailures(t *testing.T) {
 		t.Error("a node that goes without a word went unseen")
 	}
 }
+
+// hammer counts what it is answered, right and wrong.
+func TestHammer(t *testing.T) {
+	_, seed := chance(t)
+	f := newFake(t, 3, seed, planted{doubtful: 10})
+	var addrs, requests []string
+	for _, n := range f.target.nodes {
+		addrs = append(addrs, n.admin)
+		requests = append(requests, rawRequest("POST", n.admin, "/v1/keys", "op", "{}"))
+	}
+	s := hammer(t, 6, 300*time.Millisecond, addrs, requests, 200)
+	if s.rate < 50 || s.bad == 0 || s.p50 <= 0 || s.p99 < s.p50 {
+		t.Errorf("%+v", s)
+	}
+}
