@@ -44,7 +44,7 @@ type cluster struct {
 	upstream string
 }
 
-// start builds perfgate, starts n nodes and returns when all are ready.
+// start builds perfgate, starts n nodes and returns when all are ready and vote.
 func start(t testing.TB, n int, o options) *cluster {
 	t.Helper()
 	c := prepare(t, n, o)
@@ -52,6 +52,7 @@ func start(t testing.TB, n int, o options) *cluster {
 		p.begin(o.wrap[i]...)
 	}
 	c.awaitReady()
+	c.awaitVoters()
 	return c
 }
 
@@ -194,6 +195,32 @@ func (c *cluster) awaitReady(nodes ...int) {
 	if err := c.becomeReady(readyLimit, nodes...); err != nil {
 		c.t.Fatalf("%v\n%s", err, c.logs(60))
 	}
+}
+
+// awaitVoters waits until every node votes: a node serves before it does, and
+// until then the cluster survives no loss.
+func (c *cluster) awaitVoters() {
+	c.t.Helper()
+	if c.o.lone {
+		return
+	}
+	await(c.t, readyLimit, "every node to vote", func() error {
+		r, err := c.manage(2*time.Second, 0, "GET", "/v1/cluster", nil)
+		if err != nil {
+			return err
+		}
+		voters := 0
+		nodes, _ := r.at("nodes").([]any)
+		for _, n := range nodes {
+			if m, _ := n.(map[string]any); m["role"] == "voter" || m["role"] == "leader" {
+				voters++
+			}
+		}
+		if voters < len(c.procs) {
+			return fmt.Errorf("%d of %d do: %v", voters, len(c.procs), r)
+		}
+		return nil
+	})
 }
 
 func (c *cluster) becomeReady(limit time.Duration, nodes ...int) error {

@@ -27,10 +27,14 @@ func TestHistories(t *testing.T) {
 			usable = append(usable, f)
 		}
 	}
+	failed := 0
 	for n := range amount(4, 20, 300) {
 		f := usable[n%len(usable)]
-		if !t.Run(f.name, func(t *testing.T) { oneHistory(t, c, f, seed+uint64(n)) }) {
-			t.Fatalf("history %d of seed %d failed\n%s", n, seed, c.logs(30))
+		if t.Run(f.name, func(t *testing.T) { oneHistory(t, c, f, seed+uint64(n)) }) {
+			continue
+		}
+		if failed++; failed == 3 || c.becomeReady(readyLimit) != nil {
+			t.Fatalf("history %d of seed %d failed, and enough is known", n, seed)
 		}
 	}
 }
