@@ -37,15 +37,6 @@ func (tb *table) print() {
 	fmt.Printf("\n%s\n", tb.b.String())
 }
 
-// size reads a size from the environment; the figures of the documentation are
-// of the defaults.
-func size(name string, standard int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
-		return n
-	}
-	return standard
-}
-
 // TestBench prints the table of `make bench-cluster`: three processes on one
 // machine with real fsync, client and upstream on the same cores.
 func TestBench(t *testing.T) {

@@ -18,6 +18,7 @@ const checkLimit = time.Minute
 // verdict of a history.
 type verdict struct {
 	illegal   []string // keys whose operations no order explains
+	late      int      // of these: explained by rights that were given before they were there, by up to a second
 	undecided []string
 	strange   []string
 	files     []string // what to look at
@@ -26,8 +27,8 @@ type verdict struct {
 func (v *verdict) ok() bool { return len(v.illegal)+len(v.undecided)+len(v.strange) == 0 }
 
 func (v *verdict) String() string {
-	return fmt.Sprintf("illegal keys %v, undecided keys %v, answers that cannot be right:\n%s\nfiles:\n%s",
-		v.illegal, v.undecided, strings.Join(v.strange, "\n"), strings.Join(v.files, "\n"))
+	return fmt.Sprintf("illegal keys %v (%d of them because a right was given before it was there), undecided keys %v, answers that cannot be right:\n%s\nfiles:\n%s",
+		v.illegal, v.late, v.undecided, strings.Join(v.strange, "\n"), strings.Join(v.files, "\n"))
 }
 
 // check judges h key by key. With keep set, what is not legal is written to
@@ -38,13 +39,16 @@ func check(h *history, keep bool) (*verdict, error) {
 	ids, ops := h.byKey()
 	dir := ""
 	for _, id := range ids {
-		list := steps(h.nodes, ops[id])
+		list := steps(h.nodes, ops[id], 0)
 		result := porcupine.CheckOperationsTimeout(m, list, checkLimit)
 		switch result {
 		case porcupine.Ok:
 			continue
 		case porcupine.Illegal:
 			v.illegal = append(v.illegal, id)
+			if porcupine.CheckOperationsTimeout(m, steps(h.nodes, ops[id], time.Second), checkLimit) == porcupine.Ok {
+				v.late++
+			}
 		default:
 			v.undecided = append(v.undecided, id)
 		}

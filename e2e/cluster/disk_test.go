@@ -71,6 +71,7 @@ func TestHungDisk(t *testing.T) {
 	others := []endpoint{c.nodes[(i+1)%3], c.nodes[(i+2)%3]}
 	l := startLoad(loadRate, keys, among(others...))
 	defer func() { t.Log(l) }()
+	pause(nil, 2*time.Second) // the nodes fetch the units of the month that they will need
 	detach := attach(t, c.procs[i].pid(), "delay_enter=30s")
 	from := time.Now()
 	survivors := target{nodes: others, operator: c.operator}
@@ -97,10 +98,12 @@ func TestHungDisk(t *testing.T) {
 		t.Errorf("%d requests to the other nodes failed", n)
 	}
 	detach()
-	if !c.procs[i].running() { // giving up is a way to give way
-		c.Restart(i)
-	}
-	c.awaitReady()
+	await(t, readyLimit, "the node whose disk hung to be back", func() error {
+		if !c.procs[i].running() { // to end is a way to give way; a supervisor starts it again
+			c.Restart(i)
+		}
+		return c.procs[i].ready(c.nodes[i].admin)
+	})
 }
 
 // A node that dies at any fsync, while the cluster forms or later, comes back,

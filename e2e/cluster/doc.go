@@ -10,6 +10,7 @@
 //	PERFGATE_E2E_CLUSTER=full    longer: 20 histories, 20 leader crashes, all faults
 //	PERFGATE_E2E_CLUSTER=bench   the table of make bench-cluster, nothing else
 //	PERFGATE_TORTURE=1           besides: 300 histories, hundreds of kills
+//	HISTORIES=n                  so many histories (TestHistories)
 //	PERFGATE_SEED=n              repeats the choices of an earlier run
 //	PERFGATE_BINARY=path         tests that binary instead of building one
 //

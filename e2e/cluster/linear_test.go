@@ -28,12 +28,12 @@ func TestHistories(t *testing.T) {
 		}
 	}
 	failed := 0
-	for n := range amount(4, 20, 300) {
+	for n := range size("HISTORIES", amount(4, 20, 300)) {
 		f := usable[n%len(usable)]
 		if t.Run(f.name, func(t *testing.T) { oneHistory(t, c, f, seed+uint64(n)) }) {
 			continue
 		}
-		if failed++; failed == 3 || c.becomeReady(readyLimit) != nil {
+		if failed++; failed == 5 || c.becomeReady(readyLimit) != nil {
 			t.Fatalf("history %d of seed %d failed, and enough is known", n, seed)
 		}
 	}

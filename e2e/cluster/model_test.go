@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -170,16 +171,22 @@ func model(n int) porcupine.Model {
 	}
 }
 
-// steps turns the operations on one key into those of the model.
-func steps(n int, ops []op) []porcupine.Operation {
+// steps turns the operations on one key into those of the model. With grace a
+// node may take over a write that gives a right so much later than it is
+// answered; that is no promise, it explains what a broken one looks like.
+func steps(n int, ops []op, grace time.Duration) []porcupine.Operation {
 	var out []porcupine.Operation
 	add := func(o *op, s step) {
 		s.op = o
 		row := o.Client * (n + 1) // the steps of one write overlap: a row each in the picture
+		end := o.Return
 		if s.what == stepApply {
 			row += 1 + s.node
+			if o.Kind == opCreate || o.Kind == opEnable {
+				end += int64(grace)
+			}
 		}
-		out = append(out, porcupine.Operation{ClientId: row, Input: s, Call: o.Call, Return: o.Return})
+		out = append(out, porcupine.Operation{ClientId: row, Input: s, Call: o.Call, Return: end})
 	}
 	for i := range ops {
 		o := &ops[i]

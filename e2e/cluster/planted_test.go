@@ -56,6 +56,9 @@ func TestCheckerCatches(t *testing.T) {
 			if len(v.illegal) == 0 {
 				t.Fatalf("not caught: %v; %s", v, h.summary())
 			}
+			if late := v.late == len(v.illegal); late != (plant.early > 0) {
+				t.Errorf("%d of %d keys are explained by rights given too early", v.late, len(v.illegal))
+			}
 			t.Logf("%d of the keys are illegal, %d undecided, in %v; %s", len(v.illegal), len(v.undecided), time.Since(began), h.summary())
 		})
 	}

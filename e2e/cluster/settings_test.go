@@ -38,6 +38,14 @@ func amount(ci, full, long int) int {
 	return ci
 }
 
+// size reads a size from the environment, for a quick look or a long one.
+func size(name string, standard int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
+		return n
+	}
+	return standard
+}
+
 var base = sync.OnceValue(func() uint64 {
 	if n, err := strconv.ParseUint(os.Getenv("PERFGATE_SEED"), 10, 64); err == nil {
 		return n
