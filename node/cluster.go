@@ -44,6 +44,7 @@ type cluster struct {
 	creds    atomic.Pointer[mesh.Credentials]
 	joins    sync.Mutex      // one node is let in at a time
 	gone     map[string]bool // nodes that are told to be gone; care's own
+	greeted  atomic.Uint64   // the newest term in which greet is done
 	ledSince atomic.Int64    // when this node's term as leader began, by its clock
 	dropped  map[string]bool // removed nodes whose connections were closed; care's own
 	answers  func()          // begins to answer join requests as a member
@@ -76,6 +77,7 @@ func (c *cluster) start(ctx context.Context, tasks *sync.WaitGroup) error {
 	c.Mesh.Handle(c.calls())
 	c.answers()
 	tasks.Go(func() { c.confirm.Run(ctx) })
+	tasks.Go(func() { c.meetLeaders(ctx) })
 	tasks.Go(func() { c.renewals(ctx) })
 	tasks.Go(func() { c.reports(ctx) })
 	tasks.Go(func() { c.care(ctx) })
@@ -126,6 +128,7 @@ func (c *cluster) poke() {
 // settle waits until the write at index is true on every node that serves, and
 // tells how each of them came to it.
 func (c *cluster) settle(ctx context.Context, term, index uint64, takes bool) (effective bool, nodes []httpapi.RevocationAck, err error) {
+	c.greet(ctx, term)
 	w := c.table.Write(term, index, takes, c.Clock.Now())
 	defer w.Cancel()
 	// The state here includes the write, and a report need not travel for that.
@@ -149,6 +152,63 @@ func (c *cluster) settle(ctx context.Context, term, index uint64, takes bool) (e
 			return false, nil, refuse(fault.UnknownOutcome, fmt.Errorf("the change is made, but not yet known to be in force everywhere: %w", ctx.Err()))
 		case <-c.r.stopped:
 			return false, nil, refuse(fault.UnknownOutcome, raft.ErrRaftShutdown)
+		}
+	}
+}
+
+// greetWait is how long a new leader's first writes wait to hear of the nodes that
+// it might reach. A follower asks for a lease as soon as it knows its new leader.
+const greetWait = 300 * time.Millisecond
+
+// greet waits, in a leader's first moments, until every server was heard of or
+// cannot be reached. A node may serve on a lease of the last leader, of which this
+// one knows nothing: a write that gives a right must be visible there too when it
+// answers, if that node is in contact. (One that takes a right waits until such
+// leases have ended in any case.)
+func (c *cluster) greet(ctx context.Context, term uint64) {
+	if c.greeted.Load() >= term {
+		return
+	}
+	poll := time.NewTicker(greetPoll)
+	defer poll.Stop()
+	for c.Clock.Now()-c.ledSince.Load() < int64(greetWait) {
+		missing := false
+		for _, s := range c.otherServers() {
+			if _, heard := c.told.of(string(s.ID)); !heard && !c.notices.Unreached(s.ID, term) {
+				missing = true
+			}
+		}
+		if !missing {
+			break
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	c.greeted.Store(term)
+}
+
+// greetPoll is how often greet looks.
+const greetPoll = 5 * time.Millisecond
+
+// meetLeaders makes this node ask each new leader for a lease at once, until ctx
+// ends.
+func (c *cluster) meetLeaders(ctx context.Context) {
+	news := make(chan raft.Observation, 8) // of which the newest is enough
+	o := raft.NewObserver(news, false, func(o *raft.Observation) bool {
+		l, ok := o.Data.(raft.LeaderObservation)
+		return ok && l.LeaderID != ""
+	})
+	c.r.engine.raft.RegisterObserver(o)
+	defer c.r.engine.raft.DeregisterObserver(o)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+			c.poke()
 		}
 	}
 }

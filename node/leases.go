@@ -20,6 +20,7 @@ import (
 const (
 	renewTimeout = 1100 * time.Millisecond // a little beyond lease.GrantWithin
 	renewalsMax  = 3                       // under way at a time; the leader takes lease.MaxPending
+	renewAgain   = 30 * time.Millisecond   // after one that met no leader
 	reportWait   = 100 * time.Millisecond  // before a report that failed is repeated
 	maxCallBody  = 64 << 10                // of the small calls
 	skewWarned   = 500 * time.Millisecond  // between this wall clock and the leader's
@@ -129,6 +130,9 @@ func (c *cluster) renew(ctx context.Context) {
 	if err != nil {
 		if f := fault.From(err); f.Code == fault.Forbidden {
 			c.clashes.say("lease", "the leader gives this node no serving lease", "because", f.Sentence())
+		}
+		if errors.Is(err, errNotTaken) && ctx.Err() == nil {
+			time.AfterFunc(renewAgain, c.poke) // the leader is not one yet, or not any more
 		}
 		c.log.Debug("lease not renewed", "leader", c.nameOf(string(id)), "error", err)
 		return

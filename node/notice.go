@@ -24,7 +24,8 @@ type notices struct {
 	peers func() []raft.Server // the others, as configured
 
 	mu     sync.Mutex
-	newest raft.Log // Index and Term of the newest entry known to be committed
+	newest raft.Log                 // Index and Term of the newest entry known to be committed
+	failed map[raft.ServerID]uint64 // the newest term in which a notice did not reach the server
 	to     map[raft.ServerID]*noticeTo
 	ctx    context.Context
 	tasks  sync.WaitGroup
@@ -36,7 +37,7 @@ type noticeTo struct {
 }
 
 func newNotices(ctx context.Context, trans raft.Transport, self raft.ServerID, peers func() []raft.Server) *notices {
-	return &notices{trans: trans, self: self, addr: trans.LocalAddr(), peers: peers, to: map[raft.ServerID]*noticeTo{}, ctx: ctx}
+	return &notices{trans: trans, self: self, addr: trans.LocalAddr(), peers: peers, to: map[raft.ServerID]*noticeTo{}, failed: map[raft.ServerID]uint64{}, ctx: ctx}
 }
 
 // Committed tells the others that the entry at index, of this leader's own term,
@@ -80,7 +81,15 @@ func (n *notices) Follow() {
 	for id := range gone {
 		n.to[id].stop()
 		delete(n.to, id)
+		delete(n.failed, id)
 	}
+}
+
+// Unreached reports whether the server could not be told of a commit in term.
+func (n *notices) Unreached(id raft.ServerID, term uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed[id] >= term
 }
 
 // noticeRest is how long a server that does not answer is left alone.
@@ -106,6 +115,9 @@ func (n *notices) run(ctx context.Context, s raft.Server, t *noticeTo) {
 		if err := n.trans.AppendEntries(s.ID, s.Address, req, new(raft.AppendEntriesResponse)); err == nil {
 			continue
 		}
+		n.mu.Lock()
+		n.failed[s.ID] = newest.Term
+		n.mu.Unlock()
 		rest := time.NewTimer(noticeRest)
 		select {
 		case <-ctx.Done():

@@ -21,6 +21,7 @@ func (t *Table) member(n Node) *member {
 // heard notes that n sent rep.
 func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
 	m := t.member(n)
+	first := m != nil && m.seen == 0
 	switch {
 	case m == nil:
 		return nil, ErrFull
@@ -28,6 +29,12 @@ func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
 		return nil, ErrOldBoot
 	case n.Boot > m.Boot:
 		m.restart(n.Boot)
+	}
+	if old := t.electedAt + t.expiry; first && now < old {
+		// It may serve on a lease of the last leader, of which nothing is known here.
+		// It counts as one until that has ended; nodes that are not heard of are not in
+		// contact, and matter to writes that take a right away alone (see Write).
+		m.top = end{at: old}
 	}
 	m.seen = now
 	m.rep = max(m.rep, rep) // reports of one process come out of order

@@ -328,3 +328,33 @@ func TestConcurrent(t *testing.T) {
 		t.Error("waits are left")
 	}
 }
+
+// A new leader knows nothing of the leases of the last one. Nodes that it hears of
+// in its first seconds may hold one: what gives a right must be seen there too.
+func TestWriteRightAfterAnElection(t *testing.T) {
+	tb := NewTable(Default)
+	at := func(n int64) int64 { return 100*sec + n*ms }
+	tb.Begin(7, at(0), 10)
+	tb.Report(Node{"n1", 3}, 10, at(10))
+	w := tb.Write(7, 11, false, at(20)) // n2 is not in contact
+	polls(t, w, at(30), Waiting)
+	tb.Report(Node{"n1", 3}, 11, at(40))
+	polls(t, w, at(41), Done)
+	how(t, w, true, Ack{"n1", Applied})
+
+	// A later process of the node has no lease of anybody's.
+	w = tb.Write(7, 12, false, at(50))
+	polls(t, w, at(60), Waiting)
+	tb.Report(Node{"n1", 4}, 10, at(70))
+	polls(t, w, at(71), Done)
+	w = tb.Write(7, 13, false, at(80))
+	polls(t, w, at(80), Done)
+
+	// No lease of the last leader's lasts beyond this.
+	tb.Report(Node{"n2", 1}, 10, at(90))
+	w = tb.Write(7, 14, false, at(100))
+	polls(t, w, at(0)+ended-1, Waiting)
+	polls(t, w, at(0)+ended, Done)
+	w = tb.Write(7, 15, false, at(0)+ended)
+	polls(t, w, at(0)+ended, Done)
+}
