@@ -39,14 +39,14 @@ func check(h *history, keep bool) (*verdict, error) {
 	ids, ops := h.byKey()
 	dir := ""
 	for _, id := range ids {
-		list := steps(h.nodes, ops[id], 0)
+		list := steps(h, ops[id], 0)
 		result := porcupine.CheckOperationsTimeout(m, list, checkLimit)
 		switch result {
 		case porcupine.Ok:
 			continue
 		case porcupine.Illegal:
 			v.illegal = append(v.illegal, id)
-			if porcupine.CheckOperationsTimeout(m, steps(h.nodes, ops[id], time.Second), checkLimit) == porcupine.Ok {
+			if porcupine.CheckOperationsTimeout(m, steps(h, ops[id], time.Second), checkLimit) == porcupine.Ok {
 				v.late++
 			}
 		default:

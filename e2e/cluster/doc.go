@@ -21,7 +21,9 @@
 // key is judged by one node, and each node takes over the writes in the log's
 // order, each of them between the write's call and its answer: a write that is
 // still unanswered may be in force on one node and not yet on another, one that
-// was answered is in force everywhere. See model_test.go.
+// was answered is in force everywhere. One exception, the contract's own: a node
+// out of contact with the leader may learn late of a right that was given, while
+// its last lease lasts; of one that was taken it may not. See model_test.go.
 //
 // # Namespaces
 //

@@ -20,7 +20,21 @@ type fault struct {
 type breaker struct {
 	*cluster
 	rng *rand.Rand
+	h   *history // is told which nodes are out of contact
 }
+
+// apart does what cuts nodes off, waits, and heals the network.
+func (f *breaker) apart(d time.Duration, cut func(), nodes ...int) {
+	f.h.leave(nodes...)
+	cut()
+	pause(nil, d)
+	f.net.Heal()
+	f.h.back()
+}
+
+// freeze pauses node i; thaw ends it.
+func (f *breaker) freeze(i int) { f.h.leave(i); f.Pause(i) }
+func (f *breaker) thaw(i int)   { f.Resume(i); f.h.back() }
 
 // span is how long a pause or a partition lasts: longer than a serving lease
 // in every case, up to half a minute when there is time.
@@ -53,14 +67,13 @@ var faults = []fault{
 	}},
 	{name: "leader paused", run: func(f *breaker) {
 		i := f.leader()
-		f.Pause(i)
+		f.freeze(i)
 		pause(nil, f.span())
-		f.Resume(i)
+		f.thaw(i)
 	}},
 	{name: "leader cut off", cuts: true, run: func(f *breaker) {
-		f.net.Isolate(f.leader())
-		pause(nil, f.span())
-		f.net.Heal()
+		i := f.leader()
+		f.apart(f.span(), func() { f.net.Isolate(i) }, i)
 	}},
 	{name: "transfers, then a restart", run: func(f *breaker) {
 		for range 3 {
@@ -73,55 +86,52 @@ var faults = []fault{
 	}},
 	{name: "leader is not heard", cuts: true, run: func(f *breaker) {
 		i := f.leader()
-		for j := range f.procs {
-			if j != i {
-				f.net.CutOneWay(i, j)
+		f.apart(f.span(), func() {
+			for j := range f.procs {
+				if j != i {
+					f.net.CutOneWay(i, j)
+				}
 			}
-		}
-		pause(nil, f.span())
-		f.net.Heal()
+		}, i)
 	}},
 	{name: "leader hears nothing", cuts: true, run: func(f *breaker) {
 		i := f.leader()
-		for j := range f.procs {
-			if j != i {
-				f.net.CutOneWay(j, i)
+		f.apart(f.span(), func() {
+			for j := range f.procs {
+				if j != i {
+					f.net.CutOneWay(j, i)
+				}
 			}
-		}
-		pause(nil, f.span())
-		f.net.Heal()
+		}, i)
 	}},
 	{name: "follower cut off", cuts: true, run: func(f *breaker) {
-		f.net.Isolate(f.other(f.leader()))
-		pause(nil, f.span())
-		f.net.Heal()
+		i := f.other(f.leader())
+		f.apart(f.span(), func() { f.net.Isolate(i) }, i)
 	}},
 	{name: "leader and one follower apart", cuts: true, run: func(f *breaker) {
 		i := f.leader()
-		f.net.Cut(i, f.other(i))
-		pause(nil, f.span())
-		f.net.Heal()
+		j := f.other(i)
+		f.apart(f.span(), func() { f.net.Cut(i, j) }, i, j) // either may lead in the end
 	}},
 	{name: "one cut after the other", cuts: true, run: func(f *breaker) {
 		for range 4 {
-			f.net.Isolate(f.rng.IntN(len(f.procs)))
-			pause(nil, f.span()/4)
-			f.net.Heal()
+			i := f.rng.IntN(len(f.procs))
+			f.apart(f.span()/4, func() { f.net.Isolate(i) }, i)
 			pause(nil, f.some()/4)
 		}
 	}},
 	{name: "no majority", cuts: true, run: func(f *breaker) {
-		for i := range f.procs {
-			f.net.Isolate(i)
-		}
-		pause(nil, f.span())
-		f.net.Heal()
+		f.apart(f.span(), func() {
+			for i := range f.procs {
+				f.net.Isolate(i)
+			}
+		}, 0, 1, 2)
 	}},
 	{name: "follower paused", run: func(f *breaker) {
 		i := f.other(f.leader())
-		f.Pause(i)
+		f.freeze(i)
 		pause(nil, f.span())
-		f.Resume(i)
+		f.thaw(i)
 	}},
 	{name: "follower killed", run: func(f *breaker) {
 		i := f.other(f.leader())
@@ -150,11 +160,11 @@ var faults = []fault{
 	{name: "leader killed while a follower is paused", run: func(f *breaker) {
 		i := f.leader()
 		j := f.other(i)
-		f.Pause(j)
+		f.freeze(j)
 		pause(nil, f.some())
 		f.Kill(i)
 		pause(nil, f.some())
-		f.Resume(j)
+		f.thaw(j)
 		f.Restart(i)
 	}},
 	{name: "restarts, one after the other", run: func(f *breaker) {

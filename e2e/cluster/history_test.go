@@ -61,12 +61,55 @@ type history struct {
 
 	mu      sync.Mutex
 	ops     []op
+	away    []absence      // when nodes were out of contact
 	dropped map[string]int // answers that say nothing, by what they were
 	strange []string       // answers that no correct cluster gives
 }
 
 func newHistory(nodes int) *history {
 	return &history{nodes: nodes, began: time.Now(), dropped: map[string]int{}}
+}
+
+// absence is a time in which a node may have been out of contact with the
+// leader though it still held a lease. A right that is given meanwhile may
+// reach it late; one that is taken away may not: its answer waits.
+type absence struct {
+	node        int
+	from, until int64
+}
+
+// leave notes that nodes are out of contact from now on.
+func (h *history) leave(nodes ...int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, i := range nodes {
+		h.away = append(h.away, absence{i, h.now(), forever})
+	}
+}
+
+// contact is how long a node may take, after a fault has ended, to hear of the
+// leader again.
+const contact = 3 * time.Second
+
+// back notes that nothing is in the way of any node any more.
+func (h *history) back() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.away {
+		h.away[i].until = min(h.away[i].until, h.now()+int64(contact))
+	}
+}
+
+// reach is the latest moment at which a right that o gives may reach node i.
+func (h *history) reach(o *op, i int) int64 {
+	last := o.Return
+	for _, a := range h.away {
+		if a.node == i && o.Return >= a.from && o.Call <= a.until {
+			// No longer than the lease that the node had when it left.
+			last = max(last, min(a.until, a.from+int64(leaseLength*105/100+500*time.Millisecond)))
+		}
+	}
+	return last
 }
 
 // now is the history's clock.

@@ -51,7 +51,7 @@ func oneHistory(t *testing.T, c *cluster, f fault, seed uint64) {
 	pause(nil, calm)
 	rate := w.h.rate(0, w.h.now())
 	broken := time.Now()
-	f.run(&breaker{c, rand.New(rand.NewPCG(seed, 7))})
+	f.run(&breaker{c, rand.New(rand.NewPCG(seed, 7)), w.h})
 	healed := time.Now()
 	ready := c.becomeReady(readyLimit)
 	recovered := time.Since(healed)

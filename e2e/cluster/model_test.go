@@ -171,35 +171,35 @@ func model(n int) porcupine.Model {
 	}
 }
 
-// steps turns the operations on one key into those of the model. With grace a
-// node may take over a write that gives a right so much later than it is
+// steps turns h's operations on one key into those of the model. With grace
+// every node may take over a write that gives a right so much later than it is
 // answered; that is no promise, it explains what a broken one looks like.
-func steps(n int, ops []op, grace time.Duration) []porcupine.Operation {
+func steps(h *history, ops []op, grace time.Duration) []porcupine.Operation {
 	var out []porcupine.Operation
-	add := func(o *op, s step) {
+	add := func(o *op, s step, end int64) {
 		s.op = o
-		row := o.Client * (n + 1) // the steps of one write overlap: a row each in the picture
-		end := o.Return
+		row := o.Client * (h.nodes + 1) // the steps of one write overlap: a row each in the picture
 		if s.what == stepApply {
 			row += 1 + s.node
-			if o.Kind == opCreate || o.Kind == opEnable {
-				end += int64(grace)
-			}
 		}
 		out = append(out, porcupine.Operation{ClientId: row, Input: s, Call: o.Call, Return: end})
 	}
 	for i := range ops {
 		o := &ops[i]
 		if o.Kind == opUse || o.Kind == opRead {
-			add(o, step{what: stepSee, node: o.Node})
+			add(o, step{what: stepSee, node: o.Node}, o.Return)
 			continue
 		}
-		add(o, step{what: stepCommit, write: i})
+		add(o, step{what: stepCommit, write: i}, o.Return)
 		if o.Outcome == outRefused {
 			continue
 		}
-		for node := range n {
-			add(o, step{what: stepApply, write: i, node: node})
+		for node := range h.nodes {
+			end := o.Return
+			if o.Kind == opCreate || o.Kind == opEnable {
+				end = h.reach(o, node) + int64(grace)
+			}
+			add(o, step{what: stepApply, write: i, node: node}, end)
 		}
 	}
 	return out

@@ -132,6 +132,43 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// A node that was out of contact may learn late of a right that was given, and
+// only it, and only while a lease lasts; never of one that was taken.
+func TestModelOfAbsence(t *testing.T) {
+	second := int64(time.Second)
+	use := func(node int, state string, at int64) op {
+		return op{Kind: opUse, Node: node, State: state, Call: at, Return: at + 1, Outcome: outOK}
+	}
+	create := op{Kind: opCreate, Call: second, Return: 2 * second, Outcome: outOK, State: stActive}
+	revoke := op{Kind: opRevoke, Call: 3 * second, Return: 4 * second, Outcome: outOK}
+	for _, c := range []struct {
+		name  string
+		legal bool
+		ops   []op
+	}{
+		{"the node that was away", true, []op{create, use(1, stAbsent, 3*second)}},
+		{"another one", false, []op{create, use(0, stAbsent, 3*second)}},
+		{"longer than a lease", false, []op{create, use(1, stAbsent, 7*second)}},
+		{"back and forth", false, []op{create, use(1, stActive, 3*second), use(1, stAbsent, 3*second+5)}},
+		{"not when it was taken since", false, []op{create, revoke, use(1, stAbsent, 5*second)}},
+		{"a right that was taken", false, []op{create, use(1, stActive, 2*second+1), revoke, use(1, stActive, 5*second)}},
+	} {
+		h := newHistory(3)
+		h.away = []absence{{1, second / 2, 20 * second}}
+		for i, o := range c.ops {
+			o.Key, o.Client = "k", i
+			h.add(o)
+		}
+		v, err := check(h, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.ok() != c.legal {
+			t.Errorf("%s: legal %v, want %v", c.name, v.ok(), c.legal)
+		}
+	}
+}
+
 // What is found is written down for a person.
 func TestVerdictIsKept(t *testing.T) {
 	h := newHistory(3)
