@@ -17,8 +17,8 @@ const (
 	joinTimeout      = 30 * time.Second       // the answer to a join request
 	refuseDelay      = 100 * time.Millisecond // before a wrong proof is hung up on
 
-	// Connections that have proved nothing yet. One more closes the oldest: who is
-	// honest is through in milliseconds, who is not holds up nobody.
+	// Connections that have proved nothing yet. One more closes an old one: who is
+	// honest is through in milliseconds, who is not holds up nobody. See surplus.
 	maxStrangers = 64
 	maxJoins     = 64 // join requests that are answered at a time
 

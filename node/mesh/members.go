@@ -162,7 +162,8 @@ func (g *Members) SetMeta(meta []byte) error {
 }
 
 // Join makes contact with the nodes at addrs, host:port each. An error if none
-// could be reached; n is how many were.
+// could be reached; n is how many were. An address takes five seconds at most;
+// ctx ends looking up names, not the contact.
 func (g *Members) Join(ctx context.Context, addrs []string) (n int, err error) {
 	var ips []string
 	var errs []error
@@ -188,13 +189,13 @@ func (g *Members) Run(ctx context.Context, addrs func() []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.mesh.ctx, cancel)()
-	g.wg.Go(func() {
+	go func() {
 		select {
 		case <-g.mute:
 			cancel()
 		case <-ctx.Done():
 		}
-	})
+	}()
 	for {
 		if err := g.mesh.gossip.resolve(ctx); err != nil && ctx.Err() == nil {
 			g.conf.Logger.Debug("gossip", "err", err) // the last answer stays

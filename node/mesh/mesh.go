@@ -69,7 +69,8 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 		return nil, err
 	}
 	m := &Mesh{conf: c, log: c.Logger, joins: make(chan struct{}, maxJoins), conns: map[*conn]struct{}{}}
-	m.secret.Store(&c.Secret)
+	secret := slices.Clone(c.Secret)
+	m.secret.Store(&secret)
 	if c.Credentials != nil {
 		if err := m.SetCredentials(c.Credentials); err != nil {
 			return nil, err
@@ -217,11 +218,32 @@ func (m *Mesh) track(raw net.Conn, stranger bool) *conn {
 	if stranger {
 		m.strangers = append(m.strangers, c)
 		if len(m.strangers) > maxStrangers {
-			m.strangers[0].kill()
-			m.strangers = m.strangers[1:]
+			i := surplus(m.strangers)
+			m.strangers[i].kill()
+			m.strangers = slices.Delete(m.strangers, i, i+1)
 		}
 	}
 	return c
+}
+
+// surplus picks the stranger to close: the oldest from the host that has the
+// most, so that one host's flood closes its own.
+func surplus(strangers []*conn) (index int) {
+	count := map[string]int{}
+	first := map[string]int{}
+	for i, c := range strangers {
+		host, _, _ := net.SplitHostPort(c.raw.RemoteAddr().String())
+		if count[host]++; count[host] == 1 {
+			first[host] = i
+		}
+	}
+	most := 0
+	for host, n := range count {
+		if n > most || n == most && first[host] < index {
+			most, index = n, first[host]
+		}
+	}
+	return index
 }
 
 // known says who c turned out to be. An error if that node is denied by now.

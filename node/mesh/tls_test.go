@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -377,6 +378,30 @@ func TestStrangers(t *testing.T) {
 	var x [1]byte
 	if _, err := first.Read(x[:]); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the oldest stranger is still in: %v", err)
+	}
+}
+
+type from struct {
+	net.Conn
+	addr string
+}
+
+func (f from) RemoteAddr() net.Addr { return address(f.addr) }
+
+func TestSurplus(t *testing.T) {
+	for _, c := range []struct {
+		hosts string // one letter each
+		want  int
+	}{
+		{"a", 0}, {"ab", 0}, {"abb", 1}, {"aabbb", 2}, {"abcbcb", 1}, {"bbbba", 0}, {"abab", 0},
+	} {
+		var s []*conn
+		for i, h := range c.hosts {
+			s = append(s, &conn{raw: from{addr: fmt.Sprintf("%c:%d", h, i)}})
+		}
+		if got := surplus(s); got != c.want {
+			t.Errorf("of %q: got %d, want %d", c.hosts, got, c.want)
+		}
 	}
 }
 
