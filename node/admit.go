@@ -121,8 +121,15 @@ func (c *cluster) putMember(ctx context.Context, f *facts) error {
 	if old, ok := c.r.Store().Member(f.ID); ok && old.Removed.IsZero() && old.Facts(m) {
 		return nil
 	}
+	old, _ := c.r.Store().Member(f.ID)
 	rc, err := c.r.Propose(ctx, &store.Command{At: time.Now().UTC(), Actor: systemActor(c.r.cfg.Name), MemberPut: &store.MemberPut{Member: m}})
-	return refusal(rc, err)
+	if err := refusal(rc, err); err != nil {
+		return err
+	}
+	if old.Stale && !m.Stale {
+		c.table.Forget(m.ID) // it serves no more without a lease
+	}
+	return nil
 }
 
 // remove ends a node's membership: first its vote, so that it is in nobody's

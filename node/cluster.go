@@ -44,6 +44,7 @@ type cluster struct {
 	creds    atomic.Pointer[mesh.Credentials]
 	joins    sync.Mutex      // one node is let in at a time
 	gone     map[string]bool // nodes that are told to be gone; care's own
+	term     atomic.Uint64   // the newest that this node led in
 	greeted  atomic.Uint64   // the newest term in which greet is done
 	ledSince atomic.Int64    // when this node's term as leader began, by its clock
 	dropped  map[string]bool // removed nodes whose connections were closed; care's own
@@ -104,6 +105,7 @@ func (c *cluster) began(term uint64) {
 			c.table.Suspect(m.ID)
 		}
 	}
+	c.term.Store(term)
 	c.told.reset()
 	c.ledSince.Store(c.Clock.Now())
 	c.Clock.Sync()

@@ -31,6 +31,7 @@ const (
 type facts struct {
 	ID      string    `json:"id"`
 	Boot    uint64    `json:"boot"`
+	Term    uint64    `json:"term"` // that it was sent in; one of another term is none of this leader's
 	Applied uint64    `json:"applied"`
 	Name    string    `json:"name"`
 	Address string    `json:"address"`
@@ -166,10 +167,18 @@ func (c *cluster) compare(leader, sent time.Time) {
 	}
 }
 
+// currentTerm is Raft's, 0 before it runs.
+func (c *cluster) currentTerm() uint64 {
+	if rf := c.r.engine.running.Load(); rf != nil {
+		return rf.CurrentTerm()
+	}
+	return 0
+}
+
 // facts is what this node tells of itself.
 func (c *cluster) facts(wall time.Time) *facts {
 	return &facts{
-		ID: c.self.ID, Boot: c.self.Boot, Applied: c.r.Store().Applied(), Name: c.r.cfg.Name, Address: c.Mesh.Advertise(),
+		ID: c.self.ID, Boot: c.self.Boot, Term: c.currentTerm(), Applied: c.r.Store().Applied(), Name: c.r.cfg.Name, Address: c.Mesh.Advertise(),
 		Region: c.r.cfg.Region, Version: c.r.cfg.Version, Level: store.Level, State: c.state(),
 		Lease: int64(c.Lease), Stale: c.Stale, Served: c.once.Load(), Full: c.r.space.Full(), Wall: wall,
 	}
@@ -177,7 +186,7 @@ func (c *cluster) facts(wall time.Time) *facts {
 
 // grant is the leader's part of a renewal.
 func (c *cluster) grant(ctx context.Context, f *facts) (renewed, error) {
-	if !c.r.leads.isOpen() {
+	if !c.r.leads.isOpen() || f.Term != c.term.Load() {
 		return renewed{}, errNotTaken
 	}
 	if c.r.Store().Removed(f.ID) {
@@ -235,6 +244,7 @@ func (c *cluster) serveRenew(w http.ResponseWriter, r *http.Request) {
 // report is what a node has applied.
 type report struct {
 	Boot    uint64 `json:"boot"`
+	Term    uint64 `json:"term"`
 	Applied uint64 `json:"applied"`
 	// Left says that this boot serves no more: it stops.
 	Left bool `json:"left,omitzero"`
@@ -247,7 +257,7 @@ func (c *cluster) reports(ctx context.Context) {
 	for {
 		next := c.r.applied.after()
 		if now := c.r.Store().Applied(); now != sent {
-			if c.report(ctx, report{Boot: c.self.Boot, Applied: now}) == nil {
+			if c.report(ctx, report{Boot: c.self.Boot, Term: c.currentTerm(), Applied: now}) == nil {
 				sent = now
 				continue
 			}
@@ -274,8 +284,7 @@ func (c *cluster) report(ctx context.Context, rep report) error {
 		return errNotTaken
 	}
 	if string(id) == c.self.ID {
-		c.heard(c.self.ID, rep)
-		return nil
+		return c.heard(c.self.ID, rep)
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
@@ -285,13 +294,17 @@ func (c *cluster) report(ctx context.Context, rep report) error {
 
 // heard notes a report. A process that has left can never serve again, as if its
 // successor had come already.
-func (c *cluster) heard(id string, rep report) {
+func (c *cluster) heard(id string, rep report) error {
+	if rep.Term != c.term.Load() {
+		return errNotTaken
+	}
 	n := lease.Node{ID: id, Boot: rep.Boot}
 	if rep.Left {
 		n.Boot++
 		rep.Applied = 0
 	}
 	c.table.Report(n, rep.Applied, c.Clock.Now())
+	return nil
 }
 
 func (c *cluster) serveReport(w http.ResponseWriter, r *http.Request) {
@@ -299,8 +312,8 @@ func (c *cluster) serveReport(w http.ResponseWriter, r *http.Request) {
 	if !c.small(w, r, &rep) {
 		return
 	}
-	c.heard(mesh.PeerID(r.Context()), rep)
-	respond(w, true, nil)
+	err := c.heard(mesh.PeerID(r.Context()), rep)
+	respond(w, err == nil, err)
 }
 
 // leave gives the lease back, behind the last request: a write then need not wait
@@ -308,7 +321,7 @@ func (c *cluster) serveReport(w http.ResponseWriter, r *http.Request) {
 func (c *cluster) leave(ctx context.Context) {
 	c.watch.left.Store(true)
 	c.lease.Revoke()
-	if err := c.report(ctx, report{Boot: c.self.Boot, Left: true}); err != nil {
+	if err := c.report(ctx, report{Boot: c.self.Boot, Term: c.currentTerm(), Left: true}); err != nil {
 		c.log.Debug("lease not given back; it ends by itself", "error", err)
 	}
 }
