@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"maps"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -13,12 +14,23 @@ type life struct {
 	ledger ledger
 	since  int64
 	first  bool // the account and its keys were created in this process
+
+	backup  ledger
+	counted int64 // wall time of the last restore
 }
 
 func (w *life) refilled(now int64) int64 { return now - w.since }
 
 // crash begins a process that knows of nothing but the ledger.
-func (w *life) crash(now int64) { *w = life{m: NewMeter(), ledger: w.ledger, since: now} }
+func (w *life) crash(now int64) {
+	*w = life{m: NewMeter(), ledger: w.ledger, since: now, backup: w.backup, counted: w.counted}
+}
+
+// restore begins a process whose ledger knows nothing of what came after backup.
+func (w *life) restore(now, wall int64) {
+	w.crash(now)
+	w.ledger, w.counted = maps.Clone(w.backup), wall
+}
 
 // stop ends a process cleanly at then; the next one begins at now. Where the
 // clocks cannot be compared, known is false.
@@ -35,7 +47,7 @@ func (w *life) stop(t *rapid.T, then, now int64, known bool) {
 	if since != -1<<62 {
 		since = now - gap - (then - w.since)
 	}
-	*w = life{m: NewMeter(), ledger: w.ledger, since: since}
+	*w = life{m: NewMeter(), ledger: w.ledger, since: since, backup: w.backup, counted: w.counted}
 	if len(export) > 0 {
 		if err := w.m.Import(export, now, gap); err != nil {
 			t.Fatal(err)
@@ -43,7 +55,7 @@ func (w *life) stop(t *rapid.T, then, now int64, known bool) {
 	}
 }
 
-// No sequence of crashes, clean stops and prunings admits more than the promise
+// No sequence of crashes, clean stops, restores and prunings admits more than the promise
 // over any stretch of time, in the account's bucket and in the key's own.
 func TestBoundOverLives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -54,7 +66,7 @@ func TestBoundOverLives(t *testing.T) {
 			_, end := slowMonth(wallTime)
 			ahead = end - rapid.Int64Range(0, 60e9).Draw(t, "before it") - bootTime
 		}
-		w := &life{m: NewMeter(), ledger: ledger{}, since: now, first: true}
+		w := &life{m: NewMeter(), ledger: ledger{}, since: now, first: true, backup: ledger{}}
 		if rapid.Bool().Draw(t, "clean") {
 			w.since = -1 << 62
 		}
@@ -62,7 +74,11 @@ func TestBoundOverLives(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			then := now
 			now += genPause().Draw(t, "pause")
-			switch rapid.IntRange(0, 11).Draw(t, "what") {
+			switch rapid.IntRange(0, 13).Draw(t, "what") {
+			case 3:
+				w.restore(now, now+ahead)
+			case 4:
+				w.backup = maps.Clone(w.ledger)
 			case 0:
 				w.crash(now)
 			case 1:
@@ -73,7 +89,7 @@ func TestBoundOverLives(t *testing.T) {
 				}
 			default:
 				a := &Ask{Now: now, Wall: now + ahead, Units: rapid.Int64Range(1, 12).Draw(t, "units"), Account: account,
-					AccountFresh: w.first, KeyFresh: w.first, Refilled: w.refilled(now), Key: "key_b"}
+					AccountFresh: w.first, KeyFresh: w.first, Refilled: w.refilled(now), Key: "key_b", CountedFrom: w.counted}
 				if rapid.Bool().Draw(t, "own") {
 					a.Key, a.Own = "key_a", own
 				}
@@ -228,3 +244,27 @@ func TestMonthsOverKills(t *testing.T) {
 		}
 	})
 }
+
+// After a restore the month knows less than was spent, and bounds a bucket only
+// when that has refilled.
+func TestMonthThatForgot(t *testing.T) {
+	l := Limit{PerMinute: 60, PerMonth: 1e6}
+	for _, c := range []struct {
+		counted int64 // how long ago the state was restored; -1: never
+		allowed bool
+	}{{-1, true}, {0, false}, {59e9, false}, {60e9, true}} {
+		a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Account: l}
+		if c.counted >= 0 {
+			a.CountedFrom = wallTime - c.counted
+		}
+		m := NewMeter()
+		m.Take(a)
+		m.Seed("", MonthQuota, monthOf(wallTime), 0)
+		m.Credit("", MonthQuota, monthOf(wallTime), 10, 10)
+		if d := m.Take(a); d.Pending || d.Allowed != c.allowed {
+			t.Errorf("restored %v ns ago: %+v", c.counted, d)
+		}
+	}
+}
+
+func monthOf(wall int64) int { c := calendarAt(wall); return c.month }

@@ -19,7 +19,8 @@ import "sync"
 //     moment, plus what has refilled since (Ask.Refilled), but never emptier
 //     than the month allows: the former process charged every unit to the month
 //     first, so what the cluster has been granted this month bounds what the
-//     bucket can have lost, if the month is older than a whole refill.
+//     bucket can have lost, if the month, and what it knows (Ask.CountedFrom),
+//     is older than a whole refill.
 //
 // Months are replicated: a chunk counts as used when it is granted, so a crash
 // loses what was left of it and mints nothing.
@@ -146,7 +147,7 @@ func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
 	}
 	burst := l.burst()
 	b.used = begun(burst, minute, uint64(max(a.Refilled, 0)), uint64(l.PerMinute))
-	if a.Account.PerMonth > 0 && a.Wall-m.cal.start >= span(ceil(uint64(burst)*minute, uint64(l.PerMinute))) {
+	if a.Account.PerMonth > 0 && a.Wall-max(m.cal.start, a.CountedFrom) >= span(ceil(uint64(burst)*minute, uint64(l.PerMinute))) {
 		gone := max(m.month.total-m.month.chunk, 0)
 		b.used = min(b.used, level(min(gone, burst))*minute)
 	}

@@ -72,6 +72,11 @@ type Ask struct {
 	AccountFresh, KeyFresh bool
 	Refilled               int64
 
+	// CountedFrom is the wall time since when every unit was charged to a month's
+	// total that is known here; 0 is always. What a restored state was used before
+	// that is in no total, which bounds nothing until it has refilled.
+	CountedFrom int64
+
 	Budget  int64 // the key's monthly budget in billionths; 0 = none
 	Reserve int64 // of it, for this request; settled later (Meter.Settle)
 }

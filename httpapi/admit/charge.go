@@ -44,9 +44,11 @@ func (g *Gate) Look(ctx context.Context, p *Pass, now time.Time) {
 
 // ask is the request to p's meter, all but its size.
 func (g *Gate) ask(p *Pass) limiter.Ask {
-	boot := g.settings.Load().BootIndex
+	s := g.settings.Load()
+	boot := s.BootIndex
 	return limiter.Ask{
-		Account: p.Account.Limit[p.Record.Type], AccountFresh: p.Account.Created > boot,
+		CountedFrom: s.countedFrom,
+		Account:     p.Account.Limit[p.Record.Type], AccountFresh: p.Account.Created > boot,
 		Key: string(p.Record.ID), Own: p.Record.Limit, KeyFresh: p.Record.Created > boot,
 		Budget: int64(p.Record.Budget),
 	}

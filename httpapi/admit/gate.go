@@ -56,6 +56,9 @@ type Config struct {
 	// this node's buckets: one that is met for the first time has surely been
 	// refilling since. 0 means the gate's making.
 	Since int64
+	// CountedFrom is the wall time since when months count all that was charged,
+	// for [limiter.Ask]; the zero time is always.
+	CountedFrom time.Time
 	// Buckets are those of [Gate.RateLimit]; nil means a table of its own. They are
 	// not swapped by a reload.
 	Buckets *limiter.Buckets
@@ -74,6 +77,8 @@ type settings struct {
 	Config
 	hops      hops
 	keyHeader string // canonical
+
+	countedFrom int64 // Config.CountedFrom as limiter.Ask wants it
 }
 
 // ratePlaces bounds the gate's own table for RateLimit: 21 MB when it is full.
@@ -120,6 +125,9 @@ func (g *Gate) install(c Config) {
 	s := &settings{Config: c, hops: newHops(c.Trusted, c.ClientIPHeader)}
 	if h := http.CanonicalHeaderKey(c.KeyHeader); h != "Authorization" {
 		s.keyHeader = h
+	}
+	if !c.CountedFrom.IsZero() {
+		s.countedFrom = c.CountedFrom.UnixNano()
 	}
 	g.settings.Store(s)
 }
