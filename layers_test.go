@@ -21,10 +21,10 @@ const module = "github.com/perfgate/perfgate"
 // room is placed on purpose. "." is main.
 var layers = map[string][]string{
 	".":               {"node", "httpapi/cli", "httpapi/fault"},
-	"node":            {"node/lease", "node/mesh", "httpapi", "httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/raftlog", "store/snapshot", "store/disk", "limiter"},
+	"node":            {"node/lease", "node/mesh", "httpapi", "httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/raftlog", "store/snapshot", "store/backup", "store/disk", "limiter"},
 	"node/lease":      {},
 	"node/mesh":       {},
-	"httpapi":         {"httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "limiter"},
+	"httpapi":         {"httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/backup", "limiter"},
 	"httpapi/admit":   {"httpapi/fault", "httpapi/apikey", "store", "limiter"},
 	"httpapi/proxy":   {"httpapi/admit", "httpapi/fault", "httpapi/apikey", "store", "store/local", "limiter"},
 	"httpapi/cli":     {"httpapi/client", "httpapi/fault", "httpapi/apikey"},
@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"httpapi/h1":      {},
 	"store":           {"store/raftlog", "store/snapshot", "store/disk", "limiter"},
 	"store/local":     {"store", "store/disk"},
+	"store/backup":    {"store", "store/snapshot"},
 	"store/raftlog":   {"store/disk"},
 	"store/snapshot":  {"store/disk"},
 	"store/disk":      {},

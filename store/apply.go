@@ -235,6 +235,8 @@ func (t *txn) change(c *Command) Result {
 		return t.putMember(c.MemberPut)
 	case c.MemberRemove != nil:
 		return t.removeMember(c.MemberRemove)
+	case c.ClusterReset != nil:
+		return t.resetCluster(c.ClusterReset)
 	}
 	panic("BUG: a decoded command without a change")
 }

@@ -45,6 +45,7 @@ type Command struct {
 	ClusterOpen    *ClusterOpen    `json:"cluster_open,omitzero"`
 	MemberPut      *MemberPut      `json:"member_put,omitzero"`
 	MemberRemove   *MemberRemove   `json:"member_remove,omitzero"`
+	ClusterReset   *ClusterReset   `json:"cluster_reset,omitzero"`
 }
 
 // Once identifies a repeatable request: Scope is a hash of caller, method, path
@@ -194,3 +195,35 @@ type GrantAsk struct {
 	Want    int64     `json:"want,omitzero"`
 	Give    int64     `json:"give,omitzero"`
 }
+
+// ClusterReset makes another cluster of this state: one that was restored from a
+// backup, or recovered from a node that is left of it. It stands behind the old
+// cluster's last entry in the log of the new one's first node, which writes it
+// while nothing runs; nobody proposes it.
+//
+// The new id is what keeps the nodes of the old cluster out: they hold the same
+// history, and could otherwise elect a leader of their own beside this one.
+type ClusterReset struct {
+	ClusterID string `json:"cluster_id"`
+	Kind      string `json:"kind"` // ResetRestore or ResetRecover
+	From      string `json:"from"` // the id that is given up
+	// OperatorTokens, if there are any, replace those of the state.
+	OperatorTokens []Hash `json:"operator_tokens,omitzero"`
+	// Revoke names keys that are revoked in the same step: those that the lost
+	// time had revoked, of any account. One that is unknown or revoked is passed
+	// over; there are [ResetKeys] at most.
+	Revoke []KeyID `json:"revoke,omitzero"`
+	Reason string  `json:"reason,omitzero"` // of the audit event: what was lost, for people
+}
+
+// The kinds of a [ClusterReset].
+const (
+	ResetRestore = "restore"
+	ResetRecover = "recover"
+)
+
+// ResetKeys bounds [ClusterReset.Revoke].
+const ResetKeys = maxImport
+
+// ResetReason is why a restore revokes a key, in the key and its audit event.
+const ResetReason = "revoked between the backup and its restore"

@@ -55,6 +55,7 @@ func (c *Command) changes() (n int) {
 		c.AccountDelete != nil, c.TierPut != nil, c.TierDelete != nil,
 		c.Grant != nil, c.OperatorTokens != nil,
 		c.ClusterOpen != nil, c.MemberPut != nil, c.MemberRemove != nil,
+		c.ClusterReset != nil,
 	} {
 		if set {
 			n++

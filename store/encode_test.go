@@ -56,6 +56,9 @@ func samples() map[string]*Command {
 			ID: "n1", Name: "one", Address: "10.0.0.1:7000", Region: "eu", Version: "v2", Level: 2, Stale: true, JoinedAt: at, Removed: at,
 		}}},
 		"member_remove": {MemberRemove: &MemberRemove{ID: "n1", Gossip: []byte("gossip")}},
+		"cluster_reset": {ClusterReset: &ClusterReset{
+			ClusterID: "c2", Kind: ResetRestore, From: "c1", OperatorTokens: []Hash{hashOf("o")}, Revoke: []KeyID{key.ID}, Reason: "r",
+		}},
 	}
 	for _, c := range list {
 		c.At = at

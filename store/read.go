@@ -33,6 +33,8 @@ type settings struct {
 	CAKey   []byte   `json:"ca_key,omitzero"`
 	Gossip  [][]byte `json:"gossip,omitzero"`
 	Members []Member `json:"members,omitzero"` // by name; removed ones too
+	// ResetAt is the time of the last [ClusterReset]; zero if there was none.
+	ResetAt time.Time `json:"reset_at,omitzero"`
 }
 
 // Initialized reports whether the cluster has begun its life: [Init] is applied.
@@ -40,6 +42,10 @@ func (s *Store) Initialized() bool { return s.settled.Load().ClusterID != "" }
 
 // ClusterID is the cluster's name; "" before Init.
 func (s *Store) ClusterID() string { return s.settled.Load().ClusterID }
+
+// ResetAt is when the state was restored or recovered: what was used before that
+// may be in no month's count. It is the zero time if it never was.
+func (s *Store) ResetAt() time.Time { return s.settled.Load().ResetAt }
 
 // Pepper keys the hashes of API keys.
 func (s *Store) Pepper() Hash { return s.settled.Load().Pepper }

@@ -8,9 +8,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// rows streams a checkpoint.
+// rows streams a checkpoint, or what one iterator sees.
 type rows struct {
-	db  *pebble.DB
+	db  *pebble.DB // nil for an iterator alone
 	it  *pebble.Iterator
 	enc encoder
 	out []byte // the frame encoded last
@@ -28,6 +28,14 @@ func openRows(o *pebble.Options, dir string) (*rows, error) {
 	return &rows{db: db}, nil
 }
 
+// Stream streams all that it sees, as the state at index. Closing the stream
+// closes it, which must not be used otherwise.
+func Stream(it *pebble.Iterator, index uint64) io.ReadCloser {
+	r := new(rows)
+	r.begin(it, index)
+	return r
+}
+
 // rewind begins a stream for the given index.
 func (r *rows) rewind(index uint64) error {
 	if r.it != nil {
@@ -39,11 +47,16 @@ func (r *rows) rewind(index uint64) error {
 	if err != nil {
 		return err
 	}
+	r.begin(it, index)
+	return it.Error()
+}
+
+// begin puts the header in front of it's rows; a fault of it is seen by fill.
+func (r *rows) begin(it *pebble.Iterator, index uint64) {
 	r.it, r.enc = it, encoder{}
 	r.out = append(r.out[:0], header(index)...)
 	r.buf = r.out
 	r.ok = it.First()
-	return it.Error()
 }
 
 // size counts the bytes of the stream; Raft announces them to who receives it.
@@ -98,6 +111,40 @@ func (r *rows) Close() error {
 	var err error
 	if r.it != nil {
 		err = r.it.Close()
+		r.it = nil
 	}
-	return errors.Join(err, r.db.Close())
+	if r.db != nil {
+		err = errors.Join(err, r.db.Close())
+	}
+	return err
+}
+
+// Writer writes a stream row by row.
+type Writer struct {
+	w   io.Writer
+	enc encoder
+	out []byte
+}
+
+// NewWriter begins a stream of the state at index on w.
+func NewWriter(w io.Writer, index uint64) (*Writer, error) {
+	_, err := w.Write(header(index))
+	return &Writer{w: w}, err
+}
+
+// Add writes the next row; keys ascend.
+func (w *Writer) Add(key, value []byte) error {
+	if !w.enc.add(key, value) {
+		return nil
+	}
+	w.out = w.enc.frame(w.out[:0])
+	_, err := w.w.Write(w.out)
+	return err
+}
+
+// Close writes what is left and the end. Without it the stream is not whole.
+func (w *Writer) Close() error {
+	w.out = w.enc.end(w.out[:0])
+	_, err := w.w.Write(w.out)
+	return err
 }

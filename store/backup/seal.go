@@ -1,0 +1,72 @@
+package backup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+)
+
+// sealedMagic is how an age file begins.
+const sealedMagic = "age-encryption.org/"
+
+// ErrPassphrase is wrapped by the error about a passphrase that is missing or wrong.
+var ErrPassphrase = errors.New("passphrase")
+
+// workFactor is scrypt's, as a power of two: about a second for each guess.
+var workFactor = 18
+
+// maxWorkFactor is what a file may ask of who opens it.
+const maxWorkFactor = 22
+
+// Seal encrypts what is written to it to passphrase; the file is whole when it
+// is closed. w stays open.
+func Seal(w io.Writer, passphrase string) (io.WriteCloser, error) {
+	to, err := age.NewScryptRecipient(passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPassphrase, err)
+	}
+	to.SetWorkFactor(workFactor)
+	return age.Encrypt(w, to)
+}
+
+// unseal opens src if it is sealed.
+func unseal(src *bufio.Reader, passphrase string) (plain io.Reader, sealed bool, err error) {
+	head, err := src.Peek(len(sealedMagic))
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	if string(head) != sealedMagic {
+		return src, false, nil
+	}
+	if passphrase == "" {
+		return nil, true, fmt.Errorf("the backup is encrypted: a %w is needed", ErrPassphrase)
+	}
+	id, err := age.NewScryptIdentity(passphrase)
+	if err != nil {
+		return nil, true, fmt.Errorf("%w: %w", ErrPassphrase, err)
+	}
+	id.SetMaxWorkFactor(maxWorkFactor)
+	r, err := age.Decrypt(src, id)
+	var none *age.NoIdentityMatchError
+	if errors.As(err, &none) {
+		return nil, true, fmt.Errorf("the backup cannot be opened with this %w", ErrPassphrase)
+	}
+	if err != nil {
+		return nil, true, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return opened{r}, true, nil
+}
+
+// opened is an age file: whatever it cannot read is damage.
+type opened struct{ r io.Reader }
+
+func (o opened) Read(p []byte) (int, error) {
+	n, err := o.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return n, err
+}

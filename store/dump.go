@@ -1,0 +1,76 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/go-json-experiment/json"
+
+	"github.com/perfgate/perfgate/store/snapshot"
+)
+
+// Dump is the whole state at one applied index, as a stream that
+// [snapshot.NewReader] reads. It costs no disk space and next to no memory, but
+// keeps what was there when it began from being removed: read it and close it.
+type Dump struct {
+	io.ReadCloser
+	Applied   uint64
+	ClusterID string
+}
+
+// Dump begins a dump of the state as it is now, beside everything else.
+//
+// One iterator reads all of it, the index included, and sees the rows of one
+// moment; and since every batch carries its applied index, that index is theirs.
+// (A database snapshot is not as good: a restore beside it takes rows out of it.)
+func (s *Store) Dump() (_ *Dump, err error) {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return nil, fmt.Errorf("dump the state: %w", err)
+	}
+	d := new(Dump)
+	if err := d.begin(it); err != nil {
+		return nil, fmt.Errorf("dump the state: %w", errors.Join(err, it.Close()))
+	}
+	d.ReadCloser = snapshot.Stream(it, d.Applied)
+	return d, nil
+}
+
+func (d *Dump) begin(it *pebble.Iterator) error {
+	read := func(row []byte, use func([]byte) error) error {
+		if !it.SeekGE(row) || string(it.Key()) != string(row) {
+			return it.Error()
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		return use(v)
+	}
+	err := read(appliedRow, func(v []byte) error {
+		if len(v) != 8 {
+			return errPacked
+		}
+		d.Applied = binary.BigEndian.Uint64(v)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return read(settingsRow, func(v []byte) error {
+		var set settings
+		err := json.Unmarshal(v, &set)
+		d.ClusterID = set.ClusterID
+		return err
+	})
+}
+
+// Carried reports whether a row of a backup belongs into what is restored of it.
+// The results of repeatable requests do not: a client that repeats one asks for
+// it to be done, and the backup cannot tell whether what it did is there.
+func Carried(row []byte) bool {
+	return len(row) > 0 && row[0] != rowOnce && row[0] != rowOnceAge
+}
