@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,8 @@ type Config struct {
 	Logger   *slog.Logger
 	Registry *prometheus.Registry // read by /metrics; the API's own metrics go in too
 
+	Node, Version string // of this node and of perfgate, for backups
+
 	// SelfService lets keys use the [P] calls on the proxy listener.
 	SelfService bool
 	// MetricsOpen serves /metrics to anybody: the admin listener is on loopback.
@@ -48,6 +51,7 @@ type API struct {
 	calls   *limiter.Buckets // of management, by key
 	pending inFlight         // Idempotency-Keys being worked on here
 	large   largeSlots
+	backups atomic.Int32 // being sent
 	prom    http.Handler
 	docs    []byte
 }

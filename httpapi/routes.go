@@ -50,6 +50,8 @@ func (a *API) table() []*route {
 		{id: "cluster", method: get, path: "/v1/cluster", action: "cluster.read", scope: admin, access: operators | global | quiet | anytime, serve: plain(readCluster)},
 		{id: "transferLeadership", method: post, path: "/v1/cluster/transfer-leadership", action: "cluster.transfer", scope: admin, access: operators | global, serve: maybe(transferLeadership)},
 		{id: "removeNode", method: del, path: "/v1/cluster/nodes/{name}", action: "cluster.remove", scope: admin, access: operators | global, serve: plain(removeNode)},
+		{id: "cluster", method: get, path: "/v1/cluster", action: "cluster.read", scope: admin, access: operators | global | quiet, serve: plain(readCluster)},
+		{id: "backup", method: get, path: "/v1/backup", action: "backup.read", scope: admin, access: operators | global, serve: readBackup},
 
 		{id: "livez", method: get, path: "/livez", access: open | onProxy | quiet, serve: livez},
 		{id: "readyz", method: get, path: "/readyz", access: open | onProxy | quiet, serve: readyz},

@@ -26,6 +26,8 @@ type Config struct {
 	CheckConfig Command
 	Restore     Command
 	Recover     Command
+
+	Archive Archive // of backup files
 }
 
 // Command is a command that main hands in. Flags are added to it and parsed when
@@ -128,16 +130,17 @@ func New(c Config) *cobra.Command {
 		a.accountsCommand(),
 		a.tiersCommand(),
 		a.clusterCommand(),
+		a.backupCommand(),
 		a.scanCommand(),
 		a.versionCommand(),
 	)
-	for name, cmd := range map[string]Command{"restore": c.Restore, "recover": c.Recover} {
-		if cmd.Run != nil {
-			root.AddCommand(a.local(name, map[string]string{
-				"restore": "Put a backup in place of a node's data",
-				"recover": "Form a cluster anew from what is left of it",
-			}[name], "", cmd))
-		}
+	if c.Restore.Run != nil {
+		root.AddCommand(a.local("restore FILE", "Make a new cluster of a backup, in an empty data directory",
+			"Reads the backup to its end, then prepares the data directory for a node that is a new cluster by itself. Keys that were revoked after the backup work again, which it says; --audit revokes them. An encrypted backup needs its passphrase, in "+passphraseEnv+" or --passphrase-file.", c.Restore))
+	}
+	if c.Recover.Run != nil {
+		root.AddCommand(a.local("recover", "Make a new cluster of a stopped node, when the majority of the old one is lost for good",
+			"Says how far the node's copy reaches and asks. What the lost nodes had and this one has not is lost, revocations among it; the data of all other nodes has to be removed before they start again.", c.Recover))
 	}
 	wrapArgs(root)
 	return root
@@ -162,8 +165,8 @@ func wrapArgs(cmd *cobra.Command) {
 // flags that tell how to call one have no meaning for it.
 func (a *app) local(name, short, long string, c Command) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: short, Long: long, Hidden: c.Run == nil, Args: cobra.NoArgs}
-	if name == "restore" || name == "recover" {
-		cmd.Args = cobra.ArbitraryArgs
+	if strings.HasPrefix(name, "restore") {
+		cmd.Args = cobra.ExactArgs(1)
 	}
 	if c.Flags != nil {
 		cmd.Flags().AddFlagSet(c.Flags)

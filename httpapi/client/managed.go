@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/url"
 )
@@ -61,6 +62,12 @@ func (c *Client) UpdateTier(ctx context.Context, name string, p Patch, opts ...O
 // DeleteTier removes a tier that no account uses.
 func (c *Client) DeleteTier(ctx context.Context, name string, opts ...Option) (*Deleted, error) {
 	return call[Deleted](ctx, c, "DELETE", "/v1/tiers/"+url.PathEscape(name), nil, nil, opts)
+}
+
+// Backup writes a backup of everything to w, as it is now. An error means that
+// what is in w is not whole.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	return c.Do(ctx, "GET", "/v1/backup", nil, nil, w)
 }
 
 // Cluster describes the cluster as the server sees it.
