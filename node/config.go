@@ -126,11 +126,13 @@ type LogConfig struct {
 	Format string `koanf:"format"` // json, text
 }
 
-// BackupConfig makes backups by itself; parsed, and not available yet.
+// BackupConfig makes backups by itself.
 type BackupConfig struct {
-	Dir   string        `koanf:"dir"`
+	Dir   string        `koanf:"dir"` // "" is off
 	Every time.Duration `koanf:"every"`
 	Keep  int           `koanf:"keep"`
+
+	Passphrase string `koanf:"-"` // from PERFGATE_BACKUP_PASSPHRASE; "" does not encrypt
 }
 
 // OperatorToken is the operator token that PERFGATE_OPERATOR_TOKEN gave, or "".

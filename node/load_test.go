@@ -257,7 +257,7 @@ func TestFaults(t *testing.T) {
 		"later: encryption":    {file: "[encryption]\nkey_file = \"x\"", want: []string{"not available"}},
 		"later: webhooks":      {file: "[webhooks]\nallow_private = [\"10.0.0.0/8\"]", want: []string{"not available"}},
 		"later: geoip":         {file: "[geoip]\ndatabase = \"x\"", want: []string{"not available"}},
-		"later: backup":        {file: "[backup]\ndir = \"x\"", want: []string{"not available"}},
+		"backup rhythm":        {file: "[backup]\ndir = \"x\"\nevery = \"30s\"\nkeep = 0", want: []string{"backup.every = \"30s\"", "backup.keep = 0"}},
 		"security.txt scheme":  {file: "[security_txt]\ncontact = \"a@b.c\"\nexpires = \"2027-01-01T00:00:00Z\"", want: []string{"security_txt.contact", "mailto:"}},
 		"security.txt expires": {file: "[security_txt]\ncontact = \"mailto:a@b.c\"", want: []string{"security_txt.expires"}},
 		"security.txt alone":   {file: "[security_txt]\npolicy = \"https://b.c\"", want: []string{"security_txt.contact"}},

@@ -222,6 +222,9 @@ func (n *Node) environment(id store.KeyID) string {
 
 func (n *Node) openRequests(ctx context.Context) (err error) {
 	registry := newRegistry(n)
+	if err := n.openBackups(registry); err != nil {
+		return err
+	}
 	n.grants = NewGrants(GrantsConfig{
 		Node: n.replica.Identity().ID, Ledger: n.store, Propose: n.replica.Propose, Logger: n.log,
 	})

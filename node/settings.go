@@ -32,11 +32,12 @@ const (
 	configEnv        = "PERFGATE_CONFIG"
 	clusterSecretEnv = "PERFGATE_CLUSTER_SECRET"
 	operatorTokenEnv = "PERFGATE_OPERATOR_TOKEN"
+	passphraseEnv    = "PERFGATE_BACKUP_PASSPHRASE" // of serve's own backups, and of restore's
 )
 
 // settings lists every key, in the order of config.example.toml.
 func settings() []setting {
-	const encryption, webhooks, geoip, backup = "encryption at rest", "sending webhooks", "geography", "automatic backup"
+	const encryption, webhooks, geoip = "encryption at rest", "sending webhooks", "geography"
 	none := []any{}
 	return []setting{
 		{key: "node.name", value: "", flag: "name", usage: "name of this node, unique in its cluster (default: the host's name)"},
@@ -99,9 +100,9 @@ func settings() []setting {
 		{key: "log.level", value: "info", flag: "log-level", usage: "debug, info, warn or error", live: true},
 		{key: "log.format", value: "text", flag: "log-format", usage: "json or text"},
 
-		{key: "backup.dir", value: "", later: backup},
-		{key: "backup.every", value: "24h", later: backup},
-		{key: "backup.keep", value: int64(7), later: backup},
+		{key: "backup.dir", value: ""},
+		{key: "backup.every", value: "24h"},
+		{key: "backup.keep", value: int64(7)},
 	}
 }
 

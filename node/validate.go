@@ -38,6 +38,9 @@ func (c *Config) secrets(env Getenv, l *loader) {
 		}
 		c.Cluster.Secret = []byte(v)
 	}
+	if v, ok := env(passphraseEnv); ok {
+		c.Backup.Passphrase = v
+	}
 	if v, ok := env(operatorTokenEnv); ok && v != "" {
 		visible := !strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })
 		if len(v) < minOperatorToken || len(v) > maxOperatorToken || !visible {
@@ -140,6 +143,7 @@ func (c *Config) validate(l *loader) {
 	c.SecurityTxt.validate(bad)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "json", "text")
+	check("backup.dir", !strings.ContainsRune(c.Backup.Dir, 0), "want the path of a directory")
 	between("backup.every", c.Backup.Every, time.Minute, 366*24*time.Hour)
 	check("backup.keep", c.Backup.Keep >= 1 && c.Backup.Keep <= 10000, "want a number of backups from 1 to 10000")
 

@@ -24,7 +24,7 @@ func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
 		Serving: serving,
 		Store:   n.store, Grants: n.grants,
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
-		Clock: n.clock.Read, Since: n.since, BootIndex: n.bootIndex, Buckets: table,
+		Clock: n.clock.Read, Since: n.since, BootIndex: n.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
 	}
 }
 
@@ -39,6 +39,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 	c, txt := n.config, n.config.SecurityTxt
 	return httpapi.Config{
 		Store: n.store, Local: n.local, Gate: n.gate, Backend: backend{n.replica, n}, Logger: n.log, Registry: registry,
+		Node: c.Node.Name, Version: n.version,
 		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),
 		SecurityTxt: httpapi.SecurityTxt{
 			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,
