@@ -24,6 +24,9 @@ func main() {
 		Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv,
 		Serve:       cli.Command{Flags: node.Flags(), Run: serve, FlagError: node.FlagError},
 		CheckConfig: cli.Command{Flags: node.Flags(), Run: checkConfig, FlagError: node.FlagError},
+		Restore:     cli.Command{Flags: node.RestoreFlags(), Run: offline(node.RestoreCommand), FlagError: node.FlagError},
+		Recover:     cli.Command{Flags: node.RecoverFlags(), Run: offline(node.RecoverCommand), FlagError: node.FlagError},
+		Archive:     cli.Archive{Seal: node.SealBackup, Verify: node.VerifyBackup},
 	}, os.Args[1:]))
 }
 
@@ -82,4 +85,11 @@ func checkConfig(_ context.Context, flags *pflag.FlagSet, _ []string) error {
 		return err
 	}
 	return node.CheckConfig(os.Stdout, config)
+}
+
+// offline is a command that works on a data directory while no node does.
+func offline(run func(node.Console, *pflag.FlagSet, []string) error) func(context.Context, *pflag.FlagSet, []string) error {
+	return func(_ context.Context, flags *pflag.FlagSet, args []string) error {
+		return run(node.Console{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv}, flags, args)
+	}
 }

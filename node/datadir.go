@@ -15,8 +15,22 @@ import (
 const lockFile = "LOCK"
 
 // OpenDataDir makes c's data directory if it is missing, mode 0700, and locks it
-// until unlock is called or the process ends. Every error is a [*UsageError].
+// until unlock is called or the process ends. One in which a restore was broken
+// off is refused. Every error is a [*UsageError].
 func OpenDataDir(c *Config) (unlock func() error, err error) {
+	unlock, err = lockDataDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(filepath.Join(c.Node.DataDir, restoringFile)); !errors.Is(err, os.ErrNotExist) {
+		unlock()
+		return nil, c.fault("node.data_dir", "a restore into the data directory was broken off; run perfgate restore again, or start with an empty directory")
+	}
+	return unlock, nil
+}
+
+// lockDataDir is OpenDataDir for commands that know what they find.
+func lockDataDir(c *Config) (unlock func() error, err error) {
 	dir := c.Node.DataDir
 	fault := func(want string) error { return c.fault("node.data_dir", want) }
 	if err := os.MkdirAll(dir, 0o700); err != nil {
