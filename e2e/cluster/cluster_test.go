@@ -248,6 +248,19 @@ func (c *cluster) becomeReady(limit time.Duration, nodes ...int) error {
 	return err
 }
 
+// revive starts the nodes again that have ended, as a supervisor would, and
+// returns their names.
+func (c *cluster) revive() (ended []string) {
+	c.t.Helper()
+	for _, p := range c.procs {
+		if !p.running() {
+			ended = append(ended, p.name)
+			p.begin()
+		}
+	}
+	return ended
+}
+
 // Leader returns the number of the node that leads by the newest term any node
 // knows of.
 func (c *cluster) Leader() (int, error) {

@@ -54,6 +54,10 @@ func oneHistory(t *testing.T, c *cluster, f fault, seed uint64) {
 	f.run(&breaker{c, rand.New(rand.NewPCG(seed, 7)), w.h})
 	healed := time.Now()
 	ready := c.becomeReady(readyLimit)
+	if ended := c.revive(); len(ended) > 0 {
+		t.Errorf("%v ended by itself\n%s", ended, c.logs(4))
+		ready = c.becomeReady(readyLimit)
+	}
 	recovered := time.Since(healed)
 	pause(nil, max(calm, total-time.Since(w.h.began)))
 	w.end()
