@@ -15,6 +15,9 @@ import (
 // undecided, and that is no pass.
 const checkLimit = time.Minute
 
+// explainLimit bounds the search for an explanation of what is illegal.
+const explainLimit = 2 * time.Second
+
 // verdict of a history.
 type verdict struct {
 	illegal   []string // keys whose operations no order explains
@@ -46,7 +49,7 @@ func check(h *history, keep bool) (*verdict, error) {
 			continue
 		case porcupine.Illegal:
 			v.illegal = append(v.illegal, id)
-			if porcupine.CheckOperationsTimeout(m, steps(h, ops[id], time.Second), checkLimit) == porcupine.Ok {
+			if porcupine.CheckOperationsTimeout(m, steps(h, ops[id], time.Second), explainLimit) == porcupine.Ok {
 				v.late++
 			}
 		default:
