@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 	"github.com/perfgate/perfgate/store/raftlog"
@@ -150,6 +151,11 @@ func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err
 	if err := r.forgetLevels(); err != nil {
 		return "", err
 	}
+	// The others of the old cluster must not reach this node by its old certificate,
+	// which it could make anew until the cluster is another one.
+	if err := mesh.RemoveCredentials(r.fs, r.dir); err != nil {
+		return "", err
+	}
 	state, err := store.Open(store.Config{FS: r.fs, Dir: scratch, CacheBytes: 1 << 20, Logger: r.log, Fatal: r.fail})
 	if err != nil {
 		return "", err
@@ -170,7 +176,7 @@ func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err
 		}, nil
 	}}
 	_, trans := raft.NewInmemTransport(loneAddress)
-	err = raft.RecoverCluster(raftConfig(r.id, r.log), fsm, logs, r.logs, r.snaps, trans, lone(Identity{ID: r.id}))
+	err = raft.RecoverCluster(raftConfig(r.id, false, r.log), fsm, logs, r.logs, r.snaps, trans, lone(Identity{ID: r.id}))
 	if err := errors.Join(err, state.Close(), r.fatal); err != nil {
 		return "", err
 	}

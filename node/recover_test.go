@@ -94,7 +94,7 @@ func TestRecover(t *testing.T) {
 		fs := memory(t)
 		survivor(t, fs, snapshots)
 		// The control: as it is, it elects nobody.
-		lost, err := OpenReplica(configured(t, fs, "data"))
+		lost, err := OpenReplica(t.Context(), configured(t, fs, "data"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestRecoverFromALogAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, trans := raft.NewInmemTransport("a:1")
-	if err := errors.Join(raft.BootstrapCluster(raftConfig(id.ID, slog.New(slog.DiscardHandler)), l, l, snaps, trans, three(id.ID)), l.Close()); err != nil {
+	if err := errors.Join(raft.BootstrapCluster(raftConfig(id.ID, false, slog.New(slog.DiscardHandler)), l, l, snaps, trans, three(id.ID)), l.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := recoverAt(fs, "c2"); err == nil || !strings.Contains(err.Error(), "never initialised") {

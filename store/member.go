@@ -118,7 +118,7 @@ func (s *Store) ClusterLevel() int {
 
 // Level is the lowest level of a node that can apply c.
 func (c *Command) Level() int {
-	if c.ClusterOpen != nil || c.MemberPut != nil || c.MemberRemove != nil {
+	if c.ClusterOpen != nil || c.MemberPut != nil || c.MemberRemove != nil || c.ClusterReset != nil {
 		return levelOfMember
 	}
 	return 1

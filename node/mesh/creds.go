@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -224,6 +225,20 @@ func LoadCredentials(fs vfs.FS, dir string) (*Credentials, error) {
 		return nil, fmt.Errorf("%s: %w: remove the file and let the node join again, or restore it", name, err)
 	}
 	return c, nil
+}
+
+// RemoveCredentials removes what Save wrote, if anything: the node then belongs to
+// no cluster's port.
+func RemoveCredentials(fs vfs.FS, dir string) error {
+	sub := fs.PathJoin(dir, credsDir)
+	err := fs.Remove(fs.PathJoin(sub, credsFile))
+	if err == nil {
+		err = syncDir(fs, sub)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the cluster credentials: %w", err)
+	}
+	return nil
 }
 
 // decodeCredentials reads a key, its certificate and the CAs', in this order.
