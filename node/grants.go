@@ -33,9 +33,9 @@ const (
 	// gatherAhead is how long a want that nobody waits for may wait for company.
 	// One that a request waits for goes at once, with all that have gathered.
 	gatherAhead = 5 * time.Millisecond
-	// awaitTimeout bounds a request's wait; contract section 8 allows a write 2 s
-	// to find a leader.
-	awaitTimeout = 2 * time.Second
+	// awaitTimeout bounds a request's wait for one answer; contract section 8 allows
+	// a write 2 s to find a leader.
+	awaitTimeout = 3 * time.Second
 	// maxAsks bounds one command: some 150 bytes each.
 	maxAsks = 1000
 	// maxQueued bounds the buckets that wait to be asked for: some 300 bytes each.
@@ -104,7 +104,7 @@ func (g *Grants) Ask(m *limiter.Meter, account store.AccountID, t store.KeyType,
 
 // Await gets what a pending decision wants: it seeds the meter from the
 // replicated state, then waits until every want has been answered, its command
-// has failed, or ctx or 2 s have ended. The caller asks the meter again in any
+// has failed, or ctx or 3 s have ended. The caller asks the meter again in any
 // case; if the request is still pending after a few rounds, nothing can be
 // granted now (no leader) and the answer is 503.
 func (g *Grants) Await(ctx context.Context, m *limiter.Meter, account store.AccountID, t store.KeyType, key store.KeyID, wants []limiter.Want) {

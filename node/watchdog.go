@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -24,11 +25,38 @@ type watchedLog struct {
 	tail  *tail
 }
 
-func (w watchedLog) watch(what string) (done func() bool) {
-	return time.AfterFunc(w.limit, func() {
+// watch calls fatal unless done is called within the limit, counted in the time
+// that this process ran: one that was stopped for a while, or whose machine was,
+// has no disk to blame.
+func (w watchedLog) watch(what string) (done func()) {
+	var mu sync.Mutex
+	var timer *time.Timer
+	over, seen := false, 0
+	tick := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		if seen++; seen < watchParts {
+			timer.Reset(w.limit / watchParts) // a stop of any length makes one of them late
+			return
+		}
 		w.fatal(fmt.Errorf("raft log: %s has been waiting for the disk for %v: the disk hangs", what, w.limit))
-	}).Stop
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(w.limit/watchParts, tick)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		timer.Stop()
+	}
 }
+
+// watchParts is into how many parts the limit is cut.
+const watchParts = 10
 
 func (w watchedLog) StoreLogs(l []*raft.Log) error {
 	defer w.watch("a write")()

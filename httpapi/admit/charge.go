@@ -11,11 +11,12 @@ import (
 )
 
 // A charge that lacks a chunk of a month waits for the replicated state: at most
-// chargeRounds asks and chargeWait in all. A second round is needed where the
-// last units of a month are contended, a third where the month turns meanwhile.
+// chargeRounds asks and chargeWait in all, which is longer than a cluster is
+// without a leader after one has crashed. A second round is needed where the last
+// units of a month are contended, a third where the month turns meanwhile.
 const (
 	chargeRounds = 4
-	chargeWait   = 2 * time.Second
+	chargeWait   = 5 * time.Second
 )
 
 // Charge is step 10 for an admitted request: units of every limit that binds its
