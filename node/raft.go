@@ -48,7 +48,7 @@ func raftConfig(id string, clustered bool, log *slog.Logger) *raft.Config {
 	if clustered {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = electionTimeout, electionTimeout, leaderTimeout
 	}
-	c.CommitTimeout = 10 * time.Millisecond // for what [notices] do not tell
+	c.CommitTimeout = 50 * time.Millisecond // for what [notices] do not tell; a message to each follower all the time
 	// One fsync carries up to this many proposals that came while the one before
 	// was under way; the same number waits in Raft's queue.
 	c.MaxAppendEntries = 512
