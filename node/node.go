@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -43,6 +45,11 @@ type Options struct {
 	Out     io.Writer               // for the log and the demo's line: stderr
 	Version string
 	Exit    func(code int) // ends the process at once
+
+	// For tests: a network that can be cut, nil is the machine's, and a Raft that
+	// takes snapshots more often.
+	Net  mesh.Net
+	Tune func(*raft.Config)
 }
 
 // Node is one running perfgate. It is assembled by [Open], serves while
@@ -53,6 +60,8 @@ type Node struct {
 	out     io.Writer
 	exit    func(int)
 	version string
+	net     mesh.Net
+	tune    func(*raft.Config)
 
 	clock     *Clock
 	replica   *Replica
@@ -94,7 +103,7 @@ func (n *Node) cleanup(name string, undo func(context.Context) error) {
 // told at once; until the node is ready they answer /livez, and 503 to the rest.
 func Open(ctx context.Context, o Options) (*Node, error) {
 	logger, level := NewLogger(o.Out, o.Config.Log)
-	n := &Node{config: o.Config, log: logger, out: o.Out, exit: o.Exit, version: o.Version, clock: NewClock()}
+	n := &Node{config: o.Config, log: logger, out: o.Out, exit: o.Exit, version: o.Version, clock: NewClock(), net: o.Net, tune: o.Tune}
 	steps := []struct {
 		name string
 		do   func(context.Context) error
@@ -155,7 +164,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	}
 	n.replica, err = OpenReplica(ctx, ReplicaConfig{
 		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.version,
-		Cache: cache, CacheBytes: recordCache, Logger: n.log, Fatal: n.fatal, Cluster: clustering,
+		Cache: cache, CacheBytes: recordCache, Logger: n.log, Fatal: n.fatal, Cluster: clustering, tune: n.tune,
 	})
 	if err != nil {
 		return err
@@ -188,7 +197,7 @@ func (n *Node) clustering() (*Clustering, error) {
 	}
 	return &Clustering{
 		Listen: c.Listen, Advertise: c.Advertise, Secret: secret, Join: c.Join, Expect: c.Expect,
-		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Draining: n.draining.Load,
+		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Net: n.net, Draining: n.draining.Load,
 		// The admin listener's callers may know where nodes are, the proxy's may not.
 		Waiting:   func(why string) { n.adminHandler.why.Store(&why) },
 		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
@@ -245,6 +254,9 @@ func (n *Node) openRequests(ctx context.Context) (err error) {
 	n.cleanup("limits", func(ctx context.Context) error {
 		stop()
 		tasks.Wait()
+		if n.replica.abandoned.Load() {
+			return nil
+		}
 		n.grants.Close(ctx)
 		return n.levels.Save(n.clock.Now())
 	})
@@ -344,6 +356,19 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.log.Info("stopped")
 	return nil
+}
+
+// Abandon takes a node apart as a crash would, for tests that go on in the same
+// process: requests are cut off, nothing is handed over, given back or said. What
+// others do not notice by themselves they are not told.
+func (n *Node) Abandon() error {
+	n.replica.abandoned.Store(true)
+	n.proxyServer.Close()
+	n.adminServer.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	n.proxy.Drain(ctx) // nobody may read a store that is closed
+	return n.close()
 }
 
 // close undoes the steps of Open that were taken, last first.

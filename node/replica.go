@@ -40,20 +40,21 @@ type ReplicaConfig struct {
 // Replica is this node's part of the replicated state: the state itself, Raft
 // that keeps it equal everywhere, and the way of writes into it.
 type Replica struct {
-	cfg     ReplicaConfig
-	id      Identity
-	space   *disk.Space
-	engine  *engine
-	applied *progress
-	cluster *cluster      // nil for a lone node
-	slots   chan struct{} // one for each write under way
-	inner   chan struct{} // one for each that no caller waits for
-	leads   latch         // open while this node leads and has applied what came before
-	failed  atomic.Pointer[error]
-	stopped chan struct{}
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup
-	stop    func() error // once
+	cfg       ReplicaConfig
+	id        Identity
+	space     *disk.Space
+	engine    *engine
+	applied   *progress
+	cluster   *cluster      // nil for a lone node
+	slots     chan struct{} // one for each write under way
+	inner     chan struct{} // one for each that no caller waits for
+	leads     latch         // open while this node leads and has applied what came before
+	failed    atomic.Pointer[error]
+	abandoned atomic.Bool // see [Node.Abandon]
+	stopped   chan struct{}
+	cancel    context.CancelFunc
+	tasks     sync.WaitGroup
+	stop      func() error // once
 }
 
 // OpenReplica opens the replica in c.Dir. A node of a cluster that has no state
@@ -259,7 +260,7 @@ func (r *Replica) Shutdown(ctx context.Context) error {
 func (r *Replica) shutdown() error {
 	close(r.stopped)
 	r.leads.set(false)
-	if r.engine.raft != nil {
+	if r.engine.raft != nil && !r.abandoned.Load() {
 		if r.cluster != nil {
 			r.cluster.farewell()
 		}
