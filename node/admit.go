@@ -81,6 +81,7 @@ func (c *cluster) letIn(ctx context.Context, j *joining, remote string) (joined,
 	if err := c.putMember(ctx, &j.facts); err != nil {
 		return joined{}, err
 	}
+	c.told.put(&j.facts, c.Clock.Now()) // it was heard of just now
 	if !c.isServer(j.ID) {
 		if err := c.await(ctx, c.r.engine.raft.AddNonvoter(raft.ServerID(j.ID), raft.ServerAddress(j.Address), 0, changeWait)); err != nil {
 			return joined{}, fmt.Errorf("add it to raft: %w", err)
