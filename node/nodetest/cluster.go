@@ -71,6 +71,7 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{Net: NewNet(), t: t, id: fmt.Sprintf("%s#%d", t.Name(), serial.Add(1))}
 	c.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: Timeout}
+	t.TempDir() // it is removed behind what is registered from now on
 	t.Cleanup(c.end)
 	c.Upstream = newUpstream()
 	var all []string

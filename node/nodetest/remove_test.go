@@ -1,0 +1,126 @@
+package nodetest_test
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/node/nodetest"
+)
+
+func newKey(name string) client.NewKey { return client.NewKey{Name: name, Type: "live"} }
+
+// code is the code of a fault, "" of none.
+func code(err error) fault.Code {
+	var f *fault.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &f):
+		return f.Code
+	}
+	return fault.Code(err.Error())
+}
+
+// asker keeps asking a node with a key and counts what is admitted.
+type asker struct {
+	asked, admitted atomic.Int64
+	stop, done      chan struct{}
+}
+
+func keepAsking(n *nodetest.Node, key string) *asker {
+	a := &asker{stop: make(chan struct{}), done: make(chan struct{})}
+	proxy := n.Proxy()
+	go func() {
+		defer close(a.done)
+		for {
+			select {
+			case <-a.stop:
+				return
+			default:
+			}
+			began := a.asked.Add(1)
+			if n.RequestAt(proxy, "GET", "/x", key).Status == 200 {
+				a.admitted.Store(began)
+			}
+		}
+	}()
+	return a
+}
+
+// moment is behind every request that was asked before.
+func (a *asker) moment() int64 { return a.asked.Load() }
+
+// until waits for n more requests.
+func (a *asker) more(c *nodetest.Cluster, n int64) {
+	end := a.asked.Load() + n
+	c.Until("some requests more were answered", func() error {
+		if a.asked.Load() < end {
+			return errors.New("they were not")
+		}
+		return nil
+	})
+}
+
+func (a *asker) end() {
+	close(a.stop)
+	<-a.done
+}
+
+// A removed node serves no more when the removal is answered, ends with a
+// sentence, and is not taken back before its disk is emptied.
+func TestRemoveNode(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	_, key := c.Key(0, "a")
+	out := c.Follower()
+	n, leader := c.Nodes[out], c.Leader()
+	ask := keepAsking(n, key)
+	ask.more(c, 5)
+
+	if _, err := c.API(leader).RemoveNode(t.Context(), "nobody"); code(err) != fault.NotFound {
+		t.Errorf("an unknown node: %v", err)
+	}
+	if _, err := c.API(out).RemoveNode(t.Context(), c.Nodes[leader].Setup.Name); code(err) != fault.Conflict {
+		t.Errorf("the leader: %v", err)
+	}
+	got, err := c.API(c.Follower(out)).RemoveNode(t.Context(), n.Setup.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moment := ask.moment()
+	if r := got.Revocation; r == nil || !r.Effective {
+		t.Errorf("the answer says %+v", got)
+	}
+	ask.more(c, 20)
+	if ask.admitted.Load() > moment {
+		t.Error("the removed node admitted a request behind the answer")
+	}
+	if exit := n.WaitExit(); exit != 1 {
+		t.Errorf("exit code %d", exit)
+	}
+	ask.end()
+	const sentence = "this node was removed from the cluster; to take it back, empty its data directory"
+	if n.Log.Count(sentence) == 0 {
+		t.Errorf("it does not say %q", sentence)
+	}
+	if slices.Contains(names(t, c, leader), n.Setup.Name) {
+		t.Error("it is listed still")
+	}
+
+	n.Start()
+	n.WaitExit()
+	if n.Log.Count(sentence) < 2 {
+		t.Error("started again it does not say why it ends")
+	}
+
+	n.Wipe()
+	n.Start()
+	c.WaitHealthy()
+	if a := n.Get(key); a.Status != 200 {
+		t.Errorf("taken back it answers %v", a)
+	}
+}
