@@ -1,6 +1,7 @@
 package node
 
 import (
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -32,4 +33,54 @@ func (t *carrier) AppendEntries(id raft.ServerID, at raft.ServerAddress, args *r
 		}
 		<-time.After(carryEvery)
 	}
+}
+
+// AppendEntriesPipeline implements [raft.Transport].
+func (t *carrier) AppendEntriesPipeline(id raft.ServerID, at raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, at)
+	if err != nil {
+		return nil, err
+	}
+	out := &pipeline{AppendPipeline: p, out: make(chan raft.AppendFuture), done: make(chan struct{})}
+	go out.run()
+	return out, nil
+}
+
+// pipeline is Raft's own, closed behind the first message that fails. Raft 1.8.0
+// reads no further answer then, but may go on sending: the pipeline is full, nobody
+// empties it, and the peer gets no entries any more. Nor does Raft ever stop.
+type pipeline struct {
+	raft.AppendPipeline
+	out  chan raft.AppendFuture
+	done chan struct{} // closed by Close
+	once sync.Once
+}
+
+func (p *pipeline) run() {
+	for {
+		select {
+		case f := <-p.AppendPipeline.Consumer():
+			failed := f.Error() != nil || !f.Response().Success
+			select {
+			case p.out <- f:
+			case <-p.done:
+				return
+			}
+			if failed {
+				p.AppendPipeline.Close() // whoever sends gets an error
+				return
+			}
+		case <-p.done:
+			return
+		}
+	}
+}
+
+// Consumer implements [raft.AppendPipeline].
+func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.out }
+
+// Close implements [raft.AppendPipeline].
+func (p *pipeline) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return p.AppendPipeline.Close()
 }
