@@ -128,6 +128,8 @@ func trouble(n *httpapi.NodeStatus, f *facts, applied uint64) (out []string) {
 		out = append(out, fmt.Sprintf("%s: not heard of for %v", n.Name, (time.Duration(n.LastContactMS)*time.Millisecond).Round(time.Second)))
 	case n.State == stateStarting:
 		out = append(out, n.Name+": holds no serving lease")
+	case n.State == stateReady && n.LeaseMS != nil && *n.LeaseMS == 0:
+		out = append(out, n.Name+": serves on without a lease")
 	}
 	if f.Full {
 		out = append(out, n.Name+": the disk is full; writes are refused")
