@@ -206,6 +206,12 @@ func (c *Cluster) WaitReady(nodes ...int) {
 func (c *Cluster) WaitHealthy() {
 	c.t.Helper()
 	c.WaitReady()
+	running := 0
+	for _, n := range c.Nodes {
+		if n.Running() {
+			running++
+		}
+	}
 	for _, n := range c.Nodes {
 		if !n.Running() {
 			continue
@@ -214,6 +220,9 @@ func (c *Cluster) WaitHealthy() {
 			s, err := n.API().Cluster(context.Background())
 			if err == nil && !s.Healthy {
 				err = fmt.Errorf("%s", strings.Join(s.Reasons, "; "))
+			}
+			if err == nil && len(s.Nodes) < running {
+				err = fmt.Errorf("it knows %d nodes", len(s.Nodes))
 			}
 			return err
 		})

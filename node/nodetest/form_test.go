@@ -170,14 +170,20 @@ func TestFormTwoClusters(t *testing.T) {
 		c.Nodes[i].Setup.Join, c.Nodes[i].Setup.Expect = nil, 1
 		c.Nodes[i].Start()
 	}
-	c.WaitReady(0, 1)
+	oneNode := func(i int) {
+		c.Until(fmt.Sprintf("node %d is a cluster", i), func() error {
+			if s := status(c, i); s == nil || len(s.Nodes) != 1 {
+				return fmt.Errorf("it says %+v", s)
+			}
+			return nil
+		})
+	}
+	oneNode(0)
+	oneNode(1)
 	c.Nodes[2].Start()
 	waiting(t, c, 2, "belong to different clusters")
-	for i := range 2 {
-		if s := status(c, i); s == nil || len(s.Nodes) != 1 {
-			t.Errorf("node %d: %+v", i, s)
-		}
-	}
+	oneNode(0)
+	oneNode(1)
 }
 
 // A lone node becomes three, without a stop where it has a cluster listener and
