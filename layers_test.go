@@ -24,7 +24,7 @@ var layers = map[string][]string{
 	"node":            {"node/lease", "node/mesh", "httpapi", "httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/raftlog", "store/snapshot", "store/backup", "store/disk", "limiter"},
 	"node/lease":      {},
 	"node/mesh":       {},
-	"node/nodetest":   {"node", "node/mesh", "httpapi/client", "httpapi/fault"}, // in no binary: see TestTestsStayOut
+	"node/nodetest":   {"node", "node/mesh", "httpapi/client", "httpapi/fault"}, // nobody may import it: it is in no binary
 	"httpapi":         {"httpapi/admit", "httpapi/proxy", "httpapi/fault", "httpapi/apikey", "store", "store/local", "store/backup", "limiter"},
 	"httpapi/admit":   {"httpapi/fault", "httpapi/apikey", "store", "limiter"},
 	"httpapi/proxy":   {"httpapi/admit", "httpapi/fault", "httpapi/apikey", "store", "store/local", "limiter"},

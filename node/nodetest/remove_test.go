@@ -124,3 +124,37 @@ func TestRemoveNode(t *testing.T) {
 		t.Errorf("taken back it answers %v", a)
 	}
 }
+
+// A node that is cut off is removed when its lease is over, and learns of it when
+// it is back.
+func TestRemoveIsolatedNode(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	leader := c.Leader()
+	_, key := c.Key(leader, "a")
+	out := c.Follower()
+	n := c.Nodes[out]
+	ask := keepAsking(n, key)
+	defer ask.end()
+	ask.more(c, 5)
+	c.Isolate(out)
+	var got *client.Deleted
+	c.Until("the removal is answered", func() (err error) {
+		got, err = c.API(leader).RemoveNode(t.Context(), n.Setup.Name)
+		return err
+	})
+	moment := ask.moment()
+	if r := got.Revocation; r == nil || !r.Effective {
+		t.Errorf("the answer says %+v", got)
+	}
+	ask.more(c, 20)
+	if ask.admitted.Load() > moment {
+		t.Error("the removed node admitted a request behind the answer")
+	}
+	if err := n.Failed(); err != nil {
+		t.Errorf("cut off it cannot know, yet %v", err)
+	}
+	c.Heal()
+	n.WaitExit()
+	c.WaitHealthy()
+}
