@@ -19,8 +19,8 @@ import (
 const (
 	Secret = "a-cluster-secret-of-tests-0123456789"
 	Token  = "pg_operator_token_of_tests"
-	Lease  = time.Second
-	Port   = 7000 // of the cluster listeners
+	Lease  = 2 * time.Second // one that a loaded machine does not lose
+	Port   = 7000            // of the cluster listeners
 )
 
 // Timeout bounds every wait that has no bound of its own. It is far more than a

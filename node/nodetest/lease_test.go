@@ -64,21 +64,21 @@ func settled(c *nodetest.Cluster, on int) {
 // for exactly that, and nothing is admitted behind its answer.
 func TestIsolatedNode(t *testing.T) {
 	t.Parallel()
-	c := nodetest.Start(t, 3, nodetest.WithLease(2*time.Second))
+	c := nodetest.Start(t, 3)
 	leader := c.Leader()
 	settled(c, leader)
 	id, key := c.Key(leader, "a")
 	cut := c.Follower()
 	n := c.Nodes[cut]
 	ask := keepAsking(n, key)
-	ask.more(c, 5)
+	ask.more(c, 200) // so that a chunk of the month is there for what comes
 	c.Isolate(cut)
 	r, took := revoke(t, c, leader, id)
 	moment := ask.moment()
 	if !r.Effective || how(r, n.Setup.Name) != "lease_ended" {
 		t.Errorf("receipt %+v", r)
 	}
-	if took > 2*time.Second*105/100+500*time.Millisecond+slack || took < 500*time.Millisecond {
+	if took > nodetest.Lease*105/100+500*time.Millisecond+slack || took < 500*time.Millisecond {
 		t.Errorf("it took %v", took)
 	}
 	ask.more(c, 50)
@@ -150,11 +150,11 @@ func TestIsolatedOneWay(t *testing.T) {
 // first taking write waits for that.
 func TestIsolatedLeader(t *testing.T) {
 	t.Parallel()
-	c := nodetest.Start(t, 3, nodetest.WithLease(2*time.Second))
+	c := nodetest.Start(t, 3)
 	old := c.Leader()
 	id, key := c.Key(old, "a")
 	ask := keepAsking(c.Nodes[old], key)
-	ask.more(c, 5)
+	ask.more(c, 200) // so that a chunk of the month is there for what comes
 	c.Isolate(old)
 	on := (old + 1) % 3
 	var r *client.Revocation
@@ -296,28 +296,34 @@ func TestLeasesDiffer(t *testing.T) {
 	c.Stop(other)
 	c.Nodes[other].Setup.Lease = long
 	c.Nodes[other].Start()
-	c.Nodes[other].WaitLog("cluster.lease is 4s here and 1s on the leader")
+	c.Nodes[other].WaitLog("cluster.lease is 4s here and 2s on the leader")
 	if code, body := fetch(c.Nodes[other].Proxy() + "/readyz"); code != 503 {
 		t.Errorf("/readyz %d %s", code, body)
 	}
 }
 
-// Leadership moves on while every node writes: no write is lost, none is refused
-// for it, and all nodes serve throughout.
+// Leadership moves on while every node writes: no write is lost or refused, though
+// of one the outcome may be unknown until it is repeated, and all nodes serve
+// throughout.
 func TestTransferUnderWrites(t *testing.T) {
 	t.Parallel()
 	c := nodetest.Start(t, 3)
 	_, key := c.Key(0, "a")
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	var made, refused atomic.Int64
+	var made, refused, unknown atomic.Int64
 	var last atomic.Pointer[string]
 	for i := range c.Nodes {
 		api, n := c.API(i), c.Nodes[i]
 		all.Go(func() {
 			for k := 0; ctx.Err() == nil; k++ {
 				name := fmt.Sprintf("n%d-%d", i, k)
-				if _, err := api.CreateKey(context.Background(), newKey(name), client.IdempotencyKey(name)); err != nil {
+				_, err := api.CreateKey(context.Background(), newKey(name), client.IdempotencyKey(name))
+				if code(err) == "unknown_outcome" {
+					unknown.Add(1)
+					_, err = api.CreateKey(context.Background(), newKey(name), client.IdempotencyKey(name))
+				}
+				if err != nil {
 					refused.Add(1)
 					last.Store(new(err.Error()))
 				} else {
@@ -345,6 +351,7 @@ func TestTransferUnderWrites(t *testing.T) {
 	}
 	cancel()
 	all.Wait()
+	t.Logf("%d writes, of %d the outcome was unknown", made.Load(), unknown.Load())
 	if refused.Load() > 0 {
 		t.Errorf("%d writes of %d were refused: %s", refused.Load(), made.Load(), *last.Load())
 	}
@@ -444,7 +451,7 @@ func TestStatus(t *testing.T) {
 			if n.Name == s.Leader {
 				role = "leader"
 			}
-			if n.Role != role || n.State != "ready" || n.Version != "test" || n.AppliedIndex == 0 || n.LeaseMS == nil || *n.LeaseMS <= 0 || *n.LeaseMS > 1000 || n.LastContactMS > 1000 {
+			if n.Role != role || n.State != "ready" || n.Version != "test" || n.AppliedIndex == 0 || n.LeaseMS == nil || *n.LeaseMS <= 0 || *n.LeaseMS > nodetest.Lease.Milliseconds() || n.LastContactMS > 1000 {
 				t.Errorf("n%d says of %s: %+v", i+1, n.Name, n)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/nodetest"
 )
@@ -124,9 +125,17 @@ func TestSnapshotIsInstalled(t *testing.T) {
 		})
 	}
 	many(300)
-	_, key := c.Key(c.Leader(), "meanwhile")
+	id, key := c.Key(c.Leader(), "meanwhile")
 	n := c.Nodes[away]
 	n.Start()
+	// While it catches up it serves nobody, and what it is asked waits until it has.
+	c.Until("it answers a read", func() error {
+		_, err := n.API().GetKey(t.Context(), id)
+		if code(err) == fault.NotFound {
+			t.Fatal("a read misses what was answered before it")
+		}
+		return err
+	})
 	n.WaitLog("Installed remote snapshot")
 	c.WaitReady(away)
 	many(100)

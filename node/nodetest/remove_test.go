@@ -79,7 +79,7 @@ func TestRemoveNode(t *testing.T) {
 	out := c.Follower()
 	n, leader := c.Nodes[out], c.Leader()
 	ask := keepAsking(n, key)
-	ask.more(c, 5)
+	ask.more(c, 200) // so that a chunk of the month is there for what comes
 
 	if _, err := c.API(leader).RemoveNode(t.Context(), "nobody"); code(err) != fault.NotFound {
 		t.Errorf("an unknown node: %v", err)
@@ -136,7 +136,7 @@ func TestRemoveIsolatedNode(t *testing.T) {
 	n := c.Nodes[out]
 	ask := keepAsking(n, key)
 	defer ask.end()
-	ask.more(c, 5)
+	ask.more(c, 200) // so that a chunk of the month is there for what comes
 	c.Isolate(out)
 	var got *client.Deleted
 	c.Until("the removal is answered", func() (err error) {
