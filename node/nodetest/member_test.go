@@ -42,9 +42,16 @@ func TestSecretChanges(t *testing.T) {
 	waiting(t, c, 3, "the cluster secrets differ")
 	c.Stop(3)
 	n.Setup.Secret = next
+	c.Delay(60 * time.Millisecond) // it takes its time until it is heard of as a member
 	n.Start()
-	c.WaitHealthy()
 	oneCluster(t, c, 4)
+	c.Delay(0)
+	c.WaitHealthy()
+	for _, n := range c.Nodes {
+		if n.Said("a node is not heard of any more") > 0 {
+			t.Errorf("%s misses a node that has just joined", n.Setup.Name)
+		}
+	}
 }
 
 // A node that is too old for the cluster is not let in, and is told so.
