@@ -44,7 +44,7 @@ func slogLevel(l hclog.Level) slog.Level {
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	to := slogLevel(level)
-	if aboutPeer(args) {
+	if aboutPeer(args) || msg == "failed to decode incoming command" || msg == "failed to flush response" { // a peer's connection broke
 		to = slog.LevelDebug
 	}
 	if !l.log.Enabled(context.Background(), to) {

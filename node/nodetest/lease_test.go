@@ -71,7 +71,7 @@ func TestIsolatedNode(t *testing.T) {
 	cut := c.Follower()
 	n := c.Nodes[cut]
 	ask := keepAsking(n, key)
-	ask.more(c, 200) // so that a chunk of the month is there for what comes
+	ask.more(c, 200)
 	c.Isolate(cut)
 	r, took := revoke(t, c, leader, id)
 	moment := ask.moment()
@@ -154,7 +154,7 @@ func TestIsolatedLeader(t *testing.T) {
 	old := c.Leader()
 	id, key := c.Key(old, "a")
 	ask := keepAsking(c.Nodes[old], key)
-	ask.more(c, 200) // so that a chunk of the month is there for what comes
+	ask.more(c, 200)
 	c.Isolate(old)
 	on := (old + 1) % 3
 	var r *client.Revocation
@@ -378,6 +378,11 @@ func TestNewLeaderWaits(t *testing.T) {
 	r, took := revoke(t, c, next, id)
 	if !r.Effective || took < long/3 || took > long*105/100+slack {
 		t.Errorf("a write that takes took %v: %+v", took, r)
+	}
+	for _, n := range c.Nodes {
+		if n.Running() && strings.Contains(n.Log.String(), `"level":"ERROR"`) {
+			t.Errorf("%s logs an error because another node is gone", n.Setup.Name)
+		}
 	}
 }
 
