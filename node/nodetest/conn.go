@@ -55,13 +55,13 @@ func (f *flow) finish() {
 
 // read takes what has arrived. n is -1 while there is nothing; then next is when
 // the first chunk arrives, if there is one.
-func (f *flow) read(b []byte, open bool) (n int, err error, next time.Time, changed <-chan struct{}) {
+func (f *flow) read(b []byte, open bool) (n int, next time.Time, changed <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case !open:
 	case f.rst:
-		return 0, syscall.ECONNRESET, next, nil
+		return 0, next, nil, syscall.ECONNRESET
 	case len(f.chunks) > 0:
 		if next = f.chunks[0].at; time.Until(next) > 0 {
 			break
@@ -72,24 +72,24 @@ func (f *flow) read(b []byte, open bool) (n int, err error, next time.Time, chan
 		}
 		f.size -= n
 		f.wakeLocked()
-		return n, nil, next, nil
+		return n, next, nil, nil
 	case f.fin:
-		return 0, io.EOF, next, nil
+		return 0, next, nil, io.EOF
 	}
-	return -1, nil, next, f.changed
+	return -1, next, f.changed, nil
 }
 
 // write sends b; ok is false while the window is full.
-func (f *flow) write(b []byte, delay time.Duration, told bool) (ok bool, err error, changed <-chan struct{}) {
+func (f *flow) write(b []byte, delay time.Duration, told bool) (ok bool, changed <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.rst && told:
-		return false, syscall.EPIPE, nil
+		return false, nil, syscall.EPIPE
 	case f.rst:
 		return true, nil, nil // it is lost, and the writer does not know yet
 	case f.size > window:
-		return false, nil, f.changed
+		return false, f.changed, nil
 	}
 	f.chunks = append(f.chunks, chunk{append([]byte(nil), b...), time.Now().Add(delay)})
 	f.size += len(b)
@@ -130,7 +130,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		default:
 		}
 		open, _, faults := c.net.open(c.in.way)
-		n, err, next, changed := c.in.read(b, open)
+		n, next, changed, err := c.in.read(b, open)
 		if err == io.EOF {
 			return 0, err
 		}
@@ -168,7 +168,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		}
 		_, delay, _ := c.net.open(c.out.way)
 		told, _, _ := c.net.open(c.in.way)
-		ok, err, changed := c.out.write(b, delay, told)
+		ok, changed, err := c.out.write(b, delay, told)
 		if err != nil {
 			return 0, c.fault("write", err)
 		}
