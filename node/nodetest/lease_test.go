@@ -335,6 +335,8 @@ func TestTransferUnderWrites(t *testing.T) {
 			}
 		})
 	}
+	defer all.Wait()
+	defer cancel()
 	for range 4 {
 		leader := c.Leader()
 		to := c.Nodes[(leader+1)%3].Setup.Name
