@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -18,6 +19,58 @@ type carrier struct {
 	*raft.NetworkTransport
 	// wanted says that this node leads in term and id is one of the servers.
 	wanted func(id raft.ServerID, term uint64) bool
+
+	rpcs chan raft.RPC // what comes in, over the network and from this node
+	done chan struct{} // closed by Close
+	once sync.Once
+}
+
+func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) bool) *carrier {
+	c := &carrier{NetworkTransport: t, wanted: wanted, rpcs: make(chan raft.RPC), done: make(chan struct{})}
+	go c.receive()
+	return c
+}
+
+func (t *carrier) receive() {
+	for {
+		select {
+		case rpc := <-t.NetworkTransport.Consumer():
+			select {
+			case t.rpcs <- rpc:
+			case <-t.done:
+				return
+			}
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// Consumer implements [raft.Transport].
+func (t *carrier) Consumer() <-chan raft.RPC { return t.rpcs }
+
+// Deliver hands Raft a message that came by another way, and waits until it was
+// looked at.
+func (t *carrier) Deliver(ctx context.Context, command any) {
+	answer := make(chan raft.RPCResponse, 1)
+	select {
+	case t.rpcs <- raft.RPC{Command: command, RespChan: answer}:
+	case <-t.done:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-answer:
+	case <-t.done:
+	case <-ctx.Done():
+	}
+}
+
+// Close implements [raft.WithClose].
+func (t *carrier) Close() error {
+	t.once.Do(func() { close(t.done) })
+	return t.NetworkTransport.Close()
 }
 
 // carryEvery is how often a message is tried.

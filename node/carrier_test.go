@@ -31,7 +31,7 @@ func TestPipelineEndsBehindAFailure(t *testing.T) {
 			}
 		}
 	}()
-	c := &carrier{NetworkTransport: leader}
+	c := newCarrier(leader, nil)
 	p, err := c.AppendEntriesPipeline("f", follower.LocalAddr())
 	if err != nil {
 		t.Fatal(err)

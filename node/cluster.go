@@ -37,20 +37,22 @@ type cluster struct {
 	living  atomic.Pointer[map[string]meta] // whom gossip takes for alive
 	watch   watch
 
-	once     atomic.Bool // a lease has been granted to this process
-	stale    atomic.Bool // and one after the leader was told that this node serves on
-	kick     chan struct{}
-	clashes  *said
-	creds    atomic.Pointer[mesh.Credentials]
-	joins    sync.Mutex      // one node is let in at a time
-	gone     map[string]bool // nodes that are told to be gone; care's own
-	term     atomic.Uint64   // the newest that this node led in
-	greeted  atomic.Uint64   // the newest term in which greet is done
-	ledSince atomic.Int64    // when this node's term as leader began, by its clock
-	dropped  map[string]bool // removed nodes whose connections were closed; care's own
-	answers  func()          // begins to answer join requests as a member
-	ctx      context.Context // ends when the replica stops
-	tasks    *sync.WaitGroup
+	once        atomic.Bool // a lease has been granted to this process
+	stale       atomic.Bool // and one after the leader was told that this node serves on
+	kick        chan struct{}
+	clashes     *said
+	creds       atomic.Pointer[mesh.Credentials]
+	joins       sync.Mutex      // one node is let in at a time
+	gone        map[string]bool // nodes that are told to be gone; care's own
+	term        atomic.Uint64   // the newest that this node led in
+	reported    atomic.Uint64   // the index that the leader was told of by an answer to a notice
+	tasksOfMesh sync.WaitGroup  // end when the mesh is closed
+	greeted     atomic.Uint64   // the newest term in which greet is done
+	ledSince    atomic.Int64    // when this node's term as leader began, by its clock
+	dropped     map[string]bool // removed nodes whose connections were closed; care's own
+	answers     func()          // begins to answer join requests as a member
+	ctx         context.Context // ends when the replica stops
+	tasks       *sync.WaitGroup
 }
 
 // leaseEvery is how often a lease of D is renewed.
@@ -72,13 +74,14 @@ func newCluster(r *Replica, s *Clustering, m *mesh.Mesh) *cluster {
 // start begins the cluster's work, once Raft runs.
 func (c *cluster) start(ctx context.Context, tasks *sync.WaitGroup) error {
 	c.confirm = newConfirmer(c.r.engine.barrier)
-	c.notices = newNotices(ctx, c.r.engine.trans.(*carrier).NetworkTransport, raft.ServerID(c.self.ID), c.otherServers)
+	c.notices = newNotices(ctx, c)
 	c.ctx, c.tasks = ctx, tasks
 	c.notices.Follow()
 	c.Mesh.Handle(c.calls())
 	c.answers()
 	tasks.Go(func() { c.confirm.Run(ctx) })
 	tasks.Go(func() { c.meetLeaders(ctx) })
+	c.tasksOfMesh.Go(func() { c.takeNotices(ctx) })
 	tasks.Go(func() { c.renewals(ctx) })
 	tasks.Go(func() { c.reports(ctx) })
 	tasks.Go(func() { c.care(ctx) })
@@ -142,7 +145,7 @@ func (c *cluster) settle(ctx context.Context, term, index uint64, takes bool) (e
 		state, next := w.Poll(now)
 		switch state {
 		case lease.Lost:
-			return false, nil, refuse(fault.UnknownOutcome, errNotLeading)
+			return c.settleElsewhere(ctx, index, takes)
 		case lease.Done:
 			return w.Effective(), c.acks(w.Nodes()), nil
 		}
@@ -156,6 +159,24 @@ func (c *cluster) settle(ctx context.Context, term, index uint64, takes bool) (e
 			return false, nil, refuse(fault.UnknownOutcome, raft.ErrRaftShutdown)
 		}
 	}
+}
+
+// settleElsewhere has the next leader wait for a write that this one committed: it
+// is in the log for good, only not known to be in force everywhere.
+func (c *cluster) settleElsewhere(ctx context.Context, index uint64, takes bool) (effective bool, nodes []httpapi.RevocationAck, err error) {
+	err = c.r.withLeader(ctx, func() error {
+		if c.r.leads.isOpen() {
+			effective, nodes, err = c.settle(ctx, c.term.Load(), index, takes)
+			return err
+		}
+		got, err := c.askSettle(ctx, index, takes)
+		effective, nodes = got.Effective, got.Nodes
+		return err
+	})
+	if err != nil {
+		return false, nil, refuse(fault.UnknownOutcome, err)
+	}
+	return effective, nodes, nil
 }
 
 // greetWait is how long a new leader's first writes wait to hear of the nodes that

@@ -95,7 +95,7 @@ func (r *Replica) enterCluster(ctx context.Context) (_ raft.Transport, begin boo
 		Stream: m.RaftLayer(c.idAt), MaxPool: 3, Timeout: transportTimeout,
 		ServerAddressProvider: c, Logger: newRaftLogger(r.cfg.Logger),
 	})
-	return &carrier{trans, c.wanted}, begin, nil
+	return newCarrier(trans, c.wanted), begin, nil
 }
 
 // wanted reports whether this node, as the leader in term, has something to tell id.
@@ -245,5 +245,7 @@ func (c *cluster) close() error {
 	if g := c.members.Load(); g != nil {
 		err = g.Close()
 	}
-	return errors.Join(err, c.Mesh.Close())
+	err = errors.Join(err, c.Mesh.Close())
+	c.tasksOfMesh.Wait()
+	return err
 }

@@ -25,6 +25,7 @@ const (
 	callReport  = "/report"
 	callStatus  = "/status"
 	callManage  = "/manage"
+	callSettle  = "/settle"
 )
 
 // wireFault is a fault on its way between nodes. Retry says that nothing of the
@@ -104,6 +105,7 @@ func (c *cluster) calls() http.Handler {
 		respond(w, s, err)
 	})
 	mux.HandleFunc("POST "+callManage, c.serveManage)
+	mux.HandleFunc("POST "+callSettle, c.serveSettle)
 	return mux
 }
 
@@ -148,6 +150,35 @@ func (c *cluster) servePropose(w http.ResponseWriter, r *http.Request) {
 		rc, err = c.r.commit(ctx, p)
 	}
 	respond(w, wireReceipt{Result: rc.Result, Repeat: rc.Repeat, Revocation: rc.Revocation}, err)
+}
+
+// askSettle asks the leader to wait for a write of an earlier term; see settle.
+func (c *cluster) askSettle(ctx context.Context, index uint64, takes bool) (httpapi.Revocation, error) {
+	id, addr, ok := c.leader()
+	if !ok || string(id) == c.self.ID {
+		return httpapi.Revocation{}, errNotTaken
+	}
+	return call[httpapi.Revocation](ctx, c.Mesh, addr, string(id), callSettle, encode(&settling{index, takes}))
+}
+
+// settling is a committed write that its leader can no longer wait for.
+type settling struct {
+	Index uint64 `json:"index"`
+	Takes bool   `json:"takes,omitzero"`
+}
+
+func (c *cluster) serveSettle(w http.ResponseWriter, r *http.Request) {
+	var s settling
+	if !c.small(w, r, &s) {
+		return
+	}
+	out, err := httpapi.Revocation{}, error(errNotTaken)
+	if c.r.leads.isOpen() && c.r.Store().Applied() >= s.Index {
+		ctx, cancel := context.WithTimeout(r.Context(), httpapi.ProposeTimeout)
+		defer cancel()
+		out.Effective, out.Nodes, err = c.settle(ctx, c.term.Load(), s.Index, s.Takes)
+	}
+	respond(w, out, err)
 }
 
 // remoteRead asks the leader for an index to read at.

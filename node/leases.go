@@ -21,6 +21,7 @@ const (
 	renewTimeout = 1100 * time.Millisecond // a little beyond lease.GrantWithin
 	renewalsMax  = 3                       // under way at a time; the leader takes lease.MaxPending
 	renewAgain   = 30 * time.Millisecond   // after one that met no leader
+	reportLinger = 3 * time.Millisecond    // before what is applied is told by a call
 	reportWait   = 100 * time.Millisecond  // before a report that failed is repeated
 	maxCallBody  = 64 << 10                // of the small calls
 	skewWarned   = 500 * time.Millisecond  // between this wall clock and the leader's
@@ -257,11 +258,23 @@ func (c *cluster) reports(ctx context.Context) {
 	for {
 		next := c.r.applied.after()
 		if now := c.r.Store().Applied(); now != sent {
+			// The answer to a notice tells it sooner, and for less.
+			timer := time.NewTimer(reportLinger)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+			}
+			if now = c.r.Store().Applied(); c.reported.Load() >= now {
+				sent = now
+				continue
+			}
 			if c.report(ctx, report{Boot: c.self.Boot, Term: c.currentTerm(), Applied: now}) == nil {
 				sent = now
 				continue
 			}
-			timer := time.NewTimer(reportWait)
+			timer.Reset(reportWait)
 			select {
 			case <-ctx.Done():
 				timer.Stop()

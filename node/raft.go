@@ -32,8 +32,8 @@ const aloneTimeout = 50 * time.Millisecond
 // has not heard from a majority for leaderTimeout gives up.
 const (
 	electionTimeout  = 500 * time.Millisecond
-	leaderTimeout    = 250 * time.Millisecond
-	transportTimeout = 3 * time.Second // of one of Raft's messages; longer than storeLimit
+	leaderTimeout    = 500 * time.Millisecond // 250 lost leaders on busy machines; no safety hangs on it
+	transportTimeout = 3 * time.Second        // of one of Raft's messages; longer than storeLimit
 )
 
 // loneAddress stands for the address of a node without a cluster listener.

@@ -106,6 +106,9 @@ func (c *cluster) statusAsLeader() (httpapi.ClusterStatus, error) {
 		s.Reasons = append(s.Reasons, trouble(&n, &f, applied)...)
 		s.Nodes = append(s.Nodes, n)
 	}
+	if len(s.Nodes) == 0 {
+		s.Reasons = append(s.Reasons, "the cluster is being formed")
+	}
 	if spare := there - (voters/2 + 1); voters > 1 && spare == 0 && there < voters {
 		s.Reasons = append(s.Reasons, fmt.Sprintf("%d of %d voters are there; one more failure stops writes", there, voters))
 	}

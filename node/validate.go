@@ -32,7 +32,8 @@ var (
 // secrets takes the secrets that only the environment gives. Their values are
 // in no error.
 func (c *Config) secrets(env Getenv, l *loader) {
-	if v, ok := env(clusterSecretEnv); ok && v != "" {
+	if v, ok := env(clusterSecretEnv); ok && strings.TrimSpace(v) != "" {
+		v = strings.TrimSpace(v) // as what a file holds is
 		if len(v) < minClusterSecret || len(v) > maxClusterSecret {
 			l.fault(clusterSecretEnv, "", nil, fmt.Sprintf("want a secret of %d to %d bytes, not %d; \"perfgate cluster secret\" makes one", minClusterSecret, maxClusterSecret, len(v)))
 		}

@@ -91,4 +91,9 @@ func (s *calls) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	(*h).ServeHTTP(w, r)
+	if s.mesh.ctx.Err() != nil {
+		// The handler may have given up because this node closes: what it wrote, or
+		// did not write, must not look like an answer.
+		panic(http.ErrAbortHandler)
+	}
 }

@@ -136,24 +136,38 @@ func (m *Mesh) proveTo(ctx context.Context, c *conn) error {
 	return nil
 }
 
+// complainEvery is how often the log tells of strangers: they come as often as they
+// like.
+const complainEvery = 10 * time.Second
+
+// complain warns of a stranger, or of the last of many.
+func (m *Mesh) complain(msg string, args ...any) {
+	now := time.Now().UnixNano()
+	if last := m.complained.Load(); now-last < int64(complainEvery) || !m.complained.CompareAndSwap(last, now) {
+		m.log.Debug(msg, args...)
+		return
+	}
+	m.log.Warn(msg, args...)
+}
+
 // serveJoin is the server's side: the proof, one frame, one answer.
 func (m *Mesh) serveJoin(c *conn) {
 	defer c.Close()
 	if err := m.prove(c); err != nil {
-		m.log.Warn("a join was refused", "remote", c.RemoteAddr(), "err", err)
+		m.complain("a join was refused", "remote", c.RemoteAddr(), "err", err)
 		return
 	}
 	select {
 	case m.joins <- struct{}{}:
 		defer func() { <-m.joins }()
 	default:
-		m.log.Warn("a join was refused: too many at a time", "remote", c.RemoteAddr())
+		m.complain("a join was refused: too many at a time", "remote", c.RemoteAddr())
 		return
 	}
 	m.known(c, "") // makes room; that peer names no node
 	var q question
 	if err := readFrame(c, &q); err != nil {
-		m.log.Warn("a join request cannot be read", "remote", c.RemoteAddr(), "err", err)
+		m.complain("a join request cannot be read", "remote", c.RemoteAddr(), "err", err)
 		m.reply(c, answer{Error: "the request cannot be read: " + err.Error()})
 		return
 	}

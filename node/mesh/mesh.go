@@ -28,7 +28,10 @@ type Mesh struct {
 	secret   atomic.Pointer[[]byte]
 	nameless tls.Certificate
 
+	complained atomic.Int64 // when the log was last told of a stranger
+
 	raft   *streams
+	direct *streams
 	gossip *gossip
 	calls  calls
 	joins  chan struct{} // holds one for each join request under way
@@ -89,6 +92,7 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 	// Not ctx's child: shut has its own order.
 	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.raft = newStreams(m)
+	m.direct = newStreams(m)
 	m.gossip = newGossip(m)
 	m.calls.open(m)
 	m.wg.Go(m.accept)
@@ -196,6 +200,7 @@ func (m *Mesh) shut() {
 	m.listener.Close()
 	m.packets.Close()
 	m.raft.Close()
+	m.direct.Close()
 	m.gossip.streams.Close()
 	for _, c := range open {
 		c.kill()

@@ -97,3 +97,25 @@ func (l *raftLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Co
 	}
 	return c, nil
 }
+
+// Direct connects to the node want at addr for messages of the caller's own form,
+// where a call costs too much. The other side takes the connection from
+// [Mesh.AcceptDirect].
+func (m *Mesh) Direct(ctx context.Context, addr, want string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout+handshakeTimeout)
+	defer cancel()
+	c, err := m.dial(ctx, addr, protoDirect, want)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// AcceptDirect returns the next such connection and the node that made it. It
+// fails when the mesh is closed.
+func (m *Mesh) AcceptDirect() (c net.Conn, peer string, err error) {
+	if c, err = m.direct.Accept(); err != nil {
+		return nil, "", ErrClosed
+	}
+	return c, c.(*conn).peer, nil
+}

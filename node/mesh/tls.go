@@ -16,6 +16,7 @@ const (
 	protoRaft   = "perfgate-raft/1"
 	protoCall   = "perfgate-call/1"
 	protoGossip = "perfgate-gossip/1"
+	protoDirect = "perfgate-direct/1"
 	protoJoin   = "perfgate-join/1"
 )
 
@@ -60,7 +61,7 @@ func (m *Mesh) serverConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		return nil, errors.New("the client names no protocol")
 	}
 	proto := hello.SupportedProtos[0]
-	if len(hello.SupportedProtos) == 1 && slices.Contains([]string{protoRaft, protoCall, protoGossip}, proto) {
+	if len(hello.SupportedProtos) == 1 && slices.Contains([]string{protoRaft, protoCall, protoGossip, protoDirect}, proto) {
 		p := m.member.Load()
 		if p == nil {
 			return nil, ErrNoCredentials
@@ -96,6 +97,8 @@ func (m *Mesh) greet(c *conn) {
 		m.gossip.streams.put(c)
 	case protoCall:
 		m.calls.streams.put(c)
+	case protoDirect:
+		m.direct.put(c)
 	}
 }
 

@@ -41,6 +41,7 @@ type Log struct {
 	guard       *disk.Guard
 	first, last atomic.Uint64 // 0 while empty
 	ahead       readAhead
+	recent      recent
 }
 
 // Open opens the log, creating it if there is none.
@@ -51,6 +52,10 @@ func Open(c Config) (*Log, error) {
 		Cache:              c.Cache,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
+		// Entries are removed from the front, in ranges, soon after they were written:
+		// whole tables go without having been compacted, if they are left in peace.
+		L0CompactionThreshold: 16,
+		L0StopWritesThreshold: 64,
 	}
 	l.guard.Watch(o)
 	db, err := pebble.Open(c.Dir, o)
@@ -83,6 +88,9 @@ func (l *Log) GetLog(index uint64, out *raft.Log) error {
 	if index < l.first.Load() || index > l.last.Load() {
 		return raft.ErrLogNotFound
 	}
+	if l.recent.get(index, out) {
+		return nil
+	}
 	return l.ahead.get(l.db, index, out)
 }
 
@@ -114,6 +122,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if f := l.first.Load(); f == 0 || first < f {
 		l.first.Store(first)
 	}
+	l.recent.add(entries)
 	l.last.Store(max(last, l.last.Load()))
 	return nil
 }
@@ -144,6 +153,7 @@ func (l *Log) erase(from, to []byte) error {
 		return err
 	}
 	l.ahead.drop()
+	l.recent.drop()
 	return l.findBounds()
 }
 
