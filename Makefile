@@ -16,8 +16,8 @@ run: build ## one node with the built-in echo upstream
 	./perfgate serve
 
 test: ## every fast test; the packages where goroutines meet run under the race detector
-	$(GO) test ./e2e/... ./node/... .
-	$(GO) test -race ./limiter/... ./store/... ./httpapi/...
+	$(GO) test ./e2e/... ./node ./node/nodetest .
+	$(GO) test -race ./node/lease ./node/mesh ./limiter/... ./store/... ./httpapi/...
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -66,8 +66,11 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 		k = m.own(a)
 	}
 	if m.unknown(a, k, &d) {
-		d.Pending = true
-		return d
+		if !a.Lend {
+			d.Pending = true
+			return d
+		}
+		d.NWants = 0
 	}
 
 	if a.Account.PerMinute > 0 && m.minute.rate == 0 {
@@ -156,7 +159,7 @@ func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
 
 // check asks every policy and settles the verdict; it charges nothing.
 func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Decision) {
-	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look}
+	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look, lend: a.Lend}
 	if a.Account.PerMinute > 0 {
 		v.minute(Minute, &m.minute, &a.Account, units)
 	}

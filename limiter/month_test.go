@@ -311,3 +311,35 @@ func TestBudgetModel(t *testing.T) {
 		}
 	})
 }
+
+// A node that nobody can be asked by goes on with a month as far as it knows it,
+// and pays the debt when it is granted again.
+func TestLend(t *testing.T) {
+	m := NewMeter()
+	ask := func(lend bool) Decision {
+		return m.Take(&Ask{Now: bootTime, Wall: wallTime, Units: 4, Account: Limit{PerMinute: 1000, PerMonth: 10}, AccountFresh: true, Lend: lend})
+	}
+	if d := ask(false); !d.Pending {
+		t.Fatalf("a month of which nothing is known: %+v", d)
+	}
+	if d := ask(true); !d.Allowed || d.NWants != 0 {
+		t.Fatalf("lent: %+v", d)
+	}
+	if d := ask(true); !d.Allowed {
+		t.Fatalf("lent again: %+v", d)
+	}
+	if d := ask(true); d.Allowed || d.Pending {
+		t.Errorf("lent beyond the month: %+v", d)
+	}
+	m.Seed("", MonthQuota, thisMonth, 0)
+	if d := ask(false); d.Allowed {
+		t.Errorf("8 of 10 are lent, and 4 more are let pass: %+v", d)
+	}
+	m.Credit("", MonthQuota, thisMonth, 10, 10)
+	if d := ask(false); d.Allowed {
+		t.Errorf("the debt was forgotten: %+v", d)
+	}
+	if d := m.Take(&Ask{Now: bootTime, Wall: wallTime, Units: 2, Account: Limit{PerMinute: 1000, PerMonth: 10}, AccountFresh: true}); !d.Allowed {
+		t.Errorf("what is left behind the debt: %+v", d)
+	}
+}

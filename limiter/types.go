@@ -58,6 +58,10 @@ type Ask struct {
 	Wall  int64 // Unix nanoseconds; only the calendar month is read from it
 	Units int64 // ≥ 0; 0 charges nothing and is never refused
 	Look  bool  // decide for Units and Reserve, and spend nothing
+	// Lend says that nobody can be asked for chunks of a month, and that the request
+	// is to be let pass all the same while the month, as far as known, has room: the
+	// chunk goes below 0, a debt that the next grant pays.
+	Lend bool
 
 	Account Limit
 	Key     string // the key's id

@@ -7,6 +7,7 @@ type verdict struct {
 	now       int64
 	monthLeft int64 // nanoseconds to the month's end
 	look      bool
+	lend      bool
 
 	refused bool
 	wait    int64 // nanoseconds; the longest of the refusals
@@ -35,6 +36,7 @@ func (v *verdict) month(p Policy, q *quota, limit, need int64) {
 		if !v.look && v.now-q.asked >= refusedAgain {
 			v.want(p, q, limit, Want{Units: need - q.chunk})
 		}
+	case v.lend:
 	case !v.look:
 		v.d.Pending = true
 		v.want(p, q, limit, Want{Units: q.next(limit, need), Need: need - q.chunk})

@@ -100,6 +100,15 @@ func (c *cluster) Serving() bool {
 	return c.stale.Load()
 }
 
+// Alone reports whether this node serves on without a lease.
+func (c *cluster) Alone() bool {
+	if !c.stale.Load() {
+		return false
+	}
+	wall, now := c.Clock.Read()
+	return !c.lease.Valid(now, wall.UnixNano()-now)
+}
+
 // began is called when this node leads in term and has applied everything from
 // before it.
 func (c *cluster) began(term uint64) {

@@ -16,13 +16,13 @@ import (
 
 // gateConfig is what admission takes from the configuration c.
 func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
-	var serving func() bool
+	var serving, alone func() bool
 	if n.replica.cluster != nil {
-		serving = n.replica.cluster.Serving
+		serving, alone = n.replica.cluster.Serving, n.replica.cluster.Alone
 	}
 	return admit.Config{
-		Serving: serving,
-		Store:   n.store, Grants: n.grants,
+		Serving: serving, Alone: alone,
+		Store: n.store, Grants: n.grants,
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
 		Clock: n.clock.Read, Since: n.since, BootIndex: n.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
 	}

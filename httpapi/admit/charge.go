@@ -63,6 +63,7 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 	if a.Budget > 0 {
 		p.month = store.Month(now)
 	}
+	a.Lend = s.Alone != nil && s.Alone()
 	p.Limits = meter.Take(a)
 	if p.Limits.NWants > 0 {
 		s.extend(ctx, meter, p, a)

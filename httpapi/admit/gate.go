@@ -46,6 +46,9 @@ type Config struct {
 	Clock func() (now time.Time, mono int64)
 	// Serving reports whether this node may admit requests; nil: always.
 	Serving func() bool
+	// Alone reports whether this node serves without being able to ask for chunks of
+	// months: it then goes on with what it knows of them. nil: never.
+	Alone func() bool
 
 	// BootIndex is the newest index that the Raft log held when this process
 	// started: keys and accounts created later have been charged by nobody else.
