@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -19,14 +20,15 @@ type carrier struct {
 	*raft.NetworkTransport
 	// wanted says that this node leads in term and id is one of the servers.
 	wanted func(id raft.ServerID, term uint64) bool
+	full   func() bool // this node's disk is; nil: never
 
 	rpcs chan raft.RPC // what comes in, over the network and from this node
 	done chan struct{} // closed by Close
 	once sync.Once
 }
 
-func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) bool) *carrier {
-	c := &carrier{NetworkTransport: t, wanted: wanted, rpcs: make(chan raft.RPC), done: make(chan struct{})}
+func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) bool, full func() bool) *carrier {
+	c := &carrier{NetworkTransport: t, wanted: wanted, full: full, rpcs: make(chan raft.RPC), done: make(chan struct{})}
 	go c.receive()
 	return c
 }
@@ -35,6 +37,10 @@ func (t *carrier) receive() {
 	for {
 		select {
 		case rpc := <-t.NetworkTransport.Consumer():
+			if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && t.full != nil && t.full() && hasCommands(a.Entries) {
+				rpc.Respond(nil, errDiskFull)
+				continue
+			}
 			select {
 			case t.rpcs <- rpc:
 			case <-t.done:
@@ -44,6 +50,20 @@ func (t *carrier) receive() {
 			return
 		}
 	}
+}
+
+// errDiskFull is the answer to entries for which there is no space. What is left of
+// it is for what keeps this node serving; the leader asks again all the time.
+var errDiskFull = errors.New("the disk is full")
+
+// hasCommands tells changes from what Raft writes for itself, which is small.
+func hasCommands(entries []*raft.Log) bool {
+	for _, e := range entries {
+		if e.Type == raft.LogCommand {
+			return true
+		}
+	}
+	return false
 }
 
 // Consumer implements [raft.Transport].

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/node/lease"
@@ -82,6 +83,23 @@ func (t *told) of(id string) (facts, bool) {
 		return *f, true
 	}
 	return facts{}, false
+}
+
+// full reports whether so many voters have no space that a change would wait for
+// it, and everything behind the change with it.
+func (c *cluster) full() bool {
+	voters, room := 0, 0
+	for _, s := range c.servers() {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		f, heard := c.told.of(string(s.ID))
+		if !heard || !f.Full {
+			room++ // one that is not heard of is no reason to refuse
+		}
+	}
+	return room <= voters/2
 }
 
 // renewals keeps this node's lease alive until ctx ends.

@@ -89,7 +89,7 @@ func (r *Replica) withLeader(ctx context.Context, do func() error) error {
 // has applied it.
 func (r *Replica) commit(ctx context.Context, p *proposal) (httpapi.Receipt, error) {
 	began := time.Now()
-	if r.space.Full() && !p.grant {
+	if !p.grant && (r.space.Full() || r.cluster != nil && r.cluster.full()) {
 		// Grants stay possible: they are small, few, and without them the node
 		// would stop proxying.
 		return httpapi.Receipt{}, &fault.Error{Code: fault.Unavailable, RetryAfter: retryAfter,
