@@ -63,6 +63,9 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 	node.LimitMemory()
 	n, err := node.Open(ctx, node.Options{Config: config, Load: load, Out: os.Stderr, Version: version, Exit: os.Exit})
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while it still waited for others, say
+		}
 		return err
 	}
 	// What libraries say on the standard log is for who looks for it: net/http
