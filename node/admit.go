@@ -103,8 +103,12 @@ func (c *cluster) makeRoom(ctx context.Context, j *joining) error {
 		if m.ID == c.self.ID {
 			return fmt.Errorf("its name or address is that of %s, which lets nodes in right now; give it others", m.Name)
 		}
-		if f, ok := c.told.of(m.ID); ok && m.Address != j.Address && c.Clock.Now()-f.seen < int64(contactFresh) {
-			return fmt.Errorf("there is a node %s at %s already; give this one another node.name", m.Name, m.Address)
+		last := c.ledSince.Load() // a new leader has not heard of everybody yet
+		if f, heard := c.told.of(m.ID); heard {
+			last = f.seen
+		}
+		if c.Clock.Now()-last < int64(contactFresh) {
+			return fmt.Errorf("there is a node %s at %s, heard of just now; if this one is to take its place, stop that one, else give this one another node.name and cluster.advertise", m.Name, m.Address)
 		}
 		c.log.Info("a node is replaced", "name", m.Name, "address", m.Address, "by", j.Address)
 		if _, err := c.remove(ctx, m, systemActor(c.r.cfg.Name)); err != nil {
@@ -137,8 +141,12 @@ func (c *cluster) putMember(ctx context.Context, f *facts) error {
 // majority, then its name. When it returns, the node serves no more: its lease has
 // ended by itself.
 func (c *cluster) remove(ctx context.Context, m store.Member, who store.Actor) (httpapi.Revocation, error) {
-	if err := c.await(ctx, c.r.engine.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait)); err != nil {
-		return httpapi.Revocation{}, fault.Wrap(fault.Unavailable, err)
+	err := c.await(ctx, c.r.engine.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait))
+	if errors.Is(err, raft.ErrNotLeader) {
+		return httpapi.Revocation{}, errNotTaken
+	}
+	if err != nil {
+		return httpapi.Revocation{}, refuse(fault.UnknownOutcome, err)
 	}
 	gossip := make([]byte, gossipKeySize)
 	rand.Read(gossip)
@@ -146,9 +154,12 @@ func (c *cluster) remove(ctx context.Context, m store.Member, who store.Actor) (
 		At: time.Now().UTC(), Actor: who, Account: store.DefaultAccount, MemberRemove: &store.MemberRemove{ID: m.ID, Gossip: gossip},
 	})
 	if err := refusal(rc, err); err != nil {
-		return httpapi.Revocation{}, err
+		// The vote is gone; the leader's care does the rest. Nothing here may read as
+		// errNotTaken.
+		return httpapi.Revocation{}, refuse(fault.UnknownOutcome, fmt.Errorf("the node has no vote any more, and is still a member: %v", err))
 	}
 	c.table.Forget(m.ID)
+	c.told.drop(m.ID)
 	c.notices.Follow()
 	return rc.Revocation, nil
 }

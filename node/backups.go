@@ -280,10 +280,14 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 		defer close(done)
 		b.Run(ctx)
 	}()
-	n.cleanup("scheduled backups", func(context.Context) error {
+	n.cleanup("scheduled backups", func(ctx context.Context) error {
 		cancel()
-		<-done
-		return nil
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done(): // one that is being read back; it touches nothing else
+			return ctx.Err()
+		}
 	})
 	return nil
 }

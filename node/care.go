@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +18,7 @@ const (
 	careEvery    = 250 * time.Millisecond
 	promoteAfter = 3 * time.Second // that a nonvoter has kept up without a break
 	promoteLag   = 1000            // entries that it may be behind
+	orphanAfter  = time.Minute     // that a member was no server; one that joins asks again long before
 	voterSilence = time.Second     // a nonvoter that was not heard for so long begins anew
 )
 
@@ -36,6 +39,7 @@ func (c *cluster) care(ctx context.Context) {
 		if !c.r.leads.isOpen() || !c.r.Store().Initialized() {
 			clear(since)
 			clear(c.gone)
+			clear(c.orphans)
 			continue
 		}
 		step, cancel := context.WithTimeout(ctx, changeWait)
@@ -68,54 +72,82 @@ func (c *cluster) follow() {
 	c.notices.Follow()
 }
 
-// lead is the leader's care.
+// lead is the leader's care. What cannot be done for one node does not keep it
+// from the others.
 func (c *cluster) lead(ctx context.Context, since map[string]int64) error {
 	if err := c.openTrust(ctx); err != nil {
 		return err
 	}
-	if err := c.putMember(ctx, c.facts(time.Now())); err != nil {
-		return err
-	}
-	now := c.Clock.Now()
+	faults := []error{c.putMember(ctx, c.facts(time.Now())), c.finishRemovals(ctx)}
 	for _, s := range c.servers() {
-		id := string(s.ID)
-		if c.r.Store().Removed(id) && id != c.self.ID {
-			// Half a removal: the vote went, or comes back with an older log.
-			if err := c.await(ctx, c.r.engine.raft.RemoveServer(s.ID, 0, changeWait)); err != nil {
-				return err
-			}
+		if err := c.tend(ctx, s, since); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", c.nameOf(string(s.ID)), err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// finishRemovals removes members that are servers no more: their removal was begun,
+// and its leader could not end it.
+func (c *cluster) finishRemovals(ctx context.Context) error {
+	if !c.joins.TryLock() {
+		return nil // one that is let in is a member first and a server then
+	}
+	defer c.joins.Unlock()
+	var faults []error
+	now := c.Clock.Now()
+	for _, m := range c.r.Store().Members() {
+		if m.ID == c.self.ID || c.isServer(m.ID) {
+			delete(c.orphans, m.ID)
 			continue
 		}
-		f, heard := c.told.of(id)
-		c.tellPresence(id, heard, now-f.seen)
-		if !heard || now-f.seen > int64(voterSilence) {
-			delete(since, id)
+		if c.orphans[m.ID] == 0 {
+			c.orphans[m.ID] = now
+		}
+		if now-c.orphans[m.ID] < int64(orphanAfter) {
 			continue
 		}
-		if err := c.putMember(ctx, &f); err != nil {
+		if _, err := c.remove(ctx, m, systemActor(c.r.cfg.Name)); err != nil {
+			faults = append(faults, fmt.Errorf("remove %s: %w", m.Name, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// tend brings one server up to date. since says when those without a vote began to
+// keep up.
+func (c *cluster) tend(ctx context.Context, s raft.Server, since map[string]int64) error {
+	id, now := string(s.ID), c.Clock.Now()
+	if c.r.Store().Removed(id) && id != c.self.ID {
+		// Half a removal the other way round: an older log brought the server back.
+		return c.await(ctx, c.r.engine.raft.RemoveServer(s.ID, 0, changeWait))
+	}
+	f, heard := c.told.of(id)
+	c.tellPresence(id, heard, now-f.seen)
+	if !heard || now-f.seen > int64(voterSilence) {
+		delete(since, id)
+		return nil
+	}
+	fault := c.putMember(ctx, &f)
+	if f.Address != string(s.Address) {
+		if err := c.moved(ctx, s, f.Address); err != nil {
 			return err
 		}
-		if f.Address != string(s.Address) {
-			if err := c.moved(ctx, s, f.Address); err != nil {
-				return err
-			}
-		}
-		if s.Suffrage == raft.Voter {
-			continue
-		}
-		if f.Applied+promoteLag < c.r.Store().Applied() {
-			delete(since, id)
-		} else if since[id] == 0 {
-			since[id] = now
-		} else if now-since[id] >= int64(promoteAfter) {
-			if err := c.await(ctx, c.r.engine.raft.AddVoter(s.ID, raft.ServerAddress(f.Address), 0, changeWait)); err != nil {
-				return err
-			}
-			c.log.Info("a node votes from now on", "name", f.Name)
-			delete(since, id)
-		}
 	}
-	return nil
+	switch {
+	case s.Suffrage == raft.Voter:
+	case f.Applied+promoteLag < c.r.Store().Applied():
+		delete(since, id)
+	case since[id] == 0:
+		since[id] = now
+	case now-since[id] >= int64(promoteAfter):
+		if err := c.await(ctx, c.r.engine.raft.AddVoter(s.ID, raft.ServerAddress(f.Address), 0, changeWait)); err != nil {
+			return err
+		}
+		c.log.Info("a node votes from now on", "name", f.Name)
+		delete(since, id)
+	}
+	return fault
 }
 
 // tellPresence tells in the log, once, that a node is gone and that it is back.

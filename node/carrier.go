@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store"
 )
 
 // carrier is Raft's network transport with more patience for a peer that is down.
@@ -34,10 +36,15 @@ func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) boo
 }
 
 func (t *carrier) receive() {
+	var since time.Time // when the disk was first seen full
 	for {
 		select {
 		case rpc := <-t.NetworkTransport.Consumer():
-			if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && t.full != nil && t.full() && hasCommands(a.Entries) {
+			if t.full == nil || !t.full() {
+				since = time.Time{}
+			} else if since.IsZero() {
+				since = time.Now()
+			} else if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && time.Since(since) > fullPatience && hasChanges(a.Entries) {
 				rpc.Respond(nil, errDiskFull)
 				continue
 			}
@@ -53,13 +60,25 @@ func (t *carrier) receive() {
 }
 
 // errDiskFull is the answer to entries for which there is no space. What is left of
-// it is for what keeps this node serving; the leader asks again all the time.
+// it is for what keeps the cluster serving; the leader asks again.
 var errDiskFull = errors.New("the disk is full")
 
-// hasCommands tells changes from what Raft writes for itself, which is small.
-func hasCommands(entries []*raft.Log) bool {
+const (
+	// fullPatience is how long a node whose disk is full goes on taking changes: the
+	// leader must hear of it first, or what it accepts meanwhile cannot be committed
+	// where many disks fill together, and holds up all that is behind it.
+	fullPatience = time.Second
+	fullAgain    = time.Second // before entries are sent again to a node without space
+)
+
+// hasChanges tells changes from what keeps a cluster serving, which is small: what
+// Raft writes for itself, and grants of months.
+func hasChanges(entries []*raft.Log) bool {
 	for _, e := range entries {
-		if e.Type == raft.LogCommand {
+		if e.Type != raft.LogCommand {
+			continue
+		}
+		if c, err := store.DecodeCommand(e.Data); err != nil || c.Grant == nil {
 			return true
 		}
 	}
@@ -104,7 +123,11 @@ func (t *carrier) AppendEntries(id raft.ServerID, at raft.ServerAddress, args *r
 		if err == nil || heartbeat || !t.wanted(id, args.Term) {
 			return err
 		}
-		<-time.After(carryEvery)
+		pause := carryEvery
+		if err.Error() == errDiskFull.Error() { // it comes over the wire as a text
+			pause = fullAgain
+		}
+		<-time.After(pause)
 	}
 }
 

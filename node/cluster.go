@@ -42,16 +42,17 @@ type cluster struct {
 	kick        chan struct{}
 	clashes     *said
 	creds       atomic.Pointer[mesh.Credentials]
-	joins       sync.Mutex      // one node is let in at a time
-	gone        map[string]bool // nodes that are told to be gone; care's own
-	term        atomic.Uint64   // the newest that this node led in
-	reported    atomic.Uint64   // the index that the leader was told of by an answer to a notice
-	tasksOfMesh sync.WaitGroup  // end when the mesh is closed
-	greeted     atomic.Uint64   // the newest term in which greet is done
-	ledSince    atomic.Int64    // when this node's term as leader began, by its clock
-	dropped     map[string]bool // removed nodes whose connections were closed; care's own
-	answers     func()          // begins to answer join requests as a member
-	ctx         context.Context // ends when the replica stops
+	joins       sync.Mutex       // one node is let in at a time
+	gone        map[string]bool  // nodes that are told to be gone; care's own
+	term        atomic.Uint64    // the newest that this node led in
+	reported    atomic.Uint64    // the index that the leader was told of by an answer to a notice
+	tasksOfMesh sync.WaitGroup   // end when the mesh is closed
+	greeted     atomic.Uint64    // the newest term in which greet is done
+	ledSince    atomic.Int64     // when this node's term as leader began, by its clock
+	orphans     map[string]int64 // members that are no servers, and since when; care's own
+	dropped     map[string]bool  // removed nodes whose connections were closed; care's own
+	answers     func()           // begins to answer join requests as a member
+	ctx         context.Context  // ends when the replica stops
 	tasks       *sync.WaitGroup
 }
 
@@ -62,7 +63,7 @@ func newCluster(r *Replica, s *Clustering, m *mesh.Mesh) *cluster {
 	c := &cluster{
 		Clustering: s, Mesh: m, r: r, log: r.cfg.Logger, self: lease.Node{ID: r.id.ID, Boot: r.id.Boot},
 		kick: make(chan struct{}, 1), metrics: newClusterMetrics(), clashes: newSaid(r.cfg.Logger),
-		dropped: map[string]bool{}, gone: map[string]bool{},
+		dropped: map[string]bool{}, gone: map[string]bool{}, orphans: map[string]int64{},
 	}
 	c.told.nodes = map[string]*facts{}
 	config := lease.Default
@@ -112,9 +113,16 @@ func (c *cluster) Alone() bool {
 // began is called when this node leads in term and has applied everything from
 // before it.
 func (c *cluster) began(term uint64) {
+	stale := map[string]bool{}
 	for _, m := range c.r.Store().Members() {
 		if m.Stale && m.ID != c.self.ID {
+			stale[m.ID] = true
 			c.table.Suspect(m.ID)
+		}
+	}
+	for _, h := range c.table.Status(c.Clock.Now()) { // of earlier terms of this node's
+		if !stale[h.ID] {
+			c.table.Forget(h.ID)
 		}
 	}
 	c.term.Store(term)
@@ -183,7 +191,9 @@ func (c *cluster) settleElsewhere(ctx context.Context, index uint64, takes bool)
 		return err
 	})
 	if err != nil {
-		return false, nil, refuse(fault.UnknownOutcome, err)
+		// It is committed: nothing in this error may read as errNotTaken to those who
+		// offer proposals again.
+		return false, nil, refuse(fault.UnknownOutcome, fmt.Errorf("committed, and not known to be in force everywhere: %v", err))
 	}
 	return effective, nodes, nil
 }

@@ -129,7 +129,7 @@ func (c *cluster) keepGossip(keys [][]byte) {
 		return
 	}
 	c.members.Store(g)
-	c.tasks.Go(func() { g.Run(c.ctx, c.known) })
+	c.tasksOfMesh.Go(func() { g.Run(c.ctx, c.known) }) // what it dials ends with the mesh, not before
 }
 
 // known are the addresses where other nodes may be.

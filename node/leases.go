@@ -53,6 +53,9 @@ type facts struct {
 // renewed is the answer to a renewal that was granted.
 type renewed struct {
 	Wall time.Time `json:"wall"` // the leader's
+	// Stale says that every later leader knows, too, that the node serves on without
+	// a lease.
+	Stale bool `json:"stale,omitzero"`
 }
 
 // told is what the leader has been told in its term.
@@ -74,6 +77,12 @@ func (t *told) put(f *facts, now int64) {
 	if len(t.nodes) < lease.MaxNodes || t.nodes[f.ID] != nil {
 		t.nodes[f.ID] = f
 	}
+}
+
+func (t *told) drop(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.nodes, id)
 }
 
 func (t *told) of(id string) (facts, bool) {
@@ -162,7 +171,7 @@ func (c *cluster) renew(ctx context.Context) {
 		return // it has told the leader that it serves no more
 	}
 	c.lease.Granted(sent, wall.UnixNano()-sent, c.Lease)
-	if f.Stale && f.Served {
+	if f.Stale && f.Served && got.Stale {
 		c.stale.Store(true)
 	}
 	if !c.once.Swap(true) {
@@ -219,7 +228,9 @@ func (c *cluster) grant(ctx context.Context, f *facts) (renewed, error) {
 	now := c.Clock.Now()
 	// A node that has not served yet has nothing to serve on with.
 	ticket, err := c.table.Renew(lease.Node{ID: f.ID, Boot: f.Boot}, f.Applied, f.Stale && f.Served, now)
-	c.told.put(f, now)
+	if !errors.Is(err, lease.ErrOldBoot) {
+		c.told.put(f, now)
+	}
 	if err != nil {
 		return renewed{}, refuse(fault.Unavailable, err)
 	}
@@ -242,7 +253,8 @@ func (c *cluster) grant(ctx context.Context, f *facts) (renewed, error) {
 	if granted = c.table.Grant(ticket, term, c.Clock.Now()); !granted {
 		return renewed{}, refuse(fault.Unavailable, errors.New("the renewal came too late"))
 	}
-	return renewed{Wall: time.Now()}, nil
+	m, ok := c.r.Store().Member(f.ID)
+	return renewed{Wall: time.Now(), Stale: ok && m.Stale}, nil
 }
 
 func (c *cluster) serveRenew(w http.ResponseWriter, r *http.Request) {

@@ -134,7 +134,7 @@ func (c *cluster) transferred(ctx context.Context, f raft.Future) error {
 	ctx, cancel := context.WithTimeout(ctx, transferWait)
 	defer cancel()
 	if err := c.await(ctx, f); err != nil {
-		return fault.Wrap(fault.Unavailable, err)
+		return refuse(fault.Unavailable, err)
 	}
 	return nil
 }

@@ -72,7 +72,11 @@ func (c *cluster) diagnose(ctx context.Context) (why string, removed bool) {
 	var faults []string
 	leader := false
 	for _, a := range poll(ctx, c.Mesh, c.self.ID, slices.Compact(addrs)) {
-		switch own := c.r.Store().ClusterID(); {
+		own := c.r.Store().ClusterID()
+		if creds := c.creds.Load(); own == "" && creds != nil {
+			own = creds.ClusterID // it was let in, and has not got the state yet
+		}
+		switch {
 		case a.err == nil && a.info.ID == c.self.ID:
 		case a.err != nil:
 			faults = append(faults, fmt.Sprintf("%s: %v", a.addr, a.err))

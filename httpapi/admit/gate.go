@@ -144,7 +144,7 @@ func (g *Gate) Client(r *http.Request) netip.Addr {
 // Serving is step 4, to be asked again right before an upstream is written to.
 func (g *Gate) Serving() *fault.Error {
 	if s := g.settings.Load(); s.Serving != nil && !s.Serving() {
-		return fault.New(fault.NodeIsolated)
+		return &fault.Error{Code: fault.NodeIsolated, RetryAfter: 1}
 	}
 	return nil
 }
@@ -165,6 +165,7 @@ func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Tim
 	hash, refused := credential(r.Header, r.URL.RawQuery, s.keyHeader, s.Store.Imported(), g.hasherFor(s.Store.Pepper()))
 	q := request{credential: refused, serving: s.Serving == nil || s.Serving(), client: client}
 	if refused == "" && q.serving {
+		p.hash = hash
 		if err := p.lookup(s.Store, hash); err != nil {
 			return p, err
 		}
@@ -183,6 +184,38 @@ func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Tim
 	}
 	g.Look(r.Context(), &p, now)
 	return p, g.refuse(s, &p, r, v)
+}
+
+// Still is asked right before an upstream is written to, which may be long after
+// Check: a body was waited for, a month's chunk, or the process stood still. It
+// reports why the request must not pass any more: this node may not serve, or the
+// key or its account has changed so that rule would refuse it now. The lease is
+// looked at first: one that was got after a revocation implies that the look-up
+// behind it sees the revocation.
+func (g *Gate) Still(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
+	if f := g.Serving(); f != nil {
+		return f
+	}
+	if p.Record == nil {
+		return nil
+	}
+	s := g.settings.Load()
+	again := Pass{Client: p.Client}
+	if err := again.lookup(s.Store, p.hash); err != nil {
+		return err
+	}
+	if again.Record == p.Record && again.Account == p.Account && p.Record.Expires == 0 && p.Record.Overlap == 0 {
+		return nil // neither has changed
+	}
+	q := request{serving: true, client: p.Client, browser: isBrowser(r.Header), target: Target{Method: r.Method}}
+	if again.Record != nil && len(again.Record.Routes) > 0 {
+		q.target = TargetOf(r)
+	}
+	v := decide(subject{again.Record, again.Account}, &q, &rule, now)
+	if v.code == "" {
+		return nil
+	}
+	return &fault.Error{Code: v.code, Scope: v.missing}
 }
 
 // refuse makes the fault of a verdict, which counts against the client's address

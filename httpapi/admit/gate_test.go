@@ -222,3 +222,43 @@ func TestAccountDeleted(t *testing.T) {
 		t.Errorf("%v", f)
 	}
 }
+
+// Between a request's admission and its way upstream anything may have been taken
+// away: the last look sees it, and nothing else.
+func TestStill(t *testing.T) {
+	h := newHarness(t)
+	secret := h.key(nil)
+	r := post(secret, nil)
+	pass, f := h.Check(r, here, chat, noon)
+	if f != nil {
+		t.Fatal(f)
+	}
+	still := func(want fault.Code) {
+		t.Helper()
+		if f := h.Still(r, &pass, chat, noon); code(f) != want {
+			t.Errorf("still: %v, want %q", f, want)
+		}
+	}
+	still("")
+	id := pass.Record.ID
+	name := "another name"
+	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, Name: &name}})
+	still("")
+	scopes := []string{"read"}
+	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, Scopes: &scopes}})
+	still(fault.InsufficientScope)
+	scopes = []string{"read", "write"}
+	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, Scopes: &scopes}})
+	still("")
+	h.apply(&store.Command{AllowlistSet: &store.AllowlistSet{Entries: []store.AllowEntry{{CIDR: netip.MustParsePrefix("203.0.113.77/32")}}}})
+	still(fault.IPNotAllowed)
+	h.apply(&store.Command{AllowlistSet: &store.AllowlistSet{}})
+	still("")
+	ends := noon
+	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, ExpiresAt: &ends}})
+	still(fault.KeyExpired)
+	h.apply(&store.Command{KeyRevoke: &store.KeyRevoke{ID: id}})
+	still(fault.KeyRevoked)
+	h.shut = true
+	still(fault.NodeIsolated)
+}

@@ -32,4 +32,5 @@ type Pass struct {
 	Exposed bool             // a live key sent by a browser, tolerated by policy "alert"
 	Hint    string           // of a credential that was refused, for the audit log
 	month   int              // in which a budget was charged
+	hash    store.Hash       // of the key, for Still
 }

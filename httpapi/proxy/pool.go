@@ -150,7 +150,7 @@ func (l *lane) RoundTrip(out *http.Request) (*http.Response, error) {
 	var tried []*upstream
 	for {
 		u := l.pick(time.Now(), tried)
-		if f := x.proxy.gate.Serving(); f != nil {
+		if f := x.still(); f != nil {
 			return nil, f
 		}
 		req, body := l.prepare(out, u)

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
@@ -344,5 +345,17 @@ func TestReloadUnderLoad(t *testing.T) {
 	wg.Wait()
 	if got := text(t, r.do("GET", "/x", "")); got != "b" {
 		t.Errorf("the last table is not in use: %q", got)
+	}
+}
+
+// A key that was revoked after its request was admitted does not get it upstream.
+func TestStillIsAskedLast(t *testing.T) {
+	var seen atomic.Int64
+	up := backend(t, func(http.ResponseWriter, *http.Request) { seen.Add(1) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}})
+	r.gate.still = func(*admit.Pass) *fault.Error { return fault.New(fault.KeyRevoked) }
+	res := r.do("GET", "/", "")
+	if res.StatusCode != 401 || res.Header.Get("WWW-Authenticate") == "" || seen.Load() != 0 {
+		t.Errorf("status %d %v, upstream saw %d", res.StatusCode, res.Header, seen.Load())
 	}
 }

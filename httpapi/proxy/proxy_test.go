@@ -35,6 +35,7 @@ type testGate struct {
 	reserved store.Money
 	settled  store.Money
 	looks    int
+	still    func(*admit.Pass) *fault.Error // nil: nothing has changed
 }
 
 func (g *testGate) Client(r *http.Request) netip.Addr { return peerAddr(r) }
@@ -91,6 +92,15 @@ func (g *testGate) Serving() *fault.Error {
 		return fault.New(fault.NodeIsolated)
 	}
 	return nil
+}
+
+func (g *testGate) Still(_ *http.Request, p *admit.Pass, _ admit.Rule, _ time.Time) *fault.Error {
+	if g.still != nil {
+		if f := g.still(p); f != nil {
+			return f
+		}
+	}
+	return g.Serving()
 }
 
 func (g *testGate) money() (units int64, reserved, settled store.Money) {

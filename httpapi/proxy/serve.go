@@ -29,6 +29,7 @@ type Gate interface {
 	Look(ctx context.Context, p *admit.Pass, now time.Time)
 	Settle(p *admit.Pass, reserve, actual store.Money)
 	Serving() *fault.Error
+	Still(r *http.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
 }
 
 // Keys tells how a key stands now; *store.Store is one. nil, nil is unknown.
@@ -214,13 +215,18 @@ func (p *Proxy) serve(x *exchange) *fault.Error {
 		f = p.gate.Charge(ctx, &x.pass, route.units, x.reserve, x.decided)
 		x.charged = f == nil
 	}
-	if f == nil {
-		f = p.gate.Serving()
-	}
 	if f != nil {
 		return f
 	}
 	return p.forward.Forward(x.w, x.request(ctx), x)
+}
+
+// still is the last look before an upstream is written to.
+func (x *exchange) still() *fault.Error {
+	if x.pass.Record == nil {
+		return x.proxy.gate.Serving()
+	}
+	return x.proxy.gate.Still(x.r, &x.pass, x.lane.route.rule, time.Now())
 }
 
 // admitBody holds the body to the route's bound and, for a key, to its cost.

@@ -183,7 +183,7 @@ func TestRefusals(t *testing.T) {
 		"something else":   {[]byte(strings.Repeat("{}", 100)), "", nil, "no backup"},
 		"cut":              {plain[:len(plain)/2], "", ErrDamaged, "damaged"},
 		"a later format":   {swap(magic, "PERFGATE-BACKUP 2\n"), "", nil, "newer version"},
-		"a later level":    {swap(`"level":1`, `"level":9`), "", nil, "newer version"},
+		"a later level":    {swap(fmt.Sprintf(`"level":%d`, store.Level), `"level":9`), "", nil, "newer version"},
 		"another index":    {swap(`"applied":4`, `"applied":5`), "", ErrDamaged, "another index"},
 		"no cluster":       {swap(`"cl_1"`, `""`), "", ErrDamaged, "incomplete"},
 	} {
