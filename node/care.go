@@ -198,7 +198,16 @@ func (c *cluster) certify(now time.Time) error {
 	if trust.CA == nil || c.r.Store().Removed(c.self.ID) {
 		return nil
 	}
-	if own := c.creds.Load(); own != nil && own.ClusterID == s.ClusterID() && !own.NeedsRenewal(now) {
+	switch own := c.creds.Load(); {
+	case own == nil:
+	case own.ClusterID == s.ClusterID():
+		if !own.NeedsRenewal(now) {
+			return nil
+		}
+	case !c.r.leads.isOpen() && c.lease.Left(c.Clock.Now()) == 0:
+		// The state is of another cluster than the one that let this node in: it begins
+		// with what was restored there, and has not got to the entry that made it a new
+		// one. It must not take the old authority for its own.
 		return nil
 	}
 	key, err := mesh.NewNodeKey()

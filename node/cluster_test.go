@@ -65,3 +65,40 @@ func TestCertificateIsRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A state that was restored names the cluster that it was taken from until the
+// entry behind it is applied. A node that comes back with such a state keeps the
+// certificate of the cluster that let it in.
+func TestCertificateIsNotOfAnOlderState(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	i := c.Follower()
+	n := c.Nodes[i].Node()
+	used, _, err := n.Credentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Isolate(i)
+	c.Until("the node is without a lease", func() error {
+		if n.Lacks() {
+			return nil
+		}
+		return fmt.Errorf("it has one")
+	})
+	newer := *used
+	newer.ClusterID = "cl_newer"
+	n.UseCredentials(&newer)
+	if err := n.Certify(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if now, _, _ := n.Credentials(); now != &newer {
+		t.Error("it made itself a certificate of the older cluster")
+	}
+	c.Heal()
+	c.Until("the node, which is up to date again, has a certificate of its state's cluster", func() error {
+		if now, _, _ := n.Credentials(); now.ClusterID == used.ClusterID {
+			return nil
+		}
+		return fmt.Errorf("it has not")
+	})
+}

@@ -31,15 +31,13 @@ type Clustering struct {
 }
 
 // enterCluster opens the cluster port and finds this node's place: begin says that
-// it begins a cluster.
+// it begins a cluster. A certificate that the node has is believed, whatever the
+// state says: recover removes it where the cluster has become another one.
 func (r *Replica) enterCluster(ctx context.Context) (_ raft.Transport, begin bool, err error) {
 	cc := r.cfg.Cluster
 	creds, err := mesh.LoadCredentials(r.space, r.cfg.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, false, err
-	}
-	if own := r.Store().ClusterID(); creds != nil && own != "" && own != creds.ClusterID {
-		creds = nil // of the cluster that this state was taken from
 	}
 	fresh, err := r.engine.fresh()
 	if err != nil {

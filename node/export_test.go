@@ -28,3 +28,9 @@ func (n *Node) Credentials() (used, saved *mesh.Credentials, err error) {
 	saved, err = mesh.LoadCredentials(n.replica.space, n.config.Node.DataDir)
 	return n.replica.cluster.creds.Load(), saved, err
 }
+
+// Lacks reports whether the node holds no lease.
+func (n *Node) Lacks() bool { return n.replica.cluster.lease.Left(n.clock.Now()) == 0 }
+
+// UseCredentials puts others in the place of those in use.
+func (n *Node) UseCredentials(c *mesh.Credentials) { n.replica.cluster.creds.Store(c) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -183,25 +182,6 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	n.bootIndex = n.replica.LastIndex()
 	n.fresh = !n.store.Initialized()
 	return n.begin(ctx)
-}
-
-// clustering is this node's part in a cluster; nil without a cluster listener.
-func (n *Node) clustering() (*Clustering, error) {
-	c := n.config.Cluster
-	if c.Listen == "" {
-		return nil, nil
-	}
-	secret, err := n.config.ClusterSecret()
-	if err != nil {
-		return nil, err
-	}
-	return &Clustering{
-		Listen: c.Listen, Advertise: c.Advertise, Secret: secret, Join: c.Join, Expect: c.Expect,
-		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Net: n.net, Draining: n.draining.Load,
-		// The admin listener's callers may know where nodes are, the proxy's may not.
-		Waiting:   func(why string) { n.adminHandler.why.Store(&why) },
-		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
-	}, nil
 }
 
 // retention is how long an account's request audit is kept.

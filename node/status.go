@@ -93,6 +93,9 @@ func (c *cluster) statusAsLeader() (httpapi.ClusterStatus, error) {
 			n.State, n.LastContactMS = stateUnreachable, -1
 		default:
 			n.AppliedIndex, n.State, n.LastContactMS = max(f.Applied, reported[m.ID]), f.State, (now-f.seen)/int64(time.Millisecond)
+			if n.State == stateStarting && ms > 0 {
+				n.State = stateReady // it said so before it got this lease
+			}
 			if now-f.seen > int64(2*voterSilence) {
 				n.State = stateUnreachable
 			}

@@ -73,8 +73,8 @@ func (c *cluster) diagnose(ctx context.Context) (why string, removed bool) {
 	leader := false
 	for _, a := range poll(ctx, c.Mesh, c.self.ID, slices.Compact(addrs)) {
 		own := c.r.Store().ClusterID()
-		if creds := c.creds.Load(); own == "" && creds != nil {
-			own = creds.ClusterID // it was let in, and has not got the state yet
+		if creds := c.creds.Load(); creds != nil {
+			own = creds.ClusterID // the state may be older than what let this node in
 		}
 		switch {
 		case a.err == nil && a.info.ID == c.self.ID:

@@ -14,6 +14,25 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
+// clustering is this node's part in a cluster; nil without a cluster listener.
+func (n *Node) clustering() (*Clustering, error) {
+	c := n.config.Cluster
+	if c.Listen == "" {
+		return nil, nil
+	}
+	secret, err := n.config.ClusterSecret()
+	if err != nil {
+		return nil, err
+	}
+	return &Clustering{
+		Listen: c.Listen, Advertise: c.Advertise, Secret: secret, Join: c.Join, Expect: c.Expect,
+		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Net: n.net, Draining: n.draining.Load,
+		// The admin listener's callers may know where nodes are, the proxy's may not.
+		Waiting:   func(why string) { n.adminHandler.why.Store(&why) },
+		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
+	}, nil
+}
+
 // gateConfig is what admission takes from the configuration c.
 func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
 	var serving, alone func() bool
