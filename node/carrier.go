@@ -23,30 +23,35 @@ type carrier struct {
 	// wanted says that this node leads in term and id is one of the servers.
 	wanted func(id raft.ServerID, term uint64) bool
 	full   func() bool // this node's disk is; nil: never
+	filled func()      // called when that is new
 
 	rpcs chan raft.RPC // what comes in, over the network and from this node
 	done chan struct{} // closed by Close
 	once sync.Once
 }
 
-func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) bool, full func() bool) *carrier {
-	c := &carrier{NetworkTransport: t, wanted: wanted, full: full, rpcs: make(chan raft.RPC), done: make(chan struct{})}
+func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) bool, full func() bool, filled func()) *carrier {
+	c := &carrier{NetworkTransport: t, wanted: wanted, full: full, filled: filled, rpcs: make(chan raft.RPC), done: make(chan struct{})}
 	go c.receive()
 	return c
 }
 
 func (t *carrier) receive() {
-	var since time.Time // when the disk was first seen full
+	var seen bool // that the disk is full
+	var taken int // bytes of changes since
 	for {
 		select {
 		case rpc := <-t.NetworkTransport.Consumer():
-			if t.full == nil || !t.full() {
-				since = time.Time{}
-			} else if since.IsZero() {
-				since = time.Now()
-			} else if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && time.Since(since) > fullPatience && hasChanges(a.Entries) {
-				rpc.Respond(nil, errDiskFull)
-				continue
+			if full := t.full != nil && t.full(); full != seen {
+				if seen, taken = full, 0; full {
+					t.filled()
+				}
+			}
+			if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && seen {
+				if taken += changes(a.Entries); taken > fullTakes {
+					rpc.Respond(nil, errDiskFull)
+					continue
+				}
 			}
 			select {
 			case t.rpcs <- rpc:
@@ -64,25 +69,25 @@ func (t *carrier) receive() {
 var errDiskFull = errors.New("the disk is full")
 
 const (
-	// fullPatience is how long a node whose disk is full goes on taking changes: the
-	// leader must hear of it first, or what it accepts meanwhile cannot be committed
-	// where many disks fill together, and holds up all that is behind it.
-	fullPatience = time.Second
-	fullAgain    = time.Second // before entries are sent again to a node without space
+	// fullTakes is how many bytes of changes a node takes after its disk has run
+	// full: the leader must hear of it first, or what it accepts meanwhile cannot be
+	// committed where many disks fill together, and holds up all that is behind it.
+	fullTakes = 256 << 10
+	fullAgain = time.Second // before entries are sent again to a node without space
 )
 
-// hasChanges tells changes from what keeps a cluster serving, which is small: what
-// Raft writes for itself, and grants of months.
-func hasChanges(entries []*raft.Log) bool {
+// changes are the bytes of entries beyond what keeps a cluster serving, which is
+// small: what Raft writes for itself, and grants of months.
+func changes(entries []*raft.Log) (n int) {
 	for _, e := range entries {
 		if e.Type != raft.LogCommand {
 			continue
 		}
 		if c, err := store.DecodeCommand(e.Data); err != nil || c.Grant == nil {
-			return true
+			n += len(e.Data)
 		}
 	}
-	return false
+	return n
 }
 
 // Consumer implements [raft.Transport].

@@ -31,7 +31,7 @@ func TestPipelineEndsBehindAFailure(t *testing.T) {
 			}
 		}
 	}()
-	c := newCarrier(leader, nil, nil)
+	c := newCarrier(leader, nil, nil, nil)
 	p, err := c.AppendEntriesPipeline("f", follower.LocalAddr())
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func (r *Replica) enterCluster(ctx context.Context) (_ raft.Transport, begin boo
 		Stream: m.RaftLayer(c.idAt), MaxPool: 3, Timeout: transportTimeout,
 		ServerAddressProvider: c, Logger: newRaftLogger(r.cfg.Logger),
 	})
-	return newCarrier(trans, c.wanted, r.space.Full), begin, nil
+	return newCarrier(trans, c.wanted, r.space.Full, c.poke), begin, nil
 }
 
 // wanted reports whether this node, as the leader in term, has something to tell id.
