@@ -92,6 +92,7 @@ func (c *cluster) statusAsLeader() (httpapi.ClusterStatus, error) {
 		case !heard:
 			n.State, n.LastContactMS = stateUnreachable, -1
 		default:
+			n.Version, n.Region = f.Version, f.Region // as it says itself; the state follows
 			n.AppliedIndex, n.State, n.LastContactMS = max(f.Applied, reported[m.ID]), f.State, (now-f.seen)/int64(time.Millisecond)
 			if n.State == stateStarting && ms > 0 {
 				n.State = stateReady // it said so before it got this lease

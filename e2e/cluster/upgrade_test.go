@@ -111,7 +111,10 @@ func TestUpgrade(t *testing.T) {
 	if n := len(l.failed()); n != 0 {
 		t.Errorf("%d requests failed", n)
 	}
-	if v := versions(); slices.Contains(v, "former") {
-		t.Errorf("versions %v", v)
-	}
+	await(t, readyLimit, "the status to tell the new versions", func() error {
+		if v := versions(); slices.Contains(v, "former") {
+			return fmt.Errorf("versions %v", v)
+		}
+		return nil
+	})
 }
