@@ -28,7 +28,7 @@ e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-reques
 	e2e/clients/run.sh
 
 e2e-cluster: ## three processes, broken in many ways; needs root, iproute2, nftables, strace
-	PERFGATE_E2E_CLUSTER=1 $(GO) test -count 1 -timeout 10m -v ./e2e/cluster
+	PERFGATE_E2E_CLUSTER=1 $(GO) test -count 1 -timeout 20m -v ./e2e/cluster
 
 e2e-image: ## the image, built and used; needs podman and runc
 	e2e/image.sh

@@ -24,7 +24,9 @@ func TestCheckerPassesTheFake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, seed := chance(t)
 			h := run(&newFake(t, 3, seed, plant).target, seed, time.Second)
-			judge(t, h)
+			if !judge(t, h) {
+				t.Error("undecided")
+			}
 			if r := h.rate(0, int64(time.Second)); r < 100 {
 				t.Errorf("%.0f operations a second: too few to find anything", r)
 			}
