@@ -181,9 +181,11 @@ func TestScheduledBackup(t *testing.T) {
 	s := start(t, options{config: "[backup]\ndir = \"" + dir + "\"\nevery = \"1h\"\nkeep = 2\n", args: []string{"--demo"}, env: []string{"PERFGATE_BACKUP_PASSPHRASE=secret"}})
 	deadline := time.Now().Add(startTimeout)
 	var found []string
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
 	for len(found) == 0 && time.Now().Before(deadline) {
 		found, _ = filepath.Glob(filepath.Join(dir, "perfgate-cl_*.backup"))
-		time.Sleep(20 * time.Millisecond)
+		<-look.C
 	}
 	if len(found) != 1 {
 		t.Fatalf("%v\n%s", found, s.log)
