@@ -14,27 +14,30 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/cli"
 	"github.com/perfgate/perfgate/node"
+	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/recovery"
 )
 
 // version is set by the build.
 var version = "dev"
 
 func main() {
+	syscall.Umask(0o077) // Pebble leaves the mode of its files to it
 	os.Exit(cli.Execute(context.Background(), cli.Config{
 		Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv,
-		Serve:       cli.Command{Flags: node.Flags(), Run: serve, FlagError: node.FlagError},
-		CheckConfig: cli.Command{Flags: node.Flags(), Run: checkConfig, FlagError: node.FlagError},
-		Restore:     cli.Command{Flags: node.RestoreFlags(), Run: offline(node.RestoreCommand), FlagError: node.FlagError},
-		Recover:     cli.Command{Flags: node.RecoverFlags(), Run: offline(node.RecoverCommand), FlagError: node.FlagError},
-		Archive:     cli.Archive{Seal: node.SealBackup, Verify: node.VerifyBackup},
+		Serve:       cli.Command{Flags: config.Flags(), Run: serve, FlagError: config.FlagError},
+		CheckConfig: cli.Command{Flags: node.CheckFlags(), Run: checkConfig, FlagError: config.FlagError},
+		Restore:     cli.Command{Flags: recovery.RestoreFlags(), Run: offline(recovery.RestoreCommand), FlagError: config.FlagError},
+		Recover:     cli.Command{Flags: recovery.RecoverFlags(), Run: offline(recovery.RecoverCommand), FlagError: config.FlagError},
+		Archive:     cli.Archive{Seal: recovery.SealBackup, Verify: recovery.VerifyBackup},
 	}, os.Args[1:]))
 }
 
 // serve runs a node until SIGTERM or SIGINT; the second one ends it at once.
 // SIGHUP reloads.
 func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
-	load := func() (*node.Config, error) { return node.LoadFlags(flags, os.LookupEnv) }
-	config, err := load()
+	load := func() (*config.Config, error) { return node.LoadFlags(flags, os.LookupEnv) }
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
@@ -43,7 +46,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	reload := make(chan struct{}, 1) // several SIGHUPs in a row are one
+	reload := make(chan struct{}, 1) // SIGHUPs during a reload count as one
 	go func() {
 		for s := range signals {
 			switch {
@@ -61,15 +64,15 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 	}()
 
 	node.LimitMemory()
-	n, err := node.Open(ctx, node.Options{Config: config, Load: load, Out: os.Stderr, Version: version, Exit: os.Exit})
+	n, err := node.Open(ctx, node.Options{Config: cfg, Load: load, Environ: os.Environ(), Out: os.Stderr, Version: version, Exit: os.Exit})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to stop while it still waited for others, say
+			return nil // stopped while it was waiting for other nodes
 		}
 		return err
 	}
-	// What libraries say on the standard log is for who looks for it: net/http
-	// quotes there what an upstream sent unasked.
+	// The standard log of libraries is for debugging only: net/http quotes unsolicited
+	// bytes of upstreams there.
 	log.SetFlags(0)
 	log.SetOutput(slog.NewLogLogger(n.Log().Handler(), slog.LevelDebug).Writer())
 	go func() {
@@ -82,17 +85,15 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 	return n.Run(ctx)
 }
 
-func checkConfig(_ context.Context, flags *pflag.FlagSet, _ []string) error {
-	config, err := node.LoadFlags(flags, os.LookupEnv)
-	if err != nil {
-		return err
-	}
-	return node.CheckConfig(os.Stdout, config)
+func checkConfig(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
+	check := node.Check{Flags: flags, Env: os.LookupEnv, Environ: os.Environ(), Out: os.Stdout, Err: os.Stderr}
+	return check.Run(ctx)
 }
 
-// offline is a command that works on a data directory while no node does.
-func offline(run func(node.Console, *pflag.FlagSet, []string) error) func(context.Context, *pflag.FlagSet, []string) error {
+// offline returns a command that works on the data directory of a node that is not
+// running.
+func offline(run func(recovery.Console, *pflag.FlagSet, []string) error) func(context.Context, *pflag.FlagSet, []string) error {
 	return func(_ context.Context, flags *pflag.FlagSet, args []string) error {
-		return run(node.Console{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv}, flags, args)
+		return run(recovery.Console{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv}, flags, args)
 	}
 }

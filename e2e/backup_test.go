@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,116 +10,144 @@ import (
 	"time"
 )
 
-// A backup of a running server becomes another server: keys work there, what was
-// revoked after it is said to be back, and an audit export takes it away again.
-func TestBackupAndRestore(t *testing.T) {
-	s := start(t, options{args: []string{"--demo"}})
-	env := []string{"PERFGATE_SERVER=" + s.admin, "PERFGATE_TOKEN=" + s.operator}
-	cli := func(want int, more []string, args ...string) (string, string) {
-		t.Helper()
-		out, errs, code := perfgate(t, append(env, more...), "", args...)
-		if code != want {
-			t.Fatalf("perfgate %v: exit code %d, want %d\n%s%s", args, code, want, out, errs)
-		}
-		return out, errs
+// passphrase encrypts the backups of these tests.
+var passphrase = []string{"PERFGATE_BACKUP_PASSPHRASE=correct horse"}
+
+// cli is the environment of commands against the server, and more.
+func (s *server) cli(more ...string) []string {
+	return append([]string{"PERFGATE_SERVER=" + s.admin, "PERFGATE_TOKEN=" + s.operator}, more...)
+}
+
+// restored starts a server on data that was restored from s. The operator's token is
+// the old one: the file is not in a backup.
+func (s *server) restored(t *testing.T, data string) *server {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(data, "operator.token"), []byte(s.operator), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	key := func(name string) (id, secret string) {
-		r := s.manage(201, "POST", "/v1/keys", map[string]any{"name": name, "type": "live"})
-		return r.json["id"].(string), r.json["key"].(string)
+	return start(t, options{data: data, args: []string{"--demo"}})
+}
+
+// succeeds runs a command that must exit with 0.
+func succeeds(t *testing.T, env []string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	stdout, stderr, code := perfgate(t, env, "", args...)
+	if code != 0 {
+		t.Fatalf("perfgate %v: exit code %d\n%s%s", args, code, stdout, stderr)
 	}
-	_, kept := key("kept")
-	id, revoked := key("revoked")
-	dir := t.TempDir()
-	plain, sealed, audit := filepath.Join(dir, "plain.backup"), filepath.Join(dir, "sealed.backup"), filepath.Join(dir, "audit.ndjson")
-	pass := []string{"PERFGATE_BACKUP_PASSPHRASE=correct horse"}
-	if out, errs := cli(0, nil, "backup", plain); !strings.Contains(errs, "not encrypted") || !strings.Contains(out, "whole") {
+	return stdout, stderr
+}
+
+// fails runs a command that must exit with code and name the reason.
+func fails(t *testing.T, code int, reason string, env []string, args ...string) {
+	t.Helper()
+	if out, errs, got := perfgate(t, env, "", args...); got != code || !strings.Contains(errs, reason) {
+		t.Errorf("perfgate %v: exit code %d, want %d with %q\n%s%s", args, got, code, reason, out, errs)
+	}
+}
+
+// backups are files of a server with two keys, one of which was revoked after them.
+type backups struct {
+	s                    *server
+	plain, sealed, audit string // paths
+	kept, revoked, id    string // the keys, and the id of the revoked one
+	cluster              any    // the cluster's id
+}
+
+func makeBackups(t *testing.T) *backups {
+	t.Helper()
+	s, dir := start(t, options{args: []string{"--demo"}}), t.TempDir()
+	b := &backups{s: s, plain: filepath.Join(dir, "plain.backup"), sealed: filepath.Join(dir, "sealed.backup"), audit: filepath.Join(dir, "audit.ndjson")}
+	b.kept, _ = s.create(nil)
+	b.revoked, b.id = s.create(nil)
+	if out, errs := succeeds(t, s.cli(), "backup", b.plain); !strings.Contains(errs, "not encrypted") || !strings.Contains(out, "whole") {
 		t.Errorf("%s%s", out, errs)
 	}
-	if _, errs := cli(0, pass, "backup", sealed); strings.Contains(errs, "not encrypted") {
+	if _, errs := succeeds(t, s.cli(passphrase...), "backup", b.sealed); strings.Contains(errs, "not encrypted") {
 		t.Errorf("%s", errs)
 	}
-	if raw, err := os.ReadFile(sealed); err != nil || strings.Contains(string(raw), id) {
+	s.manage(200, "POST", "/v1/keys/"+b.id+"/revoke", map[string]any{"reason": "leaked"})
+	succeeds(t, s.cli(), "audit", "export", "--format", "ndjson", "--output", b.audit)
+	b.cluster = s.manage(200, "GET", "/v1/cluster", nil).JSON["cluster_id"]
+	return b
+}
+
+// A backup of a running server becomes another server: keys work there, and a key
+// that was revoked after it is reported as good again, unless an audit export tells
+// of the revocation.
+func TestBackupAndRestore(t *testing.T) {
+	b := makeBackups(t)
+	t.Run("verify", b.verify)
+	t.Run("without an audit export", func(t *testing.T) { b.restore(t, "no audit export", true, b.plain) })
+	t.Run("with one", func(t *testing.T) { b.restore(t, "were revoked again", false, b.sealed, "--audit", b.audit) })
+	t.Run("damaged", b.damaged)
+}
+
+// verify checks the files without a server.
+func (b *backups) verify(t *testing.T) {
+	if raw, err := os.ReadFile(b.sealed); err != nil || strings.Contains(string(raw), b.id) {
 		t.Errorf("the encrypted backup can be read: %v", err)
 	}
-	s.manage(200, "POST", "/v1/keys/"+id+"/revoke", map[string]any{"reason": "leaked"})
-	cli(0, nil, "audit", "export", "--format", "ndjson", "--output", audit)
-	before := s.manage(200, "GET", "/v1/cluster", nil).json["cluster_id"]
-
-	cli(0, nil, "backup", "verify", plain)
-	cli(1, nil, "backup", "verify", sealed)
-	cli(1, []string{"PERFGATE_BACKUP_PASSPHRASE=wrong"}, "backup", "verify", sealed)
-	if out, _ := cli(0, pass, "backup", "verify", "--json", sealed); !json.Valid([]byte(out)) {
+	succeeds(t, nil, "backup", "verify", b.plain)
+	fails(t, 1, "", nil, "backup", "verify", b.sealed)
+	fails(t, 1, "", []string{"PERFGATE_BACKUP_PASSPHRASE=wrong"}, "backup", "verify", b.sealed)
+	if out, _ := succeeds(t, passphrase, "backup", "verify", "--json", b.sealed); !json.Valid([]byte(out)) {
 		t.Errorf("%s", out)
 	}
+}
 
-	for name, c := range map[string]struct {
-		args  []string
-		says  string
-		works bool
-	}{
-		"without an audit export": {[]string{plain}, "no audit export", true},
-		"with one":                {[]string{sealed, "--audit", audit}, "were revoked again", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			data := filepath.Join(t.TempDir(), "data")
-			out, errs, code := perfgate(t, pass, "", append([]string{"restore", "--data-dir", data}, c.args...)...)
-			if code != 0 || !strings.Contains(errs, "GOOD AGAIN") || !strings.Contains(errs, c.says) || !strings.Contains(out, "perfgate serve") {
-				t.Fatalf("exit code %d\n%s%s", code, out, errs)
-			}
-			if listed := strings.Contains(out, id); listed == c.works {
-				t.Errorf("names the revoked key: %v\n%s", listed, out)
-			}
-			// The operator's token is the old one; the file is not in a backup.
-			if err := os.WriteFile(filepath.Join(data, "operator.token"), []byte(s.operator), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			r := start(t, options{data: data, args: []string{"--demo"}})
-			if after := r.manage(200, "GET", "/v1/cluster", nil).json["cluster_id"]; after == before {
-				t.Errorf("the cluster is still %v", after)
-			}
-			if got := r.verify(kept); got != "" {
-				t.Errorf("a key of the backup: %s", got)
-			}
-			if got := r.verify(revoked); (got == "") != c.works {
-				t.Errorf("the key that was revoked afterwards: %q", got)
-			}
-			if left, err := os.ReadDir(data); err != nil || regexp.MustCompile("RESTORING").MatchString(entryNames(left)) {
-				t.Errorf("%v, %v", left, err)
-			}
-			// A second restore replaces nothing, with the node running or not.
-			if _, errs, code := perfgate(t, pass, "", "restore", "--data-dir", data, plain); code != 2 || !strings.Contains(errs, "in use") {
-				t.Errorf("exit code %d, %s", code, errs)
-			}
-			if code := r.stop(startTimeout); code != 0 {
-				t.Fatalf("exit code %d", code)
-			}
-			if _, errs, code := perfgate(t, pass, "", "restore", "--data-dir", data, plain); code != 2 || !strings.Contains(errs, "not empty") {
-				t.Errorf("exit code %d, %s", code, errs)
-			}
-			if _, errs, code := perfgate(t, nil, "", "recover", "--data-dir", data); code != 0 || !strings.Contains(errs, "nothing to recover") {
-				t.Errorf("exit code %d, %s", code, errs)
-			}
-			r.run()
-			if got := r.verify(kept); got != "" {
-				t.Errorf("after refused restores: %s", got)
-			}
-		})
+// restore makes a server of a backup. The report has to name the reason, and works
+// tells whether the revoked key is good there.
+func (b *backups) restore(t *testing.T, reason string, works bool, args ...string) {
+	data := filepath.Join(t.TempDir(), "data")
+	out, errs := succeeds(t, passphrase, append([]string{"restore", "--data-dir", data}, args...)...)
+	if !strings.Contains(errs, "WORK AGAIN") || !strings.Contains(errs, reason) || !strings.Contains(out, "perfgate serve") {
+		t.Fatalf("%s%s", out, errs)
 	}
+	if listed := strings.Contains(out, b.id); listed == works {
+		t.Errorf("names the revoked key: %v\n%s", listed, out)
+	}
+	r := b.s.restored(t, data)
+	if after := r.manage(200, "GET", "/v1/cluster", nil).JSON["cluster_id"]; after == b.cluster {
+		t.Errorf("the cluster is still %v", after)
+	}
+	if got := r.verify(b.kept); got != "" {
+		t.Errorf("a key of the backup: %s", got)
+	}
+	if got := r.verify(b.revoked); (got == "") != works {
+		t.Errorf("the key that was revoked afterwards: %q", got)
+	}
+	if left, err := filepath.Glob(filepath.Join(data, "*RESTORING*")); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	// A second restore replaces nothing, with the node running or not.
+	fails(t, 2, "in use", passphrase, "restore", "--data-dir", data, b.plain)
+	if code := r.stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	fails(t, 2, "not empty", passphrase, "restore", "--data-dir", data, b.plain)
+	if _, errs := succeeds(t, nil, "recover", "--data-dir", data); !strings.Contains(errs, "nothing to recover") {
+		t.Errorf("%s", errs)
+	}
+	r.run()
+	if got := r.verify(b.kept); got != "" {
+		t.Errorf("after refused restores: %s", got)
+	}
+}
 
-	// A damaged file changes nothing.
-	raw, err := os.ReadFile(plain)
+// damaged restores a file in which one bit differs: it changes nothing.
+func (b *backups) damaged(t *testing.T) {
+	raw, err := os.ReadFile(b.plain)
 	if err != nil {
 		t.Fatal(err)
 	}
 	raw[len(raw)/2] ^= 1
-	bad := filepath.Join(dir, "bad.backup")
+	dir := t.TempDir()
+	bad, data := filepath.Join(dir, "bad.backup"), filepath.Join(dir, "never")
 	if err := os.WriteFile(bad, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	data := filepath.Join(dir, "never")
-	if _, errs, code := perfgate(t, nil, "", "restore", "--data-dir", data, bad); code != 1 || !strings.Contains(errs, "damaged") {
-		t.Errorf("exit code %d, %s", code, errs)
-	}
+	fails(t, 1, "damaged", nil, "restore", "--data-dir", data, bad)
 	if _, err := os.Stat(data); !os.IsNotExist(err) {
 		t.Errorf("a damaged backup made a directory: %v", err)
 	}
@@ -131,42 +158,27 @@ func TestBackupAndRestore(t *testing.T) {
 func (s *server) verify(key string) string {
 	s.t.Helper()
 	r := s.manage(200, "POST", "/v1/keys/verify", map[string]any{"key": key, "consume": false})
-	code, _ := r.json["code"].(string)
-	if r.json["valid"] == true || code == "requests_per_minute" {
+	code, _ := r.JSON["code"].(string)
+	if r.JSON["valid"] == true || code == "requests_per_minute" {
 		return ""
 	}
 	return code
 }
 
-func entryNames(list []os.DirEntry) string {
-	var b strings.Builder
-	for _, e := range list {
-		b.WriteString(e.Name() + " ")
-	}
-	return b.String()
-}
-
-// A restored node treats its buckets as after a crash: what the lost time may
-// have used is not there a second time.
+// A restored node treats its buckets as after a crash: units that the lost time may
+// have used are not there a second time.
 func TestRestoredBucketsBeginEmpty(t *testing.T) {
 	s := start(t, options{args: []string{"--demo"}})
 	k := s.manage(201, "POST", "/v1/keys", map[string]any{"name": "n", "type": "live", "limits": map[string]any{"requests_per_minute": 60, "burst": 60}})
-	path := filepath.Join(t.TempDir(), "b.backup")
-	data := filepath.Join(t.TempDir(), "data")
-	env := []string{"PERFGATE_SERVER=" + s.admin, "PERFGATE_TOKEN=" + s.operator}
-	for _, args := range [][]string{{"backup", path}, {"restore", path, "--data-dir", data}} {
-		if out, errs, code := perfgate(t, env, "", args...); code != 0 {
-			t.Fatalf("%v: %s%s", args, out, errs)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(data, "operator.token"), []byte(s.operator), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
+	path, data := filepath.Join(dir, "b.backup"), filepath.Join(dir, "data")
+	succeeds(t, s.cli(), "backup", path)
+	succeeds(t, nil, "restore", path, "--data-dir", data)
 	began := time.Now()
-	r := start(t, options{data: data, args: []string{"--demo"}})
+	r := s.restored(t, data)
 	admitted := 0
 	for range 30 {
-		if v := r.manage(200, "POST", "/v1/keys/verify", map[string]any{"key": k.json["key"]}); v.json["valid"] == true {
+		if v := r.manage(200, "POST", "/v1/keys/verify", map[string]any{"key": k.JSON["key"]}); v.JSON["valid"] == true {
 			admitted++
 		}
 	}
@@ -179,34 +191,20 @@ func TestRestoredBucketsBeginEmpty(t *testing.T) {
 func TestScheduledBackup(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backups")
 	s := start(t, options{config: "[backup]\ndir = \"" + dir + "\"\nevery = \"1h\"\nkeep = 2\n", args: []string{"--demo"}, env: []string{"PERFGATE_BACKUP_PASSPHRASE=secret"}})
-	deadline := time.Now().Add(startTimeout)
 	var found []string
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for len(found) == 0 && time.Now().Before(deadline) {
+	waitFor(t, "a backup", func() bool {
 		found, _ = filepath.Glob(filepath.Join(dir, "perfgate-cl_*.backup"))
-		<-look.C
-	}
+		return len(found) > 0
+	})
 	if len(found) != 1 {
-		t.Fatalf("%v\n%s", found, s.log)
+		t.Fatalf("%v\n%s", found, s.Output())
 	}
-	if out, errs, code := perfgate(t, []string{"PERFGATE_BACKUP_PASSPHRASE=secret"}, "", "backup", "verify", found[0]); code != 0 {
-		t.Errorf("%s%s", out, errs)
-	}
-	if strings.Contains(s.log.String(), "not encrypted") {
+	succeeds(t, []string{"PERFGATE_BACKUP_PASSPHRASE=secret"}, "backup", "verify", found[0])
+	if strings.Contains(s.Output(), "not encrypted") {
 		t.Error("it warns of a backup that is not encrypted")
 	}
-	resp, err := httpClient.Get(s.admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics := string(raw)
+	metrics := string(do(t, "GET", s.admin+"/metrics", nil, nil).Raw)
 	if !regexp.MustCompile(`perfgate_backup_last_success_timestamp_seconds [1-9]`).MatchString(metrics) || !strings.Contains(metrics, "perfgate_backup_failures_total 0") {
-		t.Errorf("the metrics do not tell of it")
+		t.Errorf("the metrics do not report it")
 	}
 }

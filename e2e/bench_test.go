@@ -8,24 +8,14 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
+	"github.com/perfgate/perfgate/e2e/harness"
 	"github.com/perfgate/perfgate/httpapi/apikey"
 )
-
-// size reads a benchmark's size from the environment: the figures in the
-// documentation are of the defaults, smaller ones are for a quick look.
-func size(name string, standard int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
-		return n
-	}
-	return standard
-}
 
 // fill imports n live keys, 10,000 a call, and returns them.
 func (s *server) fill(n int) []string {
@@ -38,8 +28,8 @@ func (s *server) fill(n int) []string {
 			fmt.Fprintf(&b, "{\"name\":\"bench-%d\",\"type\":\"live\",\"key\":%q}\n", i, keys[i])
 		}
 		r := s.manage(200, "POST", "/v1/keys/import", b.String())
-		if strings.Contains(string(r.raw), `"error":"`) {
-			s.t.Fatalf("import: %.300s", r.raw)
+		if strings.Contains(string(r.Raw), `"error":"`) {
+			s.t.Fatalf("import: %.300s", r.Raw)
 		}
 	}
 	return keys
@@ -47,7 +37,7 @@ func (s *server) fill(n int) []string {
 
 // rss is the resident memory of the process, in bytes (Linux).
 func (s *server) rss() int64 {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
 	if err != nil {
 		s.t.Skip("no /proc here")
 	}
@@ -57,14 +47,8 @@ func (s *server) rss() int64 {
 	return kb << 10
 }
 
-// request is one HTTP/1.1 request as bytes.
-func (s *server) request(method, base, path, credential, body string) string {
-	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		method, path, strings.TrimPrefix(base, "http://"), credential, len(body), body)
-}
-
 // pipes sends n requests over a number of connections, one in flight on each,
-// and wants the status that next names (or 429). It reads no more of an answer
+// and expects the status that next names (or 429). It reads no more of an answer
 // than it must: on two cores the load generator's own work counts.
 func pipes(b *testing.B, conns, n int, base string, next func(i int) (request string, status int)) {
 	var count atomic.Int64
@@ -84,7 +68,7 @@ func pipes(b *testing.B, conns, n int, base string, next func(i int) (request st
 					b.Error(err)
 					return
 				}
-				got, err := skipAnswer(br)
+				got, err := harness.SkipAnswer(br)
 				if err != nil || got != status && got != http.StatusTooManyRequests {
 					b.Errorf("status %d, %v", got, err)
 					return
@@ -95,33 +79,12 @@ func pipes(b *testing.B, conns, n int, base string, next func(i int) (request st
 	wg.Wait()
 }
 
-// skipAnswer reads one answer that tells its length.
-func skipAnswer(br *bufio.Reader) (status int, err error) {
-	length := 0
-	for first := true; ; first = false {
-		line, err := br.ReadSlice('\n')
-		if err != nil {
-			return 0, err
-		}
-		switch name, value, _ := strings.Cut(strings.TrimSpace(string(line)), ":"); {
-		case first:
-			_, code, _ := strings.Cut(name, " ")
-			status, _ = strconv.Atoi(code[:min(3, len(code))])
-		case strings.EqualFold(name, "Content-Length"):
-			length, _ = strconv.Atoi(strings.TrimSpace(value))
-		case name == "":
-			_, err := br.Discard(length)
-			return status, err
-		}
-	}
-}
-
 // Durable creations through HTTP; fsync is real.
 func BenchmarkCreate(b *testing.B) {
 	for _, inFlight := range []int{1, 64} {
 		b.Run(fmt.Sprint(inFlight), func(b *testing.B) {
 			s := start(b, options{})
-			request := s.request("POST", s.admin, "/v1/keys", s.operator, `{"name":"bench","type":"live"}`)
+			request := harness.RawRequest("POST", s.admin, "/v1/keys", s.operator, `{"name":"bench","type":"live"}`)
 			b.ResetTimer()
 			pipes(b, inFlight, b.N, s.admin, func(int) (string, int) { return request, 201 })
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "creates/s")
@@ -130,17 +93,17 @@ func BenchmarkCreate(b *testing.B) {
 }
 
 // From the start of the process to 200 on /readyz: after a clean stop, and
-// after a crash with a tail of writes behind the last snapshot.
+// after a crash with a tail of writes after the last snapshot.
 func BenchmarkStart(b *testing.B) {
 	s := start(b, options{})
-	s.fill(size("KEYS", 1_000_000))
-	s.stop(time.Minute)
+	s.fill(harness.Size("KEYS", 1_000_000))
+	s.stop()
 	timed := func(name string) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				s.run()
 				b.StopTimer()
-				s.kill()
+				s.Kill()
 				b.StartTimer()
 			}
 			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/start")
@@ -149,10 +112,10 @@ func BenchmarkStart(b *testing.B) {
 	}
 	timed("clean")
 	s.run()
-	writes := size("WRITES", 400_000)
-	request := s.request("POST", s.admin, "/v1/keys", s.operator, `{"name":"tail","type":"live"}`)
+	writes := harness.Size("WRITES", 400_000)
+	request := harness.RawRequest("POST", s.admin, "/v1/keys", s.operator, `{"name":"tail","type":"live"}`)
 	pipes(b, 64, writes, s.admin, func(int) (string, int) { return request, 201 })
-	s.kill()
+	s.Kill()
 	timed("killed")
 }
 
@@ -162,12 +125,12 @@ func BenchmarkMemory(b *testing.B) {
 	up, _ := echo(b)
 	s := start(b, options{upstream: up})
 	s.roomy()
-	n := size("KEYS", 1_000_000)
-	bogus := size("BOGUS", n)
+	n := harness.Size("KEYS", 1_000_000)
+	bogus := harness.Size("BOGUS", n)
 	keys := s.fill(n)
 	use := func(n int, credential func(i int) string, status int) {
 		pipes(b, 4*runtime.NumCPU(), n, s.proxy, func(i int) (string, int) {
-			return s.request("GET", s.proxy, "/", credential(i), ""), status
+			return harness.RawRequest("GET", s.proxy, "/", credential(i), ""), status
 		})
 	}
 	for b.Loop() {
@@ -184,7 +147,7 @@ func BenchmarkMemory(b *testing.B) {
 // The audit log exported whole through the admin listener.
 func BenchmarkAuditExport(b *testing.B) {
 	s := start(b, options{})
-	s.fill(size("EVENTS", 500_000))
+	s.fill(harness.Size("EVENTS", 500_000))
 	before := s.rss()
 	var events int
 	peak := before

@@ -1,5 +1,8 @@
-// Package e2e drives the built binary from outside: what is shown here holds
-// for whoever runs `perfgate serve`, not for its packages alone. The Go tests
-// need nothing but Go; e2e/clients holds the checks with clients that others
-// wrote (make e2e).
+// Package e2e drives the built binary from outside: a property that is shown here
+// holds for users of `perfgate serve`, not for its packages alone. Each test starts a
+// server of its own on free ports; package harness has the processes and the HTTP
+// calls. Waits are for events, with generous bounds, since machines are shared.
+//
+// The Go tests need nothing but Go; e2e/clients holds the checks with foreign clients
+// (make e2e), and e2e/cluster those with three nodes (make e2e-cluster).
 package e2e

@@ -5,21 +5,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 podman=(podman --runtime runc --cgroup-manager cgroupfs)
-tag=perfgate:e2e-$$ name=perfgate-e2e-$$
-work=$(mktemp -d)
+image=perfgate-e2e-$$ name=perfgate-e2e-$$
 cleanup() {
   "${podman[@]}" rm -f "$name" >/dev/null 2>&1 || true
-  "${podman[@]}" rmi -f "$tag" >/dev/null 2>&1 || true
-  rm -rf "$work"
+  "${podman[@]}" rmi -f "$image:test" "$image:latest" >/dev/null 2>&1 || true
 }
 trap cleanup EXIT
 fail() { echo "FAIL image: $1"; "${podman[@]}" logs "$name" 2>&1 | tail -n 30; exit 1; }
 
-mkdir -p "$work/dist/data"
-CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$work/dist/perfgate" .
-"${podman[@]}" build -q --format docker -f Dockerfile -t "$tag" "$work" >/dev/null
+make -s image IMAGE="$image" VERSION=test >/dev/null
 "${podman[@]}" run -d --name "$name" --network host --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
-  -e PERFGATE_PROXY_LISTEN=127.0.0.1:0 -e PERFGATE_ADMIN_LISTEN="127.0.0.1:$((20000 + $$ % 10000))" "$tag" >/dev/null 2>&1
+  -e PERFGATE_PROXY_LISTEN=127.0.0.1:0 -e PERFGATE_ADMIN_LISTEN="127.0.0.1:$((20000 + $$ % 10000))" "$image:test" >/dev/null 2>&1
 
 line=
 for _ in $(seq 150); do
@@ -33,4 +29,4 @@ eval "$line -fsS" | jq -e '.path == "/hello"' >/dev/null || fail "the printed li
 [ "$("${podman[@]}" inspect -f '{{.Config.User}}' "$name")" = 65532:65532 ] || fail "it runs as root"
 "${podman[@]}" stop -t 15 "$name" >/dev/null 2>&1
 [ "$("${podman[@]}" inspect -f '{{.State.ExitCode}}' "$name")" = 0 ] || fail "exit code"
-echo "ok   image: $(du -h "$work/dist/perfgate" | cut -f1), health, curl line, CLI, clean stop"
+echo "ok   image: $(du -h dist/perfgate | cut -f1), health, curl line, CLI, clean stop"

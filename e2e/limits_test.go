@@ -14,7 +14,7 @@ func TestRetryAfterIsTrue(t *testing.T) {
 	key, _ := s.create(map[string]any{"limits": map[string]any{"requests_per_minute": 60, "burst": 3, "requests_per_month": 900}})
 	for i := range 3 {
 		if r := do(t, "GET", s.proxy+"/", as(key), nil); r.StatusCode != 200 {
-			t.Fatalf("call %d of the burst: %s\n%s", i, r.Status, r.raw)
+			t.Fatalf("call %d of the burst: %s\n%s", i, r.Status, r.Raw)
 		}
 	}
 	for round := range 3 {
@@ -25,11 +25,11 @@ func TestRetryAfterIsTrue(t *testing.T) {
 			}
 		}
 		wait, err := strconv.Atoi(r.Header.Get("Retry-After"))
-		if err != nil || wait < 1 || float64(wait) != r.num("error", "retry_after") {
-			t.Fatalf("Retry-After %q, body %v", r.Header.Get("Retry-After"), r.at("error", "retry_after"))
+		if err != nil || wait < 1 || float64(wait) != r.Num("error", "retry_after") {
+			t.Fatalf("Retry-After %q, body %v", r.Header.Get("Retry-After"), r.At("error", "retry_after"))
 		}
-		if r.code() != "requests_per_minute" || r.str("error", "type") != "rate_limit_exceeded" {
-			t.Fatalf("%s", r.raw)
+		if r.Code() != "requests_per_minute" || r.Str("error", "type") != "rate_limit_exceeded" {
+			t.Fatalf("%s", r.Raw)
 		}
 		<-time.After(time.Duration(wait) * time.Second)
 		if r := do(t, "GET", s.proxy+"/", as(key), nil); r.StatusCode != 200 {
@@ -43,6 +43,7 @@ func TestRateLimitHeaders(t *testing.T) {
 	up, _ := echo(t)
 	s := start(t, options{upstream: up})
 	key, _ := s.create(map[string]any{"limits": map[string]any{"requests_per_minute": 30}})
+	before := time.Now().Truncate(time.Second)
 	r := do(t, "GET", s.proxy+"/", as(key), nil)
 	if got := r.Header.Get("RateLimit-Policy"); got != `"minute";q=60;w=60, "month";q=1000, "key-minute";q=30;w=60` {
 		t.Errorf("RateLimit-Policy: %s", got)
@@ -51,8 +52,9 @@ func TestRateLimitHeaders(t *testing.T) {
 		t.Errorf("X-RateLimit-Limit %s, -Remaining %s; want 30, 29", r.Header.Get("X-RateLimit-Limit"), r.Header.Get("X-RateLimit-Remaining"))
 	}
 	reset, err := strconv.ParseInt(r.Header.Get("X-RateLimit-Reset"), 10, 64)
-	if d := time.Until(time.Unix(reset, 0)); err != nil || d < 0 || d > 4*time.Second {
-		t.Errorf("X-RateLimit-Reset %s: in %v, want about 2 s", r.Header.Get("X-RateLimit-Reset"), d)
+	// One unit comes back in 2 s, counted from a moment between the request and its answer.
+	if at := time.Unix(reset, 0); err != nil || at.Before(before) || time.Until(at) > 4*time.Second {
+		t.Errorf("X-RateLimit-Reset %s: in %v, want about 2 s", r.Header.Get("X-RateLimit-Reset"), time.Until(at))
 	}
 }
 
@@ -64,13 +66,13 @@ func TestMonthSurvivesKill(t *testing.T) {
 		"limits": map[string]any{"requests_per_minute": 60_000, "requests_per_month": 40}})
 	r := s.manage(200, "GET", "/v1/accounts", nil)
 	var account string
-	for _, a := range r.json["data"].([]any) {
+	for _, a := range r.JSON["data"].([]any) {
 		if m := a.(map[string]any); m["name"] == "small" {
 			account = m["id"].(string)
 		}
 	}
 	c := do(t, "POST", s.admin+"/v1/keys", as(s.operator, header{"X-Perf-Account": account}), map[string]any{"name": "k", "type": "live"})
-	key := c.str("key")
+	key := c.Str("key")
 	admitted := 0
 	spend := func(n int) (last *reply) {
 		for range n {
@@ -82,16 +84,16 @@ func TestMonthSurvivesKill(t *testing.T) {
 		return last
 	}
 	if r := spend(10); r.StatusCode != 200 {
-		t.Fatalf("%s\n%s", r.Status, r.raw)
+		t.Fatalf("%s\n%s", r.Status, r.Raw)
 	}
-	s.kill()
+	s.Kill()
 	s.run()
 	<-time.After(time.Second) // the minute's bucket may begin empty after a crash
 	last := spend(40)
-	if last.StatusCode != 429 || last.code() != "requests_per_month" {
-		t.Fatalf("after %d requests: %s\n%s", admitted, last.Status, last.raw)
+	if last.StatusCode != 429 || last.Code() != "requests_per_month" {
+		t.Fatalf("after %d requests: %s\n%s", admitted, last.Status, last.Raw)
 	}
-	// One chunk, an eighth of what remained, may be lost with the process.
+	// One chunk, an eighth of the rest, may be lost with the process.
 	if admitted > 40 || admitted < 35 {
 		t.Errorf("%d of 40 admitted over a crash", admitted)
 	}
@@ -110,20 +112,23 @@ func TestTooManyFailures(t *testing.T) {
 	s.roomy()
 	key, _ := s.create(nil)
 	count := map[string]int{}
+	began := time.Now()
 	for i := range 40 {
 		r := do(t, "GET", s.proxy+"/", as(fmt.Sprintf("wrong-%d", i)), nil)
-		count[r.code()]++
+		count[r.Code()]++
 		if r.StatusCode == 429 && r.Header.Get("Retry-After") == "" {
 			t.Error("429 without Retry-After")
 		}
 	}
-	if count["malformed_key"] < 30 || count["malformed_key"] > 32 || count["too_many_failures"] < 8 {
-		t.Errorf("%v, want about 30 malformed_key, then too_many_failures", count)
+	// An address may fail 30 times at once and gets one try back every two seconds.
+	most := 31 + int(time.Since(began)/(2*time.Second))
+	if count["malformed_key"] < 30 || count["malformed_key"] > most || count["malformed_key"]+count["too_many_failures"] != 40 {
+		t.Errorf("%v, want 30 to %d malformed_key, then too_many_failures", count, most)
 	}
 	if r := do(t, "GET", s.proxy+"/", as(key), nil); r.StatusCode != 200 {
-		t.Errorf("a valid key is shut out by others' failures: %s", r.raw)
+		t.Errorf("a valid key is shut out by others' failures: %s", r.Raw)
 	}
-	if r := do(t, "GET", s.proxy+"/", nil, nil); r.code() != "missing_key" {
-		t.Errorf("without a credential: %s", r.raw)
+	if r := do(t, "GET", s.proxy+"/", nil, nil); r.Code() != "missing_key" {
+		t.Errorf("without a credential: %s", r.Raw)
 	}
 }

@@ -40,8 +40,8 @@ cert_file = %[1]q
 key_file = %[2]q
 `, cert, key)})
 	k, _ := s.create(nil)
-	if r := do(t, "GET", s.proxy+"/x", as(k), nil); r.StatusCode != 200 || !strings.Contains(string(r.raw), `"X-Forwarded-Proto":["https"]`) {
-		t.Errorf("%s\n%s", r.Status, r.raw)
+	if r := do(t, "GET", s.proxy+"/x", as(k), nil); r.StatusCode != 200 || !strings.Contains(string(r.Raw), `"X-Forwarded-Proto":["https"]`) {
+		t.Errorf("%s\n%s", r.Status, r.Raw)
 	}
 	listeners := []string{s.proxy, s.admin}
 	for _, base := range listeners {
@@ -59,7 +59,7 @@ key_file = %[2]q
 	if err := os.WriteFile(cert, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "a line about the bad file", func() bool { return strings.Contains(s.log.String(), "cannot be reloaded") })
+	waitFor(t, "a line about the bad file", func() bool { return strings.Contains(s.Output(), "cannot be reloaded") })
 	for _, base := range listeners {
 		if name, err := subject(base, tls.VersionTLS13); err != nil || name != "two" {
 			t.Errorf("%s after a bad file: %q, %v", base, name, err)
@@ -84,10 +84,10 @@ func TestAdminOffLoopback(t *testing.T) {
 		t.Errorf("the CLI trusts any certificate: exit %d", code)
 	}
 	if _, errs, code := perfgate(t, []string{"PERFGATE_SERVER=" + s.admin, "PERFGATE_TOKEN=" + s.operator}, "", "keys", "list",
-		"--ca-file", filepath.Join(s.data, "admin.crt")); code != 0 {
+		"--ca-file", filepath.Join(s.Data, "admin.crt")); code != 0 {
 		t.Errorf("with the node's own certificate: exit %d, %s", code, errs)
 	}
-	err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(s.Data, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // a file of Pebble's that is gone already
 		}
@@ -121,7 +121,7 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
-// What no handler ever sees is refused in the API's words all the same.
+// A request that no handler ever sees is refused in the API's format all the same.
 func TestRefusalsBelowHTTP(t *testing.T) {
 	up, calls := echo(t)
 	s := start(t, options{upstream: up})
@@ -152,11 +152,11 @@ func TestRefusalsBelowHTTP(t *testing.T) {
 				continue
 			}
 			body, _ := io.ReadAll(resp.Body)
-			r := &reply{Response: resp, raw: body}
-			if err := json.Unmarshal(body, &r.json); err != nil || resp.StatusCode != c.status || r.code() != c.code {
+			r := &reply{Response: resp, Raw: body}
+			if err := json.Unmarshal(body, &r.JSON); err != nil || resp.StatusCode != c.status || r.Code() != c.code {
 				t.Errorf("%.60q: %s %s, want %d %s", c.request, resp.Status, body, c.status, c.code)
 			}
-			if id := resp.Header.Get("X-Request-Id"); id == "" || id != r.str("error", "request_id") {
+			if id := resp.Header.Get("X-Request-Id"); id == "" || id != r.Str("error", "request_id") {
 				t.Errorf("%.60q: X-Request-Id %q, body %s", c.request, id, body)
 			}
 		}
@@ -194,12 +194,12 @@ expires = "2099-12-31T00:00:00Z"
 		{"operators' calls by key", s.admin + "/v1/accounts", as(admin), 403, "forbidden"},
 		{"operator on the proxy listener", s.proxy + "/x", as(s.operator), 401, "malformed_key"},
 	} {
-		if r := do(t, "GET", c.url, c.h, nil); r.StatusCode != c.status || r.code() != c.code {
-			t.Errorf("%s: %s %s", c.name, r.Status, r.raw)
+		if r := do(t, "GET", c.url, c.h, nil); r.StatusCode != c.status || r.Code() != c.code {
+			t.Errorf("%s: %s %s", c.name, r.Status, r.Raw)
 		}
 	}
-	if r := do(t, "GET", s.proxy+"/v1/keys", as(admin), nil); r.str("uri") != "/v1/keys" {
-		t.Errorf("self_service = false keeps /v1/keys from the upstream: %s", r.raw)
+	if r := do(t, "GET", s.proxy+"/v1/keys", as(admin), nil); r.Str("uri") != "/v1/keys" {
+		t.Errorf("self_service = false keeps /v1/keys from the upstream: %s", r.Raw)
 	}
 	for _, base := range []string{s.proxy, s.admin} {
 		for _, path := range []string{"/livez", "/readyz", "/.well-known/security.txt"} {
@@ -214,9 +214,9 @@ expires = "2099-12-31T00:00:00Z"
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	up, _ := echo(t)
 	s := start(t, options{upstream: up, config: "[proxy]\nshutdown_delay = \"1h\"\n"})
-	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	waitFor(t, "/readyz to turn", func() bool { return do(t, "GET", s.proxy+"/readyz", nil, nil).StatusCode == 503 })
-	if code := s.stop(10 * time.Second); code != 1 {
+	if code := s.stop(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 }
@@ -261,7 +261,7 @@ func subject(base string, version uint16) (string, error) {
 	return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
-// converse sends bytes as they are and returns what comes back.
+// converse sends bytes as they are and returns the answer.
 func converse(t testing.TB, base, request string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
@@ -269,8 +269,8 @@ func converse(t testing.TB, base, request string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(startTimeout))
 	io.WriteString(c, request) // a refusal may come before its end
-	answer, _ := io.ReadAll(c) // what came before a reset counts
+	answer, _ := io.ReadAll(c) // the part before a reset counts
 	return string(answer)
 }

@@ -16,13 +16,11 @@ func TestQuickStartLineWorks(t *testing.T) {
 		t.Skip("curl is not installed")
 	}
 	s := start(t, options{})
-	line := regexp.MustCompile(`curl [^\n]*`).FindString(s.log.String())
-	for deadline := time.Now().Add(startTimeout); line == "" && time.Now().Before(deadline); {
-		<-s.log.feed
-		line = regexp.MustCompile(`curl [^\n]*`).FindString(s.log.String())
-	}
+	pattern := regexp.MustCompile(`curl [^\n]*`)
+	waitFor(t, "a line with curl", func() bool { return pattern.MatchString(s.Output()) })
+	line := pattern.FindString(s.Output())
 	if !strings.Contains(line, "pk_test_") {
-		t.Fatalf("no curl line with a test key:\n%s", s.log)
+		t.Fatalf("no curl line with a test key:\n%s", s.Output())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -36,7 +34,7 @@ func TestQuickStartLineWorks(t *testing.T) {
 	}
 	// The demo key must not outlive the day.
 	r := s.manage(200, "GET", "/v1/keys?type=test", nil)
-	data, _ := r.json["data"].([]any)
+	data, _ := r.JSON["data"].([]any)
 	if len(data) != 1 {
 		t.Fatalf("%d test keys, want the demo's one", len(data))
 	}

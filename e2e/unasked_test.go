@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What an upstream sends unasked stays out of the log.
+// Bytes that an upstream sends without a request stay out of the log.
 func TestUnsolicitedBytesAreNotLogged(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,12 +32,12 @@ func TestUnsolicitedBytesAreNotLogged(t *testing.T) {
 	s := start(t, options{upstream: "http://" + ln.Addr().String()})
 	key, _ := s.create(nil)
 	for range 3 {
-		if r := do(t, "GET", s.proxy+"/", as(key), nil); r.StatusCode != http.StatusOK || string(r.raw) != "ok" {
-			t.Fatalf("%s: %q", r.Status, r.raw)
+		if r := do(t, "GET", s.proxy+"/", as(key), nil); r.StatusCode != http.StatusOK || string(r.Raw) != "ok" {
+			t.Fatalf("%s: %q", r.Status, r.Raw)
 		}
 	}
-	s.stop(startTimeout)
-	if strings.Contains(s.log.String(), "of-another") {
-		t.Errorf("the log repeats what an upstream sent:\n%s", s.log)
+	s.stop()
+	if strings.Contains(s.Output(), "of-another") {
+		t.Errorf("the log repeats what an upstream sent:\n%s", s.Output())
 	}
 }

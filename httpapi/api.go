@@ -1,82 +1,84 @@
 package httpapi
 
 import (
+	_ "embed"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// Config is what an [API] is made of. Store, Local, Gate, Backend, Logger and
-// Registry are required.
+// openAPI describes the API (OpenAPI 3.1, YAML); it is served as it is.
+//
+//go:embed openapi.yaml
+var openAPI []byte
+
+// Backend is the node as the API sees it.
+type Backend interface {
+	rest.Backend
+	manage.Node
+}
+
+// Config holds the parts of an [API]. Store, Local, Gate, Routes, Backend, Logger
+// and Registry are required.
 type Config struct {
 	Store    *store.Store
 	Local    *local.Local
 	Gate     *admit.Gate
+	Routes   admit.Routes // the proxy's, for calls that verify a key
 	Backend  Backend
 	Logger   *slog.Logger
 	Registry *prometheus.Registry // read by /metrics; the API's own metrics go in too
 
 	Node, Version string // of this node and of perfgate, for backups
 
-	// SelfService lets keys use the [P] calls on the proxy listener.
+	// SelfService lets keys make the calls marked OnProxy on the proxy listener.
 	SelfService bool
-	// MetricsOpen serves /metrics to anybody: the admin listener is on loopback.
+	// MetricsOpen serves /metrics without a credential: the admin listener is on
+	// loopback.
 	MetricsOpen bool
-	SecurityTxt SecurityTxt
+	SecurityTxt manage.SecurityTxt
 
-	// Client finds the client's address on the admin listener, whose trusted
-	// proxies are its own; nil takes the gate's.
+	// Bodies is the memory for the bodies of calls; nil is one of [bodies.Max] bytes.
+	Bodies *bodies.Memory
+	// Client finds the client's address on the admin listener, which has trusted
+	// proxies of its own; nil takes the gate's.
 	Client func(*http.Request) netip.Addr
-	// Clock tells wall and monotonic time (nanoseconds); nil is the machine's.
+	// Clock reads wall and monotonic time (nanoseconds); nil is the machine's.
 	Clock func() (time.Time, int64)
 }
 
-// API answers the management calls. It is safe for concurrent use.
+// API answers the management calls. It is immutable after New and safe for concurrent use.
 type API struct {
-	Config
-	routes  *table
-	metrics *metrics
-	calls   *limiter.Buckets // of management, by key
-	pending inFlight         // Idempotency-Keys being worked on here
-	large   largeSlots
-	backups atomic.Int32 // being sent
-	prom    http.Handler
-	docs    []byte
+	frame       *rest.Frame
+	routes      *rest.Table
+	selfService bool
 }
 
 // New returns the API over cfg and registers its metrics.
 func New(cfg Config) (*API, error) {
-	if cfg.Clock == nil {
-		start := time.Now()
-		cfg.Clock = func() (time.Time, int64) {
-			now := time.Now()
-			return now, int64(now.Sub(start))
-		}
-	}
-	a := &API{
-		Config: cfg,
-		calls:  limiter.NewBuckets(maxCallers),
-		docs:   openAPI,
-	}
-	a.routes = newTable(a.table())
-	m, err := newMetrics(cfg.Registry)
+	frame, err := rest.New(rest.Config{
+		Store: cfg.Store, Gate: cfg.Gate, Backend: cfg.Backend, Observer: cfg.Local,
+		Logger: cfg.Logger, Registry: cfg.Registry, Bodies: cfg.Bodies, Client: cfg.Client, Clock: cfg.Clock,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("register the management API's metrics: %w", err)
+		return nil, err
 	}
-	a.metrics = m
-	a.prom = promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{ErrorLog: promLog{cfg.Logger}})
+	metrics := promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{ErrorLog: promLog{cfg.Logger}})
+	a := &API{frame: frame, selfService: cfg.SelfService}
+	a.routes = rest.NewTable(newTopics(&cfg, listened{a, cfg.Routes}, metrics).routes()...)
 	return a, nil
 }
 
@@ -85,43 +87,101 @@ type promLog struct{ log *slog.Logger }
 
 func (l promLog) Println(v ...any) { l.log.Warn("collect metrics", "error", fmt.Sprint(v...)) }
 
-// Admin serves everything on the admin listener: all calls, for operator tokens
-// and keys.
+// Admin serves the admin listener: all calls, for operator tokens and keys.
 func (a *API) Admin() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rt, param, allow := a.routes.find(r)
+		rt, param, allow := a.routes.Find(r)
 		switch {
 		case rt != nil:
-			a.serve(w, r, rt, param, true)
+			a.frame.Serve(w, r, rt, param, true)
 		case allow != "":
-			a.refuse(w, r, &fault.Error{Code: fault.MethodNotAllowed, Allow: allow})
+			a.frame.Refuse(w, r, &fault.Error{Code: fault.MethodNotAllowed, Allow: allow, Message: a.instead(r)})
 		default:
-			a.refuse(w, r, fault.New(fault.NotFound))
+			a.frame.Refuse(w, r, fault.New(fault.NotFound))
 		}
 	})
 }
 
-// Proxy serves on the proxy listener: it takes the health and security.txt
-// pages and, with SelfService, exactly the method-path pairs that the route table
-// opens to keys there. Everything else, another method on the same path
-// included, is next's.
+// instead is the message to a DELETE on a path that has none, where the thing is revoked
+// by another call; "" otherwise.
+func (a *API) instead(r *http.Request) string {
+	if r.Method != http.MethodDelete {
+		return ""
+	}
+	u := *r.URL
+	u.Path += "/revoke"
+	if rt, _, _ := a.routes.Find(&http.Request{Method: http.MethodPost, URL: &u}); rt != nil {
+		return "DELETE is not allowed on this path: a key is not deleted, so that its history stays. To end it for good: POST " + rt.Path + "."
+	}
+	return ""
+}
+
+// Proxy serves the proxy listener: the health and security.txt pages and, with
+// SelfService, exactly the method-path pairs that the route table opens to keys
+// there. Everything else, another method on the same path included, goes to next.
 func (a *API) Proxy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rt, param, _ := a.routes.find(r)
+		rt, param, _ := a.routes.Find(r)
 		if rt == nil || !a.takenFromProxy(rt, r.Method) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		a.serve(w, r, rt, param, false)
+		a.frame.Serve(w, r, rt, param, false)
 	})
 }
 
-func (a *API) takenFromProxy(rt *route, method string) bool {
+func (a *API) takenFromProxy(rt *rest.Route, method string) bool {
 	switch {
-	case rt.access&onProxy == 0:
+	case rt.Access&rest.OnProxy == 0:
 		return false
-	case rt.access&open != 0:
+	case rt.Access&rest.Open != 0:
 		return true
 	}
-	return a.SelfService && method == rt.method // HEAD is not GET here
+	return a.selfService && method == rt.Method // HEAD is not GET here
+}
+
+// listened are the routes of the whole proxy listener: the pairs that the API takes
+// there, and the proxy's behind them.
+type listened struct {
+	api   *API
+	proxy admit.Routes
+}
+
+// Judge implements [admit.Routes].
+func (l listened) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
+	methods := []string{r.Method}
+	if r.Method == "" {
+		methods = []string{get, post, put, patch, del}
+	}
+	var own []admit.Demand
+	for _, method := range methods {
+		asked := *r
+		asked.Method = method
+		if rt, _, _ := l.api.routes.Find(&asked); rt != nil && l.api.takenFromProxy(rt, method) {
+			own = append(own, admit.Demand{Rule: admit.Rule{Scope: rt.Scope, Management: true, Public: rt.Access&rest.Open != 0}})
+		}
+	}
+	if r.Method != "" && len(own) > 0 {
+		return own, nil
+	}
+	others, f := l.proxy.Judge(r)
+	if f != nil && len(own) > 0 {
+		return own, nil
+	}
+	return append(own, others...), f
+}
+
+// Pair is a method and a path with its variable segment in braces.
+type Pair struct{ Method, Path string }
+
+// OnProxy lists the pairs that an API with or without self service takes on the
+// proxy listener.
+func OnProxy(selfService bool) (pairs []Pair) {
+	a := &API{selfService: selfService}
+	for _, rt := range new(topics).routes() {
+		if a.takenFromProxy(rt, rt.Method) {
+			pairs = append(pairs, Pair{rt.Method, rt.Path})
+		}
+	}
+	return pairs
 }

@@ -3,68 +3,107 @@ package httpapi
 import (
 	"net/http"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 )
 
-// table lists every call. openapi.yaml describes the same ones and the client
-// has a method for each; a test holds the three together.
-func (a *API) table() []*route {
-	const (
-		get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+// The route table's own short names.
+const (
+	get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 
-		admin, usage, verify, limit = store.ScopeAdmin, store.ScopeRead, store.ScopeVerify, store.ScopeLimit
-	)
-	return []*route{
-		{id: "createKey", method: post, path: "/v1/keys", action: "key.create", scope: admin, access: onProxy, serve: with(createKey)},
-		{id: "listKeys", method: get, path: "/v1/keys", action: "key.list", scope: admin, access: onProxy, serve: plain(listKeys)},
-		{id: "getKey", method: get, path: "/v1/keys/{id}", action: "key.read", scope: admin, access: onProxy, serve: plain(getKey)},
-		{id: "updateKey", method: patch, path: "/v1/keys/{id}", action: "key.update", scope: admin, access: onProxy, serve: with(updateKey)},
-		{id: "rotateKey", method: post, path: "/v1/keys/{id}/rotate", action: "key.rotate", scope: admin, access: onProxy, serve: maybe(rotateKey)},
-		{id: "revokeKey", method: post, path: "/v1/keys/{id}/revoke", action: "key.revoke", scope: admin, access: onProxy, serve: maybe(revokeKey)},
-		{id: "revokeKeys", method: post, path: "/v1/keys/revoke", action: "key.revoke_bulk", scope: admin, access: onProxy, serve: with(revokeKeys)},
-		{id: "importKeys", method: post, path: "/v1/keys/import", action: "key.import", scope: admin, serve: plain(importKeys)},
-		{id: "verifyKey", method: post, path: "/v1/keys/verify", action: "key.verify", scope: verify, access: onProxy | unmetered | quiet, serve: with(verifyKey)},
-		{id: "rateLimit", method: post, path: "/v1/ratelimit", action: "ratelimit", scope: limit, access: onProxy | unmetered | quiet, serve: with(rateLimit)},
+	admin, read, verify, limit = store.ScopeAdmin, store.ScopeRead, store.ScopeVerify, store.ScopeLimit
 
-		{id: "getAllowlist", method: get, path: "/v1/allowlist", action: "allowlist.read", scope: admin, access: onProxy, serve: getAllowlist},
-		{id: "setAllowlist", method: put, path: "/v1/allowlist", action: "allowlist.update", scope: admin, access: onProxy, serve: plain(setAllowlist)},
+	onProxy   = rest.OnProxy
+	operators = rest.Operators | rest.Global // no call of an operator's alone is about one account
+	probe     = rest.Open | rest.OnProxy | rest.Quiet
+)
 
-		{id: "usage", method: get, path: "/v1/usage", action: "usage.read", scope: usage, access: onProxy, serve: plain(readUsage)},
-		{id: "auditLogs", method: get, path: "/v1/audit-logs", action: "audit.read", scope: admin, access: onProxy, serve: auditLogs},
+// topics are the handlers of the calls, each with the parts that it needs.
+type topics struct {
+	keys      manage.Keys
+	verify    manage.Verify
+	ratelimit manage.RateLimit
+	allowlist manage.Allowlist
+	usage     manage.Usage
+	audit     manage.Audit
+	accounts  manage.Accounts
+	tiers     manage.Tiers
+	cluster   manage.Cluster
+	backup    manage.Backup
+	pages     manage.Pages
+}
 
-		{id: "getAccount", method: get, path: "/v1/account", action: "account.read", scope: admin, access: onProxy, serve: plain(getOwnAccount)},
-		{id: "updateAccount", method: patch, path: "/v1/account", action: "account.update", scope: admin, access: onProxy, serve: with(updateOwnAccount)},
-
-		{id: "createManagedAccount", method: post, path: "/v1/accounts", action: "account.create", scope: admin, access: operators | global, serve: with(createAccount)},
-		{id: "listManagedAccounts", method: get, path: "/v1/accounts", action: "account.list", scope: admin, access: operators | global, serve: plain(listAccounts)},
-		{id: "getManagedAccount", method: get, path: "/v1/accounts/{id}", action: "account.read", scope: admin, access: operators | global, serve: plain(getAccount)},
-		{id: "updateManagedAccount", method: patch, path: "/v1/accounts/{id}", action: "account.update", scope: admin, access: operators | global, serve: with(updateAccount)},
-		{id: "deleteManagedAccount", method: del, path: "/v1/accounts/{id}", action: "account.delete", scope: admin, access: operators | global, serve: plain(deleteAccount)},
-
-		{id: "createTier", method: post, path: "/v1/tiers", action: "tier.create", scope: admin, access: operators | global, serve: with(createTier)},
-		{id: "listTiers", method: get, path: "/v1/tiers", action: "tier.list", scope: admin, access: operators | global, serve: plain(listTiers)},
-		{id: "getTier", method: get, path: "/v1/tiers/{name}", action: "tier.read", scope: admin, access: operators | global, serve: plain(getTier)},
-		{id: "updateTier", method: patch, path: "/v1/tiers/{name}", action: "tier.update", scope: admin, access: operators | global, serve: with(updateTier)},
-		{id: "deleteTier", method: del, path: "/v1/tiers/{name}", action: "tier.delete", scope: admin, access: operators | global, serve: plain(deleteTier)},
-
-		{id: "cluster", method: get, path: "/v1/cluster", action: "cluster.read", scope: admin, access: operators | global | quiet | anytime, serve: plain(readCluster)},
-		{id: "transferLeadership", method: post, path: "/v1/cluster/transfer-leadership", action: "cluster.transfer", scope: admin, access: operators | global, serve: maybe(transferLeadership)},
-		{id: "removeNode", method: del, path: "/v1/cluster/nodes/{name}", action: "cluster.remove", scope: admin, access: operators | global, serve: plain(removeNode)},
-		{id: "cluster", method: get, path: "/v1/cluster", action: "cluster.read", scope: admin, access: operators | global | quiet, serve: plain(readCluster)},
-		{id: "backup", method: get, path: "/v1/backup", action: "backup.read", scope: admin, access: operators | global, serve: readBackup},
-
-		{id: "livez", method: get, path: "/livez", access: open | onProxy | quiet, serve: livez},
-		{id: "readyz", method: get, path: "/readyz", access: open | onProxy | quiet, serve: readyz},
-		{id: "securityTxt", method: get, path: "/.well-known/security.txt", access: open | onProxy | quiet, serve: securityTxt},
-		{id: "openAPI", method: get, path: "/openapi.yaml", access: open | quiet, serve: describe},
-		{id: "metrics", method: get, path: "/metrics", action: "metrics.read", access: a.metricsAccess(), scope: admin, serve: readMetrics},
+func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
+	return &topics{
+		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Local},
+		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
+		ratelimit: manage.RateLimit{Gate: cfg.Gate},
+		allowlist: manage.Allowlist{Store: cfg.Store},
+		usage:     manage.Usage{Local: cfg.Local},
+		audit:     manage.Audit{Changes: cfg.Store, Requests: cfg.Local},
+		accounts:  manage.Accounts{Store: cfg.Store},
+		tiers:     manage.Tiers{Store: cfg.Store},
+		cluster:   manage.Cluster{Node: cfg.Backend},
+		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version},
+		pages: manage.Pages{
+			Ready: cfg.Backend.Ready, SecurityTxt: cfg.SecurityTxt, OpenAPI: openAPI,
+			Metrics: metrics, MetricsOpen: cfg.MetricsOpen,
+		},
 	}
 }
 
-// metricsAccess asks for an operator token off loopback.
-func (a *API) metricsAccess() access {
-	if a.MetricsOpen {
-		return open | quiet
+// routes lists every call: the one place that states how it is reached.
+// openapi.yaml describes the same calls and the client has a method for each; a
+// test holds the three together.
+func (t *topics) routes() []*rest.Route {
+	metricsAccess := operators | rest.Quiet
+	if t.pages.MetricsOpen {
+		metricsAccess = rest.Open | rest.Quiet
 	}
-	return operators | global | quiet
+	return []*rest.Route{
+		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
+		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.keys.List)},
+		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
+		{ID: "updateKey", Method: patch, Path: "/v1/keys/{id}", Action: "key.update", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithBody(t.keys.Update)},
+		{ID: "rotateKey", Method: post, Path: "/v1/keys/{id}/rotate", Action: "key.rotate", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Rotate)},
+		{ID: "revokeKey", Method: post, Path: "/v1/keys/{id}/revoke", Action: "key.revoke", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Revoke)},
+		{ID: "revokeKeys", Method: post, Path: "/v1/keys/revoke", Action: "key.revoke_bulk", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.RevokeMany)},
+		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Serve: rest.WithoutBody(t.keys.Import)},
+		{ID: "verifyKey", Method: post, Path: "/v1/keys/verify", Action: "key.verify", Scope: verify, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.verify.Key)},
+		{ID: "rateLimit", Method: post, Path: "/v1/ratelimit", Action: "ratelimit", Scope: limit, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.ratelimit.Charge)},
+
+		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
+		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.allowlist.Set)},
+
+		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Serve: rest.WithoutBody(t.usage.Read)},
+		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Serve: t.audit.Logs},
+
+		{ID: "getAccount", Method: get, Path: "/v1/account", Action: "account.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.accounts.GetOwn)},
+		{ID: "updateAccount", Method: patch, Path: "/v1/account", Action: "account.update", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.accounts.UpdateOwn)},
+
+		{ID: "createManagedAccount", Method: post, Path: "/v1/accounts", Action: "account.create", Scope: admin, Access: operators, Serve: rest.WithBody(t.accounts.Create)},
+		{ID: "listManagedAccounts", Method: get, Path: "/v1/accounts", Action: "account.list", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.accounts.List)},
+		{ID: "getManagedAccount", Method: get, Path: "/v1/accounts/{id}", Action: "account.read", Scope: admin, Access: operators, IDs: "acct_", Serve: rest.WithoutBody(t.accounts.Get)},
+		{ID: "updateManagedAccount", Method: patch, Path: "/v1/accounts/{id}", Action: "account.update", Scope: admin, Access: operators, IDs: "acct_", Serve: rest.WithBody(t.accounts.Update)},
+		{ID: "deleteManagedAccount", Method: del, Path: "/v1/accounts/{id}", Action: "account.delete", Scope: admin, Access: operators, IDs: "acct_", Serve: rest.WithoutBody(t.accounts.Delete)},
+
+		{ID: "createTier", Method: post, Path: "/v1/tiers", Action: "tier.create", Scope: admin, Access: operators, Serve: rest.WithBody(t.tiers.Create)},
+		{ID: "listTiers", Method: get, Path: "/v1/tiers", Action: "tier.list", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.tiers.List)},
+		{ID: "getTier", Method: get, Path: "/v1/tiers/{name}", Action: "tier.read", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.tiers.Get)},
+		{ID: "updateTier", Method: patch, Path: "/v1/tiers/{name}", Action: "tier.update", Scope: admin, Access: operators, Serve: rest.WithBody(t.tiers.Update)},
+		{ID: "deleteTier", Method: del, Path: "/v1/tiers/{name}", Action: "tier.delete", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.tiers.Delete)},
+
+		{ID: "cluster", Method: get, Path: "/v1/cluster", Action: "cluster.read", Scope: admin, Access: operators | rest.Quiet | rest.Anytime, Serve: rest.WithoutBody(t.cluster.Read)},
+		{ID: "transferLeadership", Method: post, Path: "/v1/cluster/transfer-leadership", Action: "cluster.transfer", Scope: admin, Access: operators, Serve: rest.WithOptionalBody(t.cluster.TransferLeadership)},
+		{ID: "removeNode", Method: del, Path: "/v1/cluster/nodes/{name}", Action: "cluster.remove", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.cluster.RemoveNode)},
+		{ID: "backup", Method: get, Path: "/v1/backup", Action: "backup.read", Scope: admin, Access: operators, Serve: t.backup.Read},
+
+		{ID: "livez", Method: get, Path: "/livez", Access: probe, Serve: t.pages.Livez},
+		{ID: "readyz", Method: get, Path: "/readyz", Access: probe, Serve: t.pages.Readyz},
+		{ID: "securityTxt", Method: get, Path: "/.well-known/security.txt", Access: probe, Serve: t.pages.Security},
+		{ID: "openAPI", Method: get, Path: "/openapi.yaml", Access: rest.Open | rest.Quiet, Serve: t.pages.Description},
+		{ID: "metrics", Method: get, Path: "/metrics", Action: "metrics.read", Scope: admin, Access: metricsAccess, Serve: t.pages.ReadMetrics},
+	}
 }

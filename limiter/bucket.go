@@ -2,23 +2,23 @@ package limiter
 
 import "math/bits"
 
-// level is consumption: what has been charged and has not drained yet. One unit
-// of charge weighs as many levels as its window has ticks, and a bucket of
-// limit L drains L levels a tick, so refilling is exact in integers at any rate:
-// there is no rounded "nanoseconds per request", and draining in steps equals
-// draining at once.
+// level is consumption: the charges that have not drained yet. One unit of charge
+// weighs as many levels as its window has ticks, and a bucket of limit L drains L
+// levels a tick, so refilling is exact in integers at any rate: there is no
+// rounded "nanoseconds per request", and draining in steps equals draining at
+// once.
 //
 // Consumption rather than a theoretical arrival time is stored because limits
-// change: a level means the same under every limit, so a new one applies at
-// once, and no change of it can turn time that has passed into tokens. With the
-// level at most the burst at every admission and never below zero, what is
-// admitted in any t is at most burst + rate·t.
+// change: a level means the same under every limit, so a new one applies at once,
+// and no change of it can turn time that has passed into tokens. With the level
+// at most the burst at every admission and never below zero, at most burst +
+// rate·t is admitted in any time t.
 type level uint64
 
-// minute is the weight of a unit in a per-minute bucket, whose tick is 1 ns.
+// minute is the weight of a unit in a per-minute bucket, which has ticks of 1 ns.
 const minute = 60_000_000_000
 
-// drained returns what is left of l after ticks at rate levels each.
+// drained returns the rest of l after ticks at rate levels each.
 func (l level) drained(ticks, rate uint64) level {
 	hi, lo := bits.Mul64(ticks, rate)
 	if hi != 0 || lo >= uint64(l) {
@@ -75,8 +75,8 @@ type bucket struct {
 	rate int64 // units per minute seen last, which is levels per nanosecond; 0: not begun
 }
 
-// drain brings b to now. Between the last touch and now the rate may have
-// changed at a time nobody noted; the slower of the two never gives too much.
+// drain brings b to now. Between the last touch and now the rate may have changed
+// at an unknown time; the slower of the two never gives too much.
 func (b *bucket) drain(now, rate int64) {
 	b.used = b.used.drained(uint64(now-b.at), uint64(min(b.rate, rate)))
 	b.at, b.rate = now, rate

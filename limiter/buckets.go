@@ -8,12 +8,12 @@ import (
 )
 
 // Name is a bucket's key in [Buckets]: fixed in size, so that memory is bounded
-// whatever identifiers callers choose, and a digest, so that none is kept.
+// for identifiers of any length, and a digest, so that no identifier is kept.
 type Name [16]byte
 
-// NameOf is the name of a list of strings: SHA-256 over each one's length and
-// bytes, cut to 128 bits. Two lists have one name only by a collision. It does
-// not allocate while the list is shorter than 448 bytes in all.
+// NameOf is the name of a list of strings: SHA-256 over the length and bytes of
+// each, cut to 128 bits. Two lists have one name only by a collision. It does not
+// allocate while the list is shorter than 448 bytes in all.
 func NameOf(parts ...string) Name {
 	var space [512]byte
 	b := space[:0]
@@ -35,11 +35,26 @@ type Pace struct {
 // MaxWindow is the longest window of a [Pace].
 const MaxWindow = 366 * 24 * 3600 * 1_000_000_000
 
+// longestRefill bounds the time in which an empty bucket refills, in nanoseconds:
+// 146 years. Times up to twice that are exact in 64 bits.
+const longestRefill = 1 << 62
+
+// LongestBurst is the largest burst that limit units in each window refill within
+// 2^62 ns. A larger one is never full, and has no time at which it is.
+func (p Pace) LongestBurst() int64 {
+	hi, lo := bits.Mul64(uint64(p.Limit), longestRefill)
+	if hi >= uint64(p.Window) {
+		return MaxBurst
+	}
+	q, _ := bits.Div64(hi, lo, uint64(p.Window))
+	return int64(min(q, MaxBurst))
+}
+
 // Verdict answers for one bucket.
 type Verdict struct {
 	Allowed bool
 	// Full says that the table has no room for one more bucket that is not whole.
-	// Nothing is evicted for it: that would hand out a burst anew. RetryAfter is
+	// Nothing is evicted for it: that would hand out a burst again. RetryAfter is
 	// then a second, as a first guess.
 	Full       bool
 	Never      bool // units are more than the bucket ever holds, or the pace is not one
@@ -48,8 +63,8 @@ type Verdict struct {
 	Reset      int64 // nanoseconds until the bucket is whole
 }
 
-// Buckets is a bounded table of buckets whose limits come with each call: for
-// identifiers of POST /v1/ratelimit and for callers of the management API.
+// Buckets is a bounded table of buckets that take their limits from each call:
+// for identifiers of POST /v1/ratelimit and for callers of the management API.
 //
 // Only whole buckets are dropped, which loses nothing: each insertion looks at a
 // few entries behind a moving hand, and Prune at all. When every place is taken
@@ -264,8 +279,8 @@ func (l level) weighed(from, to uint64) level {
 	return level(mulDivCeil(uint64(l), to, from))
 }
 
-// drain brings e to now, in whole ticks. What is left of the last one counts
-// towards the next, while anything is in use.
+// drain brings e to now, in whole ticks. The rest of the last one counts towards
+// the next, while anything is in use.
 func (e *entry) drain(now, limit int64) {
 	tick, _ := measure(e.window)
 	n := (now - e.at) / tick
@@ -287,7 +302,7 @@ func (e *entry) until(l uint64, tick, since int64) int64 {
 	return span(lo) - since
 }
 
-// whole works on a copy: what a look drains must not depend on who looks.
+// whole works on a copy: a look must not change the bucket.
 func (e entry) whole(now int64) bool {
 	e.drain(now, e.limit)
 	return e.used == 0

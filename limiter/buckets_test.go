@@ -50,8 +50,8 @@ func TestBucketsSteps(t *testing.T) {
 	}
 }
 
-// At any pace, in any window of time, a bucket admits at most its burst and what
-// refills; it gives all of that but what drains in one tick; and the wait that it
+// At any pace, in any window of time, a bucket admits at most its burst and the
+// refill; it gives all of that except the drain of one tick; and the wait that it
 // names is enough.
 func TestBucketsBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -66,7 +66,6 @@ func TestBucketsBound(t *testing.T) {
 		pause := rapid.OneOf(genPause(), rapid.Int64Range(0, 2*unit+1), rapid.Just(unit), rapid.Just(unit+1))
 		rate := big.NewRat(p.Limit, p.Window)
 		used, now := new(big.Rat), bootTime
-		type hit struct{ at, units int64 }
 		var hits []hit
 		for range rapid.IntRange(1, 50).Draw(t, "steps") {
 			d := pause.Draw(t, "pause")
@@ -104,21 +103,29 @@ func TestBucketsBound(t *testing.T) {
 				}
 			}
 		}
-		for i := range hits {
-			sum := int64(0)
-			for _, h := range hits[i:] {
-				sum += h.units
-				bound := new(big.Rat).Mul(rate, big.NewRat(h.at-hits[i].at, 1))
-				if bound.Add(bound, big.NewRat(p.Burst, 1)).Cmp(big.NewRat(sum, 1)) < 0 {
-					t.Fatalf("%d admitted in %v", sum, time.Duration(h.at-hits[i].at))
-				}
-			}
-		}
+		checkWindows(t, hits, rate, p.Burst)
 	})
 }
 
-// Whatever pace each call gives, what is admitted between any two calls is at
-// most the burst and what the slower of neighbouring paces refills.
+// hit is units that were admitted.
+type hit struct{ at, units int64 }
+
+// checkWindows holds every window of time to the burst and the refill.
+func checkWindows(t *rapid.T, hits []hit, rate *big.Rat, burst int64) {
+	for i := range hits {
+		sum := int64(0)
+		for _, h := range hits[i:] {
+			sum += h.units
+			bound := new(big.Rat).Mul(rate, big.NewRat(h.at-hits[i].at, 1))
+			if bound.Add(bound, big.NewRat(burst, 1)).Cmp(big.NewRat(sum, 1)) < 0 {
+				t.Fatalf("%d admitted in %v", sum, time.Duration(h.at-hits[i].at))
+			}
+		}
+	}
+}
+
+// With any pace in each call, at most the burst and the refill at the slower of
+// neighbouring paces is admitted between any two calls.
 func TestBucketsChangedPace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b, now := NewBuckets(64), bootTime

@@ -18,10 +18,10 @@ var errExport = errors.New("not an export of the limiter")
 // key ("" for the account's own) as length and bytes, its level and its rate,
 // all numbers as unsigned varints. Times are not in it: levels are as of now.
 //
-// Export is for a clean stop. What is asked of m afterwards stays pending, since
-// a charge would be forgotten. A bucket that is not in the export is whole, so
-// the process that imports it may pass Forever as Ask.Refilled; the export must
-// be gone before that process's first Take, or a crash would bring old levels back.
+// Export is for a clean stop. Later requests to m stay pending, since a charge
+// would be forgotten. A bucket that is not in the export is whole, so the process
+// that imports it may pass Forever as Ask.Refilled; the export must be gone
+// before that process's first Take, or a crash would bring old levels back.
 func (m *Meter) Export(now int64, out []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,9 +55,9 @@ func (b bucket) export(out []byte, key string, now int64) []byte {
 	return binary.AppendUvarint(out, uint64(b.rate))
 }
 
-// Import takes over what a former process exported gap nanoseconds before now; a
-// gap of 0 is always safe. Buckets that were already touched keep their own
-// level. Bytes that are not an export change nothing.
+// Import restores the export that a former process made gap nanoseconds before
+// now; a gap of 0 is always safe. Buckets that were already touched keep their
+// own level. Bytes that are not an export change nothing.
 func (m *Meter) Import(p []byte, now, gap int64) error {
 	type item struct {
 		key string
@@ -66,7 +66,7 @@ func (m *Meter) Import(p []byte, now, gap int64) error {
 	var items []item
 	r := reader{p: p}
 	if v := r.uvarint(); r.bad || v != exportVersion {
-		return fmt.Errorf("%w: version %d, want %d", errExport, v, exportVersion)
+		return fmt.Errorf("%w: version %d, must be %d", errExport, v, exportVersion)
 	}
 	gap = max(gap, 0)
 	for !r.done() {
@@ -133,12 +133,12 @@ func (b *Buckets) Export(now int64, out []byte) []byte {
 }
 
 // Import is [Meter.Import] for a table. Buckets beyond its bound are an error,
-// since forgetting them would hand out their bursts anew; the caller then goes
+// since forgetting them would hand out their bursts again; the caller then goes
 // on as after a crash.
 func (b *Buckets) Import(p []byte, now, gap int64) error {
 	r := reader{p: p}
 	if v := r.uvarint(); r.bad || v != exportVersion {
-		return fmt.Errorf("%w: version %d, want %d", errExport, v, exportVersion)
+		return fmt.Errorf("%w: version %d, must be %d", errExport, v, exportVersion)
 	}
 	for !r.done() {
 		var e entry

@@ -25,7 +25,7 @@ func TestImportOfRubbishChangesNothing(t *testing.T) {
 	}
 }
 
-// A bucket that was touched before the import is newer than what is imported.
+// A bucket that was touched before the import is newer than the imported one.
 func TestImportDoesNotOverwrite(t *testing.T) {
 	m := NewMeter()
 	a := at(0, Limit{PerMinute: 60})

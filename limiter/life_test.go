@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// life is one bucket's world over many processes: what survives each of them is
-// the ledger and, after a clean stop, the export.
+// life is one bucket's world over many processes: the ledger survives each of
+// them and, after a clean stop, the export does.
 type life struct {
 	m      *Meter
 	ledger ledger
@@ -26,7 +26,7 @@ func (w *life) crash(now int64) {
 	*w = life{m: NewMeter(), ledger: w.ledger, since: now, backup: w.backup, counted: w.counted}
 }
 
-// restore begins a process whose ledger knows nothing of what came after backup.
+// restore begins a process with a ledger that has nothing later than backup.
 func (w *life) restore(now, wall int64) {
 	w.crash(now)
 	w.ledger, w.counted = maps.Clone(w.backup), wall
@@ -106,8 +106,8 @@ func TestBoundOverLives(t *testing.T) {
 	})
 }
 
-// What a clean stop writes down is what the next process goes on from: with the
-// time between known, it decides as if there had been no stop.
+// The next process goes on from the export of a clean stop: with the time between
+// known, it decides as if there had been no stop.
 func TestCleanStopLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := genRate().Draw(t, "limit")
@@ -131,116 +131,148 @@ func TestCleanStopLosesNothing(t *testing.T) {
 	})
 }
 
+// letter is a want on its way to the log and back to its meter.
+type letter struct {
+	m *Meter
+	w Want
+	n int64 // granted
+	// total as the log had it then
+	total   int64
+	applied bool
+}
+
+// fleet is several nodes that share one limit of the month and may be killed.
+type fleet struct {
+	limit          int64
+	book           ledger
+	meters         [3]*Meter
+	mail           []letter
+	admitted, lost map[int]int64 // by month
+	month          int           // now
+}
+
+func newFleet(limit int64, month int) *fleet {
+	f := &fleet{limit: limit, book: ledger{}, admitted: map[int]int64{}, lost: map[int]int64{}, month: month}
+	for i := range f.meters {
+		f.meters[i] = NewMeter()
+	}
+	return f
+}
+
+// kill loses the chunk that node i holds.
+func (f *fleet) kill(i int) {
+	if q := &f.meters[i].month; q.month == f.month {
+		f.lost[f.month] += q.chunk
+	}
+	f.meters[i] = NewMeter()
+}
+
+// stop gives back the chunk that node i holds.
+func (f *fleet) stop(i int) {
+	for _, u := range f.meters[i].Surrender(nil) {
+		f.book[grantOf{u.Policy, u.Month}] -= u.Units
+	}
+	f.meters[i] = NewMeter()
+}
+
+// apply grants l in the log, once.
+func (f *fleet) apply(l *letter) {
+	if b := (grantOf{l.w.Policy, l.w.Month}); !l.applied {
+		l.n = max(min(max(l.w.Units, l.w.Need), f.limit-f.book[b]), 0)
+		f.book[b] += l.n
+		l.total, l.applied = f.book[b], true
+	}
+}
+
+// deliver hands the grant of l to its meter, if that is still there.
+func (f *fleet) deliver(l letter) {
+	if l.w.Seed {
+		l.m.Seed("", l.w.Policy, l.w.Month, f.book[grantOf{l.w.Policy, l.w.Month}])
+	}
+	for i := range f.meters {
+		if f.meters[i] == l.m && l.m.month.month == l.w.Month && l.n > 0 {
+			l.m.Credit("", l.w.Policy, l.w.Month, l.n, l.total)
+			return
+		} else if f.meters[i] == l.m && l.w.Units > 0 && l.n == 0 {
+			l.m.Refused("", l.w.Policy, l.w.Month, l.total)
+		}
+	}
+	f.lost[l.w.Month] += l.n // its node is dead, or in another month
+}
+
+// take asks node i.
+func (f *fleet) take(i int, a *Ask) {
+	d := f.meters[i].Take(a)
+	for _, w := range d.Wants[:d.NWants] {
+		f.mail = append(f.mail, letter{m: f.meters[i], w: w})
+	}
+	if d.Allowed {
+		f.admitted[f.month] += a.Units
+	}
+}
+
+// step does one thing at random.
+func (f *fleet) step(t *rapid.T, a *Ask) {
+	i := rapid.IntRange(0, len(f.meters)-1).Draw(t, "node")
+	switch rapid.IntRange(0, 19).Draw(t, "step") {
+	case 0:
+		f.kill(i)
+	case 1:
+		f.stop(i)
+	case 2:
+		if len(f.mail) > 0 { // applied, not yet delivered: a kill may come between
+			f.apply(&f.mail[rapid.IntRange(0, len(f.mail)-1).Draw(t, "letter")])
+		}
+	case 3:
+		if rapid.IntRange(0, 9).Draw(t, "turn") == 0 {
+			_, end := slowMonth(a.Wall)
+			a.Now, a.Wall = a.Now+end-a.Wall, end
+			f.month, _ = slowMonth(a.Wall)
+		}
+	case 4, 5, 6, 7, 8, 9:
+		if len(f.mail) > 0 {
+			f.apply(&f.mail[0])
+			f.deliver(f.mail[0])
+			f.mail = f.mail[1:]
+		}
+	default:
+		a.Now += rapid.Int64Range(0, 3e9).Draw(t, "pause")
+		a.Units = rapid.SampledFrom([]int64{1, 1, 1, 4}).Draw(t, "units")
+		f.take(i, a)
+	}
+}
+
 // Months over several nodes that are killed before and after each grant: never
-// above the limit, and below it by what their chunks held, to the unit.
+// above the limit, and below it by the rests of their chunks, to the unit.
 func TestMonthsOverKills(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		const nodes = 3
 		limit := rapid.SampledFrom([]int64{1, 7, 100, 5000}).Draw(t, "limit")
-		book := ledger{}
-		var meters [nodes]*Meter
-		for i := range meters {
-			meters[i] = NewMeter()
-		}
-		type letter struct {
-			m *Meter
-			w Want
-			n int64 // granted
-			// total as the log had it then
-			total   int64
-			applied bool
-		}
-		var mail []letter
-		admitted, lost := map[int]int64{}, map[int]int64{}
 		a := &Ask{Now: bootTime, Wall: wallTime, Account: Limit{PerMonth: limit}}
 		month, _ := slowMonth(a.Wall)
-		kill := func(i int) {
-			if q := &meters[i].month; q.month == month {
-				lost[month] += q.chunk
-			}
-			meters[i] = NewMeter()
-		}
-		deliver := func(l letter) {
-			if l.w.Seed {
-				l.m.Seed("", l.w.Policy, l.w.Month, book[grantOf{l.w.Policy, l.w.Month}])
-			}
-			for i := range meters {
-				if meters[i] == l.m && l.m.month.month == l.w.Month && l.n > 0 {
-					l.m.Credit("", l.w.Policy, l.w.Month, l.n, l.total)
-					return
-				} else if meters[i] == l.m && l.w.Units > 0 && l.n == 0 {
-					l.m.Refused("", l.w.Policy, l.w.Month, l.total)
-				}
-			}
-			lost[l.w.Month] += l.n // its node is dead, or in another month
-		}
-		apply := func(l *letter) {
-			if b := (grantOf{l.w.Policy, l.w.Month}); !l.applied {
-				l.n = max(min(max(l.w.Units, l.w.Need), limit-book[b]), 0)
-				book[b] += l.n
-				l.total, l.applied = book[b], true
-			}
-		}
+		f := newFleet(limit, month)
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			i := rapid.IntRange(0, nodes-1).Draw(t, "node")
-			switch rapid.IntRange(0, 19).Draw(t, "what") {
-			case 0:
-				kill(i)
-			case 1:
-				for _, u := range meters[i].Surrender(nil) {
-					book[grantOf{u.Policy, u.Month}] -= u.Units
-				}
-				meters[i] = NewMeter()
-			case 2:
-				if len(mail) > 0 { // applied, not yet delivered: a kill may come between
-					apply(&mail[rapid.IntRange(0, len(mail)-1).Draw(t, "letter")])
-				}
-			case 3:
-				if rapid.IntRange(0, 9).Draw(t, "turn") == 0 {
-					_, end := slowMonth(a.Wall)
-					a.Now, a.Wall = a.Now+end-a.Wall, end
-					month, _ = slowMonth(a.Wall)
-				}
-			case 4, 5, 6, 7, 8, 9:
-				if len(mail) > 0 {
-					apply(&mail[0])
-					deliver(mail[0])
-					mail = mail[1:]
-				}
-			default:
-				a.Now += rapid.Int64Range(0, 3e9).Draw(t, "pause")
-				a.Units = rapid.SampledFrom([]int64{1, 1, 1, 4}).Draw(t, "units")
-				d := meters[i].Take(a)
-				for _, w := range d.Wants[:d.NWants] {
-					mail = append(mail, letter{m: meters[i], w: w})
-				}
-				if d.Allowed {
-					admitted[month] += a.Units
-				}
-			}
-			for mo, n := range admitted {
+			f.step(t, a)
+			for mo, n := range f.admitted {
 				if n > limit {
 					t.Fatalf("%d admitted in month %d, the limit is %d", n, mo, limit)
 				}
 			}
 		}
-		for _, l := range mail {
-			apply(&l)
-			deliver(l)
+		for _, l := range f.mail {
+			f.apply(&l)
+			f.deliver(l)
 		}
-		for i := range meters {
-			for _, u := range meters[i].Surrender(nil) {
-				book[grantOf{u.Policy, u.Month}] -= u.Units
-			}
+		for i := range f.meters {
+			f.stop(i)
 		}
-		// The last node standing gets everything that is left, and no more.
+		// The last node gets everything that is left, and no more.
 		m := NewMeter()
 		a.Units = 1
-		for book.take(t, m, a).Allowed {
-			admitted[month]++
+		for f.book.take(t, m, a).Allowed {
+			f.admitted[f.month]++
 		}
-		if admitted[month] != limit-lost[month] {
-			t.Fatalf("%d admitted, %d lost in kills, of %d", admitted[month], lost[month], limit)
+		if f.admitted[f.month] != limit-f.lost[f.month] {
+			t.Fatalf("%d admitted, %d lost in kills, of %d", f.admitted[f.month], f.lost[f.month], limit)
 		}
 	})
 }

@@ -7,7 +7,7 @@ import "sync"
 // mutex covers them all, so a request's charges are taken together or not at
 // all. Nothing is waited for under it.
 //
-// # What a crash does
+// # After a crash
 //
 // A bucket of the minute lives in memory only. Where it begins is chosen so that
 // no crash admits more than the promise (burst + rate·t over any t, across
@@ -16,27 +16,28 @@ import "sync"
 //   - created in this process's life (Ask.AccountFresh, KeyFresh): full;
 //   - imported from a clean stop's export: where it was, plus the time between;
 //   - otherwise as if the former process had emptied it at its last possible
-//     moment, plus what has refilled since (Ask.Refilled), but never emptier
+//     moment, plus the refill since (Ask.Refilled), but never emptier
 //     than the month allows: the former process charged every unit to the month
-//     first, so what the cluster has been granted this month bounds what the
-//     bucket can have lost, if the month, and what it knows (Ask.CountedFrom),
+//     first, so the total that was granted this month bounds the loss of the
+//     bucket, if the month, and the time that it counts (Ask.CountedFrom),
 //     is older than a whole refill.
 //
 // Months are replicated: a chunk counts as used when it is granted, so a crash
-// loses what was left of it and mints nothing.
+// loses the rest of it and mints nothing.
 type Meter struct {
 	mu  sync.Mutex
 	now int64 // the newest Ask.Now
 	cal calendar
 
 	exported bool // nothing is decided any more; see Export
+	shared   bool // the last Ask.Shared
 
 	minute bucket
 	month  quota
 	keys   map[string]*own // only keys with limits or a budget of their own
 }
 
-// own is what a key has besides its account.
+// own is the state of a key, in addition to its account's.
 type own struct {
 	minute bucket
 	burst  int64 // of the last ask, as fresh and seen are
@@ -46,7 +47,7 @@ type own struct {
 	budget *quota
 }
 
-// NewMeter returns a meter whose buckets are as yet untouched.
+// NewMeter returns a meter with untouched buckets.
 func NewMeter() *Meter { return &Meter{} }
 
 // Take decides one request and, if every policy that binds it has room, charges
@@ -59,8 +60,9 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 		d.Pending = true
 		return d
 	}
-	m.now = max(m.now, a.Now)
+	m.now, m.shared = max(m.now, a.Now), a.Shared
 	monthLeft := m.turn(a.Wall)
+	d.Month = m.cal.month
 	var k *own
 	if a.Own.PerMinute > 0 || a.Own.PerMonth > 0 || a.Budget > 0 {
 		k = m.own(a)
@@ -106,8 +108,8 @@ func (m *Meter) turn(wall int64) int64 {
 	return m.cal.end - wall
 }
 
-// unknown appends a want for every month of a's whose total is not known here
-// yet, and reports whether there is one: nothing true can be said before.
+// unknown appends a want for every month of a that has no known total here yet,
+// and reports whether there is one: no decision is right before.
 func (m *Meter) unknown(a *Ask, k *own, d *Decision) bool {
 	if a.Account.PerMonth > 0 {
 		m.learn(&m.month, d, MonthQuota, a.Account.PerMonth, a.Units, a.Look)
@@ -159,7 +161,7 @@ func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
 
 // check asks every policy and settles the verdict; it charges nothing.
 func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Decision) {
-	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look, lend: a.Lend}
+	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look, lend: a.Lend, shared: a.Shared}
 	if a.Account.PerMinute > 0 {
 		v.minute(Minute, &m.minute, &a.Account, units)
 	}
@@ -174,14 +176,15 @@ func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Deci
 			v.month(KeyMonth, k.month, a.Own.PerMonth, units)
 		}
 		if a.Budget > 0 && units > 0 {
-			// A budget that is used up refuses even what reserves nothing.
+			// A budget that is used up refuses even a request that reserves nothing.
 			v.month(Budget, k.budget, a.Budget, max(a.Reserve, 1))
 		}
 	}
 	v.settle()
 }
 
-// charge spends what check has found to be there, and says which chunks run low.
+// charge spends the amounts that check has found to be there, and reports which
+// chunks run low.
 func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 	if a.Account.PerMinute > 0 {
 		m.minute.used += level(units) * minute
@@ -205,7 +208,7 @@ func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 
 func (m *Meter) spend(q *quota, d *Decision, p Policy, limit, n int64) {
 	q.spend(n, m.now)
-	if q.ahead(limit, m.now) {
+	if q.ahead(limit, m.now) && !(m.shared && (limit-q.total)/fewLeft < n) { // else another node may need it more
 		q.ask(limit, m.now)
 		d.want(Want{Policy: p, Month: q.month, Units: q.next(limit, 1)})
 	}

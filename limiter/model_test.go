@@ -45,27 +45,28 @@ func (b *slowBucket) left(burst int64) int64 {
 	return max(new(big.Int).Div(left.Num(), left.Denom()).Int64(), 0)
 }
 
-// slowMeter decides as the contract says it, one policy after the other.
+// slowMeter decides by the rules as they are documented, one policy after the other.
 type slowMeter struct {
 	minutes map[Policy]*slowBucket
 	months  map[Policy]map[int]int64 // used, by calendar month
 }
 
-func (s *slowMeter) take(a *Ask) Decision {
-	var d Decision
-	month, end := slowMonth(a.Wall)
-	type charge struct {
-		policy           Policy
-		limit, burst, n  int64 // burst: of a minute
-		atLeast, headers bool
-	}
-	var charges []charge
+// slowCharge is the amount that one policy is asked for.
+type slowCharge struct {
+	policy           Policy
+	limit, burst, n  int64 // burst: of a minute
+	atLeast, headers bool
+}
+
+// charges lists the charges of a, in the order of the policies, with the buckets
+// drained until now.
+func (s *slowMeter) charges(a *Ask) (out []slowCharge) {
 	minutes := func(p Policy, l Limit) {
 		if burst := l.Burst; l.PerMinute > 0 {
 			if burst == 0 {
 				burst = l.PerMinute
 			}
-			charges = append(charges, charge{p, l.PerMinute, burst, a.Units, false, true})
+			out = append(out, slowCharge{p, l.PerMinute, burst, a.Units, false, true})
 			if s.minutes[p] == nil {
 				s.minutes[p] = &slowBucket{}
 			}
@@ -74,40 +75,65 @@ func (s *slowMeter) take(a *Ask) Decision {
 	}
 	minutes(Minute, a.Account)
 	if a.Account.PerMonth > 0 {
-		charges = append(charges, charge{MonthQuota, a.Account.PerMonth, 0, a.Units, false, true})
+		out = append(out, slowCharge{MonthQuota, a.Account.PerMonth, 0, a.Units, false, true})
 	}
 	minutes(KeyMinute, a.Own)
 	if a.Own.PerMonth > 0 {
-		charges = append(charges, charge{KeyMonth, a.Own.PerMonth, 0, a.Units, false, true})
+		out = append(out, slowCharge{KeyMonth, a.Own.PerMonth, 0, a.Units, false, true})
 	}
 	if a.Budget > 0 && a.Units > 0 {
-		charges = append(charges, charge{Budget, a.Budget, 0, a.Reserve, true, false})
+		out = append(out, slowCharge{Budget, a.Budget, 0, a.Reserve, true, false})
 	}
+	return out
+}
 
-	d.Allowed = true
+// judge reports whether c is refused now, for how long, and whether it never
+// fits.
+func (s *slowMeter) judge(c slowCharge, month int, left int64) (no, never bool, wait int64) {
+	if c.policy.Monthly() {
+		n := c.n
+		if c.atLeast {
+			n = max(n, 1)
+		}
+		never = n > c.limit
+		return never || n > 0 && n > c.limit-s.months[c.policy][month], never, left
+	}
+	b := s.minutes[c.policy]
+	if c.n > c.burst {
+		return true, true, b.wait(new(big.Rat))
+	}
+	wait = b.wait(new(big.Rat).SetInt64(c.burst - c.n))
+	return c.n > 0 && wait > 0, false, wait
+}
+
+// spend takes c.
+func (s *slowMeter) spend(c slowCharge, month int) {
+	if c.policy.Monthly() {
+		s.months[c.policy][month] += c.n
+	} else {
+		s.minutes[c.policy].used.Add(s.minutes[c.policy].used, new(big.Rat).SetInt64(c.n))
+	}
+}
+
+func (s *slowMeter) state(c slowCharge, month int, left int64) State {
+	st := State{Policy: c.policy, Limit: c.limit}
+	if c.policy.Monthly() {
+		st.Remaining, st.Reset = max(c.limit-s.months[c.policy][month], 0), left
+	} else {
+		st.Remaining, st.Reset = s.minutes[c.policy].left(c.burst), s.minutes[c.policy].wait(new(big.Rat))
+	}
+	return st
+}
+
+func (s *slowMeter) take(a *Ask) Decision {
+	d := Decision{Allowed: true}
+	month, end := slowMonth(a.Wall)
+	d.Month = month
+	left := end - a.Wall
+	charges := s.charges(a)
 	longest := int64(-1)
 	for _, c := range charges {
-		var wait int64
-		var never, no bool
-		if c.policy.Monthly() {
-			n := c.n
-			if c.atLeast {
-				n = max(n, 1)
-			}
-			never = n > c.limit
-			no = never || n > 0 && n > c.limit-s.months[c.policy][month]
-			wait = end - a.Wall
-		} else {
-			b := s.minutes[c.policy]
-			never = c.n > c.burst
-			if never {
-				wait = b.wait(new(big.Rat))
-			} else {
-				wait = b.wait(new(big.Rat).SetInt64(c.burst - c.n))
-			}
-			no = never || c.n > 0 && wait > 0
-		}
-		if no {
+		if no, never, wait := s.judge(c, month, left); no {
 			d.Allowed = false
 			d.Never = d.Never || never
 			if wait > longest {
@@ -120,23 +146,12 @@ func (s *slowMeter) take(a *Ask) Decision {
 	}
 	for _, c := range charges {
 		if d.Allowed && !a.Look && a.Units > 0 {
-			if c.policy.Monthly() {
-				s.months[c.policy][month] += c.n
-			} else {
-				s.minutes[c.policy].used.Add(s.minutes[c.policy].used, new(big.Rat).SetInt64(c.n))
-			}
+			s.spend(c, month)
 		}
-		if !c.headers {
-			continue
+		if c.headers {
+			d.States[d.N] = s.state(c, month, left)
+			d.N++
 		}
-		st := State{Policy: c.policy, Limit: c.limit}
-		if c.policy.Monthly() {
-			st.Remaining, st.Reset = max(c.limit-s.months[c.policy][month], 0), end-a.Wall
-		} else {
-			st.Remaining, st.Reset = s.minutes[c.policy].left(c.burst), s.minutes[c.policy].wait(new(big.Rat))
-		}
-		d.States[d.N] = st
-		d.N++
 	}
 	for i, st := range d.States[:d.N] {
 		b := d.States[d.Binding]
@@ -278,8 +293,8 @@ func (l ledger) take(t *rapid.T, m *Meter, a *Ask) Decision {
 	panic("unreachable")
 }
 
-// Whatever happens to the limits, what is admitted between any two requests is
-// at most the largest burst then in force and what the slower rates refill.
+// However the limits change, at most the largest burst then in force and the
+// refill at the slower rates is admitted between any two requests.
 func TestMinuteBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := NewMeter()
@@ -312,7 +327,7 @@ func genRate() *rapid.Generator[Limit] {
 	})
 }
 
-// history is what was admitted when, under which limit.
+// history lists the admitted units with their times and limits.
 type history []event
 
 type event struct {

@@ -2,7 +2,7 @@ package limiter
 
 import "time"
 
-// demandWindow is the time whose demand one chunk should last.
+// demandWindow is the time that one chunk should last.
 const demandWindow = 5e9
 
 // Asking again: ahead of use if no answer came, and after a refusal, in case
@@ -12,28 +12,59 @@ const (
 	refusedAgain = 60e9
 )
 
+// For how long requests are refused, after one that a recall did not help, without
+// another recall. So refusals cost a bounded number of messages at any rate of
+// requests: four recalls of one month a second while other nodes go on spending it,
+// and soon one a minute. Nodes return what becomes free once little is left, so that
+// the numbers show it here without a recall.
+const (
+	refuseSoon  = 250e6 // while the total changes
+	refuseFirst = 1e9   // else, and twice as long each time
+	refuseMost  = 60e9
+)
+
+// freshFor is how long a recall counts for the requests that waited for it, unless one
+// of them got a grant by it.
+const freshFor = 50e6
+
+// keepFor is how long a chunk is kept, after it came, for the requests that wait for
+// it: a recall by another node would take it from under them.
+const keepFor = 50e6
+
+// fewLeft is how many requests like the last one fit into the rest of a month on which
+// nodes stop keeping chunks that they do not need.
+const fewLeft = 8
+
 // quota is one bucket's calendar month: the chunk that the replicated state has
-// granted to this node and what is known of the whole. Money budgets are quotas
+// granted to this node and the known part of the whole. Money budgets are quotas
 // in billionths.
 type quota struct {
 	month int
-	known bool  // total is known: seeded, or told by a grant
+	known bool  // total is known: seeded, or set by a grant
 	chunk int64 // granted to this node, unspent; below 0: a settled cost beyond its reserve
 	total int64 // granted to all nodes this month, as far as known
 	size  int64 // the chunk as it was after the last grant
 
-	asked   int64 // when the last want went out
+	asked   int64 // when the last want was sent
 	under   int64 // the limit then
 	open    bool  // it has no answer yet
 	refused bool  // it was refused
+
+	index    uint64 // of the log entry that total is true after; 0: not known
+	recalled int64  // when what others hold was last recalled; 0: long ago
+	denied   int64  // when a request was last refused after a recall; 0: never
+	around   int64  // total then
+	patience int64  // for how long that counts
+	keep     int64  // of the chunk, for requests that wait
+	keepTill int64
 
 	// Demand by two windows instead of a decaying average: an add and a compare.
 	since     int64
 	cur, last int64
 }
 
-// left is what the month still has for this node, under limit. It may be
-// negative after a limit was lowered.
+// left is the rest of the month for this node, under limit. It may be negative
+// after a limit was lowered.
 func (q *quota) left(limit int64) int64 { return limit - q.total + q.chunk }
 
 // turn begins month, without chunk or knowledge; a chunk of another month is void.
@@ -44,6 +75,7 @@ func (q *quota) turn(month int) {
 // spend takes n of the chunk and counts it as demand.
 func (q *quota) spend(n, now int64) {
 	q.chunk -= n
+	q.keep = max(q.keep-n, 0)
 	if now-q.since >= demandWindow {
 		q.roll(now)
 	}
@@ -60,15 +92,39 @@ func (q *quota) roll(now int64) {
 }
 
 // next is the size of the chunk to ask for: some 5 s of demand, never more than
-// an eighth of what is still to be granted, so that the last units are dealt
-// one by one; but always what the request at hand lacks.
+// an eighth of the total that is still to be granted, so that the last units are
+// dealt one by one; but always enough for the request at hand.
 func (q *quota) next(limit, need int64) int64 {
 	rest := limit - q.total
 	return min(max(min(max(q.cur, q.last), rest/8), need-q.chunk, 1), max(rest, 0))
 }
 
-// ask notes that a want goes out.
-func (q *quota) ask(limit, now int64) { q.asked, q.under, q.open = now, limit, true }
+// ask records that a want is sent. A refusal under another limit says nothing.
+func (q *quota) ask(limit, now int64) {
+	q.refused = q.refused && q.under == limit
+	q.asked, q.under, q.open = now, limit, true
+}
+
+// few reports whether only some requests of n fit into what is left to grant.
+func (q *quota) few(n int64) bool { return (q.under-q.total)/fewLeft < max(n, 1) }
+
+// exhausted reports, of a request for more than is left, whether what others hold has
+// been recalled: there is no more then.
+func (q *quota) exhausted(now int64) bool {
+	if q.recalled != 0 && now-q.recalled < freshFor {
+		q.patience = min(2*q.patience, refuseMost)
+		if q.denied == 0 || q.total != q.around {
+			q.patience = refuseFirst
+		}
+		q.recalled, q.denied, q.around = 0, max(now, 1), q.total
+		return true
+	}
+	patience := q.patience
+	if q.total != q.around {
+		patience = min(patience, refuseSoon)
+	}
+	return q.denied != 0 && now-q.denied < patience
+}
 
 // refusedUnder reports whether the replicated state had nothing left under this
 // very limit, however the numbers look from here.

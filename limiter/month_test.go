@@ -120,7 +120,7 @@ func TestChangedMonthLimit(t *testing.T) {
 		n, want int
 	}{
 		{1000, 100, 100},
-		{50, 10, 0},    // lowered below what is used: at once, although a chunk is at hand
+		{50, 10, 0},    // lowered below the used units: at once, although a chunk is at hand
 		{103, 10, 3},   // raised: at once, although a refusal was remembered
 		{1000, 10, 10}, // again
 	} {
@@ -131,7 +131,7 @@ func TestChangedMonthLimit(t *testing.T) {
 	}
 }
 
-// What is given back is this month's only: units of an old month would be new
+// Only chunks of this month are given back: units of an old month would be new
 // ones in this.
 func TestSurrender(t *testing.T) {
 	m := NewMeter()
@@ -191,7 +191,7 @@ func TestPrune(t *testing.T) {
 }
 
 // A refusal by the replicated state is remembered even where this node's numbers
-// would still give (its view of the limit may be newer than what was applied).
+// would still give (its view of the limit may be newer than the applied one).
 func TestRefusedIsRememberedForAMinute(t *testing.T) {
 	m := NewMeter()
 	a := at(0, quotaOnly)
@@ -280,8 +280,8 @@ func TestBudgetSettles(t *testing.T) {
 	}
 }
 
-// Reserved and settled at random, what was spent is at most the budget, and what
-// is left is exactly the rest.
+// Reserved and settled at random, the amount spent is at most the budget, and
+// exactly the rest is left.
 func TestBudgetModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, book := NewMeter(), ledger{}
@@ -312,8 +312,8 @@ func TestBudgetModel(t *testing.T) {
 	})
 }
 
-// A node that nobody can be asked by goes on with a month as far as it knows it,
-// and pays the debt when it is granted again.
+// A node that cannot ask for chunks goes on with a month as far as it knows it,
+// and pays the debt at the next grant.
 func TestLend(t *testing.T) {
 	m := NewMeter()
 	ask := func(lend bool) Decision {
@@ -341,5 +341,31 @@ func TestLend(t *testing.T) {
 	}
 	if d := m.Take(&Ask{Now: bootTime, Wall: wallTime, Units: 2, Account: Limit{PerMinute: 1000, PerMonth: 10}, AccountFresh: true}); !d.Allowed {
 		t.Errorf("what is left behind the debt: %+v", d)
+	}
+}
+
+// A refund gives back months and budget, and no sum of money wraps.
+func TestRefund(t *testing.T) { rapid.Check(t, refunds) }
+
+func refunds(t *rapid.T) {
+	m, book := NewMeter(), ledger{}
+	a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Key: "key_a", Account: Limit{PerMonth: 1},
+		Own: Limit{PerMonth: 1, PerMinute: 5}, Budget: 400, Reserve: 400}
+	for i := range 5 {
+		d := book.take(t, m, a)
+		if !d.Allowed {
+			t.Fatalf("after %d refunds: %+v", i, d)
+		}
+		m.Refund(a.Key, d.Month, 1, 400)
+	}
+	if d := book.take(t, m, a); d.Allowed || d.Denied != KeyMinute {
+		t.Fatalf("the minute was refunded: %+v", d)
+	}
+	for range 20 {
+		m.Settle(a.Key, thisMonth, 0, 1<<62)
+	}
+	a.Now += 600e9
+	if d := book.take(t, m, a); d.Allowed || d.Denied != Budget {
+		t.Fatalf("a budget in the deepest debt: %+v", d)
 	}
 }

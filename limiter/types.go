@@ -9,7 +9,7 @@ type Limit struct {
 	PerMonth  int64
 }
 
-// MaxBurst bounds what a bucket can hold; a larger burst counts as this one. It
+// MaxBurst bounds the units in a bucket; a larger burst counts as this one. It
 // keeps a bucket's level within 64 bits, with room for one more full charge.
 const MaxBurst = 100_000_000
 
@@ -58,10 +58,14 @@ type Ask struct {
 	Wall  int64 // Unix nanoseconds; only the calendar month is read from it
 	Units int64 // ≥ 0; 0 charges nothing and is never refused
 	Look  bool  // decide for Units and Reserve, and spend nothing
-	// Lend says that nobody can be asked for chunks of a month, and that the request
-	// is to be let pass all the same while the month, as far as known, has room: the
-	// chunk goes below 0, a debt that the next grant pays.
+	// Lend is set where chunks of a month cannot be asked for. The request then
+	// passes all the same while the month, as far as known, has room: the chunk goes
+	// below 0, a debt that the next grant pays.
 	Lend bool
+
+	// Shared says that other nodes hold chunks of the same months: what is left may be
+	// with them, and has to be recalled before a request is refused.
+	Shared bool
 
 	Account Limit
 	Key     string // the key's id
@@ -69,16 +73,17 @@ type Ask struct {
 
 	// AccountFresh and KeyFresh say that the account or key was created in this
 	// process's life: nothing can have been charged to it before, so its bucket
-	// begins full. For any other bucket that is touched for the first time,
-	// Refilled is how long it has surely been refilling: the nanoseconds up to
-	// Now during which no other process can have charged it. 0 is always safe;
-	// [Forever] is right for what a clean stop's export does not mention.
+	// begins full. For any other bucket that is touched for the first time, Refilled
+	// is how long it has surely been refilling: the nanoseconds up to Now during
+	// which no other process can have charged it. 0 is always safe; [Forever] is
+	// right for buckets that the export of a clean stop does not mention.
 	AccountFresh, KeyFresh bool
 	Refilled               int64
 
 	// CountedFrom is the wall time since when every unit was charged to a month's
-	// total that is known here; 0 is always. What a restored state was used before
-	// that is in no total, which bounds nothing until it has refilled.
+	// total that is known here; 0 is always. Units that were charged before that, to
+	// a state that was restored since, are in no total: the month then bounds no
+	// bucket until that has refilled.
 	CountedFrom int64
 
 	Budget  int64 // the key's monthly budget in billionths; 0 = none
@@ -110,6 +115,7 @@ type Decision struct {
 	// RetryAfter is whole seconds, ≥ 1, after which the same ask passes if
 	// nothing else is charged meanwhile (and Never is not set). 0 when allowed.
 	RetryAfter int64
+	Month      int // the month that it was charged to, as [Want.Month]; for Settle and Refund
 	N          int // of States
 	States     [4]State
 	Binding    int // index into States: fewest units left, a minute on a tie
@@ -126,6 +132,12 @@ type Want struct {
 	// replicated state, hand it to Meter.Seed, and only then ask for Units.
 	Seed  bool
 	Month int   // months since year 0, UTC: year*12 + month-1
-	Units int64 // what to ask for; 0: nothing but the seed
-	Need  int64 // what this request lacks; those of waiting requests add up
+	Units int64 // units to ask for; 0: none
+	Need  int64 // units that this request lacks; those of waiting requests add up
+	// Recall asks for what other nodes hold of the month and do not need; once they
+	// have given it back, call Meter.Recalled. Only where Ask.Shared is set.
+	Recall bool
+	// Give says that little is left of the month: give back what is at hand here and
+	// not needed (Meter.Yield), for other nodes. Only from Settle and Refund.
+	Give bool
 }

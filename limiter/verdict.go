@@ -1,6 +1,6 @@
 package limiter
 
-// verdict collects what the policies say of one request, in header order,
+// verdict collects the answers of the policies to one request, in header order,
 // before anything is spent.
 type verdict struct {
 	d         *Decision
@@ -8,6 +8,7 @@ type verdict struct {
 	monthLeft int64 // nanoseconds to the month's end
 	look      bool
 	lend      bool
+	shared    bool
 
 	refused bool
 	wait    int64 // nanoseconds; the longest of the refusals
@@ -24,16 +25,19 @@ func (v *verdict) minute(p Policy, b *bucket, l *Limit, units int64) {
 	}
 }
 
-// month asks a quota for need. What the whole month cannot give is refused; what
-// only this node's chunk cannot give is wanted, and the request is pending.
+// month asks a quota for need. More than the whole month has is refused; more
+// than this node's chunk has is a want, and the request is pending.
 func (v *verdict) month(p Policy, q *quota, limit, need int64) {
 	switch {
 	case need == 0 || need <= q.chunk && need <= q.left(limit):
 	case need > limit:
 		v.refuse(p, v.monthLeft, true)
+	case v.shared && !v.lend && need > q.left(limit) && !q.exhausted(v.now):
+		v.d.Pending = true
+		v.d.want(Want{Policy: p, Month: q.month, Recall: true})
 	case need > q.left(limit) || q.refusedUnder(limit, v.now):
 		v.refuse(p, v.monthLeft, false)
-		if !v.look && v.now-q.asked >= refusedAgain {
+		if !v.look && !v.shared && v.now-q.asked >= refusedAgain {
 			v.want(p, q, limit, Want{Units: need - q.chunk})
 		}
 	case v.lend:
@@ -59,7 +63,7 @@ func (v *verdict) refuse(p Policy, wait int64, never bool) {
 	v.d.Never = v.d.Never || never
 }
 
-// settle writes the verdict down. A refusal stands, whatever is pending.
+// settle writes the verdict down. A refusal stands even if something is pending.
 func (v *verdict) settle() {
 	switch d := v.d; {
 	case v.refused:

@@ -2,276 +2,31 @@ package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/recovery"
 	"github.com/perfgate/perfgate/store/backup"
 )
 
-// The rhythm of scheduled backups.
-const (
-	backupLook  = time.Minute     // between looks at the clock
-	backupRetry = 5 * time.Minute // after a failure, or half of what is asked for if that is less
-	staleTemp   = time.Hour       // after which an unfinished file is nobody's
-)
-
-// backupTemp begins the name of a file that is being written; its suffix is not
-// a backup's.
-const backupTemp, backupTempEnd = ".", ".tmp"
-
-// Backups writes a backup into a folder every now and then, if this node leads,
-// and removes the oldest ones of its cluster there. It looks for nothing but
-// files of the names that it gives, so that folders may be shared.
-//
-// When the next one is due follows from the newest one's name: a restart neither
-// makes one more nor waits anew. Times are UTC.
-type Backups struct {
-	Dir        string
-	Every      time.Duration
-	Keep       int
-	Passphrase string // "" does not encrypt
-	Leads      func() bool
-	Cluster    func() string
-	// Begin takes the state; the other members of the header are Begin's to fill.
-	Begin  func(at time.Time) (*backup.Backup, error)
-	Logger *slog.Logger
-
-	last     atomic.Int64 // Unix seconds of the newest good one; 0 is never
-	failures atomic.Int64
-	failed   time.Time // the last failure since the last success
-}
-
-// Open makes the folder and finds the newest backup in it.
-func (b *Backups) Open() error {
-	if err := os.MkdirAll(b.Dir, 0o700); err != nil {
-		return err
-	}
-	names, err := b.own()
-	if err != nil {
-		return err
-	}
-	if len(names) > 0 {
-		_, at, _ := backup.ParseName(names[len(names)-1])
-		b.last.Store(at.Unix())
-	}
-	if b.Passphrase == "" {
-		b.Logger.Warn("scheduled backups are not encrypted and hold what all keys and tokens are checked with; set "+passphraseEnv, "dir", b.Dir)
-	}
-	return nil
-}
-
-// Collectors are the metrics.
-func (b *Backups) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: "perfgate", Subsystem: "backup", Name: "last_success_timestamp_seconds",
-			Help: "Unix time of the newest scheduled backup that this node wrote or found; 0 if there is none.",
-		}, func() float64 { return float64(b.last.Load()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: "perfgate", Subsystem: "backup", Name: "failures_total", Help: "Scheduled backups that failed.",
-		}, func() float64 { return float64(b.failures.Load()) }),
-	}
-}
-
-// Run writes backups until ctx ends.
-func (b *Backups) Run(ctx context.Context) {
-	tick := time.NewTicker(min(backupLook, b.Every))
-	defer tick.Stop()
-	for {
-		b.look(ctx, time.Now())
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// look writes a backup if one is due.
-func (b *Backups) look(ctx context.Context, now time.Time) {
-	if !b.Leads() || now.Sub(b.failed) < min(backupRetry, b.Every/2) {
-		return
-	}
-	due, err := b.due(now)
-	if err == nil && !due {
-		return
-	}
-	var name string
-	if err == nil {
-		name, err = b.write(ctx, now)
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			b.failed = now
-			b.failures.Add(1)
-			b.Logger.Error("scheduled backup failed; it is tried again", "dir", b.Dir, "error", err)
-		}
-		return
-	}
-	b.failed = time.Time{}
-	b.last.Store(now.Unix())
-	b.Logger.Info("backup written", "file", filepath.Join(b.Dir, name))
-	if err := b.prune(now); err != nil {
-		b.Logger.Warn("old backups cannot be removed", "dir", b.Dir, "error", err)
-	}
-}
-
-// own lists this cluster's backups, the oldest first.
-func (b *Backups) own() ([]string, error) {
-	entries, err := os.ReadDir(b.Dir)
-	if err != nil {
-		return nil, err
-	}
-	cluster := b.Cluster()
-	var names []string
-	for _, e := range entries {
-		if id, _, ok := backup.ParseName(e.Name()); ok && id == cluster && e.Type().IsRegular() {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names) // they differ in the time alone
-	return names, nil
-}
-
-// due tells whether the newest backup is old enough. One of the future, left by
-// a clock that was wrong, holds up nothing.
-func (b *Backups) due(now time.Time) (bool, error) {
-	names, err := b.own()
-	if err != nil {
-		return false, err
-	}
-	for _, name := range slices.Backward(names) {
-		if _, at, _ := backup.ParseName(name); !at.After(now) {
-			return now.Sub(at) >= b.Every, nil
-		}
-	}
-	return true, nil
-}
-
-// write writes one backup. It has its name when it is durable and was read back.
-func (b *Backups) write(ctx context.Context, now time.Time) (name string, err error) {
-	taken, err := b.Begin(now)
-	if err != nil {
-		return "", err
-	}
-	defer taken.Close()
-	name = taken.Name()
-	tmp := filepath.Join(b.Dir, backupTemp+name+backupTempEnd)
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(tmp)
-		}
-	}()
-	err = b.fill(&interrupted{f, ctx}, taken)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		if _, err = backup.Verify(f, b.Passphrase); err != nil {
-			err = fmt.Errorf("read it back: %w", err)
-		}
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", err
-	}
-	if err := os.Rename(tmp, filepath.Join(b.Dir, name)); err != nil {
-		return "", err
-	}
-	d, err := os.Open(b.Dir)
-	if err != nil {
-		return "", err
-	}
-	return name, errors.Join(d.Sync(), d.Close())
-}
-
-func (b *Backups) fill(w io.Writer, taken *backup.Backup) error {
-	if b.Passphrase == "" {
-		_, err := taken.WriteTo(w)
-		return err
-	}
-	seal, err := backup.Seal(w, b.Passphrase)
-	if err != nil {
-		return err
-	}
-	if _, err := taken.WriteTo(seal); err != nil {
-		return err
-	}
-	return seal.Close()
-}
-
-// interrupted ends a long write with ctx.
-type interrupted struct {
-	w   io.Writer
-	ctx context.Context
-}
-
-func (i *interrupted) Write(p []byte) (int, error) {
-	if err := i.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return i.w.Write(p)
-}
-
-// prune removes all but the newest backups of this cluster, and files that were
-// never finished.
-func (b *Backups) prune(now time.Time) error {
-	names, err := b.own()
-	if err != nil {
-		return err
-	}
-	var faults []error
-	for _, name := range names[:max(0, len(names)-b.Keep)] {
-		faults = append(faults, os.Remove(filepath.Join(b.Dir, name)))
-	}
-	entries, err := os.ReadDir(b.Dir)
-	if err != nil {
-		return err
-	}
-	cluster := b.Cluster()
-	for _, e := range entries {
-		name, isTemp := strings.CutSuffix(strings.TrimPrefix(e.Name(), backupTemp), backupTempEnd)
-		id, _, ok := backup.ParseName(name)
-		info, err := e.Info()
-		if isTemp && ok && id == cluster && err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > staleTemp {
-			faults = append(faults, os.Remove(filepath.Join(b.Dir, e.Name())))
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// openBackups starts the scheduled backups that the configuration asks for. It
-// returns what waits for their end.
+// openBackups starts the scheduled backups that the configuration asks for, and
+// registers the wait for their end.
 func (n *Node) openBackups(registry *prometheus.Registry) error {
 	c := &n.config.Backup
 	if c.Dir == "" {
 		return nil
 	}
-	b := &Backups{
+	b := &recovery.Backups{
 		Dir: c.Dir, Every: c.Every, Keep: c.Keep, Passphrase: c.Passphrase, Logger: n.log,
-		Leads: n.replica.leads.isOpen, Cluster: n.store.ClusterID,
+		Leads: n.replica.Leads, Cluster: n.store.ClusterID,
 		Begin: func(at time.Time) (*backup.Backup, error) {
-			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.version, CreatedAt: at})
+			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.options.Version, CreatedAt: at})
 		},
 	}
 	if err := b.Open(); err != nil {
-		return n.config.fault("backup.dir", "make and read the folder: "+reason(err))
+		return n.config.Fault("backup.dir", "make and read the folder: "+datadir.Reason(err).Error())
 	}
 	registry.MustRegister(b.Collectors()...)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,20 +1,24 @@
 package node
 
 import (
+	"crypto/sha256"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/store"
 )
 
 // A file that stands in the way of the first start becomes the operator token
 // only if a node can have written it.
 func TestOperatorTokenFile(t *testing.T) {
 	t.Parallel()
-	ours := httpapi.NewOperatorToken()
+	ours := rest.NewOperatorToken()
 	for _, c := range []struct {
 		name, holds string
 		mode        os.FileMode
@@ -31,7 +35,7 @@ func TestOperatorTokenFile(t *testing.T) {
 		{name: "a link", holds: ours + "\n", mode: 0o600, link: true, says: "open to others or a link"},
 	} {
 		dir := t.TempDir()
-		path := filepath.Join(dir, operatorTokenFile)
+		path := filepath.Join(dir, datadir.OperatorTokenFile)
 		if c.holds != "" {
 			file := path
 			if c.link {
@@ -48,7 +52,7 @@ func TestOperatorTokenFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		n := &Node{config: &Config{Node: NodeConfig{DataDir: dir}}, log: slog.New(slog.DiscardHandler)}
+		n := &Node{config: &config.Config{Node: config.Node{DataDir: dir}}, log: slog.New(slog.DiscardHandler)}
 		token, err := n.writtenToken()
 		if c.taken != (err == nil) || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
@@ -56,8 +60,42 @@ func TestOperatorTokenFile(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), strings.TrimSpace(c.holds)) {
 			t.Errorf("%s: the error repeats the file: %v", c.name, err)
 		}
-		if err == nil && strings.HasPrefix(c.holds, httpapi.OperatorPrefix) && token != ours {
+		if err == nil && strings.HasPrefix(c.holds, rest.OperatorPrefix) && token != ours {
 			t.Errorf("%s: another token", c.name)
 		}
+	}
+}
+
+// The token in the data directory goes to other founders only if it is one of the
+// cluster's, and they keep it unless they were given one.
+func TestOperatorTokenOfFounders(t *testing.T) {
+	t.Parallel()
+	in := func(dir string) *Node {
+		return &Node{config: &config.Config{Node: config.Node{DataDir: dir}}, log: slog.New(slog.DiscardHandler)}
+	}
+	first, second := in(t.TempDir()), in(t.TempDir())
+	token, err := first.writtenToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := store.Hash(sha256.Sum256([]byte(token)))
+	if got := first.heldToken([]store.Hash{{1}, hash}); got != token {
+		t.Errorf("it holds %q", got)
+	}
+	if got := first.heldToken([]store.Hash{{1}}); got != "" {
+		t.Error("a token that is not the cluster's was passed on")
+	}
+	if got := second.heldToken([]store.Hash{hash}); got != "" {
+		t.Errorf("without a file: %q", got)
+	}
+	if err := second.keepToken(token); err != nil {
+		t.Fatal(err)
+	}
+	if got := second.heldToken([]store.Hash{hash}); got != token {
+		t.Errorf("the second holds %q", got)
+	}
+	info, err := os.Stat(filepath.Join(second.config.Node.DataDir, datadir.OperatorTokenFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
 	}
 }

@@ -8,20 +8,22 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/perfgate/perfgate/node/config"
 )
 
-// NewLogger returns the log that c asks for, written to w, and the level that a
-// reload may move.
-func NewLogger(w io.Writer, c LogConfig) (*slog.Logger, *slog.LevelVar) {
+// NewLogger returns the log configured by c, written to w, and the level, which a
+// reload may change.
+func NewLogger(w io.Writer, c config.Log) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
-	level.Set(c.level())
+	level.Set(logLevel(c))
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), level
 	}
 	return slog.New(newTextHandler(w, level)), level
 }
 
-func (c LogConfig) level() slog.Level {
+func logLevel(c config.Log) slog.Level {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(c.Level)); err != nil {
 		return slog.LevelInfo
@@ -55,8 +57,8 @@ func newTextHandler(w io.Writer, level slog.Leveler) *textHandler {
 	})}
 }
 
-// builtin tells the three attributes that the handler itself writes first from
-// a caller's of the same name.
+// builtin distinguishes the three attributes that the handler itself writes first
+// from a caller's of the same name.
 func builtin(a slog.Attr) bool {
 	switch a.Key {
 	case slog.TimeKey:
@@ -104,7 +106,7 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// oneLine keeps a message from forging a second one.
+// oneLine keeps a message from forging a second line.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -112,4 +114,17 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// lockedWriter takes one Write at a time: the log, the access log and the demo
+// share the output.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }

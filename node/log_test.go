@@ -7,13 +7,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestTextLog(t *testing.T) {
 	var b bytes.Buffer
-	logger, level := NewLogger(&b, LogConfig{Level: "info", Format: "text"})
+	logger, level := NewLogger(&b, config.Log{Level: "info", Format: "text"})
 	for _, tt := range []struct {
 		log  func()
 		want string
@@ -49,7 +51,7 @@ func TestTextLog(t *testing.T) {
 
 func TestJSONLog(t *testing.T) {
 	var b bytes.Buffer
-	logger, _ := NewLogger(&b, LogConfig{Level: "warn", Format: "json"})
+	logger, _ := NewLogger(&b, config.Log{Level: "warn", Format: "json"})
 	logger.Info("hidden")
 	logger.Warn("proxy listening", "addr", ":1")
 	var line map[string]any

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
 )
 
 // BenchmarkProxied is one whole request, client and upstream included: what it
@@ -37,9 +38,9 @@ func BenchmarkProxied(b *testing.B) {
 	many := int64(1_000_000)
 	key := apikey.New(apikey.LivePrefix)
 	for _, cmd := range []*store.Command{
-		{AccountUpdate: &store.AccountUpdate{Tier: new("enterprise"), Limits: &store.Limits{PerMinute: &many, PerMonth: &many}}},
-		{KeyCreate: &store.KeyCreate{Key: store.Key{ID: store.KeyID(apikey.NewID("key_")), Hash: apikey.Hash(n.store.Pepper(), key),
-			Account: store.DefaultAccount, Type: store.Live, Name: "bench", Scopes: []string{"read"}, Hint: apikey.Hint(key), CreatedAt: time.Now()}}},
+		{Change: &store.AccountUpdate{Tier: new("enterprise"), Limits: &store.Limits{PerMinute: &many, PerMonth: &many}}},
+		{Change: &store.KeyCreate{Key: store.Key{ID: store.KeyID(ids.New("key_")), Hash: apikey.Hash(n.store.Pepper(), key),
+			Account: store.DefaultAccount, Type: store.Live, Name: "bench", Scopes: []string{"read"}, Hint: apikey.Hint(key), Life: store.Life{CreatedAt: time.Now()}}}},
 	} {
 		cmd.At, cmd.Account, cmd.Actor = time.Now(), store.DefaultAccount, n.system()
 		if r, err := n.replica.Propose(ctx, cmd); err != nil || r.Refusal != nil {
@@ -50,7 +51,7 @@ func BenchmarkProxied(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			req, _ := http.NewRequest("GET", "http://"+n.proxyServer.Addr().String()+"/", strings.NewReader(""))
+			req, _ := http.NewRequest("GET", "http://"+n.proxyListener.server.Addr().String()+"/", strings.NewReader(""))
 			req.Header.Set("Authorization", "Bearer "+key)
 			resp, err := client.Do(req)
 			if err != nil {

@@ -6,26 +6,28 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/proxy"
+	"github.com/perfgate/perfgate/node/config"
 )
 
 func TestReload(t *testing.T) {
 	var log bytes.Buffer
 	path := write(t, "[log]\nlevel = \"warn\"")
-	load := func() (*Config, error) { return Load([]string{"--config", path}, environ()) }
+	load := func() (*config.Config, error) { return Load([]string{"--config", path}, environ()) }
 	c, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger, _ := NewLogger(&log, LogConfig{Level: "info", Format: "text"})
+	logger, _ := NewLogger(&log, config.Log{Level: "info", Format: "text"})
 	level := new(slog.LevelVar)
-	var routes []proxy.Route
+	var routes []config.Route
 	var refuse error
-	r := NewReloader(c, load, logger, LogLevel(level), func(next *Config) (func(), error) {
+	r := NewReloader(c, load, logger, LogLevel(level), func(next *config.Config) (func(), error) {
 		return func() { routes = next.Proxy.Routes }, refuse
 	})
 	step := func(text string) error {
@@ -60,37 +62,45 @@ func TestReload(t *testing.T) {
 		t.Errorf("routes %v, level %v", routes, level)
 	}
 
-	// Keys that need a restart are told, each time, until they are back.
+	// An empty file would take every route away.
+	refuse = nil
+	for _, text := range []string{"", "# nothing", "[log]\nlevel = \"info\""} {
+		if err := step(text); exitCode(err) != 2 || !strings.Contains(err.Error(), "must have proxy.upstream or [[proxy.routes]]") || len(routes) != 1 {
+			t.Errorf("%q took the routes away: %v", text, err)
+		}
+	}
+
+	// Keys that need a restart are logged on each reload, until they have their old value.
 	refuse = nil
 	for range 2 {
-		if err := step("[proxy]\nlisten = \":9\""); err != nil || !strings.Contains(log.String(), "restart key=proxy.listen") {
+		if err := step(one + "[proxy]\nlisten = \":9\""); err != nil || !strings.Contains(log.String(), "restart key=proxy.listen") {
 			t.Errorf("%v: %s", err, log.String())
 		}
 	}
-	if err := step(""); err != nil || strings.Contains(log.String(), "key=proxy.listen") {
+	if err := step(one); err != nil || strings.Contains(log.String(), "key=proxy.listen") {
 		t.Errorf("%v: %s", err, log.String())
 	}
 }
 
 func TestReloadCertificates(t *testing.T) {
 	var log bytes.Buffer
-	now := time.Now()
-	a, b := pair(t, t.TempDir(), now, "a"), pair(t, t.TempDir(), now, "b")
-	text := func(p TLSConfig) string {
+	a, b := pair(t, "a"), pair(t, "b")
+	text := func(p config.TLS) string {
 		return "[proxy.tls]\ncert_file = \"" + p.CertFile + "\"\nkey_file = \"" + p.KeyFile + "\"\nmin_version = \"" + p.MinVersion + "\""
 	}
 	path := write(t, text(a))
-	load := func() (*Config, error) { return Load([]string{"--config", path}, environ()) }
+	load := func() (*config.Config, error) { return Load([]string{"--config", path}, environ()) }
 	c, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger, _ := NewLogger(&log, LogConfig{Level: "info", Format: "text"})
-	certs, err := OpenCertificates(c, "proxy", logger)
+	logger, _ := NewLogger(&log, config.Log{Level: "info", Format: "text"})
+	l, err := newListener(c, "proxy", logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := NewReloader(c, load, logger, certs.Prepare)
+	certs := l.certs
+	r := NewReloader(c, load, logger, l.prepareCertificate)
 	reload := func(text string) error {
 		t.Helper()
 		log.Reset()
@@ -101,10 +111,6 @@ func TestReloadCertificates(t *testing.T) {
 	}
 	if err := reload(text(b)); err != nil || certs.Leaf().DNSNames[0] != "b" {
 		t.Errorf("%v, %v", err, certs.Leaf().DNSNames)
-	}
-	certs.poll()
-	if certs.Leaf().DNSNames[0] != "b" {
-		t.Error("the old files are followed after a reload")
 	}
 	lower := a
 	lower.MinVersion = "1.2"
@@ -121,5 +127,53 @@ func TestReloadCertificates(t *testing.T) {
 	}
 	if err := reload(""); err != nil || !strings.Contains(log.String(), "restart key=proxy.tls.cert_file") {
 		t.Errorf("TLS taken away: %v: %s", err, log.String())
+	}
+}
+
+// A reload refuses the files that a start refuses, also where they would take effect
+// only after the restart.
+func TestReloadChecksFiles(t *testing.T) {
+	path := write(t, "[proxy]\nupstream = \"http://a\"")
+	load := func() (*config.Config, error) { return Load([]string{"--config", path}, environ()) }
+	c, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := false
+	r := NewReloader(c, load, slog.New(slog.DiscardHandler), func(*config.Config) (func(), error) { return func() { changed = true }, nil })
+	old := dated(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
+	for text, want := range map[string]string{
+		"[proxy.tls]\ncert_file = \"/nonexistent\"\nkey_file = \"/nonexistent\"":        `proxy.tls.cert_file = "/nonexistent": no such file`,
+		"[admin.tls]\ncert_file = \"/nonexistent\"\nkey_file = \"/nonexistent\"":        `admin.tls.cert_file = "/nonexistent": no such file`,
+		"[proxy.tls]\ncert_file = \"/nonexistent\"":                                     "proxy.tls.key_file is missing",
+		"[cluster]\nlisten = \":7946\"\nsecret_file = \"/nonexistent\"":                 "cluster.secret_file",
+		"[node]\ndata_dir = \"" + path + "\"":                                           "must be a directory",
+		"[proxy.tls]\ncert_file = \"" + path + "\"\nkey_file = \"" + old.KeyFile + "\"": "proxy.tls.cert_file",
+		"[cluster]\nlease = \"1h\"":                                                     "cluster.lease",
+		"[[proxy.routes]]\npath = \"/x\"\nupstreams = [\"http://b\"]\nmax_body = \"5\"": "max_body",
+	} {
+		if err := os.WriteFile(path, []byte("[proxy]\nupstream = \"http://b\"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Reload(); exitCode(err) != 2 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was changed") || changed {
+			t.Errorf("%q is reloaded with %v, want %s", text, err, want)
+		}
+	}
+	// One that has ended meanwhile blocks no other change.
+	if err := os.WriteFile(path, []byte("[proxy]\nupstream = \"http://b\"\n"+tlsTable(old)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Reload(); err != nil || !changed {
+		t.Error(err)
+	}
+}
+
+// A reload replaces the table of the proxy's settings and nothing else.
+func TestReloadKeepsWhatTheGateReads(t *testing.T) {
+	started := mustLoad(t, []string{"--trusted-proxies", "10.0.0.1"}, "PERFGATE_PROXY_KEY_HEADER=X-A", "PERFGATE_PROXY_CLIENT_IP_HEADER=X-B")
+	next := proxy.Settings{Table: new(proxy.Table), KeyHeader: "X-C", ClientIPHeader: "X-D"}
+	got := untilRestart(next, started)
+	if got.Table != next.Table || got.KeyHeader != "X-A" || got.ClientIPHeader != "X-B" || len(got.Trusted) != 1 || reflect.TypeOf(got).NumField() != 4 {
+		t.Errorf("%+v", got)
 	}
 }

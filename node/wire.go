@@ -10,91 +10,115 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/node/cluster"
+	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/serve"
+	"github.com/perfgate/perfgate/store"
 )
 
-// clustering is this node's part in a cluster; nil without a cluster listener.
-func (n *Node) clustering() (*Clustering, error) {
-	c := n.config.Cluster
-	if c.Listen == "" {
+// lone reports whether this node has no cluster listener.
+func (n *Node) lone() bool { return n.config.Cluster.Listen == "" }
+
+// coordinate returns the constructor of this node's coordinator; nil makes that of
+// a lone node.
+func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) {
+	if n.lone() {
 		return nil, nil
 	}
+	c := n.config.Cluster
 	secret, err := n.config.ClusterSecret()
 	if err != nil {
 		return nil, err
 	}
-	return &Clustering{
+	clustering := &cluster.Config{
+		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.options.Version, Logger: n.log,
 		Listen: c.Listen, Advertise: c.Advertise, Secret: secret, Join: c.Join, Expect: c.Expect,
-		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Net: n.net, Draining: n.draining.Load,
-		// The admin listener's callers may know where nodes are, the proxy's may not.
-		Waiting:   func(why string) { n.adminHandler.why.Store(&why) },
+		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Net: n.options.Net, Draining: n.draining.Load,
+		// Clients of the admin listener may know the addresses of nodes, those of the
+		// proxy may not.
+		Waiting:   n.adminListener.slot.Waiting,
+		Yield:     n.yield,
 		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
-	}, nil
+		Token:     n.heldToken, KeepToken: n.keepToken,
+	}
+	return func(r *replica.Replica) replica.Coordinator { return cluster.New(r, clustering) }, nil
 }
 
-// gateConfig is what admission takes from the configuration c.
-func (n *Node) gateConfig(c *Config, table *limiter.Buckets) admit.Config {
-	var serving, alone func() bool
-	if n.replica.cluster != nil {
-		serving, alone = n.replica.cluster.Serving, n.replica.cluster.Alone
-	}
+// proposeGrant proposes for the node itself, within the bound of every write.
+func (n *Node) proposeGrant(ctx context.Context, cmd *store.Command) (store.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, replica.ProposeTimeout)
+	defer cancel()
+	r, err := n.replica.Propose(ctx, cmd)
+	return r.Result, err
+}
+
+// gateConfig is the configuration of admission, from c.
+func (n *Node) gateConfig(c *config.Config, table *limiter.Buckets) admit.Config {
 	return admit.Config{
-		Serving: serving, Alone: alone,
-		Store: n.store, Grants: n.grants,
+		Serving: n.replica.Coordinator().Serving, Alone: n.replica.Coordinator().Alone,
+		Store: n.store, Grants: n.limits.grants,
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
-		Clock: n.clock.Read, Since: n.since, BootIndex: n.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
+		Shared: !n.lone(),
+		Clock:  n.clock.Read, Since: n.limits.since, BootIndex: n.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
 	}
 }
 
-// proxySettings is what the proxy takes from c; an error names the route.
-func (n *Node) proxySettings(c *Config) (proxy.Settings, error) {
-	routes, err := c.Routes(n.echo)
-	return proxy.Settings{Table: routes, Trusted: c.Proxy.TrustedProxies, KeyHeader: c.Proxy.KeyHeader}, err
+// proxySettings is the configuration of the proxy, from c. An error names the route.
+func (n *Node) proxySettings(c *config.Config) (proxy.Settings, error) {
+	routes, err := compileRoutes(c, n.echo)
+	return proxy.Settings{Table: routes, Trusted: c.Proxy.TrustedProxies, KeyHeader: c.Proxy.KeyHeader, ClientIPHeader: c.Proxy.ClientIPHeader}, err
 }
 
-// apiConfig is what the management API takes from the node.
+// apiConfig is the configuration of the management API.
 func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 	c, txt := n.config, n.config.SecurityTxt
 	return httpapi.Config{
-		Store: n.store, Local: n.local, Gate: n.gate, Backend: backend{n.replica, n}, Logger: n.log, Registry: registry,
-		Node: c.Node.Name, Version: n.version,
+		Store: n.store, Local: n.local, Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
+		Node: c.Node.Name, Version: n.options.Version,
 		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),
-		SecurityTxt: httpapi.SecurityTxt{
+		SecurityTxt: manage.SecurityTxt{
 			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,
 			Encryption: txt.Encryption, PreferredLanguages: txt.PreferredLanguages, Canonical: txt.Canonical, Hiring: txt.Hiring,
 		},
 		Client: admit.ClientFinder(c.Admin.TrustedProxies, c.Proxy.ClientIPHeader),
 		Clock:  n.clock.Read,
+		Bodies: n.limits.bodies,
 	}
 }
 
-// reloadParts are what SIGHUP can change.
+// reloadParts are the parts of the node that SIGHUP can change.
 func (n *Node) reloadParts(level *slog.LevelVar) []Prepare {
-	parts := []Prepare{LogLevel(level), n.prepareRoutes, n.prepareSecret}
-	for _, c := range []*Certificates{n.proxyCerts, n.adminCerts} {
-		if c != nil {
-			parts = append(parts, c.Prepare)
-		}
+	parts := []Prepare{LogLevel(level), n.access.prepare, n.prepareRoutes, n.prepareSecret}
+	for _, l := range n.listeners() {
+		parts = append(parts, l.prepareCertificate)
 	}
 	return parts
 }
 
-func (n *Node) prepareRoutes(next *Config) (swap func(), err error) {
+func (n *Node) prepareRoutes(next *config.Config) (swap func(), err error) {
 	settings, err := n.proxySettings(next)
 	if err != nil {
 		return nil, err
 	}
-	// Routes alone are new: whom this node believes, and where it looks for keys,
-	// stays as it was until a restart, as the log says of those keys.
-	settings.Trusted, settings.KeyHeader = n.config.Proxy.TrustedProxies, n.config.Proxy.KeyHeader
+	settings = untilRestart(settings, n.config)
 	return func() { n.proxy.Reload(settings) }, nil
 }
 
-// prepareSecret lets the cluster secret change: nodes that are members know each
-// other by certificates, so that only joining ones have to have the same.
-func (n *Node) prepareSecret(next *Config) (swap func(), err error) {
-	if n.replica.cluster == nil {
+// untilRestart is next with everything but the routes as the node was started with,
+// as [Reloader] logs: the gate reads the same headers, and keeps them.
+func untilRestart(next proxy.Settings, started *config.Config) proxy.Settings {
+	p := &started.Proxy
+	return proxy.Settings{Table: next.Table, Trusted: p.TrustedProxies, KeyHeader: p.KeyHeader, ClientIPHeader: p.ClientIPHeader}
+}
+
+// prepareSecret lets the cluster secret change. Members authenticate each other by
+// certificates; only joining nodes prove the secret.
+func (n *Node) prepareSecret(next *config.Config) (swap func(), err error) {
+	if n.lone() {
 		return func() {}, nil
 	}
 	secret, err := next.ClusterSecret()
@@ -102,22 +126,22 @@ func (n *Node) prepareSecret(next *Config) (swap func(), err error) {
 		return nil, err
 	}
 	return func() {
-		if err := n.replica.cluster.Mesh.SetSecret(secret); err != nil {
-			n.log.Error("take over the cluster secret", "error", err) // its length was checked
+		if err := n.replica.Coordinator().SetSecret(secret); err != nil {
+			n.log.Error("change the cluster secret", "error", err) // its length was checked
 		}
 	}, nil
 }
 
-// openEcho starts the built-in upstream on a loopback port of its own, so that a
-// demo goes through the proxy like any other request.
+// openEcho starts the built-in upstream on a loopback port of its own, so that
+// requests of a demo go through the proxy like any others.
 func (n *Node) openEcho(ctx context.Context) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	s := &http.Server{Handler: proxy.Echo(), ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout}
-	go s.Serve(ln) // ends with Close
+	s := &http.Server{Handler: proxy.Echo(), ReadHeaderTimeout: serve.HeadTimeout, IdleTimeout: serve.IdleTimeout}
+	go func() { _ = s.Serve(ln) }() // ends with Close
 	n.cleanup("echo service", func(context.Context) error { return s.Close() })
 	n.echo = "http://" + ln.Addr().String()
 	return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
-// BrowserKeys says what happens to a live key that a browser sends.
+// BrowserKeys is the rule for live keys that browsers send.
 type BrowserKeys string
 
 // The browser-key policies.
@@ -42,6 +42,7 @@ type Account struct {
 	Created       uint64      `json:"created,omitzero"`
 	Modified      uint64      `json:"modified,omitzero"`           // ETag of the account
 	AllowModified uint64      `json:"allowlist_modified,omitzero"` // ETag of the allowlist
+	Imports       []string    `json:"imports,omitzero"`            // prefixes of imported keys, sorted; see [KeyImport]
 }
 
 // Tier is a named set of limits and features. Burst nil means the minute limit.
@@ -54,7 +55,7 @@ type Tier struct {
 	Modified    uint64 `json:"modified,omitzero"`
 }
 
-// AccountState is what admission needs of an account, at one applied index. It
+// AccountState is the part of an account that admission reads, at one applied index. It
 // is immutable; a change publishes a new one in the account's [Cell].
 type AccountState struct {
 	Account
@@ -63,7 +64,7 @@ type AccountState struct {
 	Features  Features
 }
 
-// Features are what an account's tier turns on.
+// Features are the features that an account's tier turns on.
 type Features struct{ IPAllowlist bool }
 
 // Cell is one account's place in memory: keys point to it for as long as the
@@ -71,7 +72,7 @@ type Features struct{ IPAllowlist bool }
 type Cell struct {
 	state atomic.Pointer[AccountState]
 	// Meters count the account's traffic, by KeyType. They outlive every change
-	// of the account's settings: what is stored is consumption.
+	// of the account's settings: only consumption is stored.
 	Meters [keyTypes]*limiter.Meter
 }
 

@@ -19,13 +19,13 @@ func (s *Store) Apply(log *raft.Log) any { return s.ApplyBatch([]*raft.Log{log})
 // zero one. Raft calls it from one goroutine.
 //
 // The effects of the whole batch and the index of its last entry reach the
-// database together. They are committed without a sync: the log is what is
-// durable, and after a power loss Raft replays what is missing. Then, in this
+// database together. They are committed without a sync: the log is durable, and
+// after a power loss Raft replays the entries that are missing. Then, in this
 // order, changed keys leave the cache, accounts and settings are published, and
-// the applied index is: whoever sees it sees everything.
+// the applied index is: a reader that sees it sees everything.
 //
 // A command that cannot be decoded and a fault of the database end the store:
-// Config.Fatal is told, and this and every later batch is answered with the
+// Config.Fatal is called, and this and every later batch is answered with the
 // error. Nothing of the batch that was not committed before happens.
 func (s *Store) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
@@ -54,11 +54,11 @@ func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 			continue
 		}
 		if log.Type == raft.LogCommand {
-			c, err := DecodeCommand(log.Data)
+			c, err := DecodeEntry(log.Data)
 			if err != nil {
 				return fmt.Errorf("apply entry %d: %w", log.Index, err)
 			}
-			answers[i] = t.apply(log.Index, c)
+			answers[i] = t.apply(log.Index, log.Term, c)
 		}
 		t.applied = log.Index
 		if t.err == nil && t.batch.Len() > batchBytes {
@@ -78,26 +78,29 @@ func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 // that a replay of large imports does not pile up in memory.
 const batchBytes = 4 << 20
 
-// txn is a batch of commands being applied. Its reads see what its earlier
-// commands wrote: rows through over, accounts, tiers and settings through the
-// fields of those names. Scans do not, so a command that scans commits what is
-// there first.
+// txn is a batch of commands being applied. Its reads see the writes of its earlier
+// commands: rows through over, accounts, tiers and settings through the
+// fields of those names. Scans do not, so a command that scans commits the
+// earlier ones first.
 //
 // The first fault of the database stays in err; reads then find nothing, and
 // the batch is thrown away.
 type txn struct {
 	s     *Store
 	batch *pebble.Batch
-	it    *pebble.Iterator  // over what was committed when it was made; nil until needed
+	it    *pebble.Iterator  // over the rows committed when it was made; nil until needed
 	over  map[string][]byte // rows written since; nil means deleted
 	err   error
 
 	applied  uint64 // the last entry in the batch
 	stale    []Hash
+	totals   []monthTotal
 	accounts map[AccountID]*AccountState // changed ones; nil means deleted
 	tiers    map[string]*Tier            // a changed copy; nil if unchanged
 	settings *settings                   // a changed copy; nil if unchanged
+	grown    map[AccountID]Held          // by its changed keys
 	sweep    sweep
+	clock    clock
 
 	// Of the command that is being applied.
 	cmd    *Command
@@ -113,8 +116,10 @@ func (s *Store) begin() *txn {
 		batch:    s.db.NewBatch(),
 		over:     make(map[string][]byte),
 		accounts: make(map[AccountID]*AccountState),
+		grown:    make(map[AccountID]Held),
 		applied:  s.applied.Load(),
 		sweep:    s.sweep,
+		clock:    s.clock,
 	}
 }
 
@@ -146,7 +151,12 @@ func (t *txn) commit() error {
 	if err := t.batch.Set(appliedRow, applied[:], nil); err != nil {
 		return err
 	}
-	if err := t.batch.Commit(pebble.NoSync); err != nil {
+	if t.clock != s.clock {
+		if err := t.batch.Set(clockRow, packClock(&t.clock), nil); err != nil {
+			return err
+		}
+	}
+	if err := t.commitRows(); err != nil {
 		return err
 	}
 	for i := range t.stale {
@@ -159,10 +169,14 @@ func (t *txn) commit() error {
 	for id, state := range t.accounts { // in any order: each is a cell of its own
 		s.view.publish(id, state)
 	}
+	for i := range t.totals {
+		t.totals[i].publish(&s.view)
+	}
 	if t.settings != nil {
 		s.settled.Store(t.settings)
 	}
-	s.sweep = t.sweep
+	s.sweep, s.clock = t.sweep, t.clock
+	s.clusterTime.Store(t.clock.now)
 	s.applied.Store(t.applied)
 
 	if err := t.batch.Close(); err != nil {
@@ -171,74 +185,36 @@ func (t *txn) commit() error {
 	t.batch = s.db.NewBatch()
 	clear(t.over)
 	clear(t.accounts)
-	t.stale, t.tiers, t.settings = t.stale[:0], nil, nil
+	t.stale, t.totals, t.tiers, t.settings = t.stale[:0], t.totals[:0], nil, nil
 	return nil
 }
 
 // apply applies one command. A refused one changes nothing but, like any other,
-// moves the sweeper on.
-func (t *txn) apply(index uint64, c *Command) Result {
+// moves cluster time and the sweeper on.
+func (t *txn) apply(index, term uint64, c *Command) Result {
 	t.cmd, t.index, t.at, t.events = c, index, c.At.UTC(), 0
-	t.sweepOld()
+	t.stamped(term)
+	sweeper{t}.round()
 	if c.Once != nil {
-		if r, ok := t.repeat(c.Once); ok {
+		if r, ok := c.Once.repeat(t); ok {
 			return r
 		}
 	}
 	r := t.change(c)
 	r.Index = index
 	if c.Once != nil && r.Refusal == nil {
-		t.remember(c.Once, &r)
+		c.Once.remember(t, &r)
 	}
 	return r
 }
 
+// change makes the command's change. Before the first one there is no cluster
+// that another could change.
 func (t *txn) change(c *Command) Result {
-	if c.Init != nil {
-		return t.init(c.Init)
-	}
-	if t.set().ClusterID == "" {
+	if _, first := c.Change.(*Init); !first && t.set().ClusterID == "" {
 		return refuse(Conflict, "the cluster is not initialised yet")
 	}
-	switch {
-	case c.KeyCreate != nil:
-		return t.createKey(c.KeyCreate)
-	case c.KeyUpdate != nil:
-		return t.updateKey(c.KeyUpdate)
-	case c.KeyRotate != nil:
-		return t.rotateKey(c.KeyRotate)
-	case c.KeyRevoke != nil:
-		return t.revokeKey(c.KeyRevoke)
-	case c.KeyRevokeBulk != nil:
-		return t.revokeKeys(c.KeyRevokeBulk)
-	case c.KeyImport != nil:
-		return t.importKeys(c.KeyImport)
-	case c.AllowlistSet != nil:
-		return t.setAllowlist(c.AllowlistSet)
-	case c.AccountCreate != nil:
-		return t.createAccount(c.AccountCreate)
-	case c.AccountUpdate != nil:
-		return t.updateAccount(c.AccountUpdate)
-	case c.AccountDelete != nil:
-		return t.deleteAccount()
-	case c.TierPut != nil:
-		return t.putTier(c.TierPut)
-	case c.TierDelete != nil:
-		return t.deleteTier(c.TierDelete)
-	case c.Grant != nil:
-		return t.grant(c.Grant)
-	case c.OperatorTokens != nil:
-		return t.setOperatorTokens(c.OperatorTokens)
-	case c.ClusterOpen != nil:
-		return t.openCluster(c.ClusterOpen)
-	case c.MemberPut != nil:
-		return t.putMember(c.MemberPut)
-	case c.MemberRemove != nil:
-		return t.removeMember(c.MemberRemove)
-	case c.ClusterReset != nil:
-		return t.resetCluster(c.ClusterReset)
-	}
-	panic("BUG: a decoded command without a change")
+	return c.Change.apply(t)
 }
 
 // refuse answers that the command changes nothing.

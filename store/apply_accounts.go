@@ -5,15 +5,16 @@ import (
 	"slices"
 )
 
-const (
-	// maxAccounts bounds the accounts, which are all held in memory.
-	maxAccounts = 100_000
-	// maxAllowlist bounds one account's allowlist.
-	maxAllowlist     = 100_000
-	minRetention     = 7
-	defaultRetention = 30
-	maxRetention     = 90
+// The events that the changes in this file write.
+var (
+	accountCreated   = Action{EventCreate, "account.create"}
+	accountUpdated   = Action{EventUpdate, "account.update"}
+	accountDeleted   = Action{EventDelete, "account.delete"}
+	allowlistUpdated = Action{EventUpdate, "allowlist.update"}
 )
+
+// maxAccounts bounds the accounts, which are all held in memory.
+const maxAccounts = 100_000
 
 // owner returns the account that the command acts on, or the refusal.
 func (t *txn) owner() (*AccountState, *Refusal) {
@@ -27,7 +28,21 @@ func (t *txn) owner() (*AccountState, *Refusal) {
 	return state, nil
 }
 
-func (t *txn) createAccount(in *AccountCreate) Result {
+// AccountCreate adds an account.
+type AccountCreate struct {
+	Account Account `json:"account"`
+}
+
+func init() { register[AccountCreate]("account_create") }
+
+var eventsOfAccountCreate = []Action{accountCreated}
+
+// traits: a new account only adds rights.
+func (*AccountCreate) traits() Traits {
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAccountCreate}
+}
+
+func (in *AccountCreate) apply(t *txn) Result {
 	a := in.Account
 	if a.Tier == "" {
 		a.Tier = t.set().DefaultTier
@@ -36,7 +51,7 @@ func (t *txn) createAccount(in *AccountCreate) Result {
 		a.BrowserKeys = BrowserAlert
 	}
 	if a.RetentionDays == 0 {
-		a.RetentionDays = defaultRetention
+		a.RetentionDays = DefaultRetention
 	}
 	tier := t.tier(a.Tier)
 	if r := checkAccount(&a, tier); r != nil {
@@ -52,7 +67,7 @@ func (t *txn) createAccount(in *AccountCreate) Result {
 	a.Created, a.Modified, a.AllowModified = t.index, t.index, t.index
 	state := newState(&a, tier, nil)
 	t.putAccount(state)
-	t.event(EventCreate, "account.create", "", string(a.ID), "", t.compare(nil, &a))
+	t.event(accountCreated, "", string(a.ID), "", t.compare(nil, &a))
 	return Result{Account: &state.Account}
 }
 
@@ -61,7 +76,31 @@ func (t *txn) countAccounts() (n int) {
 	return n
 }
 
-func (t *txn) updateAccount(in *AccountUpdate) Result {
+// AccountUpdate changes the set fields of the command's account; Clear may name
+// limits, test_limits, alert_thresholds and region.
+type AccountUpdate struct {
+	Name          *string      `json:"name,omitzero"`
+	Tier          *string      `json:"tier,omitzero"`
+	Region        *string      `json:"region,omitzero"`
+	Limits        *Limits      `json:"limits,omitzero"`
+	TestLimits    *Limits      `json:"test_limits,omitzero"`
+	BrowserKeys   *BrowserKeys `json:"browser_keys,omitzero"`
+	Alerts        *[]int       `json:"alert_thresholds,omitzero"`
+	RetentionDays *int         `json:"retention_days,omitzero"`
+	Clear         []string     `json:"clear,omitzero"`
+}
+
+func init() { register[AccountUpdate]("account_update") }
+
+var eventsOfAccountUpdate = []Action{accountUpdated}
+
+// traits: whether a new tier or limit allows less than the old one depends on the
+// account, so every update counts as taking.
+func (*AccountUpdate) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAccountUpdate}
+}
+
+func (in *AccountUpdate) apply(t *txn) Result {
 	old, no := t.owner()
 	if no != nil {
 		return Result{Refusal: no}
@@ -103,7 +142,7 @@ func (t *txn) updateAccount(in *AccountUpdate) Result {
 	a.Modified = t.index
 	state := newState(&a, tier, old.Allowlist)
 	t.putAccount(state)
-	t.event(EventUpdate, "account.update", "", string(a.ID), "", t.compare(&old.Account, &a))
+	t.event(accountUpdated, "", string(a.ID), "", t.compare(&old.Account, &a))
 	return Result{Account: &state.Account}
 }
 
@@ -114,10 +153,22 @@ func assign[T any](to *T, change *T) {
 	}
 }
 
-// deleteAccount ends an account at once: its cell has no state any more, so no
+// AccountDelete removes the command's account, its keys and its allowlist.
+type AccountDelete struct{}
+
+func init() { register[AccountDelete]("account_delete") }
+
+var eventsOfAccountDelete = []Action{accountDeleted}
+
+// traits implements [Change].
+func (*AccountDelete) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAccountDelete}
+}
+
+// apply ends an account at once: its cell has no state any more, so no
 // key of it is known. The rows of its keys are removed later, by the sweeper, a
 // bounded number at a time; its audit events stay until they are too old.
-func (t *txn) deleteAccount() Result {
+func (*AccountDelete) apply(t *txn) Result {
 	old, no := t.owner()
 	if no != nil {
 		return Result{Refusal: no}
@@ -133,14 +184,29 @@ func (t *txn) deleteAccount() Result {
 	t.delete(named(rowAllow, old.ID))
 	t.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
 	changes := t.compare(&old.Account, nil)
-	t.event(EventDelete, "account.delete", "", string(old.ID), "", changes)
-	// Nobody can ask for the events of an account that is not there: operators
-	// find this one among those of the account that always is.
-	t.eventOf(DefaultAccount, EventDelete, "account.delete", "", string(old.ID), "", changes)
+	t.event(accountDeleted, "", string(old.ID), "", changes)
+	// The events of an account that does not exist cannot be queried: operators find
+	// this one among those of the default account.
+	t.eventOf(DefaultAccount, accountDeleted, "", string(old.ID), "", changes)
 	return Result{Account: &old.Account}
 }
 
-func (t *txn) setAllowlist(in *AllowlistSet) Result {
+// AllowlistSet replaces the account's allowlist.
+type AllowlistSet struct {
+	Entries []AllowEntry `json:"entries"`
+}
+
+func init() { register[AllowlistSet]("allowlist_set") }
+
+var eventsOfAllowlistSet = []Action{allowlistUpdated}
+
+// traits: a first entry shuts out every other address, and so may one that is left
+// out.
+func (*AllowlistSet) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAllowlistSet}
+}
+
+func (in *AllowlistSet) apply(t *txn) Result {
 	old, no := t.owner()
 	if no != nil {
 		return Result{Refusal: no}
@@ -148,8 +214,8 @@ func (t *txn) setAllowlist(in *AllowlistSet) Result {
 	if !t.matches(old.AllowModified) {
 		return changedMeanwhile()
 	}
-	if len(in.Entries) > maxAllowlist {
-		return refuse(LimitReached, "an allowlist has %d entries at most", maxAllowlist)
+	if len(in.Entries) > MaxAllowlist {
+		return refuse(LimitReached, "an allowlist has %d entries at most", MaxAllowlist)
 	}
 	if len(in.Entries) > 0 && !old.Features.IPAllowlist {
 		return refuse(FeatureNotInTier, "the tier %q does not include IP allowlists", old.Tier)
@@ -176,7 +242,7 @@ func (t *txn) setAllowlist(in *AllowlistSet) Result {
 	a.AllowModified = t.index
 	state := newState(&a, t.tier(a.Tier), newAllowlist(list))
 	t.putAccount(state)
-	t.event(EventUpdate, "allowlist.update", "", string(a.ID), "", compareAllowlists(before, list))
+	t.event(allowlistUpdated, "", string(a.ID), "", compareAllowlists(before, list))
 	return Result{Account: &state.Account, Allowlist: list}
 }
 

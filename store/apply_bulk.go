@@ -2,60 +2,115 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
+	"time"
 )
 
-// maxImport bounds one import.
-const maxImport = 10_000
+// The events that the changes in this file write.
+var (
+	keyImported = Action{EventCreate, "key.import"}
+)
 
-// revokeKeys revokes what passes all filters, up to the bounds of
+// KeyRevokeBulk revokes every key of the account that passes all set filters.
+// At least one filter is set. One command looks at [BulkRows] keys and revokes
+// [BulkKeys] at most, so that the log never stands still; where it stopped is
+// [Result.Next], and the proposer goes on with After set to it until Next is "".
+// Where Limit is set, the command revokes that many at most, and looks at
+// 25 times as many.
+type KeyRevokeBulk struct {
+	IDs           []KeyID   `json:"ids,omitzero"`
+	CreatedBy     string    `json:"created_by,omitzero"`
+	Type          *KeyType  `json:"type,omitzero"`
+	Environment   *string   `json:"environment,omitzero"`
+	CreatedBefore time.Time `json:"created_before,omitzero"`
+	Reason        string    `json:"reason,omitzero"`
+	After         KeyID     `json:"after,omitzero"`
+	Limit         int       `json:"limit,omitzero"`
+}
+
+// The bounds of one [KeyRevokeBulk].
+const (
+	BulkKeys = 20_000
+	BulkRows = 500_000
+	// bulkRowsFor is how many keys are looked at for each one of Limit: to read a key
+	// takes a small part of the time that it takes to revoke one.
+	bulkRowsFor = BulkRows / BulkKeys
+)
+
+// LevelOfBulkLimit is the level of [KeyRevokeBulk.Limit].
+const LevelOfBulkLimit = 3
+
+func init() { register[KeyRevokeBulk]("key_revoke_bulk") }
+
+var eventsOfKeyRevokeBulk = []Action{keyRevoked}
+
+// traits implements [Change].
+func (in *KeyRevokeBulk) traits() Traits {
+	level := 1
+	if in.Limit != 0 {
+		level = LevelOfBulkLimit
+	}
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: level, Events: eventsOfKeyRevokeBulk}
+}
+
+// apply revokes the keys that pass all filters, up to the bounds of
 // [KeyRevokeBulk].
-func (t *txn) revokeKeys(in *KeyRevokeBulk) Result {
+func (in *KeyRevokeBulk) apply(t *txn) Result {
 	if _, no := t.owner(); no != nil {
 		return Result{Refusal: no}
 	}
 	switch {
 	case len(in.IDs) == 0 && in.CreatedBy == "" && in.Type == nil && in.Environment == nil && in.CreatedBefore.IsZero():
 		return invalid("ids", "name at least one filter: all keys are never meant by accident")
-	case len(in.IDs) > maxImport:
-		return invalid("ids", "there are more than %d", maxImport)
+	case len(in.IDs) > MaxImport:
+		return invalid("ids", "there are more than %d", MaxImport)
 	case len(in.Reason) > maxText:
 		return invalid("reason", "it is longer than %d bytes", maxText)
+	case in.Limit < 0 || in.Limit > BulkKeys:
+		return invalid("limit", "it must be 0 to %d", BulkKeys)
 	}
 	var r Result
-	revoke := func(row []byte, k *Key) {
-		if k.Account != t.cmd.Account || !in.matches(k) {
-			return
-		}
-		r.Matched++
-		if k.RevokedAt.IsZero() {
-			t.endKey(row, k, in.Reason)
-			r.Keys = append(r.Keys, k.ID)
+	if len(in.IDs) == 0 {
+		return in.filter(t)
+	}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(in.IDs))) {
+		if k, row := t.keyByID(id); k != nil {
+			in.revoke(t, &r, row, k)
 		}
 	}
-	if len(in.IDs) > 0 {
-		ids := slices.Compact(slices.Sorted(slices.Values(in.IDs)))
-		for _, id := range ids {
-			if k, row := t.keyByID(id); k != nil {
-				revoke(row, k)
-			}
-		}
-		return r
+	return r
+}
+
+// revoke revokes one key if it passes the filters and is not revoked yet.
+func (in *KeyRevokeBulk) revoke(t *txn, r *Result, row []byte, k *Key) {
+	if k.Account != t.cmd.Account || !in.matches(k) {
+		return
 	}
+	r.Matched++
+	if k.RevokedAt.IsZero() {
+		t.endKey(row, k, in.Reason)
+		r.Keys = append(r.Keys, k.ID)
+	}
+}
+
+// filter goes through the account's keys, from After on and up to the bounds.
+func (in *KeyRevokeBulk) filter(t *txn) (r Result) {
 	t.settle()
 	from := accountRows(rowKey, t.cmd.Account)
-	to := behind(from)
+	to := prefixEnd(from)
 	if in.After != "" {
 		row := t.get(named(rowKeyID, in.After))
 		if !bytes.HasPrefix(row, from) {
-			return refuse(NotFound, "there is no key %q to go on behind", in.After)
+			return refuse(NotFound, "there is no key %q to go on after", in.After)
 		}
 		from = append(slices.Clone(row), 0)
 	}
+	most := cmp.Or(in.Limit, BulkKeys)
 	seen := 0
 	var last KeyID
 	t.scan(from, to, func(row, value []byte) error {
-		if len(r.Keys) >= BulkKeys || seen >= BulkRows {
+		if len(r.Keys) >= most || seen >= most*bulkRowsFor {
 			r.Next = last
 			return errEnough
 		}
@@ -65,27 +120,62 @@ func (t *txn) revokeKeys(in *KeyRevokeBulk) Result {
 		}
 		seen++
 		last = k.ID
-		revoke(slices.Clone(row), k)
+		in.revoke(t, &r, slices.Clone(row), k)
 		return nil
 	})
 	return r
 }
 
-func (f *KeyRevokeBulk) matches(k *Key) bool {
-	return (f.CreatedBy == "" || k.CreatedBy == f.CreatedBy) &&
-		(f.Type == nil || k.Type == *f.Type) &&
-		(f.Environment == nil || k.Environment == *f.Environment) &&
-		(f.CreatedBefore.IsZero() || k.CreatedAt.Before(f.CreatedBefore))
+func (in *KeyRevokeBulk) matches(k *Key) bool {
+	return (in.CreatedBy == "" || k.CreatedBy == in.CreatedBy) &&
+		(in.Type == nil || k.Type == *in.Type) &&
+		(in.Environment == nil || k.Environment == *in.Environment) &&
+		(in.CreatedBefore.IsZero() || k.CreatedAt.Before(in.CreatedBefore))
 }
 
-// importKeys adds every key that can be added and reports on each line.
-func (t *txn) importKeys(in *KeyImport) Result {
+// KeyImport adds many keys (10,000 at most); a line that cannot be added is
+// reported and does not stop the others.
+type KeyImport struct {
+	Keys  []Key `json:"keys"`
+	Lines []int `json:"lines"` // the input line of each key
+	// Prefixes holds the prefix of each key: credentials that begin with it are looked
+	// up from then on, although they have no checksum that is right. "" is a key
+	// that is looked up anyhow, and [AnyPrefix] one of which only the hash is known.
+	// Without the member, as older versions wrote it, every credential is looked up.
+	Prefixes []string `json:"prefixes,omitzero"`
+}
+
+// AnyPrefix stands for the unknown prefix of a key of which only the hash is known.
+const AnyPrefix = "*"
+
+// LevelOfPrefixes is the level of [KeyImport.Prefixes].
+const LevelOfPrefixes = 3
+
+func init() { register[KeyImport]("key_import") }
+
+var eventsOfKeyImport = []Action{keyImported}
+
+// traits: an import only adds keys; it never replaces one.
+func (in *KeyImport) traits() Traits {
+	t := Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyImport}
+	if in.Prefixes != nil {
+		t.Level = LevelOfPrefixes
+	}
+	return t
+}
+
+// apply adds every key that can be added and reports on each line.
+func (in *KeyImport) apply(t *txn) Result {
 	if _, no := t.owner(); no != nil {
 		return Result{Refusal: no}
 	}
-	if len(in.Keys) > maxImport {
-		return refuse(LimitReached, "one import has %d keys at most", maxImport)
+	if len(in.Keys) > MaxImport {
+		return refuse(LimitReached, "one import has %d keys at most", MaxImport)
 	}
+	if in.Prefixes != nil && (len(in.Prefixes) != len(in.Keys) || longest(in.Prefixes) > maxID) {
+		return invalid("prefixes", "each key must have one of at most %d bytes", maxID)
+	}
+	var prefixes []string // of the keys that are added
 	r := Result{Lines: make([]ImportLine, len(in.Keys))}
 	for i := range in.Keys {
 		line := &r.Lines[i]
@@ -95,14 +185,22 @@ func (t *txn) importKeys(in *KeyImport) Result {
 		}
 		k := in.Keys[i]
 		k.Imported = true
+		if in.Prefixes != nil { // every node takes the same decision: all have this level
+			t.releaseHash(&k.Hash)
+		}
 		if no := t.admitKey(&k); no != nil {
 			line.Error = no.Error()
 			continue
 		}
-		t.noteImported(true)
+		if in.Prefixes == nil {
+			t.noteImported(true)
+		} else {
+			prefixes = append(prefixes, in.Prefixes[i])
+		}
 		t.addKey(&k, uint32(i))
-		t.event(EventCreate, "key.import", k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
+		t.event(keyImported, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 		line.ID = k.ID
 	}
+	t.notePrefixes(prefixes)
 	return r
 }

@@ -1,8 +1,17 @@
 package store
 
 import (
+	"net/netip"
 	"slices"
 	"time"
+)
+
+// The events that the changes in this file write.
+var (
+	keyCreated = Action{EventCreate, "key.create"}
+	keyUpdated = Action{EventUpdate, "key.update"}
+	keyRotated = Action{EventUpdate, "key.rotate"}
+	keyRevoked = Action{EventDelete, "key.revoke"}
 )
 
 // keyByID returns a key and its row in table i, which is the value of its row in
@@ -48,22 +57,30 @@ func (t *txn) target(id KeyID) (*Key, []byte, *Refusal) {
 func (t *txn) addKey(k *Key, n uint32) {
 	k.Created = t.index
 	row := keyRow(k.Account, t.index, n)
-	t.putKey(row, k)
+	t.grow(k.Account, Held{1, t.writeKey(row, k)})
 	t.put(named(rowKeyID, k.ID), row)
 }
 
-// putKey writes both rows of a key. What is cached of it is stale from the
-// commit on.
+// putKey writes a key that exists.
 func (t *txn) putKey(row []byte, k *Key) {
+	old := int64(len(t.get(row)))
+	t.grow(k.Account, Held{0, t.writeKey(row, k) - old})
+}
+
+// writeKey writes both rows of a key and returns the size of the one that [Held]
+// counts. Its cached record is stale from the commit on.
+func (t *txn) writeKey(row []byte, k *Key) (size int64) {
 	k.Modified = t.index
 	t.buf = packKey(t.buf[:0], k)
+	size = int64(len(t.buf))
 	t.put(row, t.buf)
 	t.buf = packRecord(t.buf[:0], k)
 	t.put(hashRow(nil, &k.Hash), t.buf)
 	t.stale = append(t.stale, k.Hash)
+	return size
 }
 
-// admitKey checks a key that is to be added and settles what apply decides.
+// admitKey checks a key that is to be added and sets the fields that apply decides.
 func (t *txn) admitKey(k *Key) *Refusal {
 	if k.Account == "" {
 		k.Account = t.cmd.Account
@@ -77,7 +94,7 @@ func (t *txn) admitKey(k *Key) *Refusal {
 	}
 	k.ExpiresAt = k.ExpiresAt.UTC()
 	k.OverlapEndsAt, k.RevokedAt, k.RevokedBy, k.RevokeReason = time.Time{}, time.Time{}, "", ""
-	k.Replaces, k.ReplacedBy = "", ""
+	k.Replaces, k.ReplacedBy, k.Lineage = "", "", nil
 	if r := normalizeKey(k); r != nil {
 		return r
 	}
@@ -90,7 +107,52 @@ func (t *txn) admitKey(k *Key) *Refusal {
 	return nil
 }
 
-func (t *txn) createKey(in *KeyCreate) Result {
+// releaseHash removes the key with this hash if its account was deleted and the
+// sweeper has not come to it: the hash is another account's to import.
+func (t *txn) releaseHash(h *Hash) {
+	row := t.get(hashRow(nil, h))
+	if row == nil {
+		return
+	}
+	var r Record
+	account, _, _, err := unpackRecord(&r, string(row))
+	if err != nil {
+		t.fault(err)
+		return
+	}
+	if t.account(account) != nil {
+		return
+	}
+	if k, at := t.keyByID(r.ID); k != nil && k.Hash == *h {
+		t.removeKey(at, k)
+	}
+}
+
+// removeKey removes the rows of a key. Its cached record is stale from the commit
+// on.
+func (t *txn) removeKey(row []byte, k *Key) {
+	t.delete(row)
+	t.delete(named(rowKeyID, k.ID))
+	t.delete(hashRow(nil, &k.Hash))
+	t.stale = append(t.stale, k.Hash)
+}
+
+// KeyCreate adds one key. Apply sets Created and Modified, and refuses a hash
+// or id that exists.
+type KeyCreate struct {
+	Key Key `json:"key"`
+}
+
+func init() { register[KeyCreate]("key_create") }
+
+var eventsOfKeyCreate = []Action{keyCreated}
+
+// traits: a new key only adds rights.
+func (*KeyCreate) traits() Traits {
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyCreate}
+}
+
+func (in *KeyCreate) apply(t *txn) Result {
 	if _, no := t.owner(); no != nil {
 		return Result{Refusal: no}
 	}
@@ -100,10 +162,11 @@ func (t *txn) createKey(in *KeyCreate) Result {
 	}
 	t.noteImported(k.Imported)
 	t.addKey(&k, 0)
-	t.event(EventCreate, "key.create", k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
+	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 	return Result{Key: &k}
 }
 
+// noteImported lets every credential be looked up, for imports without prefixes.
 func (t *txn) noteImported(imported bool) {
 	if imported && !t.set().Imported {
 		set := *t.set()
@@ -112,7 +175,35 @@ func (t *txn) noteImported(imported bool) {
 	}
 }
 
-func (t *txn) updateKey(in *KeyUpdate) Result {
+// KeyUpdate changes the fields that are set; Clear names fields to empty, by
+// their JSON names (expires_at, limits, max_cost_per_call, monthly_budget).
+type KeyUpdate struct {
+	ID             KeyID              `json:"id"`
+	Name           *string            `json:"name,omitzero"`
+	Environment    *string            `json:"environment,omitzero"`
+	Scopes         *[]string          `json:"scopes,omitzero"`
+	Disabled       *bool              `json:"disabled,omitzero"`
+	ExpiresAt      *time.Time         `json:"expires_at,omitzero"`
+	Limits         *Limits            `json:"limits,omitzero"`
+	MaxCostPerCall *Money             `json:"max_cost_per_call,omitzero"`
+	MonthlyBudget  *Money             `json:"monthly_budget,omitzero"`
+	Allowlist      *[]netip.Prefix    `json:"allowlist,omitzero"`
+	Routes         *[]string          `json:"routes,omitzero"`
+	Metadata       *map[string]string `json:"metadata,omitzero"`
+	Clear          []string           `json:"clear,omitzero"`
+}
+
+func init() { register[KeyUpdate]("key_update") }
+
+var eventsOfKeyUpdate = []Action{keyUpdated}
+
+// traits: whether a new value allows less than the old one depends on the key, so
+// every update counts as taking.
+func (*KeyUpdate) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyUpdate}
+}
+
+func (in *KeyUpdate) apply(t *txn) Result {
 	old, row, no := t.target(in.ID)
 	if no != nil {
 		return Result{Refusal: no}
@@ -158,11 +249,40 @@ func (t *txn) updateKey(in *KeyUpdate) Result {
 		return Result{Refusal: r}
 	}
 	t.putKey(row, &k)
-	t.event(EventUpdate, "key.update", k.ID, string(k.ID), "", diffKeys(old, &k, false))
+	t.event(keyUpdated, k.ID, string(k.ID), "", diffKeys(old, &k, false))
 	return Result{Key: &k}
 }
 
-func (t *txn) rotateKey(in *KeyRotate) Result {
+// KeyRotate adds New, a key with the settings of ID (apply copies them), and
+// ends ID at OverlapEndsAt.
+type KeyRotate struct {
+	ID            KeyID     `json:"id"`
+	New           KeyID     `json:"new"`
+	Hash          Hash      `json:"hash"`
+	Hint          string    `json:"hint"`
+	OverlapEndsAt time.Time `json:"overlap_ends_at"`
+	// Counts has the new key go on with the counts of the old one: its own limits and
+	// its budget.
+	Counts bool `json:"counts,omitzero"`
+}
+
+// LevelOfCounts is the level of [KeyRotate.Counts].
+const LevelOfCounts = 3
+
+func init() { register[KeyRotate]("key_rotate") }
+
+var eventsOfKeyRotate = []Action{keyRotated, keyCreated}
+
+// traits: the old key ends, at once or after the overlap.
+func (in *KeyRotate) traits() Traits {
+	t := Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyRotate}
+	if in.Counts {
+		t.Level = LevelOfCounts
+	}
+	return t
+}
+
+func (in *KeyRotate) apply(t *txn) Result {
 	old, row, no := t.target(in.ID)
 	if no != nil {
 		return Result{Refusal: no}
@@ -181,6 +301,10 @@ func (t *txn) rotateKey(in *KeyRotate) Result {
 		return Result{Refusal: r}
 	}
 	k.Replaces = old.ID
+	if in.Counts {
+		l := old.lineage()
+		k.Lineage = &l
+	}
 
 	end := *old
 	end.ReplacedBy = k.ID
@@ -191,12 +315,27 @@ func (t *txn) rotateKey(in *KeyRotate) Result {
 	}
 	t.putKey(row, &end)
 	t.addKey(&k, 0)
-	t.event(EventUpdate, "key.rotate", end.ID, string(k.ID), "", diffKeys(old, &end, false))
-	t.event(EventCreate, "key.create", k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
+	t.event(keyRotated, end.ID, string(k.ID), "", diffKeys(old, &end, false))
+	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 	return Result{Key: &k}
 }
 
-func (t *txn) revokeKey(in *KeyRevoke) Result {
+// KeyRevoke revokes one key; revoking a revoked one changes nothing and succeeds.
+type KeyRevoke struct {
+	ID     KeyID  `json:"id"`
+	Reason string `json:"reason,omitzero"`
+}
+
+func init() { register[KeyRevoke]("key_revoke") }
+
+var eventsOfKeyRevoke = []Action{keyRevoked}
+
+// traits: a repeat changes nothing, but its answer promises the same as the first.
+func (*KeyRevoke) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyRevoke}
+}
+
+func (in *KeyRevoke) apply(t *txn) Result {
 	k, row, no := t.target(in.ID)
 	if no != nil {
 		return Result{Refusal: no}
@@ -210,12 +349,12 @@ func (t *txn) revokeKey(in *KeyRevoke) Result {
 	return Result{Key: k}
 }
 
-// endKey revokes a key now. One whose overlap ended before is revoked by that
-// already; the moment that its owner asked for it is kept all the same.
+// endKey revokes a key now. A key past its overlap is revoked by that already; the time
+// at which its owner asked for it is kept all the same.
 func (t *txn) endKey(row []byte, old *Key, reason string) *Key {
 	k := *old
 	k.RevokedAt, k.RevokedBy, k.RevokeReason = t.at, t.cmd.Actor.ID, reason
 	t.putKey(row, &k)
-	t.event(EventDelete, "key.revoke", k.ID, string(k.ID), reason, diffKeys(old, &k, false))
+	t.event(keyRevoked, k.ID, string(k.ID), reason, diffKeys(old, &k, false))
 	return &k
 }

@@ -6,7 +6,15 @@ import (
 	"time"
 )
 
-// The bounds of what is known of nodes.
+// The events that the changes in this file write.
+var (
+	clusterOpened = Action{EventCreate, "cluster.open"}
+	memberJoined  = Action{EventCreate, "cluster.join"}
+	memberUpdated = Action{EventUpdate, "cluster.update"}
+	memberRemoved = Action{EventDelete, "cluster.remove"}
+)
+
+// The bounds of the members' facts.
 const (
 	maxMembers  = 99
 	maxAddress  = 300
@@ -17,7 +25,24 @@ const (
 	maxRemoved  = 1000
 )
 
-func (t *txn) openCluster(in *ClusterOpen) Result {
+// ClusterOpen gives the cluster the secrets by which its nodes trust each other. It is made
+// once, when the first node opens its cluster listener.
+type ClusterOpen struct {
+	CA     []byte `json:"ca"`     // certificate, DER
+	CAKey  []byte `json:"ca_key"` // its private key, PKCS #8
+	Gossip []byte `json:"gossip"` // key of the gossip's encryption, 32 bytes
+}
+
+func init() { register[ClusterOpen]("cluster_open") }
+
+var eventsOfClusterOpen = []Action{clusterOpened}
+
+// traits implements [Change].
+func (*ClusterOpen) traits() Traits {
+	return Traits{Takes: No, Waits: No, Vital: No, Level: levelOfMember, Events: eventsOfClusterOpen}
+}
+
+func (in *ClusterOpen) apply(t *txn) Result {
 	set := *t.set()
 	switch {
 	case set.CA != nil:
@@ -29,11 +54,26 @@ func (t *txn) openCluster(in *ClusterOpen) Result {
 	}
 	set.CA, set.CAKey, set.Gossip = in.CA, in.CAKey, [][]byte{in.Gossip}
 	t.putSettings(set)
-	t.event(EventCreate, "cluster.open", "", set.ClusterID, "", nil)
+	t.event(clusterOpened, "", set.ClusterID, "", nil)
 	return Result{}
 }
 
-func (t *txn) putMember(in *MemberPut) Result {
+// MemberPut adds a node or replaces its facts. Apply sets JoinedAt, and
+// refuses a node that was removed and a name that another member has.
+type MemberPut struct {
+	Member Member `json:"member"`
+}
+
+func init() { register[MemberPut]("member_put") }
+
+var eventsOfMemberPut = []Action{memberJoined, memberUpdated}
+
+// traits implements [Change].
+func (*MemberPut) traits() Traits {
+	return Traits{Takes: No, Waits: No, Vital: No, Level: levelOfMember, Events: eventsOfMemberPut}
+}
+
+func (in *MemberPut) apply(t *txn) Result {
 	m := in.Member
 	switch {
 	case m.ID == "" || len(m.ID) > maxID:
@@ -66,7 +106,7 @@ func (t *txn) putMember(in *MemberPut) Result {
 		set.Members = append(set.Members, m)
 		sortMembers(set.Members)
 		t.putSettings(set)
-		t.event(EventCreate, "cluster.join", "", m.Name, "", diffMembers(Member{}, m, true))
+		t.event(memberJoined, "", m.Name, "", diffMembers(Member{}, m, true))
 		return Result{}
 	}
 	old := set.Members[i]
@@ -80,11 +120,26 @@ func (t *txn) putMember(in *MemberPut) Result {
 	set.Members[i] = m
 	sortMembers(set.Members)
 	t.putSettings(set)
-	t.event(EventUpdate, "cluster.update", "", m.Name, "", diffMembers(old, m, false))
+	t.event(memberUpdated, "", m.Name, "", diffMembers(old, m, false))
 	return Result{}
 }
 
-func (t *txn) removeMember(in *MemberRemove) Result {
+// MemberRemove ends a node's membership and gives the others a new gossip key.
+type MemberRemove struct {
+	ID     string `json:"id"`
+	Gossip []byte `json:"gossip"`
+}
+
+func init() { register[MemberRemove]("member_remove") }
+
+var eventsOfMemberRemove = []Action{memberRemoved}
+
+// traits: the node must serve no more when its removal is answered.
+func (*MemberRemove) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: levelOfMember, Events: eventsOfMemberRemove}
+}
+
+func (in *MemberRemove) apply(t *txn) Result {
 	if len(in.Gossip) != gossipKey {
 		return invalid("gossip", "it must have %d bytes", gossipKey)
 	}
@@ -94,13 +149,13 @@ func (t *txn) removeMember(in *MemberRemove) Result {
 		return refuse(NotFound, "there is no such node")
 	}
 	set.Members = slices.Clone(set.Members)
-	set.Members[i].Removed = t.at
+	set.Members[i].Removed = t.keptFrom()
 	gone := set.Members[i]
-	set.Members = dropForgotten(set.Members, t.at)
+	set.Members = dropForgotten(set.Members, t.now())
 	set.Gossip = slices.Insert(slices.Clone(set.Gossip), 0, in.Gossip)
 	set.Gossip = set.Gossip[:min(len(set.Gossip), gossipKeys)]
 	t.putSettings(set)
-	t.event(EventDelete, "cluster.remove", "", gone.Name, "", diffMembers(gone, Member{}, false))
+	t.event(memberRemoved, "", gone.Name, "", diffMembers(gone, Member{}, false))
 	return Result{}
 }
 

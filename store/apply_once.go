@@ -2,20 +2,21 @@ package store
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
 
 // stored is the row of an idempotent command's result.
 type stored struct {
-	At     int64  `json:"at"` // Unix nanoseconds of the first command
+	At     int64  `json:"at"` // cluster time of the first command, Unix nanoseconds
 	Body   Hash   `json:"body"`
 	Result Result `json:"result"`
 }
 
-// repeat answers a command whose first run is remembered. Refusals are not: they
-// changed nothing, and what stood in the way may be gone.
-func (t *txn) repeat(once *Once) (Result, bool) {
+// repeat answers a command that was applied before, if that is remembered. Refusals are not: they
+// changed nothing, and the obstacle may be gone.
+func (once *Once) repeat(t *txn) (Result, bool) {
 	row := t.get(named(rowOnce, once.Scope[:]))
 	if row == nil {
 		return Result{}, false
@@ -25,7 +26,7 @@ func (t *txn) repeat(once *Once) (Result, bool) {
 		t.fault(fmt.Errorf("read a stored result: %w", err))
 		return Result{}, true
 	}
-	if age := t.at.UnixNano() - first.At; age >= int64(OnceRetention) {
+	if age := t.now().UnixNano() - first.At; age >= int64(OnceRetention) {
 		return Result{}, false
 	}
 	if first.Body != once.Body {
@@ -39,7 +40,7 @@ func (t *txn) repeat(once *Once) (Result, bool) {
 
 // remember keeps a result for [OnceRetention]. One that it replaces is too old
 // to matter, but still has its place by age.
-func (t *txn) remember(once *Once, r *Result) {
+func (once *Once) remember(t *txn, r *Result) {
 	row := named(rowOnce, once.Scope[:])
 	if old := t.get(row); old != nil {
 		var first stored
@@ -49,6 +50,24 @@ func (t *txn) remember(once *Once, r *Result) {
 		}
 		t.delete(onceAgeRow(timeOf(first.At), &once.Scope))
 	}
-	t.put(row, t.json(&stored{At: unixNano(t.at), Body: once.Body, Result: *r}))
-	t.put(onceAgeRow(t.at, &once.Scope), nil)
+	at := t.at
+	if t.clock.now != 0 {
+		at = timeOf(t.clock.now)
+	}
+	t.put(row, t.json(&stored{At: unixNano(at), Body: once.Body, Result: *r}))
+	t.put(onceAgeRow(at, &once.Scope), nil)
+}
+
+// Repeated reports whether a command with this once was applied and its result is still
+// remembered at now: a command like it will be answered with that.
+func (s *Store) Repeated(once *Once, now time.Time) (bool, error) {
+	row, err := s.get(named(rowOnce, once.Scope[:]))
+	if row == nil || err != nil {
+		return false, err
+	}
+	var first stored
+	if err := json.Unmarshal(row, &first); err != nil {
+		return false, fmt.Errorf("read a stored result: %w", err)
+	}
+	return first.Body == once.Body && now.UnixNano()-first.At < int64(OnceRetention), nil
 }

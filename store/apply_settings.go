@@ -2,11 +2,34 @@ package store
 
 import "slices"
 
+// The events that the changes in this file write.
+var (
+	clusterInitialized    = Action{EventCreate, "cluster.init"}
+	operatorTokensUpdated = Action{EventUpdate, "operator_tokens.update"}
+)
+
 // maxOperatorTokens bounds the operator tokens: each request that carries one is
 // compared with all.
 const maxOperatorTokens = 100
 
-func (t *txn) init(in *Init) Result {
+// Init is the first command of a cluster's life; a second one is refused.
+type Init struct {
+	ClusterID     string `json:"cluster_id"`
+	Pepper        Hash   `json:"pepper"`
+	OperatorToken Hash   `json:"operator_token"` // SHA-256 of the token
+	DefaultTier   string `json:"default_tier"`
+}
+
+func init() { register[Init]("init") }
+
+var eventsOfInit = []Action{clusterInitialized}
+
+// traits: nothing was allowed before the first command.
+func (*Init) traits() Traits {
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfInit}
+}
+
+func (in *Init) apply(t *txn) Result {
 	if t.set().ClusterID != "" {
 		return refuse(Conflict, "the cluster is initialised already, as %s", t.set().ClusterID)
 	}
@@ -30,7 +53,7 @@ func (t *txn) init(in *Init) Result {
 		Name:          "Default",
 		Tier:          in.DefaultTier,
 		BrowserKeys:   BrowserAlert,
-		RetentionDays: defaultRetention,
+		RetentionDays: DefaultRetention,
 		CreatedAt:     t.at,
 		Created:       t.index,
 		Modified:      t.index,
@@ -38,11 +61,25 @@ func (t *txn) init(in *Init) Result {
 	}
 	state := newState(&account, t.tier(in.DefaultTier), nil)
 	t.putAccount(state)
-	t.event(EventCreate, "cluster.init", "", in.ClusterID, "", nil)
+	t.event(clusterInitialized, "", in.ClusterID, "", nil)
 	return Result{Account: &state.Account}
 }
 
-func (t *txn) setOperatorTokens(in *OperatorTokens) Result {
+// OperatorTokens replaces the set of operator tokens' SHA-256 hashes.
+type OperatorTokens struct {
+	Hashes []Hash `json:"hashes"`
+}
+
+func init() { register[OperatorTokens]("operator_tokens") }
+
+var eventsOfOperatorTokens = []Action{operatorTokensUpdated}
+
+// traits: a token that is left out is refused from then on.
+func (*OperatorTokens) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfOperatorTokens}
+}
+
+func (in *OperatorTokens) apply(t *txn) Result {
 	if n := len(in.Hashes); n == 0 || n > maxOperatorTokens {
 		return invalid("hashes", "there must be 1 to %d operator tokens", maxOperatorTokens)
 	}
@@ -52,6 +89,6 @@ func (t *txn) setOperatorTokens(in *OperatorTokens) Result {
 	t.putSettings(set)
 	var d diff
 	d.number("operator_tokens", int64(before), int64(len(in.Hashes)))
-	t.event(EventUpdate, "operator_tokens.update", "", "", "", d.changes(false))
+	t.event(operatorTokensUpdated, "", "", "", d.changes(false))
 	return Result{}
 }

@@ -6,24 +6,28 @@ import (
 	"time"
 )
 
-// The sweeper removes what is too old: results of idempotent commands, events
+// The sweeper removes rows that are too old: results of idempotent commands, events
 // beyond their account's retention, months gone by, and the keys of deleted
-// accounts. It runs inside apply, judged by the time of commands, so that every
-// node removes the same. Its work in one round is bounded.
+// accounts. It runs inside apply, judged by cluster time (txn.now), so that every
+// node removes the same and a wrong clock removes nothing. Its work in one round is bounded.
 const (
-	sweepEvery    = 10 * time.Second // of command time
-	sweepAccounts = 64               // whose events are looked at; 100,000 accounts take 4 h 20 min
-	sweepEnding   = 16               // deleted accounts whose events are looked at
+	sweepEvery    = 10 * time.Second // of cluster time
+	sweepAccounts = 64               // accounts examined for old events; 100,000 accounts take 4 h 20 min
+	sweepEnding   = 16               // deleted accounts examined for old events
 	sweepRows     = 512              // results or keys removed, and two more for each entry applied since
 	sweepRowsMax  = 20_000
-	monthsKept    = 3 // behind the current one; more than any clock is wrong
+	monthsKept    = 3 // before the current one; more than any clock is off
 	clockBack     = time.Hour
 )
 
-// sweepOld does a round if it is time. A clock that went back by more than an
-// hour starts the rhythm anew, or one that was years ahead would stop it for years.
-func (t *txn) sweepOld() {
-	since := t.at.Sub(t.sweep.At)
+// sweeper removes old rows as part of a transaction.
+type sweeper struct{ *txn }
+
+// round removes some of them, if it is time. A clock that went back by more than an
+// hour restarts the rhythm, or one that was years ahead would stop it for years.
+func (t sweeper) round() {
+	now := t.now()
+	since := now.Sub(t.sweep.At)
 	if since < sweepEvery && since > -clockBack {
 		return
 	}
@@ -33,12 +37,12 @@ func (t *txn) sweepOld() {
 	t.sweepMonths()
 	t.sweepAllEvents()
 	t.sweepAccountsGone(rows)
-	t.sweep.At, t.sweep.Index = t.at, t.index
+	t.sweep.At, t.sweep.Index = now, t.index
 	t.append(sweepRow, packSweep(&t.sweep))
 }
 
-func (t *txn) sweepOnce(rows int) {
-	to := appendSortedTime([]byte{rowOnceAge}, t.at.Add(-OnceRetention))
+func (t sweeper) sweepOnce(rows int) {
+	to := appendSortedTime([]byte{rowOnceAge}, t.now().Add(-OnceRetention))
 	t.scan([]byte{rowOnceAge}, to, func(row, _ []byte) error {
 		if rows--; rows < 0 {
 			return errEnough
@@ -50,8 +54,8 @@ func (t *txn) sweepOnce(rows int) {
 	})
 }
 
-func (t *txn) sweepMonths() {
-	to := monthRows(max(0, Month(t.at)-monthsKept))
+func (t sweeper) sweepMonths() {
+	to := monthRows(max(0, Month(t.now())-monthsKept))
 	t.scan([]byte{rowMonth}, to, func(_, _ []byte) error {
 		t.deleteRange([]byte{rowMonth}, to)
 		return errEnough
@@ -60,7 +64,7 @@ func (t *txn) sweepMonths() {
 
 // sweepAllEvents looks at the next accounts in order. One range deletion
 // removes all of an account's old events, however many.
-func (t *txn) sweepAllEvents() {
+func (t sweeper) sweepAllEvents() {
 	page, next := t.s.Accounts(t.sweep.Account, sweepAccounts) // settled: nothing is pending
 	for _, a := range page {
 		t.sweepEvents(a.ID, a.RetentionDays)
@@ -69,9 +73,9 @@ func (t *txn) sweepAllEvents() {
 }
 
 // sweepEvents removes an account's events that are older than days.
-func (t *txn) sweepEvents(account AccountID, days int) {
+func (t sweeper) sweepEvents(account AccountID, days int) {
 	from := accountRows(rowEvent, account)
-	to := appendSortedTime(slices.Clone(from), t.at.AddDate(0, 0, -days))
+	to := appendSortedTime(slices.Clone(from), t.now().AddDate(0, 0, -days))
 	t.scan(from, to, func(_, _ []byte) error {
 		t.deleteRange(from, to)
 		return errEnough
@@ -80,7 +84,7 @@ func (t *txn) sweepEvents(account AccountID, days int) {
 
 // sweepAccountsGone removes the keys of deleted accounts, and then their events
 // as they grow old, until nothing is left of them.
-func (t *txn) sweepAccountsGone(rows int) {
+func (t sweeper) sweepAccountsGone(rows int) {
 	gone := t.gone(rowDeleted, "", 1)
 	for id, days := range gone {
 		if t.sweepKeys(id, rows) < rows {
@@ -94,7 +98,7 @@ func (t *txn) sweepAccountsGone(rows int) {
 		t.sweepEvents(id, days)
 		from := accountRows(rowEvent, id)
 		left := false
-		t.scan(appendSortedTime(slices.Clone(from), t.at.AddDate(0, 0, -days)), behind(from), func(_, _ []byte) error {
+		t.scan(appendSortedTime(slices.Clone(from), t.now().AddDate(0, 0, -days)), prefixEnd(from), func(_, _ []byte) error {
 			left = true
 			return errEnough
 		})
@@ -107,9 +111,9 @@ func (t *txn) sweepAccountsGone(rows int) {
 	}
 }
 
-// gone lists up to n deleted accounts of a table behind after, with their
-// retention in days. What is done with each does not depend on the others.
-func (t *txn) gone(table byte, after AccountID, n int) map[AccountID]int {
+// gone lists up to n deleted accounts of a table after the given one, with their
+// retention in days. The caller treats each independently of the others.
+func (t sweeper) gone(table byte, after AccountID, n int) map[AccountID]int {
 	list := make(map[AccountID]int, n)
 	t.scan(append(named(table, after), 0), []byte{table + 1}, func(row, value []byte) error {
 		if len(list) == n {
@@ -126,15 +130,15 @@ func (t *txn) gone(table byte, after AccountID, n int) map[AccountID]int {
 func packDays(days int) []byte { return binary.AppendUvarint(nil, uint64(days)) }
 
 func unpackDays(row []byte) (int, error) {
-	u := unpacker{row: string(row)}
-	days := u.uvarint()
+	u := unpack(string(row))
+	days := u.Uvarint()
 	return int(days), u.err()
 }
 
 // sweepKeys removes up to rows keys of a deleted account and counts them.
-func (t *txn) sweepKeys(account AccountID, rows int) (n int) {
+func (t sweeper) sweepKeys(account AccountID, rows int) (n int) {
 	from := accountRows(rowKey, account)
-	t.scan(from, behind(from), func(row, value []byte) error {
+	t.scan(from, prefixEnd(from), func(row, value []byte) error {
 		if n >= rows {
 			return errEnough
 		}
@@ -143,10 +147,7 @@ func (t *txn) sweepKeys(account AccountID, rows int) (n int) {
 		if err != nil {
 			return err
 		}
-		t.delete(slices.Clone(row))
-		t.delete(named(rowKeyID, k.ID))
-		t.delete(hashRow(nil, &k.Hash))
-		t.stale = append(t.stale, k.Hash)
+		t.removeKey(slices.Clone(row), k)
 		return nil
 	})
 	return n

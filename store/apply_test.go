@@ -2,14 +2,12 @@ package store
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/limiter"
@@ -49,12 +47,12 @@ func TestLimitsAreResolved(t *testing.T) {
 
 func TestAccountsAndTiers(t *testing.T) {
 	h := begun(t)
-	h.refused(InvalidValue, &Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a", Tier: "none"}}})
-	a := h.must(&Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a", Name: "Acme", Tier: "pro"}}}).Account
+	h.refused(InvalidValue, &Command{Change: &AccountCreate{Account: Account{ID: "acct_a", Tier: "none"}}})
+	a := h.must(&Command{Change: &AccountCreate{Account: Account{ID: "acct_a", Name: "Acme", Tier: "pro"}}}).Account
 	if a.RetentionDays != 30 || a.BrowserKeys != BrowserAlert || a.Modified != h.index {
 		t.Fatalf("defaults: %+v", a)
 	}
-	h.refused(Conflict, &Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a"}}})
+	h.refused(Conflict, &Command{Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
 	cell := h.Cell("acct_a")
 	meter := cell.Meters[Live]
 	if cell.Load().Limit[Live].PerMinute != 300 {
@@ -62,27 +60,27 @@ func TestAccountsAndTiers(t *testing.T) {
 	}
 	pro := *h.Tier("pro")
 	pro.Live.PerMinute = ptr(int64(400))
-	h.must(&Command{TierPut: &TierPut{Tier: pro}})
+	h.must(&Command{Change: &TierPut{Tier: pro}})
 	if cell.Load().Limit[Live].PerMinute != 400 || h.Cell("acct_a") != cell || cell.Meters[Live] != meter {
 		t.Fatal("a tier's change must reach its accounts' cells, in place")
 	}
 	if h.Cell(DefaultAccount).Load().Limit[Live].PerMinute != 60 {
 		t.Fatal("a tier's change reached another tier's account")
 	}
-	h.refused(Conflict, &Command{TierPut: &TierPut{Tier: pro, Create: true}})
-	h.refused(Conflict, &Command{TierDelete: &TierDelete{Name: "pro"}})
-	h.refused(NotFound, &Command{TierDelete: &TierDelete{Name: "gold"}})
-	h.must(&Command{TierPut: &TierPut{Tier: Tier{Name: "gold"}, Create: true}})
-	h.must(&Command{Account: "acct_a", Match: a.Modified, AccountUpdate: &AccountUpdate{Tier: ptr("gold")}})
-	h.refused(PreconditionFailed, &Command{Account: "acct_a", Match: a.Modified, AccountUpdate: &AccountUpdate{Name: ptr("x")}})
+	h.refused(Conflict, &Command{Change: &TierPut{Tier: pro, Create: true}})
+	h.refused(Conflict, &Command{Change: &TierDelete{Name: "pro"}})
+	h.refused(NotFound, &Command{Change: &TierDelete{Name: "gold"}})
+	h.must(&Command{Change: &TierPut{Tier: Tier{Name: "gold"}, Create: true}})
+	h.must(&Command{Account: "acct_a", Match: a.Modified, Change: &AccountUpdate{Tier: ptr("gold")}})
+	h.refused(PreconditionFailed, &Command{Account: "acct_a", Match: a.Modified, Change: &AccountUpdate{Name: ptr("x")}})
 	if cell.Load().Limit[Live] != (limiter.Limit{}) {
 		t.Fatalf("a tier without limits: %+v", cell.Load().Limit[Live])
 	}
-	h.refused(Conflict, &Command{TierDelete: &TierDelete{Name: "gold"}})
-	h.must(&Command{Account: "acct_a", AccountUpdate: &AccountUpdate{Tier: ptr("free"), Limits: limitOf(5, 6)}})
-	h.must(&Command{TierDelete: &TierDelete{Name: "gold"}})
-	h.refused(InvalidValue, &Command{Account: "acct_a", AccountUpdate: &AccountUpdate{Limits: limitOf(0, 6)}})
-	h.refused(InvalidValue, &Command{Account: "acct_a", AccountUpdate: &AccountUpdate{RetentionDays: ptr(91)}})
+	h.refused(Conflict, &Command{Change: &TierDelete{Name: "gold"}})
+	h.must(&Command{Account: "acct_a", Change: &AccountUpdate{Tier: ptr("free"), Limits: limitOf(5, 6)}})
+	h.must(&Command{Change: &TierDelete{Name: "gold"}})
+	h.refused(InvalidValue, &Command{Account: "acct_a", Change: &AccountUpdate{Limits: limitOf(0, 6)}})
+	h.refused(InvalidValue, &Command{Account: "acct_a", Change: &AccountUpdate{RetentionDays: ptr(91)}})
 
 	page, next := h.Accounts("", 1)
 	if len(page) != 1 || page[0].ID != "acct_a" || next != "acct_a" {
@@ -108,11 +106,11 @@ func TestAllowlist(t *testing.T) {
 		for _, s := range cidrs {
 			c.Entries = append(c.Entries, AllowEntry{CIDR: netip.MustParsePrefix(s)})
 		}
-		return &Command{AllowlistSet: c}
+		return &Command{Change: c}
 	}
 	h.refused(FeatureNotInTier, set("203.0.113.0/24"))
 	h.must(set())
-	h.must(&Command{AccountUpdate: &AccountUpdate{Tier: ptr("enterprise")}})
+	h.must(&Command{Change: &AccountUpdate{Tier: ptr("enterprise")}})
 	h.must(set("203.0.113.9/24", "::ffff:198.51.100.42/128", "2001:db8::/32"))
 	list, modified, err := h.Allowlist(DefaultAccount)
 	if err != nil || modified != h.index || list[0].CIDR.String() != "203.0.113.0/24" || list[1].CIDR.String() != "198.51.100.42/32" {
@@ -128,7 +126,7 @@ func TestAllowlist(t *testing.T) {
 		}
 	}
 	check()
-	h.must(&Command{AccountUpdate: &AccountUpdate{Tier: ptr("free")}}) // the list stays in force
+	h.must(&Command{Change: &AccountUpdate{Tier: ptr("free")}}) // the list stays in force
 	check()
 	h.refused(FeatureNotInTier, set("203.0.113.0/24"))
 	h.reopen()
@@ -146,12 +144,12 @@ func TestGrants(t *testing.T) {
 	h := begun(t)
 	k := newKey("a")
 	k.Limits, k.MonthlyBudget = limitOf(5, 50), ptr(Money(7))
-	h.must(&Command{KeyCreate: &KeyCreate{Key: k}})
+	h.must(&Command{Change: &KeyCreate{Key: k}})
 	month := Month(epoch)
 	ask := func(a GrantAsk) Granted {
 		t.Helper()
 		a.Account = DefaultAccount
-		return h.must(&Command{Grant: &Grant{Node: "n", Asks: []GrantAsk{a}}}).Granted[0]
+		return h.must(&Command{Change: &Grant{Node: "n", Asks: []GrantAsk{a}}}).Granted[0]
 	}
 	for i, tc := range []struct {
 		ask  GrantAsk
@@ -177,9 +175,9 @@ func TestGrants(t *testing.T) {
 			t.Errorf("ask %d: %+v, want %+v", i, got, tc.want)
 		}
 	}
-	h.must(&Command{AccountUpdate: &AccountUpdate{Limits: limitOf(5, 3)}})
+	h.must(&Command{Change: &AccountUpdate{Limits: limitOf(5, 3)}})
 	ask(GrantAsk{Type: Live, Month: month, Want: 10})
-	h.must(&Command{AccountUpdate: &AccountUpdate{Limits: limitOf(5, 2)}})
+	h.must(&Command{Change: &AccountUpdate{Limits: limitOf(5, 2)}})
 	if got := ask(GrantAsk{Type: Live, Month: month, Want: 10}); got != (Granted{0, 3}) {
 		t.Errorf("above a lowered limit: %+v", got)
 	}
@@ -213,7 +211,7 @@ func TestOnce(t *testing.T) {
 	if k, _ := h.Key("key_b"); k != nil {
 		t.Fatal("the repeat was carried out")
 	}
-	h.refused(IdempotencyMismatch, &Command{Once: &Once{Scope: once.Scope, Body: hashOf("other")}, KeyRevoke: &KeyRevoke{ID: "key_a"}})
+	h.refused(IdempotencyMismatch, &Command{Once: &Once{Scope: once.Scope, Body: hashOf("other")}, Change: &KeyRevoke{ID: "key_a"}})
 	// A refusal is not remembered.
 	other := &Once{Scope: hashOf("scope 2"), Body: hashOf("body")}
 	refused := create("a")
@@ -240,7 +238,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// again is c to be proposed anew, at its own time.
+// again is c to be proposed again, at its own time.
 func (c *Command) again() *Command {
 	n := *c
 	n.At = time.Time{}
@@ -260,7 +258,7 @@ func actions(h *harness, q EventQuery) (list []string) {
 
 func TestBulk(t *testing.T) {
 	h := begun(t)
-	h.refused(InvalidValue, &Command{KeyRevokeBulk: &KeyRevokeBulk{Reason: "all"}})
+	h.refused(InvalidValue, &Command{Change: &KeyRevokeBulk{Reason: "all"}})
 	in := &KeyImport{Lines: []int{1, 2, 5, 6}}
 	for i, name := range []string{"a", "b", "a", "d"} {
 		k := newKey(name)
@@ -269,24 +267,24 @@ func TestBulk(t *testing.T) {
 		in.Keys = append(in.Keys, k)
 	}
 	in.Keys[3].Name = strings.Repeat("x", maxName+1)
-	if h.Imported() {
+	if h.Imported("pk_live_") {
 		t.Error("nothing is imported yet")
 	}
-	r := h.must(&Command{KeyImport: in})
+	r := h.must(&Command{Change: in})
 	if r.Lines[0].ID != "key_a_0" || r.Lines[1].ID != "key_b_1" || r.Lines[2].Error == "" || r.Lines[2].Line != 5 || r.Lines[3].Error == "" {
 		t.Fatalf("%+v", r.Lines)
 	}
-	if !h.Imported() {
+	if !h.Imported("pk_live_") {
 		t.Error("an import must be noted")
 	}
 	// The next batch holds an import and the revocation that must see it.
-	logs := []*raft.Log{h.entry(create("c")), h.entry(&Command{KeyRevokeBulk: &KeyRevokeBulk{CreatedBy: "op", Reason: "gone"}})}
+	logs := []*raft.Log{h.entry(create("c")), h.entry(&Command{Change: &KeyRevokeBulk{CreatedBy: "op", Reason: "gone"}})}
 	answers := h.ApplyBatch(logs)
 	r = answers[1].(Result)
 	if r.Matched != 3 || !slices.Equal(r.Keys, []KeyID{"key_a_0", "key_b_1", "key_c"}) || r.Next != "" {
 		t.Fatalf("%+v", r)
 	}
-	r = h.must(&Command{KeyRevokeBulk: &KeyRevokeBulk{IDs: []KeyID{"key_c", "key_none", "key_c"}}})
+	r = h.must(&Command{Change: &KeyRevokeBulk{IDs: []KeyID{"key_c", "key_none", "key_c"}}})
 	if r.Matched != 1 || len(r.Keys) != 0 {
 		t.Fatalf("a second time: %+v", r)
 	}
@@ -296,286 +294,36 @@ func TestBulk(t *testing.T) {
 	}
 }
 
-func TestAccountDeletion(t *testing.T) {
+// A bulk revocation with a limit stops there, and the steps after it find the rest.
+func TestBulkLimit(t *testing.T) {
 	h := begun(t)
-	h.refused(Conflict, &Command{AccountDelete: &AccountDelete{}})
-	h.must(&Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a"}}})
-	c := create("a")
-	c.Account = "acct_a"
-	k := h.must(c).Key
-	r, _ := h.Lookup(k.Hash)
-	h.must(&Command{Account: "acct_a", AccountDelete: &AccountDelete{}})
-	if r.Account.Load() != nil {
-		t.Error("a record in use still leads to its account")
+	for i := range 7 {
+		h.must(create(fmt.Sprint(i)))
 	}
-	if r, err := h.Lookup(k.Hash); r != nil || err != nil {
-		t.Errorf("lookup: %+v %v", r, err)
+	h.refused(InvalidValue, &Command{Change: &KeyRevokeBulk{CreatedBy: "op", Limit: -1}})
+	h.refused(InvalidValue, &Command{Change: &KeyRevokeBulk{CreatedBy: "op", Limit: BulkKeys + 1}})
+	var sizes []int
+	for after, more := KeyID(""), true; more; more = after != "" {
+		r := h.must(&Command{Change: &KeyRevokeBulk{CreatedBy: "op", Limit: 3, After: after}})
+		sizes, after = append(sizes, len(r.Keys)), r.Next
 	}
-	if k, err := h.Key(k.ID); k != nil || err != nil {
-		t.Errorf("key: %+v %v", k, err)
-	}
-	again := &Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a"}}}
-	h.refused(Conflict, again)
-	h.refused(NotFound, c.again())
-	h.reopen()
-	if r, err := h.Lookup(k.Hash); r != nil || err != nil {
-		t.Errorf("lookup after a restart: %+v %v", r, err)
-	}
-	if got := actions(h, EventQuery{Account: "acct_a"}); len(got) != 2 {
-		t.Errorf("events: %q", got) // key.create and account.delete
-	}
-	h.at = h.at.Add(sweepEvery)
-	h.must(create("b"))
-	if d := dump(t, h.Store); strings.Contains(d, `"kkey_a"`) || strings.Contains(d, fmt.Sprintf("%q", hashRow(nil, &k.Hash))) {
-		t.Errorf("the deleted account's keys are kept:\n%s", d)
-	}
-	h.at = h.at.AddDate(0, 0, 31)
-	h.must(create("d"))
-	h.at = h.at.Add(sweepEvery)
-	h.must(again.again())
-	if got := actions(h, EventQuery{Account: "acct_a"}); len(got) != 0 {
-		t.Errorf("events of the one before: %q", got)
+	if !slices.Equal(sizes, []int{3, 3, 1}) {
+		t.Errorf("the steps revoked %v keys", sizes)
 	}
 }
 
-func TestEventsGrowOld(t *testing.T) {
+// The keys that a step with a limit looks at are bounded, too.
+func TestBulkLimitOfRows(t *testing.T) {
 	h := begun(t)
-	h.must(&Command{AccountUpdate: &AccountUpdate{RetentionDays: ptr(7)}})
-	h.must(create("a"))
-	old := h.at
-	h.at = h.at.AddDate(0, 0, 6)
-	h.must(create("b"))
-	if n := len(actions(h, EventQuery{Account: DefaultAccount})); n != 4 {
-		t.Fatalf("%d events", n)
+	const keys = 2*bulkRowsFor + 1
+	in := &KeyImport{}
+	for i := range keys {
+		k := newKey(fmt.Sprintf("%03d", i))
+		in.Keys = append(in.Keys, k)
 	}
-	h.at = old.AddDate(0, 0, 7).Add(time.Minute)
-	h.must(create("c"))
-	if got := actions(h, EventQuery{Account: DefaultAccount}); !slices.Equal(got, []string{"key.create key_b", "key.create key_c"}) {
-		t.Errorf("%q", got)
-	}
-}
-
-func TestEventsInRanges(t *testing.T) {
-	h := begun(t)
-	const n = 3*eventChunk/2 + 1
-	for i := range n {
-		h.must(&Command{At: epoch.Add(time.Duration(i) * time.Second), KeyCreate: &KeyCreate{Key: newKey(fmt.Sprint(i))}})
-	}
-	all := actions(h, EventQuery{Account: DefaultAccount, Action: "key.create"})
-	if len(all) != n {
-		t.Fatalf("%d events of %d", len(all), n)
-	}
-	part := actions(h, EventQuery{Account: DefaultAccount, From: epoch.Add(10 * time.Second), To: epoch.Add(20 * time.Second), Action: "key.create"})
-	if !slices.Equal(part, all[10:20]) {
-		t.Errorf("%q", part)
-	}
-	var q EventQuery
-	q.Account = DefaultAccount
-	q.Action = "key.create"
-	var paged []string
-	for len(paged) < n {
-		before := len(paged)
-		for e := range h.Events(q) {
-			paged = append(paged, e.Action+" "+string(e.KeyID))
-			q.After = EventPos{e.Time, e.ID}
-			if len(paged)-before == 100 {
-				break
-			}
-		}
-		if len(paged) == before {
-			break
-		}
-	}
-	if !slices.Equal(paged, all) {
-		t.Errorf("%d events in pages", len(paged))
-	}
-	for _, err := range h.Events(EventQuery{}) {
-		if err == nil {
-			t.Error("a query without account must fail")
-		}
-	}
-}
-
-// A command of a newer perfgate ends the store and is never skipped.
-func TestUnknownCommandHalts(t *testing.T) {
-	var fatal []error
-	s, err := Open(Config{FS: vfs.NewMem(), Dir: "d", Fatal: func(err error) { fatal = append(fatal, err) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	h := &harness{TB: t, Store: s, at: epoch}
-	good := h.entry(&Command{Init: &Init{ClusterID: "c", DefaultTier: "free"}})
-	bad := &raft.Log{Index: 2, Type: raft.LogCommand, Data: []byte("\x09{}")}
-	for range 2 {
-		for _, answer := range s.ApplyBatch([]*raft.Log{good, bad}) {
-			if _, ok := answer.(error); !ok {
-				t.Errorf("answer %+v", answer)
-			}
-		}
-	}
-	if len(fatal) != 1 || s.Applied() != 0 || s.Initialized() {
-		t.Errorf("fatal %v, applied %d", fatal, s.Applied())
-	}
-}
-
-func TestOtherEntriesAreTolerated(t *testing.T) {
-	h := begun(t)
-	h.index++
-	h.Apply(&raft.Log{Index: h.index, Type: raft.LogConfiguration, Data: []byte("?")})
-	if h.Applied() != h.index {
-		t.Errorf("applied %d, want %d", h.Applied(), h.index)
-	}
-	h.must(create("a"))
-	before := dump(t, h.Store)
-	h.ApplyBatch(h.log) // Raft replays what it is not sure of
-	if after := dump(t, h.Store); after != before {
-		t.Error("a replay changed something")
-	}
-}
-
-// script is a log of n random commands on few names, so that they meet.
-func script(h *harness, seed uint64, n int) []*raft.Log {
-	r := rand.New(rand.NewPCG(seed, seed))
-	name := func() string { return string(rune('a' + r.IntN(12))) }
-	id := func() KeyID { return KeyID("key_" + name()) }
-	account := func() AccountID { return AccountID([]string{"default", "acct_a", "acct_b"}[r.IntN(3)]) }
-	logs := []*raft.Log{h.entry(&Command{Init: &Init{ClusterID: "c", DefaultTier: "enterprise"}})}
-	for range n {
-		h.at = h.at.Add(time.Duration(r.IntN(8)) * time.Hour)
-		c := &Command{Account: account()}
-		if r.IntN(4) == 0 {
-			c.Once = &Once{Scope: hashOf(name()), Body: hashOf("b")}
-		}
-		switch r.IntN(13) {
-		case 0, 1, 2:
-			k := newKey(name())
-			k.Environment = name()
-			c.KeyCreate = &KeyCreate{Key: k}
-		case 3:
-			c.KeyUpdate = &KeyUpdate{ID: id(), Name: ptr(name()), Disabled: ptr(r.IntN(2) == 0), Metadata: &map[string]string{name(): "x", name(): "y", name(): "z"}}
-		case 4:
-			to := name() + name()
-			c.KeyRotate = &KeyRotate{ID: id(), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to, OverlapEndsAt: h.at.Add(time.Duration(r.IntN(20)) * time.Hour)}
-		case 5:
-			c.KeyRevoke = &KeyRevoke{ID: id(), Reason: name()}
-		case 6:
-			c.KeyRevokeBulk = &KeyRevokeBulk{Environment: ptr(name()), CreatedBefore: h.at.Add(-24 * time.Hour)}
-		case 7:
-			in := &KeyImport{}
-			for range r.IntN(5) {
-				in.Keys = append(in.Keys, newKey(name()+name()+name()))
-			}
-			c.KeyImport = in
-		case 8:
-			c.AllowlistSet = &AllowlistSet{Entries: []AllowEntry{{CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(r.IntN(256)), 0, 0}), 16)}}}
-		case 9:
-			c.AccountCreate = &AccountCreate{Account: Account{ID: account(), Name: name(), RetentionDays: 7 + r.IntN(9)}}
-		case 10:
-			c.AccountUpdate = &AccountUpdate{Name: ptr(name()), Limits: limitOf(1+r.Int64N(9), 1+r.Int64N(99))}
-		case 11:
-			if r.IntN(3) == 0 {
-				c.AccountDelete = &AccountDelete{}
-			} else {
-				c.TierPut = &TierPut{Tier: Tier{Name: "enterprise", Live: *limitOf(1+r.Int64N(9), 50), IPAllowlist: r.IntN(4) > 0}}
-			}
-		case 12:
-			c.Account = ""
-			g := &Grant{}
-			for range 3 {
-				g.Asks = append(g.Asks, GrantAsk{Account: account(), Type: KeyType(r.IntN(2)), Month: Month(h.at) + r.IntN(2), Want: r.Int64N(20), Give: r.Int64N(3)})
-			}
-			c.Grant = g
-		}
-		logs = append(logs, h.entry(c))
-	}
-	return logs
-}
-
-// The same log leaves the same bytes, however it is cut into batches and
-// whenever the process restarts in between.
-func TestBatchesDoNotMatter(t *testing.T) {
-	for seed := range uint64(12) {
-		one := empty(t)
-		logs := script(one, seed, 300)
-		for _, l := range logs {
-			one.Apply(l)
-		}
-		want := dump(t, one.Store)
-		for _, size := range []int{7, len(logs)} {
-			other := empty(t)
-			for i, batch := range slices.Collect(slices.Chunk(logs, size)) {
-				other.ApplyBatch(batch)
-				if i%5 == 4 {
-					other.reopen()
-				}
-			}
-			if got := dump(t, other.Store); got != want {
-				t.Fatalf("seed %d: batches of %d leave other bytes: %s", seed, size, firstDifference(got, want))
-			}
-			for id, cell := range one.view.cells {
-				mirror := other.Cell(id)
-				if mirror == nil || fmt.Sprintf("%+v", mirror.Load().Account) == "" || mirror.Load().Limit != cell.Load().Limit {
-					t.Fatalf("seed %d: account %s differs in memory", seed, id)
-				}
-			}
-		}
-	}
-}
-
-func firstDifference(got, want string) string {
-	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			return fmt.Sprintf("\ngot  %s\nwant %s", g[i], w[i])
-		}
-	}
-	return fmt.Sprintf("%d rows, want %d", len(g), len(w))
-}
-
-// Whatever a power loss leaves, the state is that of exactly the first commands
-// up to its applied index, and goes on from there to the same end.
-func TestPowerLoss(t *testing.T) {
-	ref := empty(t)
-	logs := script(ref, 3, 120)
-	states := map[uint64]string{}
-	for _, l := range logs {
-		ref.Apply(l)
-		states[l.Index] = dump(t, ref.Store)
-	}
-	r := rand.New(rand.NewPCG(1, 1))
-	seen := map[uint64]bool{}
-	for round := range 25 {
-		mem := vfs.NewCrashableMem()
-		s := openAt(t, mem)
-		stop := 1 + r.IntN(len(logs)-1)
-		for i, l := range logs[:stop] {
-			s.Apply(l)
-			if r.IntN(20) == 0 || i == stop/2 {
-				if err := s.db.Flush(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		crashed := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r})
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		s = openAt(t, crashed)
-		at := s.Applied()
-		seen[at] = true
-		if at > 0 && dump(t, s) != states[at] || at == 0 && dump(t, s) != "" {
-			t.Fatalf("round %d: applied %d of %d, but the rows are others", round, at, stop)
-		}
-		s.ApplyBatch(logs)
-		if got := dump(t, s); got != states[uint64(len(logs))] {
-			t.Fatalf("round %d: from %d on: %s", round, at, firstDifference(got, states[uint64(len(logs))]))
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(seen) < 5 {
-		t.Errorf("the crashes left only %d different states; they prove nothing", len(seen))
+	h.must(&Command{Change: in})
+	r := h.must(&Command{Change: &KeyRevokeBulk{Environment: ptr("none"), Limit: 2}})
+	if r.Next != KeyID(fmt.Sprintf("key_%03d", keys-2)) {
+		t.Errorf("it stopped after %q of %d keys", r.Next, keys)
 	}
 }

@@ -2,6 +2,13 @@ package store
 
 import "maps"
 
+// The events that the changes in this file write.
+var (
+	tierCreated = Action{EventCreate, "tier.create"}
+	tierUpdated = Action{EventUpdate, "tier.update"}
+	tierDeleted = Action{EventDelete, "tier.delete"}
+)
+
 // maxTiers bounds the tiers, which are all held in memory.
 const maxTiers = 1_000
 
@@ -30,7 +37,27 @@ func (t *txn) storeTier(tier Tier, created uint64) *Tier {
 	return &tier
 }
 
-func (t *txn) putTier(in *TierPut) Result {
+// TierPut adds or replaces a tier. Create refuses one that exists.
+type TierPut struct {
+	Tier   Tier `json:"tier"`
+	Create bool `json:"create,omitzero"`
+}
+
+func init() { register[TierPut]("tier_put") }
+
+var eventsOfTierPut = []Action{tierCreated, tierUpdated}
+
+// traits: a tier that must be new has no accounts yet; one that is replaced may allow
+// less than before.
+func (in *TierPut) traits() Traits {
+	takes := Yes
+	if in.Create {
+		takes = No
+	}
+	return Traits{Takes: takes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfTierPut}
+}
+
+func (in *TierPut) apply(t *txn) Result {
 	tier := in.Tier
 	if r := checkTier(&tier); r != nil {
 		return Result{Refusal: r}
@@ -54,14 +81,29 @@ func (t *txn) putTier(in *TierPut) Result {
 		}
 	})
 	if old == nil {
-		t.event(EventCreate, "tier.create", "", tier.Name, "", t.compare(nil, kept))
+		t.event(tierCreated, "", tier.Name, "", t.compare(nil, kept))
 	} else {
-		t.event(EventUpdate, "tier.update", "", tier.Name, "", t.compare(old, kept))
+		t.event(tierUpdated, "", tier.Name, "", t.compare(old, kept))
 	}
 	return Result{Tier: kept}
 }
 
-func (t *txn) deleteTier(in *TierDelete) Result {
+// TierDelete removes a tier that no account uses; the three built-in ones stay.
+type TierDelete struct {
+	Name string `json:"name"`
+}
+
+func init() { register[TierDelete]("tier_delete") }
+
+var eventsOfTierDelete = []Action{tierDeleted}
+
+// traits: no account may use the tier, but a node that lags may still hold one that
+// does.
+func (*TierDelete) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfTierDelete}
+}
+
+func (in *TierDelete) apply(t *txn) Result {
 	old := t.tier(in.Name)
 	switch {
 	case old == nil:
@@ -82,7 +124,7 @@ func (t *txn) deleteTier(in *TierDelete) Result {
 	}
 	delete(t.changeTiers(), in.Name)
 	t.delete(named(rowTier, in.Name))
-	t.event(EventDelete, "tier.delete", "", in.Name, "", t.compare(old, nil))
+	t.event(tierDeleted, "", in.Name, "", t.compare(old, nil))
 	return Result{Tier: old}
 }
 

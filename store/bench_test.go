@@ -39,7 +39,7 @@ func benchKey(i int) Key {
 	return Key{
 		ID: KeyID(fmt.Sprintf("key_%022d", i)), Hash: h, Account: DefaultAccount, Type: Live,
 		Name: "Server " + strconv.Itoa(i), Environment: "production", Scopes: []string{"read", "write"},
-		Hint: fmt.Sprintf("pk_live_%x…%x", h[:2], h[2:4]), CreatedAt: epoch, CreatedBy: "op",
+		Hint: fmt.Sprintf("pk_live_%x…%x", h[:2], h[2:4]), Life: Life{CreatedAt: epoch, CreatedBy: "op"},
 	}
 }
 
@@ -62,7 +62,7 @@ func filled(b *testing.B, n int) *Store {
 		return s
 	}
 	s.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: (&Command{
-		At: epoch, Init: &Init{ClusterID: "c", DefaultTier: "free"},
+		At: epoch, Change: &Init{ClusterID: "c", DefaultTier: "free"},
 	}).Encode()})
 	batch := s.db.NewBatch()
 	for i := range n {
@@ -105,7 +105,7 @@ func BenchmarkLookupHit(b *testing.B) {
 }
 
 // BenchmarkLookupRandomHit is random over all keys, each cached; it reports
-// what a cached key costs in memory.
+// the memory that a cached key takes.
 func BenchmarkLookupRandomHit(b *testing.B) {
 	n := min(*benchKeys, 1_000_000)
 	s := filled(b, n)
@@ -201,13 +201,13 @@ func BenchmarkApplyCreate(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	s.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: (&Command{At: epoch, Init: &Init{ClusterID: "c", DefaultTier: "free"}}).Encode()})
+	s.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: (&Command{At: epoch, Change: &Init{ClusterID: "c", DefaultTier: "free"}}).Encode()})
 	logs := make([]*raft.Log, b.N)
 	for i := range logs {
 		c := &Command{
 			At: epoch.Add(time.Duration(i) * time.Millisecond), Actor: Actor{Type: ActorOperator, ID: "op"}, Account: DefaultAccount,
 			IP: "192.0.2.7", Agent: "curl/8.5.0", Request: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"},
-			KeyCreate: &KeyCreate{Key: benchKey(i)},
+			Change: &KeyCreate{Key: benchKey(i)},
 		}
 		logs[i] = &raft.Log{Index: uint64(i + 2), Type: raft.LogCommand, Data: c.Encode()}
 	}
@@ -230,7 +230,7 @@ func BenchmarkEvents(b *testing.B) {
 	e := Event{
 		Time: epoch, EventType: EventCreate, Action: "key.create", Actor: Actor{Type: ActorOperator, ID: "op"},
 		KeyID: "key_0123456789012345678901", Target: "key_0123456789012345678901", Outcome: Success, IP: "192.0.2.7",
-		UserAgent: "curl/8.5.0", Request: &RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"},
+		UserAgent: "curl/8.5.0", Request: &EventRequest{RequestInfo: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"}},
 		Changes: []byte(strings.Repeat(`{"before":null,"after":{"name":"Server"}}`, 4)),
 	}
 	const n = 20_000

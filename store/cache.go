@@ -26,7 +26,7 @@ type cache struct {
 
 const cacheShards = 256
 
-// entryBytes is what a key without extra settings costs: its entry (112), its
+// entryBytes is the cost of a key without extra settings: its entry (112), its
 // id (32), and a slot at the mean load of a table (16).
 const entryBytes = 160
 
@@ -34,7 +34,7 @@ const entryBytes = 160
 type entry struct {
 	hash   Hash
 	record Record
-	extra  uint32      // bytes that it costs besides entryBytes
+	extra  uint32      // bytes that it costs in addition to entryBytes
 	used   atomic.Bool // hit since the hand last passed
 }
 
@@ -50,7 +50,7 @@ type shard struct {
 	live  int
 	taken int // slots that are not nil: live and gone ones
 	hand  int
-	gone  *entry // stands where an entry was, so that probing goes on behind it
+	gone  *entry // stands where an entry was, so that probing goes on after it
 }
 
 // table is an open-addressing table with linear probing; its length is a power
@@ -130,7 +130,7 @@ func (c *cache) put(e *entry, generation uint64) {
 	}
 }
 
-// invalidate forgets h and whatever is being read of it right now.
+// invalidate forgets h, and any read of it that is under way.
 func (c *cache) invalidate(h *Hash) {
 	s := c.shard(h)
 	s.mu.Lock()

@@ -72,7 +72,7 @@ func TestCacheKeepsWhatIsHit(t *testing.T) {
 }
 
 // The reader missed and read the database before a change was committed, and
-// comes to put what it read after the change's invalidation.
+// comes to put its value after the change's invalidation.
 func TestCacheRefusesStalePut(t *testing.T) {
 	c := newCache(1 << 20)
 	h := fakeHash(1)
@@ -96,7 +96,7 @@ func TestCacheRefusesStalePut(t *testing.T) {
 }
 
 // Readers fill the cache from a "database" of versions that a writer moves on.
-// Once an invalidation has returned, nobody may get an older version.
+// Once an invalidation has returned, no look-up may get an older version.
 func TestCacheUnderRace(t *testing.T) {
 	const keys = 64
 	c := newCache(40 * entryBytes * cacheShards / 64) // too small for all
@@ -171,7 +171,7 @@ func TestUnknownKeysAreNotCached(t *testing.T) {
 	}
 }
 
-// A change that has been answered is what every look-up finds from then on,
+// Every look-up finds a change from the time of its answer on,
 // however many readers fill the cache at that moment.
 func TestLookupAfterApplyIsNew(t *testing.T) {
 	h := begun(t)
@@ -191,7 +191,7 @@ func TestLookupAfterApplyIsNew(t *testing.T) {
 	}
 	for i := range 1500 {
 		disabled := i%2 == 0
-		h.must(&Command{KeyUpdate: &KeyUpdate{ID: k.ID, Disabled: &disabled}})
+		h.must(&Command{Change: &KeyUpdate{ID: k.ID, Disabled: &disabled}})
 		for range 3 {
 			if r, _ := h.Lookup(k.Hash); r.Disabled != disabled {
 				t.Fatalf("entry %d is applied, and a look-up finds the record before it", h.index)

@@ -2,7 +2,7 @@ package store
 
 import "time"
 
-// Census counts what the rows of a state say about keys; see [Census.Add].
+// Census counts the keys in the rows of a state, by their properties; see [Census.Add].
 type Census struct {
 	Accounts int `json:"accounts"`
 	Keys     int `json:"keys"`

@@ -6,43 +6,22 @@ import (
 	"math"
 	"net/netip"
 	"time"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// The packed form of rows: a version byte, then fields in a fixed order without
-// names. Numbers are varints, strings and lists carry their length in front.
-// Rows are written by apply alone, but a reader never trusts them: what cannot
-// be decoded is errPacked, not a panic.
+// The packed form of rows: a version byte, then fields in a fixed order, as in
+// package pack. Rows are written by apply alone, but a reader never trusts them:
+// one that cannot be decoded is errPacked, not a panic.
 
 var errPacked = errors.New("row is damaged: it cannot be decoded")
-
-func packString[S ~string](b []byte, s S) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
 
 func packStrings(b []byte, list []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, s := range list {
-		b = packString(b, s)
+		b = pack.Append(b, s)
 	}
 	return b
-}
-
-func packBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
-// packTime keeps nanoseconds and any year; the zero time is one zero byte.
-func packTime(b []byte, t time.Time) []byte {
-	if t.IsZero() {
-		return append(b, 0)
-	}
-	b = append(b, 1)
-	b = binary.AppendVarint(b, t.Unix())
-	return binary.AppendUvarint(b, uint64(t.Nanosecond()))
 }
 
 func packOptional[N ~int64](b []byte, n *N) []byte {
@@ -79,125 +58,40 @@ func packPrefix(b []byte, p netip.Prefix) []byte {
 }
 
 // unpacker reads a packed row. Strings that it returns share the row's memory.
-// After the first fault every read answers zero, and err says so.
-type unpacker struct {
-	row string
-	bad bool
-}
+type unpacker struct{ pack.Reader[string] }
 
-func (u *unpacker) fail() { u.row, u.bad = "", true }
+func unpack(row string) unpacker { return unpacker{pack.NewReader(row)} }
 
 // err is errPacked after a fault, or when bytes are left over.
 func (u *unpacker) err() error {
-	if u.bad || u.row != "" {
+	if u.Err() != nil {
 		return errPacked
 	}
 	return nil
 }
 
-func (u *unpacker) byte() byte {
-	if u.row == "" {
-		u.fail()
-		return 0
-	}
-	c := u.row[0]
-	u.row = u.row[1:]
-	return c
-}
-
-// version reads the leading version byte and faults on any but want.
-func (u *unpacker) version(want byte) {
-	if u.byte() != want {
-		u.fail()
-	}
-}
-
-func (u *unpacker) bool() bool {
-	c := u.byte()
-	if c > 1 {
-		u.fail()
-	}
-	return c == 1
-}
-
-func (u *unpacker) uvarint() uint64 {
-	var n uint64
-	for i := range len(u.row) {
-		c := u.row[i]
-		if i == binary.MaxVarintLen64-1 && c > 1 {
-			break
-		}
-		n |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			u.row = u.row[i+1:]
-			return n
-		}
-	}
-	u.fail()
-	return 0
-}
-
-func (u *unpacker) varint() int64 {
-	n := u.uvarint()
-	return int64(n>>1) ^ -int64(n&1)
-}
-
-func (u *unpacker) string() string {
-	n := u.uvarint()
-	if n > uint64(len(u.row)) {
-		u.fail()
-		return ""
-	}
-	s := u.row[:n]
-	u.row = u.row[n:]
-	return s
-}
-
-// count reads the length of a list whose items take at least one byte each, so
-// that a damaged length cannot ask for more memory than the row is long.
-func (u *unpacker) count() int {
-	n := u.uvarint()
-	if n > uint64(len(u.row)) {
-		u.fail()
-		return 0
-	}
-	return int(n)
-}
-
 func (u *unpacker) strings() []string {
-	n := u.count()
+	n := u.Count()
 	if n == 0 {
 		return nil
 	}
 	list := make([]string, n)
 	for i := range list {
-		list[i] = u.string()
+		list[i] = u.Text()
 	}
 	return list
 }
 
-func (u *unpacker) time() time.Time {
-	if !u.bool() {
-		return time.Time{}
-	}
-	sec, nsec := u.varint(), u.uvarint()
-	if nsec > 999_999_999 {
-		u.fail()
-		return time.Time{}
-	}
-	return time.Unix(sec, int64(nsec)).UTC()
-}
-
 func unpackOptional[N ~int64](u *unpacker) *N {
-	if !u.bool() {
+	if !u.Bool() {
 		return nil
 	}
-	n := N(u.varint())
+	n := N(u.Varint())
 	return &n
 }
 
 func (u *unpacker) limits() *Limits {
-	if !u.bool() {
+	if !u.Bool() {
 		return nil
 	}
 	return &Limits{
@@ -208,7 +102,7 @@ func (u *unpacker) limits() *Limits {
 }
 
 func (u *unpacker) prefixes() []netip.Prefix {
-	n := u.count()
+	n := u.Count()
 	if n == 0 {
 		return nil
 	}
@@ -220,26 +114,17 @@ func (u *unpacker) prefixes() []netip.Prefix {
 }
 
 func (u *unpacker) prefix() netip.Prefix {
-	n := int(u.byte())
-	if n >= len(u.row) {
-		u.fail()
-		return netip.Prefix{}
-	}
-	var raw [16]byte
 	var addr netip.Addr
-	switch copy(raw[:], u.row[:n]); n {
-	case 4:
-		addr = netip.AddrFrom4([4]byte(raw[:4]))
-	case 16:
-		addr = netip.AddrFrom16(raw)
+	switch raw := u.Take(uint64(u.Byte())); len(raw) {
+	case 4, 16:
+		addr, _ = netip.AddrFromSlice([]byte(raw))
 	default:
-		u.fail()
-		return netip.Prefix{}
+		u.Fail()
 	}
-	u.row = u.row[n:]
-	p := netip.PrefixFrom(addr, int(u.byte()))
-	if !p.IsValid() {
-		u.fail()
+	p := netip.PrefixFrom(addr, int(u.Byte()))
+	if u.Bad() || !p.IsValid() {
+		u.Fail()
+		return netip.Prefix{}
 	}
 	return p
 }

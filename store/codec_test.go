@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,14 +47,21 @@ func genKey(t *rapid.T) *Key {
 	k := &Key{
 		ID: KeyID(text.Draw(t, "id")), Hash: Hash(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "hash")), Account: AccountID(text.Draw(t, "account")),
 		Type: KeyType(rapid.IntRange(0, 1).Draw(t, "type")), Name: text.Draw(t, "name"), Environment: text.Draw(t, "environment"),
-		Scopes: nonEmpty(rapid.SliceOf(text).Draw(t, "scopes")), Hint: text.Draw(t, "hint"), CreatedAt: genTime(t, "created"), CreatedBy: text.Draw(t, "by"),
-		ExpiresAt: genTime(t, "expires"), Disabled: rapid.Bool().Draw(t, "disabled"), OverlapEndsAt: genTime(t, "overlap"),
-		RevokedAt: genTime(t, "revoked"), RevokedBy: text.Draw(t, "revoker"), RevokeReason: text.Draw(t, "reason"),
-		Replaces: KeyID(text.Draw(t, "replaces")), ReplacedBy: KeyID(text.Draw(t, "replaced")), Limits: genLimits(t),
+		Scopes: nonEmpty(rapid.SliceOf(text).Draw(t, "scopes")), Hint: text.Draw(t, "hint"),
+		Life: Life{
+			CreatedAt: genTime(t, "created"), CreatedBy: text.Draw(t, "by"),
+			ExpiresAt: genTime(t, "expires"), Disabled: rapid.Bool().Draw(t, "disabled"), OverlapEndsAt: genTime(t, "overlap"),
+			RevokedAt: genTime(t, "revoked"), RevokedBy: text.Draw(t, "revoker"), RevokeReason: text.Draw(t, "reason"),
+			Replaces: KeyID(text.Draw(t, "replaces")), ReplacedBy: KeyID(text.Draw(t, "replaced")),
+		},
+		Limits:         genLimits(t),
 		MaxCostPerCall: rapid.Ptr(rapid.Custom(func(t *rapid.T) Money { return Money(rapid.Int64().Draw(t, "cost")) }), true).Draw(t, "max"),
 		Allowlist:      nonEmpty(rapid.SliceOfN(rapid.Custom(genPrefix), 0, 4).Draw(t, "allow")),
 		Routes:         nonEmpty(rapid.SliceOf(text).Draw(t, "routes")), Imported: rapid.Bool().Draw(t, "imported"),
 		Created: rapid.Uint64().Draw(t, "created"), Modified: rapid.Uint64().Draw(t, "modified"),
+	}
+	if rapid.Bool().Draw(t, "replaces one") {
+		k.Lineage = &Lineage{ID: KeyID(text.Draw(t, "first")), Created: rapid.Uint64().Draw(t, "first created")}
 	}
 	if m := rapid.MapOfN(text, text, 0, 4).Draw(t, "metadata"); len(m) > 0 {
 		k.Metadata = m
@@ -83,24 +91,37 @@ func TestKeyRowRoundTrip(t *testing.T) {
 	})
 }
 
+// routeList keeps routes as they are.
+type routeList []string
+
+func (l routeList) Allow(_, _, route string) bool { return slices.Contains(l, route) }
+
+func listRoutes(patterns []string) Routes { return routeList(patterns) }
+
 // The record is the key as admission sees it.
 func TestRecordAgreesWithKey(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := genKey(t)
 		var r Record
-		account, extra, err := unpackRecord(&r, string(packRecord(nil, k)))
+		account, lineage, extra, err := unpackRecord(&r, string(packRecord(nil, k)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Extra = noExtra
 		if extra != "" {
-			if r.Extra, err = unpackExtra(extra); err != nil {
+			if r.Extra, _, err = unpackExtra(extra, listRoutes); err != nil {
 				t.Fatal(err)
 			}
 		}
+		if want := k.lineage(); k.Lineage != nil && lineage != want || k.Lineage == nil && lineage.ID != "" {
+			t.Fatalf("lineage %+v of %+v", lineage, want)
+		}
 		builtin, custom := SplitScopes(k.Scopes)
-		if account != k.Account || r.ID != k.ID || r.Type != k.Type || r.Created != k.Created || r.Scopes != builtin || !reflect.DeepEqual(r.Custom, custom) || !reflect.DeepEqual(r.Routes, k.Routes) {
+		if account != k.Account || r.ID != k.ID || r.Type != k.Type || r.Created != k.Created || r.Scopes != builtin || !reflect.DeepEqual(r.Custom, custom) {
 			t.Fatalf("got %+v %+v of\n%+v", r, r.Extra, k)
+		}
+		if routes, _ := r.Routes.(routeList); !slices.Equal(routes, k.Routes) {
+			t.Fatalf("routes %v of %v", r.Routes, k.Routes)
 		}
 		if (r.Allow == nil) != (len(k.Allowlist) == 0) {
 			t.Fatalf("allowlist %v of %v", r.Allow, k.Allowlist)
@@ -137,14 +158,14 @@ func TestUnixNanoClamps(t *testing.T) {
 	}
 }
 
-// Rows are read from a disk: whatever is in them, decoding ends with a key or
+// Rows are read from a disk: for any bytes, decoding ends with a key or
 // an error, in memory that is in proportion.
 func FuzzUnpack(f *testing.F) {
-	k := samples()["key_create"].KeyCreate.Key
+	k := samples()["key_create"].Change.(*KeyCreate).Key
 	f.Add(packKey(nil, &k))
 	f.Add(packRecord(nil, &k))
 	f.Add(packAllowlist([]AllowEntry{{CIDR: k.Allowlist[0], Note: "n"}}, 7))
-	f.Add(append(eventRow("a", epoch, 1, 2), packEvent(nil, &Event{Time: epoch, Action: "key.create", Request: &RequestInfo{ID: "r"}})...))
+	f.Add(append(eventRow("a", epoch, 1, 2), packEvent(nil, &Event{Time: epoch, Action: "key.create", Request: &EventRequest{RequestInfo: RequestInfo{ID: "r"}}})...))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		if k, err := unpackKey(row); err == nil {
 			again, err := unpackKey(packKey(nil, k))
@@ -153,8 +174,8 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 		var r Record
-		if _, extra, err := unpackRecord(&r, string(row)); err == nil {
-			_, _ = unpackExtra(extra)
+		if _, _, extra, err := unpackRecord(&r, string(row)); err == nil {
+			_, _, _ = unpackExtra(extra, listRoutes)
 		}
 		if list, modified, err := unpackAllowlist(row); err == nil && row != nil {
 			if again, _, err := unpackAllowlist(packAllowlist(list, modified)); err != nil || len(again) != len(list) {

@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// diff collects what differs between two states of a thing, as the two JSON
+// diff collects the differences between two states of a thing, as the two JSON
 // objects of an event's changes: only the fields that differ, in a fixed order.
 // It is written by hand because every created key passes through it.
 type diff struct{ before, after []byte }
@@ -106,8 +106,8 @@ func (d *diff) raw(name, before, after string) {
 	}
 }
 
-// diffKeys compares two states of a key. The hash is left out: it is nobody's
-// business outside the store.
+// diffKeys compares two states of a key. The hash is left out: it must not
+// leave the store.
 func diffKeys(old, k *Key, created bool) json.RawMessage {
 	d := diff{after: make([]byte, 0, 256)}
 	d.text("name", old.Name, k.Name)
@@ -169,14 +169,7 @@ func jsonMoney(m *Money) string {
 	if m == nil {
 		return "null"
 	}
-	b := strconv.AppendInt(nil, int64(*m/MoneyUnit), 10)
-	if rest := *m % MoneyUnit; rest > 0 {
-		b = fmt.Appendf(b, ".%09d", rest)
-		for b[len(b)-1] == '0' {
-			b = b[:len(b)-1]
-		}
-	}
-	return string(b)
+	return string(m.AppendDecimal(nil))
 }
 
 func jsonMap(m map[string]string) string {

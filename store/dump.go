@@ -14,14 +14,14 @@ import (
 
 // Dump is the whole state at one applied index, as a stream that
 // [snapshot.NewReader] reads. It costs no disk space and next to no memory, but
-// keeps what was there when it began from being removed: read it and close it.
+// keeps the files of its beginning from being removed: read it and close it.
 type Dump struct {
 	io.ReadCloser
 	Applied   uint64
 	ClusterID string
 }
 
-// Dump begins a dump of the state as it is now, beside everything else.
+// Dump begins a dump of the current state; everything else goes on meanwhile.
 //
 // One iterator reads all of it, the index included, and sees the rows of one
 // moment; and since every batch carries its applied index, that index is theirs.
@@ -68,9 +68,9 @@ func (d *Dump) begin(it *pebble.Iterator) error {
 	})
 }
 
-// Carried reports whether a row of a backup belongs into what is restored of it.
+// Carried reports whether a row of a backup belongs in the restored state.
 // The results of repeatable requests do not: a client that repeats one asks for
-// it to be done, and the backup cannot tell whether what it did is there.
+// it to be done, and the backup does not show whether its effect is there.
 func Carried(row []byte) bool {
 	return len(row) > 0 && row[0] != rowOnce && row[0] != rowOnceAge
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ActorType says what kind of caller acted.
+// ActorType is the kind of caller that acted.
 type ActorType string
 
 // The actor types.
@@ -16,7 +16,7 @@ const (
 	ActorSystem   ActorType = "system"
 )
 
-// Actor is who did something. Where no caller was recognised, Type and ID are
+// Actor is the caller that did something. Where no caller was recognised, Type and ID are
 // empty, and Name is the hint of the credential that was refused, if one was sent.
 type Actor struct {
 	Type ActorType `json:"type"`
@@ -24,7 +24,7 @@ type Actor struct {
 	Name string    `json:"name,omitzero"`
 }
 
-// EventType classifies an audit event by what it did to its target.
+// EventType classifies an audit event by its effect on its target.
 type EventType string
 
 // The event types. Proxied GET, HEAD and OPTIONS are reads, POST creates, PUT
@@ -46,13 +46,22 @@ const (
 	Failed  Outcome = "error"
 )
 
-// RequestInfo is the HTTP request behind an event or a command.
+// RequestInfo is the HTTP request of an event or a command.
 type RequestInfo struct {
 	ID         string  `json:"id,omitzero"`
 	Method     string  `json:"method,omitzero"`
 	Route      string  `json:"route,omitzero"` // the route's pattern, never the raw path
 	Status     int     `json:"status,omitzero"`
 	DurationMS float64 `json:"duration_ms,omitzero"`
+}
+
+// EventRequest is the HTTP request of an event. An event of a change has the first
+// part only: the command carries no more.
+type EventRequest struct {
+	RequestInfo
+	Path     string `json:"path,omitzero"`     // as sent, without the query
+	Upstream string `json:"upstream,omitzero"` // base URL of the last attempt
+	Attempts int    `json:"attempts,omitzero"` // at upstreams
 }
 
 // Event is one audit event, with the names that the management API shows. Events of
@@ -72,7 +81,7 @@ type Event struct {
 	IP        string          `json:"ip,omitzero"`
 	Country   string          `json:"country,omitzero"`
 	UserAgent string          `json:"user_agent,omitzero"`
-	Request   *RequestInfo    `json:"request,omitzero"`
+	Request   *EventRequest   `json:"request,omitzero"`
 	Changes   json.RawMessage `json:"changes,omitzero"` // {"before":…,"after":…}
 	Hash      string          `json:"hash,omitzero"`
 }
@@ -87,7 +96,7 @@ type EventQuery struct {
 	User      string // the actor's id or name
 	Action    string
 	Outcome   Outcome
-	After     EventPos // resume behind this position; zero begins at From
+	After     EventPos // resume after this position; zero begins at From
 }
 
 // EventPos is the place of an event in the order of a query: by time, then id.

@@ -10,45 +10,38 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/store/ids"
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// eventIDs write Raft index and number as base62, in digits that sort like
-// numbers, and of a fixed width, so that ids sort like positions.
-const (
-	base62        = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	eventIndexLen = 11 // 62¹¹ > 2⁶⁴
-	eventNLen     = 4
-)
+// eventNLen is the number of digits of an event's number in its command's events.
+const eventNLen = 4
 
+// eventID is "evt_", the Raft index and the number n in digits of a fixed width,
+// so that ids sort as positions do.
 func eventID(index uint64, n uint32) string {
-	b := [4 + eventIndexLen + eventNLen]byte{'e', 'v', 't', '_'}
-	digits := func(d []byte, v uint64) {
-		for i := len(d) - 1; i >= 0; i-- {
-			d[i] = base62[v%62]
-			v /= 62
-		}
-	}
-	digits(b[4:4+eventIndexLen], index)
-	digits(b[4+eventIndexLen:], uint64(n))
-	return string(b[:])
+	b := append(make([]byte, 0, 4+ids.Uint64Len+eventNLen), "evt_"...)
+	b = ids.Append(b, index, ids.Uint64Len)
+	return string(ids.Append(b, uint64(n), eventNLen))
 }
 
 // event writes the audit event of a change into the batch that makes it, among
 // the events of the account that the command acts on.
-func (t *txn) event(kind EventType, action string, key KeyID, target, reason string, changes json.RawMessage) {
+func (t *txn) event(action Action, key KeyID, target, reason string, changes json.RawMessage) {
 	account := t.cmd.Account
 	if account == "" {
 		account = DefaultAccount
 	}
-	t.eventOf(account, kind, action, key, target, reason, changes)
+	t.eventOf(account, action, key, target, reason, changes)
 }
 
-func (t *txn) eventOf(account AccountID, kind EventType, action string, key KeyID, target, reason string, changes json.RawMessage) {
+func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reason string, changes json.RawMessage) {
 	e := &Event{
 		Seq:       t.index,
-		Time:      t.at,
-		EventType: kind,
-		Action:    action,
+		Time:      t.keptFrom(),
+		EventType: action.Type,
+		Action:    action.Name,
 		Actor:     t.cmd.Actor,
 		Account:   account,
 		KeyID:     key,
@@ -60,10 +53,10 @@ func (t *txn) eventOf(account AccountID, kind EventType, action string, key KeyI
 		Changes:   changes,
 	}
 	if t.cmd.Request != (RequestInfo{}) {
-		e.Request = &t.cmd.Request
+		e.Request = &EventRequest{RequestInfo: t.cmd.Request}
 	}
 	t.buf = packEvent(t.buf[:0], e)
-	t.append(eventRow(account, t.at, t.index, t.events), t.buf)
+	t.append(eventRow(account, e.Time, t.index, t.events), t.buf)
 	t.events++
 }
 
@@ -73,23 +66,23 @@ const eventRowVersion = 1
 // account, the time and the id are in the row's name.
 func packEvent(b []byte, e *Event) []byte {
 	b = append(b, eventRowVersion)
-	b = packTime(b, e.Time)
-	b = packString(b, e.EventType)
-	b = packString(b, e.Action)
-	b = packString(b, e.Actor.Type)
-	b = packString(b, e.Actor.ID)
-	b = packString(b, e.Actor.Name)
-	b = packString(b, e.KeyID)
-	b = packString(b, e.Target)
-	b = packString(b, e.Outcome)
-	b = packString(b, e.Reason)
-	b = packString(b, e.IP)
-	b = packString(b, e.UserAgent)
-	b = packBool(b, e.Request != nil)
+	b = pack.AppendTime(b, e.Time)
+	b = pack.Append(b, e.EventType)
+	b = pack.Append(b, e.Action)
+	b = pack.Append(b, e.Actor.Type)
+	b = pack.Append(b, e.Actor.ID)
+	b = pack.Append(b, e.Actor.Name)
+	b = pack.Append(b, e.KeyID)
+	b = pack.Append(b, e.Target)
+	b = pack.Append(b, e.Outcome)
+	b = pack.Append(b, e.Reason)
+	b = pack.Append(b, e.IP)
+	b = pack.Append(b, e.UserAgent)
+	b = pack.AppendBool(b, e.Request != nil)
 	if r := e.Request; r != nil {
-		b = packString(b, r.ID)
-		b = packString(b, r.Method)
-		b = packString(b, r.Route)
+		b = pack.Append(b, r.ID)
+		b = pack.Append(b, r.Method)
+		b = pack.Append(b, r.Route)
 		b = binary.AppendUvarint(b, uint64(r.Status))
 		b = binary.AppendVarint(b, int64(r.DurationMS*1e3))
 	}
@@ -103,35 +96,35 @@ func unpackEvent(row, value []byte) (*Event, error) {
 	if end < 1 || row[end] != 0 {
 		return nil, errPacked
 	}
-	u := unpacker{row: string(value)}
-	u.version(eventRowVersion)
+	u := unpack(string(value))
+	u.Version(eventRowVersion)
 	index := binary.BigEndian.Uint64(row[end+1+8:])
 	e := &Event{
 		ID:        eventID(index, binary.BigEndian.Uint32(row[end+1+8+8:])),
 		Seq:       index,
 		Account:   AccountID(row[1:end]),
-		Time:      u.time(),
-		EventType: EventType(u.string()),
-		Action:    u.string(),
-		Actor:     Actor{Type: ActorType(u.string()), ID: u.string(), Name: u.string()},
-		KeyID:     KeyID(u.string()),
-		Target:    u.string(),
-		Outcome:   Outcome(u.string()),
-		Reason:    u.string(),
-		IP:        u.string(),
-		UserAgent: u.string(),
+		Time:      u.Time(),
+		EventType: EventType(u.Text()),
+		Action:    u.Text(),
+		Actor:     Actor{Type: ActorType(u.Text()), ID: u.Text(), Name: u.Text()},
+		KeyID:     KeyID(u.Text()),
+		Target:    u.Text(),
+		Outcome:   Outcome(u.Text()),
+		Reason:    u.Text(),
+		IP:        u.Text(),
+		UserAgent: u.Text(),
 	}
-	if u.bool() {
-		e.Request = &RequestInfo{
-			ID: u.string(), Method: u.string(), Route: u.string(),
-			Status: int(u.uvarint()), DurationMS: float64(u.varint()) / 1e3,
-		}
+	if u.Bool() {
+		e.Request = &EventRequest{RequestInfo: RequestInfo{
+			ID: u.Text(), Method: u.Text(), Route: u.Text(),
+			Status: int(u.Uvarint()), DurationMS: float64(u.Varint()) / 1e3,
+		}}
 	}
-	if u.bad {
+	if u.Bad() {
 		return nil, errPacked
 	}
-	if u.row != "" {
-		e.Changes = json.RawMessage(u.row)
+	if u.Rest() != "" {
+		e.Changes = json.RawMessage(u.Rest())
 	}
 	return e, nil
 }
@@ -150,7 +143,7 @@ func (s *Store) Events(q EventQuery) iter.Seq2[*Event, error] {
 			return
 		}
 		prefix := accountRows(rowEvent, q.Account)
-		from, to := prefix, behind(prefix)
+		from, to := prefix, prefixEnd(prefix)
 		start := q.From
 		if q.After.Time.After(start) {
 			start = q.After.Time
@@ -177,7 +170,7 @@ func (s *Store) Events(q EventQuery) iter.Seq2[*Event, error] {
 	}
 }
 
-// readEvents appends to chunk what matches among the next rows, and answers the
+// readEvents appends the matching events of the next rows to chunk, and returns the
 // row to go on at; nil at the end.
 func (s *Store) readEvents(chunk []*Event, q *EventQuery, from, to []byte) (_ []*Event, next []byte, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})

@@ -16,7 +16,7 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func ptr[T any](v T) *T { return &v }
 
-// bench is a store under test with the log that was applied to it.
+// harness is a store under test with the log that was applied to it.
 type harness struct {
 	testing.TB
 	*Store
@@ -24,6 +24,15 @@ type harness struct {
 	index uint64
 	at    time.Time
 	log   []*raft.Log
+	// leader stamps entries; nil stamps none.
+	leader *leader
+}
+
+// leader is the clocks of the leader in a term.
+type leader struct {
+	term  uint64
+	mono  time.Duration // since it started
+	wrong time.Duration // of its wall clock, ahead of h.at
 }
 
 func openAt(tb testing.TB, fs vfs.FS) *Store {
@@ -48,11 +57,11 @@ func empty(tb testing.TB) *harness {
 	return h
 }
 
-// begun opens a store whose cluster is initialised.
+// begun opens a store with an initialised cluster.
 func begun(tb testing.TB) *harness {
 	tb.Helper()
 	h := empty(tb)
-	h.must(&Command{Actor: Actor{Type: ActorSystem, ID: "n1"}, Init: &Init{
+	h.must(&Command{Actor: Actor{Type: ActorSystem, ID: "n1"}, Change: &Init{
 		ClusterID: "c1", Pepper: Hash{1}, OperatorToken: Hash{2}, DefaultTier: "free",
 	}})
 	return h
@@ -68,10 +77,18 @@ func (h *harness) entry(c *Command) *raft.Log {
 	if c.Actor == (Actor{}) {
 		c.Actor = Actor{Type: ActorOperator, ID: "op"}
 	}
-	if c.Account == "" && c.Grant == nil && c.Init == nil {
-		c.Account = DefaultAccount
+	switch c.Change.(type) {
+	case *Grant, *Init:
+	default:
+		if c.Account == "" {
+			c.Account = DefaultAccount
+		}
 	}
 	l := &raft.Log{Index: h.index, Term: 1, Type: raft.LogCommand, Data: c.Encode()}
+	if h.leader != nil {
+		l.Term = h.leader.term
+		l.Data = Stamp{h.at.Add(h.leader.wrong).UnixNano(), int64(h.leader.mono)}.Put(l.Data)
+	}
 	h.log = append(h.log, l)
 	return l
 }
@@ -94,7 +111,7 @@ func (h *harness) must(c *Command) Result {
 	return r
 }
 
-// refused wants c to be refused with why.
+// refused fails the test unless c is refused with why.
 func (h *harness) refused(why Reason, c *Command) *Refusal {
 	h.Helper()
 	r := h.do(c)
@@ -102,6 +119,14 @@ func (h *harness) refused(why Reason, c *Command) *Refusal {
 		h.Fatalf("entry %d: got %+v, want refusal %s", h.index, r.Refusal, why)
 	}
 	return r.Refusal
+}
+
+// pass lets time pass for all clocks.
+func (h *harness) pass(d time.Duration) {
+	h.at = h.at.Add(d)
+	if h.leader != nil {
+		h.leader.mono += d
+	}
 }
 
 func (h *harness) reopen() {
@@ -119,7 +144,7 @@ func newKey(name string) Key {
 	return Key{ID: KeyID("key_" + name), Hash: hashOf(name), Type: Live, Name: name, Scopes: []string{"write", "read"}, Hint: "pk_live_" + name + "…"}
 }
 
-func create(name string) *Command { return &Command{KeyCreate: &KeyCreate{Key: newKey(name)}} }
+func create(name string) *Command { return &Command{Change: &KeyCreate{Key: newKey(name)}} }
 
 // dump is every row of the database, readable.
 func dump(tb testing.TB, s *Store) string {

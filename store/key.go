@@ -4,8 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -31,7 +29,7 @@ func (h Hash) MarshalText() ([]byte, error) { return h.AppendText(nil) }
 // UnmarshalText reads 64 hexadecimal digits.
 func (h *Hash) UnmarshalText(b []byte) error {
 	if len(b) != hex.EncodedLen(len(h)) {
-		return fmt.Errorf("hash of %d characters: want %d hexadecimal digits", len(b), hex.EncodedLen(len(h)))
+		return fmt.Errorf("hash of %d characters: must be %d hexadecimal digits", len(b), hex.EncodedLen(len(h)))
 	}
 	_, err := hex.Decode(h[:], b)
 	return err
@@ -66,7 +64,7 @@ func (t *KeyType) UnmarshalText(b []byte) error {
 	case "live":
 		*t = Live
 	default:
-		return fmt.Errorf("key type %q: want test or live", b)
+		return fmt.Errorf("key type %q: must be test or live", b)
 	}
 	return nil
 }
@@ -84,32 +82,8 @@ const (
 	Expired  KeyState = "expired"
 )
 
-// Money is an amount in billionths of the deployment's currency unit.
-type Money int64
-
-// MoneyUnit is one whole currency unit.
-const MoneyUnit Money = 1_000_000_000
-
-// MoneyDigits is how many decimals of a unit Money keeps.
-const MoneyDigits = 9
-
-// AppendDecimal appends m in units as the shortest decimal number.
-func (m Money) AppendDecimal(b []byte) []byte {
-	if m < 0 {
-		b = append(b, '-')
-		m = -m
-	}
-	b = strconv.AppendInt(b, int64(m/MoneyUnit), 10)
-	rest := int64(m % MoneyUnit)
-	if rest == 0 {
-		return b
-	}
-	digits := strconv.FormatInt(int64(MoneyUnit)+rest, 10)[1:] // with its leading zeros
-	return append(append(b, '.'), strings.TrimRight(digits, "0")...)
-}
-
 // Limits are a key's own or an account's own; a nil field leaves the tier's
-// value (account) or sets no limit besides the account's (key). Units:
+// value (account) or sets no limit beyond the account's (key). Units:
 // requests a minute, units of burst, requests a calendar month (UTC).
 type Limits struct {
 	PerMinute *int64 `json:"requests_per_minute"`
@@ -121,24 +95,15 @@ type Limits struct {
 // management API shows it. Zero times mean never. A Key read from the store is
 // shared and must not be changed.
 type Key struct {
-	ID             KeyID             `json:"id"`
-	Hash           Hash              `json:"hash"`
-	Account        AccountID         `json:"account"`
-	Type           KeyType           `json:"type"`
-	Name           string            `json:"name"`
-	Environment    string            `json:"environment,omitzero"`
-	Scopes         []string          `json:"scopes"` // sorted, without duplicates
-	Hint           string            `json:"hint"`
-	CreatedAt      time.Time         `json:"created_at"`
-	CreatedBy      string            `json:"created_by"` // the actor's id
-	ExpiresAt      time.Time         `json:"expires_at,omitzero"`
-	Disabled       bool              `json:"disabled,omitzero"`
-	OverlapEndsAt  time.Time         `json:"overlap_ends_at,omitzero"` // set by a rotation
-	RevokedAt      time.Time         `json:"revoked_at,omitzero"`
-	RevokedBy      string            `json:"revoked_by,omitzero"`
-	RevokeReason   string            `json:"revoke_reason,omitzero"`
-	Replaces       KeyID             `json:"replaces,omitzero"`
-	ReplacedBy     KeyID             `json:"replaced_by,omitzero"`
+	ID          KeyID     `json:"id"`
+	Hash        Hash      `json:"hash"`
+	Account     AccountID `json:"account"`
+	Type        KeyType   `json:"type"`
+	Name        string    `json:"name"`
+	Environment string    `json:"environment,omitzero"`
+	Scopes      []string  `json:"scopes"` // sorted, without duplicates
+	Hint        string    `json:"hint"`
+	Life
 	Limits         *Limits           `json:"limits,omitzero"`
 	MaxCostPerCall *Money            `json:"max_cost_per_call,omitzero"`
 	MonthlyBudget  *Money            `json:"monthly_budget,omitzero"`
@@ -150,12 +115,43 @@ type Key struct {
 	Modified       uint64            `json:"modified,omitzero"` // Raft index of the last change; the ETag
 }
 
+// Life is when a key was made, when and how it ends, and its rotations.
+type Life struct {
+	CreatedAt     time.Time `json:"created_at"`
+	CreatedBy     string    `json:"created_by"` // the actor's id
+	ExpiresAt     time.Time `json:"expires_at,omitzero"`
+	Disabled      bool      `json:"disabled,omitzero"`
+	OverlapEndsAt time.Time `json:"overlap_ends_at,omitzero"` // set by a rotation
+	RevokedAt     time.Time `json:"revoked_at,omitzero"`
+	RevokedBy     string    `json:"revoked_by,omitzero"`
+	RevokeReason  string    `json:"revoke_reason,omitzero"`
+	Replaces      KeyID     `json:"replaces,omitzero"`
+	ReplacedBy    KeyID     `json:"replaced_by,omitzero"`
+	// Lineage is the key that the chain of rotations began with; nil for a key that
+	// replaces none. All keys of a chain are counted as that one.
+	Lineage *Lineage `json:"lineage,omitzero"`
+}
+
+// Lineage names the first key of a chain of rotations.
+type Lineage struct {
+	ID      KeyID  `json:"id"`
+	Created uint64 `json:"created"` // its Key.Created
+}
+
+// lineage is the lineage of k and of the keys that replace it.
+func (k *Key) lineage() Lineage {
+	if k.Lineage != nil {
+		return *k.Lineage
+	}
+	return Lineage{ID: k.ID, Created: k.Created}
+}
+
 // RotationDue is when a key is due for rotation: 90 days after its creation.
 const RotationDue = 90 * 24 * time.Hour
 
 // State derives k's state at now. Revocation wins over expiry, expiry over
 // disabling; the end of a rotation's overlap is a revocation. A revocation holds
-// from the moment it is applied, also on a node whose clock is behind.
+// from the moment it is applied, also on a node with a slow clock.
 func (k *Key) State(now time.Time) KeyState {
 	switch {
 	case !k.RevokedAt.IsZero():

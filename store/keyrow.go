@@ -5,38 +5,45 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/gaissmai/bart"
 
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 const (
 	keyRowVersion    = 1
+	keyRowLineage    = 2 // version 1 and a lineage
 	recordRowVersion = 1
 )
 
 // packKey writes a key's row in table i.
 func packKey(b []byte, k *Key) []byte {
-	b = append(b, keyRowVersion)
-	b = packString(b, k.ID)
+	version := byte(keyRowVersion)
+	if k.Lineage != nil {
+		version = keyRowLineage
+	}
+	b = append(b, version)
+	b = pack.Append(b, k.ID)
 	b = append(b, k.Hash[:]...)
-	b = packString(b, k.Account)
+	b = pack.Append(b, k.Account)
 	b = append(b, byte(k.Type))
-	b = packString(b, k.Name)
-	b = packString(b, k.Environment)
+	b = pack.Append(b, k.Name)
+	b = pack.Append(b, k.Environment)
 	b = packStrings(b, k.Scopes)
-	b = packString(b, k.Hint)
-	b = packTime(b, k.CreatedAt)
-	b = packString(b, k.CreatedBy)
-	b = packTime(b, k.ExpiresAt)
-	b = packBool(b, k.Disabled)
-	b = packTime(b, k.OverlapEndsAt)
-	b = packTime(b, k.RevokedAt)
-	b = packString(b, k.RevokedBy)
-	b = packString(b, k.RevokeReason)
-	b = packString(b, k.Replaces)
-	b = packString(b, k.ReplacedBy)
+	b = pack.Append(b, k.Hint)
+	b = pack.AppendTime(b, k.CreatedAt)
+	b = pack.Append(b, k.CreatedBy)
+	b = pack.AppendTime(b, k.ExpiresAt)
+	b = pack.AppendBool(b, k.Disabled)
+	b = pack.AppendTime(b, k.OverlapEndsAt)
+	b = pack.AppendTime(b, k.RevokedAt)
+	b = pack.Append(b, k.RevokedBy)
+	b = pack.Append(b, k.RevokeReason)
+	b = pack.Append(b, k.Replaces)
+	b = pack.Append(b, k.ReplacedBy)
 	b = packLimits(b, k.Limits)
 	b = packOptional(b, k.MaxCostPerCall)
 	b = packOptional(b, k.MonthlyBudget)
@@ -45,58 +52,73 @@ func packKey(b []byte, k *Key) []byte {
 	b = binary.AppendUvarint(b, uint64(len(k.Metadata)))
 	if len(k.Metadata) > 0 {
 		for _, name := range slices.Sorted(maps.Keys(k.Metadata)) {
-			b = packString(b, name)
-			b = packString(b, k.Metadata[name])
+			b = pack.Append(b, name)
+			b = pack.Append(b, k.Metadata[name])
 		}
 	}
-	b = packBool(b, k.Imported)
+	b = pack.AppendBool(b, k.Imported)
 	b = binary.AppendUvarint(b, k.Created)
-	return binary.AppendUvarint(b, k.Modified)
+	b = binary.AppendUvarint(b, k.Modified)
+	if k.Lineage != nil {
+		b = packLineage(b, k.Lineage)
+	}
+	return b
 }
 
-// unpackKey reads what packKey wrote. The key's strings share one copy of row.
+func packLineage(b []byte, l *Lineage) []byte {
+	return binary.AppendUvarint(pack.Append(b, l.ID), l.Created)
+}
+
+func (u *unpacker) lineage() Lineage {
+	return Lineage{ID: KeyID(u.Text()), Created: u.Uvarint()}
+}
+
+// unpackKey reads a row of packKey. The key's strings share one copy of row.
 func unpackKey(row []byte) (*Key, error) {
-	u := unpacker{row: string(row)}
-	u.version(keyRowVersion)
-	k := &Key{ID: KeyID(u.string())}
-	if len(u.row) < len(k.Hash) {
-		return nil, errPacked
+	u := unpack(string(row))
+	version := u.Byte()
+	if version != keyRowVersion && version != keyRowLineage {
+		u.Fail()
 	}
-	copy(k.Hash[:], u.row)
-	u.row = u.row[len(k.Hash):]
-	k.Account = AccountID(u.string())
-	if k.Type = KeyType(u.byte()); k.Type >= keyTypes {
-		u.fail()
+	k := &Key{ID: KeyID(u.Text())}
+	copy(k.Hash[:], u.Take(uint64(len(k.Hash))))
+	k.Account = AccountID(u.Text())
+	if k.Type = KeyType(u.Byte()); k.Type >= keyTypes {
+		u.Fail()
 	}
-	k.Name = u.string()
-	k.Environment = u.string()
+	k.Name = u.Text()
+	k.Environment = u.Text()
 	k.Scopes = u.strings()
-	k.Hint = u.string()
-	k.CreatedAt = u.time()
-	k.CreatedBy = u.string()
-	k.ExpiresAt = u.time()
-	k.Disabled = u.bool()
-	k.OverlapEndsAt = u.time()
-	k.RevokedAt = u.time()
-	k.RevokedBy = u.string()
-	k.RevokeReason = u.string()
-	k.Replaces = KeyID(u.string())
-	k.ReplacedBy = KeyID(u.string())
+	k.Hint = u.Text()
+	k.CreatedAt = u.Time()
+	k.CreatedBy = u.Text()
+	k.ExpiresAt = u.Time()
+	k.Disabled = u.Bool()
+	k.OverlapEndsAt = u.Time()
+	k.RevokedAt = u.Time()
+	k.RevokedBy = u.Text()
+	k.RevokeReason = u.Text()
+	k.Replaces = KeyID(u.Text())
+	k.ReplacedBy = KeyID(u.Text())
 	k.Limits = u.limits()
 	k.MaxCostPerCall = unpackOptional[Money](&u)
 	k.MonthlyBudget = unpackOptional[Money](&u)
 	k.Allowlist = u.prefixes()
 	k.Routes = u.strings()
-	if n := u.count(); n > 0 {
+	if n := u.Count(); n > 0 {
 		k.Metadata = make(map[string]string, n)
 		for range n {
-			name := u.string()
-			k.Metadata[name] = u.string()
+			name := u.Text()
+			k.Metadata[name] = u.Text()
 		}
 	}
-	k.Imported = u.bool()
-	k.Created = u.uvarint()
-	k.Modified = u.uvarint()
+	k.Imported = u.Bool()
+	k.Created = u.Uvarint()
+	k.Modified = u.Uvarint()
+	if version == keyRowLineage {
+		l := u.lineage()
+		k.Lineage = &l
+	}
 	return k, u.err()
 }
 
@@ -104,38 +126,12 @@ func unpackKey(row []byte) (*Key, error) {
 const (
 	flagLive = 1 << iota
 	flagDisabled
+	flagLineage
 	flagsEnd
 )
 
-// builtinScopes are the scopes that have a bit in [Scope].
-var builtinScopes = [...]string{"read", "write", "verify", "limit", "admin"}
-
-// SplitScopes sorts scopes into the built-in ones and the custom rest.
-func SplitScopes(scopes []string) (builtin Scope, custom []string) {
-	for _, s := range scopes {
-		if i := slices.Index(builtinScopes[:], s); i >= 0 {
-			builtin |= 1 << i
-		} else {
-			custom = append(custom, s)
-		}
-	}
-	return builtin, custom
-}
-
-// ScopeNames lists r's scopes: the built-in ones in the order of their bits, then
-// the custom ones.
-func (r *Record) ScopeNames() []string {
-	out := make([]string, 0, len(r.Custom)+2)
-	for i, s := range builtinScopes {
-		if r.Scopes&(1<<i) != 0 {
-			out = append(out, s)
-		}
-	}
-	return append(out, r.Custom...)
-}
-
 // packRecord writes the part of k that admission reads: its row in table h.
-// What few keys set comes last, and is left out whole where none of it is set.
+// Settings that few keys have come last, and are left out whole where none is set.
 func packRecord(b []byte, k *Key) []byte {
 	var flags byte
 	if k.Type == Live {
@@ -144,14 +140,20 @@ func packRecord(b []byte, k *Key) []byte {
 	if k.Disabled {
 		flags |= flagDisabled
 	}
+	if k.Lineage != nil {
+		flags |= flagLineage
+	}
 	scopes, custom := SplitScopes(k.Scopes)
 	b = append(b, recordRowVersion, flags, byte(scopes))
-	b = packString(b, k.ID)
-	b = packString(b, k.Account)
+	b = pack.Append(b, k.ID)
+	b = pack.Append(b, k.Account)
 	b = binary.AppendUvarint(b, k.Created)
 	b = binary.AppendVarint(b, unixNano(k.ExpiresAt))
 	b = binary.AppendVarint(b, unixNano(k.OverlapEndsAt))
 	b = binary.AppendVarint(b, unixNano(k.RevokedAt))
+	if k.Lineage != nil {
+		b = packLineage(b, k.Lineage)
+	}
 	if k.Limits == nil && k.MaxCostPerCall == nil && k.MonthlyBudget == nil && len(custom)+len(k.Allowlist)+len(k.Routes) == 0 {
 		return b
 	}
@@ -163,36 +165,47 @@ func packRecord(b []byte, k *Key) []byte {
 	return packPrefixes(b, k.Allowlist)
 }
 
-// unpackRecord reads what packRecord wrote into r, which keeps nothing of row.
-// It answers the account's id and the packed extra settings, "" for none.
-func unpackRecord(r *Record, row string) (account AccountID, extra string, err error) {
-	u := unpacker{row: row}
-	u.version(recordRowVersion)
-	flags := u.byte()
+// unpackRecord reads a row of packRecord into r, which keeps nothing of row.
+// It answers the account's id, the lineage (zero for the key's own) and the packed
+// extra settings, "" for none.
+func unpackRecord(r *Record, row string) (account AccountID, lineage Lineage, extra string, err error) {
+	u := unpack(row)
+	u.Version(recordRowVersion)
+	flags := u.Byte()
 	if flags >= flagsEnd {
-		u.fail()
+		u.Fail()
 	}
 	if flags&flagLive != 0 {
 		r.Type = Live
 	}
 	r.Disabled = flags&flagDisabled != 0
-	r.Scopes = Scope(u.byte())
-	r.ID = KeyID(strings.Clone(u.string()))
-	account = AccountID(u.string())
-	r.Created = u.uvarint()
-	r.Expires = u.varint()
-	r.Overlap = u.varint()
-	r.Revoked = u.varint()
-	if u.bad {
-		return "", "", errPacked
+	r.Scopes = Scope(u.Byte())
+	r.ID = KeyID(strings.Clone(u.Text()))
+	account = AccountID(u.Text())
+	r.Created = u.Uvarint()
+	r.Expires = u.Varint()
+	r.Overlap = u.Varint()
+	r.Revoked = u.Varint()
+	if flags&flagLineage != 0 {
+		lineage = u.lineage()
 	}
-	return account, u.row, nil
+	if u.Bad() {
+		return "", Lineage{}, "", errPacked
+	}
+	return account, lineage, u.Rest(), nil
 }
 
-// unpackExtra reads the extra settings. Its strings share the memory of row.
-func unpackExtra(row string) (*Extra, error) {
-	u := unpacker{row: row}
+// routeBytes is the size of one compiled route, its segments aside.
+const routeBytes = 64
+
+// unpackExtra reads the extra settings and compiles the routes among them. Its
+// strings share the memory of row. It also answers a bound of the bytes that the
+// settings take: a prefix, or a segment of a route, takes up to ten times its
+// packed form.
+func unpackExtra(row string, compile func([]string) Routes) (*Extra, uint32, error) {
+	u := unpack(row)
 	e := new(Extra)
+	bytes := int(unsafe.Sizeof(*e)) + 10*len(row)
 	if l := u.limits(); l != nil {
 		e.Limit = ownLimit(l)
 	}
@@ -203,14 +216,17 @@ func unpackExtra(row string) (*Extra, error) {
 		e.Budget = *m
 	}
 	e.Custom = u.strings()
-	e.Routes = u.strings()
+	if routes := u.strings(); len(routes) > 0 && !u.Bad() {
+		e.Routes = compile(routes)
+		bytes += routeBytes * len(routes)
+	}
 	if list := u.prefixes(); len(list) > 0 {
 		e.Allow = new(bart.Lite)
 		for _, p := range list {
 			e.Allow.Insert(p)
 		}
 	}
-	return e, u.err()
+	return e, uint32(bytes), u.err()
 }
 
 // ownLimit is a key's own limits as the limiter takes them.

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"sync"
 	"unsafe"
+
+	"github.com/perfgate/perfgate/limiter"
 )
 
-// noExtra is what all keys without extra settings share. Nobody writes to it.
+// noExtra is shared by all keys without extra settings. It is never written to.
 var noExtra = new(Extra)
 
-// Lookup returns what admission needs of the key with hash h; nil if it is not
+// Lookup returns the record of the key with hash h; nil if it is not
 // known, or its account is deleted. A hit in the cache allocates nothing.
 func (s *Store) Lookup(h Hash) (*Record, error) {
 	r := s.cache.get(&h)
@@ -35,7 +37,7 @@ func (s *Store) readRecord(h *Hash) (*entry, error) {
 	var buf [1 + len(h)]byte
 	err := s.find(hashRow(buf[:0], h), func(value []byte) error {
 		r := new(entry)
-		account, extra, err := unpackRecord(&r.record, string(value))
+		account, lineage, extra, err := unpackRecord(&r.record, string(value))
 		if err != nil {
 			return err
 		}
@@ -45,6 +47,7 @@ func (s *Store) readRecord(h *Hash) (*entry, error) {
 		if r.record.Extra, r.extra, err = s.cache.extras.intern(extra); err != nil {
 			return err
 		}
+		r.follow(lineage)
 		r.hash = *h
 		e = r
 		return nil
@@ -55,11 +58,25 @@ func (s *Store) readRecord(h *Hash) (*entry, error) {
 	return e, nil
 }
 
+// follow makes the record count as the first key of its lineage. Only a key with
+// limits or a budget of its own is counted by its id; such a key gets settings of its
+// own, since shared ones belong to keys of many lineages.
+func (e *entry) follow(l Lineage) {
+	if x := e.record.Extra; l.ID != "" && (x.Limit != limiter.Limit{} || x.Budget != 0) {
+		own := *x
+		own.Lineage = Lineage{ID: KeyID(strings.Clone(string(l.ID))), Created: l.Created}
+		e.record.Extra = &own
+		e.extra += uint32(unsafe.Sizeof(own)) + uint32(len(l.ID))
+	}
+}
+
 // extras keeps one [Extra] for each distinct packed form, since keys that were
 // made alike differ in their ids only. It is emptied when it holds extrasMax:
-// records go on with what they have, and the next ones share anew.
+// existing records keep theirs, and later ones share new ones.
 type extras struct {
-	mu sync.Mutex
+	routes func([]string) Routes // [Config.Routes]
+
+	mu sync.Mutex // guards by
 	by map[string]*Extra
 }
 
@@ -68,7 +85,7 @@ const (
 	extraBytes = 512 // larger packed forms are not worth remembering
 )
 
-// intern returns what row means, and the bytes that it costs anew.
+// intern returns the settings in row, and the bytes that they cost if they are new.
 func (x *extras) intern(row string) (*Extra, uint32, error) {
 	if row == "" {
 		return noExtra, 0, nil
@@ -80,12 +97,10 @@ func (x *extras) intern(row string) (*Extra, uint32, error) {
 		return e, 0, nil
 	}
 	row = strings.Clone(row) // the caller's is part of something larger
-	e, err := unpackExtra(row)
+	e, cost, err := unpackExtra(row, x.routes)
 	if err != nil {
 		return nil, 0, err
 	}
-	// Its strings are in row; a prefix takes up to ten times its packed form.
-	cost := uint32(unsafe.Sizeof(*e)) + 10*uint32(len(row))
 	if len(row) > extraBytes {
 		return e, cost, nil
 	}

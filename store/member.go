@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// Level counts the features that change what the log or the nodes' calls hold.
-// A cluster's level is the lowest of its members' ([Store.ClusterLevel]); what is
-// newer than that is not used until every node is.
+// Level counts the features that change the content of the log or of the nodes'
+// calls. A cluster's level is the lowest of its members' ([Store.ClusterLevel]); a
+// newer feature is not used until every node has it.
 //
 //	1  a lone node
 //	2  clusters: members, certificate authority, resets
-const Level = 2
+//	3  stamps of the leader, prefixes of imports, limits of bulk revocations, lineages of keys
+const Level = 3
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.
 const levelOfMember = 2
@@ -26,7 +27,7 @@ type Member struct {
 	Region   string    `json:"region,omitzero"`
 	Version  string    `json:"version,omitzero"`
 	Level    int       `json:"level"`
-	Stale    bool      `json:"stale,omitzero"` // it serves on without a lease: cluster.when_isolated = "serve"
+	Stale    bool      `json:"stale,omitzero"` // it keeps serving without a lease: cluster.when_isolated = "serve"
 	JoinedAt time.Time `json:"joined_at"`
 	Removed  time.Time `json:"removed_at,omitzero"`
 }
@@ -37,34 +38,14 @@ func (m Member) Facts(o Member) bool {
 	return m == o
 }
 
-// ClusterOpen gives the cluster what its nodes know each other by. It is made
-// once, when the first node opens its cluster listener.
-type ClusterOpen struct {
-	CA     []byte `json:"ca"`     // certificate, DER
-	CAKey  []byte `json:"ca_key"` // its private key, PKCS #8
-	Gossip []byte `json:"gossip"` // key of the gossip's encryption, 32 bytes
-}
-
-// MemberPut adds a node or replaces what is known of it. Apply sets JoinedAt, and
-// refuses a node that was removed and a name that another member has.
-type MemberPut struct {
-	Member Member `json:"member"`
-}
-
-// MemberRemove ends a node's membership and gives the others a new gossip key.
-type MemberRemove struct {
-	ID     string `json:"id"`
-	Gossip []byte `json:"gossip"`
-}
-
-// Trust is what the nodes of a cluster know each other by.
+// Trust holds the secrets by which the nodes of a cluster trust each other.
 type Trust struct {
 	CA, CAKey []byte
 	// Gossip are the keys that are accepted, the one to use first.
 	Gossip [][]byte
 }
 
-// Trust returns what [ClusterOpen] made; its CA is nil in a cluster that no node
+// Trust returns the secrets of [ClusterOpen]; its CA is nil in a cluster that no node
 // has ever opened.
 func (s *Store) Trust() Trust {
 	set := s.settled.Load()
@@ -76,7 +57,7 @@ func (s *Store) Members() []Member {
 	return slices.DeleteFunc(slices.Clone(s.settled.Load().Members), func(m Member) bool { return !m.Removed.IsZero() })
 }
 
-// Member returns what is known of the node id, also after its removal.
+// Member returns the facts of the node id, also after its removal.
 func (s *Store) Member(id string) (Member, bool) { return s.settled.Load().member(id) }
 
 // Removed reports whether the node id was a member and is none any more.
@@ -114,27 +95,4 @@ func (s *Store) ClusterLevel() int {
 		}
 	}
 	return level
-}
-
-// Level is the lowest level of a node that can apply c.
-func (c *Command) Level() int {
-	if c.ClusterOpen != nil || c.MemberPut != nil || c.MemberRemove != nil || c.ClusterReset != nil {
-		return levelOfMember
-	}
-	return 1
-}
-
-// Takes reports whether c can take a right away: its answer then waits until no
-// node admits the old state any more (contract, section 8).
-func (c *Command) Takes() bool {
-	return c.KeyUpdate != nil || c.KeyRotate != nil || c.KeyRevoke != nil || c.KeyRevokeBulk != nil ||
-		c.AllowlistSet != nil || c.AccountUpdate != nil || c.AccountDelete != nil ||
-		c.TierPut != nil && !c.TierPut.Create || c.TierDelete != nil || c.OperatorTokens != nil ||
-		c.MemberRemove != nil
-}
-
-// Waits reports whether c's answer waits for the serving nodes at all. What nodes
-// do among themselves does not: no caller could go to another node with it.
-func (c *Command) Waits() bool {
-	return c.Grant == nil && c.ClusterOpen == nil && c.MemberPut == nil
 }

@@ -21,7 +21,7 @@ type model struct {
 	events  []string
 }
 
-// outcome is what the model expects of a command.
+// outcome is the result that the model expects of a command.
 type outcome struct {
 	at   time.Time
 	body Hash
@@ -64,78 +64,37 @@ func (m *model) taken(id KeyID, h Hash) bool {
 	return false
 }
 
+func (m *model) note(action string, id KeyID) { m.events = append(m.events, action+" "+string(id)) }
+
 func (m *model) change(c *Command, index uint64) outcome {
-	note := func(action string, id KeyID) { m.events = append(m.events, action+" "+string(id)) }
-	switch {
-	case c.KeyCreate != nil:
-		k := c.KeyCreate.Key
-		if m.taken(k.ID, k.Hash) {
+	switch in := c.Change.(type) {
+	case *KeyCreate:
+		if m.taken(in.Key.ID, in.Key.Hash) {
 			return outcome{no: Conflict}
 		}
-		m.add(k, c, index)
-		note("key.create", k.ID)
-		return outcome{key: k.ID}
-	case c.KeyUpdate != nil:
-		u := c.KeyUpdate
-		k := m.keys[u.ID]
-		switch {
-		case k == nil || k.Account != c.Account:
-			return outcome{no: NotFound}
-		case c.Match != 0 && c.Match != k.Modified:
-			return outcome{no: PreconditionFailed}
-		case k.State(c.At) == Revoked:
-			return outcome{no: Conflict}
-		}
-		if u.Disabled != nil {
-			k.Disabled = *u.Disabled
-		}
-		if u.ExpiresAt != nil {
-			k.ExpiresAt = *u.ExpiresAt
-		}
-		k.Modified = index
-		note("key.update", k.ID)
-		return outcome{key: k.ID}
-	case c.KeyRotate != nil:
-		r := c.KeyRotate
-		old := m.keys[r.ID]
-		if old == nil || old.Account != c.Account {
-			return outcome{no: NotFound}
-		}
-		if state := old.State(c.At); !old.OverlapEndsAt.IsZero() || state == Revoked || state == Expired || m.taken(r.New, r.Hash) {
-			return outcome{no: Conflict}
-		}
-		k := *old
-		k.ID, k.Hash, k.Hint, k.Replaces, k.ReplacedBy = r.New, r.Hash, r.Hint, old.ID, ""
-		old.ReplacedBy, old.Modified = k.ID, index
-		if r.OverlapEndsAt.After(c.At) {
-			old.OverlapEndsAt = r.OverlapEndsAt
-		} else {
-			old.RevokedAt, old.RevokedBy, old.RevokeReason = c.At, c.Actor.ID, "rotated"
-		}
-		m.add(k, c, index)
-		note("key.rotate", old.ID)
-		note("key.create", k.ID)
-		return outcome{key: k.ID}
-	case c.KeyRevoke != nil:
-		k := m.keys[c.KeyRevoke.ID]
+		m.add(in.Key, c, index)
+		m.note("key.create", in.Key.ID)
+		return outcome{key: in.Key.ID}
+	case *KeyUpdate:
+		return m.update(in, c, index)
+	case *KeyRotate:
+		return m.rotate(in, c, index)
+	case *KeyRevoke:
+		k := m.keys[in.ID]
 		if k == nil || k.Account != c.Account {
 			return outcome{no: NotFound}
 		}
-		if k.RevokedAt.IsZero() {
-			k.RevokedAt, k.RevokedBy, k.RevokeReason, k.Modified = c.At, c.Actor.ID, c.KeyRevoke.Reason, index
-			note("key.revoke", k.ID)
-		}
+		m.revoke(k, in.Reason, c, index)
 		return outcome{key: k.ID}
-	case c.KeyRevokeBulk != nil:
+	case *KeyRevokeBulk:
 		for _, id := range m.order {
-			if k := m.keys[id]; k.Account == c.Account && k.Environment == *c.KeyRevokeBulk.Environment && k.RevokedAt.IsZero() {
-				k.RevokedAt, k.RevokedBy, k.RevokeReason, k.Modified = c.At, c.Actor.ID, "", index
-				note("key.revoke", id)
+			if k := m.keys[id]; k.Account == c.Account && k.Environment == *in.Environment {
+				m.revoke(k, "", c, index)
 			}
 		}
 		return outcome{}
-	case c.Grant != nil:
-		for _, a := range c.Grant.Asks {
+	case *Grant:
+		for _, a := range in.Asks {
 			bucket := fmt.Sprint(a.Account, a.Type, a.Month)
 			m.granted[bucket] = min(1000, m.granted[bucket]-min(a.Give, m.granted[bucket])+a.Want) // tier free
 		}
@@ -144,71 +103,147 @@ func (m *model) change(c *Command, index uint64) outcome {
 	panic("the model does not know this command")
 }
 
+func (m *model) update(u *KeyUpdate, c *Command, index uint64) outcome {
+	k := m.keys[u.ID]
+	switch {
+	case k == nil || k.Account != c.Account:
+		return outcome{no: NotFound}
+	case c.Match != 0 && c.Match != k.Modified:
+		return outcome{no: PreconditionFailed}
+	case k.State(c.At) == Revoked:
+		return outcome{no: Conflict}
+	}
+	if u.Disabled != nil {
+		k.Disabled = *u.Disabled
+	}
+	if u.ExpiresAt != nil {
+		k.ExpiresAt = *u.ExpiresAt
+	}
+	k.Modified = index
+	m.note("key.update", k.ID)
+	return outcome{key: k.ID}
+}
+
+func (m *model) rotate(r *KeyRotate, c *Command, index uint64) outcome {
+	old := m.keys[r.ID]
+	if old == nil || old.Account != c.Account {
+		return outcome{no: NotFound}
+	}
+	if state := old.State(c.At); !old.OverlapEndsAt.IsZero() || state == Revoked || state == Expired || m.taken(r.New, r.Hash) {
+		return outcome{no: Conflict}
+	}
+	k := *old
+	k.ID, k.Hash, k.Hint, k.Replaces, k.ReplacedBy = r.New, r.Hash, r.Hint, old.ID, ""
+	old.ReplacedBy, old.Modified = k.ID, index
+	if r.OverlapEndsAt.After(c.At) {
+		old.OverlapEndsAt = r.OverlapEndsAt
+	} else {
+		old.RevokedAt, old.RevokedBy, old.RevokeReason = c.At, c.Actor.ID, "rotated"
+	}
+	m.add(k, c, index)
+	m.note("key.rotate", old.ID)
+	m.note("key.create", k.ID)
+	return outcome{key: k.ID}
+}
+
+// revoke ends k, unless it was revoked before.
+func (m *model) revoke(k *Key, reason string, c *Command, index uint64) {
+	if k.RevokedAt.IsZero() {
+		k.RevokedAt, k.RevokedBy, k.RevokeReason, k.Modified = c.At, c.Actor.ID, reason, index
+		m.note("key.revoke", k.ID)
+	}
+}
+
+// A modelRun gives the same random commands to a store and to the model.
+type modelRun struct {
+	*harness
+	m       *model
+	name    *rapid.Generator[string]
+	id      *rapid.Generator[KeyID]
+	account *rapid.Generator[AccountID]
+}
+
+func newModelRun(t *testing.T) *modelRun {
+	h := empty(t)
+	h.must(&Command{Change: &Init{ClusterID: "c", DefaultTier: "free"}})
+	h.must(&Command{Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
+	name := rapid.StringMatching("[a-h]")
+	return &modelRun{
+		harness: h,
+		m:       &model{keys: map[KeyID]*Key{}, once: map[Hash]outcome{}, granted: map[string]int64{}},
+		name:    name,
+		id:      rapid.Custom(func(t *rapid.T) KeyID { return "key_" + KeyID(name.Draw(t, "id")) }),
+		account: rapid.SampledFrom([]AccountID{DefaultAccount, "acct_a"}),
+	}
+}
+
+// command draws the next command, some seconds or hours after the last one.
+func (r *modelRun) command(t *rapid.T) *Command {
+	r.at = r.at.Add(time.Duration(rapid.IntRange(1, 5*3600).Draw(t, "seconds")) * time.Second)
+	c := &Command{At: r.at, Actor: Actor{Type: ActorOperator, ID: "op"}, Account: r.account.Draw(t, "account")}
+	if rapid.IntRange(0, 3).Draw(t, "once") == 0 {
+		c.Once = &Once{Scope: hashOf(r.name.Draw(t, "scope")), Body: hashOf(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "body"))}
+	}
+	switch rapid.IntRange(0, 7).Draw(t, "kind") {
+	case 0, 1:
+		k := newKey(r.name.Draw(t, "name"))
+		k.Environment = rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment")
+		c.Change = &KeyCreate{Key: k}
+	case 2, 3:
+		u := &KeyUpdate{ID: r.id.Draw(t, "id"), Disabled: rapid.Ptr(rapid.Bool(), true).Draw(t, "disabled")}
+		if rapid.Bool().Draw(t, "expire") {
+			u.ExpiresAt = ptr(r.at.Add(24 * time.Hour))
+		}
+		c.Change = u
+		c.Match = rapid.SampledFrom([]uint64{0, 0, r.index}).Draw(t, "match")
+	case 4:
+		to := r.name.Draw(t, "to")
+		c.Change = &KeyRotate{ID: r.id.Draw(t, "id"), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to,
+			OverlapEndsAt: r.at.Add(time.Duration(rapid.IntRange(-1, 30).Draw(t, "overlap")) * time.Hour)}
+	case 5:
+		c.Change = &KeyRevoke{ID: r.id.Draw(t, "id"), Reason: r.name.Draw(t, "reason")}
+	case 6:
+		c.Change = &KeyRevokeBulk{Environment: ptr(rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment"))}
+	case 7:
+		c.Change = &Grant{Asks: []GrantAsk{{Account: r.account.Draw(t, "of"), Type: Live, Month: Month(r.at), Want: rapid.Int64Range(0, 400).Draw(t, "want"), Give: rapid.Int64Range(0, 50).Draw(t, "give")}}}
+	}
+	return c
+}
+
+// batch applies some commands in one batch and compares their answers.
+func (r *modelRun) batch(t *rapid.T) {
+	from := len(r.log)
+	var wants []outcome
+	var repeats []bool
+	for range rapid.IntRange(1, 10).Draw(t, "commands") {
+		c := r.command(t)
+		r.entry(c)
+		want, repeat := r.m.apply(c, r.index)
+		wants, repeats = append(wants, want), append(repeats, repeat)
+	}
+	for i, answer := range r.ApplyBatch(r.log[from:]) {
+		got := answer.(Result)
+		var no Reason
+		if got.Refusal != nil {
+			no = got.Refusal.Reason
+		}
+		if no != wants[i].no || got.Repeat != repeats[i] || no == "" && wants[i].key != "" && got.Key.ID != wants[i].key {
+			t.Fatalf("entry %d: got %+v (%+v), want %+v", from+i+1, got, got.Refusal, wants[i])
+		}
+	}
+}
+
 // The store and the model are given the same random commands, in batches, with
 // restarts in between, and must agree on every answer and on all that can be read.
 func TestStoreAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		h := empty(t)
-		h.must(&Command{Init: &Init{ClusterID: "c", DefaultTier: "free"}})
-		h.must(&Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_a"}}})
-		m := &model{keys: map[KeyID]*Key{}, once: map[Hash]outcome{}, granted: map[string]int64{}}
-		name := rapid.StringMatching("[a-h]")
-		id := rapid.Custom(func(t *rapid.T) KeyID { return "key_" + KeyID(name.Draw(t, "id")) })
-		account := rapid.SampledFrom([]AccountID{DefaultAccount, "acct_a"})
-		step := func(t *rapid.T) *Command {
-			h.at = h.at.Add(time.Duration(rapid.IntRange(1, 5*3600).Draw(t, "seconds")) * time.Second)
-			c := &Command{At: h.at, Actor: Actor{Type: ActorOperator, ID: "op"}, Account: account.Draw(t, "account")}
-			if rapid.IntRange(0, 3).Draw(t, "once") == 0 {
-				c.Once = &Once{Scope: hashOf(name.Draw(t, "scope")), Body: hashOf(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "body"))}
-			}
-			switch rapid.IntRange(0, 7).Draw(t, "kind") {
-			case 0, 1:
-				k := newKey(name.Draw(t, "name"))
-				k.Environment = rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment")
-				c.KeyCreate = &KeyCreate{Key: k}
-			case 2, 3:
-				c.KeyUpdate = &KeyUpdate{ID: id.Draw(t, "id"), Disabled: rapid.Ptr(rapid.Bool(), true).Draw(t, "disabled")}
-				if rapid.Bool().Draw(t, "expire") {
-					c.KeyUpdate.ExpiresAt = ptr(h.at.Add(24 * time.Hour))
-				}
-				c.Match = rapid.SampledFrom([]uint64{0, 0, h.index}).Draw(t, "match")
-			case 4:
-				to := name.Draw(t, "to")
-				c.KeyRotate = &KeyRotate{ID: id.Draw(t, "id"), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to,
-					OverlapEndsAt: h.at.Add(time.Duration(rapid.IntRange(-1, 30).Draw(t, "overlap")) * time.Hour)}
-			case 5:
-				c.KeyRevoke = &KeyRevoke{ID: id.Draw(t, "id"), Reason: name.Draw(t, "reason")}
-			case 6:
-				c.KeyRevokeBulk = &KeyRevokeBulk{Environment: ptr(rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment"))}
-			case 7:
-				c.Grant = &Grant{Asks: []GrantAsk{{Account: account.Draw(t, "of"), Type: Live, Month: Month(h.at), Want: rapid.Int64Range(0, 400).Draw(t, "want"), Give: rapid.Int64Range(0, 50).Draw(t, "give")}}}
-			}
-			return c
-		}
+		r := newModelRun(t)
 		for range rapid.IntRange(1, 12).Draw(rt, "batches") {
-			from := len(h.log)
-			var wants []outcome
-			var repeats []bool
-			for range rapid.IntRange(1, 10).Draw(rt, "commands") {
-				c := step(rt)
-				h.entry(c)
-				want, repeat := m.apply(c, h.index)
-				wants, repeats = append(wants, want), append(repeats, repeat)
-			}
-			for i, answer := range h.ApplyBatch(h.log[from:]) {
-				r := answer.(Result)
-				var no Reason
-				if r.Refusal != nil {
-					no = r.Refusal.Reason
-				}
-				if no != wants[i].no || r.Repeat != repeats[i] || no == "" && wants[i].key != "" && r.Key.ID != wants[i].key {
-					rt.Fatalf("entry %d: got %+v (%+v), want %+v", from+i+1, r, r.Refusal, wants[i])
-				}
-			}
+			r.batch(rt)
 			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
-				h.reopen()
+				r.reopen()
 			}
-			m.check(rt, h)
+			r.m.check(rt, r.harness)
 		}
 	})
 }

@@ -3,14 +3,15 @@ package store
 import (
 	"bytes"
 	"fmt"
-	"log/slog"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/perfgate/perfgate/store/disk"
 )
 
-// comparer orders rows by their bytes. What is its own is Split: filters hold
+// comparer orders rows by their bytes. Only Split differs from the default: filters hold
 // the whole row of keys and hashes, so that a look-up of an unknown one reads no
 // data block, but only the account of the rows that are always scanned (table i
 // and e), which halves the filters' size.
@@ -28,19 +29,14 @@ func comparer() *pebble.Comparer {
 	return &c
 }
 
-// options are the settings of the state's Pebble instance, the same wherever
-// one of its files is written.
-func options(cfg *Config) *pebble.Options {
-	log := cfg.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+// options returns the settings of the state's Pebble instance, the same wherever
+// one of its files is written, and the guard that watches it.
+func options(cfg *Config) (*pebble.Options, *disk.Guard) {
 	o := &pebble.Options{
 		FS:                          cfg.FS,
 		Cache:                       cfg.Cache,
 		Comparer:                    comparer(),
 		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      quiet{log},
 		MemTableSize:                8 << 20, // taken out of the shared cache
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
@@ -60,27 +56,15 @@ func options(cfg *Config) *pebble.Options {
 	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
 		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
 	}
-	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { cfg.Fatal(fmt.Errorf("state in %q: %w", cfg.Dir, err)) },
-		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			cfg.Fatal(fmt.Errorf("state in %q is damaged: %w", cfg.Dir, info.Details))
-		},
-	}
-	return o
+	guard := disk.NewGuard(disk.GuardConfig{
+		Name: fmt.Sprintf("state %q", cfg.Dir), Logger: cfg.Logger, Fatal: cfg.Fatal, DamageIsFatal: true,
+	})
+	guard.Watch(o)
+	return o, guard
 }
 
-// quiet passes Pebble's own messages on at debug level: what matters of them
-// reaches cfg.Fatal.
-type quiet struct{ log *slog.Logger }
-
-func (q quiet) Infof(format string, args ...any)  { q.log.Debug(fmt.Sprintf(format, args...)) }
-func (q quiet) Errorf(format string, args ...any) { q.log.Error(fmt.Sprintf(format, args...)) }
-
-// Fatalf is called where Pebble cannot go on; it must not return.
-func (q quiet) Fatalf(format string, args ...any) { panic("pebble: " + fmt.Sprintf(format, args...)) }
-
-// openFiles is how many tables are kept open: an eighth of what the process may
-// open, since the proxied connections need the rest.
+// openFiles is the number of tables kept open: an eighth of the files that the
+// process may open, since the proxied connections need the rest.
 func openFiles() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

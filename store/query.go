@@ -11,6 +11,6 @@ type KeyQuery struct {
 	Environment *string
 	Name        string
 	CreatedBy   string
-	After       KeyID // resume behind this key
+	After       KeyID // resume after this key
 	Limit       int   // ≥ 1
 }

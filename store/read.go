@@ -10,9 +10,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/gaissmai/bart"
 	"github.com/go-json-experiment/json"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// ErrCursor is the answer to a query that wants to resume behind a key which
+// ErrCursor is the answer to a query that is to resume after a key which
 // the account does not have.
 var ErrCursor = errors.New("the list cannot be resumed: the account has no such key")
 
@@ -26,7 +28,7 @@ type settings struct {
 	Pepper         Hash   `json:"pepper"`
 	OperatorTokens []Hash `json:"operator_tokens"`
 	DefaultTier    string `json:"default_tier"`
-	Imported       bool   `json:"imported"`
+	Imported       bool   `json:"imported"` // by a command without prefixes
 
 	// Of a cluster that was opened; see [ClusterOpen].
 	CA      []byte   `json:"ca,omitzero"`
@@ -43,8 +45,8 @@ func (s *Store) Initialized() bool { return s.settled.Load().ClusterID != "" }
 // ClusterID is the cluster's name; "" before Init.
 func (s *Store) ClusterID() string { return s.settled.Load().ClusterID }
 
-// ResetAt is when the state was restored or recovered: what was used before that
-// may be in no month's count. It is the zero time if it never was.
+// ResetAt is the time at which the state was restored or recovered: usage before
+// that may be in no month's count. It is the zero time if it never was.
 func (s *Store) ResetAt() time.Time { return s.settled.Load().ResetAt }
 
 // Pepper keys the hashes of API keys.
@@ -56,9 +58,12 @@ func (s *Store) OperatorTokens() []Hash { return s.settled.Load().OperatorTokens
 // DefaultTier is the tier of accounts that do not name one.
 func (s *Store) DefaultTier() string { return s.settled.Load().DefaultTier }
 
-// Imported reports whether a key was ever imported: until then a credential
-// that is not of perfgate's own form needs no look-up.
-func (s *Store) Imported() bool { return s.settled.Load().Imported }
+// Imported reports whether a key with this prefix, or [AnyPrefix], was imported into an
+// account that exists: until then a credential that begins with it and has no right
+// checksum needs no look-up.
+func (s *Store) Imported(prefix string) bool {
+	return s.settled.Load().Imported || (*s.view.imports.Load())[prefix] > 0
+}
 
 // Key returns a key by its id; nil if there is none.
 func (s *Store) Key(id KeyID) (k *Key, err error) {
@@ -87,7 +92,7 @@ func (s *Store) keyAt(row []byte) (*Key, error) {
 }
 
 // Keys lists an account's keys that pass q, in order of creation, and the key
-// behind which to go on: "" at the end. A page may be short, even empty, and
+// after which to go on: "" at the end. A page may be short, even empty, and
 // yet not the last one: a call looks at no more than 100,000 keys.
 func (s *Store) Keys(q KeyQuery) ([]*Key, KeyID, error) {
 	keys, next, err := s.listKeys(&q)
@@ -102,7 +107,7 @@ func (s *Store) listKeys(q *KeyQuery) (keys []*Key, next KeyID, err error) {
 		return nil, "", nil
 	}
 	lower := accountRows(rowKey, q.Account)
-	upper := behind(lower)
+	upper := prefixEnd(lower)
 	if q.After != "" {
 		row, err := s.get(named(rowKeyID, q.After))
 		if err != nil {
@@ -177,7 +182,7 @@ func (s *Store) Allowlist(account AccountID) ([]AllowEntry, uint64, error) {
 func (s *Store) Granted(account AccountID, t KeyType, key KeyID, budget bool, month int) (int64, error) {
 	row, err := s.get(monthRow(month, account, t, budget, key))
 	if err != nil {
-		return 0, fmt.Errorf("read what is granted to %s: %w", account, err)
+		return 0, fmt.Errorf("read the grants to %s: %w", account, err)
 	}
 	return unpackGranted(row), nil
 }
@@ -189,9 +194,9 @@ func unpackGranted(row []byte) int64 {
 	return int64(binary.BigEndian.Uint64(row))
 }
 
-func (s *Store) readSettings() (*settings, error) {
+func (d database) readSettings() (*settings, error) {
 	set := new(settings)
-	row, err := s.get(settingsRow)
+	row, err := d.get(settingsRow)
 	if row != nil && err == nil {
 		err = json.Unmarshal(row, set)
 	}
@@ -202,9 +207,9 @@ func (s *Store) readSettings() (*settings, error) {
 }
 
 // readAccounts reads all accounts with their allowlists, and all tiers.
-func (s *Store) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, error) {
+func (d database) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, error) {
 	tiers := make(map[string]*Tier)
-	err := s.scan([]byte{rowTier}, func(_, value []byte) error {
+	err := d.scan([]byte{rowTier}, func(_, value []byte) error {
 		t := new(Tier)
 		if err := json.Unmarshal(value, t); err != nil {
 			return err
@@ -216,7 +221,7 @@ func (s *Store) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, e
 		return nil, nil, fmt.Errorf("read the tiers: %w", err)
 	}
 	allow := make(map[AccountID]*bart.Lite)
-	err = s.scan([]byte{rowAllow}, func(row, value []byte) error {
+	err = d.scan([]byte{rowAllow}, func(row, value []byte) error {
 		list, _, err := unpackAllowlist(value)
 		allow[AccountID(row[1:])] = newAllowlist(list)
 		return err
@@ -225,7 +230,7 @@ func (s *Store) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, e
 		return nil, nil, fmt.Errorf("read the allowlists: %w", err)
 	}
 	states := make(map[AccountID]*AccountState)
-	err = s.scan([]byte{rowAccount}, func(_, value []byte) error {
+	err = d.scan([]byte{rowAccount}, func(_, value []byte) error {
 		a := new(Account)
 		if err := json.Unmarshal(value, a); err != nil {
 			return err
@@ -243,35 +248,6 @@ func (s *Store) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, e
 	return states, tiers, nil
 }
 
-// scan calls use for all rows that begin with prefix, in order. The slices are
-// valid during the call only.
-func (s *Store) scan(prefix []byte, use func(row, value []byte) error) (err error) {
-	return s.scanRange(prefix, behind(prefix), use)
-}
-
-func (s *Store) scanRange(from, to []byte, use func(row, value []byte) error) (err error) {
-	if bytes.Compare(from, to) >= 0 {
-		return nil
-	}
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		if err := use(it.Key(), it.Value()); err != nil {
-			if err == errEnough {
-				return nil
-			}
-			return err
-		}
-	}
-	return it.Error()
-}
-
-// errEnough ends a scan early, without a fault.
-var errEnough = errors.New("enough")
-
 const allowVersion = 1
 
 // packAllowlist writes an account's row in table l.
@@ -280,22 +256,22 @@ func packAllowlist(list []AllowEntry, modified uint64) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, e := range list {
 		b = packPrefix(b, e.CIDR)
-		b = packString(b, e.Note)
+		b = pack.Append(b, e.Note)
 	}
 	return b
 }
 
-// unpackAllowlist reads what packAllowlist wrote; no row is an empty list.
+// unpackAllowlist reads a row of packAllowlist; no row is an empty list.
 func unpackAllowlist(row []byte) ([]AllowEntry, uint64, error) {
 	if row == nil {
 		return nil, 0, nil
 	}
-	u := unpacker{row: string(row)}
-	u.version(allowVersion)
-	modified := u.uvarint()
-	list := make([]AllowEntry, u.count())
+	u := unpack(string(row))
+	u.Version(allowVersion)
+	modified := u.Uvarint()
+	list := make([]AllowEntry, u.Count())
 	for i := range list {
-		list[i] = AllowEntry{CIDR: u.prefix(), Note: u.string()}
+		list[i] = AllowEntry{CIDR: u.prefix(), Note: u.Text()}
 	}
 	if u.err() != nil {
 		return nil, 0, u.err()
@@ -315,21 +291,21 @@ func newAllowlist(list []AllowEntry) *bart.Lite {
 	return set
 }
 
-// sweep is where the removal of what is too old stands.
+// sweep is the progress of the sweeper.
 type sweep struct {
-	At      time.Time // command time of the last round
+	At      time.Time // cluster time of the last round
 	Index   uint64    // its Raft index
-	Account AccountID // the last account whose events were looked at; "" begins anew
+	Account AccountID // the last account examined for old events; "" starts again
 	Gone    AccountID // the same for deleted accounts
 }
 
-func (s *Store) readSweep() (sweep, error) {
-	row, err := s.get(sweepRow)
+func (d database) readSweep() (sweep, error) {
+	row, err := d.get(sweepRow)
 	if row == nil || err != nil {
 		return sweep{}, err
 	}
-	u := unpacker{row: string(row)}
-	w := sweep{At: u.time(), Index: u.uvarint(), Account: AccountID(u.string()), Gone: AccountID(u.string())}
+	u := unpack(string(row))
+	w := sweep{At: u.Time(), Index: u.Uvarint(), Account: AccountID(u.Text()), Gone: AccountID(u.Text())}
 	if u.err() != nil {
 		return sweep{}, fmt.Errorf("read the sweeper's place: %w", u.err())
 	}
@@ -337,7 +313,7 @@ func (s *Store) readSweep() (sweep, error) {
 }
 
 func packSweep(w *sweep) []byte {
-	b := packTime(nil, w.At)
+	b := pack.AppendTime(nil, w.At)
 	b = binary.AppendUvarint(b, w.Index)
-	return packString(packString(b, w.Account), w.Gone)
+	return pack.Append(pack.Append(b, w.Account), w.Gone)
 }

@@ -8,19 +8,6 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
-// Scope is a bit set of the scopes that perfgate itself knows; custom scopes
-// are in [Record.Custom].
-type Scope uint8
-
-// The built-in scopes.
-const (
-	ScopeRead Scope = 1 << iota
-	ScopeWrite
-	ScopeVerify
-	ScopeLimit
-	ScopeAdmin
-)
-
 // Record is the part of a key that admission reads: compact, immutable, shared
 // through the cache. Times are Unix nanoseconds, 0 meaning never.
 type Record struct {
@@ -31,7 +18,7 @@ type Record struct {
 	Revoked int64
 	Created uint64 // Raft index of the creation; a bucket of an older key is unknown after a crash
 	// Extra is never nil in a record from the store, and shared by all keys with
-	// the same settings: most keys have none, and a million of them shall not
+	// the same settings and lineage: most keys have none, and a million of them shall not
 	// cost 100 MB.
 	*Extra
 	Type     KeyType
@@ -39,15 +26,40 @@ type Record struct {
 	Scopes   Scope
 }
 
-// Extra holds what few keys set; all of it zero restricts nothing.
+// Extra holds settings that few keys have; all of it zero restricts nothing.
 type Extra struct {
 	Limit   limiter.Limit // the key's own
 	Custom  []string      // custom scopes, sorted
 	Allow   *bart.Lite    // nil allows every address
-	Routes  []string      // route patterns; empty allows all
+	Routes  Routes        // nil allows all
 	MaxCost Money         // 0 = none set
 	Budget  Money         // a month; 0 = none set
+	Lineage Lineage       // as whose key this one is counted; zero: as itself
 }
+
+// Counted is the key as which r's own limits and its budget are counted: all keys of
+// a chain of rotations share one count.
+func (r *Record) Counted() Lineage {
+	if r.Lineage.ID != "" {
+		return r.Lineage
+	}
+	return Lineage{ID: r.ID, Created: r.Created}
+}
+
+// Routes are the compiled route patterns of a key, made by [Config.Routes]. They
+// are immutable and shared by every record with the same settings.
+type Routes interface {
+	// Allow reports whether the key may be used for a request. Method and path
+	// (percent-encoded) are as the client sent them; route is the pattern of the
+	// configured route that matched. Each is "" where it is not known.
+	Allow(method, path, route string) bool
+}
+
+// noRoutes is the fallback of a store without [Config.Routes]: a restriction
+// that cannot be read allows nothing.
+type noRoutes struct{}
+
+func (noRoutes) Allow(_, _, _ string) bool { return false }
 
 // State derives the record's state as [Key.State] does.
 func (r *Record) State(now time.Time) KeyState {

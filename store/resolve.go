@@ -6,7 +6,7 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
-// newState resolves what admission needs of an account.
+// newState resolves the part of an account that admission reads.
 func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
 	return &AccountState{
 		Account:   *a,
@@ -17,7 +17,7 @@ func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
 }
 
 // resolve works out an account's limits, field by field: the account's own
-// value, else the tier's. What neither sets for test keys derives from the
+// value, else the tier's. A limit of test keys that neither sets derives from the
 // resolved live limits: half the minute, the same month. The tiers free and pro
 // set their test limits, enterprise does not, so there an account's own live
 // limits decide both. A burst that is not set is the minute's limit; one of the
@@ -38,7 +38,7 @@ func resolve(a *Account, tier *Tier) (out [keyTypes]limiter.Limit) {
 }
 
 // TestLimits are the limits that t gives test keys of accounts without limits of
-// their own: what t leaves open derives from its live limits, as in resolve.
+// their own: a limit that t leaves open derives from its live limits, as in resolve.
 func (t *Tier) TestLimits() Limits {
 	l := t.Test
 	if l.PerMinute == nil && t.Live.PerMinute != nil {

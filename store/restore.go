@@ -43,7 +43,7 @@ func (s *Store) restore(src io.Reader, tableBytes int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, fs.RemoveAll(dir)) }()
-	o := options(&s.cfg)
+	o, _ := options(&s.cfg)
 	o.EnsureDefaults()
 	w := &tables{fs: fs, dir: dir, limit: tableBytes, options: o, format: s.db.TableFormat()}
 	if err := w.copy(src); err != nil {

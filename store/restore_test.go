@@ -66,13 +66,13 @@ func rowsOf(tb testing.TB, s *Store) string {
 // populated has a bit of everything.
 func populated(tb testing.TB, keys int) *harness {
 	h := begun(tb)
-	h.must(&Command{TierPut: &TierPut{Tier: Tier{Name: "gold"}, Create: true}})
-	h.must(&Command{AccountCreate: &AccountCreate{Account: Account{ID: "acct_1", Name: "Acme", Tier: "gold"}}})
+	h.must(&Command{Change: &TierPut{Tier: Tier{Name: "gold"}, Create: true}})
+	h.must(&Command{Change: &AccountCreate{Account: Account{ID: "acct_1", Name: "Acme", Tier: "gold"}}})
 	for i := range keys {
 		h.must(create(fmt.Sprintf("k%04d", i)))
 	}
-	h.must(&Command{KeyRevoke: &KeyRevoke{ID: "key_k0001", Reason: "leaked"}})
-	h.must(&Command{Grant: &Grant{Node: "n1", Asks: []GrantAsk{{Account: DefaultAccount, Type: Live, Month: Month(epoch), Want: 10}}}})
+	h.must(&Command{Change: &KeyRevoke{ID: "key_k0001", Reason: "leaked"}})
+	h.must(&Command{Change: &Grant{Node: "n1", Asks: []GrantAsk{{Account: DefaultAccount, Type: Live, Month: Month(epoch), Want: 10}}}})
 	return h
 }
 
@@ -113,7 +113,7 @@ func TestRestoreGivesTheSameRows(t *testing.T) {
 			if again := takeSnapshot(t, to.Store, at+1); rowsOfStream(t, again) != rowsOfStream(t, raw) {
 				t.Error("a snapshot of what was restored has other rows")
 			}
-			// Skips what it contains, applies what comes after, and keeps it.
+			// Skips the entries that it contains, applies later ones, and keeps it.
 			to.index = at - 1
 			if r := to.do(create("skipped")); r.Index != 0 {
 				t.Errorf("entry %d was applied again", at)
@@ -181,7 +181,7 @@ func TestDamagedStreamChangesNothing(t *testing.T) {
 	}
 }
 
-// TestPowerLossInRestore: at whatever moment the power goes, the state is the
+// TestPowerLossInRestore: at any moment of the power loss, the state is the
 // old one or the new one.
 func TestPowerLossInRestore(t *testing.T) {
 	raw := takeSnapshot(t, populated(t, 60).Store, 100)
@@ -189,7 +189,7 @@ func TestPowerLossInRestore(t *testing.T) {
 		mem := vfs.NewCrashableMem()
 		s := openAt(t, mem)
 		h := &harness{TB: t, Store: s, fs: mem, at: epoch}
-		h.must(&Command{Actor: Actor{Type: ActorSystem, ID: "n1"}, Init: &Init{ClusterID: "old", Pepper: Hash{1}, OperatorToken: Hash{2}, DefaultTier: "free"}})
+		h.must(&Command{Actor: Actor{Type: ActorSystem, ID: "n1"}, Change: &Init{ClusterID: "old", Pepper: Hash{1}, OperatorToken: Hash{2}, DefaultTier: "free"}})
 		if err := s.db.LogData(nil, pebble.Sync); err != nil {
 			t.Fatal(err)
 		}

@@ -26,10 +26,10 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Message }
 
-// Result is what apply answers; it never holds a secret. Exactly one of the
+// Result is the answer of apply; it never holds a secret. Exactly one of the
 // value fields is set on success.
 type Result struct {
-	// Index is the Raft index whose application made the answer true: for a
+	// Index is the Raft index of the entry that made the answer true: for a
 	// repeat, the stored one.
 	Index   uint64   `json:"index"`
 	Repeat  bool     `json:"-"` // answered from the result stored under Once
@@ -38,7 +38,7 @@ type Result struct {
 	Key       *Key         `json:"key,omitzero"`
 	Keys      []KeyID      `json:"keys,omitzero"`    // bulk revocation: newly revoked
 	Matched   int          `json:"matched,omitzero"` // bulk revocation
-	Next      KeyID        `json:"next,omitzero"`    // bulk revocation: not done, go on behind this key
+	Next      KeyID        `json:"next,omitzero"`    // bulk revocation: not done, go on after this key
 	Lines     []ImportLine `json:"lines,omitzero"`
 	Account   *Account     `json:"account,omitzero"`
 	Tier      *Tier        `json:"tier,omitzero"`

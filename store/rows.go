@@ -3,6 +3,8 @@ package store
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 // The rows of the state. One letter names the table; identifiers never hold a
@@ -20,9 +22,9 @@ import (
 //	x <time 8> <scope 32>                              the same results by age
 //	z <account>                                        deleted account whose keys are being removed
 //	y <account>                                        deleted account whose events are growing old
-//	s <name>                                           settings, applied index, sweeper's place
+//	s <name>                                           settings, applied index, sweeper's place, cluster time
 //
-// n tells apart what one command wrote. Numbers are big-endian, so that bytes
+// n distinguishes the rows of one command. Numbers are big-endian, so that bytes
 // sort like numbers.
 const (
 	rowHash     = 'h'
@@ -44,6 +46,7 @@ var (
 	settingsRow = named(rowSettings, "settings")
 	appliedRow  = named(rowSettings, "applied")
 	sweepRow    = named(rowSettings, "sweep")
+	clockRow    = named(rowSettings, "clock")
 )
 
 func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }
@@ -83,20 +86,20 @@ func monthRows(month int) []byte {
 
 func monthRow(month int, account AccountID, t KeyType, budget bool, key KeyID) []byte {
 	b := append(append(monthRows(month), account...), 0, byte(t))
-	return append(packBool(b, budget), key...)
+	return append(pack.AppendBool(b, budget), key...)
 }
 
 func onceAgeRow(at time.Time, scope *Hash) []byte {
 	return append(appendSortedTime([]byte{rowOnceAge}, at), scope[:]...)
 }
 
-// behind is the smallest row that sorts after all rows with this prefix.
-func behind(prefix []byte) []byte {
+// prefixEnd is the smallest row that sorts after all rows with this prefix.
+func prefixEnd(prefix []byte) []byte {
 	b := append([]byte(nil), prefix...)
 	for i := len(b) - 1; i >= 0; i-- {
 		if b[i]++; b[i] != 0 {
 			return b[:i+1]
 		}
 	}
-	panic("BUG: no row sorts behind the prefix")
+	panic("BUG: no row sorts after the prefix")
 }

@@ -12,19 +12,19 @@ import (
 
 // CheckpointOptions are the options that a checkpoint of the state is read with.
 func CheckpointOptions(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
-	o := options(&Config{FS: fs, Cache: cache})
+	o, _ := options(&Config{FS: fs, Cache: cache})
 	o.EventListener = nil // a damaged checkpoint is its reader's to report, not the node's end
 	return o
 }
 
-// Snapshot implements [raft.FSM]. Raft calls it between two batches, so what it
-// captures is the state at exactly one applied index: it takes the checkpoint
+// Snapshot implements [raft.FSM]. Raft calls it between two batches, so it
+// captures the state at exactly one applied index: it takes the checkpoint
 // here, some milliseconds of hard links and one fsync, rather than beside the
-// batches that follow. (A checkpoint ahead of its own index would make whoever
-// restores it skip entries.)
+// batches that follow. (A checkpoint ahead of its own index would make the
+// node that restores it skip entries.)
 //
 // The fsync makes the state itself durable up to that index, too. Raft forgets
-// the log behind a snapshot, and without it a power loss would leave a state
+// the log up to a snapshot, and without it a power loss would leave a state
 // that has to be replaced whole.
 func (s *Store) Snapshot() (raft.FSMSnapshot, error) {
 	dir := s.cfg.Dir + ".checkpoint"
@@ -53,6 +53,6 @@ func (c *capture) Persist(sink raft.SnapshotSink) error {
 	return s.Adopt(c.dir, c.applied)
 }
 
-// Release drops the checkpoint, unless Persist handed it over. What a failure
-// leaves, the next Snapshot removes.
+// Release drops the checkpoint, unless Persist handed it over. The next
+// Snapshot removes the remains of a failure.
 func (c *capture) Release() { _ = c.fs.RemoveAll(c.dir) }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store/disk"
 )
 
 // Config says where a store lives. Zero values get the defaults that are named.
@@ -18,8 +20,11 @@ type Config struct {
 	Cache      *pebble.Cache // block cache, shared with the other instances; 8 MiB of its own by default
 	CacheBytes int64         // bound of the record cache; 192 MiB by default, about 1.1 million keys
 	Logger     *slog.Logger  // none by default
-	// Fatal is told, perhaps more than once and from any goroutine, what makes it
-	// impossible to go on: a failed write, a damaged file, a command of a newer
+	// Routes compiles the route patterns of a key, once for each record that is
+	// read into the cache. Without it, a key that has routes may use none.
+	Routes func(patterns []string) Routes
+	// Fatal is called, perhaps more than once and from any goroutine, with the reason
+	// why the store cannot go on: a failed write, a damaged file, a command of a newer
 	// version. The node must stop; the store acknowledges nothing from then on.
 	// By default it panics.
 	Fatal func(error)
@@ -29,15 +34,21 @@ type Config struct {
 // [Store.ApplyBatch], one call at a time; everything else may be called from any
 // goroutine beside it.
 type Store struct {
+	database // set by Open
+
 	cfg     Config
-	db      *pebble.DB
+	guard   *disk.Guard
 	boot    uint64        // applied index when opened
 	applied atomic.Uint64 // published after the effects are visible
 	view    view
 	cache   *cache
 	settled atomic.Pointer[settings]
+	held    holdings
 	sweep   sweep // apply's own
+	clock   clock // apply's own
 	failed  error // apply's own: once set, nothing is applied any more
+	// clusterTime is clock.now as published, in Unix nanoseconds; see ClusterTime.
+	clusterTime atomic.Int64
 }
 
 // Open opens or creates the state in cfg.Dir.
@@ -51,14 +62,19 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Routes == nil {
+		cfg.Routes = func([]string) Routes { return noRoutes{} }
+	}
 	if cfg.Fatal == nil {
 		cfg.Fatal = func(err error) { panic(err) }
 	}
-	db, err := pebble.Open(cfg.Dir, options(&cfg))
+	o, guard := options(&cfg)
+	db, err := pebble.Open(cfg.Dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open state %q: %w", cfg.Dir, err)
 	}
-	s := &Store{cfg: cfg, db: db, cache: newCache(cfg.CacheBytes)}
+	s := &Store{database: database{db}, cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes)}
+	s.cache.extras.routes = cfg.Routes
 	s.view.init()
 	if err := s.reload(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state %q: %w", cfg.Dir, err), db.Close())
@@ -75,12 +91,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Applied is the index of the newest command whose effects every reader of this
-// store sees, caches included.
+// Applied is the index of the newest command visible to every reader of this
+// store, caches included.
 func (s *Store) Applied() uint64 { return s.applied.Load() }
 
-// BootIndex is what Applied was when the store was opened: keys and accounts
-// created later have no history that this process does not know.
+// BootIndex is the value of Applied when the store was opened: this process knows
+// the whole history of keys and accounts created later.
 func (s *Store) BootIndex() uint64 { return s.boot }
 
 // reload takes everything that is held in memory from the database again: at
@@ -92,6 +108,9 @@ func (s *Store) reload() error {
 		return err
 	}
 	if s.sweep, err = s.readSweep(); err != nil {
+		return err
+	}
+	if s.clock, err = s.readClock(); err != nil {
 		return err
 	}
 	states, tiers, err := s.readAccounts()
@@ -110,40 +129,10 @@ func (s *Store) reload() error {
 		applied = binary.BigEndian.Uint64(row)
 	}
 	s.cache.drop()
+	s.held.reset()
 	s.settled.Store(set)
 	s.view.replace(states, tiers)
+	s.clusterTime.Store(s.clock.now)
 	s.applied.Store(applied)
 	return nil
-}
-
-// get reads one row; nil if there is none.
-func (s *Store) get(row []byte) ([]byte, error) {
-	v, closer, err := s.db.Get(row)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := append(make([]byte, 0, len(v)), v...)
-	return out, closer.Close()
-}
-
-// find reads one row of a table that is looked up with names from outside. It
-// asks the filters of the lowest level too, which Get leaves out: after a
-// restart nearly everything is there, and an unknown name costs no block.
-func (s *Store) find(row []byte, use func(value []byte) error) (err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	if !it.SeekPrefixGE(row) {
-		return it.Error()
-	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return err
-	}
-	return use(v)
 }

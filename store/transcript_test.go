@@ -19,8 +19,8 @@ import (
 //	> events ACCOUNT  show audit events
 //	> rows PREFIX     show rows
 //
-// and what follows is the answer. -rewrite writes the answers anew; the diff is
-// then what a change of apply means.
+// and the answer follows. -rewrite writes the answers again; the diff then shows
+// the effect of a change of apply.
 func TestTranscripts(t *testing.T) {
 	paths, err := filepath.Glob("testdata/apply/*.txt")
 	if err != nil || len(paths) == 0 {

@@ -12,9 +12,9 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Unseen bounds what the months of a backup may have been used between its time
-// and that of its restore, of which it knows nothing: what the minute's limits
-// let through in that time, and never more than the month's own limit. Budgets
+// Unseen bounds the usage of a backup's months between its time and that of its
+// restore, which the backup does not show: the units that the minute's limits let
+// through in that time, and never more than the month's own limit. Budgets
 // have no limit by the minute and count as used up.
 //
 // It is right as long as the limits were those that the backup holds.
@@ -107,7 +107,7 @@ func monthOf(k *Key) int64 {
 	return value(k.Limits.PerMonth)
 }
 
-// throughKey is the smaller of what the key's own minute and its account's allow.
+// throughKey is the smaller of the bounds of the key's own minute and its account's.
 func (u *Unseen) throughKey(k *Key, span time.Duration) int64 {
 	n := int64(math.MaxInt64)
 	if a := u.accounts[k.Account]; a != nil && u.tiers[a.Tier] != nil {
@@ -121,7 +121,7 @@ func (u *Unseen) throughKey(k *Key, span time.Duration) int64 {
 	return n
 }
 
-// through is what a bucket admits at most in span; without a rate there is no bound.
+// through is the most that a bucket admits in span; without a rate there is no bound.
 func through(perMinute, burst int64, span time.Duration) int64 {
 	if perMinute <= 0 {
 		return math.MaxInt64

@@ -5,19 +5,13 @@ import (
 	"strings"
 )
 
-// Bounds that apply enforces whatever the proposer checked before: rows stay
+// Bounds that apply enforces in addition to the proposer's checks: rows stay
 // small, and identifiers fit into rows.
 const (
-	maxID       = 64
-	maxName     = 1_000
-	maxText     = 2_000 // notes, reasons, one metadata value: 500 characters of any script
-	maxScopes   = 64
-	maxRoutes   = 256
-	maxPrefixes = 1_000
-	maxMetadata = 50
-	maxWord     = 512 // one scope or route
-	maxAlerts   = 16
-	maxAmount   = 1 << 53 // what JSON numbers hold exactly
+	maxID   = 64
+	maxName = 1_000
+	maxText = 2_000 // notes, reasons, one metadata value: 500 characters of any script
+	maxWord = 512   // one scope or route
 )
 
 // invalid answers that field has a value that cannot be.
@@ -56,17 +50,17 @@ func normalizeKey(k *Key) *Refusal {
 		return invalid("environment", "it is longer than %d bytes", maxName).Refusal
 	case len(k.Hint) > maxText || len(k.CreatedBy) > maxText:
 		return invalid("hint", "it is longer than %d bytes", maxText).Refusal
-	case len(k.Scopes) > maxScopes || longest(k.Scopes) > maxWord:
-		return invalid("scopes", "there may be %d of up to %d bytes", maxScopes, maxWord).Refusal
-	case len(k.Routes) > maxRoutes || longest(k.Routes) > maxWord:
-		return invalid("routes", "there may be %d of up to %d bytes", maxRoutes, maxWord).Refusal
-	case len(k.Allowlist) > maxPrefixes:
-		return invalid("allowlist", "there may be %d entries", maxPrefixes).Refusal
-	case len(k.Metadata) > maxMetadata:
-		return invalid("metadata", "there may be %d pairs", maxMetadata).Refusal
-	case k.MaxCostPerCall != nil && (*k.MaxCostPerCall < 1 || *k.MaxCostPerCall > maxAmount):
+	case len(k.Scopes) > MaxScopes || longest(k.Scopes) > maxWord:
+		return invalid("scopes", "there may be %d of up to %d bytes", MaxScopes, maxWord).Refusal
+	case len(k.Routes) > MaxRoutes || longest(k.Routes) > maxWord:
+		return invalid("routes", "there may be %d of up to %d bytes", MaxRoutes, maxWord).Refusal
+	case len(k.Allowlist) > MaxKeyPrefixes:
+		return invalid("allowlist", "there may be %d entries", MaxKeyPrefixes).Refusal
+	case len(k.Metadata) > MaxMetadata:
+		return invalid("metadata", "there may be %d pairs", MaxMetadata).Refusal
+	case k.MaxCostPerCall != nil && (*k.MaxCostPerCall < 1 || *k.MaxCostPerCall > MaxAmount):
 		return invalid("max_cost_per_call", "it must be more than 0").Refusal
-	case k.MonthlyBudget != nil && (*k.MonthlyBudget < 1 || *k.MonthlyBudget > maxAmount):
+	case k.MonthlyBudget != nil && (*k.MonthlyBudget < 1 || *k.MonthlyBudget > MaxAmount):
 		return invalid("monthly_budget", "it must be more than 0").Refusal
 	}
 	for name, v := range k.Metadata {
@@ -98,7 +92,7 @@ func longest(list []string) (n int) {
 }
 
 // checkLimits refuses zero: it would mean "no limit" to the limiter, and
-// whoever writes it means the opposite. Disabling a key is the way to stop it.
+// and its writer means the opposite. Disabling a key is the way to stop it.
 func checkLimits(field string, l *Limits) *Refusal {
 	if l == nil {
 		return nil
@@ -107,7 +101,7 @@ func checkLimits(field string, l *Limits) *Refusal {
 		name string
 		n    *int64
 	}{{"requests_per_minute", l.PerMinute}, {"burst", l.Burst}, {"requests_per_month", l.PerMonth}} {
-		if f.n != nil && (*f.n < 1 || *f.n > maxAmount) {
+		if f.n != nil && (*f.n < 1 || *f.n > MaxRequests) {
 			return invalid(strings.TrimPrefix(field+"."+f.name, "."), "it must be 1 or more").Refusal
 		}
 	}
@@ -124,7 +118,7 @@ func checkTier(tier *Tier) *Refusal {
 	return checkLimits("test", &tier.Test)
 }
 
-// checkAccount checks a, whose tier (nil if there is none) is given.
+// checkAccount checks a; tier is its tier, nil if there is none.
 func checkAccount(a *Account, tier *Tier) *Refusal {
 	switch {
 	case !validID(a.ID):
@@ -137,10 +131,10 @@ func checkAccount(a *Account, tier *Tier) *Refusal {
 		return invalid("region", "it is longer than %d bytes", maxName).Refusal
 	case a.BrowserKeys != BrowserAllow && a.BrowserKeys != BrowserAlert && a.BrowserKeys != BrowserBlock:
 		return invalid("browser_keys", "it must be allow, alert or block").Refusal
-	case a.RetentionDays < minRetention || a.RetentionDays > maxRetention:
-		return invalid("retention_days", "it must be %d to %d", minRetention, maxRetention).Refusal
-	case len(a.Alerts) > maxAlerts:
-		return invalid("alert_thresholds", "there may be %d", maxAlerts).Refusal
+	case a.RetentionDays < MinRetention || a.RetentionDays > MaxRetention:
+		return invalid("retention_days", "it must be %d to %d", MinRetention, MaxRetention).Refusal
+	case len(a.Alerts) > MaxAlerts:
+		return invalid("alert_thresholds", "there may be %d", MaxAlerts).Refusal
 	}
 	for _, percent := range a.Alerts {
 		if percent < 1 || percent > 100 {

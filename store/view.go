@@ -9,7 +9,7 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
-// view is what is held in memory whole: accounts (100,000 at most) and tiers
+// view is the part of the state that is held in memory whole: accounts (100,000 at most) and tiers
 // (1,000 at most). Apply is its only writer; a state once published is never
 // changed, only replaced.
 type view struct {
@@ -17,11 +17,14 @@ type view struct {
 	cells  map[AccountID]*Cell
 	sorted []AccountID // the keys of cells
 	tiers  atomic.Pointer[map[string]*Tier]
+	// imports counts the accounts that imported keys with a prefix; see [Store.Imported].
+	imports atomic.Pointer[map[string]int]
 }
 
 func (v *view) init() {
 	v.cells = make(map[AccountID]*Cell)
 	v.tiers.Store(&map[string]*Tier{})
+	v.imports.Store(&map[string]int{})
 }
 
 func (v *view) cell(id AccountID) *Cell {
@@ -36,6 +39,7 @@ func (v *view) publish(id AccountID, state *AccountState) {
 	if cell == nil && state == nil {
 		return
 	}
+	v.countImports(cell, state)
 	if cell != nil {
 		cell.state.Store(state)
 		if state != nil {
@@ -57,6 +61,13 @@ func (v *view) publish(id AccountID, state *AccountState) {
 // replace publishes states in place of all that is there.
 func (v *view) replace(states map[AccountID]*AccountState, tiers map[string]*Tier) {
 	v.tiers.Store(&tiers)
+	imports := make(map[string]int)
+	for _, state := range states {
+		for _, p := range state.Imports {
+			imports[p]++
+		}
+	}
+	v.imports.Store(&imports)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for id, cell := range v.cells {
@@ -68,6 +79,9 @@ func (v *view) replace(states map[AccountID]*AccountState, tiers map[string]*Tie
 	for id, state := range states {
 		if cell := v.cells[id]; cell != nil {
 			cell.state.Store(state)
+			for _, m := range cell.Meters {
+				m.Forget()
+			}
 		} else {
 			v.cells[id] = newCell(state)
 		}
@@ -87,7 +101,7 @@ func newCell(state *AccountState) *Cell {
 // Cell returns an account's place in memory; nil if there is no such account.
 func (s *Store) Cell(id AccountID) *Cell { return s.view.cell(id) }
 
-// Accounts lists up to limit accounts behind after, by id, and where to go on:
+// Accounts lists up to limit accounts after the given one, by id, and where to go on:
 // "" at the end.
 func (s *Store) Accounts(after AccountID, limit int) ([]*Account, AccountID) {
 	v := &s.view

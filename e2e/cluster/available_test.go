@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // loadRate is the requests a second of the load under which things are broken.
@@ -29,7 +31,7 @@ func TestRollingRestart(t *testing.T) {
 	keys := c.loaded()
 	b := newBalancer(c.nodes)
 	defer b.close()
-	await(t, readyLimit, "the balancer to see all nodes", func() error { return missing(b, 3) })
+	harness.Await(t, readyLimit, "the balancer to see all nodes", func() error { return missing(b, 3) })
 	l := startLoad(loadRate, keys, b.pick)
 	defer func() { t.Log(l) }()
 	for range amount(1, 3, 20) {
@@ -37,7 +39,7 @@ func TestRollingRestart(t *testing.T) {
 			c.Stop(i)
 			c.Restart(i)
 			c.awaitReady(i)
-			await(t, readyLimit, "the balancer to see all nodes again", func() error { return missing(b, 3) })
+			harness.Await(t, readyLimit, "the balancer to see all nodes again", func() error { return missing(b, 3) })
 		}
 	}
 	l.end()
@@ -72,23 +74,23 @@ func crashLeaders(c *cluster, keys []string, times int) (took []time.Duration, f
 		}
 		survivors := target{nodes: others, operator: c.operator}
 		l := startLoad(loadRate, keys, among(others...))
-		pause(nil, 500*time.Millisecond)
+		harness.Pause(nil, 500*time.Millisecond)
 		c.Kill(i)
 		from := time.Now()
 		turn := 0
-		await(c.t, readyLimit, "a write to succeed without the old leader", func() error {
+		harness.Await(c.t, readyLimit, "a write to succeed without the old leader", func() error {
 			turn++
 			r, err := survivors.manage(3*time.Second, turn%len(others), "POST", "/v1/keys", map[string]any{"name": "after", "type": "live"})
 			if err != nil {
 				return err
 			}
-			if r.status != 201 {
+			if r.StatusCode != 201 {
 				return fmt.Errorf("%v", r)
 			}
 			return nil
 		})
 		took = append(took, time.Since(from).Round(time.Millisecond))
-		pause(nil, 500*time.Millisecond)
+		harness.Pause(nil, 500*time.Millisecond)
 		l.end()
 		failed = append(failed, l.failed()...)
 		c.Restart(i)
@@ -109,7 +111,7 @@ func revokes(c *cluster, n int) []time.Duration {
 	for i, id := range ids {
 		from := time.Now()
 		r, err := c.manage(writeLimit, i%len(c.nodes), "POST", "/v1/keys/"+id+"/revoke", map[string]any{"reason": "measured"})
-		if err != nil || r.status != 200 || r.at("revocation", "effective") != true {
+		if err != nil || r.StatusCode != 200 || r.At("revocation", "effective") != true {
 			c.t.Fatalf("revoke %d: %v %v", i, r, err)
 		}
 		took = append(took, time.Since(from))

@@ -12,9 +12,11 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
-// table collects what was measured, for people.
+// table collects figures, for people.
 type table struct {
 	b strings.Builder
 	w *tabwriter.Writer
@@ -45,14 +47,14 @@ func TestBench(t *testing.T) {
 	}
 	tb := newTable()
 	defer tb.print()
-	span := time.Duration(size("SECONDS_PER_RUN", 5)) * time.Second
-	rounds := size("ROUNDS", 3)
+	span := time.Duration(harness.Size("SECONDS_PER_RUN", 5)) * time.Second
+	rounds := harness.Size("ROUNDS", 3)
 	t.Run("writes", func(t *testing.T) { benchWrites(t, tb, span, rounds) })
 	t.Run("proxy", func(t *testing.T) { benchProxy(t, tb, span, rounds) })
 	t.Run("revoke", func(t *testing.T) { benchRevoke(t, tb) })
 	t.Run("crash", func(t *testing.T) {
 		c := start(t, 3, options{})
-		took, failed := crashLeaders(c, c.loaded(), size("CRASHES", 20))
+		took, failed := crashLeaders(c, c.loaded(), harness.Size("CRASHES", 20))
 		tb.row("leader crash to first write", "p50 %v, p99 %v, max %v (%d crashes; %d requests to the survivors failed)",
 			quantile(took, 0.5), quantile(took, 0.99), slices.Max(took), len(took), len(failed))
 	})
@@ -61,7 +63,7 @@ func TestBench(t *testing.T) {
 
 // benchWrites sets perfgate's durable writes beside etcd's, in turn.
 func benchWrites(t *testing.T, tb *table, span time.Duration, rounds int) {
-	etcd := filepath.Join(work, "etcd")
+	etcd := filepath.Join(harness.Work(), "etcd")
 	cmd := exec.Command("go", "build", "-o", etcd, ".")
 	cmd.Dir = "etcd"
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -85,7 +87,7 @@ func benchWrites(t *testing.T, tb *table, span time.Duration, rounds int) {
 				var addrs, requests []string
 				for _, n := range where.nodes {
 					addrs = append(addrs, n.admin)
-					requests = append(requests, rawRequest("POST", n.admin, "/v1/keys", c.operator, `{"name":"bench","type":"live"}`))
+					requests = append(requests, harness.RawRequest("POST", n.admin, "/v1/keys", c.operator, `{"name":"bench","type":"live"}`))
 				}
 				s := hammer(t, inFlight, span, addrs, requests, 201)
 				name := fmt.Sprintf("key writes, %d in flight, %s", inFlight, where.name)
@@ -117,7 +119,7 @@ var etcdLine = regexp.MustCompile(`in_flight=(\d+) writes_per_second=(\d+)`)
 // etcdRun measures three etcd members once: writes a second by number in flight.
 func etcdRun(t *testing.T, program string, span time.Duration) map[int]float64 {
 	t.Helper()
-	cmd := exec.Command(program, "-dir", work, "-time", span.String())
+	cmd := exec.Command(program, "-dir", harness.Work(), "-time", span.String())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("etcd: %v\n%s", err, out)
@@ -140,7 +142,7 @@ func benchProxy(t *testing.T, tb *table, span time.Duration, rounds int) {
 	last := make([]sample, 2)
 	var requests []string
 	for _, c := range nodes {
-		requests = append(requests, rawRequest("GET", c.nodes[0].proxy, "/bench", c.loaded()[0], ""))
+		requests = append(requests, harness.RawRequest("GET", c.nodes[0].proxy, "/bench", c.loaded()[0], ""))
 	}
 	for range rounds + 1 {
 		for i, c := range nodes {
@@ -162,7 +164,7 @@ func benchRevoke(t *testing.T, tb *table) {
 	c.roomy()
 	id, _ := c.create()
 	c.insist("POST", "/v1/keys/"+id+"/revoke", map[string]any{}) // past the wait after the election
-	took := revokes(c, size("REVOKES", 300))
+	took := revokes(c, harness.Size("REVOKES", 300))
 	tb.row("revoke, all nodes up", "p50 %v, p99 %v, max %v (%d)", quantile(took, 0.5), quantile(took, 0.99), slices.Max(took), len(took))
 	i := c.follower()
 	r := awayRevoke(c, i, func() { c.Pause(i) }, func() { c.Resume(i) })
@@ -183,7 +185,7 @@ func benchJoin(t *testing.T, tb *table) {
 	c := start(t, 3, options{})
 	c.roomy()
 	const lines = 10_000
-	n := size("KEYS", 1_000_000)
+	n := harness.Size("KEYS", 1_000_000)
 	from := time.Now()
 	for batch := range n / lines {
 		c.insist("POST", "/v1/keys/import", importLines(rng, batch, lines))
@@ -196,7 +198,7 @@ func benchJoin(t *testing.T, tb *table) {
 		t.Fatalf("%v\n%s", err, c.logs(40))
 	}
 	tb.row(fmt.Sprintf("a node joining %d keys, to serving", n), "%v", time.Since(from).Round(time.Millisecond))
-	if r, err := c.manage(writeLimit, i, "GET", "/v1/keys/"+id, nil); err != nil || r.status != 200 {
+	if r, err := c.manage(writeLimit, i, "GET", "/v1/keys/"+id, nil); err != nil || r.StatusCode != 200 {
 		t.Errorf("the new node does not have the newest key: %v %v", r, err)
 	}
 }

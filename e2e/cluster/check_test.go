@@ -12,19 +12,22 @@ import (
 )
 
 // checkLimit bounds the search for one key's order; a key that needs longer is
-// undecided, and that is no pass.
+// undecided, which is not a pass. The workload keeps the histories of keys so short
+// that the search takes milliseconds: see looksAtOnce.
 const checkLimit = time.Minute
 
-// explainLimit bounds the search for an explanation of what is illegal.
-const explainLimit = 2 * time.Second
+// explainLimit bounds the search for an explanation of an illegal key. It takes as
+// long as the check; the rest is for a loaded machine.
+const explainLimit = 10 * time.Second
 
 // verdict of a history.
 type verdict struct {
-	illegal   []string // keys whose operations no order explains
+	illegal   []string // keys with operations that no order explains
 	late      int      // of these: explained by rights that were given before they were there, by up to a second
 	undecided []string
 	strange   []string
-	files     []string // what to look at
+	files     []string      // to look at
+	slowest   time.Duration // the longest search of a key
 }
 
 func (v *verdict) ok() bool { return len(v.illegal)+len(v.undecided)+len(v.strange) == 0 }
@@ -34,8 +37,8 @@ func (v *verdict) String() string {
 		v.illegal, v.late, v.undecided, strings.Join(v.strange, "\n"), strings.Join(v.files, "\n"))
 }
 
-// check judges h key by key. With keep set, what is not legal is written to
-// files: the history as JSON and porcupine's visualisation as HTML.
+// check judges h key by key. With keep set, a key that is not legal is
+// written to files: its history as JSON and porcupine's visualisation as HTML.
 func check(h *history, keep bool) (*verdict, error) {
 	v := &verdict{strange: h.strange}
 	m := model(h.nodes)
@@ -43,7 +46,9 @@ func check(h *history, keep bool) (*verdict, error) {
 	dir := ""
 	for _, id := range ids {
 		list := steps(h, ops[id], 0)
+		began := time.Now()
 		result := porcupine.CheckOperationsTimeout(m, list, checkLimit)
+		v.slowest = max(v.slowest, time.Since(began))
 		switch result {
 		case porcupine.Ok:
 			continue
@@ -65,7 +70,7 @@ func check(h *history, keep bool) (*verdict, error) {
 				return nil, err
 			}
 		}
-		path, err := writeOps(dir, id+".json", ops[id])
+		path, err := writeOps(dir, id+".JSON", ops[id])
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +85,7 @@ func check(h *history, keep bool) (*verdict, error) {
 	return v, nil
 }
 
-// finite draws what never returned to the end of the picture.
+// finite draws operations that never returned to the end of the picture.
 func finite(list []porcupine.Operation) []porcupine.Operation {
 	end := int64(0)
 	for _, o := range list {
@@ -98,21 +103,16 @@ func finite(list []porcupine.Operation) []porcupine.Operation {
 	return out
 }
 
-// judge fails the test unless h is legal.
-//
-// It reports false for a history that no fault was found in, and that is too
-// entangled to be judged whole in time: it counts as little as one that was not
-// made.
-func judge(t testing.TB, h *history) (decided bool) {
+// judge fails the test unless h is legal; an undecided history is not.
+func judge(t testing.TB, h *history) {
 	t.Helper()
 	began := time.Now()
 	v, err := check(h, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s; checked in %v", h.summary(), time.Since(began).Round(time.Millisecond))
-	if len(v.illegal)+len(v.strange) > 0 {
+	t.Logf("%s; checked in %v, the slowest key in %v", h.summary(), time.Since(began).Round(time.Millisecond), v.slowest.Round(time.Millisecond))
+	if !v.ok() {
 		t.Fatalf("the history is not legal: %v", v)
 	}
-	return v.ok()
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 const operatorToken = "op_cluster_e2e_0123456789abcdef"
@@ -37,7 +39,7 @@ type cluster struct {
 	t        testing.TB
 	o        options
 	dir      string
-	procs    []*process
+	procs    []*harness.Process
 	net      *network // nil on plain loopback
 	peers    []string // cluster addresses of the first nodes
 	secret   string
@@ -49,7 +51,7 @@ func start(t testing.TB, n int, o options) *cluster {
 	t.Helper()
 	c := prepare(t, n, o)
 	for i, p := range c.procs {
-		p.begin(o.wrap[i]...)
+		p.Begin(o.wrap[i]...)
 	}
 	c.awaitReady()
 	c.awaitVoters()
@@ -59,7 +61,7 @@ func start(t testing.TB, n int, o options) *cluster {
 // prepare does all that start does before the processes run.
 func prepare(t testing.TB, n int, o options) *cluster {
 	t.Helper()
-	binary(t)
+	harness.Binary(t)
 	c := &cluster{t: t, o: o, dir: t.TempDir(), secret: rand.Text() + rand.Text()}
 	c.operator = operatorToken
 	host := "127.0.0.1"
@@ -78,10 +80,10 @@ func prepare(t testing.TB, n int, o options) *cluster {
 	return c
 }
 
-// end kills every process and, if the test failed, shows what they said.
+// end kills every process and, if the test failed, shows their output.
 func (c *cluster) end() {
 	for _, p := range c.procs {
-		p.kill()
+		p.Kill()
 	}
 	if c.t.Failed() {
 		c.t.Log(c.logs(60))
@@ -91,7 +93,7 @@ func (c *cluster) end() {
 func (c *cluster) logs(lines int) string {
 	var b strings.Builder
 	for _, p := range c.procs {
-		b.WriteString(p.tail(lines))
+		b.WriteString(p.Tail(lines))
 	}
 	return b.String()
 }
@@ -116,17 +118,17 @@ func (c *cluster) place() {
 func (c *cluster) equip(i, expect int) {
 	c.t.Helper()
 	n := c.nodes[i]
-	p := &process{t: c.t, name: n.name, dir: filepath.Join(c.dir, n.name), logPath: filepath.Join(c.dir, n.name+".log")}
-	p.data = filepath.Join(p.dir, "data")
+	p := &harness.Process{T: c.t, Name: n.name, Dir: filepath.Join(c.dir, n.name), LogPath: filepath.Join(c.dir, n.name+".log")}
+	p.Data = filepath.Join(p.Dir, "data")
 	if c.o.data != nil {
 		if dir := c.o.data(i); dir != "" {
-			p.data = dir
+			p.Data = dir
 		}
 	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
 		c.t.Fatal(err)
 	}
-	config := filepath.Join(p.dir, "perfgate.toml")
+	config := filepath.Join(p.Dir, "perfgate.toml")
 	if err := os.WriteFile(config, []byte("[admin]\ninsecure = true\n"+c.o.config), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
@@ -134,18 +136,18 @@ func (c *cluster) equip(i, expect int) {
 	if c.o.upNext != nil {
 		upstream = c.o.upNext(i)
 	}
-	serve := []string{binary(c.t), "serve", "--config", config, "--name", n.name, "--data-dir", p.data,
+	serve := []string{harness.Binary(c.t), "serve", "--config", config, "--name", n.name, "--data-dir", p.Data,
 		"--proxy-listen", strings.TrimPrefix(n.proxy, "http://"), "--admin-listen", strings.TrimPrefix(n.admin, "http://"),
 		"--upstream", upstream, "--trusted-proxies", "127.0.0.0/8,10.201.0.0/16"}
-	p.env = environment("PERFGATE_OPERATOR_TOKEN=" + operatorToken)
+	p.Env = harness.Environment("PERFGATE_OPERATOR_TOKEN=" + operatorToken)
 	if !c.o.lone {
 		serve = append(serve, "--cluster-listen", c.peers[i], "--cluster-advertise", c.peers[i],
 			"--join", strings.Join(c.peers, ","), "--expect", fmt.Sprint(expect))
-		p.env = append(p.env, "PERFGATE_CLUSTER_SECRET="+c.secret)
+		p.Env = append(p.Env, "PERFGATE_CLUSTER_SECRET="+c.secret)
 	}
-	p.argv = append(serve, c.o.args...)
+	p.Argv = append(serve, c.o.args...)
 	if c.net != nil {
-		p.argv = append([]string{"ip", "netns", "exec", c.net.space(i)}, p.argv...)
+		p.Argv = append([]string{"ip", "netns", "exec", c.net.space(i)}, p.Argv...)
 	}
 	c.procs = append(c.procs, p)
 }
@@ -157,34 +159,34 @@ func (c *cluster) Add() int {
 	expect := len(c.procs)
 	c.place()
 	c.equip(expect, expect)
-	c.procs[expect].begin()
+	c.procs[expect].Begin()
 	return expect
 }
 
 // Kill ends node i as a crash does.
-func (c *cluster) Kill(i int) { c.procs[i].kill() }
+func (c *cluster) Kill(i int) { c.procs[i].Kill() }
 
-// Stop ends node i with SIGTERM and wants exit code 0.
+// Stop ends node i with SIGTERM; its exit code must be 0.
 func (c *cluster) Stop(i int) {
 	c.t.Helper()
-	if err := c.procs[i].terminate(); err != nil {
+	if err := terminate(c.procs[i]); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
 // Restart starts node i, which does not run, again; it does not wait.
-func (c *cluster) Restart(i int, wrap ...string) { c.t.Helper(); c.procs[i].begin(wrap...) }
+func (c *cluster) Restart(i int, wrap ...string) { c.t.Helper(); c.procs[i].Begin(wrap...) }
 
-func (c *cluster) Pause(i int)  { c.t.Helper(); c.procs[i].signal(syscall.SIGSTOP) }
-func (c *cluster) Resume(i int) { c.t.Helper(); c.procs[i].signal(syscall.SIGCONT) }
+func (c *cluster) Pause(i int)  { c.t.Helper(); c.procs[i].Signal(syscall.SIGSTOP) }
+func (c *cluster) Resume(i int) { c.t.Helper(); c.procs[i].Signal(syscall.SIGCONT) }
 
 // Wipe removes the data of node i, which must not run.
 func (c *cluster) Wipe(i int) {
 	c.t.Helper()
-	if c.procs[i].running() {
-		c.t.Fatalf("%s is running: its data is in use", c.procs[i].name)
+	if c.procs[i].Running() {
+		c.t.Fatalf("%s is running: its data is in use", c.procs[i].Name)
 	}
-	if err := os.RemoveAll(c.procs[i].data); err != nil {
+	if err := os.RemoveAll(c.procs[i].Data); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -204,13 +206,13 @@ func (c *cluster) awaitVoters() {
 	if c.o.lone {
 		return
 	}
-	await(c.t, readyLimit, "every node to vote", func() error {
+	harness.Await(c.t, readyLimit, "every node to vote", func() error {
 		r, err := c.manage(2*time.Second, 0, "GET", "/v1/cluster", nil)
 		if err != nil {
 			return err
 		}
 		voters := 0
-		nodes, _ := r.at("nodes").([]any)
+		nodes, _ := r.At("nodes").([]any)
 		for _, n := range nodes {
 			if m, _ := n.(map[string]any); m["role"] == "voter" || m["role"] == "leader" {
 				voters++
@@ -230,11 +232,11 @@ func (c *cluster) becomeReady(limit time.Duration, nodes ...int) error {
 		}
 	}
 	var ended error
-	err := poll(limit, "every node to be ready", func() error {
+	err := harness.Poll(limit, "every node to be ready", func() error {
 		var all error
 		for _, i := range nodes {
-			err := c.procs[i].ready(c.nodes[i].admin)
-			if errors.Is(err, errEnded) {
+			err := ready(c.procs[i], c.nodes[i].admin)
+			if errors.Is(err, harness.ErrEnded) {
 				ended = err
 				return nil // waiting longer does not help
 			}
@@ -253,9 +255,9 @@ func (c *cluster) becomeReady(limit time.Duration, nodes ...int) error {
 func (c *cluster) revive() (ended []string) {
 	c.t.Helper()
 	for _, p := range c.procs {
-		if !p.running() {
-			ended = append(ended, p.name)
-			p.begin()
+		if !p.Running() {
+			ended = append(ended, p.Name)
+			p.Begin()
 		}
 	}
 	return ended
@@ -266,17 +268,17 @@ func (c *cluster) revive() (ended []string) {
 func (c *cluster) Leader() (int, error) {
 	best, term, why := -1, -1.0, errors.New("no node knows a leader")
 	for i, p := range c.procs {
-		if !p.running() {
+		if !p.Running() {
 			continue
 		}
 		r, err := c.manage(2*time.Second, i, "GET", "/v1/cluster", nil)
-		if err != nil || r.status != 200 {
-			why = fmt.Errorf("%s: %v %v", p.name, r, err)
+		if err != nil || r.StatusCode != 200 {
+			why = fmt.Errorf("%s: %v %v", p.Name, r, err)
 			continue
 		}
 		for j, n := range c.nodes {
-			if n.name == r.str("leader") && r.num("term") > term {
-				best, term = j, r.num("term")
+			if n.name == r.Str("leader") && r.Num("term") > term {
+				best, term = j, r.Num("term")
 			}
 		}
 	}
@@ -290,11 +292,31 @@ func (c *cluster) Leader() (int, error) {
 func (c *cluster) leader() int {
 	c.t.Helper()
 	leader := -1
-	await(c.t, readyLimit, "a leader", func() (err error) {
+	harness.Await(c.t, readyLimit, "a leader", func() (err error) {
 		leader, err = c.Leader()
 		return err
 	})
 	return leader
+}
+
+// lead makes node i the leader. The target is named: the cluster's own choice
+// depends on the order in which the nodes joined and may never fall on node i.
+func (c *cluster) lead(i int) {
+	c.t.Helper()
+	harness.Await(c.t, readyLimit, c.procs[i].Name+" to lead", func() error {
+		leader, err := c.Leader()
+		if err != nil || leader == i {
+			return err
+		}
+		r, err := c.manage(writeLimit, leader, "POST", "/v1/cluster/transfer-leadership", map[string]any{"to": c.procs[i].Name})
+		if err != nil {
+			return err
+		}
+		if r.StatusCode != 200 {
+			return fmt.Errorf("%v", r)
+		}
+		return fmt.Errorf("node %d leads", leader+1)
+	})
 }
 
 // follower returns a node that does not lead.
@@ -306,13 +328,13 @@ func (c *cluster) insist(method, path string, body any) *reply {
 	c.t.Helper()
 	var r *reply
 	i := 0
-	await(c.t, readyLimit, method+" "+path+" to succeed", func() error {
+	harness.Await(c.t, readyLimit, method+" "+path+" to succeed", func() error {
 		var err error
 		i++
 		if r, err = c.manage(writeLimit, i%len(c.nodes), method, path, body); err != nil {
 			return err
 		}
-		if r.status >= 300 {
+		if r.StatusCode >= 300 {
 			return fmt.Errorf("%v", r)
 		}
 		return nil
@@ -331,10 +353,10 @@ func (c *cluster) roomy() {
 func (c *cluster) create() (id, key string) {
 	c.t.Helper()
 	r := c.insist("POST", "/v1/keys", map[string]any{"name": "cluster", "type": "live"})
-	return r.str("id"), r.str("key")
+	return r.Str("id"), r.Str("key")
 }
 
-// serveUpstream serves what stands behind the proxies.
+// serveUpstream serves the upstream of the proxies.
 func serveUpstream(t testing.TB, host string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", host+":0")

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // syncs are the system calls that make writes durable.
@@ -28,7 +30,7 @@ func attach(t testing.TB, pid int, inject string) (detach func()) {
 	var said bytes.Buffer
 	cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace="+syncs, "-e", "inject="+syncs+":"+inject, "-p", strconv.Itoa(pid))
 	cmd.Stderr = &said
-	if err := spawn(cmd); err != nil {
+	if err := harness.Spawn(cmd); err != nil {
 		t.Fatal(err)
 	}
 	var once sync.Once
@@ -47,7 +49,7 @@ func attach(t testing.TB, pid int, inject string) (detach func()) {
 	}
 	t.Cleanup(detach)
 	status := filepath.Join("/proc", strconv.Itoa(pid), "status")
-	await(t, 10*time.Second, "strace to attach", func() error {
+	harness.Await(t, 10*time.Second, "strace to attach", func() error {
 		raw, err := os.ReadFile(status)
 		if err != nil {
 			return nil // the process has met its end already
@@ -60,7 +62,7 @@ func attach(t testing.TB, pid int, inject string) (detach func()) {
 	return detach
 }
 
-// A leader whose disk hangs gives way: writes go on through the others, and
+// A leader with a disk that hangs gives way: writes go on through the others, and
 // their clients notice nothing.
 func TestHungDisk(t *testing.T) {
 	processes(t)
@@ -71,18 +73,18 @@ func TestHungDisk(t *testing.T) {
 	others := []endpoint{c.nodes[(i+1)%3], c.nodes[(i+2)%3]}
 	l := startLoad(loadRate, keys, among(others...))
 	defer func() { t.Log(l) }()
-	pause(nil, 2*time.Second) // the nodes fetch the units of the month that they will need
-	detach := attach(t, c.procs[i].pid(), "delay_enter=30s")
+	harness.Pause(nil, 2*time.Second) // the nodes fetch the units of the month that they will need
+	detach := attach(t, c.procs[i].PID(), "delay_enter=30s")
 	from := time.Now()
 	survivors := target{nodes: others, operator: c.operator}
 	turn := 0
-	await(t, 40*time.Second, "a write to succeed though the leader's disk hangs", func() error {
+	harness.Await(t, 40*time.Second, "a write to succeed though the leader's disk hangs", func() error {
 		turn++
 		r, err := survivors.manage(3*time.Second, turn%2, "POST", "/v1/keys", map[string]any{"name": "hung", "type": "live"})
 		if err != nil {
 			return err
 		}
-		if r.status != 201 {
+		if r.StatusCode != 201 {
 			return fmt.Errorf("%v", r)
 		}
 		return nil
@@ -92,22 +94,22 @@ func TestHungDisk(t *testing.T) {
 	if took > 25*time.Second {
 		t.Errorf("the leader held on to a hung disk for %v", took)
 	}
-	pause(nil, time.Second)
+	harness.Pause(nil, time.Second)
 	l.end()
 	if n := len(l.failed()); n != 0 {
 		t.Errorf("%d requests to the other nodes failed", n)
 	}
 	detach()
-	await(t, readyLimit, "the node whose disk hung to be back", func() error {
-		if !c.procs[i].running() { // to end is a way to give way; a supervisor starts it again
+	harness.Await(t, readyLimit, "the node whose disk hung to be back", func() error {
+		if !c.procs[i].Running() { // to end is a way to give way; a supervisor starts it again
 			c.Restart(i)
 		}
-		return c.procs[i].ready(c.nodes[i].admin)
+		return ready(c.procs[i], c.nodes[i].admin)
 	})
 }
 
 // A node that dies at any fsync, while the cluster forms or later, comes back,
-// and what was acknowledged is there.
+// and the acknowledged writes are there.
 func TestKilledAtFsync(t *testing.T) {
 	processes(t)
 	needs(t, "strace")
@@ -119,9 +121,9 @@ func TestKilledAtFsync(t *testing.T) {
 			c := prepare(t, 3, options{})
 			for i, p := range c.procs {
 				if i == victim {
-					p.begin(strace(fmt.Sprintf("signal=KILL:when=%d+", at))...)
+					p.Begin(strace(fmt.Sprintf("signal=KILL:when=%d+", at))...)
 				} else {
-					p.begin()
+					p.Begin()
 				}
 			}
 			awaitEnd(t, c, victim)
@@ -136,7 +138,7 @@ func TestKilledAtFsync(t *testing.T) {
 	w := record(c)
 	for range amount(3, 20, 300) {
 		at, victim := 1+rng.IntN(40), rng.IntN(3)
-		attach(t, c.procs[victim].pid(), fmt.Sprintf("signal=KILL:when=%d+", at))
+		attach(t, c.procs[victim].PID(), fmt.Sprintf("signal=KILL:when=%d+", at))
 		stop := w.begin(6)
 		awaitEnd(t, c, victim)
 		stop()
@@ -147,19 +149,19 @@ func TestKilledAtFsync(t *testing.T) {
 	t.Logf("%d keys acknowledged", w.count())
 }
 
-// awaitEnd waits until node i has died of what was injected. A node that writes
+// awaitEnd waits until node i has died of the injected fault. A node that writes
 // too little for it is helped along.
 func awaitEnd(t testing.TB, c *cluster, i int) {
 	t.Helper()
-	await(t, readyLimit, "the node to die at its fsync", func() error {
-		if c.procs[i].running() {
+	harness.Await(t, readyLimit, "the node to die at its fsync", func() error {
+		if c.procs[i].Running() {
 			for j := range c.procs {
-				if c.procs[j].running() { // any write is an fsync on every node
+				if c.procs[j].Running() { // any write is an fsync on every node
 					c.manage(time.Second, j, "POST", "/v1/keys", map[string]any{"name": "nudge", "type": "live"})
 					break
 				}
 			}
-			return fmt.Errorf("%s still runs", c.procs[i].name)
+			return fmt.Errorf("%s still runs", c.procs[i].Name)
 		}
 		return nil
 	})

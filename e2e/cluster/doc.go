@@ -1,10 +1,10 @@
-// Package cluster proves from outside what three perfgate processes promise
+// Package cluster proves from outside the promises of three perfgate processes
 // together: it builds the real binary, starts nodes, breaks them and the network
-// between them, and judges only what clients were answered.
+// between them, and judges by the answers to clients alone.
 //
-// It has no code besides its tests. The model, the checker, the load generator
+// It consists of tests, with the helpers of e2e/harness. The model, the checker, the load generator
 // and the fake cluster that plants faults for them are tested by plain
-// `go test`; what needs processes runs when PERFGATE_E2E_CLUSTER is set:
+// `go test`; tests with processes run when PERFGATE_E2E_CLUSTER is set:
 //
 //	PERFGATE_E2E_CLUSTER=1       what CI runs (make e2e-cluster)
 //	PERFGATE_E2E_CLUSTER=full    longer: 20 histories, 20 leader crashes, all faults
@@ -14,7 +14,7 @@
 //	PERFGATE_SEED=n              repeats the choices of an earlier run
 //	PERFGATE_BINARY=path         tests that binary instead of building one
 //
-// # What a history must satisfy
+// # The rules of a history
 //
 // A key's writes take effect in one order, the log's, each at one moment between
 // its call and its answer; linearizable reads follow that order. A use of the
@@ -31,5 +31,5 @@
 // namespace of its own, a bridge in another one joins them, and the test reaches
 // them through one more veth with an address of 10.201.0.0/16. nft rules drop
 // packets between nodes, never those between a node and the test. Names begin
-// with "pgc" and the test's pid; what a crashed run left is removed by the next.
+// with "pgc" and the test's pid; a run removes the leftovers of crashed ones.
 package cluster

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // fake is a cluster in memory: one log, and nodes that take it over with a
@@ -23,12 +25,13 @@ type fake struct {
 	log    []fakeWrite
 	keys   map[string]*fakeKey // the log's newest state, by id
 	nodes  []*fakeNode
-	past   *fakeNode // what stale reads see
+	past   *fakeNode // the state that stale reads show
 	leader int
 	writes int
+	lost   int // writes that were lost and had changed something
 }
 
-// planted says what is wrong, and what is allowed to be.
+// planted are the faults of a fake, and deviations that are allowed.
 type planted struct {
 	staleCache  time.Duration // a node's look-up is good for so long
 	zombie      time.Duration // a revoked key lives on on the last node for so long
@@ -36,7 +39,7 @@ type planted struct {
 	early       time.Duration // a write that gives answers so long before the others have it
 	staleRead   time.Duration // reads are of so long ago
 	doubtful    int           // every so many writes answers unknown_outcome; that is allowed
-	dropsOnStop bool          // a node that stops drops what it has in flight
+	dropsOnStop bool          // a node that stops drops its requests in flight
 }
 
 type fakeKey struct{ id, secret, state string }
@@ -51,6 +54,7 @@ type fakeNode struct {
 	cache    map[string]cached
 	applied  int
 	ready    atomic.Bool
+	probes   atomic.Int64 // of /readyz
 	server   *httptest.Server
 }
 
@@ -77,6 +81,13 @@ func newFake(t testing.TB, n int, seed uint64, plant planted) *fake {
 	return f
 }
 
+// losses is the number of lost writes that a client could miss.
+func (f *fake) losses() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lost
+}
+
 func (f *fake) draw(n int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,6 +97,7 @@ func (f *fake) draw(n int) int {
 func (f *fake) handler(i int, node *fakeNode) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		defer node.probes.Add(1)
 		if !node.ready.Load() {
 			refuse(w, 503, "unavailable")
 		}
@@ -135,65 +147,89 @@ func refuse(w http.ResponseWriter, status int, code string) {
 func (f *fake) write(w http.ResponseWriter, via int, id, kind string) {
 	f.mu.Lock()
 	old := f.keys[id]
-	if kind != opCreate {
-		if old == nil {
-			f.mu.Unlock()
-			refuse(w, 404, "not_found")
-			return
-		}
-		if old.state == stRevoked && kind != opRevoke {
-			f.mu.Unlock()
-			refuse(w, 409, "conflict")
-			return
-		}
+	if code := forbidden(kind, old); code != "" {
+		f.mu.Unlock()
+		refuse(w, map[string]int{"not_found": 404, "conflict": 409}[code], code)
+		return
 	}
+	shown := f.change(old, kind)
+	length, doubtful := len(f.log), f.plant.doubtful > 0 && f.rng.IntN(f.plant.doubtful) == 0
+	f.mu.Unlock()
+
+	wait := f.spread(via, length, kind != opEnable && kind != opCreate)
+	if doubtful {
+		refuse(w, 503, "unknown_outcome")
+		return
+	}
+	wait()
+	out := map[string]any{"id": shown.id, "state": shown.state, "revocation": map[string]any{"effective": true}}
+	if kind == opCreate || kind == opRotate {
+		out["key"] = shown.secret
+	}
+	answer(w, 200, out)
+}
+
+// forbidden is the code with which a write is refused, "" if it is not.
+func forbidden(kind string, old *fakeKey) string {
+	switch {
+	case kind == opCreate:
+	case old == nil:
+		return "not_found"
+	case old.state == stRevoked && kind != opRevoke:
+		return "conflict"
+	}
+	return ""
+}
+
+// change writes to the log, with the lock held, and returns the key of the answer.
+func (f *fake) change(old *fakeKey, kind string) (shown fakeKey) {
 	var entries []fakeWrite
-	set := func(k *fakeKey, state string) {
+	set := func(k *fakeKey, state string) fakeKey {
 		k.state = state
 		f.keys[k.id] = k
 		entries = append(entries, fakeWrite{k.id, k.secret, state})
+		return *k
 	}
-	fresh := func(state string) *fakeKey {
+	fresh := func(state string) fakeKey {
 		n := fmt.Sprintf("%d-%x", len(f.keys), f.rng.Uint64())
-		k := &fakeKey{id: "key_" + n, secret: "pk_live_" + n}
-		set(k, state)
-		return k
+		return set(&fakeKey{id: "key_" + n, secret: "pk_live_" + n}, state)
 	}
-	f.writes++
-	lost := f.plant.lose > 0 && f.writes%f.plant.lose == 0
-	var shown fakeKey
 	before := fakeKey{}
 	if old != nil {
 		before = *old
 	}
 	switch kind {
 	case opCreate:
-		shown = *fresh(stActive)
+		shown = fresh(stActive)
 	case opRotate:
-		state := old.state
 		set(old, stRevoked)
-		shown = *fresh(state)
+		shown = fresh(before.state)
 	default:
-		set(old, map[string]string{opEnable: stActive, opDisable: stDisabled, opRevoke: stRevoked}[kind])
-		shown = *old
+		shown = set(old, map[string]string{opEnable: stActive, opDisable: stDisabled, opRevoke: stRevoked}[kind])
 	}
-	if lost { // as if a leader that has gone had acknowledged it
+	f.writes++
+	if f.plant.lose > 0 && f.writes%f.plant.lose == 0 { // as if a leader that has gone had acknowledged it
+		if old == nil || *old != before {
+			f.lost++
+		}
 		if old != nil {
 			*old = before
 		} else {
 			delete(f.keys, shown.id)
 		}
-		entries = nil
+		return shown
 	}
 	f.log = append(f.log, entries...)
-	length, doubtful := len(f.log), f.plant.doubtful > 0 && f.rng.IntN(f.plant.doubtful) == 0
-	f.mu.Unlock()
+	return shown
+}
 
+// spread has every node take over the log up to length after a while; the returned
+// function waits for those that a write waits for.
+func (f *fake) spread(via, length int, taking bool) (wait func()) {
 	if f.plant.staleRead > 0 {
 		time.AfterFunc(f.plant.staleRead, func() { f.apply(f.past, length) })
 	}
-	var wg sync.WaitGroup
-	taking := kind != opEnable && kind != opCreate
+	var all sync.WaitGroup
 	for j, node := range f.nodes {
 		delay := time.Duration(f.draw(3000)) * time.Microsecond
 		if f.plant.early > 0 && !taking && j != via {
@@ -204,21 +240,12 @@ func (f *fake) write(w http.ResponseWriter, via int, id, kind string) {
 			time.AfterFunc(f.plant.zombie, func() { f.apply(node, length) })
 			continue
 		}
-		wg.Go(func() {
-			pause(nil, delay)
+		all.Go(func() {
+			harness.Pause(nil, delay)
 			f.apply(node, length)
 		})
 	}
-	if doubtful {
-		refuse(w, 503, "unknown_outcome")
-		return
-	}
-	wg.Wait()
-	out := map[string]any{"id": shown.id, "state": shown.state, "revocation": map[string]any{"effective": true}}
-	if kind == opCreate || kind == opRotate {
-		out["key"] = shown.secret
-	}
-	answer(w, 200, out)
+	return all.Wait
 }
 
 // apply lets node take over the log up to length.

@@ -5,10 +5,12 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
-// fault breaks something, waits, and heals it. It returns when what it broke
-// may recover; the nodes need not be ready yet.
+// fault breaks something, waits, and heals it. It returns when the
+// nodes may recover; they need not be ready yet.
 type fault struct {
 	name string
 	cuts bool // it needs namespaces
@@ -16,18 +18,18 @@ type fault struct {
 	run  func(f *breaker)
 }
 
-// breaker is what a fault works with.
+// breaker is the cluster and the history that a fault works on.
 type breaker struct {
 	*cluster
 	rng *rand.Rand
-	h   *history // is told which nodes are out of contact
+	h   *history // gets the nodes that are out of contact
 }
 
-// apart does what cuts nodes off, waits, and heals the network.
+// apart cuts nodes off, waits, and heals the network.
 func (f *breaker) apart(d time.Duration, cut func(), nodes ...int) {
 	f.h.leave(nodes...)
 	cut()
-	pause(nil, d)
+	harness.Pause(nil, d)
 	f.net.Heal()
 	f.h.back()
 }
@@ -45,7 +47,7 @@ func (f *breaker) span() time.Duration {
 	return time.Duration(6_000+f.rng.IntN(2_000)) * time.Millisecond
 }
 
-// some is a short time, for what happens twice.
+// some is a short time, for faults in a row.
 func (f *breaker) some() time.Duration { return time.Duration(300+f.rng.IntN(1500)) * time.Millisecond }
 
 // other is a node that is not i.
@@ -62,13 +64,13 @@ var faults = []fault{
 	{name: "leader killed", run: func(f *breaker) {
 		i := f.leader()
 		f.Kill(i)
-		pause(nil, f.some())
+		harness.Pause(nil, f.some())
 		f.Restart(i)
 	}},
 	{name: "leader paused", run: func(f *breaker) {
 		i := f.leader()
 		f.freeze(i)
-		pause(nil, f.span())
+		harness.Pause(nil, f.span())
 		f.thaw(i)
 	}},
 	{name: "leader cut off", cuts: true, run: func(f *breaker) {
@@ -78,7 +80,7 @@ var faults = []fault{
 	{name: "transfers, then a restart", run: func(f *breaker) {
 		for range 3 {
 			f.transfer()
-			pause(nil, f.some()/2)
+			harness.Pause(nil, f.some()/2)
 		}
 		i := f.leader()
 		f.Stop(i)
@@ -117,7 +119,7 @@ var faults = []fault{
 		for range 4 {
 			i := f.rng.IntN(len(f.procs))
 			f.apart(f.span()/4, func() { f.net.Isolate(i) }, i)
-			pause(nil, f.some()/4)
+			harness.Pause(nil, f.some()/4)
 		}
 	}},
 	{name: "no majority", cuts: true, run: func(f *breaker) {
@@ -130,13 +132,13 @@ var faults = []fault{
 	{name: "follower paused", run: func(f *breaker) {
 		i := f.other(f.leader())
 		f.freeze(i)
-		pause(nil, f.span())
+		harness.Pause(nil, f.span())
 		f.thaw(i)
 	}},
 	{name: "follower killed", run: func(f *breaker) {
 		i := f.other(f.leader())
 		f.Kill(i)
-		pause(nil, f.some())
+		harness.Pause(nil, f.some())
 		f.Restart(i)
 	}},
 	{name: "two killed", run: func(f *breaker) {
@@ -144,9 +146,9 @@ var faults = []fault{
 		j := f.other(i)
 		f.Kill(i)
 		f.Kill(j)
-		pause(nil, f.some())
+		harness.Pause(nil, f.some())
 		f.Restart(j)
-		pause(nil, f.some())
+		harness.Pause(nil, f.some())
 		f.Restart(i)
 	}},
 	{name: "all killed", run: func(f *breaker) {
@@ -161,9 +163,9 @@ var faults = []fault{
 		i := f.leader()
 		j := f.other(i)
 		f.freeze(j)
-		pause(nil, f.some())
+		harness.Pause(nil, f.some())
 		f.Kill(i)
-		pause(nil, f.some())
+		harness.Pause(nil, f.some())
 		f.thaw(j)
 		f.Restart(i)
 	}},
@@ -177,16 +179,16 @@ var faults = []fault{
 	{name: "a follower that needs a snapshot", long: true, run: func(f *breaker) {
 		i := f.other(f.leader())
 		f.Kill(i)
-		// More than the log keeps for those who lag.
+		// More than the log keeps for followers that lag.
 		for batch := range 12 {
 			f.insist("POST", "/v1/keys/import", importLines(f.rng, batch, 10_000))
 		}
 		f.Restart(i)
 	}},
-	{name: "nothing", run: func(f *breaker) { pause(nil, time.Second) }},
+	{name: "nothing", run: func(f *breaker) { harness.Pause(nil, time.Second) }},
 }
 
-// importLines is the body of an import of n keys that nobody uses.
+// importLines is the body of an import of n keys that are not used.
 func importLines(rng *rand.Rand, batch, n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -2,27 +2,21 @@ package cluster
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
-// sample is what one run of hammer measured.
+// sample is the result of one run of hammer.
 type sample struct {
-	rate     float64 // answers with the wanted status, a second
+	rate     float64 // answers with the expected status, a second
 	p50, p99 time.Duration
 	bad      int // other answers
-}
-
-// rawRequest is one HTTP/1.1 request as bytes.
-func rawRequest(method, base, path, credential, body string) string {
-	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		method, path, strings.TrimPrefix(base, "http://"), credential, len(body), body)
 }
 
 // hammer keeps a number of connections busy for span, one request in flight on
@@ -68,7 +62,7 @@ func busy(addr, request string, status int, until time.Time) (took []time.Durati
 		if _, err := io.WriteString(c, request); err != nil {
 			return took, bad, err
 		}
-		got, err := skipAnswer(br)
+		got, err := harness.SkipAnswer(br)
 		if err != nil {
 			return took, bad, err
 		}
@@ -81,25 +75,4 @@ func busy(addr, request string, status int, until time.Time) (took []time.Durati
 		from = now
 	}
 	return took, bad, nil
-}
-
-// skipAnswer reads one answer that tells its length.
-func skipAnswer(br *bufio.Reader) (status int, err error) {
-	length := 0
-	for first := true; ; first = false {
-		line, err := br.ReadSlice('\n')
-		if err != nil {
-			return 0, err
-		}
-		switch name, value, _ := strings.Cut(strings.TrimSpace(string(line)), ":"); {
-		case first:
-			_, code, _ := strings.Cut(name, " ")
-			status, _ = strconv.Atoi(code[:min(3, len(code))])
-		case strings.EqualFold(name, "Content-Length"):
-			length, _ = strconv.Atoi(strings.TrimSpace(value))
-		case name == "":
-			_, err := br.Discard(length)
-			return status, err
-		}
-	}
 }

@@ -6,16 +6,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
-// The harness itself, with a lone node: what a fault does and undoes.
+// The harness itself, with a lone node: each fault does its work and is undone.
 func TestHarness(t *testing.T) {
 	processes(t)
 	c := start(t, 1, options{lone: true})
 	c.roomy()
 	id, key := c.create()
 	use := func() (*reply, error) { return within(time.Second, "GET", c.nodes[0].proxy+"/x", as(key), nil) }
-	if r, err := use(); err != nil || r.status != 200 {
+	if r, err := use(); err != nil || r.StatusCode != 200 {
 		t.Fatal(r, err)
 	}
 	c.Pause(0)
@@ -33,17 +35,17 @@ func TestHarness(t *testing.T) {
 	}
 	c.Restart(0)
 	c.awaitReady()
-	if r := c.insist("GET", "/v1/keys/"+id, nil); r.str("state") != stActive {
+	if r := c.insist("GET", "/v1/keys/"+id, nil); r.Str("state") != stActive {
 		t.Errorf("%v", r)
 	}
 	c.Stop(0)
 	c.Wipe(0)
-	if _, err := os.Stat(c.procs[0].data); err == nil {
+	if _, err := os.Stat(c.procs[0].Data); err == nil {
 		t.Error("the data is still there")
 	}
 	c.Restart(0)
 	c.awaitReady()
-	if r, err := c.manage(time.Second, 0, "GET", "/v1/keys/"+id, nil); err != nil || r.status != 404 {
+	if r, err := c.manage(time.Second, 0, "GET", "/v1/keys/"+id, nil); err != nil || r.StatusCode != 404 {
 		t.Errorf("after a wipe: %v, %v", r, err)
 	}
 	if log := c.logs(1000); strings.Count(log, "--- ") != 3 {
@@ -51,18 +53,18 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// Cuts stop what is between nodes, in the directions meant, and no client: here
+// Cuts stop the traffic between nodes, in the directions meant, and no client: here
 // each of three lone nodes is the upstream of the one before it.
 func TestCuts(t *testing.T) {
 	processes(t)
 	c := prepare(t, 3, options{lone: true, netns: true})
 	for i, p := range c.procs {
-		for j, arg := range p.argv {
+		for j, arg := range p.Argv {
 			if arg == "--upstream" {
-				p.argv[j+1] = c.nodes[(i+1)%3].proxy
+				p.Argv[j+1] = c.nodes[(i+1)%3].proxy
 			}
 		}
-		p.begin()
+		p.Begin()
 	}
 	c.awaitReady()
 	ask := func(i int, path string) string {
@@ -70,22 +72,22 @@ func TestCuts(t *testing.T) {
 		if err != nil {
 			return "cut"
 		}
-		return fmt.Sprint(r.status)
+		return fmt.Sprint(r.StatusCode)
 	}
 	keys := make([]string, 3)
 	for i := range keys {
 		r, err := c.manage(writeLimit, i, "POST", "/v1/keys", map[string]any{"name": "k", "type": "live"})
-		if err != nil || r.status != 201 {
+		if err != nil || r.StatusCode != 201 {
 			t.Fatal(r, err)
 		}
-		keys[i] = r.str("key")
+		keys[i] = r.Str("key")
 	}
 	through := func(i int) string { // 401: the next node has answered that it does not know the credential
 		r, err := within(500*time.Millisecond, "GET", c.nodes[i].proxy+"/x", as(keys[i]), nil)
 		if err != nil {
 			return "cut"
 		}
-		return fmt.Sprint(r.status)
+		return fmt.Sprint(r.StatusCode)
 	}
 	want := func(what string, first, second, third string) {
 		t.Helper()
@@ -108,7 +110,7 @@ func TestCuts(t *testing.T) {
 	c.net.Isolate(2)
 	want("3 alone", "401", "cut", "cut")
 	c.net.Heal()
-	await(t, 10*time.Second, "all to be well after the last cut", func() error {
+	harness.Await(t, 10*time.Second, "all to be well after the last cut", func() error {
 		if a, b, d := through(0), through(1), through(2); a+b+d != "401401401" {
 			return fmt.Errorf("%s %s %s", a, b, d)
 		}
@@ -121,7 +123,7 @@ func TestDiskFaults(t *testing.T) {
 	processes(t)
 	needs(t, "strace")
 	c := prepare(t, 1, options{lone: true})
-	c.procs[0].begin(strace("signal=KILL:when=2+")...)
+	c.procs[0].Begin(strace("signal=KILL:when=2+")...)
 	awaitEnd(t, c, 0)
 	c.Restart(0)
 	c.awaitReady()
@@ -130,18 +132,18 @@ func TestDiskFaults(t *testing.T) {
 		c.manage(3*time.Second, 0, "POST", "/v1/keys", map[string]any{"name": "k", "type": "live"})
 		return time.Since(from)
 	}
-	detach := attach(t, c.procs[0].pid(), "delay_enter=700ms")
+	detach := attach(t, c.procs[0].PID(), "delay_enter=700ms")
 	if d := write(); d < 600*time.Millisecond {
 		t.Errorf("a write took %v on a disk that takes 700 ms", d)
 	}
 	detach()
-	await(t, readyLimit, "writes to be fast again", func() error {
+	harness.Await(t, readyLimit, "writes to be fast again", func() error {
 		if d := write(); d > 500*time.Millisecond {
 			return fmt.Errorf("it took %v", d)
 		}
 		return nil
 	})
-	attach(t, c.procs[0].pid(), "signal=KILL:when=3+")
+	attach(t, c.procs[0].PID(), "signal=KILL:when=3+")
 	awaitEnd(t, c, 0)
 	c.Restart(0)
 	c.awaitReady()

@@ -15,14 +15,14 @@ const (
 	opCreate  = "create"
 	opEnable  = "enable"
 	opDisable = "disable"
-	opRotate  = "rotate" // of the old key, without overlap; the new one's is a create
+	opRotate  = "rotate" // of the old key, without overlap; of the new one it is a create
 	opRevoke  = "revoke"
 	opRead    = "read"
 	opUse     = "use"
 )
 
-// The outcomes of operations. What has surely not happened, and a use or a read
-// that says nothing of the key, is in no history.
+// The outcomes of operations. A write that has surely not happened, and a use or a
+// read that shows nothing of the key, is in no history.
 const (
 	outOK      = "ok"
 	outRefused = "refused" // a write that the key's being revoked forbids
@@ -49,12 +49,12 @@ type op struct {
 	Call    int64  `json:"call"`   // ns since the history began, one monotonic clock
 	Return  int64  `json:"return"` // or forever
 	Outcome string `json:"outcome"`
-	State   string `json:"state"`           // what the answer told of the key; of a rotation, what the new key took over
+	State   string `json:"state"`           // the key's by the answer; of a rotation, the state that the new key took over
 	Answer  string `json:"answer"`          // status and code, for the reader
 	Final   bool   `json:"final,omitempty"` // made after the workload had ended
 }
 
-// history collects what the clients of one run were answered.
+// history collects the answers to the clients of one run.
 type history struct {
 	nodes int
 	began time.Time
@@ -62,7 +62,7 @@ type history struct {
 	mu      sync.Mutex
 	ops     []op
 	away    []absence      // when nodes were out of contact
-	dropped map[string]int // answers that say nothing, by what they were
+	dropped map[string]int // number of answers that show nothing, by their text
 	strange []string       // answers that no correct cluster gives
 }
 
@@ -127,7 +127,7 @@ func (h *history) drop(o op) {
 	h.dropped[o.Kind+": "+o.Answer]++
 }
 
-// odd notes an answer that is wrong whatever the order of things was.
+// odd notes an answer that is wrong in any order of events.
 func (h *history) odd(o op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -148,6 +148,20 @@ func (h *history) rate(from, to int64) float64 {
 		}
 	}
 	return float64(n) / time.Duration(to-from).Seconds()
+}
+
+// count is the number of writes, and of uses and reads, so far.
+func (h *history) count() (writes, looks int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range h.ops {
+		if o.Kind == opUse || o.Kind == opRead {
+			looks++
+		} else {
+			writes++
+		}
+	}
+	return writes, looks
 }
 
 // byKey returns the operations on each key, by time of call. It is for the time

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // balancer sends to ready nodes in turn, as a plain load balancer does: it asks
@@ -34,8 +36,8 @@ func newBalancer(nodes []endpoint) *balancer {
 		b.wg.Go(func() {
 			for {
 				r, err := within(probeLimit, "GET", n.proxy+"/readyz", nil, nil)
-				b.up[i].Store(err == nil && r.status == 200)
-				if !pause(b.stop, probeEvery) {
+				b.up[i].Store(err == nil && r.StatusCode == 200)
+				if !harness.Pause(b.stop, probeEvery) {
 					return
 				}
 			}
@@ -83,7 +85,7 @@ type failure struct {
 	what string
 }
 
-// load sends requests at a fixed rate, whatever becomes of the earlier ones.
+// load sends requests at a fixed rate, answered or not.
 type load struct {
 	rate int // a second
 	keys []string
@@ -99,15 +101,15 @@ type load struct {
 	took     []time.Duration
 }
 
-// requestLimit bounds one request; nobody's client waits longer.
+// requestLimit bounds one request; no client waits longer.
 const requestLimit = 5 * time.Second
 
 func startLoad(rate int, keys []string, pick func() (endpoint, bool)) *load {
-	l := &load{rate: rate, keys: keys, pick: pick, client: newClient(), began: time.Now(), stop: make(chan struct{})}
+	l := &load{rate: rate, keys: keys, pick: pick, client: harness.NewClient(dialLimit), began: time.Now(), stop: make(chan struct{})}
 	l.wg.Go(func() {
 		for i := 0; ; i++ {
 			due := l.began.Add(time.Duration(i) * time.Second / time.Duration(l.rate))
-			if !pause(l.stop, time.Until(due)) {
+			if !harness.Pause(l.stop, time.Until(due)) {
 				return
 			}
 			l.wg.Go(func() { l.fire(i) })
@@ -116,7 +118,7 @@ func startLoad(rate int, keys []string, pick func() (endpoint, bool)) *load {
 	return l
 }
 
-// fire sends request i and records what became of it.
+// fire sends request i and records its answer.
 func (l *load) fire(i int) {
 	n, ok := l.pick()
 	from := time.Now()
@@ -134,7 +136,7 @@ func (l *load) fire(i int) {
 	}
 }
 
-// send makes one request and says what was wrong with the answer. Go's client
+// send makes one request and returns the fault of its answer. Go's client
 // sends a GET again by itself when a kept connection breaks; that is a failure
 // here, for other clients do not.
 func (l *load) send(n endpoint, key string) string {
@@ -164,7 +166,7 @@ func (l *load) send(n endpoint, key string) string {
 	return ""
 }
 
-// end stops the load and waits for what is in flight.
+// end stops the load and waits for the requests in flight.
 func (l *load) end() {
 	close(l.stop)
 	l.wg.Wait()
@@ -190,7 +192,7 @@ func (l *load) String() string {
 	return b.String()
 }
 
-// quantile of what was measured, rounded for people.
+// quantile of measured times, rounded for people.
 func quantile(took []time.Duration, q float64) time.Duration {
 	if len(took) == 0 {
 		return 0

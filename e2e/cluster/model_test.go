@@ -16,7 +16,7 @@ const maxNodes = 5
 // answer: it enters the log (commit), and each node takes it over (apply), in
 // the log's order. Were it one step, a use that is refused on a fast node and
 // admitted later on a slow one, while the write is unanswered, would be called a
-// fault; it is none, for nobody has been told yet that the write is done.
+// fault; it is none, for the write has not been answered yet.
 const (
 	stepCommit = "commit"
 	stepApply  = "apply"
@@ -44,7 +44,7 @@ type world struct {
 	pos  [maxNodes]int // how many entries each node has taken over
 }
 
-// head is the newest state: what a linearizable read sees.
+// head is the newest state, which a linearizable read sees.
 func (w *world) head() string {
 	if n := len(w.log); n > 0 {
 		return w.log[n-1].state
@@ -65,7 +65,7 @@ func (w world) commit(write int, state string) world {
 	return w
 }
 
-// apply moves node i of n on by one entry and forgets what all have passed.
+// apply moves node i of n on by one entry and forgets the entries that all have passed.
 func (w world) apply(i, n int) world {
 	w.pos[i]++
 	if first := slices.Min(w.pos[:n]); first > 0 {
@@ -102,38 +102,43 @@ func after(kind, state, created string) (next string, ok bool) {
 	return state, false
 }
 
+// step makes one step in a cluster of n nodes; ok is whether the state allows it.
+func (w world) step(s step, n int) (ok bool, next world) {
+	switch s.what {
+	case stepApply:
+		p := w.pos[s.node]
+		if p >= len(w.log) || w.log[p].write != s.write {
+			return false, w
+		}
+		return true, w.apply(s.node, n)
+	case stepSee:
+		if s.op.Kind == opRead {
+			return s.op.State == w.head(), w
+		}
+		return s.op.State == w.at(s.node), w
+	}
+	head := w.head()
+	state, ok := after(s.op.Kind, head, s.op.State)
+	switch s.op.Outcome {
+	case outUnknown: // refused or not, it is not known
+		return true, w.commit(s.write, state)
+	case outRefused:
+		return head == stRevoked && !ok, w
+	}
+	if s.op.Kind == opRotate && s.op.State != head {
+		return false, w // the new key took over a state that the old one did not have
+	}
+	return ok, w.commit(s.write, state)
+}
+
 // model is the promise for a cluster of n nodes, for the operations on one key.
 func model(n int) porcupine.Model {
 	seed := maphash.MakeSeed()
 	return porcupine.Model{
 		Init: func() any { return world{base: stAbsent} },
 		Step: func(state, input, _ any) (bool, any) {
-			w, s := state.(world), input.(step)
-			switch s.what {
-			case stepApply:
-				p := w.pos[s.node]
-				if p >= len(w.log) || w.log[p].write != s.write {
-					return false, w
-				}
-				return true, w.apply(s.node, n)
-			case stepSee:
-				if s.op.Kind == opRead {
-					return s.op.State == w.head(), w
-				}
-				return s.op.State == w.at(s.node), w
-			}
-			head := w.head()
-			next, ok := after(s.op.Kind, head, s.op.State)
-			switch s.op.Outcome {
-			case outUnknown: // refused or not, nobody knows
-				return true, w.commit(s.write, next)
-			case outRefused:
-				return head == stRevoked && !ok, w
-			}
-			if s.op.Kind == opRotate && s.op.State != head {
-				return false, w // the new key took over a state that the old one did not have
-			}
-			return ok, w.commit(s.write, next)
+			ok, next := state.(world).step(input.(step), n)
+			return ok, next
 		},
 		Equal: func(a, b any) bool {
 			x, y := a.(world), b.(world)
@@ -173,7 +178,7 @@ func model(n int) porcupine.Model {
 
 // steps turns h's operations on one key into those of the model. With grace
 // every node may take over a write that gives a right so much later than it is
-// answered; that is no promise, it explains what a broken one looks like.
+// answered; that is no promise, it explains the look of a broken one.
 func steps(h *history, ops []op, grace time.Duration) []porcupine.Operation {
 	var out []porcupine.Operation
 	add := func(o *op, s step, end int64) {

@@ -30,7 +30,7 @@ type network struct {
 
 var spaceName = regexp.MustCompile(`^pgc(\d+)[a-z]-`)
 
-// newNetwork makes an empty network, after removing what dead runs left.
+// newNetwork makes an empty network, after removing the leftovers of dead runs.
 func newNetwork(t testing.TB) *network {
 	t.Helper()
 	needs(t, "ip", "nft")
@@ -96,7 +96,7 @@ func (n *network) add() string {
 	return n.host(i)
 }
 
-// CutOneWay drops what node i sends to node j.
+// CutOneWay drops everything from node i to node j.
 func (n *network) CutOneWay(i, j int) { n.t.Helper(); n.cut[[2]int{i, j}] = true; n.rules(j) }
 
 // Cut drops everything between nodes i and j.
@@ -121,7 +121,7 @@ func (n *network) Heal() {
 	}
 }
 
-// rules makes node i's namespace drop what it must not receive.
+// rules makes node i's namespace drop packets that are cut.
 func (n *network) rules(i int) {
 	n.t.Helper()
 	var b strings.Builder
@@ -150,8 +150,8 @@ func (n *network) remove() {
 	}
 }
 
-// sweep removes the namespaces of test processes that are no more, and ends
-// what still runs in them.
+// sweep removes the namespaces of test processes that have ended, and ends the
+// processes that still run in them.
 func sweep(t testing.TB) {
 	t.Helper()
 	out, err := exec.Command("ip", "netns", "list").Output()

@@ -12,7 +12,7 @@ import (
 // outgoing connections: while a node is down, nothing else takes its port.
 var nextPort atomic.Int64
 
-// freePort returns a loopback address whose port is free for TCP and UDP.
+// freePort returns a loopback address with a port that is free for TCP and UDP.
 func freePort(t testing.TB) string {
 	t.Helper()
 	nextPort.CompareAndSwap(0, int64(18000+os.Getpid()*37%10000))

@@ -21,18 +21,18 @@ func (c *worker) outcome(o *op, r *reply, err error) (ok bool) {
 		o.Outcome, o.Return = outUnknown, forever
 		return true
 	}
-	o.Answer = fmt.Sprint(r.status, " ", r.code())
+	o.Answer = fmt.Sprint(r.StatusCode, " ", r.Code())
 	switch {
-	case r.status == http.StatusOK || r.status == http.StatusCreated:
+	case r.StatusCode == http.StatusOK || r.StatusCode == http.StatusCreated:
 		o.Outcome = outOK
-	case r.status == http.StatusConflict && r.code() == "conflict":
+	case r.StatusCode == http.StatusConflict && r.Code() == "conflict":
 		o.Outcome = outRefused
-	case r.status == http.StatusServiceUnavailable && slices.Contains(sure, r.code()):
+	case r.StatusCode == http.StatusServiceUnavailable && slices.Contains(sure, r.Code()):
 		c.h.drop(*o)
 		return false
-	case r.status >= 500:
+	case r.StatusCode >= 500:
 		o.Outcome, o.Return = outUnknown, forever
-		if r.status != http.StatusServiceUnavailable {
+		if r.StatusCode != http.StatusServiceUnavailable {
 			o.Answer = r.String()
 			c.h.odd(*o)
 		}
@@ -47,24 +47,23 @@ func (c *worker) outcome(o *op, r *reply, err error) (ok bool) {
 // once is a fresh Idempotency-Key.
 func (c *worker) once() string { return fmt.Sprintf("%x-%d-%x", c.seed, c.id, c.rng.Uint64()) }
 
-// create makes a key; nil if it is not known whether there is one, or what its
-// secret is.
+// create makes a key; nil if the key or its secret is not known.
 func (c *worker) create() *secret {
 	i := c.node()
-	h := as(c.operator).with("Idempotency-Key", c.once())
+	h := as(c.operator, header{"Idempotency-Key": c.once()})
 	o := c.op(opCreate, i)
 	r, err := within(writeLimit, "POST", c.nodes[i].admin+"/v1/keys", h, map[string]any{"name": fmt.Sprint("history ", c.id), "type": "live"})
 	o.Return = c.h.now()
 	if !c.outcome(&o, r, err) || o.Outcome != outOK {
-		return nil // nobody knows this key: it is in no history
+		return nil // the key is not known: it is in no history
 	}
 	return c.issued(o, r)
 }
 
 // issued takes the key out of the answer to a create or a rotation.
 func (c *worker) issued(o op, r *reply) *secret {
-	k := &secret{id: r.str("id"), key: r.str("key")}
-	o.Kind, o.Key, o.State = opCreate, k.id, r.str("state")
+	k := newSecret(r.Str("id"), r.Str("key"))
+	o.Kind, o.Key, o.State = opCreate, k.id, r.Str("state")
 	if k.id == "" || k.key == "" || o.State == "" {
 		o.Answer = r.String()
 		c.h.odd(o)
@@ -87,22 +86,18 @@ func (c *worker) write(kind string, k *secret, method, path string, body any) *r
 		return nil
 	}
 	if o.Outcome == outOK && kind == opRotate {
-		o.State = r.str("state")
+		o.State = r.Str("state")
 	}
 	c.h.add(o)
-	if kind == opRevoke || kind == opRotate || o.Outcome != outOK {
-		// Ended, or open for ever: every further unknown write of the same key
-		// doubles the orders to be tried. It is still used.
-		k.retired.Store(true)
-	}
+	k.changed(kind, o.Outcome)
 	if o.Outcome != outOK {
 		return nil
 	}
-	if want := map[string]string{opEnable: stActive, opDisable: stDisabled, opRevoke: stRevoked}[kind]; want != "" && r.str("state") != want {
+	if want := map[string]string{opEnable: stActive, opDisable: stDisabled, opRevoke: stRevoked}[kind]; want != "" && r.Str("state") != want {
 		o.Answer = r.String()
 		c.h.odd(o)
 	}
-	if rev, told := r.json["revocation"].(map[string]any); kind != opEnable && (!told || rev["effective"] != true) {
+	if rev, told := r.JSON["revocation"].(map[string]any); kind != opEnable && (!told || rev["effective"] != true) {
 		o.Answer = r.String()
 		c.h.odd(o)
 	}

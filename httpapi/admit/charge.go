@@ -12,10 +12,11 @@ import (
 
 // A charge that lacks a chunk of a month waits for the replicated state: at most
 // chargeRounds asks and chargeWait in all, which is longer than a cluster is
-// without a leader after one has crashed. A second round is needed where the last
-// units of a month are contended, a third where the month turns meanwhile.
+// without a leader after one has crashed. Where the last units of a month are
+// contended, a round asks for them, the next recalls what other nodes hold, and the
+// next asks again; others may be faster, and the month may turn meanwhile.
 const (
-	chargeRounds = 4
+	chargeRounds = 10
 	chargeWait   = 5 * time.Second
 )
 
@@ -39,34 +40,29 @@ func (g *Gate) Look(ctx context.Context, p *Pass, now time.Time) {
 	if !p.Valid {
 		return
 	}
-	a := g.ask(p)           // for no units
-	g.take(ctx, p, &a, now) // without an answer there are no headers, and that is all
+	a := g.ask(p)               // for no units
+	_ = g.take(ctx, p, &a, now) // without an answer there are no headers, and that is all
 }
 
 // ask is the request to p's meter, all but its size.
 func (g *Gate) ask(p *Pass) limiter.Ask {
-	s := g.settings.Load()
-	boot := s.BootIndex
+	boot, counted := g.cfg.BootIndex, p.Record.Counted()
 	return limiter.Ask{
-		CountedFrom: s.countedFrom,
-		Account:     p.Account.Limit[p.Record.Type], AccountFresh: p.Account.Created > boot,
-		Key: string(p.Record.ID), Own: p.Record.Limit, KeyFresh: p.Record.Created > boot,
+		CountedFrom: g.countedFrom, Shared: g.cfg.Shared,
+		Account: p.Account.Limit[p.Record.Type], AccountFresh: p.Account.Created > boot,
+		Key: string(counted.ID), Own: p.Record.Limit, KeyFresh: counted.Created > boot,
 		Budget: int64(p.Record.Budget),
 	}
 }
 
 func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time) *fault.Error {
-	s := g.settings.Load()
 	meter := p.Record.Account.Meters[p.Record.Type]
-	_, mono := s.Clock()
-	a.Now, a.Wall, a.Refilled = mono, now.UnixNano(), s.refilled(mono)
-	if a.Budget > 0 {
-		p.month = store.Month(now)
-	}
-	a.Lend = s.Alone != nil && s.Alone()
+	_, mono := g.cfg.Clock()
+	a.Now, a.Wall, a.Refilled = mono, now.UnixNano(), g.refilled(mono)
+	a.Lend = g.cfg.Alone != nil && g.cfg.Alone()
 	p.Limits = meter.Take(a)
 	if p.Limits.NWants > 0 {
-		s.extend(ctx, meter, p, a)
+		g.extend(ctx, meter, p, a)
 	}
 	switch d := &p.Limits; {
 	case d.Allowed:
@@ -79,15 +75,15 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 	}
 }
 
-// extend hands p's wants to the granter: to be answered some time if the request
-// is decided already, and before it is asked again if not. It stands apart from
-// take because what it passes on lives on the heap.
-func (s *settings) extend(ctx context.Context, meter *limiter.Meter, p *Pass, a *limiter.Ask) {
+// extend passes p's wants to the granter. If the request is decided already, it
+// does not wait for the answer; if not, it waits and asks the meter again. It is
+// apart from take because its arguments live on the heap.
+func (g *Gate) extend(ctx context.Context, meter *limiter.Meter, p *Pass, a *limiter.Ask) {
 	var cancel context.CancelFunc
 	for round := 0; p.Limits.NWants > 0; round++ {
 		wants := slices.Clone(p.Limits.Wants[:p.Limits.NWants])
 		if !p.Limits.Pending {
-			s.Grants.Ask(meter, p.Account.ID, p.Record.Type, p.Record.ID, wants)
+			g.cfg.Grants.Ask(p.Account.ID, p.Record, wants)
 			return
 		}
 		if round == chargeRounds {
@@ -97,23 +93,29 @@ func (s *settings) extend(ctx context.Context, meter *limiter.Meter, p *Pass, a 
 			ctx, cancel = context.WithTimeout(ctx, chargeWait)
 			defer cancel()
 		}
-		s.Grants.Await(ctx, meter, p.Account.ID, p.Record.Type, p.Record.ID, wants)
+		g.cfg.Grants.Await(ctx, p.Account.ID, p.Record, wants)
 		if ctx.Err() != nil {
 			return
 		}
-		now, mono := s.Clock()
-		a.Now, a.Wall, a.Refilled, p.month = mono, now.UnixNano(), s.refilled(mono), store.Month(now)
+		now, mono := g.cfg.Clock()
+		a.Now, a.Wall, a.Refilled = mono, now.UnixNano(), g.refilled(mono)
 		p.Limits = meter.Take(a)
 	}
 }
 
 // refilled is [limiter.Ask.Refilled] at the monotonic time now.
-func (s *settings) refilled(now int64) int64 {
-	if s.BootIndex == 0 {
+func (g *Gate) refilled(now int64) int64 {
+	if g.cfg.BootIndex == 0 {
 		return limiter.Forever // this process is the first that ever charged anything
 	}
-	return max(0, now-s.Since)
+	if since := now - g.cfg.Since; since < ages {
+		return max(0, since)
+	}
+	return limiter.Forever // after clean stops only
 }
+
+// ages is a time, in nanoseconds, that no process runs: 73 years.
+const ages = 1 << 61
 
 // refused is the fault of a refusal. The wait is the same in header and body,
 // since both are written from it.
@@ -138,14 +140,26 @@ func refused(d *limiter.Decision) *fault.Error {
 	return f
 }
 
-// Settle replaces what Charge reserved of the key's budget by what the request
-// cost, once that is known.
+// Settle replaces the reserve that Charge took from the key's budget by the cost
+// of the request, once that is known.
 func (g *Gate) Settle(p *Pass, reserve, actual store.Money) {
 	if p.Record == nil || p.Record.Budget == 0 || reserve == actual {
 		return
 	}
 	meter := p.Record.Account.Meters[p.Record.Type]
-	if w := meter.Settle(string(p.Record.ID), p.month, int64(reserve), int64(actual)); w.Units != 0 {
-		g.settings.Load().Grants.Ask(meter, p.Account.ID, p.Record.Type, p.Record.ID, []limiter.Want{w})
+	if w := meter.Settle(string(p.Record.Counted().ID), p.Limits.Month, int64(reserve), int64(actual)); w.Units != 0 || w.Give {
+		g.cfg.Grants.Ask(p.Account.ID, p.Record, []limiter.Want{w})
+	}
+}
+
+// Refund gives back all of a charge but the minute's: the request reached no
+// upstream.
+func (g *Gate) Refund(p *Pass, units int64, reserve store.Money) {
+	if p.Record == nil {
+		return
+	}
+	meter := p.Record.Account.Meters[p.Record.Type]
+	if wants := meter.Refund(string(p.Record.Counted().ID), p.Limits.Month, units, int64(reserve)); len(wants) > 0 {
+		g.cfg.Grants.Ask(p.Account.ID, p.Record, wants)
 	}
 }

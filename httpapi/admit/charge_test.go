@@ -19,7 +19,7 @@ import (
 // limits sets the account's own.
 func (h *harness) limits(minute, month int64) {
 	h.Helper()
-	h.apply(&store.Command{AccountUpdate: &store.AccountUpdate{Limits: &store.Limits{PerMinute: &minute, PerMonth: &month}}})
+	h.apply(&store.Command{Change: &store.AccountUpdate{Limits: &store.Limits{PerMinute: &minute, PerMonth: &month}}})
 }
 
 // send checks and charges one request at the harness's now.
@@ -64,33 +64,38 @@ func TestCharge(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	own := func(minute, month int64) *store.Limits {
-		l := &store.Limits{}
-		if minute > 0 {
-			l.PerMinute = &minute
-		}
-		if month > 0 {
-			l.PerMonth = &month
-		}
-		return l
+// own are a key's own limits; 0 sets none.
+func own(minute, month int64) *store.Limits {
+	l := &store.Limits{}
+	if minute > 0 {
+		l.PerMinute = &minute
 	}
-	for _, c := range []struct {
-		name           string
-		minute, month  int64
-		own            *store.Limits
-		budget         store.Money
-		reserve        store.Money
-		want           fault.Code
-		policy, begins string
-	}{
-		{"account's minute", 2, 100, nil, 0, 0, fault.RequestsPerMinute, "minute", "You have exceeded your rate limit"},
-		{"account's month", 60, 2, nil, 0, 0, fault.RequestsPerMonth, "month", "You have exceeded your rate limit: the month"},
-		{"key's minute", 60, 100, own(2, 0), 0, 0, fault.RequestsPerMinute, "key-minute", "You have exceeded your rate limit: the key's own"},
-		{"key's month", 60, 100, own(0, 2), 0, 0, fault.RequestsPerMonth, "key-month", "You have exceeded your rate limit: the key's own"},
-		{"budget", 60, 100, nil, 10, 5, fault.BudgetExceeded, "", ""},
-		{"budget, nothing reserved", 60, 100, nil, 10, 5, fault.BudgetExceeded, "", ""},
-	} {
+	if month > 0 {
+		l.PerMonth = &month
+	}
+	return l
+}
+
+// refusalCases bind one limit each, which the third request exceeds.
+var refusalCases = []struct {
+	name           string
+	minute, month  int64
+	own            *store.Limits
+	budget         store.Money
+	reserve        store.Money
+	want           fault.Code
+	policy, begins string
+}{
+	{"account's minute", 2, 100, nil, 0, 0, fault.RequestsPerMinute, "minute", "You have exceeded your rate limit"},
+	{"account's month", 60, 2, nil, 0, 0, fault.RequestsPerMonth, "month", "You have exceeded your rate limit: the month"},
+	{"key's minute", 60, 100, own(2, 0), 0, 0, fault.RequestsPerMinute, "key-minute", "You have exceeded your rate limit: the key's own"},
+	{"key's month", 60, 100, own(0, 2), 0, 0, fault.RequestsPerMonth, "key-month", "You have exceeded your rate limit: the key's own"},
+	{"budget", 60, 100, nil, 10, 5, fault.BudgetExceeded, "", ""},
+	{"budget, nothing reserved", 60, 100, nil, 10, 5, fault.BudgetExceeded, "", ""},
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range refusalCases {
 		h := newHarness(t)
 		h.limits(c.minute, c.month)
 		key := h.key(func(k *store.Key) {
@@ -241,8 +246,8 @@ func TestLookSpendsNothing(t *testing.T) {
 	}
 }
 
-// After a crash a bucket that nobody can vouch for begins empty and fills from
-// the moment that this process started; keys and accounts made since begin full.
+// After a crash a bucket with an unknown history begins empty and fills from the
+// moment that this process started; keys and accounts created since begin full.
 func TestAfterACrash(t *testing.T) {
 	h := newHarness(t)
 	h.limits(60, 1000)
@@ -251,13 +256,14 @@ func TestAfterACrash(t *testing.T) {
 	c.BootIndex, c.Since = h.index, int64(10*time.Second)
 	h.pass(30 * time.Second)
 	h.Gate = NewGate(c)
-	h.apply(&store.Command{Account: "acct_1", AccountCreate: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "free"}}})
+	h.apply(&store.Command{Account: "acct_1", Change: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "free"}}})
 	after := h.key(func(k *store.Key) { k.Account = "acct_1" })
 
 	if p, f := h.send(after, 1); f != nil || p.Limits.States[0].Remaining != 59 {
 		t.Errorf("an account made since: %v, %+v", f, p.Limits.States[0])
 	}
-	// 20 s at one a second; or what the month bounds, which is younger than a refill.
+	// 20 s at one a second; or the bound of the month, which is younger than a
+	// refill.
 	p, f := h.send(before, 1)
 	if f != nil || p.Limits.States[0].Remaining < 19 {
 		t.Errorf("an older account: %v, %+v", f, p.Limits.States[0])
@@ -270,11 +276,48 @@ func TestAfterACrash(t *testing.T) {
 	if a := h.ask(&p); !a.AccountFresh || !a.KeyFresh {
 		t.Error("what was made since is not called fresh")
 	}
-	if got := h.settings.Load().refilled(int64(30 * time.Second)); got != int64(20*time.Second) {
+	if got := h.refilled(int64(30 * time.Second)); got != int64(20*time.Second) {
 		t.Errorf("refilled %v", time.Duration(got))
 	}
-	if got := (&settings{}).refilled(1); got != limiter.Forever {
+	if got := (&Gate{}).refilled(1); got != limiter.Forever {
 		t.Errorf("the first process ever: %v", got)
+	}
+}
+
+// admitting is a gate with limits that never bind, on the system's clock.
+func admitting(b *testing.B) *harness {
+	h := newHarness(b)
+	h.limits(limiter.MaxBurst, store.MaxRequests)
+	c := h.config()
+	c.Store = h.store
+	start := time.Now()
+	c.Clock = func() (time.Time, int64) { now := time.Now(); return now, int64(now.Sub(start)) }
+	h.Gate = NewGate(c)
+	return h
+}
+
+// admitAll admits requests with keys in turn. One request object carries every
+// key, so that only the key is cold and not the harness.
+func admitAll(b *testing.B, h *harness, keys ...string) {
+	now, ctx := time.Now(), b.Context()
+	r := post("none", func(r *http.Request) { r.URL.RawQuery = "model=gpt-4o&stream=true" })
+	once := func(key string) {
+		r.Header["Authorization"][0] = key
+		p, f := h.Check(r, here, chat, now)
+		if f == nil {
+			f = h.Charge(ctx, &p, 1, 0, now)
+		}
+		if f != nil {
+			b.Fatal(f)
+		}
+	}
+	for _, k := range keys {
+		once(k) // into the cache
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; b.Loop(); i++ {
+		once(keys[(i*7919)%len(keys)])
 	}
 }
 
@@ -282,56 +325,22 @@ func TestAfterACrash(t *testing.T) {
 // same behind 100,000 allowlist entries, and random over many keys that are
 // cached (KEYS, 20,000 unless set; the goal speaks of a million).
 func BenchmarkAdmit(b *testing.B) {
-	setup := func(b *testing.B) *harness {
-		h := newHarness(b)
-		h.limits(limiter.MaxBurst, 1<<40)
-		c := h.config()
-		c.Store = h.store
-		start := time.Now()
-		c.Clock = func() (time.Time, int64) { now := time.Now(); return now, int64(now.Sub(start)) }
-		h.Gate = NewGate(c)
-		return h
-	}
-	query := func(r *http.Request) { r.URL.RawQuery = "model=gpt-4o&stream=true" }
-	// One request object carries every key, so that what is cold is the key and
-	// not the harness.
-	run := func(b *testing.B, h *harness, keys ...string) {
-		now, ctx, r := time.Now(), b.Context(), post("none", query)
-		once := func(key string) {
-			r.Header["Authorization"][0] = key
-			p, f := h.Check(r, here, chat, now)
-			if f == nil {
-				f = h.Charge(ctx, &p, 1, 0, now)
-			}
-			if f != nil {
-				b.Fatal(f)
-			}
-		}
-		for _, k := range keys {
-			once(k) // into the cache
-		}
-		b.ReportAllocs()
-		b.ResetTimer()
-		for i := 0; b.Loop(); i++ {
-			once(keys[(i*7919)%len(keys)])
-		}
-	}
 	b.Run("hot", func(b *testing.B) {
-		h := setup(b)
-		run(b, h, "Bearer "+h.key(nil))
+		h := admitting(b)
+		admitAll(b, h, "Bearer "+h.key(nil))
 	})
 	b.Run("allowlist", func(b *testing.B) {
-		h := setup(b)
-		h.apply(&store.Command{AccountUpdate: &store.AccountUpdate{Tier: new("enterprise")}})
+		h := admitting(b)
+		h.apply(&store.Command{Change: &store.AccountUpdate{Tier: new("enterprise")}})
 		entries := []store.AllowEntry{{CIDR: netip.PrefixFrom(here, here.BitLen())}}
 		for i := len(entries); i < 100_000; i++ {
 			entries = append(entries, store.AllowEntry{CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
 		}
-		h.apply(&store.Command{AllowlistSet: &store.AllowlistSet{Entries: entries}})
-		run(b, h, "Bearer "+h.key(nil))
+		h.apply(&store.Command{Change: &store.AllowlistSet{Entries: entries}})
+		admitAll(b, h, "Bearer "+h.key(nil))
 	})
 	b.Run("random", func(b *testing.B) {
-		h := setup(b)
+		h := admitting(b)
 		n, err := strconv.Atoi(os.Getenv("KEYS"))
 		if err != nil {
 			n = 20_000
@@ -340,7 +349,7 @@ func BenchmarkAdmit(b *testing.B) {
 		for i := range keys {
 			keys[i] = "Bearer " + h.key(nil)
 		}
-		run(b, h, keys...)
+		admitAll(b, h, keys...)
 	})
 }
 
@@ -355,5 +364,26 @@ func BenchmarkAdmitUnknown(b *testing.B) {
 		if _, f := h.Check(r, here, chat, noon); f == nil {
 			b.Fatal("admitted")
 		}
+	}
+}
+
+// After clean stops only, the largest bucket begins full.
+func TestLargestBurstBeginsFull(t *testing.T) {
+	h := newHarness(t)
+	secret := h.key(func(k *store.Key) {
+		k.Limits = &store.Limits{PerMinute: ptr(int64(1)), Burst: ptr(int64(limiter.MaxBurst))}
+	})
+	c := h.config()
+	c.BootIndex, c.Since = h.index, -1<<62
+	h.Gate = NewGate(c)
+	p, f := h.Check(post(secret, nil), here, chat, h.now)
+	if f != nil {
+		t.Fatal(f)
+	}
+	if f := h.Charge(t.Context(), &p, 1, 0, h.now); f != nil {
+		t.Fatal(f)
+	}
+	if st := p.Limits.States[2]; st.Policy != limiter.KeyMinute || st.Remaining != limiter.MaxBurst-1 {
+		t.Errorf("%+v", p.Limits)
 	}
 }

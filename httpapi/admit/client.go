@@ -6,54 +6,86 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gaissmai/bart"
+	"github.com/perfgate/perfgate/httpapi/iprange"
 )
 
-// hops knows whom to believe about where a request comes from: the TCP peer,
-// and what trusted peers say in one header. The zero value believes peers only.
+// hops finds the client of a request: the TCP peer, or the address that trusted
+// peers report in one header. The zero value trusts no peer.
 type hops struct {
-	trusted *bart.Lite // nil trusts nobody
-	header  string     // canonical
+	trusted *iprange.Set
+	header  string // canonical
 }
 
-// newHops trusts the peers in trusted to say in header who their client is; ""
-// means X-Forwarded-For.
+// newHops trusts the peers in trusted to report their client in header; "" means
+// X-Forwarded-For.
 func newHops(trusted []netip.Prefix, header string) hops {
 	if header == "" {
 		header = "X-Forwarded-For"
 	}
-	h := hops{header: http.CanonicalHeaderKey(header)}
-	for _, p := range trusted {
-		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-		}
-		if h.trusted == nil {
-			h.trusted = new(bart.Lite)
-		}
-		h.trusted.Insert(p.Masked())
-	}
-	return h
+	return hops{trusted: iprange.NewSet(trusted), header: http.CanonicalHeaderKey(header)}
 }
 
-// ClientFinder tells the client of requests to a listener that has trusted
-// proxies of its own, as [Gate.Client] does by the gate's.
+// ClientFinder returns a function that finds the client of a request, as
+// [Gate.Client] does, for a listener with trusted proxies of its own.
 func ClientFinder(trusted []netip.Prefix, header string) func(*http.Request) netip.Addr {
 	h := newHops(trusted, header)
 	return func(r *http.Request) netip.Addr { return h.client(r.RemoteAddr, r.Header) }
 }
 
+// Forwarding knows the way that requests came: the proxies trusted to report
+// their client, and the header in which they do.
+type Forwarding struct{ hops hops }
+
+// NewForwarding returns a Forwarding for proxies that report their client in
+// header; "" means X-Forwarded-For.
+func NewForwarding(trusted []netip.Prefix, header string) Forwarding {
+	return Forwarding{newHops(trusted, header)}
+}
+
+// Header is the canonical name of the header that reports clients.
+func (f Forwarding) Header() string { return f.hops.header }
+
+// Trusts reports whether the peer with the address a may report its client.
+func (f Forwarding) Trusts(a netip.Addr) bool { return f.hops.trusted.Contains(a) }
+
+// Chain is the way of r as X-Forwarded-For tells it: the client that r is judged
+// by, then the trusted hops, the peer last. What stands left of the client in the
+// header is anybody's invention and not part of it. "" is a peer without address.
+func (f Forwarding) Chain(r *http.Request) string {
+	var hops []netip.Addr
+	client := f.hops.walk(r.RemoteAddr, r.Header, func(a netip.Addr) { hops = append(hops, a) })
+	if !client.IsValid() {
+		return ""
+	}
+	chain := client.String()
+	for i := len(hops) - 1; i >= 0; i-- {
+		chain += ", " + hops[i].String()
+	}
+	return chain
+}
+
+// ReadAddress reads an address as the headers that name clients hold it, perhaps
+// with a port.
+func ReadAddress(s string) (netip.Addr, bool) { return address(trim(s)) }
+
 // client is the address that a request is judged by: the peer, or, if that is
-// trusted, the last address in the header that is not. The header's lines are
-// one list in order, walked from its end, for only what trusted hops appended is
-// true: whatever stands further left may be the client's own invention. An entry
+// trusted, the last address in the header that is not. The header's lines are one
+// list in order, walked from its end, for only the entries that trusted hops
+// appended are true: those further left may be the client's invention. An entry
 // that is no address ends the walk, and the hop that sent it is believed to be
 // the client. The work is bounded by the size of the header.
 //
 // Addresses have no zone, and IPv4-mapped IPv6 is IPv4. A peer without an
 // address (a Unix socket) gives the zero Addr, which no allowlist contains.
 func (h hops) client(remote string, header http.Header) netip.Addr {
+	return h.walk(remote, header, nil)
+}
+
+// walk finds the client as client documents it, and passes every hop on the way
+// to hop: the peer first, the client not.
+func (h hops) walk(remote string, header http.Header, hop func(netip.Addr)) netip.Addr {
 	at, ok := address(remote)
-	if !ok || !h.trusts(at) {
+	if !ok || !h.trusted.Contains(at) {
 		return at
 	}
 	lines := header[h.header]
@@ -75,16 +107,17 @@ func (h hops) client(remote string, header http.Header) netip.Addr {
 			if !ok {
 				return at
 			}
+			if hop != nil {
+				hop(at)
+			}
 			at = next
-			if !h.trusts(at) {
+			if !h.trusted.Contains(at) {
 				return at
 			}
 		}
 	}
 	return at
 }
-
-func (h hops) trusts(a netip.Addr) bool { return h.trusted != nil && h.trusted.Lookup(a) }
 
 // address reads an IP address with or without a port, IPv6 in brackets or, if
 // there is no port, bare.
@@ -118,7 +151,7 @@ func isPort(s string) bool {
 
 // lastElement splits off what follows the last sep that is not inside a quoted
 // string, reading from the end: the part that a trusted proxy appended is read
-// before, and whatever an unbalanced quote further left may say.
+// first, so that an unbalanced quote further left cannot hide it.
 func lastElement(s string, sep byte) (elem, rest string) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {

@@ -9,44 +9,46 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// credential finds the one credential of a request (section 3, step 2), judges
-// its form (step 3) and returns its hash, or why there is none. The key itself
-// goes no further than this file: nothing here returns it, keeps it or puts it
-// into an error.
-func credential(h http.Header, query, keyHeader string, imported bool, hasher *apikey.Hasher) (store.Hash, fault.Code) {
+// credential finds the one credential of a request (step 2 of admission), judges
+// its form (step 3) and returns its hash, or the reason why there is none. The
+// key itself goes no further than this file: nothing here returns it, keeps it or
+// puts it into an error.
+func credential(h http.Header, query, keyHeader string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
 	key, refused := present(h, query, keyHeader)
 	if refused != "" {
 		return store.Hash{}, refused
 	}
-	return keyHash(key, imported, hasher)
+	return keyHash(key, from, hasher)
 }
 
 // keyHash judges key's form and hashes it.
-func keyHash(key string, imported bool, hasher *apikey.Hasher) (store.Hash, fault.Code) {
+func keyHash(key string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
 	if hash, ok := hasher.Known(key); ok {
 		return hash, "" // it was well formed when it was hashed
 	}
-	if !wellFormed(key, imported) {
+	if !wellFormed(key, from) {
 		return store.Hash{}, fault.MalformedKey
 	}
 	return hasher.Hash(key), ""
 }
 
-// wellFormed reports whether key may be one of ours. Only where keys have been
-// imported, which may have any form, is anything without a right checksum worth
-// a lookup.
-func wellFormed(key string, imported bool) bool {
+// wellFormed reports whether key may be one of ours. A credential without a right
+// checksum is worth a lookup only where keys with its prefix have been imported, and one
+// that does not even look like ours also where a key of unknown form has.
+func wellFormed(key string, from Store) bool {
 	switch apikey.Parse(key) {
 	case apikey.Native:
 		return true
-	case apikey.BadSum, apikey.Foreign:
-		return imported
+	case apikey.BadSum:
+		return from.Imported(apikey.Prefix(key))
+	case apikey.Foreign:
+		return from.Imported(apikey.Prefix(key)) || from.Imported(store.AnyPrefix)
 	}
 	return false
 }
 
-// hint is what the audit log may show of a refused credential, "" if that is
-// nothing. It parses anew, so that requests which pass do not pay for it.
+// hint is the part of a refused credential that the audit log may show, "" for
+// none. It parses again, so that admitted requests do not pay for it.
 func hint(h http.Header, query, keyHeader string) string {
 	key, refused := present(h, query, keyHeader)
 	if refused != "" {
@@ -59,7 +61,7 @@ func hint(h http.Header, query, keyHeader string) string {
 // after "Bearer" (RFC 6750 section 2.1, the scheme in any case), or that of the
 // header keyHeader where that is configured (canonical form; "" if not).
 //
-//   - nothing, an empty header, or a scheme with nothing behind it: missing_key
+//   - nothing, an empty header, or a scheme with nothing after it: missing_key
 //   - two header lines, both headers, or two values joined by a comma: ambiguous_credentials
 //   - a key in the query string, beside a credential or alone: key_in_query
 //   - another scheme than Bearer: malformed_key, for something was sent
@@ -81,7 +83,7 @@ func present(h http.Header, query, keyHeader string) (key string, refused fault.
 	switch {
 	case refused == fault.AmbiguousCredentials, refused == "" && joined(key):
 		return "", fault.AmbiguousCredentials
-	case keyInQuery(query):
+	case KeyInQuery(query):
 		return "", fault.KeyInQuery
 	case refused != "":
 		return "", refused
@@ -144,55 +146,6 @@ func trim(s string) string {
 	return s
 }
 
-// keyInQuery reports whether any name or value of the raw query is, once
-// percent-decoded, a key of our own form. Queries shorter than a key cost one
-// comparison; others one pass that gives up on a component at its first byte
-// that no key has there.
-func keyInQuery(query string) bool {
-	if len(query) < apikey.Len {
-		return false
-	}
-	var buf [apikey.Len]byte
-	name := true
-	for i := 0; i < len(query); {
-		n, fits := 0, true
-		for ; i < len(query); i++ {
-			c := query[i]
-			if c == '&' || c == ';' || c == '=' && name {
-				break
-			}
-			if !fits {
-				continue
-			}
-			if c == '%' && i+2 < len(query) {
-				if hi, lo := unhex(query[i+1]), unhex(query[i+2]); hi < 16 && lo < 16 {
-					c = hi<<4 | lo
-					i += 2
-				}
-			}
-			if n == len(buf) || n < 3 && c != "pk_"[n] {
-				fits = false
-				continue
-			}
-			buf[n] = c
-			n++
-		}
-		if fits && n == len(buf) && apikey.Parse(string(buf[:])) == apikey.Native {
-			return true
-		}
-		name = i == len(query) || query[i] != '='
-		i++ // the delimiter
-	}
-	return false
-}
-
-// unhex is the value of the hexadecimal digit c, or 255.
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10
-	}
-	return 255
-}
+// KeyInQuery reports whether a key of our own form stands anywhere in the raw
+// query, percent-encoded or not.
+func KeyInQuery(query string) bool { return apikey.HoldsEncoded(query) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
 )
 
 const (
@@ -82,30 +83,34 @@ func TestKeyInQuery(t *testing.T) {
 		return b.String()
 	}
 	for q, want := range map[string]bool{
-		"":                                false,
-		"q=" + vector:                     true,
-		vector:                            true,
-		vector + "=1":                     true,
-		"a&b=&c=" + vector + "&d":         true,
-		"a=1;b=" + vector:                 true,
-		"q=" + escapeAll(vector):          true,
-		"q=%70k_live_" + vector[8:]:       true,
-		"q=" + badSum:                     false,
-		"q=" + vector + "x":               false,
-		"q=x" + vector:                    false,
-		"q=" + vector[:len(vector)-1]:     false,
-		"q=" + vector[:45] + "%5":         false,
-		"q=" + vector[:45] + "%zz":        false,
-		"q=" + strings.Repeat("pk_", 100): false,
-		"q=" + strings.Repeat("%", 100):   false,
+		"":                                  false,
+		"q=" + vector:                       true,
+		vector:                              true,
+		vector + "=1":                       true,
+		"a&b=&c=" + vector + "&d":           true,
+		"a=1;b=" + vector:                   true,
+		"q=" + escapeAll(vector):            true,
+		"q=%70k_live_" + vector[8:]:         true,
+		"q=" + badSum:                       false,
+		"q=" + vector + "x":                 true,
+		"q=" + vector + ",":                 true,
+		"q=x" + vector:                      true,
+		"q=Bearer%20" + vector:              true,
+		"q=" + escapeAll(escapeAll(vector)): true,
+		"q=pk%255flive_" + vector[8:]:       true,
+		"q=" + vector[:len(vector)-1]:       false,
+		"q=" + vector[:45] + "%5":           false,
+		"q=" + vector[:45] + "%zz":          false,
+		"q=" + strings.Repeat("pk_", 100):   false,
+		"q=" + strings.Repeat("%", 100):     false,
 	} {
-		if got := keyInQuery(q); got != want {
-			t.Errorf("keyInQuery(%q) = %v", q, got)
+		if got := KeyInQuery(q); got != want {
+			t.Errorf("KeyInQuery(%q) = %v", q, got)
 		}
 	}
 }
 
-// The scan finds what net/url finds.
+// The scan finds every key that net/url finds.
 func TestKeyInQueryIsLikeParseQuery(t *testing.T) {
 	part := rapid.OneOf(
 		rapid.SampledFrom([]string{vector, badSum, "pk_", "%70", "%", "%5", "=", "&", "x", "%26", url.QueryEscape(vector), strings.ReplaceAll(vector, "_", "%5F")}),
@@ -114,37 +119,51 @@ func TestKeyInQueryIsLikeParseQuery(t *testing.T) {
 		q := strings.Join(rapid.SliceOfN(part, 0, 8).Draw(t, "parts"), "")
 		values, err := url.ParseQuery(q)
 		if err != nil {
-			return // net/url drops what it cannot read; the scan takes it literally
+			return // net/url drops pairs that it cannot read; the scan takes them literally
 		}
 		want := false
 		for name, list := range values {
 			for _, s := range append(list, name) {
-				want = want || apikey.Parse(s) == apikey.Native
+				want = want || apikey.Holds(s)
 			}
 		}
-		if got := keyInQuery(q); got != want {
-			t.Fatalf("keyInQuery(%q) = %v, want %v", q, got, want)
+		if got := KeyInQuery(q); want && !got {
+			t.Fatalf("KeyInQuery(%q) = %v, want %v", q, got, want)
 		}
 	})
 }
 
+// imports is a store in which keys with these prefixes were imported.
+type imports map[string]bool
+
+func (i imports) Imported(prefix string) bool            { return i[prefix] }
+func (imports) Lookup(store.Hash) (*store.Record, error) { panic("looks a key up to judge its form") }
+func (imports) Pepper() store.Hash                       { return store.Hash{7} }
+func (imports) BootIndex() uint64                        { return 0 }
+
 func TestCredentialForms(t *testing.T) {
-	hasher := apikey.NewHasher([32]byte{7})
 	for _, c := range []struct {
 		name, key string
-		imported  bool
+		imported  string // a prefix
 		want      fault.Code
 	}{
-		{"native", vector, false, ""},
-		{"bad sum", badSum, false, fault.MalformedKey},
-		{"bad sum, imports exist", badSum, true, ""},
-		{"foreign", foreign, false, fault.MalformedKey},
-		{"foreign, imports exist", foreign, true, ""},
-		{"too short", "pk_live_short", true, fault.MalformedKey},
-		{"a space inside", "pk_live_0123456789 ABCDEF", true, fault.MalformedKey},
+		{"native", vector, "", ""},
+		{"bad sum", badSum, "", fault.MalformedKey},
+		{"bad sum, its prefix was imported", badSum, "pk_live_", ""},
+		{"bad sum, the other type's was", badSum, "pk_test_", fault.MalformedKey},
+		{"bad sum, a foreign one was", badSum, apikey.Prefix(foreign), fault.MalformedKey},
+		{"bad sum, one of unknown form was", badSum, store.AnyPrefix, fault.MalformedKey},
+		{"foreign", foreign, "", fault.MalformedKey},
+		{"foreign, its prefix was imported", foreign, apikey.Prefix(foreign), ""},
+		{"foreign, another was", foreign, "zz_", fault.MalformedKey},
+		{"foreign, ours was", foreign, "pk_live_", fault.MalformedKey},
+		{"foreign, one of unknown form was", foreign, store.AnyPrefix, ""},
+		{"too short", "pk_live_short", "pk_live_", fault.MalformedKey},
+		{"a space inside", "pk_live_0123456789 ABCDEF", store.AnyPrefix, fault.MalformedKey},
 	} {
 		h := http.Header{"Authorization": {"Bearer " + c.key}}
-		hash, got := credential(h, "", "", c.imported, hasher)
+		hasher := apikey.NewHasher([32]byte{7}) // a key that was hashed once is not judged again
+		hash, got := credential(h, "", "", imports{c.imported: true}, hasher)
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
@@ -154,7 +173,7 @@ func TestCredentialForms(t *testing.T) {
 	}
 }
 
-// Whatever is sent, the answer is one of the four codes or the hash of something
+// For any input, the answer is one of the four codes or the hash of something
 // that was sent, and a hint never shows more than its own few characters.
 func FuzzCredential(f *testing.F) {
 	f.Add("Bearer "+vector, "", "a=b")
@@ -169,7 +188,7 @@ func FuzzCredential(f *testing.F) {
 		if own != "" {
 			h["X-Api-Key"] = []string{own}
 		}
-		hash, refused := credential(h, query, "X-Api-Key", true, hasher)
+		hash, refused := credential(h, query, "X-Api-Key", imports{"pk_live_": true, "pk_test_": true, store.AnyPrefix: true}, hasher)
 		switch refused {
 		case "":
 			key, _ := present(h, query, "X-Api-Key")
@@ -193,7 +212,7 @@ func BenchmarkKeyInQuery(b *testing.B) {
 	const q = "model=gpt-4o&stream=true&temperature=0.7&user=somebody%40example.org&page=17&sort=created_at"
 	b.ReportAllocs()
 	for b.Loop() {
-		if keyInQuery(q) {
+		if KeyInQuery(q) {
 			b.Fatal("found one")
 		}
 	}

@@ -3,28 +3,30 @@ package admit
 import (
 	"net/http"
 	"net/netip"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/store"
 )
 
-// subject is who asks, as far as known: one immutable view of key and account.
+// subject is the caller, as far as known: one immutable view of key and account.
 type subject struct {
 	record  *store.Record       // nil: no such key
 	account *store.AccountState // nil: its account is gone
 }
 
-// request is what is asked, as far as known. Steps whose input is not known are
-// skipped, which only the verify call makes use of.
+// request is the request to judge, as far as known. A step without input is
+// skipped, which only the verify call uses.
 type request struct {
 	credential fault.Code // why there is no key to look up (steps 2 and 3); "" if there is
+	refused    fault.Code // why the target is refused whatever the key (step 1); "" if it is not
 	serving    bool       // this node may serve
 	client     netip.Addr
-	anywhere   bool // client is not known
-	target     Target
-	browser    bool // Origin or Sec-Fetch-Site is present
+	anywhere   bool   // client is not known
+	method     string // "" if not known
+	path       string // percent-encoded, as sent; "" if not known
+	browser    bool   // Origin or Sec-Fetch-Site is present
 }
 
 // verdict is the answer of steps 2–8.
@@ -35,13 +37,15 @@ type verdict struct {
 	exposed bool       // a live key from a browser, tolerated but worth an alert
 }
 
-// decide is section 3 of the contract, steps 2 to 8 in that order: the first
-// that fails answers. It is pure; expiry and overlap are judged at now.
+// decide takes steps 2 to 8 of admission (docs/reference.md) in that order: the
+// first that fails answers. It is pure; expiry and overlap are judged at now.
 //
-// Step 1 is the router's, and whoever calls has looked the key up only if steps
-// 2 to 4 pass. Steps 9 and 10 are the proxy's and [Gate.Charge].
+// Step 1 is the router's, and the caller has looked the key up only if steps 2 to
+// 4 pass. Steps 9 and 10 are the proxy's and [Gate.Charge].
 func decide(s subject, q *request, rule *Rule, now time.Time) (v verdict) {
 	switch {
+	case q.refused != "":
+		return verdict{code: q.refused}
 	case q.credential != "":
 		return verdict{code: q.credential}
 	case !q.serving:
@@ -61,10 +65,10 @@ func decide(s subject, q *request, rule *Rule, now time.Time) (v verdict) {
 	switch {
 	case !q.anywhere && !addressAllowed(s, q.client):
 		v.code = fault.IPNotAllowed
-	case !scopesHeld(s.record, q.target.Method, rule):
+	case !scopesHeld(s.record, q.method, rule):
 		v.code = fault.InsufficientScope
-		v.missing = missingScopes(s.record, q.target.Method, rule)
-	case !rule.Management && !routeAllowed(s.record.Routes, &q.target, rule.Route):
+		v.missing = missingScopes(s.record, q.method, rule)
+	case !rule.Management && s.record.Routes != nil && !s.record.Routes.Allow(q.method, q.path, rule.Route):
 		v.code = fault.RouteNotAllowed
 	case q.browser && !rule.Management && s.record.Type == store.Live:
 		switch s.account.BrowserKeys {
@@ -84,7 +88,7 @@ func addressAllowed(s subject, a netip.Addr) bool {
 		(s.record.Allow == nil || s.record.Allow.Lookup(a))
 }
 
-// scopesHeld reports whether r's scopes cover what rule needs: the built-in one
+// scopesHeld reports whether r's scopes cover the needs of rule: the built-in one
 // (by method, if the rule names none) and every one that the rule requires. admin
 // covers everything.
 func scopesHeld(r *store.Record, method string, rule *Rule) bool {
@@ -96,34 +100,24 @@ func scopesHeld(r *store.Record, method string, rule *Rule) bool {
 		return false
 	}
 	for _, name := range rule.Require {
-		if !holds(r, name) {
+		if !r.HasScope(name) {
 			return false
 		}
 	}
 	return true
 }
 
-// missingScopes names what [scopesHeld] misses, as a challenge shows it.
+// missingScopes names the scopes that [scopesHeld] misses, as a challenge shows
+// them: each scope once, separated by spaces.
 func missingScopes(r *store.Record, method string, rule *Rule) string {
-	out := make([]byte, 0, 32)
-	add := func(name string) {
-		if len(out) > 0 {
-			out = append(out, ' ')
-		}
-		out = append(out, name...)
-	}
 	absent := needed(method, rule) &^ r.Scopes
-	for _, b := range builtin {
-		if absent&b.scope != 0 {
-			add(b.name)
-		}
-	}
+	names := absent.Names()
 	for _, name := range rule.Require {
-		if !holds(r, name) && absent&scopeOf(name) == 0 {
-			add(name)
+		if !r.HasScope(name) && absent&store.ScopeNamed(name) == 0 {
+			names = append(names, name)
 		}
 	}
-	return string(out)
+	return strings.Join(names, " ")
 }
 
 func needed(method string, rule *Rule) store.Scope {
@@ -136,49 +130,4 @@ func needed(method string, rule *Rule) store.Scope {
 		return store.ScopeRead
 	}
 	return store.ScopeWrite
-}
-
-func holds(r *store.Record, name string) bool {
-	if s := scopeOf(name); s != 0 {
-		return r.Scopes&s != 0
-	}
-	_, ok := slices.BinarySearch(r.Custom, name)
-	return ok
-}
-
-var builtin = [...]struct {
-	name  string
-	scope store.Scope
-}{
-	{"read", store.ScopeRead},
-	{"write", store.ScopeWrite},
-	{"verify", store.ScopeVerify},
-	{"limit", store.ScopeLimit},
-	{"admin", store.ScopeAdmin},
-}
-
-// scopeOf is the built-in scope called name, 0 if that is a custom one.
-func scopeOf(name string) store.Scope {
-	for _, b := range builtin {
-		if b.name == name {
-			return b.scope
-		}
-	}
-	return 0
-}
-
-// routeAllowed reports whether a key with these routes may be used on t. An
-// entry allows a request if it is the very pattern of the route that matched, or
-// if it covers the request by itself ([MatchRoute]). With neither a route nor a
-// path known, nothing can be said against it.
-func routeAllowed(routes []string, t *Target, route string) bool {
-	if len(routes) == 0 || t.Path == "" && route == "" {
-		return true
-	}
-	for _, p := range routes {
-		if p == route || t.Path != "" && MatchRoute(p, t) {
-			return true
-		}
-	}
-	return false
 }

@@ -11,12 +11,13 @@ import (
 
 // The bound on failed authentications of one address: a bucket of
 // failureBurst that regains one in failureEvery, 30 a minute.
-const (
-	failureBurst = 30
-	failureEvery = time.Minute / failureBurst
-)
+const failureBurst = 30
 
-// The size of the table: failureSets × failureWays addresses in 1 MiB, for ever.
+// preflightBurst bounds the preflights of one address that pass without a key, in
+// the same way: 600 a minute. A browser remembers the answer to one.
+const preflightBurst = 600
+
+// The size of the table: failureSets × failureWays addresses in 1 MiB, fixed.
 const (
 	failureSets  = 1 << 14
 	failureWays  = 4
@@ -26,11 +27,13 @@ const (
 // failures counts failed authentications by address, an IPv6 network of 64 bits
 // counting as one, in a table that never grows.
 //
-// What is given up: with more than failureSets × failureWays addresses at work
-// the one closest to being forgiven is forgotten early, so some fail more often
-// than they should be allowed to. None is refused for what another did, short of
-// a collision of a keyed 64-bit hash.
+// The price: with more than failureSets × failureWays addresses at work the one
+// closest to being forgiven is forgotten early, so some fail more often than they
+// should be allowed to. None is refused because of another, short of a collision
+// of a keyed 64-bit hash.
 type failures struct {
+	every, burst int64 // nanoseconds
+
 	seed  maphash.Seed
 	locks [failureLocks]sync.Mutex
 	sets  [failureSets][failureWays]failure
@@ -43,7 +46,11 @@ type failure struct {
 	tat int64
 }
 
-func newFailures() *failures { return &failures{seed: maphash.MakeSeed()} }
+// newFailures counts up to perMinute events of an address at once, and regains
+// that many in a minute.
+func newFailures(perMinute int64) *failures {
+	return &failures{seed: maphash.MakeSeed(), every: int64(time.Minute) / perMinute, burst: int64(time.Minute)}
+}
 
 // take counts one failure of addr at the monotonic time now. Beyond the bound it
 // counts nothing and returns the whole seconds, ≥ 1, until the next one is
@@ -70,9 +77,8 @@ func (f *failures) take(addr netip.Addr, now int64) (retryAfter int64) {
 	if b.tag != tag {
 		*b = failure{tag: tag, tat: now}
 	}
-	const every, burst = int64(failureEvery), int64(failureBurst) * int64(failureEvery)
-	tat := max(b.tat, now) + every
-	if over := tat - now - burst; over > 0 {
+	tat := max(b.tat, now) + f.every
+	if over := tat - now - f.burst; over > 0 {
 		return max(1, (over+int64(time.Second)-1)/int64(time.Second))
 	}
 	b.tat = tat

@@ -15,7 +15,7 @@ import (
 func TestFailures(t *testing.T) {
 	const s = int64(time.Second)
 	v4 := netip.MustParseAddr("203.0.113.7")
-	f := newFailures()
+	f := newFailures(failureBurst)
 	for i := range failureBurst {
 		if wait := f.take(v4, 0); wait != 0 {
 			t.Fatalf("failure %d of a minute's 30 was refused, retry after %d", i+1, wait)
@@ -44,7 +44,7 @@ func TestFailures(t *testing.T) {
 }
 
 func TestFailuresOfOneIPv6NetworkAreOne(t *testing.T) {
-	f := newFailures()
+	f := newFailures(failureBurst)
 	for i := range failureBurst {
 		f.take(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), 0)
 	}
@@ -56,9 +56,9 @@ func TestFailuresOfOneIPv6NetworkAreOne(t *testing.T) {
 	}
 }
 
-// Nobody is refused for what others did, whatever they are and however many.
+// No address is refused because of others, of any kind and number.
 func TestFailuresOfOthersRefuseNobody(t *testing.T) {
-	f := newFailures()
+	f := newFailures(failureBurst)
 	for i := range uint32(4 * failureSets * failureWays) {
 		f.take(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, i))), 0)
 	}
@@ -70,10 +70,11 @@ func TestFailuresOfOthersRefuseNobody(t *testing.T) {
 	}
 }
 
-// In any span of time at most burst + rate·span are counted, against a log of what was.
+// In any span of time at most burst + rate·span are counted, against a log of all
+// failures.
 func TestFailuresKeepTheirBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f, addr, now := newFailures(), netip.MustParseAddr("203.0.113.7"), int64(0)
+		f, addr, now := newFailures(failureBurst), netip.MustParseAddr("203.0.113.7"), int64(0)
 		var counted []int64
 		for range rapid.IntRange(1, 200).Draw(t, "tries") {
 			now += rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "pause")
@@ -85,14 +86,14 @@ func TestFailuresKeepTheirBound(t *testing.T) {
 			then := now + wait*int64(time.Second)
 			for i, from := range counted {
 				span := then - from
-				if int64(len(counted)-i+1) > failureBurst+span/int64(failureEvery) {
+				if int64(len(counted)-i+1) > failureBurst+span/int64((time.Minute/failureBurst)) {
 					t.Fatalf("retry after %d s would be %d failures in %v", wait, len(counted)-i+1, time.Duration(span))
 				}
 			}
 		}
 		for i, from := range counted {
 			for j, to := range counted[i:] {
-				if int64(j) >= failureBurst+(to-from)/int64(failureEvery)+1 {
+				if int64(j) >= failureBurst+(to-from)/int64((time.Minute/failureBurst))+1 {
 					t.Fatalf("%d failures counted in %v", j+1, time.Duration(to-from))
 				}
 			}
@@ -110,10 +111,28 @@ func TestCountedFailures(t *testing.T) {
 }
 
 func BenchmarkFailures(b *testing.B) {
-	f := newFailures()
+	f := newFailures(failureBurst)
 	addr := netip.MustParseAddr("203.0.113.7")
 	b.ReportAllocs()
 	for now := int64(0); b.Loop(); now += int64(time.Second) {
 		f.take(addr, now)
+	}
+}
+
+// Preflights are bounded by address, apart from failures.
+func TestPreflightsAreBounded(t *testing.T) {
+	h := newHarness(t)
+	one, other := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("203.0.113.9")
+	for i := range preflightBurst {
+		if f := h.Preflight(one); f != nil {
+			t.Fatalf("preflight %d: %v", i, f)
+		}
+	}
+	f := h.Preflight(netip.MustParseAddr("2001:db8::2")) // the same network
+	if f == nil || f.Code != fault.RequestsPerMinute || f.RetryAfter < 1 {
+		t.Errorf("beyond the bound: %v", f)
+	}
+	if f := h.Preflight(other); f != nil {
+		t.Errorf("another address: %v", f)
 	}
 }

@@ -21,11 +21,16 @@ func code(f *fault.Error) fault.Code {
 	return f.Code
 }
 
+// vouchers counts the calls of Vouch.
+type vouchers int
+
+func (v *vouchers) Vouch() { *v++ }
+
 func TestCheck(t *testing.T) {
 	h := newHarness(t)
 	good := h.key(nil)
 	gone := h.key(func(k *store.Key) { k.ID = "key_gone" })
-	h.apply(&store.Command{KeyRevoke: &store.KeyRevoke{ID: "key_gone", Reason: "leaked"}})
+	h.apply(&store.Command{Change: &store.KeyRevoke{ID: "key_gone", Reason: "leaked"}})
 	old := h.key(func(k *store.Key) { k.ExpiresAt = noon })
 	off := h.key(func(k *store.Key) { k.Disabled = true })
 	near := h.key(func(k *store.Key) { k.Allowlist = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
@@ -60,8 +65,13 @@ func TestCheck(t *testing.T) {
 		{"management asks for no route", bound, nil, Rule{Management: true, Scope: store.ScopeWrite}, "", true, true, false},
 		{"exposed, alert", good, func(r *http.Request) { r.Header.Set("Origin", "https://a.test") }, chat, "", true, true, false},
 	} {
+		vouched := new(vouchers)
 		r := post(c.key, c.set)
+		r = r.WithContext(WithVoucher(r.Context(), vouched))
 		p, f := h.Check(r, h.Client(r), c.rule, noon)
+		if (*vouched == 1) != c.valid {
+			t.Errorf("%s: the request vouches %d times for its connection", c.name, *vouched)
+		}
 		if code(f) != c.want || (p.Record != nil) != c.known || p.Valid != c.valid || (p.Hint != "") != c.hint {
 			t.Errorf("%s: %v; record %v, valid %v, hint %q", c.name, f, p.Record != nil, p.Valid, p.Hint)
 		}
@@ -75,14 +85,24 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: the key is in what came back", c.name)
 		}
 	}
-	r := post(good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
+}
+
+// A live key from a browser is noticed, and refused where the account says so.
+func TestCheckBrowser(t *testing.T) {
+	h := newHarness(t)
+	r := post(h.key(nil), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
 	if p, _ := h.Check(r, here, chat, noon); !p.Exposed {
 		t.Error("a live key from a browser was not noticed")
 	}
-	h.apply(&store.Command{AccountUpdate: &store.AccountUpdate{BrowserKeys: ptr(store.BrowserBlock)}})
+	h.apply(&store.Command{Change: &store.AccountUpdate{BrowserKeys: ptr(store.BrowserBlock)}})
 	if _, f := h.Check(r, here, chat, noon); code(f) != fault.KeyExposed {
 		t.Errorf("blocked browser: %v", f)
 	}
+}
+
+func TestCheckNamesMissingScope(t *testing.T) {
+	h := newHarness(t)
+	reader := h.key(func(k *store.Key) { k.Scopes = []string{"read"} })
 	_, f := h.Check(post(reader, nil), here, chat, noon)
 	if f.Scope != "write" || !strings.Contains(f.Sentence(), "write") {
 		t.Errorf("the missing scope: %q, %q", f.Scope, f.Sentence())
@@ -93,8 +113,8 @@ func twice(key string) func(*http.Request) {
 	return func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + key, "Bearer " + key} }
 }
 
-// What is refused before step 5 costs no lookup, and a bad sum only does once
-// there are keys that may have one.
+// A refusal before step 5 costs no lookup, and a wrong checksum costs one only
+// where some keys may have one.
 func TestLookups(t *testing.T) {
 	h := newHarness(t)
 	good := h.key(nil)
@@ -117,12 +137,12 @@ func TestLookups(t *testing.T) {
 		t.Errorf("malformed comes before isolated: %v", f)
 	}
 	h.shut = false
-	h.apply(&store.Command{KeyImport: &store.KeyImport{Lines: []int{1}, Keys: []store.Key{{
+	h.apply(&store.Command{Change: &store.KeyImport{Lines: []int{1}, Keys: []store.Key{{
 		ID: "key_foreign", Account: store.DefaultAccount, Type: store.Live, Name: "old", Imported: true,
 		Scopes: []string{"read", "write"}, Hash: apikey.Hash(h.store.Pepper(), foreign), Hint: "sk…kl",
 	}}}})
 	if !looked(badSum) || !looked(foreign) || looked("short") {
-		t.Error("after an import: forms are not looked up as they should")
+		t.Error("after an import of an older version: forms are not looked up as they should")
 	}
 	if _, f := h.Check(post(foreign, nil), here, chat, noon); f != nil {
 		t.Errorf("the imported key: %v", f)
@@ -163,30 +183,37 @@ func TestTooManyFailures(t *testing.T) {
 	if f := bad("203.0.113.7"); code(f) != fault.MalformedKey {
 		t.Errorf("after exactly Retry-After: %v", f)
 	}
-	h.Reload(h.config())
 	if f := bad("203.0.113.7"); code(f) != fault.TooManyFailures {
-		t.Errorf("a reload forgot the failures: %v", f)
+		t.Errorf("one failure after Retry-After gave back more than one: %v", f)
 	}
 }
 
-func TestReload(t *testing.T) {
+// A gate believes the proxies that it was made with, and has a clock of its own
+// if it was given none.
+func TestConfig(t *testing.T) {
 	h := newHarness(t)
 	r := post("", func(r *http.Request) {
 		r.RemoteAddr = "10.0.0.1:80"
 		r.Header.Set("X-Forwarded-For", "198.51.100.2")
 	})
 	if got := h.Client(r).String(); got != "10.0.0.1" {
-		t.Fatalf("before: %s", got)
+		t.Fatalf("without trusted proxies: %s", got)
 	}
 	c := h.config()
 	c.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	c.Clock, c.KeyHeader = nil, ""
-	h.Reload(c)
-	if got := h.Client(r).String(); got != "198.51.100.2" {
-		t.Fatalf("after: %s", got)
+	c.Clock, c.KeyHeader = nil, "authorization"
+	g := NewGate(c)
+	if got := g.Client(r).String(); got != "198.51.100.2" {
+		t.Errorf("behind a trusted proxy: %s", got)
 	}
-	if now, _ := h.settings.Load().Clock(); !now.Equal(noon) {
-		t.Error("the clock was lost")
+	if g.keyHeader != "" {
+		t.Error("Authorization is also taken for the key's own header: every key would stand there twice")
+	}
+	before := time.Now()
+	now, mono := g.cfg.Clock()
+	later, more := g.cfg.Clock()
+	if now.Before(before) || more < mono || later.Sub(now) != time.Duration(more-mono) {
+		t.Errorf("the clock goes from %v, %d to %v, %d", now, mono, later, more)
 	}
 }
 
@@ -199,25 +226,25 @@ func TestStoreFails(t *testing.T) {
 	good := h.key(nil)
 	c := h.config()
 	c.Store = broken{c.Store}
-	h.Reload(c)
+	h.Gate = NewGate(c)
 	_, f := h.Check(post(good, nil), here, chat, noon)
 	if code(f) != fault.Unavailable || !strings.Contains(f.Error(), "fire") || strings.Contains(f.Sentence(), "fire") {
 		t.Errorf("%v", f)
 	}
-	if a, f := h.Verify(t.Context(), &VerifyRequest{Key: good}, noon); code(f) != fault.Unavailable {
+	if a, f := h.Verify(t.Context(), anyRoute, &VerifyRequest{Key: good}, noon); code(f) != fault.Unavailable {
 		t.Errorf("verify: %+v %v", a, f)
 	}
 }
 
-// A key whose account is deleted while its record is held is unknown.
+// A key is unknown once its account is deleted, even while its record is held.
 func TestAccountDeleted(t *testing.T) {
 	h := newHarness(t)
-	h.apply(&store.Command{Account: "acct_1", AccountCreate: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "pro"}}})
+	h.apply(&store.Command{Account: "acct_1", Change: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "pro"}}})
 	good := h.key(func(k *store.Key) { k.Account = "acct_1" })
 	if _, f := h.Check(post(good, nil), here, chat, noon); f != nil {
 		t.Fatal(f)
 	}
-	h.apply(&store.Command{Account: "acct_1", AccountDelete: &store.AccountDelete{}})
+	h.apply(&store.Command{Account: "acct_1", Change: &store.AccountDelete{}})
 	if p, f := h.Check(post(good, nil), here, chat, noon); code(f) != fault.InvalidKey || p.Valid {
 		t.Errorf("%v", f)
 	}
@@ -242,23 +269,75 @@ func TestStill(t *testing.T) {
 	still("")
 	id := pass.Record.ID
 	name := "another name"
-	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, Name: &name}})
+	h.apply(&store.Command{Change: &store.KeyUpdate{ID: id, Name: &name}})
 	still("")
 	scopes := []string{"read"}
-	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, Scopes: &scopes}})
+	h.apply(&store.Command{Change: &store.KeyUpdate{ID: id, Scopes: &scopes}})
 	still(fault.InsufficientScope)
 	scopes = []string{"read", "write"}
-	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, Scopes: &scopes}})
+	h.apply(&store.Command{Change: &store.KeyUpdate{ID: id, Scopes: &scopes}})
 	still("")
-	h.apply(&store.Command{AllowlistSet: &store.AllowlistSet{Entries: []store.AllowEntry{{CIDR: netip.MustParsePrefix("203.0.113.77/32")}}}})
+	h.apply(&store.Command{Change: &store.AllowlistSet{Entries: []store.AllowEntry{{CIDR: netip.MustParsePrefix("203.0.113.77/32")}}}})
 	still(fault.IPNotAllowed)
-	h.apply(&store.Command{AllowlistSet: &store.AllowlistSet{}})
+	h.apply(&store.Command{Change: &store.AllowlistSet{}})
 	still("")
 	ends := noon
-	h.apply(&store.Command{KeyUpdate: &store.KeyUpdate{ID: id, ExpiresAt: &ends}})
+	h.apply(&store.Command{Change: &store.KeyUpdate{ID: id, ExpiresAt: &ends}})
 	still(fault.KeyExpired)
-	h.apply(&store.Command{KeyRevoke: &store.KeyRevoke{ID: id}})
+	h.apply(&store.Command{Change: &store.KeyRevoke{ID: id}})
 	still(fault.KeyRevoked)
 	h.shut = true
 	still(fault.NodeIsolated)
+}
+
+// Each right that a request needed ends it when it is taken away: one row for each
+// part of the decision.
+func TestLost(t *testing.T) {
+	prefix := func(s string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(s)} }
+	update := func(u store.KeyUpdate) func(store.KeyID) store.Change {
+		return func(id store.KeyID) store.Change { u.ID = id; return &u }
+	}
+	for name, tt := range map[string]struct {
+		change func(store.KeyID) store.Change
+		wait   time.Duration
+		want   fault.Code
+	}{
+		"nothing":                 {nil, 0, ""},
+		"another name":            {update(store.KeyUpdate{Name: new("x")}), 0, ""},
+		"a scope more":            {update(store.KeyUpdate{Scopes: &[]string{"read", "write", "fast", "verify"}}), 0, ""},
+		"the method's scope":      {update(store.KeyUpdate{Scopes: &[]string{"read", "fast"}}), 0, fault.InsufficientScope},
+		"a scope of the route":    {update(store.KeyUpdate{Scopes: &[]string{"read", "write"}}), 0, fault.InsufficientScope},
+		"the route":               {update(store.KeyUpdate{Routes: &[]string{"/v9/"}}), 0, fault.RouteNotAllowed},
+		"the method of the route": {update(store.KeyUpdate{Routes: &[]string{"GET /v1/"}}), 0, fault.RouteNotAllowed},
+		"another route":           {update(store.KeyUpdate{Routes: &[]string{"POST /v1/"}}), 0, ""},
+		"the key's address":       {update(store.KeyUpdate{Allowlist: new(prefix("192.0.2.0/24"))}), 0, fault.IPNotAllowed},
+		"another address":         {update(store.KeyUpdate{Allowlist: new(prefix(here.String() + "/32"))}), 0, ""},
+		"disabled":                {update(store.KeyUpdate{Disabled: new(true)}), 0, fault.KeyDisabled},
+		"expires":                 {update(store.KeyUpdate{ExpiresAt: new(noon.Add(time.Minute))}), time.Minute, fault.KeyExpired},
+		"expires later":           {update(store.KeyUpdate{ExpiresAt: new(noon.Add(time.Minute))}), time.Second, ""},
+		"revoked":                 {func(id store.KeyID) store.Change { return &store.KeyRevoke{ID: id} }, 0, fault.KeyRevoked},
+		"the account's address": {func(store.KeyID) store.Change {
+			return &store.AllowlistSet{Entries: []store.AllowEntry{{CIDR: prefix("192.0.2.0/24")[0]}}}
+		}, 0, fault.IPNotAllowed},
+		"browsers": {func(store.KeyID) store.Change { return &store.AccountUpdate{BrowserKeys: new(store.BrowserBlock)} }, 0, fault.KeyExposed},
+	} {
+		h := newHarness(t)
+		r := post(h.key(func(k *store.Key) { k.Scopes = []string{"read", "write", "fast"} }), func(r *http.Request) { r.Header.Set("Origin", "https://a.test") })
+		rule := chat
+		rule.Require = []string{"fast"}
+		pass, f := h.Check(r, here, rule, noon)
+		if f != nil {
+			t.Fatalf("%s: refused at first: %v", name, f)
+		}
+		if tt.change != nil {
+			h.apply(&store.Command{Change: tt.change(pass.Record.ID)})
+		}
+		if f := h.Lost(r, &pass, rule, noon.Add(tt.wait)); code(f) != tt.want {
+			t.Errorf("%s: %v, want %q", name, f, tt.want)
+		}
+		// The lease is no part of it.
+		if h.shut = true; code(h.Still(r, &pass, rule, noon)) != fault.NodeIsolated || code(h.Lost(r, &pass, rule, noon.Add(tt.wait))) != tt.want {
+			t.Errorf("%s: the lease is confused with the rights", name)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
 )
 
 // harness is a gate over a real store, with a clock that tests turn.
@@ -38,7 +39,7 @@ type harness struct {
 // newHarness begins at noon with the account default on tier enterprise.
 func newHarness(tb testing.TB) *harness {
 	tb.Helper()
-	s, err := store.Open(store.Config{FS: vfs.NewMem(), Dir: "state", Fatal: func(err error) { tb.Errorf("fatal: %v", err) }})
+	s, err := store.Open(store.Config{FS: vfs.NewMem(), Dir: "state", Routes: CompileRoutes, Fatal: func(err error) { tb.Errorf("fatal: %v", err) }})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func newHarness(tb testing.TB) *harness {
 		}
 	})
 	h := &harness{TB: tb, store: s, now: noon, start: noon}
-	h.apply(&store.Command{Init: &store.Init{ClusterID: "c", Pepper: store.Hash{7}, OperatorToken: store.Hash{2}, DefaultTier: "enterprise"}})
+	h.apply(&store.Command{Change: &store.Init{ClusterID: "c", Pepper: store.Hash{7}, OperatorToken: store.Hash{2}, DefaultTier: "enterprise"}})
 	h.Gate = NewGate(h.config())
 	return h
 }
@@ -91,7 +92,9 @@ func (h *harness) apply(c *store.Command) store.Result {
 		c.At = h.now
 	}
 	c.Actor = store.Actor{Type: store.ActorOperator, ID: "op"}
-	if c.Account == "" && c.Init == nil && c.Grant == nil {
+	_, first := c.Change.(*store.Init)
+	_, grant := c.Change.(*store.Grant)
+	if c.Account == "" && !first && !grant {
 		c.Account = store.DefaultAccount
 	}
 	r, ok := h.store.Apply(&raft.Log{Index: h.index, Term: 1, Type: raft.LogCommand, Data: c.Encode()}).(store.Result)
@@ -101,34 +104,35 @@ func (h *harness) apply(c *store.Command) store.Result {
 	return r
 }
 
-// key creates a live key and returns it; set may change what is stored.
+// key creates a live key and returns it; set may change the stored key.
 func (h *harness) key(set func(*store.Key)) string {
 	h.Helper()
 	secret := apikey.New(apikey.LivePrefix)
 	k := store.Key{
-		ID: store.KeyID(apikey.NewID("key_")), Hash: apikey.Hash(h.store.Pepper(), secret), Type: store.Live,
+		ID: store.KeyID(ids.New("key_")), Hash: apikey.Hash(h.store.Pepper(), secret), Type: store.Live,
 		Name: "test", Scopes: []string{"read", "write"}, Hint: apikey.Hint(secret),
 	}
 	if set != nil {
 		set(&k)
 	}
-	h.apply(&store.Command{Account: k.Account, KeyCreate: &store.KeyCreate{Key: k}})
+	h.apply(&store.Command{Account: k.Account, Change: &store.KeyCreate{Key: k}})
 	return secret
 }
 
-// Await grants at once what is wanted, as the node's driver does after a round
-// of Raft: one command is under way at a time, so that grants reach the meter in
-// the order in which they were made.
-func (h *harness) Await(_ context.Context, m *limiter.Meter, account store.AccountID, t store.KeyType, key store.KeyID, wants []limiter.Want) {
+// Await grants every want at once, as the node's driver does after a round of
+// Raft: one command is under way at a time, so that grants reach the meter in the
+// order in which they were made.
+func (h *harness) Await(_ context.Context, account store.AccountID, rec *store.Record, wants []limiter.Want) {
 	if h.dead {
 		return
 	}
 	h.granting.Lock()
 	defer h.granting.Unlock()
+	m, t, key := rec.Account.Meters[rec.Type], rec.Type, rec.Counted().ID
 	for _, w := range wants {
-		name := key
+		name, asker := key, rec.ID
 		if w.Policy == limiter.MonthQuota {
-			name = ""
+			name, asker = "", ""
 		}
 		if w.Seed {
 			total, err := h.store.Granted(account, t, name, w.Policy == limiter.Budget, w.Month)
@@ -140,8 +144,8 @@ func (h *harness) Await(_ context.Context, m *limiter.Meter, account store.Accou
 		if w.Units == 0 {
 			continue
 		}
-		got := h.apply(&store.Command{Grant: &store.Grant{Node: "n", Asks: []store.GrantAsk{{
-			Account: account, Type: t, Key: name, Budget: w.Policy == limiter.Budget, Month: w.Month, Want: w.Units,
+		got := h.apply(&store.Command{Change: &store.Grant{Node: "n", Asks: []store.GrantAsk{{
+			Account: account, Type: t, Key: asker, Budget: w.Policy == limiter.Budget, Month: w.Month, Want: w.Units,
 		}}}}).Granted[0]
 		if got.N > 0 {
 			m.Credit(string(key), w.Policy, w.Month, got.N, got.Total)
@@ -151,8 +155,8 @@ func (h *harness) Await(_ context.Context, m *limiter.Meter, account store.Accou
 	}
 }
 
-func (h *harness) Ask(m *limiter.Meter, account store.AccountID, t store.KeyType, key store.KeyID, wants []limiter.Want) {
-	h.Await(context.Background(), m, account, t, key, wants)
+func (h *harness) Ask(account store.AccountID, rec *store.Record, wants []limiter.Want) {
+	h.Await(context.Background(), account, rec, wants)
 }
 
 var here = netip.MustParseAddr("203.0.113.7")

@@ -8,10 +8,10 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
-// The headers that tell a client its limits, spelled as documented. Go's
-// canonical forms ("X-Ratelimit-Limit") are the same to HTTP but not to the
-// people who grep for what they read; so these are set in the map as they are,
-// and [http.Header.Get] does not find them.
+// The headers that show a client its limits, spelled as documented. Go's
+// canonical forms ("X-Ratelimit-Limit") are the same to HTTP but not to people
+// searching for them; so these are set in the map as they are, and
+// [http.Header.Get] does not find them.
 const (
 	HeaderLimit     = "X-RateLimit-Limit"
 	HeaderRemaining = "X-RateLimit-Remaining"
@@ -24,12 +24,12 @@ const (
 // X-RateLimit- family, and every policy into RateLimit-Policy and RateLimit, the
 // structured fields of draft-ietf-httpapi-ratelimit-headers-10. There, q is the
 // policy's quota, w its window in seconds (none for a calendar month, which is
-// not a number of seconds), r what is left of it and t the seconds, rounded up,
-// until it is whole again. X-RateLimit-Reset is that moment in Unix seconds, also
+// not a number of seconds), r the rest of it and t the seconds, rounded up, until
+// it is whole again. X-RateLimit-Reset is that moment in Unix seconds, also
 // rounded up. A decision without states writes nothing.
 //
-// All values share one string and one slice, so it costs two allocations and
-// what the map takes.
+// All values share one string and one slice, so it costs two allocations and the
+// growth of the map.
 func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 	if d.N == 0 {
 		return
@@ -40,7 +40,7 @@ func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 	bind := &d.States[d.Binding]
 	b = strconv.AppendInt(b, bind.Limit, 10)
 	ends[0] = len(b)
-	b = strconv.AppendInt(b, max(0, bind.Remaining), 10)
+	b = strconv.AppendInt(b, shown(bind), 10)
 	ends[1] = len(b)
 	b = strconv.AppendInt(b, resetAt(now, bind.Reset), 10)
 	ends[2] = len(b)
@@ -58,7 +58,7 @@ func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 		st := &d.States[i]
 		b = appendName(b, i, st.Policy)
 		b = append(b, ";r="...)
-		b = strconv.AppendInt(b, max(0, st.Remaining), 10)
+		b = strconv.AppendInt(b, shown(st), 10)
 		b = append(b, ";t="...)
 		b = strconv.AppendInt(b, seconds(st.Reset), 10)
 	}
@@ -71,6 +71,10 @@ func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 		from = ends[i]
 	}
 }
+
+// shown is the rest that a client is shown: a burst may hold more than the units of a
+// minute, but no client reads more remaining than its limit.
+func shown(st *limiter.State) int64 { return min(max(0, st.Remaining), st.Limit) }
 
 // appendName appends the i-th policy's name as a structured-field string.
 func appendName(b []byte, i int, p limiter.Policy) []byte {

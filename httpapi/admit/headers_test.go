@@ -47,6 +47,9 @@ func TestSetLimitHeaders(t *testing.T) {
 			{Policy: limiter.KeyMinute, Limit: 1<<63 - 1, Remaining: 1<<63 - 1, Reset: 1<<63 - 1},
 			{Policy: limiter.KeyMonth, Limit: 1<<63 - 1, Remaining: 1<<63 - 1, Reset: 1<<63 - 1},
 		}}, map[string]string{"X-RateLimit-Reset": "10895903222"}},
+		{"a burst above the limit", now, limiter.Decision{N: 1, States: [4]limiter.State{
+			{Policy: limiter.Minute, Limit: 60, Remaining: 599, Reset: s},
+		}}, map[string]string{"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "60", "RateLimit": `"minute";r=60;t=1`}},
 		{"no limits", now, limiter.Decision{Allowed: true}, map[string]string{
 			"X-RateLimit-Limit": "", "X-RateLimit-Remaining": "", "X-RateLimit-Reset": "", "RateLimit-Policy": "", "RateLimit": "",
 		}},

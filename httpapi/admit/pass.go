@@ -7,19 +7,22 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// Rule is what the thing asked for demands of a caller: a proxied route, or a
-// call of the management API.
+// Rule is the demand that a proxied route, or a call of the management API, makes
+// of a caller.
 type Rule struct {
 	Route   string   // the pattern, as it stands in a key's routes and in the audit log
 	Public  bool     // no key is asked for
-	Require []string // scopes, custom or built-in, all of them, besides Scope
+	Require []string // scopes, custom or built-in, all of them, in addition to Scope
 	// Scope is the built-in scope that is needed. 0 means by method: read for
 	// GET, HEAD and OPTIONS, write for others.
 	Scope      store.Scope
 	Management bool // route patterns and browser policy do not apply
+	// PassAuthorization leaves Authorization to the upstream where the key came in
+	// the configured key header.
+	PassAuthorization bool
 }
 
-// Pass is what is known of a request that was judged. The credential itself is
+// Pass is everything known of a request that was judged. The credential itself is
 // not in it.
 type Pass struct {
 	Record  *store.Record       // the key; nil if none was recognised
@@ -31,6 +34,7 @@ type Pass struct {
 	Limits  limiter.Decision // after Charge, or a look if the request was refused before
 	Exposed bool             // a live key sent by a browser, tolerated by policy "alert"
 	Hint    string           // of a credential that was refused, for the audit log
-	month   int              // in which a budget was charged
-	hash    store.Hash       // of the key, for Still
+	// UpstreamsOwn says that the request's Authorization is for the upstream.
+	UpstreamsOwn bool
+	hash         store.Hash // of the key, for Still
 }

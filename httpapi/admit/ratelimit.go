@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/span"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 )
@@ -22,9 +23,9 @@ type RateRequest struct {
 	Caller store.AccountID `json:"-"`
 }
 
-// RateAnswer says whether the units were taken. Reset is the Unix second at which
-// the bucket is whole again; RetryAfter, null when allowed, the whole seconds
-// after which the same call passes if nobody else is served meanwhile.
+// RateAnswer reports whether the units were taken. Reset is the Unix second at
+// which the bucket is whole again; RetryAfter, null when allowed, the whole
+// seconds after which the same call passes if no other is served meanwhile.
 type RateAnswer struct {
 	Allowed    bool   `json:"allowed"`
 	Limit      int64  `json:"limit"`
@@ -50,10 +51,9 @@ func (g *Gate) RateLimit(q *RateRequest, now time.Time) (RateAnswer, *fault.Erro
 	if f := g.Serving(); f != nil {
 		return RateAnswer{}, f
 	}
-	s := g.settings.Load()
-	_, mono := s.Clock()
+	_, mono := g.cfg.Clock()
 	name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier)
-	v := s.Buckets.Take(name, pace, units, mono, s.refilled(mono))
+	v := g.cfg.Buckets.Take(name, pace, units, mono, g.refilled(mono))
 	if v.Full {
 		return RateAnswer{}, &fault.Error{Code: fault.Unavailable, RetryAfter: v.RetryAfter,
 			Message: "Too many identifiers are in use at once; this one could not be counted."}
@@ -65,33 +65,38 @@ func (g *Gate) RateLimit(q *RateRequest, now time.Time) (RateAnswer, *fault.Erro
 	return out, nil
 }
 
+// check names every fault of q.
 func (q *RateRequest) check() (pace limiter.Pace, units int64, f *fault.Error) {
-	bad := func(format string, args ...any) (limiter.Pace, int64, *fault.Error) {
-		return limiter.Pace{}, 0, fault.Newf(fault.InvalidValue, format, args...)
+	var faults fault.List
+	if q.Identifier == "" || len(q.Identifier) > maxRateText {
+		faults.Add(fault.Invalid("identifier", "must have 1 to %d bytes", maxRateText))
 	}
-	switch {
-	case q.Identifier == "" || len(q.Identifier) > maxRateText:
-		return bad("identifier: want 1 to %d bytes.", maxRateText)
-	case len(q.Namespace) > maxRateText:
-		return bad("namespace: want at most %d bytes.", maxRateText)
-	case q.Limit < 1 || q.Limit > limiter.MaxBurst:
-		return bad("limit: want 1 to %d.", limiter.MaxBurst)
+	if len(q.Namespace) > maxRateText {
+		faults.Add(fault.Invalid("namespace", "must have at most %d bytes", maxRateText))
 	}
-	window, err := time.ParseDuration(q.Window)
+	if q.Limit < 1 || q.Limit > limiter.MaxBurst {
+		faults.Add(fault.Invalid("limit", "must be 1 to %d", limiter.MaxBurst))
+	}
+	window, err := span.Parse(q.Window)
 	if err != nil || window < minWindow || window > maxWindow {
-		return bad(`window: want a duration from "1s" to "24h".`)
+		faults.Add(fault.Invalid("window", `must be a duration from "1s" to "24h"`))
 	}
 	pace = limiter.Pace{Limit: q.Limit, Burst: q.Limit, Window: int64(window)}
 	if q.Burst != nil {
 		if pace.Burst = *q.Burst; pace.Burst < 1 || pace.Burst > limiter.MaxBurst {
-			return bad("burst: want 1 to %d.", limiter.MaxBurst)
+			faults.Add(fault.Invalid("burst", "must be 1 to %d", limiter.MaxBurst))
+		} else if faults.Len() == 0 && pace.Burst > pace.LongestBurst() {
+			faults.Add(fault.Invalid("burst", "must be at most %d with this limit and window: a larger one takes more than 146 years to refill", pace.LongestBurst()))
 		}
 	}
 	units = 1
 	if q.Units != nil {
-		if units = *q.Units; units < 0 || units > pace.Burst {
-			return bad("units: want 0 to the burst, %d.", pace.Burst)
+		if units = *q.Units; units < 0 || faults.Len() == 0 && units > pace.Burst {
+			faults.Add(fault.Invalid("units", "must be 0 to the burst, %d", pace.Burst))
 		}
+	}
+	if err := faults.Err(); err != nil {
+		return limiter.Pace{}, 0, fault.From(err)
 	}
 	return pace, units, nil
 }

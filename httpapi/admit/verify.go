@@ -11,18 +11,19 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// VerifyRequest asks what the proxy would say to a request with Key. What is not
-// known of that request is left empty, and the steps that would judge it are
-// skipped; a browser is never assumed.
+// VerifyRequest asks for the proxy's decision on a request with Key. Members that
+// are not known are left empty. The steps that would judge them are skipped, and
+// every route that may take such a request must admit it. A browser is never assumed.
 type VerifyRequest struct {
 	Key     string `json:"key"`
 	IP      string `json:"ip,omitzero"`
 	Method  string `json:"method,omitzero"`
-	Path    string `json:"path,omitzero"` // as on the request line; a query is ignored
-	Units   *int64 `json:"units,omitzero"`
+	Host    string `json:"host,omitzero"`
+	Path    string `json:"path,omitzero"`    // the target, as on the request line
+	Units   *int64 `json:"units,omitzero"`   // nil: those of the route
 	Consume *bool  `json:"consume,omitzero"` // nil: true; false only looks
 
-	// Caller is the account whose keys may be seen; "" sees all (an operator).
+	// Caller is the account that the keys must belong to; "" sees all (an operator).
 	Caller store.AccountID `json:"-"`
 }
 
@@ -41,6 +42,7 @@ type VerifyAnswer struct {
 	// For the usage of the key that was judged, not for the caller.
 	Type    store.KeyType `json:"-"`
 	Charged int64         `json:"-"` // units
+	Cost    store.Money   `json:"-"` // of the budget
 }
 
 // VerifyLimit is one policy's standing after the call.
@@ -50,12 +52,12 @@ type VerifyLimit struct {
 	Reset     int64 `json:"reset"` // Unix seconds at which it is whole again
 }
 
-// Verify answers q. The fault is of the call itself: a value that cannot be
-// (422), or a node that may not judge (503). Wrong keys are answers, and do not
-// count against the caller's address: it has a key, and is asking for others.
-func (g *Gate) Verify(ctx context.Context, q *VerifyRequest, now time.Time) (VerifyAnswer, *fault.Error) {
-	s := g.settings.Load()
-	asked, units, f := q.check()
+// Verify answers q by the routes of the proxy. The fault is of the call itself: a
+// value that cannot be (422), or a node that may not judge (503). Wrong keys are
+// answers, and do not count against the caller's address: it has a key, and is
+// asking for others.
+func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now time.Time) (VerifyAnswer, *fault.Error) {
+	asked, f := q.check()
 	if f != nil {
 		return VerifyAnswer{}, f
 	}
@@ -63,39 +65,89 @@ func (g *Gate) Verify(ctx context.Context, q *VerifyRequest, now time.Time) (Ver
 		return VerifyAnswer{}, f
 	}
 	asked.serving = true
+	r, demands, f := q.demands(routes)
+	if f != nil {
+		asked.refused, demands = f.Code, []Demand{{}}
+	} else {
+		asked.method, asked.path = r.Method, r.URL.EscapedPath()
+	}
 	var p Pass
-	hash, refused := keyHash(q.Key, s.Store.Imported(), g.hasherFor(s.Store.Pepper()))
+	hash, refused := keyHash(q.Key, g.cfg.Store, g.hasherFor(g.cfg.Store.Pepper()))
+	if r != nil && KeyInQuery(r.URL.RawQuery) {
+		refused = fault.KeyInQuery
+	}
 	if asked.credential = refused; refused == "" {
-		if f := p.lookup(s.Store, hash); f != nil {
+		if f := p.lookup(g.cfg.Store, hash); f != nil {
 			return VerifyAnswer{}, f
 		}
 	}
 	if p.Account == nil || q.Caller != "" && p.Account.ID != q.Caller {
 		p = Pass{} // another account's key is as unknown as any
 	}
-	v := decide(subject{p.Record, p.Account}, &asked, &Rule{}, now)
-	p.Valid = v.valid
-	var out VerifyAnswer
+	bill, code := p.judge(&asked, demands, q.Units, now)
+	return g.verified(ctx, &p, bill, code, q.Consume != nil && !*q.Consume, now)
+}
+
+// bill is the price of a request by the routes that may take it.
+type bill struct {
+	units         int64
+	reserve, cost store.Money // of the budget: before the request, and what it comes to as far as that is known
+}
+
+// judge takes steps 2 to 9 for a request that any of demands may be made of: the
+// first refusal answers, and the price is the highest. units replaces the routes' own.
+func (p *Pass) judge(asked *request, demands []Demand, units *int64, now time.Time) (b bill, code fault.Code) {
+	if len(demands) == 0 {
+		return bill{}, fault.NotFound
+	}
+	for i := range demands {
+		d := &demands[i]
+		q, rule := *asked, d.Rule
+		if rule.Public { // asks for no key: of this one, only its own state is judged
+			q.method, rule = "", Rule{Management: true}
+		}
+		v := decide(subject{p.Record, p.Account}, &q, &rule, now)
+		if p.Valid = v.valid; v.code != "" {
+			return bill{}, v.code
+		}
+		if d.Rule.Public {
+			continue
+		}
+		_, reserve, f := d.Price(p.Record)
+		if f != nil {
+			return bill{}, f.Code
+		}
+		price := d.Units
+		if units != nil && !rule.Management {
+			price = *units
+		}
+		b.units, b.reserve, b.cost = max(b.units, price), max(b.reserve, reserve), max(b.cost, d.Cost)
+	}
+	return b, ""
+}
+
+// verified is the answer about p, which steps 1 to 9 refused with code, "" if they
+// did not. It takes step 10; look charges nothing.
+func (g *Gate) verified(ctx context.Context, p *Pass, b bill, code fault.Code, look bool, now time.Time) (out VerifyAnswer, _ *fault.Error) {
 	if p.Record != nil {
 		out.KeyID, out.Account, out.Scopes = &p.Record.ID, &p.Account.ID, p.Record.ScopeNames()
 		out.Type = p.Record.Type
 	}
-	code := v.code
 	if p.Valid {
-		a := g.ask(&p)
-		a.Units, a.Look = units, code != "" || q.Consume != nil && !*q.Consume
-		charged := g.take(ctx, &p, &a, now)
-		if charged != nil && charged.Code == fault.Unavailable {
+		a := g.ask(p)
+		a.Units, a.Reserve, a.Look = b.units, int64(b.reserve), look || code != ""
+		charged := g.take(ctx, p, &a, now)
+		switch {
+		case charged != nil && charged.Code == fault.Unavailable:
 			return VerifyAnswer{}, charged
-		}
-		if code == "" && charged != nil {
+		case code == "" && charged != nil:
 			code = charged.Code
 			if charged.RetryAfter > 0 {
 				out.RetryAfter = &charged.RetryAfter
 			}
-		}
-		if charged == nil && !a.Look {
-			out.Charged = units
+		case charged == nil && !a.Look:
+			out.Charged, out.Cost = b.units, b.cost
+			g.Settle(p, b.reserve, b.cost)
 		}
 		out.Limits = verifyLimits(&p.Limits, now)
 	}
@@ -105,32 +157,30 @@ func (g *Gate) Verify(ctx context.Context, q *VerifyRequest, now time.Time) (Ver
 	return out, nil
 }
 
-// check reads what q says of the request.
-func (q *VerifyRequest) check() (asked request, units int64, f *fault.Error) {
-	asked = request{anywhere: q.IP == "", target: Target{Method: q.Method}}
+// check validates q and turns what it says of the client into the request to judge.
+func (q *VerifyRequest) check() (asked request, f *fault.Error) {
+	asked.anywhere = q.IP == ""
+	var faults fault.List
 	if q.Key == "" {
-		return asked, 0, fault.Newf(fault.InvalidValue, "key: a key is required.")
+		faults.Add(fault.Invalid("key", "a key is required"))
 	}
 	if q.IP != "" {
 		a, err := netip.ParseAddr(q.IP)
 		if err != nil {
-			return asked, 0, fault.Newf(fault.InvalidValue, "ip: want an IPv4 or IPv6 address.")
+			faults.Add(fault.Invalid("ip", "must be an IPv4 or IPv6 address"))
 		}
 		asked.client = a.WithZone("").Unmap()
 	}
-	if q.Path != "" {
-		if !strings.HasPrefix(q.Path, "/") {
-			return asked, 0, fault.Newf(fault.InvalidValue, `path: want a path that begins with "/".`)
-		}
-		asked.target.Path, _, _ = strings.Cut(q.Path, "?")
+	if q.Path != "" && !strings.HasPrefix(q.Path, "/") {
+		faults.Add(fault.Invalid("path", `must begin with "/"`))
 	}
-	units = 1
-	if q.Units != nil {
-		if units = *q.Units; units < 0 || units > limiter.MaxBurst {
-			return asked, 0, fault.Newf(fault.InvalidValue, "units: want 0 to %d.", limiter.MaxBurst)
-		}
+	if q.Units != nil && (*q.Units < 0 || *q.Units > limiter.MaxBurst) {
+		faults.Add(fault.Invalid("units", "must be 0 to %d", limiter.MaxBurst))
 	}
-	return asked, units, nil
+	if err := faults.Err(); err != nil {
+		return asked, fault.From(err)
+	}
+	return asked, nil
 }
 
 func verifyLimits(d *limiter.Decision, now time.Time) map[string]VerifyLimit {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/perfgate/perfgate/store/ids"
 )
 
 func TestVector(t *testing.T) {
@@ -46,7 +48,7 @@ func TestOneWrongCharacter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := []byte(New(TestPrefix))
 		i := rapid.IntRange(prefixLen, Len-1).Draw(t, "i")
-		c := Alphabet[rapid.IntRange(0, 61).Draw(t, "c")]
+		c := ids.Alphabet[rapid.IntRange(0, 61).Draw(t, "c")]
 		if key[i] == c {
 			return
 		}

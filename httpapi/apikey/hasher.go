@@ -21,11 +21,11 @@ type Hasher struct {
 // 1.3 MB in all.
 const knownKeys = 1 << 14
 
-// knownKey is what is remembered of a key that was hashed: never the key.
+// knownKey is the memory of a key that was hashed: never the key.
 type knownKey struct{ sum, hash [sha256.Size]byte }
 
 // hasherState is one keyed state with the memory that a hash passes through;
-// what escapes through [hash.Hash] must be on the heap, so it stays with it.
+// arguments of [hash.Hash] escape to the heap, so they stay with it.
 type hasherState struct {
 	mac hash.Hash
 	key [MaxForeignLen]byte
@@ -39,7 +39,7 @@ func NewHasher(pepper [32]byte) *Hasher {
 	return h
 }
 
-// Pepper is what the hasher was made with.
+// Pepper is the pepper of the hasher.
 func (h *Hasher) Pepper() [32]byte { return h.pepper }
 
 // Known is [Hasher.Hash] of a key that was hashed a short while ago: a SHA-256

@@ -9,7 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The pooled states must give what the plain construction gives, whatever they hashed before.
+// The pooled states must give the same as the plain construction, after any other
+// keys.
 func TestHasherIsHash(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pepper := [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "pepper"))

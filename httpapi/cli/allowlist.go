@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 
@@ -14,90 +14,109 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/iprange"
 )
 
 const (
 	allowlistPath = "/v1/allowlist"
-	maxAllowFile  = 8 << 20 // bytes, as the API's
-	allowTries    = 5       // of changing a list that others change too
+	maxAllowFile  = 8 << 20 // bytes, the API's bound
+	allowTries    = 5       // of changing a list that others change at the same time
 )
 
-func (a *app) allowlistCommand() *cobra.Command {
-	return group("allowlist", "Addresses from which the account's keys may be used",
-		a.allowlistGet(), a.allowlistSet(), a.allowlistAdd(), a.allowlistRemove())
+func allowlistCommand(a *app) *cobra.Command {
+	return group("allowlist", "Manage the addresses that may use the account's keys",
+		allowlistGet(a), allowlistSet(a), allowlistAdd(a), allowlistRemove(a))
 }
 
-func (a *app) allowlistGet() *cobra.Command {
+func allowlistGet(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "get", Short: "Show the list", Args: cobra.NoArgs,
+		Use: "get", Short: "Show the allowlist", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.run(cmd.Context(), ask{method: http.MethodGet, path: allowlistPath}, a.showAllowlist)
+			return run(cmd.Context(), a, call{method: http.MethodGet, path: allowlistPath}, showAllowlist)
 		},
 	}
 }
 
-func (a *app) showAllowlist(raw []byte) error {
-	var v client.Allowlist
-	if err := decode(raw, &v); err != nil {
-		return err
-	}
+func showAllowlist(a *app, v *client.Allowlist) error {
 	if len(v.Entries) == 0 {
-		fmt.Fprintln(a.Stderr, "The list is empty: every address is allowed.")
+		fmt.Fprintln(a.Stderr, "The allowlist is empty: every address is allowed.")
 	}
 	t := newTable(a.Stdout, "CIDR", "NOTE")
 	for _, e := range v.Entries {
 		t.row(e.CIDR, e.Note)
 	}
 	if v.Revocation != nil {
-		fmt.Fprintln(a.Stderr, "The change is", became(v.Revocation))
+		fmt.Fprintln(a.Stderr, "The change is "+printable(effect(v.Revocation))+".")
 	}
 	return t.flush()
 }
 
-func forced(force bool) url.Values {
+// forceFlag adds --force, which carries out a change although effect happens.
+func forceFlag(cmd *cobra.Command, force *bool, effect string) {
+	cmd.Flags().BoolVar(force, "force", false, "make the change even if "+effect)
+}
+
+func forceQuery(force bool) url.Values {
 	if !force {
 		return nil
 	}
 	return url.Values{"force": {"true"}}
 }
 
-func (a *app) allowlistSet() *cobra.Command {
+func allowlistSet(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "set [FILE]",
-		Short: "Replace the list by the lines of FILE, or of stdin",
-		Long:  "Reads an address or CIDR range a line; what follows a # is its note. No line at all allows every address.",
-		Args:  cobra.MaximumNArgs(1),
+		Use: "set [FILE]", Short: "Replace the allowlist with the lines of a file or of stdin", Args: cobra.MaximumNArgs(1),
+		Long: `Replace the allowlist with the lines of FILE, or of stdin. A line holds one address
+or CIDR range; the text after # is its note. A list without entries allows every address
+and needs --force.`,
+		Example: "  perfgate allowlist set allowed.txt",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "-"
-			if len(args) == 1 {
-				path = args[0]
-			}
+			path := fileArg(args)
 			in, size, err := a.input(path)
 			if err != nil {
-				return fmt.Errorf("read the list: %w", err)
+				return fmt.Errorf("read allowlist: %w", err)
 			}
 			defer in.Close()
 			if size > maxAllowFile {
-				return fmt.Errorf("read the list: %q is larger than %d bytes", path, maxAllowFile)
+				return fmt.Errorf("read allowlist: %q is larger than %d bytes", path, maxAllowFile)
 			}
-			return a.run(cmd.Context(), ask{
-				method: http.MethodPut, path: allowlistPath, query: forced(force),
-				body: io.LimitReader(in, maxAllowFile+1), kind: "text/plain",
-			}, a.showAllowlist)
+			list, err := io.ReadAll(io.LimitReader(in, maxAllowFile+1))
+			if err != nil {
+				return fmt.Errorf("read allowlist: %w", err)
+			}
+			if !force && !hasEntries(list) {
+				return errors.New("the list has no entries, which allows every address; repeat with --force to do that")
+			}
+			return run(cmd.Context(), a, call{
+				method: http.MethodPut, path: allowlistPath, query: forceQuery(force),
+				body: bytes.NewReader(list), contentType: "text/plain",
+			}, showAllowlist)
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "even if it shuts out who makes the change")
+	forceFlag(cmd, &force, "the list is empty or locks you out")
 	return cmd
 }
 
-func (a *app) allowlistAdd() *cobra.Command {
+// hasEntries reports whether a line of list holds more than a comment.
+func hasEntries(list []byte) bool {
+	for line := range bytes.Lines(list) {
+		entry, _, _ := bytes.Cut(line, []byte("#"))
+		if len(bytes.TrimSpace(entry)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func allowlistAdd(a *app) *cobra.Command {
 	var note string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "add CIDR…", Short: "Add entries", Args: cobra.MinimumNArgs(1),
+		Use: "add CIDR…", Short: "Add entries to the allowlist", Args: cobra.MinimumNArgs(1),
+		Example: `  perfgate allowlist add 203.0.113.0/24 --note "office"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeAllowlist(cmd.Context(), force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
+			return changeAllowlist(cmd.Context(), a, force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
 				for _, cidr := range args {
 					i := slices.IndexFunc(list, func(e client.AllowEntry) bool { return sameRange(e.CIDR, cidr) })
 					switch {
@@ -111,38 +130,38 @@ func (a *app) allowlistAdd() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&note, "note", "", "what they are")
-	cmd.Flags().BoolVar(&force, "force", false, "even if the new list shuts out who makes the change")
+	cmd.Flags().StringVar(&note, "note", "", "`text` to keep with the entries")
+	forceFlag(cmd, &force, "the new list locks you out")
 	return cmd
 }
 
-func (a *app) allowlistRemove() *cobra.Command {
+func allowlistRemove(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: "remove CIDR…", Short: "Remove entries", Args: cobra.MinimumNArgs(1),
+		Use: "remove CIDR…", Short: "Remove entries from the allowlist", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeAllowlist(cmd.Context(), force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
+			return changeAllowlist(cmd.Context(), a, force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
 				for _, cidr := range args {
 					n := len(list)
 					list = slices.DeleteFunc(list, func(e client.AllowEntry) bool { return sameRange(e.CIDR, cidr) })
 					if len(list) == n {
-						return nil, fmt.Errorf("%s is not on the list", oneLine(cidr))
+						return nil, fmt.Errorf("%s is not on the allowlist", printable(cidr))
 					}
 				}
 				if len(list) == 0 && !force {
-					return nil, errors.New("the list would be empty, which allows every address; repeat with --force if that is meant")
+					return nil, errors.New("the allowlist would be empty, which allows every address; repeat with --force to do that")
 				}
 				return list, nil
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "even if the list gets empty or shuts out who makes the change")
+	forceFlag(cmd, &force, "the new list is empty or locks you out")
 	return cmd
 }
 
-// changeAllowlist reads the list, changes it and writes it back, unless somebody
-// else has done so in between: then it begins again.
-func (a *app) changeAllowlist(ctx context.Context, force bool, change func([]client.AllowEntry) ([]client.AllowEntry, error)) error {
+// changeAllowlist reads the list, changes it and writes it back. If the list was
+// changed by someone else in between, it starts again.
+func changeAllowlist(ctx context.Context, a *app, force bool, change func([]client.AllowEntry) ([]client.AllowEntry, error)) error {
 	s, err := a.dial()
 	if err != nil {
 		return err
@@ -159,10 +178,10 @@ func (a *app) changeAllowlist(ctx context.Context, force bool, change func([]cli
 		if list == nil {
 			list = []client.AllowEntry{}
 		}
-		err = s.print(ctx, ask{
-			method: http.MethodPut, path: allowlistPath, query: forced(force),
-			body: client.Allowlist{Entries: list}, match: v.ETag,
-		}, a.showAllowlist)
+		err = runIn(ctx, s, call{
+			method: http.MethodPut, path: allowlistPath, query: forceQuery(force),
+			body: client.Allowlist{Entries: list}, ifMatch: v.ETag,
+		}, showAllowlist)
 		var f *fault.Error
 		if errors.As(err, &f) && f.Code == fault.PreconditionFailed && try < allowTries {
 			continue
@@ -171,24 +190,12 @@ func (a *app) changeAllowlist(ctx context.Context, force bool, change func([]cli
 	}
 }
 
-// sameRange tells whether two spellings mean the same addresses.
+// sameRange reports whether two spellings denote the same addresses.
 func sameRange(a, b string) bool {
-	p, err := readRange(a)
-	q, err2 := readRange(b)
+	p, err := iprange.Parse(a)
+	q, err2 := iprange.Parse(b)
 	if err != nil || err2 != nil {
 		return a == b
 	}
 	return p == q
-}
-
-func readRange(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p.Masked(), err
 }

@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,23 +15,18 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The environment variables of a client, and where a node on this machine keeps
-// what its clients need.
+// The environment variables of a client.
 const (
 	serverEnv  = "PERFGATE_SERVER"
 	tokenEnv   = "PERFGATE_TOKEN"
 	dataDirEnv = "PERFGATE_DATA_DIR"
 	adminEnv   = "PERFGATE_ADMIN_LISTEN" // of a node in the same environment, as in its container
-
-	defaultServer  = "http://127.0.0.1:8081"
-	defaultDataDir = "perfgate-data"
-	tokenFile      = "operator.token"
-	certFile       = "admin.crt" // of the self-signed admin listener
-
-	maxSmallFile = 1 << 20 // bytes of a token, certificate or secret
 )
 
+const maxSmallFile = 1 << 20 // bytes of a token, certificate or passphrase file
+
 // app is one run of the command line: its surroundings and the global flags.
+// It is set up before a command runs and not changed by two goroutines.
 type app struct {
 	Config
 	server   string
@@ -48,13 +39,13 @@ type app struct {
 }
 
 func (a *app) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&a.server, "server", "", "URL of the admin API ("+serverEnv+"; default "+defaultServer+")")
-	fs.StringVar(&a.token, "token", "", "operator token or admin key; others on this machine see it, so prefer "+tokenEnv)
-	fs.StringVar(&a.account, "account", "", "account that the call is about (default \"default\")")
-	fs.StringVar(&a.caFile, "ca-file", "", "PEM file of the authority, or self-signed certificate, of the server")
-	fs.StringVar(&a.dataDir, "data-dir", "", "data directory of a node on this machine, for its operator token ("+dataDirEnv+"; default ./"+defaultDataDir+")")
-	fs.BoolVar(&a.insecure, "insecure-skip-verify", false, "take any certificate of the server")
-	fs.BoolVar(&a.json, "json", false, "print the API's JSON")
+	fs.StringVar(&a.server, "server", "", "`URL` of the admin API ("+serverEnv+"; default "+defaultServer+")")
+	fs.StringVar(&a.token, "token", "", "operator `token` or admin key; visible to other users of this machine, so prefer "+tokenEnv)
+	fs.StringVar(&a.account, "account", "", "`ID` of the account to act on (default \"default\")")
+	fs.StringVar(&a.caFile, "ca-file", "", "PEM `file` with the CA certificate, or the self-signed certificate, of the server")
+	fs.StringVar(&a.dataDir, "data-dir", "", "data `directory` of a node on this machine, to read its operator token ("+dataDirEnv+"; default ./"+defaultDataDir+")")
+	fs.BoolVar(&a.insecure, "insecure-skip-verify", false, "accept any certificate from the server")
+	fs.BoolVar(&a.json, "json", false, "print the API's JSON instead of a table")
 }
 
 func (a *app) env(name string) string {
@@ -62,7 +53,7 @@ func (a *app) env(name string) string {
 	return v
 }
 
-// first is the first of values that says something.
+// first returns the first value that is not empty.
 func first(values ...string) string {
 	for _, v := range values {
 		if v != "" {
@@ -72,108 +63,16 @@ func first(values ...string) string {
 	return ""
 }
 
-func (a *app) dataPath(name string) string {
-	return filepath.Join(first(a.dataDir, a.env(dataDirEnv), defaultDataDir), name)
+// fileArg returns the file named by the only argument, or "-" for stdin or
+// stdout.
+func fileArg(args []string) string {
+	if len(args) == 0 {
+		return "-"
+	}
+	return args[0]
 }
 
-// base is the server's URL. Unless it is given, it is the node on this machine,
-// which speaks TLS if its admin listener made a certificate for itself.
-func (a *app) base() (*url.URL, error) {
-	text := first(a.server, a.env(serverEnv))
-	if text == "" {
-		text = a.localServer()
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
-		return nil, usagef("--server %q: want a URL such as %s", text, defaultServer)
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	return u, nil
-}
-
-func (a *app) localServer() string {
-	address := strings.TrimPrefix(defaultServer, "http://")
-	if host, port, err := net.SplitHostPort(a.env(adminEnv)); err == nil && port != "0" {
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = "127.0.0.1"
-		}
-		address = net.JoinHostPort(host, port)
-	}
-	if _, err := os.Stat(a.dataPath(certFile)); err != nil && a.env(adminEnv) == "" {
-		return "http://" + address
-	}
-	// The certificate may be a left-over of a time when the listener was another.
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", address, &tls.Config{
-		MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, // nothing is sent; the real connection verifies
-	})
-	if err != nil {
-		return "http://" + address
-	}
-	conn.Close()
-	return "https://" + address
-}
-
-// onLoopback tells whether u is this machine, whose data directory is at hand.
-func onLoopback(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// credential is the token to send to u. A node's own token is sent to this
-// machine alone.
-func (a *app) credential(u *url.URL) (string, error) {
-	if t := first(a.token, a.env(tokenEnv)); t != "" {
-		return strings.TrimSpace(t), nil
-	}
-	path := a.dataPath(tokenFile)
-	if onLoopback(u) {
-		raw, err := readFile(path)
-		if err == nil {
-			return strings.TrimSpace(string(raw)), nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("read the operator token: %w", err)
-		}
-	}
-	return "", fmt.Errorf("no token: set %s, or run this where %s is", tokenEnv, path)
-}
-
-// transport makes connections to u. The certificate that a node on this machine
-// made for itself is believed without being told.
-func (a *app) transport(u *url.URL) (*http.Transport, error) {
-	t := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: time.Minute,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: a.insecure},
-		ForceAttemptHTTP2:     true,
-	}
-	path, own := a.caFile, false
-	if path == "" && onLoopback(u) {
-		path, own = a.dataPath(certFile), true
-	}
-	if path == "" || u.Scheme != "https" {
-		return t, nil
-	}
-	raw, err := readFile(path)
-	if own && errors.Is(err, os.ErrNotExist) {
-		return t, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the server's authority: %w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil || a.caFile != "" {
-		pool = x509.NewCertPool() // who names an authority means that one
-	}
-	if !pool.AppendCertsFromPEM(raw) {
-		return nil, fmt.Errorf("read the server's authority: there is no certificate in %q", path)
-	}
-	t.TLSClientConfig.RootCAs = pool
-	return t, nil
-}
-
+// readFile reads a small file.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -183,8 +82,8 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxSmallFile))
 }
 
-// input opens a file that a command reads, "-" being stdin; size is -1 if it is
-// not known.
+// input opens the file that a command reads; "-" is stdin. size is in bytes, -1
+// if unknown.
 func (a *app) input(path string) (r io.ReadCloser, size int64, err error) {
 	if path == "-" {
 		return io.NopCloser(a.Stdin), -1, nil
@@ -200,24 +99,74 @@ func (a *app) input(path string) (r io.ReadCloser, size int64, err error) {
 	return f, size, nil
 }
 
-// terminal tells whether f is one.
-func terminal(f any) bool {
+// replaceFile lets write fill a new file beside path, syncs it, lets check read
+// it back, and only then gives it the name path. After an error, path is as it
+// was before. Errors are not wrapped with an operation.
+func replaceFile(path string, write func(io.Writer) error, check func(tmp string) error) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if check != nil {
+		if err := check(f.Name()); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// isTerminal reports whether f is a terminal.
+func isTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// progress shows how far something has come, in bytes of size (-1: unknown), if
-// stderr is a terminal. The result counts what is written to it.
-func (a *app) progress(what string, size int64) io.WriteCloser {
-	if !terminal(a.Stderr) {
+// confirm asks a question on stderr and reads the answer from stdin: only y and yes
+// agree.
+func (a *app) confirm(question string) bool {
+	fmt.Fprint(a.Stderr, "perfgate: "+printable(question)+" [y/N] ")
+	line, _ := bufio.NewReader(io.LimitReader(a.Stdin, 64)).ReadString('\n')
+	line = strings.ToLower(strings.TrimSpace(line))
+	return line == "y" || line == "yes"
+}
+
+// progress shows a progress bar on stderr, if that is a terminal. The bar counts
+// the bytes written to the result, of size in all (-1: unknown).
+func (a *app) progress(name string, size int64) io.WriteCloser {
+	if !isTerminal(a.Stderr) {
 		return nopBar{}
 	}
 	return progressbar.NewOptions64(size,
-		progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(a.Stderr),
+		progressbar.OptionSetDescription(name), progressbar.OptionSetWriter(a.Stderr),
 		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 }
 
+// nopBar is the progress bar where there is no terminal.
 type nopBar struct{}
 
 func (nopBar) Write(b []byte) (int, error) { return len(b), nil }

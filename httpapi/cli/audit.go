@@ -1,16 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,10 +13,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-const (
-	auditPath  = "/v1/audit-logs"
-	auditEvent = 1 << 20 // bytes of one event in a stream
-)
+const auditPath = "/v1/audit-logs"
 
 var (
 	auditHead    = []string{"TIME", "ACTION", "OUTCOME", "ACTOR", "TARGET", "IP", "REASON"}
@@ -29,126 +21,42 @@ var (
 )
 
 func auditRow(t *table, e *client.Event) {
-	who := e.Actor.Type
-	if name := first(e.Actor.Name, e.Actor.ID); name != "" {
-		who += ":" + name
-	}
-	t.row(e.Time.UTC().Format("2006-01-02 15:04:05"), e.Action, e.Outcome, who, first(e.Target, e.KeyID), e.IP, e.Reason)
+	t.row(e.Time.UTC().Format("2006-01-02 15:04:05"), e.Action, e.Outcome,
+		actor(e.Actor.Type, ":", first(e.Actor.Name, e.Actor.ID)), first(e.Target, e.KeyID), e.IP, e.Reason)
 }
 
-func (a *app) auditCommand() *cobra.Command {
-	return group("audit", "What was done, by whom, from where", a.auditList(), a.auditTail(), a.auditExport())
+func auditCommand(a *app) *cobra.Command {
+	return group("audit", "Read the audit log", auditList(a), auditTail(a), auditExport(a))
 }
 
 func auditFlags(fs *pflag.FlagSet) {
-	fs.String("start-date", "", "first date, or time")
-	fs.String("end-date", "", "last date, or time; a date means the whole day")
-	fs.String("key", "", "one key's id")
-	fs.String("event-type", "", "create, read, update or delete")
-	fs.String("user", "", "who: id or name")
-	fs.String("action", "", "such as key.revoke or request")
-	fs.String("outcome", "", "success, denied or error")
+	fs.String("start-date", "", "only events from this `date` or RFC 3339 time on")
+	fs.String("end-date", "", "only events until this `date` or RFC 3339 time; a date includes its whole day (UTC)")
+	fs.String("key", "", "only events about the key with this `ID`")
+	fs.String("event-type", "", "only events of this `type`: create, read, update or delete")
+	fs.String("user", "", "only events caused by the user with this `ID` or name")
+	fs.String("action", "", "only events with this `action`, such as key.revoke or request")
+	fs.String("outcome", "", "only events with this `outcome`: success, denied or error")
 }
 
-func (a *app) auditList() *cobra.Command {
+func auditList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "list", Short: "Show events, the oldest first", Args: cobra.NoArgs,
+		Use: "list", Short: "List events, oldest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := ask{method: http.MethodGet, path: auditPath, query: query(cmd, append(auditFilters, "cursor")...)}
-			return list(cmd.Context(), a, q, limit, auditHead, auditRow)
+			c := call{method: http.MethodGet, path: auditPath, query: query(cmd, append(auditFilters, "cursor")...)}
+			return list(cmd.Context(), a, c, limit, auditHead, auditRow)
 		},
 	}
 	auditFlags(cmd.Flags())
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most (0: all; with --json 1000)")
-	cmd.Flags().String("cursor", "", "continue a list")
+	listFlags(cmd.Flags(), &limit, 100)
 	return cmd
 }
 
-func (a *app) auditTail() *cobra.Command {
-	var since, poll time.Duration
-	cmd := &cobra.Command{
-		Use:   "tail",
-		Short: "Show events as they come, until interrupted",
-		Long:  "Shows the events of the last minute, then new ones. With --json an event a line.",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if poll <= 0 || since < 0 {
-				return usagef("--interval %s, --since %s: want durations such as 2s", poll, since)
-			}
-			s, err := a.dial()
-			if err != nil {
-				return err
-			}
-			q := query(cmd, auditFilters...)
-			q.Set("start_date", time.Now().Add(-since).UTC().Format(time.RFC3339Nano))
-			return s.tail(cmd.Context(), q, poll)
-		},
-	}
-	auditFlags(cmd.Flags())
-	cmd.Flags().DurationVar(&poll, "interval", 2*time.Second, "how often to ask")
-	cmd.Flags().DurationVar(&since, "since", time.Minute, "how far back to begin")
-	return cmd
-}
-
-// tail asks again and again for what came since the newest event seen. Nodes
-// flush requests once a second and clocks differ: each question overlaps the one
-// before, and what was shown is left out.
-func (s *session) tail(ctx context.Context, q url.Values, poll time.Duration) error {
-	const overlap = 10 * time.Second
-	seen := map[string]time.Time{}
-	var newest time.Time
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	for head := auditHead; ; {
-		t := newTable(s.Stdout, head...)
-		err := s.events(ctx, q, func(raw []byte, e *client.Event) error {
-			if _, shown := seen[e.ID]; shown {
-				return nil
-			}
-			seen[e.ID] = e.Time
-			if e.Time.After(newest) {
-				newest = e.Time
-			}
-			if s.json {
-				return s.printJSON(slices.Clone(raw))
-			}
-			auditRow(t, e)
-			return nil
-		})
-		if ctx.Err() != nil {
-			return nil // interrupted, which is how it ends
-		}
-		if err != nil {
-			return err
-		}
-		if !s.json {
-			if err := t.flush(); err != nil {
-				return err
-			}
-			head = nil
-		}
-		if !newest.IsZero() {
-			from := newest.Add(-overlap)
-			q.Set("start_date", from.Format(time.RFC3339Nano))
-			for id, at := range seen {
-				if at.Before(from) {
-					delete(seen, id) // not asked for again
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-// events streams every event that q selects.
+// events streams every event that q selects into each, with its JSON.
 func (s *session) events(ctx context.Context, q url.Values, each func([]byte, *client.Event) error) error {
 	q.Set("format", "ndjson")
-	return s.lines(ctx, ask{method: http.MethodGet, path: auditPath, query: q}, func(line []byte) error {
+	return s.lines(ctx, call{method: http.MethodGet, path: auditPath, query: q}, func(line []byte) error {
 		var e client.Event
 		if err := decode(line, &e); err != nil {
 			return err
@@ -157,25 +65,12 @@ func (s *session) events(ctx context.Context, q url.Values, each func([]byte, *c
 	})
 }
 
-// scanLines calls each with every line of r.
-func scanLines(r io.Reader, each func([]byte) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 64<<10), auditEvent)
-	for lines.Scan() {
-		if err := each(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
-}
-
-func (a *app) auditExport() *cobra.Command {
+func auditExport(a *app) *cobra.Command {
 	var format, out string
 	cmd := &cobra.Command{
-		Use:     "export",
-		Short:   "Write every event that matches to a file or to stdout",
+		Use: "export", Short: "Write all matching events to a file or to stdout", Args: cobra.NoArgs,
+		Long:    "Write all matching events to a file or to stdout. The file gets its name once\nit is complete.",
 		Example: "  perfgate audit export --start-date 2027-01-01 --end-date 2027-01-31 --format csv --output january.csv",
-		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.dial()
 			if err != nil {
@@ -187,32 +82,22 @@ func (a *app) auditExport() *cobra.Command {
 		},
 	}
 	auditFlags(cmd.Flags())
-	cmd.Flags().StringVar(&format, "format", "json", "json, ndjson or csv")
-	cmd.Flags().StringVarP(&out, "output", "o", "-", "file to write, - for stdout")
+	cmd.Flags().StringVar(&format, "format", "json", "`format` of the events: json, ndjson or csv")
+	cmd.Flags().StringVarP(&out, "output", "o", "-", "`file` to write; - is stdout")
 	return cmd
 }
 
-// export copies the stream. A file appears under its name when it is whole.
-func (s *session) export(ctx context.Context, q url.Values, out string) (err error) {
+// export copies the events to a file or to stdout.
+func (s *session) export(ctx context.Context, q url.Values, out string) error {
 	bar := s.progress("export", -1)
 	defer bar.Close()
-	call := ask{method: http.MethodGet, path: auditPath, query: q}
+	write := func(w io.Writer) error {
+		return s.do(ctx, call{method: http.MethodGet, path: auditPath, query: q}, io.MultiWriter(w, bar))
+	}
 	if out == "-" {
-		return s.do(ctx, call, io.MultiWriter(s.Stdout, bar))
+		return write(s.Stdout)
 	}
-	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	err = s.do(ctx, call, io.MultiWriter(f, bar))
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), out)
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := replaceFile(out, write, nil); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
 	return nil

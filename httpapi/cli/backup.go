@@ -3,68 +3,76 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
-// passphraseEnv holds what backups are encrypted to.
+// passphraseEnv holds the passphrase of backups.
 const passphraseEnv = "PERFGATE_BACKUP_PASSPHRASE"
 
-// Archive is what the command line asks about backup files; main hands it in.
+// Archive reads and writes backup files. It is passed in by main.
 type Archive struct {
-	// Seal encrypts what is written to it; closing it makes w's content whole.
+	// Seal encrypts everything written to the result, to w. Closing the result
+	// completes the file; without that it does not verify.
 	Seal func(w io.Writer, passphrase string) (io.WriteCloser, error)
-	// Verify reads all of a backup. The report prints itself and as JSON.
+	// Verify reads a whole backup. The report prints itself and encodes as JSON.
 	Verify func(r io.Reader, passphrase string) (fmt.Stringer, error)
 }
 
-func (a *app) backupCommand() *cobra.Command {
+func backupCommand(a *app) *cobra.Command {
 	var secret string
+	var force bool
 	cmd := &cobra.Command{
-		Use:   "backup [FILE]",
-		Short: "Write a backup of everything, from a running node",
-		Long: `Writes the state at one moment to FILE, or to stdout: keys, accounts, tiers, allowlists, months, the audit log of changes. FILE
-appears under its name when it was read back and is whole. With a passphrase in ` + passphraseEnv + ` or --passphrase-file the backup
-is encrypted (an age file). See "perfgate restore".`,
+		Use: "backup [FILE]", Short: "Back up a running node or cluster", Args: cobra.MaximumNArgs(1),
+		Long: `Write the state of the cluster at one moment to FILE, or to stdout: keys, accounts,
+tiers, allowlists, monthly counts, and the audit log of changes. FILE gets its
+name once it has been read back and verified. A FILE that exists stays as it is,
+unless --force replaces it.
+
+With a passphrase, from ` + passphraseEnv + ` or --passphrase-file, the
+backup is encrypted (as an age file). See "perfgate restore".`,
 		Example: "  perfgate backup perfgate-$(date +%F).backup",
-		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "-"
-			if len(args) == 1 {
-				path = args[0]
-			} else if terminal(a.Stdout) {
-				return usagef("a backup is not for a terminal: name a FILE, or send stdout elsewhere")
+			path := fileArg(args)
+			if path == "-" && isTerminal(a.Stdout) {
+				return usagef("a backup cannot be written to a terminal: name a FILE, or redirect stdout")
+			}
+			if _, err := os.Lstat(path); path != "-" && !force && err == nil {
+				return taken(path)
 			}
 			passphrase, err := a.passphrase(secret)
 			if err != nil {
 				return err
 			}
 			if passphrase == "" {
-				fmt.Fprintln(a.Stderr, "perfgate: warning: no passphrase is given, so the backup is not encrypted; it holds what all keys and tokens are checked with. Set "+passphraseEnv+" or --passphrase-file.")
+				a.warn("the backup is not encrypted, and it contains the hashes of all keys and tokens. Set a passphrase with %s or --passphrase-file.", passphraseEnv)
 			}
 			s, err := a.dial()
 			if err != nil {
 				return err
 			}
-			return s.backup(cmd.Context(), path, passphrase)
+			return s.backup(cmd.Context(), path, passphrase, force)
 		},
 	}
-	cmd.Flags().StringVar(&secret, "passphrase-file", "", "file with the passphrase (or "+passphraseEnv+")")
-	cmd.AddCommand(a.backupVerify())
+	passphraseFlag(cmd, &secret)
+	cmd.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
+	cmd.AddCommand(backupVerify(a))
 	return cmd
 }
 
-func (a *app) backupVerify() *cobra.Command {
+func passphraseFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "passphrase-file", "", "`file` with the passphrase in its first line (default: "+passphraseEnv+")")
+}
+
+func backupVerify(a *app) *cobra.Command {
 	var secret string
 	cmd := &cobra.Command{
-		Use: "verify FILE", Short: "Read a backup to its end and say what is in it; needs no node", Args: cobra.ExactArgs(1),
+		Use: "verify FILE", Short: "Verify a whole backup and summarize it; needs no node", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			passphrase, err := a.passphrase(secret)
 			if err != nil {
@@ -77,87 +85,78 @@ func (a *app) backupVerify() *cobra.Command {
 			return a.report(report)
 		},
 	}
-	cmd.Flags().StringVar(&secret, "passphrase-file", "", "file with the passphrase (or "+passphraseEnv+")")
+	passphraseFlag(cmd, &secret)
 	return cmd
 }
 
-// passphrase is the first line of the file, or else the environment's; "" if
-// there is none.
+// passphrase returns the first line of the file, or without a file the
+// environment's passphrase; "" if there is none.
 func (a *app) passphrase(file string) (string, error) {
 	if file == "" {
 		return a.env(passphraseEnv), nil
 	}
 	raw, err := readFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read the passphrase: %w", err)
+		return "", fmt.Errorf("read passphrase: %w", err)
 	}
 	line, _, _ := strings.Cut(string(raw), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", fmt.Errorf("read the passphrase: the first line of %q is empty", file)
+		return "", fmt.Errorf("read passphrase: the first line of %q is empty", file)
 	}
 	return line, nil
 }
 
-// backup copies the stream to a file that is synced, read back and only then
-// given its name; or to stdout.
-func (s *session) backup(ctx context.Context, path, passphrase string) (err error) {
+// backup writes a backup to stdout, or to a file that is synced and read back
+// before it gets its name.
+func (s *session) backup(ctx context.Context, path, passphrase string, force bool) error {
 	bar := s.progress("backup", -1)
 	defer bar.Close()
+	write := func(w io.Writer) error { return s.writeBackup(ctx, io.MultiWriter(w, bar), passphrase) }
 	if path == "-" {
-		return s.sealed(ctx, io.MultiWriter(s.Stdout, bar), passphrase)
+		return write(s.Stdout)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
+	var report fmt.Stringer
+	err := replaceFile(path, write, func(tmp string) (err error) {
+		if report, err = s.verify(tmp, passphrase); err != nil {
+			return fmt.Errorf("read it back: %w", err)
+		}
+		if _, err := os.Lstat(path); !force && err == nil { // made meanwhile
+			return taken(path)
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-			err = fmt.Errorf("backup: %w", err)
-		}
-	}()
-	err = s.sealed(ctx, io.MultiWriter(f, bar), passphrase)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	report, err := s.verify(f.Name(), passphrase)
-	if err != nil {
-		return fmt.Errorf("read it back: %w", err)
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	if err = syncFolder(filepath.Dir(path)); err != nil {
-		return err
 	}
 	bar.Close()
 	return s.report(report)
 }
 
-// sealed writes the server's backup to w, encrypted if there is a passphrase.
-func (s *session) sealed(ctx context.Context, w io.Writer, passphrase string) error {
-	call := ask{method: http.MethodGet, path: "/v1/backup"}
+func taken(path string) error {
+	return fmt.Errorf("%s exists, and a backup is not to take the place of another; name a new file, or repeat with --force", path)
+}
+
+// writeBackup copies the server's backup to w, encrypted if there is a passphrase.
+func (s *session) writeBackup(ctx context.Context, w io.Writer, passphrase string) error {
+	c := call{method: http.MethodGet, path: "/v1/backup"}
 	if passphrase == "" {
-		return s.do(ctx, call, w)
+		return s.do(ctx, c, w)
 	}
 	seal, err := s.Archive.Seal(w, passphrase)
 	if err != nil {
 		return err
 	}
-	if err := s.do(ctx, call, seal); err != nil {
-		return err // not closed: what is there must not look whole
+	if err := s.do(ctx, c, seal); err != nil {
+		return err // not closed, so that an incomplete backup does not verify
 	}
 	return seal.Close()
 }
 
-// verify reads a backup from a file.
+// verify reads a backup file.
 func (a *app) verify(path, passphrase string) (fmt.Stringer, error) {
 	f, size, err := a.input(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the backup: %w", err)
+		return nil, fmt.Errorf("read backup: %w", err)
 	}
 	defer f.Close()
 	bar := a.progress("verify", size)
@@ -171,12 +170,4 @@ func (a *app) report(r fmt.Stringer) error {
 	}
 	_, err := io.WriteString(a.Stdout, r.String())
 	return err
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

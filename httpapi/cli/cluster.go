@@ -13,65 +13,89 @@ import (
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-// secretBytes of randomness make a cluster secret: 43 characters.
+// secretBytes of randomness encode to a cluster secret of 43 characters.
 const secretBytes = 32
 
-func (a *app) clusterCommand() *cobra.Command {
-	return group("cluster", "The cluster and its nodes", a.clusterStatus(), a.clusterSecret(), a.clusterTransfer(), a.clusterRemove())
+func clusterCommand(a *app) *cobra.Command {
+	return group("cluster", "Show and manage the cluster and its nodes",
+		clusterStatus(a), clusterSecret(a), clusterTransfer(a), clusterRemove(a))
 }
 
-func (a *app) clusterStatus() *cobra.Command {
+func clusterStatus(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show the nodes and how they are", Args: cobra.NoArgs,
+		Use: "status", Short: "Show the state of the cluster and of each node", Args: cobra.NoArgs,
+		Long: `Show the state of the cluster and of each node. The exit code is 0 if the cluster
+is healthy, 2 if it is not, and 1 if the node cannot be asked.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.run(cmd.Context(), ask{method: http.MethodGet, path: "/v1/cluster"}, a.showCluster)
+			s, err := a.dial()
+			if err != nil {
+				return err
+			}
+			raw, err := s.raw(cmd.Context(), call{method: http.MethodGet, path: "/v1/cluster"})
+			if err != nil {
+				return err
+			}
+			v := new(client.Cluster)
+			if err := decode(raw, v); err != nil {
+				return err
+			}
+			if a.json {
+				err = s.printJSON(raw)
+			} else {
+				err = showCluster(a, v)
+			}
+			if err == nil && !v.Healthy {
+				err = exitError(exitUnhealthy)
+			}
+			return err
 		},
 	}
 }
 
-func (a *app) showCluster(raw []byte) error {
-	var v client.Cluster
-	if err := decode(raw, &v); err != nil {
-		return err
-	}
+func showCluster(a *app, v *client.Cluster) error {
 	t := newTable(a.Stdout)
 	t.row("cluster", v.ClusterID)
 	t.row("leader", v.Leader)
 	t.row("term", strconv.FormatUint(v.Term, 10))
 	t.row("healthy", strconv.FormatBool(v.Healthy))
+	t.row("failure tolerance", strconv.Itoa(v.FailureTolerance))
 	for _, r := range v.Reasons {
-		t.row("", r)
+		t.row("reason", r)
+	}
+	for _, w := range v.Warnings {
+		t.row("warning", w)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(a.Stdout)
 	t = newTable(a.Stdout, "NODE", "ROLE", "STATE", "APPLIED", "LAG", "LEASE", "LAST CONTACT", "VERSION", "REGION")
-	most := uint64(0)
+	newest := uint64(0)
 	for _, n := range v.Nodes {
-		most = max(most, n.AppliedIndex)
+		newest = max(newest, n.AppliedIndex)
 	}
 	for _, n := range v.Nodes {
-		lease, contact := "", "never"
+		lease, contact, lag := "", "never", ""
 		if n.LeaseMS != nil {
 			lease = strconv.FormatInt(*n.LeaseMS, 10) + " ms"
 		}
 		if n.LastContactMS >= 0 {
 			contact = strconv.FormatInt(n.LastContactMS, 10) + " ms"
 		}
-		lag := ""
-		if most > n.AppliedIndex {
-			lag = strconv.FormatUint(most-n.AppliedIndex, 10)
+		if newest > n.AppliedIndex {
+			lag = strconv.FormatUint(newest-n.AppliedIndex, 10)
 		}
 		t.row(n.Name, n.Role, n.State, strconv.FormatUint(n.AppliedIndex, 10), lag, lease, contact, n.Version, n.Region)
 	}
 	return t.flush()
 }
 
-func (a *app) clusterSecret() *cobra.Command {
+func clusterSecret(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "secret", Short: "Make a secret for a new cluster", Args: cobra.NoArgs,
-		Long: "Prints a fresh random secret, to be given to every node as PERFGATE_CLUSTER_SECRET or in the file cluster.secret_file.",
+		Use: "secret", Short: "Generate a secret for a new cluster", Args: cobra.NoArgs,
+		Long: `Print a new random secret. Give it to every node, as PERFGATE_CLUSTER_SECRET or in the
+file named by cluster.secret_file. Needs no server.`,
+		Example: "  perfgate cluster secret > cluster.secret",
 		RunE: func(*cobra.Command, []string) error {
 			var b [secretBytes]byte
 			rand.Read(b[:])
@@ -81,27 +105,39 @@ func (a *app) clusterSecret() *cobra.Command {
 	}
 }
 
-func (a *app) clusterTransfer() *cobra.Command {
-	return &cobra.Command{
-		Use: "transfer [NODE]", Short: "Let another node lead", Args: cobra.MaximumNArgs(1),
+func clusterTransfer(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use: "transfer [NODE]", Short: "Transfer leadership to another node", Args: cobra.MaximumNArgs(1),
+		Long: `Transfer leadership to NODE, or to the most suitable other node. A node that stops
+transfers its leadership by itself. A node that does not answer is refused.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]string{}
 			if len(args) == 1 {
 				body["to"] = args[0]
 			}
-			return a.run(cmd.Context(), ask{method: http.MethodPost, path: "/v1/cluster/transfer-leadership", body: body}, a.showCluster)
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: "/v1/cluster/transfer-leadership", query: forceQuery(force), body: body}, showCluster)
 		},
 	}
+	forceFlag(cmd, &force, "the node does not answer")
+	return cmd
 }
 
-func (a *app) clusterRemove() *cobra.Command {
-	return &cobra.Command{
+func clusterRemove(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
 		Use: "remove NODE", Short: "Remove a node from the cluster", Args: cobra.ExactArgs(1),
-		Long: "Removes a node for good: its certificate is refused from then on, and it serves no more when this returns.\n" +
-			"The machine comes back as a new node once its data directory is empty. It still knows the cluster secret:\n" +
-			"give the others a new one if the machine may be in the wrong hands.",
+		Long: `Remove a node for good. When the command returns, the node serves no requests any
+more, and the other nodes refuse its certificate. A removal that would leave no
+majority in contact is refused.
+
+The machine can join as a new node once its data directory is empty. It still
+knows the cluster secret: change the secret of the other nodes if the machine may
+be in the wrong hands.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd.Context(), ask{method: http.MethodDelete, path: "/v1/cluster/nodes/" + url.PathEscape(args[0])}, a.showDeleted)
+			return run(cmd.Context(), a, call{method: http.MethodDelete, path: "/v1/cluster/nodes/" + url.PathEscape(args[0]), query: forceQuery(force)}, showDeleted)
 		},
 	}
+	forceFlag(cmd, &force, "no majority of the nodes would be in contact")
+	return cmd
 }

@@ -9,15 +9,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// healthTimeout bounds the probe: whoever asks for it asks again.
+// healthTimeout bounds the probe. Probes are repeated, so that a late answer is
+// worth no more than none.
 const healthTimeout = 3 * time.Second
 
-func (a *app) healthCommand() *cobra.Command {
+func healthCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "health",
-		Short: "Probe a node: exit code 0 if it is ready",
-		Long:  "Asks the node on this machine (or --server) for /readyz. Needs no token; the health check of the image.",
-		Args:  cobra.NoArgs,
+		Use: "health", Short: "Check whether a node is ready", Args: cobra.NoArgs,
+		Long: `Ask the node on this machine (or --server) for /readyz. The exit code is 0 if the
+node is ready and 1 if not. Needs no token; the container image uses it as its
+health check.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), healthTimeout)
 			defer cancel()
@@ -32,7 +33,7 @@ func (a *app) health(ctx context.Context) error {
 		return err
 	}
 	if onLoopback(u) && a.caFile == "" {
-		a.insecure = true // a certificate seldom names this address, and nothing secret is said
+		a.insecure = true // certificates rarely name this address, and no secret is sent
 	}
 	s, err := a.session(u, "")
 	if err != nil {
@@ -40,7 +41,7 @@ func (a *app) health(ctx context.Context) error {
 	}
 	h, err := s.api.Readyz(ctx)
 	if err != nil {
-		return fmt.Errorf("probe: %w", err)
+		return fmt.Errorf("check health: %w", err)
 	}
 	if a.json {
 		if err := json.NewEncoder(a.Stdout).Encode(h); err != nil {
@@ -48,7 +49,7 @@ func (a *app) health(ctx context.Context) error {
 		}
 	}
 	if h.Status != "ok" {
-		return fmt.Errorf("not ready: %s", oneLine(first(text(h.Reason), h.Status)))
+		return fmt.Errorf("not ready: %s", printable(first(text(h.Reason), h.Status)))
 	}
 	if !a.json {
 		fmt.Fprintln(a.Stdout, h.Status)

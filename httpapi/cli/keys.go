@@ -2,8 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,36 +13,25 @@ import (
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-// became says when a write that takes a right away had done so.
-func became(r *client.Revocation) string {
-	if r == nil {
-		return ""
-	}
-	var open []string
-	for _, n := range r.Nodes {
-		if n.How == "unconfirmed" {
-			open = append(open, n.Name)
-		}
-	}
-	if !r.Effective {
-		return "NOT yet effective on " + strings.Join(open, ", ")
-	}
-	return fmt.Sprintf("effective on every node after %d ms", r.TookMS)
-}
+const keysPath = "/v1/keys"
 
-func (a *app) keysCommand() *cobra.Command {
+func keysCommand(a *app) *cobra.Command {
 	return group("keys", "Create, list and change API keys",
-		a.keysCreate(), a.keysList(), a.keysGet(), a.keysUpdate(), a.keysRotate(), a.keysRevoke(), a.keysImport(), a.keysVerify())
+		keysCreate(a), keysList(a), keysGet(a), keysUpdate(a), keysRotate(a), keysRevoke(a), keysImport(a), keysVerify(a))
 }
 
-func (a *app) keysCreate() *cobra.Command {
+// keyPath returns the path of a key, or of something below it.
+func keyPath(id string, more ...string) string {
+	return keysPath + "/" + strings.Join(append([]string{url.PathEscape(id)}, more...), "/")
+}
+
+func keysCreate(a *app) *cobra.Command {
 	var f keyFlags
 	var kind string
 	cmd := &cobra.Command{
-		Use:     "create [NAME]",
-		Short:   "Create a key; its secret is shown this once",
+		Use: "create [NAME]", Short: "Create a key and show its secret once", Args: cobra.MaximumNArgs(1),
+		Long:    "Create a key. Its secret is shown now and never again.",
 		Example: `  perfgate keys create "Production Server" --type live --environment production`,
-		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := f.body(cmd, false)
 			if err != nil {
@@ -56,79 +47,81 @@ func (a *app) keysCreate() *cobra.Command {
 				return usagef("a key needs a name: keys create NAME --type test|live")
 			}
 			if kind != "test" && kind != "live" {
-				return usagef("--type %q: want test or live", kind)
+				return usagef("--type %q: must be test or live", kind)
 			}
 			body["type"] = kind
-			return a.run(cmd.Context(), ask{method: http.MethodPost, path: "/v1/keys", body: body}, a.showKey)
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: keysPath, body: body}, showKey)
 		},
 	}
-	cmd.Flags().StringVar(&kind, "type", "", "test or live (needed)")
+	cmd.Flags().StringVar(&kind, "type", "", "`type` of the key: test or live (required)")
 	f.add(cmd.Flags(), false)
 	return cmd
 }
 
-func (a *app) keysList() *cobra.Command {
+func keysList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List keys",
-		Long:  "Lists the account's keys. As a table all of them; with --json one page of the API, whose next_cursor continues it.",
-		Args:  cobra.NoArgs,
+		Use: "list", Short: "List keys", Args: cobra.NoArgs,
+		Long: "List the account's keys. A table shows all of them; with --json, one page of the API\nis printed, and its next_cursor continues the list.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := ask{method: http.MethodGet, path: "/v1/keys", query: query(cmd, "type", "state", "environment", "name", "created-by", "cursor")}
-			head := []string{"ID", "NAME", "TYPE", "STATE", "HINT", "ENVIRONMENT", "SCOPES", "EXPIRES", "LAST USED"}
-			return list(cmd.Context(), a, q, limit, head, func(t *table, k *client.Key) {
-				t.row(k.ID, k.Name, k.Type, k.State, k.Hint, text(k.Environment), strings.Join(k.Scopes, ","), day(k.ExpiresAt), day(k.LastUsedAt))
+			c := call{method: http.MethodGet, path: keysPath, query: query(cmd, "type", "state", "environment", "name", "created-by", "q", "due", "sort", "cursor")}
+			head := []string{"ID", "NAME", "TYPE", "STATE", "HINT", "ENVIRONMENT", "SCOPES", "EXPIRES", "OVERLAP ENDS", "LAST USED"}
+			return list(cmd.Context(), a, c, limit, head, func(t *table, k *client.Key) {
+				t.row(k.ID, k.Name, k.Type, k.State, k.Hint, text(k.Environment), strings.Join(k.Scopes, ","), minute(k.ExpiresAt), minute(k.OverlapEndsAt), minute(k.LastUsedAt))
 			})
 		},
 	}
 	fs := cmd.Flags()
-	fs.String("type", "", "test or live")
-	fs.String("state", "", "active, disabled, rotating, revoked or expired")
-	fs.String("environment", "", "environment")
-	fs.String("name", "", "name")
-	fs.String("created-by", "", "id of who created it")
-	fs.String("cursor", "", "continue a list")
-	fs.IntVar(&limit, "limit", 0, "how many at most (0: all; with --json 1000)")
+	fs.String("type", "", "only keys of this `type`: test or live")
+	fs.String("state", "", "only keys in this `state`: active, disabled, rotating, revoked or expired")
+	fs.String("environment", "", "only keys of this `environment`")
+	fs.String("name", "", "only keys with this `name`")
+	fs.String("q", "", "only keys with this `text` in their name, id or hint")
+	fs.String("due", "", "only keys whose rotation or expiry is due within this `duration`, such as 14d")
+	fs.String("sort", "", "`order`: created_at, last_used_at, name or expires_at; -name and so on reverse it")
+	fs.String("created-by", "", "only keys created by the user with this `ID`")
+	listFlags(fs, &limit, 0)
 	return cmd
 }
 
-func keyPath(id string, more ...string) string {
-	return "/v1/keys/" + strings.Join(append([]string{url.PathEscape(id)}, more...), "/")
-}
-
-func (a *app) keysGet() *cobra.Command {
+func keysGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show a key", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd.Context(), ask{method: http.MethodGet, path: keyPath(args[0])}, a.showKey)
+			if err := checkKeyIDs(args); err != nil {
+				return err
+			}
+			return run(cmd.Context(), a, call{method: http.MethodGet, path: keyPath(args[0])}, showKey)
 		},
 	}
 }
 
-func (a *app) keysUpdate() *cobra.Command {
+func keysUpdate(a *app) *cobra.Command {
 	var f keyFlags
 	cmd := &cobra.Command{
-		Use:   "update ID",
-		Short: "Change a key's settings",
-		Long:  `Changes what is given and leaves the rest. The value "none" takes a setting away.`,
-		Args:  cobra.ExactArgs(1),
+		Use: "update ID", Short: "Change the settings of a key", Args: cobra.ExactArgs(1),
+		Long:    "Change the settings that are given and keep the others. The value \"none\" removes a\nsetting.",
+		Example: "  perfgate keys update key_2x… --requests-per-minute 100 --expires-at none",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkKeyIDs(args); err != nil {
+				return err
+			}
 			body, err := f.body(cmd, true)
 			if err != nil {
 				return err
 			}
 			if len(body) == 0 {
-				return usagef("nothing to change; see keys update --help")
+				return nothingToChange(cmd)
 			}
 			s, err := a.dial()
 			if err != nil {
 				return err
 			}
-			q := ask{method: http.MethodPatch, path: keyPath(args[0]), body: body}
+			c := call{method: http.MethodPatch, path: keyPath(args[0]), body: body}
 			if f.limits.set(cmd) {
-				// The API replaces limits whole: those that are not given are kept
-				// from what is there, unless somebody changes it meanwhile.
+				// The API replaces limits as a whole, so that the limits not given
+				// are taken from the key. If-Match makes the change fail if someone
+				// else changes the key in between.
 				now, err := s.api.GetKey(cmd.Context(), args[0])
 				if err != nil {
 					return err
@@ -136,75 +129,77 @@ func (a *app) keysUpdate() *cobra.Command {
 				if body["limits"], err = f.limits.merge(cmd, now.Limits); err != nil {
 					return err
 				}
-				q.match = s.etag
+				c.ifMatch = s.etag
 			}
-			return s.print(cmd.Context(), q, a.showKey)
+			return runIn(cmd.Context(), s, c, showKey)
 		},
 	}
 	f.add(cmd.Flags(), true)
 	return cmd
 }
 
-func (a *app) keysRotate() *cobra.Command {
+func keysRotate(a *app) *cobra.Command {
 	var overlap string
 	cmd := &cobra.Command{
-		Use:   "rotate ID",
-		Short: "Replace a key by a new one with the same settings",
-		Long:  "Creates a new key, whose secret is shown this once. The old one is accepted until the overlap ends (24 h for live keys, 0 for test keys).",
-		Args:  cobra.ExactArgs(1),
+		Use: "rotate ID", Short: "Replace a key with a new one that has the same settings", Args: cobra.ExactArgs(1),
+		Long: `Create a new key with the same settings, whose secret is shown once. The old key is
+accepted until the overlap ends.`,
+		Example: "  perfgate keys rotate key_2x… --overlap 1h",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := ask{method: http.MethodPost, path: keyPath(args[0], "rotate"), body: map[string]any{}}
-			if overlap != "" {
-				q.body = map[string]any{"overlap": overlap}
+			if err := checkKeyIDs(args); err != nil {
+				return err
 			}
-			return a.run(cmd.Context(), q, a.showKey)
+			body := client.Patch{}
+			if overlap != "" {
+				body["overlap"] = overlap
+			}
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: keyPath(args[0], "rotate"), body: body}, showKey)
 		},
 	}
-	cmd.Flags().StringVar(&overlap, "overlap", "", `how long the old key is still accepted, such as "24h" or "0s"`)
+	cmd.Flags().StringVar(&overlap, "overlap", "", "`duration` for which the old key is still accepted (default 24h for live keys, 0s for test keys)")
 	return cmd
 }
 
 // showKey prints a key as a list of its settings.
-func (a *app) showKey(raw []byte) error {
-	var k client.Key
-	if err := decode(raw, &k); err != nil {
-		return err
-	}
+func showKey(a *app, k *client.Key) error {
 	t := newTable(a.Stdout)
-	show := func(name, v string) {
-		if v != "" {
-			t.row(name, v)
-		}
-	}
-	show("id", k.ID)
-	if k.Secret != nil {
-		show("key", *k.Secret)
-	}
-	show("name", k.Name)
-	show("type", k.Type)
-	show("state", k.State)
-	show("hint", k.Hint)
-	show("environment", text(k.Environment))
-	show("scopes", strings.Join(k.Scopes, " "))
-	show("account", k.Account)
-	show("created", strings.TrimSpace(day(&k.CreatedAt)+" by "+first(k.CreatedBy, "unknown")))
-	show("expires", day(k.ExpiresAt))
+	t.field("id", k.ID)
+	t.field("key", text(k.Secret))
+	t.field("name", k.Name)
+	t.field("type", k.Type)
+	t.field("state", k.State)
+	t.field("hint", k.Hint)
+	t.field("environment", text(k.Environment))
+	t.field("scopes", strings.Join(k.Scopes, " "))
+	t.field("account", k.Account)
+	t.field("created", strings.TrimSpace(minute(&k.CreatedAt)+" by "+first(k.CreatedBy, "unknown")))
+	t.field("expires", minute(k.ExpiresAt))
 	if k.State == "active" {
-		show("rotation due", day(&k.RotationDueAt))
+		t.field("rotation due", minute(&k.RotationDueAt))
 	}
-	show("last used", strings.TrimSpace(day(k.LastUsedAt)+" "+text(k.LastUsedIP)))
-	show("revoked", strings.TrimSpace(day(k.RevokedAt)+" "+text(k.RevokeReason)))
-	show("replaces", text(k.Replaces))
-	show("replaced by", text(k.ReplacedBy))
-	show("limits", limitText(k.Limits))
-	show("max cost per call", text(k.MaxCostPerCall))
-	show("monthly budget", text(k.MonthlyBudget))
-	show("allowlist", strings.Join(k.Allowlist, " "))
-	show("routes", strings.Join(k.Routes, ", "))
-	for _, name := range sortedKeys(k.Metadata) {
-		show("metadata "+name, k.Metadata[name])
+	t.field("last used", strings.TrimSpace(minute(k.LastUsedAt)+" "+text(k.LastUsedIP)))
+	t.field("revoked", strings.TrimSpace(minute(k.RevokedAt)+" "+text(k.RevokeReason)))
+	t.field("replaces", text(k.Replaces))
+	t.field("replaced by", text(k.ReplacedBy))
+	if k.Secret != nil || k.SecretWithheld {
+		t.field("old key until", minute(k.OverlapEndsAt))
+	} else {
+		t.field("overlap ends", minute(k.OverlapEndsAt))
 	}
-	show("revocation", became(k.Revocation))
+	t.field("limits", limitText(k.Limits))
+	t.field("max cost per call", text(k.MaxCostPerCall))
+	t.field("monthly budget", text(k.MonthlyBudget))
+	t.field("allowlist", strings.Join(k.Allowlist, " "))
+	t.field("routes", strings.Join(k.Routes, ", "))
+	for _, name := range slices.Sorted(maps.Keys(k.Metadata)) {
+		t.field("metadata "+name, k.Metadata[name])
+	}
+	t.field("revocation", effect(k.Revocation))
+	t.field("also revoked", strings.Join(k.AlsoRevoked, " "))
+	t.field("still valid", strings.Join(k.StillValid, " "))
+	if len(k.StillValid) > 0 {
+		defer a.warn("%s of the same rotation is still valid; to revoke it too, repeat with --chain", strings.Join(k.StillValid, " "))
+	}
 	if err := t.flush(); err != nil {
 		return err
 	}

@@ -8,10 +8,26 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-// table writes rows in columns. Cells come from others (names, notes, addresses)
-// and are made harmless for a terminal.
+// warn prints a warning that does not change the exit code.
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintln(a.Stderr, "perfgate: warning: "+printable(fmt.Sprintf(format, args...)))
+}
+
+// printJSON prints an answer as it came, with a final newline.
+func (a *app) printJSON(raw []byte) error {
+	if len(raw) > 0 && raw[len(raw)-1] != '\n' {
+		raw = append(raw, '\n')
+	}
+	_, err := a.Stdout.Write(raw)
+	return err
+}
+
+// table writes rows in columns. Cells hold text that others chose (names, notes,
+// addresses), which is made safe for a terminal.
 type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer, head ...string) *table {
@@ -22,36 +38,43 @@ func newTable(w io.Writer, head ...string) *table {
 	return t
 }
 
+// row adds a row; an empty cell is shown as "-".
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
-		if c == "" {
-			c = "-"
-		}
-		cells[i] = oneLine(c)
+		cells[i] = printable(first(c, "-"))
 	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }
 
+// field adds a name and its value, unless the value is empty.
+func (t *table) field(name, value string) {
+	if value != "" {
+		t.row(name, value)
+	}
+}
+
 func (t *table) flush() error { return t.w.Flush() }
 
-// oneLine keeps escape sequences and line breaks of others from the terminal.
-func oneLine(s string) string {
+// printable replaces control characters, line breaks, changes of direction and
+// zero-width characters but joiners, with which text from others could manipulate the terminal.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && r != '\u200c' && r != '\u200d' {
 			return '?'
 		}
 		return r
 	}, s)
 }
 
-// day writes a time for a table; "" is never.
-func day(t *time.Time) string {
+// minute formats a time for a table in UTC, to the minute; nil and zero are "".
+func minute(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04")
 }
 
+// text formats an optional value; nil is "".
 func text[T any](v *T) string {
 	if v == nil {
 		return ""
@@ -59,7 +82,42 @@ func text[T any](v *T) string {
 	return fmt.Sprint(*v)
 }
 
-// decode reads an answer into v; members that this version does not know pass.
+// effect describes when a write that takes a right away became effective.
+func effect(r *client.Revocation) string {
+	if r == nil {
+		return ""
+	}
+	if r.Effective {
+		return fmt.Sprintf("effective on every node after %d ms", r.TookMS)
+	}
+	var open []string
+	for _, n := range r.Nodes {
+		if n.How == "unconfirmed" {
+			open = append(open, n.Name)
+		}
+	}
+	return "NOT yet effective on " + strings.Join(open, ", ")
+}
+
+// actor describes the caller of an event: its type and, separated by sep, its
+// name or id.
+func actor(typ, sep, name string) string {
+	if name == "" {
+		return typ
+	}
+	return typ + sep + name
+}
+
+// showDeleted prints the answer to a deletion.
+func showDeleted(a *app, v *client.Deleted) error {
+	t := newTable(a.Stdout)
+	t.row("deleted", v.ID)
+	t.field("revocation", effect(v.Revocation))
+	return t.flush()
+}
+
+// decode reads an answer into v. Members that this version does not know are
+// ignored.
 func decode(raw []byte, v any) error {
 	if err := json.Unmarshal(raw, v); err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)

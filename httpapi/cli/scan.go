@@ -16,24 +16,25 @@ import (
 )
 
 const (
-	scanBuffer  = 256 << 10
-	scanMaxSize = 1 << 30 // bytes of a file that is looked at
-	scanSkipped = 20      // files that are named when they were skipped; the rest are counted
+	scanBuffer  = 256 << 10 // bytes
+	scanMaxSize = 1 << 30   // bytes of a file, by default
+	scanSkipped = 20        // skipped files that are named; the others are counted
 )
 
-func (a *app) scanCommand() *cobra.Command {
+func scanCommand(a *app) *cobra.Command {
 	var most int64
 	cmd := &cobra.Command{
-		Use:   "scan PATH…",
-		Short: "Find API keys in files, by their checksum",
-		Long: `Looks through files, and directories with all that is below them, for keys that perfgate made; "-" is stdin. Text and
-binary files alike, UTF-16 too; compressed files are not unpacked. Symbolic links, devices and pipes are not followed.
-Prints path:line:hint, never a key. The exit code is 1 if there is one. Needs no server.`,
-		Example: "  perfgate scan .    git diff --cached | perfgate scan -",
-		Args:    cobra.MinimumNArgs(1),
+		Use: "scan PATH…", Short: "Find API keys in files by their checksum", Args: cobra.MinimumNArgs(1),
+		Long: `Search files, and directories recursively, for keys that perfgate created; "-" is
+stdin. Text and binary files are searched, UTF-16 too; compressed files are not
+unpacked. Symbolic links inside a directory, devices and pipes are skipped.
+
+A match is printed as path:line:hint, without the key. The exit code is 1 if there
+is a match or a path cannot be read. Needs no server.`,
+		Example: "  perfgate scan .\n  git diff --cached | perfgate scan -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if most < 1 {
-				return usagef("--max-size %d: want a number of bytes", most)
+				return usagef("--max-size %d: must be 1 or more", most)
 			}
 			s := &scan{app: a, max: most, buf: make([]byte, scanBuffer)}
 			for _, path := range args {
@@ -45,35 +46,36 @@ Prints path:line:hint, never a key. The exit code is 1 if there is one. Needs no
 			return s.result()
 		},
 	}
-	cmd.Flags().Int64Var(&most, "max-size", scanMaxSize, "bytes; larger files are skipped, and told")
+	cmd.Flags().Int64Var(&most, "max-size", scanMaxSize, "skip and report files of more `bytes`")
 	return cmd
 }
 
-// scan is one search.
+// scan is one search. It belongs to one goroutine.
 type scan struct {
 	*app
-	max     int64
-	buf     []byte
-	found   int
-	files   int // that hold a key
-	failed  int // paths that could not be read
-	skipped int // files that are too large
+	max     int64  // bytes of a file
+	buf     []byte // a window of the file being searched
+	found   int    // keys
+	files   int    // that contain a key
+	failed  int    // paths that could not be read
+	skipped int    // files that are too large
 }
 
-// finding is one key in one place, as --json prints it.
+// finding is one occurrence of a key, as printed with --json.
 type finding struct {
 	Path string `json:"path"`
 	Line int    `json:"line"`
 	Hint string `json:"hint"`
 }
 
+// path searches a file, a directory or stdin.
 func (s *scan) path(root string) {
 	if root == "-" {
 		s.search("stdin", s.Stdin)
 		return
 	}
-	// WalkDir looks at the root itself without following it; who names a link
-	// means what is behind it.
+	// WalkDir does not follow a link at its root, but a link in the arguments
+	// stands for its target.
 	if info, err := os.Stat(root); err == nil && info.Mode().IsRegular() {
 		s.file(root, info)
 		return
@@ -83,17 +85,17 @@ func (s *scan) path(root string) {
 			root = target
 		}
 	}
-	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			s.fail(path, err)
-			return nil // what can be read is looked at
+			return nil // search the rest
 		}
 		if !d.Type().IsRegular() {
 			return nil
 		}
 		info, err := d.Info()
 		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) { // gone since the directory was read
+			if !errors.Is(err, fs.ErrNotExist) { // deleted since the directory was read
 				s.fail(path, err)
 			}
 			return nil
@@ -103,19 +105,21 @@ func (s *scan) path(root string) {
 	})
 }
 
+// fail reports a path that cannot be read.
 func (s *scan) fail(path string, err error) {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		err = p.Err
 	}
 	s.failed++
-	fmt.Fprintf(s.Stderr, "perfgate: %s: %v\n", oneLine(path), err)
+	fmt.Fprintf(s.Stderr, "perfgate: %s: %v\n", printable(path), err)
 }
 
+// file searches a regular file.
 func (s *scan) file(path string, info fs.FileInfo) {
 	if info.Size() > s.max {
 		if s.skipped++; s.skipped <= scanSkipped {
-			fmt.Fprintf(s.Stderr, "perfgate: %s: skipped, it has %d bytes; see --max-size\n", oneLine(path), info.Size())
+			fmt.Fprintf(s.Stderr, "perfgate: %s: skipped because it has %d bytes; see --max-size\n", printable(path), info.Size())
 		}
 		return
 	}
@@ -128,15 +132,15 @@ func (s *scan) file(path string, info fs.FileInfo) {
 	s.search(path, f)
 }
 
-// search looks through r in constant memory. NUL bytes are left out of what is
-// compared, so that a key in UTF-16 looks like any other.
+// search searches r in constant memory. NUL bytes are dropped first, so that a key
+// in UTF-16 looks like any other.
 func (s *scan) search(path string, r io.Reader) {
 	line, before, kept := 1, s.found, 0
 	for {
 		n, err := r.Read(s.buf[kept:])
 		window := s.buf[:kept+dropNUL(s.buf[kept:kept+n])]
 		last := err != nil
-		// What may be the beginning of a key stays for the next round.
+		// A possible start of a key stays for the next round.
 		done := s.window(path, window, &line, last)
 		kept = copy(s.buf, window[done:])
 		if last {
@@ -151,7 +155,7 @@ func (s *scan) search(path string, r io.Reader) {
 	}
 }
 
-// dropNUL moves b's other bytes together and returns how many they are.
+// dropNUL moves the bytes of b other than NUL to its front and returns their number.
 func dropNUL(b []byte) int {
 	i := bytes.IndexByte(b, 0)
 	if i < 0 {
@@ -166,8 +170,8 @@ func dropNUL(b []byte) int {
 	return i
 }
 
-// window reports the keys that begin in b and end in it, counts its lines, and
-// returns how many bytes are done with.
+// window reports the keys that lie within b, counts its lines, and returns the
+// number of bytes that need not be searched again.
 func (s *scan) window(path string, b []byte, line *int, last bool) int {
 	done := 0
 	for {
@@ -204,19 +208,20 @@ func (s *scan) window(path string, b []byte, line *int, last bool) int {
 func (s *scan) report(f finding) {
 	s.found++
 	if s.json {
-		json.NewEncoder(s.Stdout).Encode(f)
+		_ = json.NewEncoder(s.Stdout).Encode(f)
 		return
 	}
-	fmt.Fprintf(s.Stdout, "%s:%d:%s\n", oneLine(f.Path), f.Line, f.Hint)
+	fmt.Fprintf(s.Stdout, "%s:%d:%s\n", printable(f.Path), f.Line, f.Hint)
 }
 
+// result returns the error that decides the exit code.
 func (s *scan) result() error {
 	if s.skipped > scanSkipped {
-		fmt.Fprintf(s.Stderr, "perfgate: %d files were skipped for their size\n", s.skipped)
+		fmt.Fprintf(s.Stderr, "perfgate: %d files were skipped because of their size\n", s.skipped)
 	}
 	switch {
 	case s.found > 0:
-		return fmt.Errorf("%d keys in %d files; rotate or revoke them", s.found, s.files)
+		return fmt.Errorf("found %d keys in %d files; rotate or revoke them", s.found, s.files)
 	case s.failed > 0:
 		return fmt.Errorf("%d paths could not be read", s.failed)
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,18 +14,6 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 )
-
-func put(t *testing.T, dir, name string, data []byte) string {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 func utf16(s string) []byte {
 	out := []byte{0xff, 0xfe}
@@ -112,6 +101,82 @@ func TestScanCuts(t *testing.T) {
 		if out.String() != want.String() {
 			t.Fatalf("found\n%swant\n%s", out.String(), want.String())
 		}
+	}
+}
+
+// Paths that cannot be read are reported, the others are searched, and the exit
+// code tells of them.
+func TestScanUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	key := apikey.New(apikey.LivePrefix)
+	put(t, dir, "good", []byte(key))
+	got := perfgate(t, "", nil, "scan", filepath.Join(dir, "none"), filepath.Join(dir, "good"))
+	if got.code != 1 || !strings.Contains(got.err, "none: no such file or directory\n") || !strings.Contains(got.out, "good:1:") {
+		t.Errorf("%+v", got)
+	}
+	if got := perfgate(t, "", nil, "scan", filepath.Join(dir, "none")); got.code != 1 || !strings.Contains(got.err, "1 paths could not be read") {
+		t.Errorf("%+v", got)
+	}
+	if os.Geteuid() == 0 {
+		return // reads everything
+	}
+	put(t, dir, "closed/file", []byte(key))
+	if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(filepath.Join(dir, "closed"), 0o700) })
+	if got := perfgate(t, "", nil, "scan", dir); got.code != 1 || !strings.Contains(got.err, "permission denied") || !strings.Contains(got.out, "good:1:") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Links inside a directory, devices and pipes are not followed.
+func TestScanSkipsSpecialFiles(t *testing.T) {
+	outside := put(t, t.TempDir(), "key", []byte(apikey.New(apikey.LivePrefix)))
+	dir := t.TempDir()
+	for name, target := range map[string]string{"link": outside, "dir": filepath.Dir(outside), "broken": "/nonexistent", "zero": "/dev/zero"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := perfgate(t, "", nil, "scan", dir); got.code != 0 || got.out+got.err != "" {
+		t.Errorf("%+v", got)
+	}
+	if got := perfgate(t, "", nil, "scan", filepath.Join(dir, "link")); got.code != 1 || !strings.Contains(got.out, "link:1:") {
+		t.Errorf("a link in the arguments: %+v", got)
+	}
+	if got := perfgate(t, "", nil, "scan", filepath.Join(dir, "dir")); got.code != 1 || !strings.Contains(got.out, "key:1:") {
+		t.Errorf("a link to a directory in the arguments: %+v", got)
+	}
+}
+
+// Only the first skipped files are named, and all are counted.
+func TestScanLargeFiles(t *testing.T) {
+	dir := t.TempDir()
+	for i := range scanSkipped + 5 {
+		put(t, dir, fmt.Sprint(i), []byte("four"))
+	}
+	key := apikey.New(apikey.TestPrefix)
+	small := put(t, t.TempDir(), "k", []byte(key))
+	got := perfgate(t, "", nil, "scan", "--max-size", "3", dir)
+	if got.code != 0 || strings.Count(got.err, "skipped because it has 4 bytes; see --max-size") != scanSkipped || !strings.Contains(got.err, "25 files were skipped") {
+		t.Errorf("%+v", got)
+	}
+	if got := perfgate(t, "", nil, "scan", "--max-size", fmt.Sprint(len(key)), small); got.code != 1 || got.err != "perfgate: found 1 keys in 1 files; rotate or revoke them\n" {
+		t.Errorf("a file of exactly the maximum size: %+v", got)
+	}
+	if got := perfgate(t, "", nil, "scan", "--max-size", "0", dir); got.code != 2 || !strings.Contains(got.err, "--max-size 0: must be 1 or more") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestScanInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	path := put(t, t.TempDir(), "k", []byte(apikey.New(apikey.TestPrefix)))
+	if code := Execute(ctx, Config{Stdout: &out, Stderr: &out, Env: os.LookupEnv}, []string{"scan", path}); code != 1 || !strings.Contains(out.String(), "context canceled") {
+		t.Errorf("exit code %d, %s", code, out.String())
 	}
 }
 

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,14 +14,18 @@ import (
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-// session is one command's connection to a server.
+const maxLine = 1 << 20 // bytes of one line of a streamed answer
+
+// session is one command's connection to a server. It is used by one call at a
+// time.
 type session struct {
 	*app
 	api  *client.Client
+	base *url.URL
 	etag string // of the last answer
 }
 
-// dial makes a session; no connection is made before the first call.
+// dial returns a session. No connection is made before the first call.
 func (a *app) dial() (*session, error) {
 	u, err := a.base()
 	if err != nil {
@@ -32,7 +36,7 @@ func (a *app) dial() (*session, error) {
 		return nil, err
 	}
 	if u.Scheme == "http" && !onLoopback(u) {
-		fmt.Fprintf(a.Stderr, "perfgate: warning: the token goes to %s in plaintext\n", u.Host)
+		a.warn("the token is sent to %s in plaintext", u.Host)
 	}
 	return a.session(u, token)
 }
@@ -46,148 +50,148 @@ func (a *app) session(u *url.URL, token string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{app: a, api: api}
+	s := &session{app: a, api: api, base: u}
 	api.Account, api.Agent = a.account, "perfgate-cli/"+a.Version
 	api.HTTP = &http.Client{
-		Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			resp, err := transport.RoundTrip(r)
 			if err == nil {
 				s.etag = resp.Header.Get("ETag")
 			}
 			return resp, err
 		}),
-		// The token belongs to the server that was named.
+		// A redirect would take the token to a server that the user did not name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return s, nil
 }
 
-type tripper func(*http.Request) (*http.Response, error)
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// ask is one call of the API. Commands hold its JSON as it came, to print it
-// that way; tables are made of it afterwards.
-type ask struct {
-	method string
-	path   string // parts from outside are escaped
-	query  url.Values
-	body   any // an io.Reader is sent as it is
-	kind   string
-	match  string // If-Match
+// call is one call of the API.
+type call struct {
+	method      string
+	path        string // arguments of the user in it are escaped
+	query       url.Values
+	body        any // an io.Reader is sent as it is, anything else as JSON
+	contentType string
+	ifMatch     string
 }
 
 // do makes a call; see [client.Client.Do] for out.
-func (s *session) do(ctx context.Context, q ask, out any) error {
+func (s *session) do(ctx context.Context, c call, out any) error {
 	var opts []client.Option
-	if q.kind != "" {
-		opts = append(opts, client.Header("Content-Type", q.kind))
+	if c.contentType != "" {
+		opts = append(opts, client.Header("Content-Type", c.contentType))
 	}
-	if q.match != "" {
-		opts = append(opts, client.IfMatch(q.match))
+	if c.ifMatch != "" {
+		opts = append(opts, client.IfMatch(c.ifMatch))
 	}
-	err := s.api.Do(ctx, q.method, q.path, q.query, q.body, out, opts...)
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return fmt.Errorf("call %s: %w", wrapped.URL, wrapped.Err)
-	}
-	return err
+	return s.diagnose(ctx, s.api.Do(ctx, c.method, c.path, c.query, c.body, out, opts...))
 }
 
-// call is do with the answer undecoded.
-func (s *session) call(ctx context.Context, q ask) (raw json.RawMessage, err error) {
-	err = s.do(ctx, q, &raw)
+// raw makes a call and returns the answer undecoded.
+func (s *session) raw(ctx context.Context, c call) (raw json.RawMessage, err error) {
+	err = s.do(ctx, c, &raw)
 	return raw, err
 }
 
-// run makes a call and prints its answer: the API's own JSON, or what show makes
-// of it.
-func (a *app) run(ctx context.Context, q ask, show func(raw []byte) error) error {
+// show prints one decoded answer as a table.
+type show[T any] func(a *app, v *T) error
+
+// run makes one call in a session of its own and prints the answer.
+func run[T any](ctx context.Context, a *app, c call, show show[T]) error {
 	s, err := a.dial()
 	if err != nil {
 		return err
 	}
-	return s.print(ctx, q, show)
+	return runIn(ctx, s, c, show)
 }
 
-func (s *session) print(ctx context.Context, q ask, show func(raw []byte) error) error {
-	raw, err := s.call(ctx, q)
+// runIn makes a call and prints the answer: as the API's own JSON, or with show.
+func runIn[T any](ctx context.Context, s *session, c call, show show[T]) error {
+	raw, err := s.raw(ctx, c)
 	if err != nil {
 		return err
 	}
 	if s.json {
 		return s.printJSON(raw)
 	}
-	return show(raw)
-}
-
-// printJSON prints an answer as it came, with a line end.
-func (a *app) printJSON(raw []byte) error {
-	if len(raw) > 0 && raw[len(raw)-1] != '\n' {
-		raw = append(raw, '\n')
+	v := new(T)
+	if err := decode(raw, v); err != nil {
+		return err
 	}
-	_, err := a.Stdout.Write(raw)
-	return err
+	return show(s.app, v)
 }
 
-// list prints a list: with --json the one page that was asked for, as a table
-// every page until limit rows (0: all) are shown.
-func list[T any](ctx context.Context, a *app, q ask, limit int, head []string, row func(*table, *T)) error {
+// maxPage is the API's bound of one page, in rows.
+const maxPage = 1000
+
+// list prints a list: with --json one page, as a table every page until limit
+// rows (0: all) are shown.
+func list[T any](ctx context.Context, a *app, c call, limit int, head []string, row func(*table, *T)) error {
+	if limit < 0 {
+		return usagef("--limit %d: must be 0 or more", limit)
+	}
 	s, err := a.dial()
 	if err != nil {
 		return err
 	}
-	if limit < 0 {
-		return usagef("--limit %d: want a number of rows", limit)
-	}
-	if q.query == nil {
-		q.query = url.Values{}
-	}
-	const most = 1000 // of the API, a page
 	t := newTable(a.Stdout, head...)
 	for shown := 0; ; {
-		n := most
+		n := maxPage
 		if limit > 0 {
-			n = min(most, limit-shown)
+			n = min(n, limit-shown)
 		}
-		q.query.Set("limit", fmt.Sprint(n))
-		raw, err := s.call(ctx, q)
+		c.query.Set("limit", fmt.Sprint(n))
+		raw, err := s.raw(ctx, c)
 		if err != nil {
 			return err
 		}
 		if a.json {
 			return a.printJSON(raw)
 		}
-		var p client.List[T]
-		if err := decode(raw, &p); err != nil {
+		var page client.List[T]
+		if err := decode(raw, &page); err != nil {
 			return err
 		}
-		for i := range p.Data {
-			row(t, &p.Data[i])
+		for i := range page.Data {
+			row(t, &page.Data[i])
 		}
-		shown += len(p.Data)
-		if p.Next == nil || limit > 0 && shown >= limit || len(p.Data) == 0 {
+		shown += len(page.Data)
+		if page.Next == nil || limit > 0 && shown >= limit || len(page.Data) == 0 {
 			return t.flush()
 		}
-		q.query.Set("cursor", *p.Next)
+		c.query.Set("cursor", *page.Next)
 	}
 }
 
-// query turns flags that were set into parameters: --created-by is created_by.
+// query turns the given flags among names into parameters: --created-by is
+// created_by.
 func query(cmd *cobra.Command, names ...string) url.Values {
 	q := url.Values{}
-	for _, n := range names {
-		if f := cmd.Flags().Lookup(n); f != nil && f.Changed {
-			q.Set(snake(n), f.Value.String())
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			q.Set(snake(name), f.Value.String())
 		}
 	}
 	return q
 }
 
-// lines streams NDJSON into each, a line at a time.
-func (s *session) lines(ctx context.Context, q ask, each func(line []byte) error) error {
+// lines streams an NDJSON answer into each, line by line. A line is valid only
+// during the call of each.
+func (s *session) lines(ctx context.Context, c call, each func(line []byte) error) error {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(s.do(ctx, q, w)) }()
+	go func() { w.CloseWithError(s.do(ctx, c, w)) }()
 	defer r.Close() // ends the call if each fails
-	return scanLines(r, each)
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), maxLine)
+	for lines.Scan() {
+		if err := each(lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
 }

@@ -13,9 +13,9 @@ import (
 
 const tiersPath = "/v1/tiers"
 
-func (a *app) tiersCommand() *cobra.Command {
-	return group("tiers", "Named sets of limits and features, for operators",
-		a.tiersCreate(), a.tiersList(), a.tiersGet(), a.tiersUpdate(), a.tiersDelete())
+func tiersCommand(a *app) *cobra.Command {
+	return group("tiers", "Manage tiers, named sets of limits and features (operators only)",
+		tiersCreate(a), tiersList(a), tiersGet(a), tiersUpdate(a), tiersDelete(a))
 }
 
 // tierFlags are the settings of a tier, as flags.
@@ -24,9 +24,10 @@ type tierFlags struct{ live, test limitFlags }
 func (f *tierFlags) add(fs *pflag.FlagSet) {
 	f.live.add(fs, "live-")
 	f.test.add(fs, "test-")
-	fs.Bool("ip-allowlist", false, "accounts may set an allowlist")
+	fs.Bool("ip-allowlist", false, "let the tier's accounts set an allowlist")
 }
 
+// body returns the given settings, or all of them, based on the current tier.
 func (f *tierFlags) body(cmd *cobra.Command, now *client.Tier, all bool) (client.Patch, error) {
 	body := client.Patch{}
 	for name, l := range map[string]struct {
@@ -52,11 +53,11 @@ func (f *tierFlags) body(cmd *cobra.Command, now *client.Tier, all bool) (client
 	return body, nil
 }
 
-func (a *app) tiersCreate() *cobra.Command {
+func tiersCreate(a *app) *cobra.Command {
 	var f tierFlags
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Create a tier", Args: cobra.ExactArgs(1),
-		Long:    "Creates a tier. A limit that is not given is none.",
+		Long:    "Create a tier. It does not limit what no flag limits.",
 		Example: "  perfgate tiers create team --live-requests-per-minute 600 --live-requests-per-month 1000000 --test-requests-per-minute 60",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := f.body(cmd, &client.Tier{}, true)
@@ -64,88 +65,85 @@ func (a *app) tiersCreate() *cobra.Command {
 				return err
 			}
 			body["name"] = args[0]
-			return a.run(cmd.Context(), ask{method: http.MethodPost, path: tiersPath, body: body}, a.showTier)
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: tiersPath, body: body}, showTier)
 		},
 	}
 	f.add(cmd.Flags())
 	return cmd
 }
 
-func (a *app) tiersList() *cobra.Command {
+func tiersList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List tiers", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := ask{method: http.MethodGet, path: tiersPath, query: query(cmd, "cursor")}
-			return list(cmd.Context(), a, q, limit, []string{"NAME", "LIVE", "TEST", "IP ALLOWLIST"}, func(t *table, v *client.Tier) {
-				t.row(v.Name, first(limitText(&v.Live), "no limit"), first(limitText(&v.Test), "no limit"), strconv.FormatBool(v.Features.IPAllowlist))
+			c := call{method: http.MethodGet, path: tiersPath, query: query(cmd, "cursor")}
+			return list(cmd.Context(), a, c, limit, []string{"NAME", "LIVE", "TEST", "IP ALLOWLIST"}, func(t *table, v *client.Tier) {
+				t.row(v.Name, tierLimits(&v.Live), tierLimits(&v.Test), strconv.FormatBool(v.Features.IPAllowlist))
 			})
 		},
 	}
-	listFlags(cmd.Flags(), &limit)
+	listFlags(cmd.Flags(), &limit, 0)
 	return cmd
 }
 
+func tierLimits(l *client.Limits) string { return first(limitText(l), "no limit") }
+
 func tierPath(name string) string { return tiersPath + "/" + url.PathEscape(name) }
 
-func (a *app) tiersGet() *cobra.Command {
+func tiersGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get NAME", Short: "Show a tier", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd.Context(), ask{method: http.MethodGet, path: tierPath(args[0])}, a.showTier)
+			return run(cmd.Context(), a, call{method: http.MethodGet, path: tierPath(args[0])}, showTier)
 		},
 	}
 }
 
-func (a *app) tiersUpdate() *cobra.Command {
+func tiersUpdate(a *app) *cobra.Command {
 	var f tierFlags
 	cmd := &cobra.Command{
 		Use: "update NAME", Short: "Change a tier, for all its accounts at once", Args: cobra.ExactArgs(1),
+		Long: "Change the settings that are given and keep the others. The change applies to all\naccounts of the tier at once.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.dial()
 			if err != nil {
 				return err
 			}
-			now, err := s.api.GetTier(cmd.Context(), args[0]) // the API replaces limits whole
+			now, err := s.api.GetTier(cmd.Context(), args[0]) // the API replaces limits as a whole
 			if err != nil {
 				return err
 			}
-			match := s.etag
+			etag := s.etag
 			body, err := f.body(cmd, now, false)
 			if err != nil {
 				return err
 			}
 			if len(body) == 0 {
-				return usagef("nothing to change; see tiers update --help")
+				return nothingToChange(cmd)
 			}
-			return s.print(cmd.Context(), ask{method: http.MethodPatch, path: tierPath(args[0]), body: body, match: match}, a.showTier)
+			return runIn(cmd.Context(), s, call{method: http.MethodPatch, path: tierPath(args[0]), body: body, ifMatch: etag}, showTier)
 		},
 	}
 	f.add(cmd.Flags())
 	return cmd
 }
 
-func (a *app) tiersDelete() *cobra.Command {
+func tiersDelete(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a tier that no account uses", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd.Context(), ask{method: http.MethodDelete, path: tierPath(args[0])}, a.showDeleted)
+			return run(cmd.Context(), a, call{method: http.MethodDelete, path: tierPath(args[0])}, showDeleted)
 		},
 	}
 }
 
-func (a *app) showTier(raw []byte) error {
-	var v client.Tier
-	if err := decode(raw, &v); err != nil {
-		return err
-	}
+func showTier(a *app, v *client.Tier) error {
 	t := newTable(a.Stdout)
 	t.row("name", v.Name)
-	t.row("live keys", first(limitText(&v.Live), "no limit"))
-	t.row("test keys", first(limitText(&v.Test), "no limit"))
+	t.row("live keys", tierLimits(&v.Live))
+	t.row("test keys", tierLimits(&v.Test))
 	t.row("ip allowlist", strconv.FormatBool(v.Features.IPAllowlist))
-	if v.Revocation != nil {
-		t.row("revocation", became(v.Revocation))
-	}
+	t.field("revocation", effect(v.Revocation))
 	return t.flush()
 }

@@ -9,43 +9,38 @@ import (
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-func (a *app) usageCommand() *cobra.Command {
+func usageCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "usage",
-		Short:   "What the account's keys have used",
+		Use: "usage", Short: "Show the usage of the account's keys", Args: cobra.NoArgs,
 		Example: "  perfgate usage --from 2027-01-01 --to 2027-01-31 --step day --group-by key",
-		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := ask{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "group-by")}
-			return a.run(cmd.Context(), q, func(raw []byte) error {
-				return a.showUsage(raw, cmd.Flags().Changed("group-by"))
+			c := call{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "group-by")}
+			grouped := cmd.Flags().Changed("group-by")
+			return run(cmd.Context(), a, c, func(a *app, v *client.List[client.UsageRow]) error {
+				return showUsage(a, v.Data, grouped)
 			})
 		},
 	}
 	fs := cmd.Flags()
-	fs.String("from", "", "first date, or time")
-	fs.String("to", "", "last date, or time")
-	fs.String("step", "", "minute, hour or day")
-	fs.String("key", "", "one key's id")
-	fs.String("type", "", "test or live")
-	fs.String("environment", "", "environment")
-	fs.String("group-by", "", "key, status, country, route, type or environment")
+	fs.String("from", "", "first `date` or RFC 3339 time (UTC)")
+	fs.String("to", "", "last `date` or RFC 3339 time (UTC)")
+	fs.String("step", "", "`length` of one row's period: minute, hour or day")
+	fs.String("key", "", "only the key with this `ID`")
+	fs.String("type", "", "only keys of this `type`: test or live")
+	fs.String("environment", "", "only keys of this `environment`")
+	fs.String("group-by", "", "`dimension` to group by, one row for each value: key, status, country, route, type or environment")
 	return cmd
 }
 
-func (a *app) showUsage(raw []byte, grouped bool) error {
-	var v client.List[client.UsageRow]
-	if err := decode(raw, &v); err != nil {
-		return err
-	}
+func showUsage(a *app, rows []client.UsageRow, grouped bool) error {
 	head := []string{"TIME", "REQUESTS", "DENIED", "UNITS", "COST", "BILLABLE"}
 	if grouped {
 		head = append(head, "GROUP")
 	}
 	t := newTable(a.Stdout, head...)
 	num := func(n int64) string { return strconv.FormatInt(n, 10) }
-	for _, r := range v.Data {
-		cells := []string{day(&r.Time), num(r.Requests), num(r.Denied), num(r.Units), r.Cost.String(), num(r.Billable)}
+	for _, r := range rows {
+		cells := []string{minute(&r.Time), num(r.Requests), num(r.Denied), num(r.Units), r.Cost.String(), num(r.Billable)}
 		if grouped {
 			cells = append(cells, text(r.Group))
 		}

@@ -12,18 +12,19 @@ import (
 
 // GetAllowlist reads the account's allowlist.
 func (c *Client) GetAllowlist(ctx context.Context) (*Allowlist, error) {
-	return c.allowlist(ctx, "GET", nil, nil)
+	return allowlist(ctx, c, "GET", nil, nil)
 }
 
-// SetAllowlist replaces it.
+// SetAllowlist replaces the account's allowlist. No entries allow every address.
 func (c *Client) SetAllowlist(ctx context.Context, entries []AllowEntry, opts ...Option) (*Allowlist, error) {
 	if entries == nil {
 		entries = []AllowEntry{}
 	}
-	return c.allowlist(ctx, "PUT", Allowlist{Entries: entries}, opts)
+	return allowlist(ctx, c, "PUT", Allowlist{Entries: entries}, opts)
 }
 
-func (c *Client) allowlist(ctx context.Context, method string, body any, opts []Option) (*Allowlist, error) {
+// allowlist makes a call that answers with the allowlist and its ETag.
+func allowlist(ctx context.Context, c *Client, method string, body any, opts []Option) (*Allowlist, error) {
 	resp, err := c.send(ctx, method, "/v1/allowlist", nil, body, opts)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func (c *Client) allowlist(ctx context.Context, method string, body any, opts []
 	return out, nil
 }
 
-// Usage sums what the account's keys used.
+// Usage returns the usage of the account's keys, summed by step and group.
 func (c *Client) Usage(ctx context.Context, u UsageQuery) ([]UsageRow, error) {
 	q := url.Values{}
 	for name, v := range map[string]string{
@@ -63,14 +64,13 @@ func (q AuditQuery) query() url.Values {
 	return v
 }
 
-// AuditLogs writes the audit log to w as the server sends it: with a limit a
-// page, without one everything. An error after the first byte means that what
-// is in w is not whole.
+// AuditLogs writes the audit log to w as the server sends it: one page with a
+// limit, all of it without. After an error, w holds an incomplete log.
 func (c *Client) AuditLogs(ctx context.Context, q AuditQuery, w io.Writer) error {
 	return c.Do(ctx, "GET", "/v1/audit-logs", q.query(), nil, w)
 }
 
-// Events walks the audit log page by page. An error ends it.
+// Events iterates over the audit log page by page. It ends after an error.
 func (c *Client) Events(ctx context.Context, q AuditQuery) iter.Seq2[*Event, error] {
 	q.Format = "json"
 	if q.Limit == 0 {
@@ -87,17 +87,18 @@ func (c *Client) GetAccount(ctx context.Context) (*Account, error) {
 	return call[Account](ctx, c, "GET", "/v1/account", nil, nil, nil)
 }
 
-// UpdateAccount changes it.
+// UpdateAccount changes the members in p of the caller's account.
 func (c *Client) UpdateAccount(ctx context.Context, p Patch, opts ...Option) (*Account, error) {
 	return call[Account](ctx, c, "PATCH", "/v1/account", nil, p, opts)
 }
 
-// Livez asks whether the process answers.
+// Livez reports whether the process answers.
 func (c *Client) Livez(ctx context.Context) (*Health, error) {
 	return call[Health](ctx, c, "GET", "/livez", nil, nil, nil)
 }
 
-// Readyz asks whether the node should get traffic. "No" is an answer, not an error.
+// Readyz reports whether the node is ready for traffic. Not being ready is an
+// answer, not an error.
 func (c *Client) Readyz(ctx context.Context) (*Health, error) {
 	req, err := http.NewRequestWithContext(ctx, "GET", c.base.JoinPath("/readyz").String(), nil)
 	if err != nil {
@@ -110,22 +111,22 @@ func (c *Client) Readyz(ctx context.Context) (*Health, error) {
 	defer resp.Body.Close()
 	h := new(Health)
 	if err := json.NewDecoder(resp.Body).Decode(h); err != nil || h.Status == "" {
-		return nil, fmt.Errorf("GET /readyz: %s, and no answer of perfgate's", resp.Status)
+		return nil, fmt.Errorf("GET /readyz: %s, not an answer of perfgate; is this the address of a node?", resp.Status)
 	}
 	return h, nil
 }
 
-// SecurityTxt writes that page to w.
+// SecurityTxt writes /.well-known/security.txt to w.
 func (c *Client) SecurityTxt(ctx context.Context, w io.Writer) error {
 	return c.Do(ctx, "GET", "/.well-known/security.txt", nil, nil, w)
 }
 
-// OpenAPI writes the API's description to w.
+// OpenAPI writes the description of the API, openapi.yaml, to w.
 func (c *Client) OpenAPI(ctx context.Context, w io.Writer) error {
 	return c.Do(ctx, "GET", "/openapi.yaml", nil, nil, w)
 }
 
-// Metrics writes the node's metrics to w.
+// Metrics writes the node's metrics to w, in Prometheus' text format.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	return c.Do(ctx, "GET", "/metrics", nil, nil, w)
 }

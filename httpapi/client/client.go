@@ -4,50 +4,57 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// Client calls one server. The zero value is not usable; see [New]. Its fields
-// may be changed before the first call.
+// Client calls one server. Create it with [New]. Its fields may be changed before
+// the first call.
 type Client struct {
-	// Account is sent as X-Perf-Account with an operator token; "" is the default account.
+	// Account is sent as X-Perf-Account with an operator token; "" selects the
+	// default account.
 	Account string
-	// Agent is the User-Agent; "" is Go's.
+	// Agent is the User-Agent; "" selects Go's.
 	Agent string
-	// HTTP does the requests. The default one has no timeout: a context bounds a call.
+	// HTTP sends the requests. The default has no timeout: the context of a call
+	// bounds it.
 	HTTP *http.Client
 
 	base  *url.URL
-	token string
+	token string // not sent if empty
 }
 
-// New returns a client of the server at base ("http://127.0.0.1:8081") that
-// shows token, an operator token or an API key.
+// New returns a client of the server at base ("http://127.0.0.1:8081", also with a
+// path) that authenticates with token: an operator token, an API key, or "" for
+// calls that need neither. Errors never contain the token.
 func New(base, token string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("server %q: %w", base, err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("server %q: want a URL such as http://127.0.0.1:8081", base)
+		return nil, fmt.Errorf("server %q: must be a URL such as http://127.0.0.1:8081", base)
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("the token holds blanks or characters that no token has; was it copied whole?")
+		return nil, errors.New("the token contains blanks or characters that no token has; copy it again")
 	}
 	return &Client{HTTP: http.DefaultClient, base: u, token: token}, nil
 }
 
-// Option changes one call.
+// Option changes one request.
 type Option func(*http.Request)
 
-// IfMatch makes a change hold only while the target still has this ETag.
+// IfMatch makes a change fail with [fault.PreconditionFailed] unless the target
+// still has this ETag.
 func IfMatch(etag string) Option {
 	return func(r *http.Request) { r.Header.Set("If-Match", etag) }
 }
@@ -57,7 +64,8 @@ func IdempotencyKey(key string) Option {
 	return func(r *http.Request) { r.Header.Set("Idempotency-Key", key) }
 }
 
-// Force carries a change out although it shuts out the caller.
+// Force makes a change even if it locks the caller out or leaves the cluster without
+// a majority.
 func Force() Option {
 	return func(r *http.Request) {
 		q := r.URL.Query()
@@ -71,9 +79,10 @@ func Header(name, value string) Option {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// Do makes any call. body is sent as it is if it is an io.Reader or nil, else as
-// JSON. out takes the answer: JSON is decoded into it, a *json.RawMessage takes
-// it undecoded, an io.Writer gets it streamed, nil drops it.
+// Do makes any call. path is escaped and begins with a slash. body is sent as it is
+// if it is nil or an io.Reader, and otherwise as JSON. The answer is streamed to out
+// if that is an io.Writer, dropped if out is nil, and otherwise decoded into out as
+// JSON; a *json.RawMessage receives it undecoded.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, body, out any, opts ...Option) error {
 	resp, err := c.send(ctx, method, path, query, body, opts)
 	if err != nil {
@@ -95,10 +104,29 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	return nil
 }
 
-// send returns a response with a good status, whose body the caller closes.
+// ErrKeyInURL is the error of a call that was not made, because an API key stands in
+// its path or query: servers and proxies on the way log these. It does not name the key.
+var ErrKeyInURL = errors.New("an API key stands where an id or a filter belongs; nothing was sent")
+
+func holdsKey(target string, query url.Values) bool {
+	if plain, err := url.PathUnescape(target); apikey.Holds(target) || err == nil && apikey.Holds(plain) {
+		return true
+	}
+	for name, values := range query {
+		if apikey.Holds(name) || slices.ContainsFunc(values, apikey.Holds) {
+			return true
+		}
+	}
+	return false
+}
+
+// send returns a response with a status below 300; the caller closes its body.
 func (c *Client) send(ctx context.Context, method, target string, query url.Values, body any, opts []Option) (*http.Response, error) {
-	if path.Clean(target) != target { // an id like that would make it another call's path
-		return nil, fmt.Errorf("%s %s: an id is missing or is none", method, target)
+	if path.Clean(target) != target { // an id such as ".." would lead to the path of another call
+		return nil, fmt.Errorf("%s %s: an id is missing or invalid", method, target)
+	}
+	if holdsKey(target, query) {
+		return nil, fmt.Errorf("%s: %w", method, ErrKeyInURL)
 	}
 	var payload io.Reader
 	asJSON := false
@@ -109,7 +137,7 @@ func (c *Client) send(ctx context.Context, method, target string, query url.Valu
 	default:
 		raw, err := json.Marshal(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: encode the body: %w", method, target, err)
+			return nil, fmt.Errorf("%s %s: encode body: %w", method, target, err)
 		}
 		payload, asJSON = bytes.NewReader(raw), true
 	}
@@ -136,7 +164,7 @@ func (c *Client) send(ctx context.Context, method, target string, query url.Valu
 	}
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		return nil, err // net/http names method and URL, and the token is in neither
+		return nil, err // a *url.Error with method and URL, neither of which contains the token
 	}
 	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
@@ -145,7 +173,7 @@ func (c *Client) send(ctx context.Context, method, target string, query url.Valu
 	return resp, nil
 }
 
-// call is [Client.Do] with an answer of type T.
+// call is [Client.Do] for an answer of type T.
 func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any, opts []Option) (*T, error) {
 	out := new(T)
 	if err := c.Do(ctx, method, path, query, body, out, opts...); err != nil {
@@ -154,10 +182,10 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 	return out, nil
 }
 
-// Page asks for a part of a list; the zero value for its beginning.
+// Page selects a part of a list; the zero value selects its first page.
 type Page struct {
-	Limit  int
-	Cursor string
+	Limit  int    // rows; 0 is the server's default
+	Cursor string // from Next of the page before
 }
 
 func (p Page) query() url.Values {
@@ -175,7 +203,7 @@ func add(q url.Values, name, value string) {
 	}
 }
 
-// List is a part of a list. Next is nil at the end.
+// List is one page of a list. Next is the cursor of the next page, nil on the last.
 type List[T any] struct {
 	Data []T     `json:"data"`
 	Next *string `json:"next_cursor"`

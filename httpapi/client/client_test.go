@@ -2,131 +2,327 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-func serve(t *testing.T, h http.HandlerFunc) *client.Client {
-	t.Helper()
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-	c, err := client.New(srv.URL+"/behind/a/prefix", "pgop_secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func TestNewRefuses(t *testing.T) {
-	for _, c := range []struct{ base, token string }{
-		{"127.0.0.1:8081", "x"}, {"ftp://h", "x"}, {"http://", "x"}, {"http://h\n", "x"}, {"http://h", "a b"}, {"http://h", "a\n"}, {"http://h", "ü"},
+func TestNew(t *testing.T) {
+	for _, tt := range []struct{ base, token, err string }{
+		{"127.0.0.1:8081", "x", "server"},
+		{"ftp://h", "x", "must be a URL such as http://127.0.0.1:8081"},
+		{"http://", "x", "must be a URL"},
+		{"http://h\n", "x", "server"},
+		{"http://h", "a b", "the token contains blanks"},
+		{"http://h", "a\n", "the token contains blanks"},
+		{"http://h", "ü", "the token contains"},
 	} {
-		if _, err := client.New(c.base, c.token); err == nil {
-			t.Errorf("New(%q, %q) succeeds", c.base, c.token)
-		} else if c.token != "x" && strings.Contains(err.Error(), c.token) {
+		_, err := client.New(tt.base, tt.token)
+		if err == nil || !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("New(%q, %q): %v", tt.base, tt.token, err)
+		} else if tt.token != "x" && strings.Contains(err.Error(), tt.token) {
 			t.Errorf("the token is in %v", err)
 		}
 	}
+	for _, base := range []string{"http://h", "https://h:1/prefix/", "http://[::1]:8081"} {
+		if _, err := client.New(base, ""); err != nil {
+			t.Errorf("New(%q): %v", base, err)
+		}
+	}
 }
 
-// What is sent: the path behind the base's own, credentials, account, options.
-func TestRequest(t *testing.T) {
-	var got *http.Request
-	var body string
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		raw, _ := io.ReadAll(r.Body)
-		got, body = r, string(raw)
-		io.WriteString(w, "{}")
-	})
-	c.Account, c.Agent = "acct_1", "perfgate/test"
-	_, err := c.UpdateKey(context.Background(), "key/1", client.Patch{"expires_at": nil}, client.IfMatch(`"5"`), client.IdempotencyKey("k"), client.Force())
+// A client without token, account and agent sends none.
+func TestNoCredentials(t *testing.T) {
+	named, rec := serve(t, answering(200, `{"status":"ok"}`))
+	if _, err := named.Livez(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	host := rec.take()[0].header
+	if host.Get("X-Perf-Account") != "" || !strings.HasPrefix(host.Get("User-Agent"), "Go-http-client") {
+		t.Errorf("header %v", host)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	c, rec := serve(t, answering(200, `{}`))
+	_, err := c.UpdateKey(t.Context(), "key_1", client.Patch{}, client.IfMatch(`"5"`), client.IdempotencyKey("k"), client.Force(), client.Header("X-Request-Id", "r"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := got.Header
-	if got.Method != "PATCH" || got.URL.EscapedPath() != "/behind/a/prefix/v1/keys/key%2F1" || got.URL.RawQuery != "force=true" || body != `{"expires_at":null}` ||
-		h.Get("Authorization") != "Bearer pgop_secret" || h.Get("X-Perf-Account") != "acct_1" || h.Get("If-Match") != `"5"` ||
-		h.Get("Idempotency-Key") != "k" || h.Get("User-Agent") != "perfgate/test" || h.Get("Content-Type") != "application/json" {
-		t.Errorf("%s %s %v %s", got.Method, got.URL, h, body)
+	got := rec.take()[0]
+	for name, want := range map[string]string{"If-Match": `"5"`, "Idempotency-Key": "k", "X-Request-Id": "r"} {
+		if got.header.Get(name) != want {
+			t.Errorf("%s: %q", name, got.header.Get(name))
+		}
+	}
+	if got.line != "PATCH /a/prefix/v1/keys/key_1?force=true" {
+		t.Error(got.line)
+	}
+	// Options come last: they may change the content type, and extend the query.
+	if err := c.Do(t.Context(), "PUT", "/v1/allowlist", map[string][]string{"a": {"b"}}, strings.NewReader("x"), nil, client.Header("Content-Type", "text/plain"), client.Force()); err != nil {
+		t.Fatal(err)
+	}
+	if got := rec.take()[0]; got.header.Get("Content-Type") != "text/plain" || got.line != "PUT /a/prefix/v1/allowlist?a=b&force=true" {
+		t.Errorf("%+v", got)
 	}
 }
 
-// An id that would make another call's path is not sent.
-func TestNoID(t *testing.T) {
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) { t.Errorf("%s %s was sent", r.Method, r.URL) })
-	ctx := context.Background()
+// An id that would lead to another call's path is not sent.
+func TestInvalidID(t *testing.T) {
+	c, rec := serve(t, answering(200, "{}"))
 	for _, id := range []string{"", ".", ".."} {
-		if _, err := c.RevokeKey(ctx, id, ""); err == nil {
-			t.Errorf("RevokeKey(%q) succeeds", id)
+		for name, err := range map[string]error{
+			"GetKey":               second(c.GetKey(t.Context(), id)),
+			"RevokeKey":            second(c.RevokeKey(t.Context(), id, "")),
+			"DeleteManagedAccount": second(c.DeleteManagedAccount(t.Context(), id)),
+			"DeleteTier":           second(c.DeleteTier(t.Context(), id)),
+			"RemoveNode":           second(c.RemoveNode(t.Context(), id)),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "an id is missing or invalid") {
+				t.Errorf("%s(%q): %v", name, id, err)
+			}
 		}
-		if _, err := c.DeleteManagedAccount(ctx, id); err == nil {
-			t.Errorf("DeleteManagedAccount(%q) succeeds", id)
-		}
+	}
+	if got := rec.take(); len(got) > 0 {
+		t.Errorf("sent: %v", got)
 	}
 }
 
+func second[T any](_ T, err error) error { return err }
+
+// Do sends and decodes in each of the forms that it documents.
+func TestDo(t *testing.T) {
+	c, rec := serve(t, answering(200, `{"id":"key_1","unknown":1}`))
+	var key client.Key
+	var raw json.RawMessage
+	var text strings.Builder
+	for _, tt := range []struct {
+		body, out any
+		sent, typ string
+	}{
+		{nil, nil, "", ""},
+		{strings.NewReader("raw"), &text, "raw", ""},
+		{client.Patch{"a": 1}, &key, `{"a":1}`, "application/json"},
+		{json.RawMessage(`[1]`), &raw, `[1]`, "application/json"},
+	} {
+		if err := c.Do(t.Context(), "POST", "/v1/x", nil, tt.body, tt.out); err != nil {
+			t.Error(err)
+		}
+		if got := rec.take()[0]; got.body != tt.sent || got.header.Get("Content-Type") != tt.typ {
+			t.Errorf("sent %+v, want %+v", got, tt)
+		}
+	}
+	want := `{"id":"key_1","unknown":1}`
+	if key.ID != "key_1" || string(raw) != want || text.String() != want {
+		t.Errorf("%+v, %s, %s", key, raw, text.String())
+	}
+	if err := c.Do(t.Context(), "POST", "/v1/x", nil, func() {}, nil); err == nil || !strings.Contains(err.Error(), "POST /v1/x: encode body") {
+		t.Errorf("%v", err)
+	}
+	if err := c.Do(t.Context(), "BAD METHOD", "/v1/x", nil, nil, nil); err == nil || !strings.Contains(err.Error(), "invalid method") {
+		t.Errorf("%v", err)
+	}
+	if got := rec.take(); len(got) > 0 {
+		t.Errorf("sent: %v", got)
+	}
+}
+
+// Faults of the server keep their code; other answers get the code of their
+// status. The body of an error is read up to a bound.
 func TestFaults(t *testing.T) {
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		fault.Write(w, r, &fault.Error{Code: fault.TooBusy, RetryAfter: 7})
-	})
-	_, err := c.GetKey(context.Background(), "key_1")
-	var f *fault.Error
-	if !errors.As(err, &f) || f.Code != fault.TooBusy || f.RetryAfter != 7 {
-		t.Errorf("%v", err)
-	}
-	c = serve(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) })
-	if _, err := c.GetKey(context.Background(), "key_1"); err == nil || !strings.Contains(err.Error(), "502") {
-		t.Errorf("%v", err)
-	}
-	c = serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") })
-	if _, err := c.GetKey(context.Background(), "key_1"); err == nil {
-		t.Error("a page that is no answer is taken for one")
+	for _, tt := range []struct {
+		status     int
+		body       string
+		code       fault.Code
+		message    string
+		retryAfter int
+	}{
+		{409, `{"error":{"code":"conflict","message":"It exists."}}`, fault.Conflict, "It exists.", 0},
+		{503, `{"error":{"code":"no_leader","message":"None.","retry_after":2}}`, fault.NoLeader, "None.", 2},
+		{400, `{"error":{"code":"of_a_later_version","message":"New."}}`, "of_a_later_version", "New.", 0},
+		{502, `<html>nginx`, fault.Internal, "answered 502 Bad Gateway", 0},
+		{404, ``, fault.NotFound, "answered 404 Not Found", 0},
+		{405, `{}`, fault.MethodNotAllowed, "answered 405", 0},
+		{503, `{"error":{}}`, fault.Unavailable, "answered 503", 0},
+		{300, `{"id":"key_1"}`, fault.InvalidRequest, "answered 300", 0},
+		{500, strings.Repeat(" ", 8<<20) + `{"error":{"code":"conflict"}}`, fault.Internal, "answered 500", 0},
+	} {
+		c, _ := serve(t, answering(tt.status, tt.body))
+		_, err := c.GetKey(t.Context(), "key_1")
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Code != tt.code || !strings.Contains(f.Sentence(), tt.message) || int(f.RetryAfter) != tt.retryAfter {
+			t.Errorf("%d %.40s: %#v", tt.status, tt.body, err)
+		}
 	}
 }
 
-// A stream that the server cut is an error, whatever has been written.
+func TestNoServer(t *testing.T) {
+	c, err := client.New("http://127.0.0.1:1", "pgop_secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f *fault.Error
+	if _, err := c.GetAccount(t.Context()); err == nil || errors.As(err, &f) || strings.Contains(err.Error(), "pgop_") || !strings.Contains(err.Error(), "/v1/account") {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.Readyz(t.Context()); err == nil || errors.As(err, &f) {
+		t.Errorf("%v", err)
+	}
+}
+
+// The context ends a call, and a stream too.
+func TestContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan struct{}, 2)
+	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		cancel()
+		<-r.Context().Done()
+		gone <- struct{}{}
+	})
+	if err := c.Backup(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	select {
+	case <-gone:
+	case <-time.After(time.Minute):
+		t.Error("the request goes on")
+	}
+	if _, err := c.GetAccount(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A stream that the server cuts is an error, however much was copied, and so is a
+// writer that fails.
 func TestBrokenStream(t *testing.T) {
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"data":[`)
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	var out strings.Builder
-	if err := c.AuditLogs(context.Background(), client.AuditQuery{}, &out); err == nil || out.Len() == 0 {
-		t.Errorf("%v after %q", err, out.String())
+	for _, call := range streamCalls {
+		var out strings.Builder
+		if err := call.do(t.Context(), c, &out); err == nil || !strings.Contains(err.Error(), "the answer broke off") || out.String() != `{"data":[` {
+			t.Errorf("%s: %v after %q", call.name, err, out.String())
+		}
+	}
+	c, _ = serve(t, answering(200, "content"))
+	full := errors.New("disk full")
+	if err := c.Backup(t.Context(), writer(func([]byte) (int, error) { return 0, full })); !errors.Is(err, full) {
+		t.Errorf("%v", err)
 	}
 }
 
-func TestWalk(t *testing.T) {
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Query().Get("cursor") {
-		case "":
-			io.WriteString(w, `{"data":[{"id":"a"},{"id":"b"}],"next_cursor":"2"}`)
-		case "2":
-			io.WriteString(w, `{"data":[],"next_cursor":"3"}`)
-		case "3":
-			io.WriteString(w, `{"data":[{"id":"c"}],"next_cursor":"4"}`)
-		default:
-			fault.Write(w, r, fault.New(fault.InvalidCursor))
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+// "Not ready" is an answer; anything that is not perfgate's is an error.
+func TestReadyz(t *testing.T) {
+	for _, tt := range []struct {
+		status       int
+		body         string
+		want, reason string
+		err          string
+	}{
+		{200, `{"status":"ok","reason":null}`, "ok", "", ""},
+		{503, `{"status":"unavailable","reason":"draining"}`, "unavailable", "draining", ""},
+		{200, `<html>`, "", "", "GET /readyz: 200 OK, not an answer of perfgate"},
+		{200, `{}`, "", "", "not an answer of perfgate"},
+		{404, `{"error":{"code":"not_found"}}`, "", "", "404 Not Found"},
+	} {
+		c, rec := serve(t, answering(tt.status, tt.body))
+		h, err := c.Readyz(t.Context())
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%d %s: %v, %v", tt.status, tt.body, h, err)
+			}
+			continue
 		}
-	})
-	var got []string
-	var failed error
-	for k, err := range c.Keys(context.Background(), client.KeyFilter{}) {
+		reason := ""
+		if err == nil && h.Reason != nil {
+			reason = *h.Reason
+		}
+		if err != nil || h.Status != tt.want || reason != tt.reason {
+			t.Errorf("%d %s: %v, %v", tt.status, tt.body, h, err)
+		}
+		if got := rec.take()[0]; got.line != "GET /a/prefix/readyz" || got.header.Get("Authorization") != "" {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// pages answers three pages, one of them empty, and then a fault.
+func pages(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Query().Get("cursor") {
+	case "":
+		io.WriteString(w, `{"data":[{"id":"a"},{"id":"b"}],"next_cursor":"2"}`)
+	case "2":
+		io.WriteString(w, `{"data":[],"next_cursor":"3"}`)
+	case "3":
+		io.WriteString(w, `{"data":[{"id":"c"}],"next_cursor":"4"}`)
+	default:
+		fault.Write(w, r, fault.New(fault.InvalidCursor))
+	}
+}
+
+// collect returns the ids of a sequence, up to most of them, and its error.
+func collect[T any](seq iter.Seq2[*T, error], most int, id func(*T) string) (ids string, err error) {
+	for v, err := range seq {
 		if err != nil {
-			failed = err
+			return ids, err
+		}
+		if ids += id(v); len(ids) == most {
 			break
 		}
-		got = append(got, k.ID)
 	}
-	if strings.Join(got, "") != "abc" || failed == nil {
-		t.Errorf("%v, then %v", got, failed)
+	return ids, nil
+}
+
+// The iterators follow cursors, over empty pages too, and end with an error; they
+// read no page ahead.
+func TestIterators(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		collect func(c *client.Client, most int) (string, error)
+		query   string
+	}{
+		{"Keys", func(c *client.Client, most int) (string, error) {
+			return collect(c.Keys(t.Context(), client.KeyFilter{Type: "live", Page: client.Page{Limit: 2}}), most, func(k *client.Key) string { return k.ID })
+		}, "/v1/keys?limit=2&type=live"},
+		{"ManagedAccounts", func(c *client.Client, most int) (string, error) {
+			return collect(c.ManagedAccounts(t.Context()), most, func(a *client.Account) string { return a.ID })
+		}, "/v1/accounts"},
+		{"Events", func(c *client.Client, most int) (string, error) {
+			return collect(c.Events(t.Context(), client.AuditQuery{User: "u", Format: "csv"}), most, func(e *client.Event) string { return e.ID })
+		}, "/v1/audit-logs?format=json&limit=1000&user=u"},
+	} {
+		c, rec := serve(t, pages)
+		ids, err := tt.collect(c, 9)
+		var f *fault.Error
+		if ids != "abc" || !errors.As(err, &f) || f.Code != fault.InvalidCursor {
+			t.Errorf("%s: %q, then %v", tt.name, ids, err)
+		}
+		got := rec.take()
+		if len(got) != 4 || got[0].line != "GET /a/prefix"+tt.query || !strings.Contains(got[3].line, "cursor=4") {
+			t.Errorf("%s: requests %v", tt.name, got)
+		}
+		if ids, err := tt.collect(c, 2); ids != "ab" || err != nil || len(rec.take()) != 1 {
+			t.Errorf("%s, first two: %q, %v", tt.name, ids, err)
+		}
+	}
+	c, _ := serve(t, answering(200, `{"data":[{"id":"a"}],"next_cursor":null}`))
+	if ids, err := collect(c.Keys(t.Context(), client.KeyFilter{}), 9, func(k *client.Key) string { return k.ID }); ids != "a" || err != nil {
+		t.Errorf("the last page: %q, %v", ids, err)
 	}
 }

@@ -1,7 +1,12 @@
-// Package client speaks to perfgate's management API: one method for each call,
-// named like the operation in openapi.yaml, with types of its own. It retries
-// nothing and keeps no state.
+// Package client calls perfgate's management API. It has one method for each
+// call, named like the operation in openapi.yaml, and types of its own, so that a
+// program that uses it does not depend on the server's packages.
 //
-// Errors that the server answered are *[fault.Error]: callers branch on the
-// code.
+// A call is one request: the client retries nothing, follows no cursor unless
+// asked to (see [Client.Keys]), and keeps no state between calls. An answer with a
+// status of 300 or more is returned as a *[fault.Error]; callers branch on its
+// code. All other errors come from the network or from decoding.
+//
+// A Client may be used by several goroutines at once, once its fields are set.
+// Calls run in the caller's goroutine.
 package client

@@ -5,35 +5,25 @@ import (
 	"time"
 )
 
-// Limits are requests a minute, units at once, requests a calendar month; nil
-// leaves the tier's (account) or sets none (key, tier).
+// Limits are requests per minute, units at once, and requests per calendar month.
+// A nil limit of an account is its tier's; of a key or tier it is no limit.
 type Limits struct {
 	PerMinute *int64 `json:"requests_per_minute"`
 	Burst     *int64 `json:"burst"`
 	PerMonth  *int64 `json:"requests_per_month"`
 }
 
-// Key is a key as the server shows it. Amounts of money are exact decimals.
+// Key is a key as returned by the server. Amounts of money are exact decimals.
 type Key struct {
-	ID             string            `json:"id"`
-	Name           string            `json:"name"`
-	Type           string            `json:"type"` // test, live
-	Environment    *string           `json:"environment"`
-	Scopes         []string          `json:"scopes"`
-	State          string            `json:"state"` // active, disabled, rotating, revoked, expired
-	Hint           string            `json:"hint"`
-	Account        string            `json:"account"`
-	CreatedAt      time.Time         `json:"created_at"`
-	CreatedBy      string            `json:"created_by"`
-	ExpiresAt      *time.Time        `json:"expires_at"`
-	RotationDueAt  time.Time         `json:"rotation_due_at"`
-	LastUsedAt     *time.Time        `json:"last_used_at"`
-	LastUsedIP     *string           `json:"last_used_ip"`
-	RevokedAt      *time.Time        `json:"revoked_at"`
-	RevokedBy      *string           `json:"revoked_by"`
-	RevokeReason   *string           `json:"revoke_reason"`
-	Replaces       *string           `json:"replaces"`
-	ReplacedBy     *string           `json:"replaced_by"`
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Type        string   `json:"type"` // test, live
+	Environment *string  `json:"environment"`
+	Scopes      []string `json:"scopes"`
+	State       string   `json:"state"` // active, disabled, rotating, revoked, expired
+	Hint        string   `json:"hint"`
+	Account     string   `json:"account"`
+	Life
 	Limits         *Limits           `json:"limits"`
 	MaxCostPerCall *json.Number      `json:"max_cost_per_call"`
 	MonthlyBudget  *json.Number      `json:"monthly_budget"`
@@ -41,15 +31,35 @@ type Key struct {
 	Routes         []string          `json:"routes"`
 	Metadata       map[string]string `json:"metadata"`
 
-	// Secret is the key itself: set by creation and rotation, nil elsewhere and in
-	// a repeat of them, which says so in SecretWithheld.
+	// Secret is the key itself. It is set by creation and rotation; a repeat of
+	// such a call sets SecretWithheld instead.
 	Secret         *string `json:"key,omitempty"`
 	SecretWithheld bool    `json:"secret_withheld,omitempty"`
 	// Revocation is set by writes that may take a right away.
 	Revocation *Revocation `json:"revocation,omitempty"`
+	// StillValid and AlsoRevoked are set by a revocation: the other keys of its
+	// rotations that are still accepted, and those that it revoked too.
+	StillValid  []string `json:"still_valid,omitempty"`
+	AlsoRevoked []string `json:"also_revoked,omitempty"`
 }
 
-// Revocation tells when such a write became effective.
+// Life is when a key was made and used, when and how it ends, and its rotations.
+type Life struct {
+	CreatedAt     time.Time  `json:"created_at"`
+	CreatedBy     string     `json:"created_by"`
+	ExpiresAt     *time.Time `json:"expires_at"`
+	RotationDueAt time.Time  `json:"rotation_due_at"`
+	LastUsedAt    *time.Time `json:"last_used_at"`
+	LastUsedIP    *string    `json:"last_used_ip"`
+	RevokedAt     *time.Time `json:"revoked_at"`
+	RevokedBy     *string    `json:"revoked_by"`
+	RevokeReason  *string    `json:"revoke_reason"`
+	Replaces      *string    `json:"replaces"`
+	ReplacedBy    *string    `json:"replaced_by"`
+	OverlapEndsAt *time.Time `json:"overlap_ends_at"`
+}
+
+// Revocation describes when a write that takes a right away became effective.
 type Revocation struct {
 	Index     uint64 `json:"index"`
 	Effective bool   `json:"effective"`
@@ -60,7 +70,7 @@ type Revocation struct {
 	} `json:"nodes"`
 }
 
-// NewKey describes a key to be made; Name and Type are required.
+// NewKey describes a key to create. Name and Type are required.
 type NewKey struct {
 	Name           string            `json:"name"`
 	Type           string            `json:"type"`
@@ -75,16 +85,21 @@ type NewKey struct {
 	Metadata       map[string]string `json:"metadata,omitempty"`
 }
 
-// Patch holds the members to change by their JSON names; a nil value clears one.
+// Patch holds the members to change by their JSON names. A nil value clears a
+// member.
 type Patch map[string]any
 
-// KeyFilter selects keys; zero fields select all.
+// KeyFilter selects the keys that match every field that is set.
 type KeyFilter struct {
 	Type, State, Environment, Name, CreatedBy string
+	Q                                         string // part of a name, id or hint
+	Due                                       string // rotation or expiry within this duration, such as "14d"
+	Sort                                      string // created_at, last_used_at, name or expires_at; "-" reverses
 	Page
 }
 
-// BulkRevocation selects keys by every filter that is set; one must be.
+// BulkRevocation selects the keys that match every filter that is set. At least
+// one must be set.
 type BulkRevocation struct {
 	IDs           []string   `json:"ids,omitempty"`
 	CreatedBy     *string    `json:"created_by,omitempty"`
@@ -95,7 +110,7 @@ type BulkRevocation struct {
 	DryRun        bool       `json:"dry_run,omitempty"`
 }
 
-// RevokedKeys counts what a bulk revocation did, or would do.
+// RevokedKeys is the outcome of a bulk revocation; Revoked is 0 after a dry run.
 type RevokedKeys struct {
 	Matched    int         `json:"matched"`
 	Revoked    int         `json:"revoked"`
@@ -104,7 +119,7 @@ type RevokedKeys struct {
 	Revocation *Revocation `json:"revocation"`
 }
 
-// ImportedLine is the fate of one line of an import.
+// ImportedLine is the outcome of one line of an import.
 type ImportedLine struct {
 	Line  int     `json:"line"`
 	ID    *string `json:"id"`
@@ -114,18 +129,19 @@ type ImportedLine struct {
 	} `json:"error"`
 }
 
-// VerifyRequest asks for the proxy's verdict on a request with Key; what is left
-// empty is not judged.
+// VerifyRequest describes a request with Key. Empty fields are not judged.
 type VerifyRequest struct {
 	Key     string `json:"key"`
 	IP      string `json:"ip,omitempty"`
 	Method  string `json:"method,omitempty"`
+	Host    string `json:"host,omitempty"`
 	Path    string `json:"path,omitempty"`
 	Units   *int64 `json:"units,omitempty"`
 	Consume *bool  `json:"consume,omitempty"`
 }
 
-// Verdict is the proxy's. Code is nil if the key may pass.
+// Verdict is the proxy's decision about a request. Code is nil if the request would
+// be admitted; RetryAfter is in seconds.
 type Verdict struct {
 	Valid   bool     `json:"valid"`
 	Code    *string  `json:"code"`
@@ -140,7 +156,7 @@ type Verdict struct {
 	RetryAfter *int64 `json:"retry_after"`
 }
 
-// RateRequest charges a bucket of the caller's own: Limit units in each Window.
+// RateRequest charges a bucket of Limit units per Window, a Go duration.
 type RateRequest struct {
 	Namespace  string `json:"namespace,omitempty"`
 	Identifier string `json:"identifier"`
@@ -150,7 +166,8 @@ type RateRequest struct {
 	Units      *int64 `json:"units,omitempty"`
 }
 
-// RateVerdict is its answer. Reset is Unix seconds, RetryAfter seconds.
+// RateVerdict is the answer to a RateRequest. Reset is in Unix seconds, RetryAfter
+// in seconds.
 type RateVerdict struct {
 	Allowed    bool   `json:"allowed"`
 	Limit      int64  `json:"limit"`
@@ -165,7 +182,7 @@ type AllowEntry struct {
 	Note string `json:"note"`
 }
 
-// Allowlist is an account's; ETag is set by reads and changes.
+// Allowlist is the allowlist of an account. ETag is set in answers.
 type Allowlist struct {
 	Entries    []AllowEntry `json:"entries"`
 	Revocation *Revocation  `json:"revocation,omitempty"`
@@ -177,7 +194,7 @@ type UsageQuery struct {
 	From, To, Step, Key, Type, Environment, GroupBy string
 }
 
-// UsageRow is one step of one group.
+// UsageRow is the usage of one group in one step.
 type UsageRow struct {
 	Time     time.Time   `json:"time"`
 	Group    *string     `json:"group"`
@@ -207,26 +224,32 @@ type Event struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
 	} `json:"actor"`
-	Account   string `json:"account"`
-	KeyID     string `json:"key_id"`
-	Target    string `json:"target"`
-	Outcome   string `json:"outcome"`
-	Reason    string `json:"reason"`
-	IP        string `json:"ip"`
-	Country   string `json:"country"`
-	UserAgent string `json:"user_agent"`
-	Request   *struct {
-		ID         string  `json:"id"`
-		Method     string  `json:"method"`
-		Route      string  `json:"route"`
-		Status     int     `json:"status"`
-		DurationMS float64 `json:"duration_ms"`
-	} `json:"request"`
-	Changes json.RawMessage `json:"changes"`
-	Hash    string          `json:"hash"`
+	Account   string          `json:"account"`
+	KeyID     string          `json:"key_id"`
+	Target    string          `json:"target"`
+	Outcome   string          `json:"outcome"`
+	Reason    string          `json:"reason"`
+	IP        string          `json:"ip"`
+	Country   string          `json:"country"`
+	UserAgent string          `json:"user_agent"`
+	Request   *EventRequest   `json:"request"`
+	Changes   json.RawMessage `json:"changes"`
+	Hash      string          `json:"hash"`
 }
 
-// Account is an account as the server shows it.
+// EventRequest is the HTTP request of an event.
+type EventRequest struct {
+	ID         string  `json:"id"`
+	Method     string  `json:"method"`
+	Path       string  `json:"path"` // as sent, without the query
+	Route      string  `json:"route"`
+	Upstream   string  `json:"upstream"` // base URL of the last attempt
+	Attempts   int     `json:"attempts"` // at upstreams
+	Status     int     `json:"status"`
+	DurationMS float64 `json:"duration_ms"`
+}
+
+// Account is an account as returned by the server.
 type Account struct {
 	ID            string      `json:"id"`
 	Name          string      `json:"name"`
@@ -240,7 +263,7 @@ type Account struct {
 	Revocation    *Revocation `json:"revocation,omitempty"`
 }
 
-// NewAccount describes an account to be made; Name is required.
+// NewAccount describes an account to create. Name is required.
 type NewAccount struct {
 	Name          string  `json:"name"`
 	Tier          string  `json:"tier,omitempty"`
@@ -260,26 +283,30 @@ type Tier struct {
 	Revocation *Revocation `json:"revocation,omitempty"`
 }
 
-// Features are what a tier turns on.
+// Features are the features that a tier enables.
 type Features struct {
 	IPAllowlist bool `json:"ip_allowlist"`
 }
 
-// Deleted answers the removal of a thing.
+// Deleted is the answer to a deletion.
 type Deleted struct {
 	ID         string      `json:"id"`
 	Deleted    bool        `json:"deleted"`
 	Revocation *Revocation `json:"revocation"`
 }
 
-// Cluster is the cluster as one node sees it.
+// Cluster is the state of the cluster as seen by one node. LeaseMS is the rest of a
+// lease, LastContactMS the time since the last contact or -1, both in ms.
 type Cluster struct {
-	ClusterID string   `json:"cluster_id"`
-	Leader    string   `json:"leader"`
-	Term      uint64   `json:"term"`
-	Healthy   bool     `json:"healthy"`
-	Reasons   []string `json:"reasons"`
-	Nodes     []struct {
+	ClusterID string `json:"cluster_id"`
+	Leader    string `json:"leader"`
+	Term      uint64 `json:"term"`
+	Healthy   bool   `json:"healthy"`
+	// FailureTolerance is how many more voters may fail before the majority is lost.
+	FailureTolerance int      `json:"failure_tolerance"`
+	Reasons          []string `json:"reasons"`
+	Warnings         []string `json:"warnings"`
+	Nodes            []struct {
 		Name          string `json:"name"`
 		Role          string `json:"role"`
 		State         string `json:"state"`

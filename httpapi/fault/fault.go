@@ -39,6 +39,7 @@ const (
 	MethodNotAllowed      Code = "method_not_allowed"
 	Conflict              Code = "conflict"
 	WouldLockOut          Code = "would_lock_out"
+	WouldLoseQuorum       Code = "would_lose_quorum"
 	IdempotencyInProgress Code = "idempotency_in_progress"
 	PreconditionFailed    Code = "precondition_failed"
 	BodyTooLarge          Code = "body_too_large"
@@ -58,6 +59,7 @@ const (
 	Internal       Code = "internal_error"
 	NotImplemented Code = "not_implemented"
 	HTTPVersion    Code = "http_version_not_supported"
+	LoopDetected   Code = "loop_detected"
 
 	UpstreamUnreachable Code = "upstream_unreachable"
 	UpstreamTimeout     Code = "upstream_timeout"
@@ -84,7 +86,7 @@ var table = map[Code]row{
 	InvalidRequest:       {400, "The request cannot be read."},
 
 	MissingKey:   {401, "No API key was sent; send one as \"Authorization: Bearer pk_…\"."},
-	MalformedKey: {401, "The credential is not a well-formed API key; check that it was copied whole."},
+	MalformedKey: {401, "The credential is not a well-formed API key; check that it was copied completely."},
 	InvalidKey:   {401, "The API key is not known."},
 	KeyRevoked:   {401, "The API key has been revoked."},
 	KeyExpired:   {401, "The API key has expired."},
@@ -99,34 +101,36 @@ var table = map[Code]row{
 	FeatureNotInTier:  {403, "The account's tier does not include this feature."},
 	Forbidden:         {403, "The caller may not do this."},
 
-	NotFound:              {404, "There is nothing here."},
-	MethodNotAllowed:      {405, "The method is not allowed here."},
-	Conflict:              {409, "The change conflicts with what exists."},
-	WouldLockOut:          {409, "The change would shut out the caller that makes it; repeat with force=true if that is meant."},
-	IdempotencyInProgress: {409, "A request with this Idempotency-Key is still being worked on; repeat it in a moment."},
+	NotFound:              {404, "No such route or endpoint."},
+	MethodNotAllowed:      {405, "The method is not allowed on this path."},
+	Conflict:              {409, "The change conflicts with the current state."},
+	WouldLockOut:          {409, "The change would lock out the caller that makes it; repeat it with force=true if that is intended."},
+	WouldLoseQuorum:       {409, "The change would leave no majority of the nodes in contact; repeat it with force=true if that is intended."},
+	IdempotencyInProgress: {409, "A request with this Idempotency-Key is still in progress; repeat it in a moment."},
 	PreconditionFailed:    {412, "The resource has changed since it was read; read it again and repeat."},
 	BodyTooLarge:          {413, "The body is larger than allowed."},
 	URITooLong:            {414, "The request target is too long."},
-	UnsupportedMediaType:  {415, "The body's media type is not supported here."},
+	UnsupportedMediaType:  {415, "The media type of the body is not supported."},
 	UnsupportedEncoding:   {415, "A body whose cost is checked must not be content-encoded."},
-	InvalidValue:          {422, "A value is not acceptable."},
-	UnknownField:          {422, "The body has a field that is not known."},
+	InvalidValue:          {422, "A value is not valid."},
+	UnknownField:          {422, "The body has an unknown field."},
 	IdempotencyMismatch:   {422, "This Idempotency-Key was used with another body."},
-	LimitReached:          {422, "A fixed bound of this installation is reached."},
+	LimitReached:          {422, "A fixed bound of this installation has been reached."},
 	HeadersTooLarge:       {431, "The request's header fields are too large."},
 
 	RequestsPerMinute: {429, "You have exceeded your rate limit"},
 	RequestsPerMonth:  {429, "You have exceeded your rate limit: the month's requests are used up"},
 	TooManyFailures:   {429, "You have exceeded your rate limit: too many failed authentications from this address"},
 
-	Internal:       {500, "Something went wrong on our side; the request id helps to find it."},
-	NotImplemented: {501, "The transfer coding is not known here; send the body with Content-Length or as chunked."},
+	Internal:       {500, "Internal error; give the request id when you report it."},
+	NotImplemented: {501, "The transfer coding is not supported; send the body with Content-Length, or chunked."},
 	HTTPVersion:    {505, "The HTTP version is not supported."},
+	LoopDetected:   {508, "The route's upstream leads back to this gateway."},
 
 	UpstreamUnreachable: {502, "The service behind the gateway could not be reached."},
 	UpstreamTimeout:     {504, "The service behind the gateway did not answer in time."},
 
-	NodeIsolated:   {503, "This node is cut off from the cluster and does not serve until it is back."},
+	NodeIsolated:   {503, "This node is cut off from the cluster and does not serve until it is connected again; try another node."},
 	NoLeader:       {503, "The cluster has no leader right now; nothing was changed."},
 	UnknownOutcome: {503, "It is not known whether the change was made; repeat it with the same Idempotency-Key."},
 	Unavailable:    {503, "The service is not available right now."},
@@ -174,17 +178,23 @@ func Codes() []Code {
 	return out
 }
 
-// Error is a fault on its way to a client. Message replaces the table's
-// sentence; RetryAfter is whole seconds, 0 for none; Scope is what an
-// insufficient_scope asks for; Allow is a 405's methods. Cause is for logs only
-// and never leaves the process.
+// Error is a fault on its way to a client. Message replaces the table's sentence;
+// RetryAfter is whole seconds, 0 for none; Scope lists the scopes that an
+// insufficient_scope asks for; Allow is a 405's methods. Param is the place of a
+// wrong value, and Errors lists all faults where there are several; see [Detail].
+// Cause is for logs only and never leaves the process.
 type Error struct {
 	Code       Code
 	Message    string
+	Param      string
+	Errors     []Detail
 	RetryAfter int64
 	Scope      string
 	Allow      string
 	Cause      error
+
+	foreign bool
+	more    int // faults beyond those that Errors holds
 }
 
 // New returns the fault code with the table's sentence.
@@ -198,7 +208,7 @@ func Newf(code Code, format string, args ...any) *Error {
 // Wrap returns the fault code and keeps cause for the log.
 func Wrap(code Code, cause error) *Error { return &Error{Code: code, Cause: cause} }
 
-// Sentence is what people read.
+// Sentence is the message for people.
 func (e *Error) Sentence() string {
 	if e.Message != "" {
 		return e.Message
@@ -212,6 +222,10 @@ func (e *Error) Error() string {
 	}
 	return fmt.Sprintf("%s: %s", e.Code, e.Sentence())
 }
+
+// Foreign reports whether the fault was made up for the answer of a server that is not
+// perfgate; see [Decode].
+func (e *Error) Foreign() bool { return e.foreign }
 
 func (e *Error) Unwrap() error { return e.Cause }
 

@@ -20,7 +20,7 @@ var statuses = map[int][]Code{
 	403: {"ip_not_allowed", "insufficient_scope", "route_not_allowed", "key_exposed", "feature_not_in_tier", "forbidden"},
 	404: {"not_found"},
 	405: {"method_not_allowed"},
-	409: {"conflict", "would_lock_out", "idempotency_in_progress"},
+	409: {"conflict", "would_lock_out", "would_lose_quorum", "idempotency_in_progress"},
 	412: {"precondition_failed"},
 	413: {"body_too_large"},
 	414: {"uri_too_long"},
@@ -34,6 +34,7 @@ var statuses = map[int][]Code{
 	503: {"node_isolated", "no_leader", "unknown_outcome", "unavailable", "too_busy"},
 	504: {"upstream_timeout"},
 	505: {"http_version_not_supported"},
+	508: {"loop_detected"},
 }
 
 var types = map[int]string{
@@ -41,7 +42,7 @@ var types = map[int]string{
 	404: "invalid_request", 405: "invalid_request", 409: "invalid_request", 412: "invalid_request",
 	413: "invalid_request", 414: "invalid_request", 415: "invalid_request", 422: "invalid_request",
 	429: "rate_limit_exceeded", 431: "invalid_request", 500: "internal_error", 501: "internal_error",
-	502: "upstream_error", 503: "unavailable", 504: "upstream_error", 505: "internal_error",
+	502: "upstream_error", 503: "unavailable", 504: "upstream_error", 505: "internal_error", 508: "internal_error",
 }
 
 func TestEveryCode(t *testing.T) {
@@ -118,10 +119,17 @@ func TestProblemDocument(t *testing.T) {
 		"application/json":         false,
 		"application/problem+json": true,
 		"Application/Problem+JSON": true,
-		"text/html, application/problem+json;q=0.5": true,
-		"application/problem+json;q=0":              false,
-		"application/problem+jsonx":                 false,
-		";;,application/problem+json":               true,
+		"text/html, application/problem+json;q=0.5":              true,
+		"application/problem+json;q=0":                           false,
+		"application/problem+json;q=0.0":                         false,
+		"application/problem+json;q=0.5, application/json":       false,
+		"application/json, application/problem+json":             true,
+		"application/json;q=0.4, application/problem+json;q=0.5": true,
+		"application/problem+json;q=0.5, */*":                    false,
+		"application/*":                                          false,
+		"application/problem+json;q=0.5, */*;q=0.1":              true,
+		"application/problem+jsonx":                              false,
+		";;,application/problem+json":                            true,
 	} {
 		resp := write("GET", accept, New(KeyRevoked))
 		var doc struct {

@@ -17,11 +17,13 @@ const RequestIDHeader = "X-Request-Id"
 // Body is the error object of a response, and the extension member "error" of a
 // problem document (RFC 9457).
 type Body struct {
-	Type       string `json:"type"`
-	Code       Code   `json:"code"`
-	Message    string `json:"message"`
-	RetryAfter int64  `json:"retry_after,omitempty"`
-	RequestID  string `json:"request_id"`
+	Type       string   `json:"type"`
+	Code       Code     `json:"code"`
+	Message    string   `json:"message"`
+	Param      string   `json:"param,omitempty"`
+	Errors     []Detail `json:"errors,omitempty"`
+	RetryAfter int64    `json:"retry_after,omitempty"`
+	RequestID  string   `json:"request_id"`
 }
 
 type document struct {
@@ -36,14 +38,14 @@ type problem struct {
 	Error  Body   `json:"error"`
 }
 
-// LingerTime is how long a client may go on sending a body that nobody wants any
-// more. The server reads some of it before or behind the answer, so that the
-// client gets to see that; without an end a silent client would hold its
-// connection for ever.
+// LingerTime is how long a client may go on sending a body after the request was
+// refused. The server reads some of it before or after the answer, so that the
+// client can read that; without a bound a silent client would hold its connection
+// indefinitely.
 const LingerTime = 2 * time.Second
 
-// Linger sets that end for what is left of r's body. The server sets the
-// deadline anew for the next request. HTTP/2 has no such rest to read.
+// Linger applies [LingerTime] to the rest of r's body. The server sets the
+// deadline again for the next request. HTTP/2 has no such rest to read.
 func Linger(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 && r.ProtoMajor == 1 {
 		// A writer without deadlines (a test's) has no connection to hold.
@@ -56,7 +58,7 @@ func Linger(w http.ResponseWriter, r *http.Request) {
 func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 	h := w.Header()
 	b := Body{
-		Type: e.Code.Type(), Code: e.Code, Message: e.Sentence(),
+		Type: e.Code.Type(), Code: e.Code, Message: e.Sentence(), Param: e.Param, Errors: e.Errors,
 		RetryAfter: e.RetryAfter, RequestID: h.Get(RequestIDHeader),
 	}
 	status := e.Code.Status()
@@ -81,7 +83,7 @@ func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 	Linger(w, r)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		json.NewEncoder(w).Encode(out) // a client that has gone needs no answer
+		_ = json.NewEncoder(w).Encode(out) // a client that has gone needs no answer
 	}
 }
 
@@ -99,8 +101,8 @@ func Challenge(e *Error) string {
 	return ""
 }
 
-// scopeChar drops what RFC 6749 section 3.3 does not allow in a scope, such as
-// the quote that would end the parameter.
+// scopeChar drops characters that RFC 6749 section 3.3 does not allow in a scope,
+// such as the quote that would end the parameter.
 func scopeChar(c rune) rune {
 	if c < ' ' || c > '~' || c == '"' || c == '\\' {
 		return -1
@@ -108,21 +110,48 @@ func scopeChar(c rune) rune {
 	return c
 }
 
+// wantsProblem holds where a problem document is named, and JSON is not preferred to it.
 func wantsProblem(accept []string) bool {
+	problem, named := Accepts(accept, "application/problem+json")
+	plain, _ := Accepts(accept, "application/json")
+	return named && problem > 0 && problem >= plain
+}
+
+// Accepts returns the weight of a media type by the lines of an Accept header (RFC 9110
+// section 12.5.1), from 0 to 1, of the most specific range that holds it. Named is true
+// if the type itself stands there. Parts that cannot be read are left out.
+func Accepts(accept []string, mediaType string) (weight float64, named bool) {
+	family, _, _ := strings.Cut(mediaType, "/")
+	best := 0
 	for _, line := range accept {
 		for part := range strings.SplitSeq(line, ",") {
 			t, params, err := mime.ParseMediaType(part)
-			if err == nil && t == "application/problem+json" {
-				q, err := strconv.ParseFloat(params["q"], 64)
-				return err != nil || q > 0
+			if err != nil {
+				continue
+			}
+			specific := 0
+			switch t {
+			case mediaType:
+				specific = 3
+			case family + "/*":
+				specific = 2
+			case "*/*":
+				specific = 1
+			}
+			if specific <= best {
+				continue
+			}
+			best, weight = specific, 1
+			if q, err := strconv.ParseFloat(params["q"], 64); err == nil {
+				weight = min(max(q, 0), 1)
 			}
 		}
 	}
-	return false
+	return weight, best == 3
 }
 
-// maxBody bounds what Decode reads of an error response.
-const maxBody = 64 << 10
+// maxBody bounds the body of an error response that Decode reads, in bytes.
+const maxBody = 128 << 10
 
 // Decode reads the fault out of a response with an error status. A body that
 // is not ours becomes a fault with the status's own words.
@@ -130,9 +159,11 @@ func Decode(resp *http.Response) *Error {
 	var d document
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err := json.Unmarshal(raw, &d); err != nil || d.Error.Code == "" {
-		return Newf(codeFor(resp.StatusCode), "%s answered %s", resp.Request.URL.Host, resp.Status)
+		e := Newf(codeFor(resp.StatusCode), "%s answered %s", resp.Request.URL.Host, resp.Status)
+		e.foreign = true
+		return e
 	}
-	return &Error{Code: d.Error.Code, Message: d.Error.Message, RetryAfter: d.Error.RetryAfter}
+	return &Error{Code: d.Error.Code, Message: d.Error.Message, Param: d.Error.Param, Errors: d.Error.Errors, RetryAfter: d.Error.RetryAfter}
 }
 
 func codeFor(status int) Code {

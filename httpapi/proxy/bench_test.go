@@ -28,7 +28,7 @@ func BenchmarkProxy(b *testing.B) {
 		b.Fatal(err)
 	}
 	gate := &testGate{rec: store.Record{ID: "key_1", Extra: &store.Extra{}}}
-	p := New(Config{Settings: Settings{Table: table}, Gate: gate, Keys: &testKeys{}, Observer: noLog{}, Logger: slog.New(slog.DiscardHandler)})
+	p := New(Config{Settings: Settings{Table: table}, Gate: gate, Observer: noLog{}, Logger: slog.New(slog.DiscardHandler)})
 	srv := httptest.NewServer(p)
 	defer srv.Close()
 	for name, url := range map[string]string{"direct": up.URL, "proxied": srv.URL} {

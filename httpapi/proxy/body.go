@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"sync/atomic"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 var errBodyTooLarge = errors.New("the body is larger than the route allows")
@@ -18,7 +21,7 @@ type body struct {
 	rc      io.Reader
 	left    int64 // bytes that may still come; -1 is no bound
 	reading atomic.Bool
-	err     atomic.Pointer[error] // set once: io.EOF, errBodyTooLarge or what the client did
+	err     atomic.Pointer[error] // set once: io.EOF, errBodyTooLarge or the client's error
 }
 
 func newBody(x *exchange, rc io.Reader, limit int64) *body {
@@ -30,7 +33,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, *e
 	}
 	if b.left >= 0 && int64(len(p)) > b.left+1 {
-		p = p[:b.left+1] // one more tells a body that ends here from one that does not
+		p = p[:b.left+1] // one more, to see whether the body ends here
 	}
 	b.reading.Store(true)
 	n, err := b.rc.Read(p)
@@ -43,7 +46,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.left -= int64(n)
 	}
 	if err == io.EOF {
-		b.x.takeTrailer()
+		err = b.x.takeTrailer()
 	}
 	if err != nil {
 		b.err.CompareAndSwap(nil, &err)
@@ -51,36 +54,16 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unread puts back what the last reads gave.
-func (b *body) unread(p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	if b.left >= 0 {
-		b.left += int64(len(p))
-	}
-	if e := b.err.Swap(nil); e != nil {
-		b.rc = io.MultiReader(bytes.NewReader(p), failing{*e})
-		return
-	}
-	b.rc = io.MultiReader(bytes.NewReader(p), b.rc)
-}
-
-// failing is a reader at its end.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
 // bufferedBody is a request body that is in memory already.
 func bufferedBody(p []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(p)) }
 
-// Close does nothing: the server closes what it opened.
+// Close does nothing: the server closes the bodies that it opened.
 func (b *body) Close() error { return nil }
 
 // over reports whether nothing more will be read.
 func (b *body) over() bool { return b.err.Load() != nil }
 
-// failed is what went wrong on the client's side, or nil.
+// failed is the error on the client's side, or nil.
 func (b *body) failed() error {
 	if b == nil {
 		return nil
@@ -94,20 +77,39 @@ func (b *body) failed() error {
 // mayTrail reports whether a client's trailer may go upstream: only names that
 // may be headers of anybody's request, for some servers merge the two.
 func (x *exchange) mayTrail(name string) bool {
-	return !dropped(name, x.live.keyHeader) && !forwarding(name) && !slices.Contains(methodOverrides[:], name)
+	return !dropped(name, x.live.keyHeader) && mayClaim(name, nil, x.live.way.Header(), x.client, false) && !overridesMethod(name)
 }
 
+// brokeOff reports whether err, of reading a client's body, is the end of the
+// connection rather than a fault of the body itself.
+func brokeOff(err error) bool {
+	var n net.Error
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &n)
+}
+
+// whole reports whether the body has been read to its end.
+func (b *body) whole() bool {
+	e := b.err.Load()
+	return e != nil && *e == io.EOF
+}
+
+// errBadTrailer refuses trailers that the server lets pass and would refuse as
+// headers.
+var errBadTrailer = errors.New("a trailer has an invalid name or value")
+
 // takeTrailer copies the trailers that came after the body to those that go
-// upstream.
-func (x *exchange) takeTrailer() {
-	if x.trailer == nil {
-		return
-	}
+// upstream. It returns io.EOF if they are sound.
+func (x *exchange) takeTrailer() error {
 	for name, values := range x.r.Trailer {
-		if x.mayTrail(name) {
+		if !httpguts.ValidTrailerHeader(name) || !httpguts.ValidHeaderFieldName(name) ||
+			slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+			return errBadTrailer
+		}
+		if x.trailer != nil && x.mayTrail(name) && !holdsKey(values) {
 			x.trailer[name] = values
 		}
 	}
+	return io.EOF
 }
 
 // announceTrailer prepares x.trailer with the names that the client announced.

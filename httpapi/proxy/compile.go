@@ -5,21 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/iprange"
+	"github.com/perfgate/perfgate/httpapi/pattern"
+	"github.com/perfgate/perfgate/httpapi/span"
 	"github.com/perfgate/perfgate/store"
 )
 
 // route is a [Route] made ready for use. It is immutable.
 type route struct {
-	pattern      pattern
+	pattern      pattern.Pattern
 	host         string // lower case; "*.x" is kept as ".x"
 	methods      []string
 	upstreams    []*url.URL
@@ -28,7 +34,9 @@ type route struct {
 	strip        string
 	preserveHost bool
 	headers      []headerRule // sorted by name
-	hostRule     string       // what the header rules set Host to, or ""
+	secrets      []string     // names of headers with values from the environment
+	overrides    []string     // headers that may override the method; canonical
+	hostRule     string       // Host as the header rules set it, or ""
 	timeouts     Timeouts
 	maxBody      int64 // -1 is no bound
 	retries      int
@@ -55,7 +63,7 @@ func (c *compiler) fail(key, value, format string, args ...any) {
 
 // Compile checks routes and makes a table of them. env looks up environment
 // variables for header values. The error joins one [FieldError] for each mistake;
-// none of them repeats what a variable holds.
+// none of them repeats the value of a variable.
 func Compile(routes []Route, env func(string) (string, bool)) (*Table, error) {
 	var errs []error
 	t := &Table{}
@@ -85,29 +93,29 @@ func (c *compiler) route(in *Route) *route {
 	r := &route{
 		strip: in.StripPrefix, preserveHost: in.PreserveHost,
 		maxBody: -1, retries: 1, units: 1, encodedSlash: in.AllowEncodedSlash,
-		rule: admit.Rule{Route: in.Path, Public: in.Public, Require: in.Require},
+		rule: admit.Rule{Route: in.Path, Public: in.Public, Require: in.Require, PassAuthorization: in.PassAuthorization},
 	}
 	var err error
-	if r.pattern, err = parsePattern(in.Path); err != nil {
+	if r.pattern, err = pattern.Parse(in.Path); err != nil {
 		c.fail("path", in.Path, "%v", err)
 	}
 	r.host = c.host(in.Host)
 	for i, m := range in.Methods {
-		if m = strings.ToUpper(m); !validMethod(m) {
-			c.fail(fmt.Sprintf("methods[%d]", i), m, "want an HTTP method other than CONNECT and TRACE")
-		} else if r.pattern.method != "" {
+		if m = strings.ToUpper(m); !pattern.ValidMethod(m) {
+			c.fail(fmt.Sprintf("methods[%d]", i), m, "must be an HTTP method other than CONNECT and TRACE")
+		} else if r.pattern.Method() != "" {
 			c.fail(fmt.Sprintf("methods[%d]", i), m, "the path already names the method")
 		}
 		r.methods = append(r.methods, m)
 	}
-	if r.pattern.method != "" {
-		r.methods = []string{r.pattern.method}
+	if m := r.pattern.Method(); m != "" {
+		r.methods = []string{m}
 	}
 	slices.Sort(r.methods)
 	c.upstreams(r, in.Upstreams)
 	for i, s := range in.Require {
 		if s == "" || strings.ContainsAny(s, " \t\"\\,") {
-			c.fail(fmt.Sprintf("require[%d]", i), s, "want a scope: a word without spaces, quotes and commas")
+			c.fail(fmt.Sprintf("require[%d]", i), s, "must be a scope: a word without spaces, quotes and commas")
 		}
 	}
 	if in.Public && len(in.Require) > 0 {
@@ -118,10 +126,21 @@ func (c *compiler) route(in *Route) *route {
 	case "pass":
 		r.passPre = true
 	default:
-		c.fail("preflight", in.Preflight, `want "pass" or "deny"`)
+		c.fail("preflight", in.Preflight, `must be "pass" or "deny"`)
 	}
-	if in.StripPrefix != "" && (in.StripPrefix[0] != '/' || strings.ContainsAny(in.StripPrefix, "?#%{}\\")) {
-		c.fail("strip_prefix", in.StripPrefix, `want a decoded path that begins with "/"`)
+	switch {
+	case in.StripPrefix == "":
+	case in.StripPrefix[0] != '/' || strings.ContainsAny(in.StripPrefix, "?#%{}\\"):
+		c.fail("strip_prefix", in.StripPrefix, `must be a decoded path that begins with "/"`)
+	case err == nil && !r.pattern.MayBegin(in.StripPrefix):
+		c.fail("strip_prefix", in.StripPrefix, "no path of this route begins with it, so it would never be removed")
+	}
+	for i, name := range in.AllowMethodOverride {
+		canonical := http.CanonicalHeaderKey(name)
+		if !overridesMethod(canonical) {
+			c.fail(fmt.Sprintf("allow_method_override[%d]", i), name, "must be a header that overrides the method, such as X-HTTP-Method-Override")
+		}
+		r.overrides = append(r.overrides, canonical)
 	}
 	c.headers(r, in.Headers)
 	c.timeouts(r, in.Timeouts)
@@ -133,36 +152,61 @@ func (c *compiler) host(s string) string {
 	h := strings.TrimSuffix(strings.ToLower(s), ".")
 	exact := strings.TrimPrefix(h, "*")
 	if s != "" && (exact == "" || strings.ContainsAny(exact, "*/:@ ") && !strings.HasPrefix(exact, "[") || h != exact && exact[0] != '.') {
-		c.fail("host", s, `want a host name without port, or "*.example.com"`)
+		c.fail("host", s, `must be a host name without port, or "*.example.com"`)
 	}
 	return exact
 }
 
 func (c *compiler) upstreams(r *route, in []string) {
 	if len(in) == 0 || len(in) > maxUpstreams {
-		c.fail("upstreams", strings.Join(in, " "), "want 1 to %d URLs", maxUpstreams)
+		c.fail("upstreams", strings.Join(in, " "), "must be 1 to %d URLs", maxUpstreams)
 	}
 	for i, s := range in {
 		key := fmt.Sprintf("upstreams[%d]", i)
 		u, err := url.Parse(s)
 		if err != nil {
-			c.fail(key, s, "want a URL such as http://10.0.0.5:9000")
+			c.fail(key, s, "must be a URL such as http://10.0.0.5:9000")
 			continue
 		}
 		switch {
 		case u.User != nil:
-			c.fail(key, u.Redacted(), "a URL must not hold credentials; set a header with ${VARIABLE} instead")
+			c.fail(key, u.Redacted(), "must not contain credentials; set a header with ${VARIABLE} instead")
 		case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" || u.Host == "" || u.Hostname() == "":
-			c.fail(key, s, "want a URL such as http://10.0.0.5:9000 (http, https or h2c)")
-		case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || hidden(u.Path) != "":
-			c.fail(key, s, "want scheme, host and base path only")
+			c.fail(key, s, "must be a URL such as http://10.0.0.5:9000 (http, https or h2c)")
+		case !dialable(u.Port()):
+			c.fail(key, s, "must have a port from 1 to 65535")
+		case iprange.LooksIPv4(u.Hostname()) && net.ParseIP(u.Hostname()) == nil:
+			c.fail(key, s, "must have a host name or an IP address; an IPv4 address is four numbers from 0 to 255")
+		case !validName(u.Hostname()):
+			c.fail(key, s, "must have a host name or an IP address that can exist")
+		case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || pattern.Hidden(u.Path) != "":
+			c.fail(key, s, "must have scheme, host and base path only")
 		default:
 			r.upstreams = append(r.upstreams, u)
 		}
 	}
 }
 
-// notShown stands for what may hold an upstream's credential.
+// dialable reports whether a connection can be made to port; "" is the scheme's.
+func dialable(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
+// validName holds for a host name that a resolver could find, and for an address. A
+// name in another script than ASCII is left to the transport.
+func validName(host string) bool {
+	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
+		return utf8.ValidString(host)
+	}
+	if strings.Contains(host, ":") {
+		_, err := netip.ParseAddr(host)
+		return err == nil
+	}
+	return validHost(host) && host[0] != '-'
+}
+
+// notShown replaces values that may hold an upstream's credential.
 const notShown = "…"
 
 func (c *compiler) headers(r *route, in map[string]string) {
@@ -170,13 +214,16 @@ func (c *compiler) headers(r *route, in map[string]string) {
 		key := "headers." + name
 		canonical := http.CanonicalHeaderKey(name)
 		if !httpguts.ValidHeaderFieldName(name) || ownHeader(canonical) {
-			c.fail(key, notShown, "this header cannot be set by a rule")
+			c.fail(key, notShown, "a rule cannot set this header")
 			continue
 		}
 		value := c.expand(key, in[name])
 		if !httpguts.ValidHeaderFieldValue(value) {
-			c.fail(key, notShown, "the value has a character that no header may carry")
+			c.fail(key, notShown, "must not contain characters that a header cannot carry")
 			continue
+		}
+		if strings.Contains(in[name], "${") {
+			r.secrets = append(r.secrets, canonical)
 		}
 		if canonical == "Host" {
 			r.hostRule = value
@@ -184,9 +231,12 @@ func (c *compiler) headers(r *route, in map[string]string) {
 		}
 		r.headers = append(r.headers, headerRule{canonical, value})
 	}
+	if r.rule.PassAuthorization && (r.rule.Public || slices.ContainsFunc(r.headers, func(h headerRule) bool { return h.name == "Authorization" })) {
+		c.fail("pass_authorization", "true", "has no effect on a public route and on one that sets Authorization in headers")
+	}
 }
 
-// ownHeader names what frames a message, or what perfgate itself vouches for.
+// ownHeader reports whether a header frames a message or is set by perfgate only.
 func ownHeader(canonical string) bool {
 	switch canonical {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
@@ -207,13 +257,17 @@ func (c *compiler) expand(key, s string) string {
 			return out.String()
 		}
 		name, tail, ok := strings.Cut(after, "}")
-		if !ok || !isIdent(name) {
-			c.fail(key, notShown, "want ${NAME}, closed by a brace")
+		if !ok || !pattern.ValidName(name) {
+			c.fail(key, notShown, "must be ${NAME}, closed by a brace")
 			return ""
 		}
 		value, ok := c.env(name)
 		if !ok {
 			c.fail(key, notShown, "the environment variable %s is not set", name)
+			return ""
+		}
+		if value == "" {
+			c.fail(key, notShown, "the environment variable %s is empty; it must have a value", name)
 			return ""
 		}
 		out.WriteString(value)
@@ -231,7 +285,7 @@ func (c *compiler) timeouts(r *route, in Timeouts) {
 		{"idle", int64(in.Idle)}, {"total", int64(in.Total)},
 	} {
 		if t.value < 0 {
-			c.fail("timeouts."+t.key, strconv.FormatInt(t.value, 10), "want a duration that is not negative")
+			c.fail("timeouts."+t.key, strconv.FormatInt(t.value, 10), "must be a duration that is not negative")
 		}
 	}
 	r.timeouts.Connect = cmp.Or(in.Connect, defaultTimeouts.Connect)
@@ -241,27 +295,30 @@ func (c *compiler) timeouts(r *route, in Timeouts) {
 
 func (c *compiler) amounts(r *route, in *Route) {
 	if in.MaxBody != "" {
-		n, ok := parseSize(in.MaxBody)
-		if !ok {
-			c.fail("max_body", in.MaxBody, `want a size such as "64MiB"`)
+		n, err := span.Bytes(in.MaxBody)
+		if err == nil && n > maxMaxBody {
+			err = fmt.Errorf("must be at most %s", span.FormatBytes(maxMaxBody))
+		}
+		if err != nil {
+			c.fail("max_body", in.MaxBody, "%v", err)
 		}
 		r.maxBody = n
 	}
 	if in.Retries != nil {
 		if r.retries = *in.Retries; r.retries < 0 || r.retries > maxRetries {
-			c.fail("retries", strconv.Itoa(r.retries), "want 0 to %d", maxRetries)
+			c.fail("retries", strconv.Itoa(r.retries), "must be 0 to %d", maxRetries)
 		}
 	}
 	if in.Units != nil {
 		if r.units = *in.Units; r.units < 0 || r.units > 1_000_000 {
-			c.fail("units", strconv.FormatInt(r.units, 10), "want 0 to 1000000")
+			c.fail("units", strconv.FormatInt(r.units, 10), "must be 0 to 1000000")
 		}
 	}
 	if in.MaxCostPerCall != nil {
 		text := amountText(in.MaxCostPerCall)
-		m, err := parseMoney(text)
+		m, _, err := store.ParseMoney(text)
 		if err == nil && m == 0 {
-			err = errMoney // a bound of nothing would be no bound at all further down
+			err = errors.New("must be above 0") // a bound of nothing would be no bound at all further down
 		}
 		if err != nil {
 			c.fail("max_cost_per_call", text, "%v", err)
@@ -277,12 +334,12 @@ func (c *compiler) amounts(r *route, in *Route) {
 	text := amountText(in.Cost)
 	if name, ok := strings.CutPrefix(text, "header:"); ok {
 		if !httpguts.ValidHeaderFieldName(name) {
-			c.fail("cost", text, `want "header:" and the name of a response header`)
+			c.fail("cost", text, `must be "header:" and the name of a response header`)
 		}
 		r.costHeader = http.CanonicalHeaderKey(name)
 		return
 	}
-	m, err := parseMoney(text)
+	m, _, err := store.ParseMoney(text)
 	if err != nil {
 		c.fail("cost", text, `%v, or "header:X-Cost"`, err)
 	}
@@ -301,19 +358,4 @@ func amountText(v any) string {
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	return fmt.Sprint(v)
-}
-
-// parseSize reads "1024", "64KiB", "64MiB" or "2GiB".
-func parseSize(s string) (int64, bool) {
-	num, shift := s, 0
-	for i, unit := range []string{"B", "KiB", "MiB", "GiB"} {
-		if n, ok := strings.CutSuffix(s, unit); ok && digits(n) {
-			num, shift = n, 10*i
-		}
-	}
-	n, err := strconv.ParseInt(num, 10, 64)
-	if err != nil || !digits(num) || n > 1<<50>>shift {
-		return 0, false
-	}
-	return n << shift, true
 }

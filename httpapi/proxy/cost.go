@@ -3,51 +3,41 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/net/http/httpguts"
 
+	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
 )
 
-// costMember is the member of a JSON body that says what a call may cost.
+// costMember is the member of a JSON body that bounds the cost of the call.
 const costMember = "max_cost_per_call"
 
-// Bounds on bodies that are read whole: one, and all at a time.
-const (
-	maxCostBody  = 1 << 20
-	maxCostTotal = 128 << 20
-)
+// maxCostBody bounds a body whose cost is checked, in bytes.
+const maxCostBody = 1 << 20
 
-// costBuffers counts the bytes of bodies that are held in memory.
-type costBuffers struct{ held atomic.Int64 }
-
-var errBuffersFull = errors.New("too many bodies are held in memory")
-
-// limitCost is step 9 of section 3: it finds the bound in force, and holds the
-// request's body to it. Bodies that are not JSON say nothing about cost; but what
-// they are is not for the client alone to say, since many upstreams read JSON
-// whatever the media type, and unpack what is packed.
+// limitCost is step 9 of admission: it finds the bound in force, and holds the
+// request's body to it. The client's media type is not trusted, since many upstreams
+// read JSON under any media type, and decode content codings.
 func (x *exchange) limitCost() *fault.Error {
-	route := x.lane.route
-	x.maxCost = route.maxCost
-	if rec := x.pass.Record; rec != nil && rec.MaxCost > 0 && (x.maxCost == 0 || rec.MaxCost < x.maxCost) {
-		x.maxCost = rec.MaxCost
+	demand := x.lane.route.demand()
+	var f *fault.Error
+	if x.maxCost, x.reserve, f = demand.Price(x.pass.Record); f != nil {
+		return f
 	}
-	x.reserve = route.cost
 	if x.maxCost == 0 {
+		x.reserve = max(x.reserve, x.lane.estimate(x.pass.Record, x.start))
 		return nil
 	}
-	if route.cost > x.maxCost {
-		return fault.Newf(fault.CostAboveLimit, "A call of this route costs %s, above the %s that this key may spend on one call.",
-			route.cost.AppendDecimal(nil), x.maxCost.AppendDecimal(nil))
-	}
-	if route.cost == 0 {
-		x.reserve = x.maxCost
+	if upgrades(x.r.Header) {
+		return fault.Newf(fault.InvalidRequest, "A request whose cost is bounded cannot switch protocols: what follows could not be checked.")
 	}
 	if x.body == nil {
 		return nil
@@ -57,83 +47,48 @@ func (x *exchange) limitCost() *fault.Error {
 			return fault.New(fault.UnsupportedEncoding)
 		}
 	}
-	declared, utf8 := declaresJSON(x.r.Header)
-	if declared && !utf8 {
-		return fault.Newf(fault.UnsupportedMediaType, "A JSON body whose cost is checked must be UTF-8.")
-	}
-	if !declared {
-		object, err := x.peek()
-		if err != nil {
-			return x.bodyFault(err)
-		}
-		if !object {
-			return nil
-		}
+	if !readAsUTF8(x.r.Header["Content-Type"]) {
+		return fault.Newf(fault.UnsupportedMediaType, "A body whose cost is checked must be JSON in UTF-8.")
 	}
 	return x.limitBody()
 }
 
-// declaresJSON reports whether the body's media type is JSON, and whether in a
-// charset that is read here as the upstream would read it.
-func declaresJSON(h http.Header) (declared, utf8 bool) {
-	values := h["Content-Type"]
-	if len(values) != 1 {
-		return false, false
+// upgrades reports whether a request asks for another protocol, in which anything
+// may follow. HTTP/2 is none: its Upgrade is dropped.
+func upgrades(h http.Header) bool {
+	return len(h["Upgrade"]) > 0 && httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade") && !strings.EqualFold(h.Get("Upgrade"), "h2c")
+}
+
+// readAsUTF8 reports whether a body with these media types is read in UTF-8, as it
+// is checked here: at most one type, and no other charset in it.
+func readAsUTF8(types []string) bool {
+	if len(types) == 0 || len(types) == 1 && types[0] == "" {
+		return true
 	}
-	t, params, _ := mime.ParseMediaType(values[0])
-	if t != "application/json" && t != "text/json" && (!strings.HasSuffix(t, "+json") || strings.HasPrefix(t, "application/grpc")) {
-		return false, false
+	_, params, err := mime.ParseMediaType(types[0])
+	if len(types) > 1 || err != nil {
+		return false
 	}
 	switch strings.ToLower(params["charset"]) {
 	case "", "utf-8", "utf8", "us-ascii":
-		return true, true
-	}
-	return true, false
-}
-
-// beginsObject reports whether a body that begins with p, without white space,
-// could be read as a JSON object by somebody: also behind a byte order mark, or
-// in UTF-16, which Python's json guesses.
-func beginsObject(p []byte) bool {
-	for _, mark := range []string{"{", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff", "\x00{"} {
-		if bytes.HasPrefix(p, []byte(mark)) {
-			return true
-		}
+		return true
 	}
 	return false
 }
 
-// peek reports whether the body begins like a JSON object.
-func (x *exchange) peek() (object bool, _ error) {
-	buf := make([]byte, 0, 512)
-	for len(buf) < cap(buf) {
-		n, err := x.body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		rest := bytes.TrimLeft(buf, " \t\r\n")
-		if len(rest) >= 3 || err != nil || len(rest) > 0 && rest[0] == '{' {
-			x.body.unread(buf)
-			if err == io.EOF {
-				err = nil
-			}
-			return beginsObject(rest), err
-		}
-	}
-	x.body.unread(buf)
-	return true, nil // that much white space has something to hide
-}
-
-// limitBody reads the body and sees to its max_cost_per_call. What begins like
-// an object and is no JSON is refused: more lenient readers (NaN, comments,
-// trailing commas) would find a max_cost_per_call that was not checked.
+// limitBody reads the body and checks or adds its max_cost_per_call. A body that is
+// not one JSON object is refused: more lenient readers (NaN, comments, UTF-16,
+// batches) would find a max_cost_per_call that was not checked.
 func (x *exchange) limitBody() *fault.Error {
 	if x.r.ContentLength > maxCostBody {
 		return fault.Newf(fault.BodyTooLarge, "A body whose cost is checked may have at most 1 MiB.")
 	}
-	raw, err := x.readBody()
+	held, err := x.proxy.bodies.Read(x.body, x.holder(), x.r.ContentLength, maxCostBody)
 	if err != nil {
 		return x.bodyFault(err)
 	}
-	x.buffered = raw
+	raw := held.Bytes
+	x.held, x.buffered = held, raw
 	if len(raw) == 0 {
 		return nil
 	}
@@ -149,9 +104,10 @@ func (x *exchange) limitBody() *fault.Error {
 			out = append(out, ',')
 		}
 		x.buffered, x.changed = append(out, raw[at:]...), true
+		held.Replace(x.buffered)
 		return nil
 	}
-	m, err := parseMoney(string(given))
+	m, _, err := store.ParseMoney(string(given))
 	if given.Kind() != '0' || given[0] == '-' {
 		return fault.Newf(fault.InvalidValue, "%s must be a number that is not negative.", costMember)
 	}
@@ -165,45 +121,24 @@ func (x *exchange) limitBody() *fault.Error {
 	return nil
 }
 
-// readBody reads the whole body, within the bounds on memory.
-func (x *exchange) readBody() ([]byte, error) {
-	held := &x.proxy.costBuffers.held
-	var raw []byte
-	for {
-		if len(raw) == cap(raw) {
-			grown := max(4<<10, 2*cap(raw), int(min(x.r.ContentLength, 64<<10)))
-			more := int64(grown - cap(raw))
-			if held.Add(more) > maxCostTotal {
-				held.Add(-more)
-				return nil, errBuffersFull
-			}
-			x.held += more
-			raw = append(make([]byte, 0, grown), raw...)
-		}
-		n, err := x.body.Read(raw[len(raw):cap(raw)])
-		raw = raw[:len(raw)+n]
-		switch {
-		case len(raw) > maxCostBody:
-			return nil, errBodyTooLarge
-		case err == io.EOF:
-			return raw, nil
-		case err != nil:
-			return nil, err
-		}
+// holder is the account that a held body counts for.
+func (x *exchange) holder() string {
+	if x.pass.Account == nil {
+		return ""
 	}
+	return string(x.pass.Account.ID)
 }
-
-// release gives back the memory that readBody counted.
-func (x *exchange) release() { x.proxy.costBuffers.held.Add(-x.held) }
 
 func (x *exchange) bodyFault(err error) *fault.Error {
 	switch {
-	case errors.Is(err, errBuffersFull):
+	case errors.Is(err, bodies.ErrFull):
 		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Cause: err}
-	case errors.Is(err, errBodyTooLarge):
+	case errors.Is(err, errBodyTooLarge), errors.Is(err, bodies.ErrTooLarge):
 		return fault.New(fault.BodyTooLarge)
+	case x.r.Context().Err() != nil, brokeOff(err):
+		return errClientGone
 	}
-	return errClientGone
+	return fault.Wrap(fault.InvalidRequest, fmt.Errorf("read the request's body: %w", err))
 }
 
 // findCost looks through a JSON object for max_cost_per_call: its value, or where
@@ -251,28 +186,4 @@ func jsonFault(err error) *fault.Error {
 		return fault.Wrap(fault.DuplicateMember, err)
 	}
 	return fault.Wrap(fault.InvalidJSON, err)
-}
-
-// takeCost finds what an answered request costs: the route's fixed cost unless
-// the upstream failed; or what its header tells, and if that is missing from a
-// success, all that was reserved.
-func (x *exchange) takeCost(res *http.Response) {
-	route := x.lane.route
-	told := res.Header[route.costHeader]
-	switch {
-	case route.costHeader == "":
-		if res.StatusCode < 500 {
-			x.cost = route.cost
-		}
-	case len(told) == 1:
-		m, err := parseMoney(strings.TrimSpace(told[0]))
-		if err != nil {
-			x.proxy.logger.Warn("the upstream's cost header is no amount", "route", route.rule.Route,
-				"header", route.costHeader, "request_id", x.id, "error", err)
-			m = x.reserve
-		}
-		x.cost = m
-	case res.StatusCode < 300:
-		x.cost = x.reserve
-	}
 }

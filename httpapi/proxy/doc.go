@@ -1,21 +1,57 @@
-// Package proxy is the enforcing reverse proxy: it finds the route of a request,
-// asks admit whether it may pass, charges it, and carries it to one of the
-// route's upstreams and the answer back, streaming both ways.
+// Package proxy is the enforcing reverse proxy. It finds the route of a request,
+// has admit judge it, charges it, and carries it to one of the route's upstreams
+// and the response back, streaming both ways.
 //
-// The order of things is the order of [Proxy.ServeHTTP]; a request that is
-// refused at one step never reaches the next, and no upstream sees a byte of it.
-// What the client asked for is judged as it stands and refused when it is
-// ambiguous (dot segments, encoded slashes); it is never normalised, because an
-// upstream that normalises differently would then see another request than the
-// one that was judged.
+// # The way of a request
 //
-// A [Table] of routes is immutable. [Proxy.Reload] swaps in a whole new one;
-// requests that are under way finish on the old one.
+// A request goes forward only, through ten steps. One that is refused at a step
+// never reaches the next, and no upstream sees a byte of it.
 //
-// Bytes are moved behind one seam, [Forwarder]. Today that is net/http with
-// httputil.ReverseProxy; everything else here does not care.
+//  1. http.Server of the listener (node/serve) accepts and bounds the connection.
+//  2. http.Server parses the head. It is the parser until httpapi/h1 takes over.
+//  3. [Proxy.ServeHTTP] → begin takes the time and one view of the settings; both
+//     are passed on in the exchange, and so is all that is learned later.
+//  4. exchange.findRoute: [admit.Gate.Client] finds the client's address,
+//     Table.find refuses ambiguous paths and finds the route. [Proxy.Judge] asks
+//     the same for requests that are verified and not sent.
+//  5. exchange.check → [admit.Gate.Check]: the credential is parsed and hashed. The
+//     raw value goes no further; the key is looked up by its hash.
+//  6. admit.decide, pure: the key's state, address, scopes, routes, browser.
+//  7. exchange.admitBody → limitCost: the bounds on the body and on the cost of the
+//     call, which is found in the body or put into it.
+//  8. exchange.charge → [admit.Gate.Charge] → limiter.Meter.Take, pure: all of the
+//     limits and the budget are charged, or none.
+//  9. forwarder.forward → lane.send: an upstream is picked, [admit.Gate.Still]
+//     looks once more, the request is sent.
+//  10. exchange.answered and writer: the response is edited and streamed to the
+//     client; end settles the cost and reports the request.
 //
-// Assumptions: the listener in front sets DisableGeneralOptionsHandler (so that
-// "OPTIONS *" arrives here) and bounds the time and size of request heads; it
-// sets no ReadTimeout or WriteTimeout, which would end streams.
+// Nothing on this way waits for Raft or for the disk, except step 8 where a chunk
+// of a month must be fetched, and no lock is shared by all keys.
+//
+// # Judging and forwarding
+//
+// The request target is judged as it stands and refused where it is ambiguous
+// (dot segments, encoded slashes). It is never normalized, because an upstream
+// that normalizes differently would then see another request than the one that
+// was judged. Bytes are moved behind one seam, forwarder, today
+// httputil.ReverseProxy.
+//
+// # Goroutines and locks
+//
+// A request is served on its handler's goroutine. A timer watches its idle and
+// total time and its age; requests older than a second are entered into streams,
+// which has one goroutine while it has any requests, and ends those with a key
+// that lost its right. The exchange passes between them under exchange.mu and its
+// atomic fields. Lock order: exchange.mu before streams.mu. No lock is held while
+// bytes move.
+//
+// A [Table] of routes is immutable. [Proxy.Reload] replaces it; requests in
+// flight finish with the one they began with.
+//
+// # Assumptions
+//
+// The listener sets DisableGeneralOptionsHandler, so that "OPTIONS *" arrives
+// here, and bounds the time and size of request heads. It sets no ReadTimeout or
+// WriteTimeout, which would end streams.
 package proxy

@@ -11,9 +11,10 @@ import (
 // maxEcho bounds how much of a body the echo repeats.
 const maxEcho = 4 << 10
 
-// Echo returns the built-in demo upstream: it answers any request with what it
-// got, as JSON, and /sse with one event a second, n of them (?n=, at most 60).
-// It sees requests as an upstream does, after the proxy has changed them.
+// Echo returns the built-in demo upstream: it answers any request with a
+// description of it, as JSON, and /sse with one event a second, n of them (?n=,
+// at most 60). It sees requests as an upstream does, after the proxy has changed
+// them.
 func Echo() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", echo)
@@ -31,7 +32,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	enc.Encode(struct { // a client that has gone needs no answer
+	_ = enc.Encode(struct { // a client that has gone needs no answer
 		Method  string      `json:"method"`
 		Host    string      `json:"host"`
 		Path    string      `json:"path"`
@@ -43,7 +44,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 func echoEvents(w http.ResponseWriter, r *http.Request) {
 	n := 5
-	fmt.Sscanf(r.URL.Query().Get("n"), "%d", &n)
+	_, _ = fmt.Sscanf(r.URL.Query().Get("n"), "%d", &n) // another text leaves the default
 	n = min(max(n, 1), 60)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")

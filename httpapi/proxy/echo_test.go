@@ -11,14 +11,12 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
-	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// What the node puts together fits together.
+// The parts that the node wires together fit together.
 var (
 	_ Gate     = (*admit.Gate)(nil)
-	_ Keys     = (*store.Store)(nil)
 	_ Observer = (*local.Local)(nil)
 )
 

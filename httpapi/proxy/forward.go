@@ -3,63 +3,81 @@ package proxy
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
 	"sync"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/pattern"
 )
 
-// Forwarder carries an admitted request to an upstream of its route, and the
-// answer back. It returns nil once the head of a response has gone to the client;
-// otherwise nothing has been written and the fault says what to answer. It may
-// panic with http.ErrAbortHandler when a response breaks off half-way. Closing
-// or canceling is noticed through the request's context.
-type Forwarder interface {
-	Forward(w http.ResponseWriter, r *http.Request, x *exchange) *fault.Error
+// forwarder carries an admitted request, r of x, to an upstream of its route,
+// and the response back. It returns nil once the head of a response has gone to
+// the client; otherwise nothing has been written and the fault is the answer. It
+// may panic with http.ErrAbortHandler when a response breaks off half-way. It
+// learns that a request was closed or canceled from r's context.
+type forwarder interface {
+	forward(x *exchange, r *http.Request) *fault.Error
 }
 
-// reverse forwards with httputil.ReverseProxy.
-type reverse struct{ httputil.ReverseProxy }
+// reverse forwards with httputil.ReverseProxy, one for each request.
+type reverse struct {
+	buffers buffers
+	log     *log.Logger
+}
 
 func newReverse(logger *slog.Logger) *reverse {
-	return &reverse{httputil.ReverseProxy{
-		Rewrite:   rewrite,
-		Transport: laneTransport{},
-		// What is held back is lost when an upstream breaks off.
-		FlushInterval: -1,
-		BufferPool:    new(buffers),
-		ErrorHandler:  func(_ http.ResponseWriter, r *http.Request, err error) { note(r, err) },
-		// What it has to say is about clients that leave and upstreams that break off.
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}}
+	// ReverseProxy logs clients that leave and upstreams that break off.
+	return &reverse{log: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 }
 
-func (f *reverse) Forward(w http.ResponseWriter, r *http.Request, x *exchange) *fault.Error {
+func (f *reverse) forward(x *exchange, r *http.Request) *fault.Error {
 	if x.body != nil && r.ProtoMajor == 1 {
-		// An upstream may answer before it has read all; without this, the server
-		// first drains what the client sends.
+		// An upstream may answer before it has read all; without this, the server first
+		// drains the client's body.
 		x.rc.EnableFullDuplex()
 	}
-	f.ServeHTTP(w, r)
-	return x.refuse
+	rp := httputil.ReverseProxy{
+		Rewrite:       x.rewrite,
+		Transport:     sending{x},
+		FlushInterval: -1, // held-back bytes would be lost when an upstream breaks off
+		BufferPool:    &f.buffers,
+		ErrorHandler:  x.fail,
+		ErrorLog:      f.log,
+	}
+	rp.ServeHTTP(x.w, r)
+	return x.failure
 }
 
-// rewrite makes the request that goes upstream. Its URL has no host yet: that is
-// for each attempt to choose.
-func rewrite(pr *httputil.ProxyRequest) {
-	x := exchangeOf(pr.In.Context())
+// sending is the transport of one exchange.
+type sending struct{ x *exchange }
+
+// RoundTrip implements [http.RoundTripper].
+func (s sending) RoundTrip(out *http.Request) (*http.Response, error) {
+	// A connection rather than written bytes: the hook runs before RoundTrip can
+	// return, so no request escapes its charge by being canceled in between.
+	ctx := httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { s.x.sent.Store(true) },
+	})
+	return s.x.lane.send(s.x, out.WithContext(ctx))
+}
+
+// rewrite makes the request that goes upstream. Its URL has no host yet: each
+// attempt chooses one.
+func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	out := pr.Out
 	x.setHeaders(out)
-	out.URL.RawQuery = pr.In.URL.RawQuery // byte for byte: ReverseProxy has dropped what it cannot parse
+	out.URL.RawQuery = pr.In.URL.RawQuery // byte for byte: ReverseProxy has dropped pairs that it cannot parse
 	path := pr.In.URL.EscapedPath()
 	if path == "" {
 		path = "/"
 	}
 	if strip := x.lane.route.strip; strip != "" {
-		path = stripPrefix(path, strip)
+		path = pattern.StripPrefix(path, strip)
 	}
 	if decoded, err := url.PathUnescape(path); err == nil {
 		out.URL.Path, out.URL.RawPath = decoded, path
@@ -69,36 +87,30 @@ func rewrite(pr *httputil.ProxyRequest) {
 	out.Trailer = x.trailer
 }
 
-// laneTransport sends a request through its own lane.
-type laneTransport struct{}
-
-func (laneTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return exchangeOf(r.Context()).lane.RoundTrip(r)
-}
-
-// note settles what a failed attempt is answered with.
-func note(out *http.Request, err error) {
-	x := exchangeOf(out.Context())
+// fail settles the answer to a request after its attempts have failed.
+func (x *exchange) fail(_ http.ResponseWriter, out *http.Request, err error) {
 	if f := new(fault.Error); errors.As(context.Cause(out.Context()), &f) || errors.As(err, &f) {
-		x.refuse = f
+		x.failure = f
 		return
 	}
-	switch {
-	case errors.Is(x.body.failed(), errBodyTooLarge):
-		x.refuse = fault.New(fault.BodyTooLarge)
-	case x.body.failed() != nil, x.r.Context().Err() != nil:
-		x.refuse = errClientGone
+	switch broken := x.body.failed(); {
+	case broken != nil:
+		x.failure = x.bodyFault(broken)
+	case x.r.Context().Err() != nil:
+		x.failure = errClientGone
 	case isTimeout(err):
-		x.refuse = fault.Wrap(fault.UpstreamTimeout, err)
+		x.failure = slowUpstream(err, x.lane.route.timeouts)
 	default:
-		x.refuse = fault.Wrap(fault.UpstreamUnreachable, err)
+		x.failure = fault.Wrap(fault.UpstreamUnreachable, err)
 	}
 }
 
-// errClientGone is never written: nobody is there to read it.
-var errClientGone = fault.Newf(fault.InvalidRequest, "The client has gone.")
+// errClientGone answers a request whose client broke off. It is written all the
+// same: a client that has only closed its own direction still reads, and a handler
+// that returns without an answer would send it a 200.
+var errClientGone = fault.Newf(fault.InvalidRequest, "The connection ended before the request was complete.")
 
-// statusClientGone is what nginx logs for it.
+// statusClientGone is the status that nginx logs for it, and the one reported here.
 const statusClientGone = 499
 
 // buffers are reused for copying response bodies.

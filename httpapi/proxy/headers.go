@@ -4,14 +4,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// The headers that tell an upstream who is calling.
+// The headers that identify the caller to an upstream.
 const (
 	headerKeyID   = "X-Perf-Key-Id"
 	headerAccount = "X-Perf-Account"
@@ -28,47 +29,32 @@ func hasPrefixFold(s, prefix string) bool {
 }
 
 // dropped reports whether a client's header never reaches an upstream: its
-// credential, what perfgate vouches for, and names with underscores, which CGI and
-// its descendants cannot tell from dashes (X_Perf_Account).
+// credential, headers that perfgate itself sets, and names with underscores,
+// which CGI and its descendants do not distinguish from dashes (X_Perf_Account).
 func dropped(name, keyHeader string) bool {
 	return name == "Authorization" || name == keyHeader || isIdentity(name) || strings.IndexByte(name, '_') >= 0
 }
 
-// forwarding reports whether a header claims where a request came from, or what
-// was asked for before a rewrite, which some frameworks route by. From a peer
-// that is not trusted none passes: another path was judged.
-func forwarding(name string) bool {
-	return hasPrefixFold(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" ||
-		name == "X-Original-Url" || name == "X-Rewrite-Url"
-}
-
-// methodOverrides are the headers by which some frameworks take another method
-// than the request's. Scopes and routes were judged by that one: the headers pass
-// only where the judgement covers whatever they say, with a method that needs
-// the scope write, on a route that takes all methods.
-var methodOverrides = [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
-
-func (r *route) bindsMethod(method string) bool {
-	return len(r.methods) > 0 || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
-}
-
-// setHeaders makes out's headers, from which hop-by-hop headers and all that
-// Connection named are gone already, those that x's upstream gets.
+// setHeaders turns the headers of out, from which hop-by-hop headers and all
+// that Connection named are gone already, into those that x's upstream gets.
 func (x *exchange) setHeaders(out *http.Request) {
-	h, route := out.Header, x.lane.route
-	peer := peerAddr(x.r)
-	trusted := x.live.trusts(peer)
-	for name := range h {
-		if dropped(name, x.live.keyHeader) || !trusted && forwarding(name) {
+	h, peer := out.Header, peerAddr(x.r)
+	trusted := x.live.way.Trusts(peer)
+	x.dropHeaders(h, trusted)
+	x.setForwarded(h, peer, trusted)
+	h.Set(fault.RequestIDHeader, x.id)
+	setIdentity(h, &x.pass)
+	x.lane.route.setHeaders(out)
+	x.proxy.via.add(h, x.r.ProtoMajor) // last: no route can hide a loop
+}
+
+// dropHeaders removes the client's headers that must not reach an upstream.
+func (x *exchange) dropHeaders(h http.Header, trusted bool) {
+	for name, values := range h {
+		if dropped(name, x.live.keyHeader) && !(x.pass.UpstreamsOwn && name == "Authorization") || !mayClaim(name, values, x.live.way.Header(), x.client, trusted) || x.lane.route.dropsMethod(name) || holdsKey(values) {
 			delete(h, name)
 		}
 	}
-	if route.bindsMethod(x.r.Method) {
-		for _, name := range methodOverrides {
-			delete(h, name)
-		}
-	}
-	delete(h, "Forwarded") // X-Forwarded-* say the same, and two accounts could differ
 	if strings.EqualFold(h.Get("Upgrade"), "h2c") {
 		h.Del("Upgrade")
 		h.Del("Connection")
@@ -78,56 +64,75 @@ func (x *exchange) setHeaders(out *http.Request) {
 		h.Del("Expect") // it has been met: the body is here
 	}
 	if x.changed {
-		for _, name := range []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		for _, name := range bodyDigests {
 			h.Del(name)
 		}
 	}
+}
 
+// holdsKey reports whether a key of perfgate's own form stands anywhere in the
+// values of a header: not only the credential, any copy of it is kept from
+// upstreams.
+func holdsKey(values []string) bool { return slices.ContainsFunc(values, apikey.HoldsEncoded) }
+
+// bodyDigests are the headers that sum up a body.
+var bodyDigests = [...]string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
+
+// setForwarded sets the headers with the origin of the request: the client that it
+// was judged by, with the hops that reported it, and the scheme and host that a
+// trusted peer saw.
+func (x *exchange) setForwarded(h http.Header, peer netip.Addr, trusted bool) {
 	forwardedFor, proto, host := "", "http", x.r.Host
-	if peer.IsValid() {
-		forwardedFor = peer.String()
-	}
 	if x.r.TLS != nil {
 		proto = "https"
 	}
-	if trusted {
-		if prior := x.r.Header["X-Forwarded-For"]; len(prior) > 0 {
-			forwardedFor = strings.Join(append(slices.Clone(prior), forwardedFor), ", ")
-		}
-		// The outermost hop that is trusted knows best what the client used.
-		if v := x.r.Header.Get("X-Forwarded-Proto"); v != "" {
+	switch {
+	case trusted:
+		forwardedFor = x.live.way.Chain(x.r)
+		// The outermost trusted hop has seen the scheme and host that the client used.
+		if v := x.r.Header.Get("X-Forwarded-Proto"); v != "" && !apikey.HoldsEncoded(v) {
 			proto = v
 		}
-		if v := x.r.Header.Get("X-Forwarded-Host"); v != "" {
+		if v := x.r.Header.Get("X-Forwarded-Host"); v != "" && !apikey.HoldsEncoded(v) {
 			host = v
 		}
+	case peer.IsValid():
+		forwardedFor = peer.String()
 	}
 	if forwardedFor != "" {
 		h.Set("X-Forwarded-For", forwardedFor)
 	}
 	h.Set("X-Forwarded-Proto", proto)
 	h.Set("X-Forwarded-Host", host)
+}
 
-	h.Set(fault.RequestIDHeader, x.id)
-	if rec := x.pass.Record; rec != nil {
-		h.Set(headerKeyID, string(rec.ID))
-		h.Set(headerKeyType, rec.Type.String())
-		h.Set(headerScopes, strings.Join(rec.ScopeNames(), " "))
-		if x.pass.Account != nil {
-			h.Set(headerAccount, string(x.pass.Account.ID))
-		}
+// setIdentity sets the headers with the key that a request was admitted by.
+func setIdentity(h http.Header, pass *admit.Pass) {
+	rec := pass.Record
+	if rec == nil {
+		return
 	}
-	for _, rule := range route.headers {
+	h.Set(headerKeyID, string(rec.ID))
+	h.Set(headerKeyType, rec.Type.String())
+	h.Set(headerScopes, strings.Join(rec.ScopeNames(), " "))
+	if pass.Account != nil {
+		h.Set(headerAccount, string(pass.Account.ID))
+	}
+}
+
+// setHeaders applies the header rules of the route.
+func (r *route) setHeaders(out *http.Request) {
+	for _, rule := range r.headers {
 		if rule.value == "" {
-			h.Del(rule.name)
+			out.Header.Del(rule.name)
 		} else {
-			h.Set(rule.name, rule.value)
+			out.Header.Set(rule.name, rule.value)
 		}
 	}
 	switch {
-	case route.hostRule != "":
-		out.Host = route.hostRule
-	case !route.preserveHost:
+	case r.hostRule != "":
+		out.Host = r.hostRule
+	case !r.preserveHost:
 		out.Host = "" // the upstream's own
 	}
 }
@@ -140,62 +145,4 @@ func peerAddr(r *http.Request) netip.Addr {
 	}
 	a, _ := netip.ParseAddr(host)
 	return a.WithZone("").Unmap()
-}
-
-// shadowed are the response headers that perfgate itself sets; an upstream's own
-// of these names are renamed "X-Upstream-…". Canonical names.
-var shadowed = [...]struct{ name, renamed string }{
-	{"X-Ratelimit-Limit", "X-Upstream-Ratelimit-Limit"},
-	{"X-Ratelimit-Remaining", "X-Upstream-Ratelimit-Remaining"},
-	{"X-Ratelimit-Reset", "X-Upstream-Ratelimit-Reset"},
-	{"Ratelimit", "X-Upstream-Ratelimit"},
-	{"Ratelimit-Policy", "X-Upstream-Ratelimit-Policy"},
-	{"X-Request-Id", "X-Upstream-Request-Id"},
-}
-
-// editResponse makes an upstream's response headers fit for the client.
-func (x *exchange) editResponse(res *http.Response, u *url.URL) {
-	h := res.Header
-	for _, s := range shadowed {
-		if v, ok := h[s.name]; ok {
-			delete(h, s.name)
-			if s.name != fault.RequestIDHeader || len(v) != 1 || v[0] != x.id {
-				h[s.renamed] = v
-			}
-		}
-	}
-	if len(res.Trailer) > 0 && x.r.ProtoMajor == 1 && x.r.Method != http.MethodHead {
-		h.Del("Content-Length") // HTTP/2 has both; in HTTP/1.1 trailers need chunks
-	}
-	h.Del("Alt-Svc") // it advertises what the upstream serves, at this server's name
-	for _, name := range []string{"Location", "Content-Location"} {
-		if v := h.Get(name); v != "" {
-			h.Set(name, x.outerURL(v, u))
-		}
-	}
-}
-
-// outerURL turns an absolute URL at the upstream into a path that the client
-// can ask this proxy for. Others are left alone.
-func (x *exchange) outerURL(location string, u *url.URL) string {
-	loc, err := url.Parse(location)
-	if err != nil || !strings.EqualFold(loc.Host, u.Host) || loc.Host == "" || loc.Host == x.r.Host {
-		return location
-	}
-	path := loc.EscapedPath()
-	if base := strings.TrimSuffix(u.EscapedPath(), "/"); base != "" {
-		rest, ok := strings.CutPrefix(path, base)
-		if !ok || rest != "" && rest[0] != '/' {
-			rest = path // outside of what this route serves
-		}
-		path = rest
-	}
-	path = strings.TrimSuffix(x.lane.route.strip, "/") + "/" + strings.TrimLeft(path, "/")
-	if loc.RawQuery != "" || loc.ForceQuery {
-		path += "?" + loc.RawQuery
-	}
-	if loc.Fragment != "" {
-		path += "#" + loc.EscapedFragment()
-	}
-	return path
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// panicking forwards by falling over, before or behind a response's beginning.
+// panicking panics instead of forwarding, before or after a response has begun.
 type panicking struct{ begin bool }
 
-func (p panicking) Forward(w http.ResponseWriter, _ *http.Request, _ *exchange) *fault.Error {
+func (p panicking) forward(x *exchange, _ *http.Request) *fault.Error {
 	if p.begin {
-		io.WriteString(w, "half")
-		http.NewResponseController(w).Flush()
+		io.WriteString(x.w, "half")
+		http.NewResponseController(x.w).Flush()
 	}
 	panic("boom")
 }
@@ -26,7 +26,7 @@ func TestPanic(t *testing.T) {
 	var log bytes.Buffer
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{"http://127.0.0.1:1"}})
 	r.logger = slog.New(slog.NewTextHandler(&log, nil))
-	r.forward = panicking{}
+	r.forwarder = panicking{}
 	res := r.do("GET", "/", "")
 	if got := code(t, res); res.StatusCode != 500 || got != fault.Internal || res.Header.Get(fault.RequestIDHeader) == "" {
 		t.Errorf("status %d, code %q, %v", res.StatusCode, got, res.Header)
@@ -37,7 +37,7 @@ func TestPanic(t *testing.T) {
 	if got := log.String(); strings.Count(got, "boom") != 1 || !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "panic_test.go") || strings.Contains(got, "good") {
 		t.Errorf("log: %s", got)
 	}
-	r.forward = panicking{begin: true}
+	r.forwarder = panicking{begin: true}
 	res = r.do("GET", "/", "")
 	if b, err := io.ReadAll(res.Body); err == nil {
 		t.Errorf("half an answer looks whole: %q", b)

@@ -18,50 +18,13 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// Bounds of passive health: after failures in a row an upstream is passed over
-// for ejectFirst, then for twice as long each time, up to ejectMost.
-const (
-	failuresToEject = 3
-	ejectFirst      = time.Second
-	ejectMost       = time.Minute
-)
-
-// upstream is one base URL with its own connections and its health.
-type upstream struct {
-	url       *url.URL
-	transport http.RoundTripper
-	close     func()
-
-	inFlight atomic.Int64
-	failures atomic.Int64 // in a row
-	until    atomic.Int64 // ejected until then, Unix nanoseconds
-}
-
-// succeed notes that the upstream has answered.
-func (u *upstream) succeed() {
-	if u.failures.Load() != 0 {
-		u.failures.Store(0)
-		u.until.Store(0)
-	}
-}
-
-// fail notes that the upstream did not answer.
-func (u *upstream) fail(now time.Time) {
-	n := u.failures.Add(1)
-	if n < failuresToEject {
-		return
-	}
-	// The shift is bounded before it can overflow.
-	wait := min(ejectFirst<<min(n-failuresToEject, 20), ejectMost)
-	u.until.Store(now.Add(wait).UnixNano())
-}
-
 // lane is a route with its upstreams alive.
 type lane struct {
 	route     *route
 	upstreams []*upstream
 	turn      atomic.Uint64 // where the search for the next upstream begins
 	counts    *routeCounts
+	seen      *seenCosts
 }
 
 // pick chooses the healthy upstream with the fewest requests under way, in turn
@@ -92,14 +55,26 @@ func (l *lane) pick(now time.Time, tried []*upstream) *upstream {
 	return best
 }
 
-// newUpstream makes the connections of one upstream. serving is asked once more
-// when a connection has been made, which may have taken seconds.
-func newUpstream(base *url.URL, t Timeouts, roots *x509.CertPool, serving func() *fault.Error) *upstream {
-	u := *base
-	var protocols http.Protocols
-	switch u.Scheme {
-	case "h2c":
+// newUpstream makes an upstream of a route.
+func (p *Proxy) newUpstream(base *url.URL, r *route) *upstream {
+	u, name := *base, base.String()
+	if u.Scheme == "h2c" {
 		u.Scheme = "http"
+	}
+	tr := newTransport(base.Scheme, r.timeouts, p.roots, p.gate.Serving)
+	return &upstream{
+		url: &u, name: name, transport: tr, close: tr.CloseIdleConnections,
+		health: health{log: p.logger.With("route", r.rule.Route, "upstream", name)},
+		counts: p.metrics.ofUpstream(r.rule.Route, name),
+	}
+}
+
+// newTransport makes the connections of one upstream. serving is asked once more
+// when a connection has been made, which may have taken seconds.
+func newTransport(scheme string, t Timeouts, roots *x509.CertPool, serving func() *fault.Error) *http.Transport {
+	var protocols http.Protocols
+	switch scheme {
+	case "h2c":
 		protocols.SetUnencryptedHTTP2(true)
 	case "https":
 		protocols.SetHTTP1(true)
@@ -108,7 +83,7 @@ func newUpstream(base *url.URL, t Timeouts, roots *x509.CertPool, serving func()
 		protocols.SetHTTP1(true)
 	}
 	dialer := net.Dialer{Timeout: t.Connect, KeepAlive: 30 * time.Second}
-	tr := &http.Transport{
+	return &http.Transport{
 		Protocols: &protocols,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, addr)
@@ -140,22 +115,23 @@ func newUpstream(base *url.URL, t Timeouts, roots *x509.CertPool, serving func()
 		DisableCompression:     true, // bodies pass as they are
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
-	return &upstream{url: &u, transport: tr, close: tr.CloseIdleConnections}
 }
 
-// RoundTrip sends out to one of the lane's upstreams, and, if that fails in a way
-// that allows it, to others.
-func (l *lane) RoundTrip(out *http.Request) (*http.Response, error) {
-	x := exchangeOf(out.Context())
+// send sends out, a request of x, to one of the lane's upstreams, and, if that
+// fails in a way that allows it, to others.
+func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
 	var tried []*upstream
 	for {
-		u := l.pick(time.Now(), tried)
+		now := time.Now()
+		u := l.pick(now, tried)
 		if f := x.still(); f != nil {
 			return nil, f
 		}
 		req, body := l.prepare(out, u)
+		x.upstream = u
+		x.attempts++
 		u.inFlight.Add(1)
-		res, err := u.transport.RoundTrip(req)
+		res, err := u.roundTrip(req, now)
 		if err == nil {
 			u.succeed()
 			x.answered(res, u)
@@ -167,14 +143,31 @@ func (l *lane) RoundTrip(out *http.Request) (*http.Response, error) {
 		if !x.blames(err) {
 			return nil, err
 		}
-		u.fail(time.Now())
+		u.fail(time.Now(), err)
 		l.counts.upstreamError(err)
 		err = fmt.Errorf("upstream %s: %w", u.url.Host, err)
 		if tried = append(tried, u); !again || len(tried) > l.route.retries || !idempotent(out.Method) || slow(err) {
 			return nil, err
 		}
-		x.proxy.logger.Warn("an upstream failed, trying again", "request_id", x.id, "route", l.route.rule.Route, "attempt", len(tried), "error", err)
+		// If the next attempt fails too, that is the line for this request.
+		x.proxy.logger.Debug("an upstream failed; trying again", "request_id", x.id, "route", l.route.rule.Route, "attempt", x.attempts, "error", err)
 	}
+}
+
+// roundTrip sends req and refuses a response whose status is none (099), which no
+// server could pass on. It counts the attempt, which began at the given time.
+func (u *upstream) roundTrip(req *http.Request, began time.Time) (*http.Response, error) {
+	res, err := u.transport.RoundTrip(req)
+	if err == nil && (res.StatusCode < 100 || res.StatusCode > 999) {
+		res.Body.Close()
+		err = fmt.Errorf("the status %d is not one of HTTP", res.StatusCode)
+	}
+	if err != nil {
+		u.counts.failed.Inc()
+		return nil, err
+	}
+	u.counts.answered(res.StatusCode, time.Since(began))
+	return res, nil
 }
 
 // prepare is out for u: its URL, and its body with a guard.
@@ -217,6 +210,22 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
+// timedOut is the fault of a request that ended with the route's timeout name.
+func timedOut(name string, after time.Duration) *fault.Error {
+	return fault.Newf(fault.UpstreamTimeout, "The service behind the gateway did not answer in time (timeouts.%s, %s).", name, after)
+}
+
+// slowUpstream is the fault for a timeout error of the transport.
+func slowUpstream(err error, t Timeouts) *fault.Error {
+	// The transports of HTTP/1.1 and HTTP/2 have no type for it in common.
+	if !strings.Contains(err.Error(), "awaiting response headers") {
+		return fault.Wrap(fault.UpstreamTimeout, err)
+	}
+	f := timedOut("response_header", t.ResponseHeader)
+	f.Cause = err
+	return f
+}
+
 // idempotent are the methods of RFC 9110 section 9.2.2 that pass here.
 func idempotent(method string) bool {
 	switch method {
@@ -226,13 +235,16 @@ func idempotent(method string) bool {
 	return false
 }
 
-// answered takes over a response that has begun.
+// answered edits and watches a response that has begun.
 func (x *exchange) answered(res *http.Response, u *upstream) {
 	x.touch()
 	x.head.Store(true)
 	x.takeCost(res)
-	x.editResponse(res, u.url)
-	a := &answer{ReadCloser: res.Body, x: x, u: u}
+	if !x.late {
+		x.settle(nil) // the client must not see the answer before the rest of the reserve is free
+	}
+	x.editResponse(res)
+	a := &answer{ReadCloser: res.Body, x: x, u: u, res: res}
 	if rw, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = &tunnel{a, rw}
 	} else {
@@ -245,13 +257,33 @@ type answer struct {
 	io.ReadCloser
 	x    *exchange
 	u    *upstream
+	res  *http.Response
 	gone atomic.Bool
 }
 
 func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
 	a.x.touch()
+	if err == io.EOF {
+		a.x.takeLateCost(a.res)
+	} else if err != nil {
+		a.brokeOff(err)
+	}
+	if err == io.EOF && len(a.res.Trailer) > 0 {
+		a.x.withhold(a.res.Trailer) // it has come with the end
+	}
 	return n, err
+}
+
+// brokeOff logs the end of a response that the upstream has not finished. Tunnels
+// end in many ways, and a client or a timeout that ends one is no failure of the
+// upstream.
+func (a *answer) brokeOff(err error) {
+	if a.res.StatusCode == http.StatusSwitchingProtocols || a.res.Request.Context().Err() != nil || !a.x.blames(err) {
+		return
+	}
+	a.x.lane.counts.broken.Inc()
+	a.x.proxy.logger.Warn("an upstream broke off its answer", "request_id", a.x.id, "route", a.x.routeName(), "upstream", a.u.name, "error", err)
 }
 
 func (a *answer) Close() error {
@@ -273,8 +305,8 @@ func (t *tunnel) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite passes on the end of one direction; where that cannot be told
-// apart from the end of both, its error ends both.
+// CloseWrite passes on the end of one direction; where that is not possible, its
+// error ends both.
 func (t *tunnel) CloseWrite() error { return closeWrite(t.rw) }
 
 func closeWrite(c any) error {

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -64,15 +66,19 @@ func TestRetry(t *testing.T) {
 			if failed != c.want {
 				t.Errorf("%d failed, want %d", failed, c.want)
 			}
-			if units, _, _ := r.gate.money(); units != 2 {
-				t.Errorf("charged %d units for 2 requests", units)
+			want := int64(2)
+			if strings.HasPrefix(c.name, "refused") {
+				want -= int64(failed) // no upstream got these
+			}
+			if units, _, _ := r.gate.money(); units != want {
+				t.Errorf("charged %d units for 2 requests, want %d", units, want)
 			}
 		})
 	}
 }
 
 // TestNoRetryWithHalfABody sends a body of unknown length to an upstream that
-// takes it and goes away: nobody may get what is left of it.
+// takes it and goes away: no other upstream may get the rest.
 func TestNoRetryWithHalfABody(t *testing.T) {
 	taken := make(chan bool, 2)
 	broken := rawBackend(t, func(c net.Conn, br *bufio.Reader) {
@@ -117,11 +123,13 @@ func TestRetriesEnd(t *testing.T) {
 	}
 }
 
+var errDown = errors.New("down")
+
 // upstreams without connections, for the choice alone.
 func testLane(n int) *lane {
 	l := &lane{route: &route{}}
 	for i := range n {
-		l.upstreams = append(l.upstreams, &upstream{url: &url.URL{Host: fmt.Sprint(i)}})
+		l.upstreams = append(l.upstreams, &upstream{url: &url.URL{Host: fmt.Sprint(i)}, health: health{log: slog.New(slog.DiscardHandler)}})
 	}
 	return l
 }
@@ -146,7 +154,7 @@ func TestPick(t *testing.T) {
 		t.Errorf("picked %s, want one that was not tried", u.url.Host)
 	}
 	for range failuresToEject {
-		l.upstreams[1].fail(now)
+		l.upstreams[1].fail(now, errDown)
 	}
 	if u := l.pick(now, nil); u != l.upstreams[2] {
 		t.Errorf("picked %s, want a healthy one", u.url.Host)
@@ -156,7 +164,7 @@ func TestPick(t *testing.T) {
 	}
 	for _, u := range l.upstreams {
 		for range failuresToEject {
-			u.fail(now)
+			u.fail(now, errDown)
 		}
 	}
 	if u := l.pick(now, nil); u != l.upstreams[1] {
@@ -166,9 +174,9 @@ func TestPick(t *testing.T) {
 
 func TestEjectionGrowsAndEnds(t *testing.T) {
 	now := time.Unix(1000, 0)
-	u := &upstream{}
+	u := &testLane(1).upstreams[0].health
 	for i, want := range []time.Duration{0, 0, 1, 2, 4, 8, 16, 32, 60, 60} {
-		u.fail(now)
+		u.fail(now, errDown)
 		got := time.Duration(0)
 		if until := u.until.Load(); until != 0 {
 			got = time.Unix(0, until).Sub(now)
@@ -178,13 +186,13 @@ func TestEjectionGrowsAndEnds(t *testing.T) {
 		}
 	}
 	for range 100 {
-		u.fail(now)
+		u.fail(now, errDown)
 	}
 	if got := time.Unix(0, u.until.Load()).Sub(now); got != ejectMost {
 		t.Errorf("after 110 failures: %v", got)
 	}
 	u.succeed()
-	u.fail(now)
+	u.fail(now, errDown)
 	if u.until.Load() != 0 {
 		t.Errorf("one failure after a success ejects")
 	}
@@ -214,12 +222,13 @@ func TestTimeouts(t *testing.T) {
 		up       http.HandlerFunc
 		timeouts Timeouts
 		status   int
+		expired  string // in the answer
 	}{
-		{"response header", hang, Timeouts{ResponseHeader: short}, 504},
-		{"total before the head", hang, Timeouts{Total: short}, 504},
-		{"idle does not count before the head", hang, Timeouts{Idle: short, Total: 5 * short}, 504},
-		{"idle in the body", half, Timeouts{Idle: short}, 200},
-		{"total in the body", half, Timeouts{Total: short}, 200},
+		{"response header", hang, Timeouts{ResponseHeader: short}, 504, "(timeouts.response_header, 30ms)"},
+		{"total before the head", hang, Timeouts{Total: short}, 504, "(timeouts.total, 30ms)"},
+		{"idle does not count before the head", hang, Timeouts{Idle: short, Total: 5 * short}, 504, "(timeouts.total, 150ms)"},
+		{"idle in the body", half, Timeouts{Idle: short}, 200, ""},
+		{"total in the body", half, Timeouts{Total: short}, 200, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{backend(t, c.up)}, Timeouts: c.timeouts})
@@ -232,13 +241,33 @@ func TestTimeouts(t *testing.T) {
 				if b, err := io.ReadAll(res.Body); string(b) != "half" || err == nil {
 					t.Errorf("%q, %v: want half and an error", b, err)
 				}
-			} else if got := code(t, res); got != fault.UpstreamTimeout || !limited(res.Header) {
-				t.Errorf("code %s, header %v", got, res.Header)
+				return
+			}
+			res.Request = &http.Request{URL: &url.URL{}}
+			got := fault.Decode(res)
+			if got.Code != fault.UpstreamTimeout || !limited(res.Header) || !strings.Contains(got.Sentence(), c.expired) {
+				t.Errorf("%s %q, header %v; the message must name %s", got.Code, got.Sentence(), res.Header, c.expired)
 			}
 			if took := time.Since(start); c.timeouts.Total == 5*short && took < c.timeouts.Total {
 				t.Errorf("ended after %v", took)
 			}
 		})
+	}
+}
+
+// A response of a language model may take minutes to begin.
+func TestDefaultTimeouts(t *testing.T) {
+	for in, want := range map[Timeouts]Timeouts{
+		{}: {Connect: 5 * time.Second, ResponseHeader: 10 * time.Minute, Idle: 5 * time.Minute},
+		{ResponseHeader: 10 * time.Minute, Total: time.Hour}: {Connect: 5 * time.Second, ResponseHeader: 10 * time.Minute, Idle: 5 * time.Minute, Total: time.Hour},
+		{ResponseHeader: 15 * time.Minute}:                   {Connect: 5 * time.Second, ResponseHeader: 15 * time.Minute, Idle: 5 * time.Minute},
+	} {
+		live := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{"http://h"}, Timeouts: in}).live.Load()
+		for _, l := range live.lanes {
+			if bound := l.upstreams[0].transport.(*http.Transport).ResponseHeaderTimeout; l.route.timeouts != want || bound != want.ResponseHeader {
+				t.Errorf("%+v: %+v, and %v for the head", in, l.route.timeouts, bound)
+			}
+		}
 	}
 }
 
@@ -295,9 +324,8 @@ func TestIsolatedBeforeUpstream(t *testing.T) {
 	// The lease ends while a connection is being made.
 	r.gate.isolated.Store(false)
 	asked := 0
-	u, _ := url.Parse(up)
 	l := r.live.Load().lanes[r.live.Load().table.routes[0]]
-	l.upstreams[0] = newUpstream(u, defaultTimeouts, nil, func() *fault.Error { asked++; return fault.New(fault.NodeIsolated) })
+	l.upstreams[0].transport = newTransport("http", defaultTimeouts, nil, func() *fault.Error { asked++; return fault.New(fault.NodeIsolated) })
 	if res := r.do("GET", "/", ""); res.StatusCode != 503 || seen.Load() != 0 || asked != 1 {
 		t.Errorf("status %d, upstream saw %d, asked %d times", res.StatusCode, seen.Load(), asked)
 	}
@@ -314,31 +342,29 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{a}})
 	stop := make(chan bool)
+	served := make(chan struct{})
 	var wg sync.WaitGroup
-	var done atomic.Int64
 	for range 4 {
 		wg.Go(func() {
 			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
 				res := r.do("GET", "/x", "")
 				got := text(t, res)
 				if res.StatusCode != 200 || got != "a" && got != "b" {
 					t.Errorf("status %d, %q", res.StatusCode, got)
 					return
 				}
-				done.Add(1)
+				select {
+				case <-stop:
+					return
+				case served <- struct{}{}:
+				}
 			}
 		})
 	}
 	for i := range 50 {
-		before := done.Load()
 		r.Reload(Settings{Table: tables[i%2]})
-		for done.Load() < before+8 && !t.Failed() {
-			time.Sleep(100 * time.Microsecond) // lets the load go on; what is waited for is the count
+		for range 8 {
+			within(t, "a request under load is served", served)
 		}
 	}
 	close(stop)

@@ -25,24 +25,36 @@ import (
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// testGate admits "Bearer good" and nothing else, and counts what it is asked to do.
+// testGate admits "Bearer good" and nothing else, and counts its calls.
 type testGate struct {
-	rec      store.Record
-	charge   atomic.Pointer[fault.Error]
-	isolated atomic.Bool
-	mu       sync.Mutex
-	units    int64
-	reserved store.Money
-	settled  store.Money
-	looks    int
-	still    func(*admit.Pass) *fault.Error // nil: nothing has changed
+	rec       store.Record
+	charge    atomic.Pointer[fault.Error]
+	preflight atomic.Pointer[fault.Error]
+	isolated  atomic.Bool
+	mu        sync.Mutex
+	units     int64
+	reserved  store.Money
+	settled   store.Money
+	looks     int
+	client    func(*http.Request) netip.Addr // nil: the peer
+	still     func(*admit.Pass) *fault.Error // nil: nothing has changed
+	lost      atomic.Pointer[fault.Error]    // of requests under way
 }
 
-func (g *testGate) Client(r *http.Request) netip.Addr { return peerAddr(r) }
+func (g *testGate) Client(r *http.Request) netip.Addr {
+	if g.client != nil {
+		return g.client(r)
+	}
+	return peerAddr(r)
+}
 
 func (g *testGate) Check(r *http.Request, client netip.Addr, rule admit.Rule, now time.Time) (admit.Pass, *fault.Error) {
 	p := admit.Pass{Client: client}
-	switch r.Header.Get("Authorization") {
+	sent := r.Header.Get("Authorization")
+	if key := r.Header.Get("X-Api-Key"); key != "" && rule.PassAuthorization {
+		sent, p.UpstreamsOwn = "Bearer "+key, true
+	}
+	switch sent {
 	case "":
 		return p, fault.New(fault.MissingKey)
 	case "Bearer good":
@@ -51,11 +63,18 @@ func (g *testGate) Check(r *http.Request, client netip.Addr, rule admit.Rule, no
 	}
 	p.Record, p.Valid = &g.rec, true
 	p.Account = &store.AccountState{Account: store.Account{ID: "acct_a"}}
+	if admit.KeyInQuery(r.URL.RawQuery) {
+		return p, fault.New(fault.KeyInQuery)
+	}
 	if len(rule.Require) > 0 {
+		p.Limits = limiter.Decision{N: 1} // the real gate looks at the limits for these
+		p.Limits.States[0] = limiter.State{Policy: limiter.Minute, Limit: 60, Remaining: 45, Reset: int64(15 * time.Second)}
 		return p, fault.New(fault.InsufficientScope)
 	}
 	return p, nil
 }
+
+func (g *testGate) Preflight(netip.Addr) *fault.Error { return g.preflight.Load() }
 
 func (g *testGate) limits(p *admit.Pass) {
 	p.Limits = limiter.Decision{Allowed: true, N: 1}
@@ -87,6 +106,13 @@ func (g *testGate) Settle(_ *admit.Pass, reserve, actual store.Money) {
 	g.mu.Unlock()
 }
 
+func (g *testGate) Refund(_ *admit.Pass, units int64, reserve store.Money) {
+	g.mu.Lock()
+	g.units -= units
+	g.settled -= reserve
+	g.mu.Unlock()
+}
+
 func (g *testGate) Serving() *fault.Error {
 	if g.isolated.Load() {
 		return fault.New(fault.NodeIsolated)
@@ -103,16 +129,15 @@ func (g *testGate) Still(_ *http.Request, p *admit.Pass, _ admit.Rule, _ time.Ti
 	return g.Serving()
 }
 
+func (g *testGate) Lost(*http.Request, *admit.Pass, admit.Rule, time.Time) *fault.Error {
+	return g.lost.Load()
+}
+
 func (g *testGate) money() (units int64, reserved, settled store.Money) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.units, g.reserved, g.settled
 }
-
-// testKeys is how the one key stands.
-type testKeys struct{ key atomic.Pointer[store.Key] }
-
-func (k *testKeys) Key(store.KeyID) (*store.Key, error) { return k.key.Load(), nil }
 
 // testLog keeps observations.
 type testLog struct{ seen chan local.Observation }
@@ -140,21 +165,20 @@ type rig struct {
 	*Proxy
 	t    *testing.T
 	gate *testGate
-	keys *testKeys
 	log  *testLog
 	reg  *prometheus.Registry
 	srv  *httptest.Server
+	*lines
 }
 
 func newRig(t *testing.T, settings Settings, routes ...Route) *rig {
 	t.Helper()
-	r := &rig{t: t, gate: &testGate{}, keys: &testKeys{}, log: &testLog{seen: make(chan local.Observation, 4096)}, reg: prometheus.NewRegistry()}
+	r := &rig{t: t, gate: &testGate{}, log: &testLog{seen: make(chan local.Observation, 4096)}, reg: prometheus.NewRegistry(), lines: &lines{}}
 	r.gate.rec = store.Record{ID: "key_1", Type: store.Live, Scopes: store.ScopeRead | store.ScopeWrite, Extra: &store.Extra{Custom: []string{"fast"}}}
-	r.keys.key.Store(&store.Key{ID: "key_1"})
 	settings.Table = compile(t, routes...)
 	r.Proxy = New(Config{
-		Settings: settings, Gate: r.gate, Keys: r.keys, Observer: r.log, Registry: r.reg,
-		Logger: slog.New(slog.DiscardHandler),
+		Settings: settings, Gate: r.gate, Observer: r.log, Registry: r.reg,
+		Logger: slog.New(slog.NewTextHandler(r.lines, nil)),
 	})
 	r.srv = httptest.NewUnstartedServer(r.Proxy)
 	r.srv.Config.DisableGeneralOptionsHandler = true
@@ -259,4 +283,39 @@ func limited(h http.Header) bool {
 		}
 	}
 	return false
+}
+
+// within waits for ch, and fails with its purpose if that takes too long.
+func within[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: not within 10 s", what)
+		panic("unreachable")
+	}
+}
+
+// rawBackend answers each connection with serve.
+func rawBackend(t *testing.T, serve func(c net.Conn, br *bufio.Reader)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c, bufio.NewReader(c))
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
 }

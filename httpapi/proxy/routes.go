@@ -4,66 +4,75 @@ import "time"
 
 // Route is one [[proxy.routes]] of the configuration.
 type Route struct {
-	// Path is what the route serves; see the table in pattern.go. It is also the
+	// Path is the pattern of the paths served; see package pattern. It is also the
 	// route's name: in a key's routes, in usage, in the audit log.
-	Path string `koanf:"path"`
+	Path string
 	// Host is exact or "*.example.com" (one label or more); "" is any. A
 	// request's port does not matter.
-	Host string `koanf:"host"`
+	Host string
 	// Methods are the methods taken; none listed means all. GET implies HEAD.
-	Methods []string `koanf:"methods"`
+	Methods []string
 	// Upstreams are base URLs: http, https (HTTP/2 where offered) or h2c (HTTP/2 in
 	// the clear). Requests go to the one with the fewest under way.
-	Upstreams []string `koanf:"upstreams"`
+	Upstreams []string
 	// Require lists custom scopes that a key must have, all of them.
-	Require []string `koanf:"require"`
+	Require []string
 	// Public routes ask for no key.
-	Public bool `koanf:"public"`
+	Public bool
 	// Preflight of a browser (CORS): "pass" lets it through to the upstream without
 	// a key, "deny" (the default) treats it like any request.
-	Preflight string `koanf:"preflight"`
+	Preflight string
 	// StripPrefix is cut off the path before the upstream's own base path is put in front.
-	StripPrefix string `koanf:"strip_prefix"`
+	StripPrefix string
 	// PreserveHost sends the client's Host instead of the upstream's.
-	PreserveHost bool `koanf:"preserve_host"`
+	PreserveHost bool
 	// Headers are set on the upstream's request; ${NAME} is an environment
 	// variable, which must exist. An empty value removes the header.
-	Headers map[string]string `koanf:"headers"`
+	Headers map[string]string
 	// Timeouts that are zero take their default.
-	Timeouts Timeouts `koanf:"timeouts"`
+	Timeouts Timeouts
 	// MaxBody bounds a request's body ("64MiB"); "" does not.
-	MaxBody string `koanf:"max_body"`
+	MaxBody string
 	// Retries is how many times an idempotent request of which no body byte was
 	// read is sent again after a failed connection; nil is 1.
-	Retries *int `koanf:"retries"`
-	// Units are what one request costs of the limits; nil is 1.
-	Units *int64 `koanf:"units"`
-	// Cost is money per request: a number (0.002, or "0.002"), or
-	// "header:X-Cost" for the response header that tells it. nil is nothing.
-	Cost any `koanf:"cost"`
-	// MaxCostPerCall bounds the member max_cost_per_call of JSON bodies, besides
-	// the key's own; a number, or a number in quotes. nil does not.
-	MaxCostPerCall any `koanf:"max_cost_per_call"`
+	Retries *int
+	// Units are charged to the limits by one request; nil is 1.
+	Units *int64
+	// Cost is money per request: a number (0.002, or "0.002"), or "header:X-Cost" for
+	// the response header with the amount. nil is nothing.
+	Cost any
+	// MaxCostPerCall bounds the member max_cost_per_call of JSON bodies, in addition
+	// to the key's own bound; a number, or a number in quotes. nil does not.
+	MaxCostPerCall any
+	// AllowMethodOverride lists the headers by which a request may ask the upstream
+	// for another method than its own ("X-HTTP-Method-Override"). Others of this kind
+	// are dropped. The upstream must judge such requests itself.
+	AllowMethodOverride []string
+	// PassAuthorization leaves Authorization to the upstream where the key came in
+	// the key header.
+	PassAuthorization bool
 	// AllowEncodedSlash lets %2F pass in the path.
-	AllowEncodedSlash bool `koanf:"allow_encoded_slash"`
+	AllowEncodedSlash bool
 }
 
 // Timeouts of a route.
 type Timeouts struct {
-	Connect        time.Duration `koanf:"connect"`         // TCP, and again TLS
-	ResponseHeader time.Duration `koanf:"response_header"` // from the request's last byte to the response's head
-	Idle           time.Duration `koanf:"idle"`            // without a byte either way, before or after the response's head
-	Total          time.Duration `koanf:"total"`           // of everything, streams and tunnels too; 0 is none
+	Connect        time.Duration // TCP, and again TLS
+	ResponseHeader time.Duration // from the request's last byte to the response's head
+	Idle           time.Duration // without a byte either way, before or after the response's head
+	Total          time.Duration // of everything, streams and tunnels too; 0 is none
 }
 
-// defaultTimeouts apply where a route says nothing.
-var defaultTimeouts = Timeouts{Connect: 5 * time.Second, ResponseHeader: time.Minute, Idle: 5 * time.Minute}
+// defaultTimeouts apply where a route says nothing. Responses of language models
+// take minutes.
+var defaultTimeouts = Timeouts{Connect: 5 * time.Second, ResponseHeader: 10 * time.Minute, Idle: 5 * time.Minute}
 
-// Bounds of a table, far beyond what people configure.
+// Bounds of a table, far beyond real configurations.
 const (
 	maxRoutes    = 1000
 	maxUpstreams = 100 // a route
 	maxRetries   = 10
+	maxMaxBody   = 1 << 50 // bytes
 )
 
 // FieldError is one mistake in the routes of a configuration.

@@ -6,24 +6,22 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/store"
 )
 
-// A key that lost its right ends its requests within the sum of both, well under
-// the promised 5 s.
+// A request ends within the sum of both after its key or account has lost a right
+// that it needs, well under the promised 5 s.
 const (
 	longAfter  = time.Second // the age at which a request is entered among the streams
-	sweepEvery = time.Second // how often their keys are looked at again
+	sweepEvery = time.Second // how often they are judged again
 )
 
 // streams are the requests under way that are older than longAfter: responses
 // that stream, uploads, tunnels. One goroutine, there only while there are any,
-// looks at each of their keys every sweepEvery.
+// judges each of them again every sweepEvery: a microsecond for each.
 type streams struct {
-	keys    Keys
-	serving func() *fault.Error
-	now     func() time.Time
-	logger  *slog.Logger
+	gate   Gate
+	now    func() time.Time
+	logger *slog.Logger
 
 	longAfter, sweepEvery time.Duration
 
@@ -83,29 +81,25 @@ func (s *streams) listLocked(out []*exchange) []*exchange {
 	return out
 }
 
-// sweep ends those whose key may not be used any more. Requests without a key go on.
+// sweep ends the requests that would be refused by now. Requests without a key go
+// on.
 func (s *streams) sweep(batch []*exchange) {
 	// A node that may not serve cannot know of revocations either. One sweep of
 	// grace lets a renewal come late.
-	isolated := s.serving()
+	isolated := s.gate.Serving()
 	if isolated == nil {
 		s.missed = 0
 	} else if s.missed++; s.missed < 2 {
 		isolated = nil
 	}
-	verdicts := map[store.KeyID]*fault.Error{}
+	now := s.now()
 	for _, x := range batch {
-		rec := x.pass.Record
-		if rec == nil {
+		if x.pass.Record == nil {
 			continue
 		}
-		why, known := verdicts[rec.ID]
-		if !known {
-			why = s.judge(rec)
-			if isolated != nil {
-				why = isolated
-			}
-			verdicts[rec.ID] = why
+		why := isolated
+		if why == nil {
+			why = s.judge(x, now)
 		}
 		if why != nil {
 			x.proxy.metrics.cut.WithLabelValues(string(why.Code)).Inc()
@@ -114,31 +108,23 @@ func (s *streams) sweep(batch []*exchange) {
 	}
 }
 
-// judge says why the key of rec may not be used any more, or nil.
-func (s *streams) judge(rec *store.Record) *fault.Error {
-	if rec.Account != nil && rec.Account.Load() == nil {
-		return fault.New(fault.KeyRevoked)
-	}
-	key, err := s.keys.Key(rec.ID)
-	if err != nil {
-		s.logger.Error("look at the key of a long request", "key", rec.ID, "error", err)
+// judge returns the reason why x may not go on, or nil. The sweeper's goroutine
+// reads only fields that are set before watch is called, and the head of the request,
+// which does not change.
+func (s *streams) judge(x *exchange, now time.Time) *fault.Error {
+	f := s.gate.Lost(x.r, &x.pass, x.lane.route.rule, now)
+	switch {
+	case f == nil:
+	case f.Code == fault.Unavailable:
+		s.logger.Error("look at the key of a long request", "request_id", x.id, "error", f.Cause)
 		return nil
+	case f.Code == fault.InvalidKey:
+		return fault.New(fault.KeyRevoked) // it was known, and is gone with its account
 	}
-	if key == nil {
-		return fault.New(fault.KeyRevoked)
-	}
-	switch key.State(s.now()) {
-	case store.Revoked:
-		return fault.New(fault.KeyRevoked)
-	case store.Expired:
-		return fault.New(fault.KeyExpired)
-	case store.Disabled:
-		return fault.New(fault.KeyDisabled)
-	}
-	return nil
+	return f
 }
 
-// close ends all, and whatever becomes long later.
+// close ends all, and every request that becomes long later.
 func (s *streams) close(why *fault.Error) {
 	s.mu.Lock()
 	s.closed = why

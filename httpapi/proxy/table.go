@@ -5,6 +5,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/pattern"
 )
 
 // Table is an immutable set of routes, the most specific first: by host (exact,
@@ -18,7 +22,7 @@ func (t *Table) Len() int { return len(t.routes) }
 
 func (t *Table) sort() {
 	slices.SortStableFunc(t.routes, func(a, b *route) int {
-		return cmp.Or(compareHosts(a.host, b.host), specificity(&a.pattern, &b.pattern), compareMethods(a, b))
+		return cmp.Or(compareHosts(a.host, b.host), pattern.Compare(&a.pattern, &b.pattern), compareMethods(a, b))
 	})
 }
 
@@ -53,7 +57,7 @@ func (t *Table) match(host, path, method string) (_ *route, allow string) {
 	host = bareHost(host)
 	var methods []string
 	for _, r := range t.routes {
-		if !matchHost(r.host, host) || !r.pattern.match(path) {
+		if !matchHost(r.host, host) || !r.pattern.MatchPath(path) {
 			continue
 		}
 		if r.takes(method) {
@@ -61,11 +65,16 @@ func (t *Table) match(host, path, method string) (_ *route, allow string) {
 		}
 		methods = append(methods, r.methods...)
 	}
+	return nil, allowed(methods)
+}
+
+// allowed is the header Allow of a path where routes take methods.
+func allowed(methods []string) string {
 	if slices.Contains(methods, http.MethodGet) {
 		methods = append(methods, http.MethodHead)
 	}
 	slices.Sort(methods)
-	return nil, strings.Join(slices.Compact(methods), ", ")
+	return strings.Join(slices.Compact(methods), ", ")
 }
 
 func (r *route) takes(method string) bool {
@@ -91,22 +100,126 @@ func bareHost(h string) string {
 	return strings.ToLower(strings.TrimSuffix(h, "."))
 }
 
-// findRoute finds the route of r. pass tells that r is a browser's preflight
-// which needs no key: it is routed by the method that it asks for.
-func (t *Table) findRoute(r *http.Request) (found *route, pass bool, allow string) {
+// find is step 1 of admission: the route of r, or the fault of its target. pass
+// reports that r is a browser's preflight which needs no key: it is routed by the
+// method that it asks for.
+func (t *Table) find(r *http.Request) (found *route, pass bool, _ *fault.Error) {
+	encodedSlash, f := checkTarget(r)
+	if f != nil {
+		return nil, false, f
+	}
 	path := r.URL.EscapedPath()
 	if wanted := preflightMethod(r); wanted != "" {
-		if found, _ := t.match(r.Host, path, wanted); found != nil && found.passPre {
-			return found, true, ""
+		if found, _ = t.match(r.Host, path, wanted); found != nil && found.passPre {
+			return found, true, found.slash(encodedSlash)
 		}
 	}
-	found, allow = t.match(r.Host, path, r.Method)
-	return found, false, allow
+	found, allow := t.match(r.Host, path, r.Method)
+	if found == nil {
+		return nil, false, unrouted(allow)
+	}
+	return found, false, found.slash(encodedSlash)
 }
 
-// preflightMethod is the method that a CORS preflight asks for, or "".
+// unrouted is the fault of a target that no route takes; allow is that of match.
+func unrouted(allow string) *fault.Error {
+	if allow != "" {
+		return &fault.Error{Code: fault.MethodNotAllowed, Allow: allow}
+	}
+	return fault.New(fault.NotFound)
+}
+
+// slash refuses a path with an encoded slash where the route does not allow it.
+func (r *route) slash(encoded bool) *fault.Error {
+	if encoded && !r.encodedSlash {
+		return fault.Newf(fault.InvalidRequest, "The path has an encoded slash.")
+	}
+	return nil
+}
+
+// Judge implements [admit.Routes].
+func (p *Proxy) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
+	return p.live.Load().table.judge(r)
+}
+
+func (t *Table) judge(r *http.Request) ([]admit.Demand, *fault.Error) {
+	if r.Method != "" && r.Host != "" {
+		found, _, f := t.find(r)
+		if f != nil {
+			return nil, f
+		}
+		return []admit.Demand{found.demand()}, nil
+	}
+	encodedSlash, f := checkTarget(r)
+	if f != nil {
+		return nil, f
+	}
+	found, allow := t.matchAny(r.Host, r.URL.EscapedPath(), r.Method)
+	if len(found) == 0 {
+		return nil, unrouted(allow)
+	}
+	out := make([]admit.Demand, 0, len(found))
+	for _, rt := range found {
+		if f := rt.slash(encodedSlash); f != nil {
+			return nil, f
+		}
+		out = append(out, rt.demand())
+	}
+	return out, nil
+}
+
+// Covering names the routes, of any host, that would serve a request with the method
+// and the path.
+func (t *Table) Covering(method, path string) (routes []string) {
+	found, _ := t.matchAny("", path, method)
+	for _, r := range found {
+		routes = append(routes, r.rule.Route)
+	}
+	return routes
+}
+
+// matchAny lists the routes that match finds for any host or any method: "" as the
+// one or the other. allow is that of match, over all hosts.
+func (t *Table) matchAny(host, path, method string) (found []*route, allow string) {
+	anyHost, anyMethod := host == "", method == ""
+	host = bareHost(host)
+	var methods []string
+	for _, r := range t.routes {
+		switch {
+		case !anyHost && !matchHost(r.host, host), !r.pattern.MatchPath(path):
+		case !anyMethod && !r.takes(method):
+			methods = append(methods, r.methods...)
+		case !r.behind(found, anyHost, method):
+			found = append(found, r)
+		}
+	}
+	return found, allowed(methods)
+}
+
+// behind reports whether others, which come before r and match the same path, take
+// every request that r would: by r's own hosts if any host may be meant, and by
+// method if that is known.
+func (r *route) behind(others []*route, anyHost bool, method string) bool {
+	takes := func(method string) bool {
+		return slices.ContainsFunc(others, func(o *route) bool {
+			return (!anyHost || o.host == r.host) && (len(o.methods) == 0 || method != "" && o.takes(method))
+		})
+	}
+	if method != "" || len(r.methods) == 0 {
+		return takes(method)
+	}
+	return !slices.ContainsFunc(r.methods, func(m string) bool { return !takes(m) })
+}
+
+// demand is r as admission sees it.
+func (r *route) demand() admit.Demand {
+	return admit.Demand{Rule: r.rule, Units: r.units, Cost: r.cost, MaxCost: r.maxCost}
+}
+
+// preflightMethod is the method that a CORS preflight asks for, or "". A preflight
+// has neither a body nor an Upgrade: with them, anybody could tunnel without a key.
 func preflightMethod(r *http.Request) string {
-	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" {
+	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.ContentLength != 0 || len(r.Header["Upgrade"]) > 0 {
 		return ""
 	}
 	return r.Header.Get("Access-Control-Request-Method")

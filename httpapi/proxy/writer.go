@@ -6,23 +6,28 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-
-	"github.com/perfgate/perfgate/httpapi/admit"
-	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
 // writer is the client's ResponseWriter. It puts perfgate's own headers into the
 // head at the moment that it is sent, because interim responses (1xx) clear
-// whatever was set before them.
+// headers that were set before them.
 type writer struct {
 	http.ResponseWriter
 	x      *exchange
 	status atomic.Int32 // of the final response; 0 until its head is sent. 101 counts.
+	sent   int64        // bytes of the body; the handler's goroutine alone writes
 }
 
 func (w *writer) WriteHeader(status int) {
-	if status >= 200 && w.status.CompareAndSwap(0, int32(status)) {
+	if status < 200 {
+		w.x.withhold(w.Header())
+	} else if w.status.CompareAndSwap(0, int32(status)) {
 		w.x.stamp(w.Header())
+		if b := w.x.body; b != nil && w.x.r.ProtoMajor == 1 && !b.whole() {
+			// In full duplex the server does not notice a body that cannot be read to its
+			// end, and would take the rest of it for the next request.
+			w.Header()["Connection"] = []string{"close"}
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -31,13 +36,15 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.status.Load() == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 // Unwrap lets http.ResponseController reach flush and deadlines.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Hijack is called for a 101, whose head the caller writes itself.
+// Hijack is called for a 101. The caller writes the head itself.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -56,16 +63,8 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return t, rw, nil
 }
 
-// stamp sets what every response of the proxy carries.
-func (x *exchange) stamp(h http.Header) {
-	h[fault.RequestIDHeader] = []string{x.id}
-	if x.pass.Valid {
-		admit.SetLimitHeaders(h, &x.pass.Limits, x.decided)
-	}
-}
-
-// clientConn is the client's side of a tunnel. What the client sent right behind
-// its request has been read by the server already and comes first.
+// clientConn is the client's side of a tunnel. Bytes that the client sent right
+// after its request have been read by the server already and come first.
 type clientConn struct {
 	net.Conn
 	early *bufio.Reader // nil once it is empty

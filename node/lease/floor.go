@@ -1,24 +1,25 @@
 package lease
 
-// floor is R, the newest index that a write waited for: a node that is granted a
-// lease must have applied it. It remembers enough of R's past for the join gate.
+// floor is R, the newest index that a write waited for: a node must have applied
+// it before it is granted a lease. It keeps as much of R's past as the join gate
+// needs.
 type floor struct {
 	now    uint64
-	raised int64  // when it last rose
-	lag    int64  // how far back before looks
+	raised int64  // time of the last increase
+	lag    int64  // age of the value that before returns
 	base   uint64 // R when the term began
 	past   [samples]sample
 	next   int
 }
 
-// sample says that R was r just before at.
+// sample records that R was r just before at.
 type sample struct {
 	at int64
 	r  uint64
 }
 
-// samples cover the lag at an eighth of it each, with some to spare, whatever
-// the rate of writes is; the gate looks back by up to an eighth more than the lag.
+// samples, an eighth of the lag apart, cover the lag with some to spare at any
+// rate of writes. The gate looks back by up to an eighth more than the lag.
 const samples = 10
 
 func (f *floor) begin(r uint64) { f.now, f.base = r, r }
@@ -35,8 +36,8 @@ func (f *floor) raise(r uint64, now int64) {
 	f.now, f.raised = r, now
 }
 
-// before is R as of lag ago, or a little earlier. No node is let in that has not
-// applied what the term began with.
+// before returns R as of lag ago, or a little earlier. It is never less than R at
+// the beginning of the term, so that a node needs at least that for a lease.
 func (f *floor) before(now int64) uint64 {
 	then := now - f.lag
 	if f.raised <= then {

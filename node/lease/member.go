@@ -2,10 +2,11 @@ package lease
 
 import "slices"
 
-// closed is what there is nothing to wait for.
+// closed is the channel of something that needs no wait.
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// member finds or makes the member of n's node; nil if there is no room.
+// member returns the member of n's node, creating it if necessary; nil if there is
+// no room.
 func (t *Table) member(n Node) *member {
 	i, found := t.search(n.ID)
 	if !found {
@@ -18,7 +19,7 @@ func (t *Table) member(n Node) *member {
 	return t.nodes[i]
 }
 
-// heard notes that n sent rep.
+// heard records that n reported rep.
 func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
 	m := t.member(n)
 	first := m != nil && m.seen == 0
@@ -31,13 +32,14 @@ func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
 		m.restart(n.Boot)
 	}
 	if old := t.electedAt + t.expiry; first && now < old {
-		// It may serve on a lease of the last leader, of which nothing is known here.
-		// It counts as one until that has ended; nodes that are not heard of are not in
-		// contact, and matter to writes that take a right away alone (see Write).
+		// It may serve with a lease of the last leader, of which this table knows
+		// nothing. It counts as a holder until that lease must have ended. Nodes that
+		// this table has not heard of are not in contact; they matter only to writes
+		// that take a right away (see Write).
 		m.top = end{at: old}
 	}
 	m.seen = now
-	m.rep = max(m.rep, rep) // reports of one process come out of order
+	m.rep = max(m.rep, rep) // reports of one process arrive out of order
 	m.queue.applied(m.rep)
 	for _, r := range m.pending {
 		if m.rep >= r.need {
@@ -47,8 +49,8 @@ func (t *Table) heard(n Node, rep uint64, now int64) (*member, error) {
 	return m, nil
 }
 
-// restart ends all that an earlier process held: it is dead. What it had applied
-// says nothing about the new one, which may have come back with less.
+// restart ends everything that an earlier process held, for it is dead. The index
+// that it had applied says nothing about the new process, which may have less.
 func (m *member) restart(boot uint64) {
 	for _, r := range m.pending {
 		r.wake()
@@ -57,8 +59,8 @@ func (m *member) restart(boot uint64) {
 	*m = member{Node: Node{ID: m.ID, Boot: boot}, suspect: m.suspect, queue: m.queue}
 }
 
-// find returns the record of a ticket, nil if it was granted, dropped, or made
-// void by a later start or another term.
+// find returns the record of a ticket, or nil if it was granted, dropped, or
+// invalidated by a later start or another term.
 func (t *Table) find(tk Ticket) (*member, *record) {
 	i, found := t.search(tk.node.ID)
 	if !found || t.nodes[i].Boot != tk.node.Boot || t.term != tk.term {
@@ -74,8 +76,8 @@ func (t *Table) find(tk Ticket) (*member, *record) {
 
 func late(r *record, now int64) bool { return now-r.x > int64(GrantWithin) }
 
-// expire drops the renewals that can no longer be granted, should their callers
-// have failed to.
+// expire drops the renewals that can no longer be granted, in case their callers
+// did not.
 func (m *member) expire(now int64) {
 	for len(m.pending) > 0 && late(m.pending[0], now) {
 		m.drop(m.pending[0])
@@ -87,8 +89,8 @@ func (m *member) remove(r *record) {
 	m.pending = slices.DeleteFunc(m.pending, func(o *record) bool { return o == r })
 }
 
-// drop takes one record out. Whatever stood on it now stands on what was below
-// it: later records, waits that counted it, and the node itself.
+// drop removes one record. Everything that referred to it (later records, waits
+// that counted it, and the node itself) then refers to the record below it.
 func (m *member) drop(r *record) {
 	m.remove(r)
 	for _, o := range m.pending {
@@ -102,14 +104,15 @@ func (m *member) drop(r *record) {
 	m.queue.dropped(r)
 }
 
-// holds says whether the node may hold a lease at now.
+// holds reports whether the node may hold a lease at now.
 func (m *member) holds(now int64) bool { return m.top.at > now }
 
-// serves says whether the node may serve without one.
+// serves reports whether the node may serve without a lease.
 func (m *member) serves() bool { return m.stale || m.suspect }
 
-// room makes room for one more node, if it must by forgetting the one that was
-// silent for longest among those that hold nothing and nobody waits for.
+// room makes room for one more node, if necessary by forgetting the node that has
+// been silent for longest among those that hold nothing and that no write waits
+// for. It reports whether there is room.
 func (t *Table) room() bool {
 	if len(t.nodes) < MaxNodes {
 		return true

@@ -1,8 +1,8 @@
 package lease
 
-// queue is the waits that one node has not cleared, by index: a report clears a
-// prefix, and costs what it clears however many wait. Writes come nearly in
-// order, so one is inserted near the tail.
+// queue is a list of the waits that one node has not cleared, ordered by index. A
+// report clears a prefix; its cost depends only on the length of that prefix.
+// Writes arrive nearly in order, so that each is inserted near the tail.
 type queue struct {
 	head, tail *ack
 }
@@ -39,7 +39,7 @@ func (q *queue) unlink(a *ack) {
 	a.prev, a.next, a.queue = nil, nil, nil
 }
 
-// settle notes how a was cleared, and tells the wait if nothing else is open.
+// settle records how a was cleared, and signals the wait if it was the last one.
 func (a *ack) settle(how string) {
 	if a.how == "" {
 		if a.wait.open--; a.wait.open == 0 {
@@ -49,7 +49,7 @@ func (a *ack) settle(how string) {
 	a.how = how
 }
 
-// applied clears what the node has applied.
+// applied clears the waits up to the index that the node has applied.
 func (q *queue) applied(rep uint64) {
 	for a := q.head; a != nil && a.wait.index <= rep; a = q.head {
 		q.unlink(a)
@@ -57,9 +57,9 @@ func (q *queue) applied(rep uint64) {
 	}
 }
 
-// ended clears everything: the process that was waited for is dead. Of a node
-// under suspicion only its lease is: what serves without one may be the new
-// process, so it stays until it reports.
+// ended clears all waits, because the process they wait for is dead. For a suspect
+// node that is true of the lease only: the process that serves without one may be
+// the new one, so that the wait stays in the queue until it reports.
 func (q *queue) ended(suspect bool) {
 	for a := q.head; a != nil; {
 		next := a.next
@@ -71,8 +71,8 @@ func (q *queue) ended(suspect bool) {
 	}
 }
 
-// dropped lets the waits that counted on a record fall back on what was below
-// it; their callers poll again, for the end is nearer now.
+// dropped makes the waits that counted a record count the one below it instead.
+// Their callers poll again, because the end is nearer now.
 func (q *queue) dropped(r *record) {
 	for a := q.head; a != nil; a = a.next {
 		if a.end.seq == r.seq {

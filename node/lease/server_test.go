@@ -11,8 +11,8 @@ const (
 )
 
 // server is one process with its disk: a Raft of whole logs instead of entries,
-// with votes, terms and commits as in the paper, so that what an old leader can
-// still commit is what a real one can.
+// with votes, terms and commits as in the paper, so that an old leader can still
+// commit exactly the entries that a real one can.
 type server struct {
 	w      *world
 	id     int
@@ -51,7 +51,7 @@ type proposal struct {
 	done  func()
 }
 
-// clock is this server's monotonic time.
+// clock returns this server's monotonic time.
 func (s *server) clock() int64 { return s.zero + int64(float64(s.w.now)*s.rate) }
 
 // after runs do in d of this server's own time, if the same process still runs.
@@ -66,7 +66,7 @@ func (s *server) after(d int64, do func()) {
 
 func (s *server) pause(d int64) { s.paused = max(s.paused, s.w.now+d) }
 
-// start is a new process on what the disk holds.
+// start starts a new process from the state on disk.
 func (s *server) start() {
 	s.up, s.boot, s.busy, s.heard = true, s.boot+1, 0, 0
 	s.role, s.boss, s.commit, s.propose, s.flush, s.led = follows, nil, s.applied, nil, false, 0
@@ -74,7 +74,7 @@ func (s *server) start() {
 	s.begin()
 }
 
-// restart kills the process. The state was not synced, so it may come back older.
+// restart kills the process. The state was not synced, so that it may come back older.
 func (s *server) restart(down int64, slowly bool) {
 	if !s.up {
 		return
@@ -91,7 +91,7 @@ func (s *server) restart(down int64, slowly bool) {
 	})
 }
 
-// slowly is a disk or a processor that has too much to do.
+// slowly simulates an overloaded disk or processor.
 func (s *server) slowly() {
 	s.slow = s.w.now + s.w.between(sec, 8*sec)
 	s.lag = s.w.between(5*ms, 240*ms)
@@ -190,7 +190,7 @@ func (s *server) won(from int) {
 	s.beat()
 }
 
-// follow gives up whatever s did in an older term.
+// follow abandons everything that s did in an older term.
 func (s *server) follow(term uint64) {
 	was := s.role
 	if term > s.term {
@@ -276,18 +276,18 @@ func (s *server) take(from *server, term uint64, log []uint64, commit uint64) {
 	})
 }
 
-// learn applies what is committed, in its own time.
+// learn applies committed entries, at this server's own pace.
 func (s *server) learn(commit uint64) {
 	if commit <= s.commit {
 		return
 	}
 	s.commit = commit
-	// The model itself: what is committed is committed the same everywhere.
+	// A property of the model itself: committed entries are the same everywhere.
 	if was, ok := s.w.committed[commit]; ok && was != s.log[commit-1] {
 		panic("the simulated log is not one")
 	}
 	s.w.committed[commit] = s.log[commit-1]
-	// One thing after the other: a slow server is behind all the time.
+	// One entry after the other: a slow server lags all the time.
 	d := s.w.upTo(2 * ms)
 	if s.w.now < s.slow {
 		d += s.lag
@@ -301,8 +301,8 @@ func (s *server) learn(commit uint64) {
 	})
 }
 
-// reached runs what waited for an index, a little later: the waiter is another
-// goroutine, and the term may be over by then.
+// reached runs the functions that waited for an index, a little later: the waiter
+// is another goroutine, and the term may have ended by then.
 func (s *server) reached() {
 	for len(s.propose) > 0 && s.propose[0].index <= s.applied {
 		s.after(s.w.upTo(3*ms), s.propose[0].done)

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// own is what the integrating code of one process keeps: this file does what
-// node does around the table, in the same order, but in virtual time.
+// own is the state that the integrating code of one process keeps. This file calls
+// the table as package node does, in the same order, but in virtual time.
 type own struct {
 	table *Table
 	lease *Lease
-	// stale: this process serves on without a lease, having told so and been granted.
+	// stale: this process serves without a lease, after a renewal with stale was granted.
 	stale     bool
 	renewals  []*renewal
 	waits     []*waiter
@@ -41,7 +41,7 @@ type waiter struct {
 
 func (s *server) me() Node { return Node{strconv.Itoa(s.id), s.boot} }
 
-// serve says that the server is set to serve when isolated.
+// serve: the server is configured to serve while isolated.
 func (s *server) serve() bool { return s.w.stale == s.id }
 
 func (s *server) serving() bool {
@@ -54,7 +54,7 @@ func (s *server) begin() {
 	s.after(2*ms, s.tick)
 }
 
-// lead is step 1: the barrier is the first entry of the term.
+// lead begins a term, once the barrier, its first entry, is applied.
 func (s *server) lead() {
 	term := s.term
 	s.add(func() {
@@ -78,11 +78,11 @@ func (s *server) deposed() {
 	}
 }
 
-// meant drops what was sent in another term, as Suspect wants it. Where no node
+// meant drops messages that were sent in another term, as Suspect demands. Where no node
 // serves without a lease it makes no difference, so it is not done there.
 func (s *server) meant(term uint64) bool { return s.w.stale < 0 || s.own.table.term == term }
 
-// report is step 2, coalesced.
+// report sends the applied index to the leader, coalesced.
 func (s *server) report() {
 	if s.own.reporting {
 		return
@@ -101,7 +101,7 @@ func (s *server) report() {
 	})
 }
 
-// renew asks for a lease; several may be under way.
+// renew asks for a lease; several may be in progress.
 func (s *server) renew() {
 	s.after(s.w.every, s.renew)
 	to := s.boss
@@ -132,7 +132,7 @@ func (s *server) renew() {
 	})
 }
 
-// renewed is steps 3 and 4 at the leader.
+// renewed handles a renewal at the leader, until it is granted or dropped.
 func (s *server) renewed(n Node, rep uint64, stale bool, reply func()) {
 	tk, err := s.own.table.Renew(n, rep, stale, s.clock())
 	if err != nil {
@@ -165,7 +165,7 @@ func (s *server) barrier() {
 	index = s.add(func() { s.committed(term, index) })
 }
 
-// committed tells renewals of a commit that proves leadership.
+// committed informs renewals about a commit that proves leadership.
 func (s *server) committed(term, index uint64) {
 	for _, r := range s.own.renewals {
 		if term == r.term && index > r.after {
@@ -209,7 +209,7 @@ func (s *server) write() {
 	})
 }
 
-// settle is step 6.
+// settle waits until a write is effective.
 func (s *server) settle(term, index uint64, takes bool) {
 	x := &waiter{Wait: s.own.table.Write(term, index, takes, s.clock()), index: index, takes: takes}
 	if !s.poll(x) {
@@ -217,7 +217,7 @@ func (s *server) settle(term, index uint64, takes bool) {
 	}
 }
 
-// poll says that a wait is over, and answers the client.
+// poll answers the client of a wait that has finished.
 func (s *server) poll(x *waiter) bool {
 	state, next := x.Poll(s.clock())
 	x.next = next
@@ -246,7 +246,7 @@ func (s *server) poll(x *waiter) bool {
 	return true
 }
 
-// tick stands for the goroutines that wait: on a channel or a time.
+// tick replaces the goroutines that wait for a channel or a time.
 func (s *server) tick() {
 	s.after(s.w.between(ms, 3*ms), s.tick)
 	s.grant()
@@ -304,7 +304,7 @@ func simulate(seed uint64, cfg Config) *world {
 	return w
 }
 
-// TestSimulation: after a taking write was answered as effective, no node serves
+// After a write that takes a right away was answered as effective, no node serves
 // without it. PERFGATE_TORTURE=1 is 1,200 runs; PERFGATE_SEED=n is one.
 func TestSimulation(t *testing.T) {
 	runs, seed := 8, uint64(1)

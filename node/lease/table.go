@@ -6,38 +6,41 @@ import (
 	"sync"
 )
 
-// Table is the leader's: who holds a lease or may be about to, and what each
-// node has applied. It is in memory and belongs to one term. Safe for concurrent
-// use; one mutex guards it and its waits, and every method is one critical section.
+// Table is the leader's half: which nodes hold a lease or may be about to, and the
+// index that each has applied. It is kept in memory and belongs to one term. It is
+// safe for concurrent use; one mutex guards it and its waits, and every method is
+// one critical section.
 type Table struct {
 	cfg    Config
 	expiry int64 // D(1+ε)
 
 	mu        sync.Mutex
-	now       int64 // the latest that any caller saw
+	now       int64 // the latest time of any caller
 	leading   bool
 	term      uint64
 	electedAt int64
 	r         floor
 	seq       uint64    // of tickets, never reused
 	nodes     []*member // by ID
-	waits     *Wait     // every one under way, doubly linked
+	waits     *Wait     // all in progress, doubly linked
 	waiting   int
 }
 
-// member is one node as the leader knows it in this term.
+// member is the leader's state of one node in this term. Table.mu guards it.
 type member struct {
 	Node
 	rep  uint64 // newest applied index it reported
 	seen int64
-	// Both say that it may serve without a lease: this process said so, or some
-	// process of the node was said to, outside this term. Late messages of a dead
-	// process may be the first to be heard in a term, so only Forget ends suspicion.
+	// Both mean that the node may serve without a lease: stale, because this process
+	// said so; suspect, because of an earlier term or a call of Suspect. A late
+	// message of a dead process may be the first one of a term, so that only Forget
+	// ends suspicion.
 	stale, suspect bool
 
-	// What the node can hold: until is granted, pending may be. top is the newest
-	// of both that was not dropped. x never goes back, so a later record ends no
-	// earlier, and top alone says when the node's last possible lease ends.
+	// The leases that the node can hold: until is granted, pending may be granted.
+	// top is the newest of both that was not dropped. x never goes back, so that a
+	// later record ends no earlier, and top alone is the end of the last possible
+	// lease.
 	until   int64
 	pending []*record
 	top     end
@@ -45,20 +48,20 @@ type member struct {
 	queue queue // waits that this node has not cleared
 }
 
-// end is when one record's lease is over, by the leader's clock. The zero end
-// is that of no record.
+// end is the end of one record's lease by the leader's clock. The zero end belongs
+// to no record.
 type end struct {
 	seq uint64
 	at  int64
 }
 
-// record is a renewal between steps 3 and 4.
+// record is a renewal between Renew and Grant or Drop.
 type record struct {
 	end
 	x     int64
 	need  uint64
-	below end           // what the node holds if this record is dropped
-	ready chan struct{} // closed when Grant can tell; nil if it could from the start
+	below end           // end of the node's lease if this record is dropped
+	ready chan struct{} // closed once Grant can decide; nil if it could from the start
 }
 
 func (r *record) wake() {
@@ -68,19 +71,19 @@ func (r *record) wake() {
 	}
 }
 
-// NewTable returns a table that leads in no term.
+// NewTable returns a table of a server that does not lead.
 func NewTable(c Config) *Table {
 	if c.Duration <= 0 || c.Drift < 0 || c.JoinLag < 0 {
-		panic("BUG: lease: a duration, drift or lag that is not one")
+		panic("BUG: lease: invalid duration, drift or lag")
 	}
 	return &Table{cfg: c, expiry: c.expiry(), r: floor{lag: int64(c.JoinLag)}}
 }
 
-// Begin says that this server leads in term, the term of its own first entry,
-// and that its barrier of that term was applied, so that applied covers all that
-// earlier terms committed. The state of another term is thrown away, of this
-// server's own as well: others led in between, and granted. A call with the term
-// that is led only raises R. One with an earlier term comes late and is ignored.
+// Begin records that this server leads in term, the term of its own first entry,
+// and that its barrier of that term was applied, so that applied covers everything
+// that earlier terms committed. State of another term is discarded, even if it is
+// this server's own: others led in between, and granted leases. A call with the
+// current term only raises R. A call with an earlier term is late and ignored.
 func (t *Table) Begin(term uint64, now int64, applied uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,8 +100,8 @@ func (t *Table) Begin(term uint64, now int64, applied uint64) {
 	t.r.begin(applied)
 }
 
-// End says that leadership is lost: nothing is granted and no wait completes
-// until the next Begin. It may come late or never; Begin does not rely on it.
+// End records the loss of leadership: nothing is granted and no wait completes
+// until the next Begin. It may be called late or never; Begin does not rely on it.
 func (t *Table) End() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,8 +109,8 @@ func (t *Table) End() {
 	t.leading = false
 }
 
-// lose throws the term's state away. What stays is who serves without a lease:
-// forgetting that would call a write effective that is not.
+// lose discards the state of the term, except for the nodes that may serve without
+// a lease: without those, a write would count as effective that is not.
 func (t *Table) lose() {
 	for t.waits != nil {
 		t.waits.finish(Lost)
@@ -126,15 +129,15 @@ func (t *Table) lose() {
 	t.r = floor{lag: t.r.lag}
 }
 
-// Renew is a node's request for a lease, with the newest index it has applied.
-// now was read after the request was received.
+// Renew records a node's request for a lease, with the newest index that it has
+// applied. now must be read after the request was received.
 //
-// stale says that this process serves on without a lease. Once said it counts
-// until the node's next start. A process that has not served yet should say
-// false, so that writes do not count it while it catches up, and serve without a
-// lease only after a renewal that said true was granted.
+// stale means that this process may serve without a lease. It holds until the next
+// start of the node. A process that has not served yet should pass false, so that
+// writes do not count it while it catches up, and serve without a lease only after
+// a renewal with true was granted.
 //
-// The caller must answer the ticket with Grant or Drop.
+// The caller must end the ticket with Grant or Drop.
 func (t *Table) Renew(n Node, rep uint64, stale bool, now int64) (Ticket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -147,8 +150,9 @@ func (t *Table) Renew(n Node, rep uint64, stale bool, now int64) (Ticket, error)
 		return Ticket{}, err
 	}
 	m.stale = m.stale || stale
-	// The join gate: the slowest node that serves is every write's latency. A node
-	// that falls behind keeps what it holds, and comes back when it has caught up.
+	// The join gate: the slowest serving node determines the latency of every write.
+	// A node that falls behind keeps the lease it holds, and gets the next one once
+	// it has caught up.
 	if gate := t.r.before(now); m.rep < gate {
 		return Ticket{}, Behind{gate}
 	}
@@ -156,8 +160,8 @@ func (t *Table) Renew(n Node, rep uint64, stale bool, now int64) (Ticket, error)
 	if len(m.pending) >= MaxPending {
 		return Ticket{}, ErrBusy
 	}
-	// From here on every write waits for this node too, and every write before is
-	// in R_x: no write can fall between, since both are in this critical section.
+	// From here on every write waits for this node too, and every earlier write is in
+	// R_x. No write can fall in between, since both happen in one critical section.
 	t.seq++
 	r := &record{end: end{t.seq, now + t.expiry}, x: now, need: t.r.now, below: m.top}
 	if m.rep < r.need {
@@ -168,10 +172,12 @@ func (t *Table) Renew(n Node, rep uint64, stale bool, now int64) (Ticket, error)
 	return Ticket{Need: r.need, node: n, term: t.term, seq: r.seq}, nil
 }
 
-// Grant turns a renewal into a lease, after a commit of term that was proposed
-// after Renew had returned: it proves that this server led at some time after x,
-// so every later leader is elected after x. If it refuses, the lease must not be
-// sent; while only the report of Need is missing, Grant may be tried again.
+// Grant turns a renewal into a lease. It must be called after the commit of an
+// entry of term that was proposed, or appended to this server's log, after Renew
+// returned: the commit proves that this server led at some time after x, so that
+// every later leader is elected after x. The entry need not be applied.
+// If Grant returns false, the lease must not be sent; while only the report of Need
+// is missing, Grant may be tried again.
 func (t *Table) Grant(tk Ticket, term uint64, now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -184,15 +190,15 @@ func (t *Table) Grant(tk Ticket, term uint64, now int64) bool {
 		return false
 	}
 	if m.rep < r.need {
-		return false // writes up to R_x have been answered without waiting for this node
+		return false // writes up to R_x were answered without waiting for this node
 	}
 	m.until = max(m.until, r.at)
 	m.remove(r)
 	return true
 }
 
-// Ready is closed when Grant has nothing to wait for but the commit: the node has
-// reported Need, or the ticket is void.
+// Ready returns a channel that is closed once Grant needs only the commit: the node
+// has reported Need, or the ticket is void.
 func (t *Table) Ready(tk Ticket) <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -202,8 +208,8 @@ func (t *Table) Ready(tk Ticket) <-chan struct{} {
 	return closed
 }
 
-// Drop gives a renewal up: it is never granted, and writes stop waiting for it.
-// Only its own record goes; others of the node, before or after it, stand.
+// Drop abandons a renewal: it is never granted, and writes stop waiting for it.
+// Other renewals of the node, earlier or later, are not affected.
 func (t *Table) Drop(tk Ticket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -212,25 +218,25 @@ func (t *Table) Drop(tk Ticket) {
 	}
 }
 
-// Report notes what a node has applied, its caches included. A higher boot ends
-// what earlier ones hold; a lower one is ignored.
+// Report records the index that a node has applied, its caches included. A higher
+// boot ends the leases of earlier ones; a lower boot is ignored.
 func (t *Table) Report(n Node, rep uint64, now int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.leading {
-		_, _ = t.heard(n, rep, t.at(now)) // one that finds no room holds nothing
+		_, _ = t.heard(n, rep, t.at(now)) // a node without room holds nothing
 	}
 }
 
-// Suspect says that a node may serve without a lease though this table has not
-// heard so: a new leader's must not call a write effective for not knowing. The
-// node is Unconfirmed for every write that it does not report, until it is
-// forgotten, over terms too. Call it before Begin, for every node that is set to
-// serve when isolated, and Forget for one that no longer is.
+// Suspect records that a node may serve without a lease although this table has not
+// heard it say so: a new leader must not call a write effective out of ignorance.
+// The node is Unconfirmed for every write that it does not report, across terms,
+// until Forget. Call Suspect before Begin, for every node that is configured to
+// serve while isolated, and Forget for a node that no longer is.
 //
-// Where there are such nodes, reports and renewals must say in which term they
-// were sent, and those of another term be dropped: one that a dead process sent
-// to an earlier leader would speak for its successor, of which nothing is known.
+// With such nodes, reports and renewals must carry the term in which they were
+// sent, and those of another term must be dropped: a message that a dead process
+// sent to an earlier leader would speak for its successor, whose state is unknown.
 func (t *Table) Suspect(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -239,9 +245,9 @@ func (t *Table) Suspect(id string) {
 	}
 }
 
-// Forget says that a node was removed from the cluster. That drops no lease: the
-// process may not know yet, and serves until its lease is over. Later writes no
-// longer count it as one that serves without.
+// Forget records that a node was removed from the cluster. It drops no lease: the
+// process may not know yet, and serves until its lease ends. Later writes no longer
+// count it as a node that serves without a lease.
 func (t *Table) Forget(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -250,7 +256,7 @@ func (t *Table) Forget(id string) {
 	}
 }
 
-// Status lists what is known, by ID.
+// Status returns the state of all nodes, by ID.
 func (t *Table) Status(now int64) []Holding {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -267,15 +273,16 @@ func (t *Table) Status(now int64) []Holding {
 	return out
 }
 
-// Outstanding is how many waits are under way.
+// Outstanding returns the number of waits in progress.
 func (t *Table) Outstanding() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.waiting
 }
 
-// at keeps the table's time from going back: a caller reads its clock before it
-// gets the lock. All readings are of one clock, so the latest is never ahead.
+// at keeps the table's time from going back, for callers read their clock before
+// they get the lock. All read the same clock, so that the latest time is never
+// ahead of it.
 func (t *Table) at(now int64) int64 {
 	t.now = max(t.now, now)
 	return t.now

@@ -73,7 +73,8 @@ func how(t *testing.T, w *Wait, effective bool, want ...Ack) {
 	}
 }
 
-// Step 1.
+// State belongs to one term: the next one starts without it, and calls of earlier
+// ones are ignored.
 func TestTerms(t *testing.T) {
 	tb := NewTable(Default)
 	if _, err := tb.Renew(a, 10, false, 100*sec); !errors.Is(err, ErrNotLeading) {
@@ -113,7 +114,7 @@ func TestTerms(t *testing.T) {
 	}
 }
 
-// Step 2.
+// A report of a later boot ends the leases of earlier ones.
 func TestBoots(t *testing.T) {
 	tb := led()
 	grant(t, tb, Node{"a", 2}, 20, false, 110*sec)
@@ -142,16 +143,16 @@ func TestBoots(t *testing.T) {
 	}
 }
 
-// Step 3, the join gate.
+// The join gate refuses nodes that lag.
 func TestJoinGate(t *testing.T) {
 	tb := led()
 	for _, s := range []struct {
 		at    int64
 		write uint64
 		rep   uint64
-		gate  uint64 // 0: let in
+		gate  uint64 // 0: allowed
 	}{
-		{at: 0, rep: 9, gate: 10}, // what the term began with
+		{at: 0, rep: 9, gate: 10}, // R at the beginning of the term
 		{at: 0, rep: 10},
 		{at: 1000, write: 20},
 		{at: 1000, rep: 10},
@@ -248,28 +249,31 @@ func TestGrant(t *testing.T) {
 	renew(t, tb, a, 11, false, at(3001))
 }
 
-// Step 4, refusals: a record falls back on what is below it, never further.
+// drops are sequences of refused and granted renewals of one node.
+var drops = []struct {
+	name  string
+	does  string // g, d: grant or drop the ticket named by the digit; w: the write
+	until int64  // the wait's last end, relative to the first x + D(1+ε); x of ticket n is 100n
+}{
+	{"no refusal", "0 1 2 w", 200},
+	{"newest dropped", "0 1 2 w d2", 100},
+	{"middle dropped", "0 1 2 w d1", 200},
+	{"both", "0 1 2 w d1 d2", 0},
+	{"both, other way", "0 1 2 w d2 d1", 0},
+	{"granted below", "0 1 2 w g0 d2 d1", 0},
+	{"granted above", "0 1 2 w g2 d0 d1", 200},
+	{"granted in the middle", "0 1 2 w g1 d2 d0", 100},
+	{"dropped before", "0 1 d1 2 w d2", 0},
+	{"below dropped first, then asked again", "0 d0 1 w", 100},
+	{"later ones extend nothing", "0 w 1 2", 0},
+	{"later ones dropped", "0 w 1 2 d2 d1", 0},
+	{"all dropped", "0 1 w d0 d1", -1},
+}
+
+// A dropped record makes the wait fall back on the record below it, and never further.
 func TestDrop(t *testing.T) {
 	at := func(n int64) int64 { return 110*sec + n*ms }
-	for _, s := range []struct {
-		name  string
-		does  string // g, d: grant or drop the ticket named by the digit; w: the write
-		until int64  // the wait's last end, relative to the first x + D(1+ε); x of ticket n is 100n
-	}{
-		{"no refusal", "0 1 2 w", 200},
-		{"newest dropped", "0 1 2 w d2", 100},
-		{"middle dropped", "0 1 2 w d1", 200},
-		{"both", "0 1 2 w d1 d2", 0},
-		{"both, other way", "0 1 2 w d2 d1", 0},
-		{"granted below", "0 1 2 w g0 d2 d1", 0},
-		{"granted above", "0 1 2 w g2 d0 d1", 200},
-		{"granted in the middle", "0 1 2 w g1 d2 d0", 100},
-		{"dropped before", "0 1 d1 2 w d2", 0},
-		{"below dropped first, then asked again", "0 d0 1 w", 100},
-		{"later ones extend nothing", "0 w 1 2", 0},
-		{"later ones dropped", "0 w 1 2 d2 d1", 0},
-		{"all dropped", "0 1 w d0 d1", -1},
-	} {
+	for _, s := range drops {
 		tb := led()
 		var tks [3]Ticket
 		var w *Wait
@@ -296,7 +300,7 @@ func TestDrop(t *testing.T) {
 		}
 		if s.until < 0 {
 			if !signalled(w) {
-				t.Errorf("%s: nobody was woken", s.name)
+				t.Errorf("%s: the wait was not woken", s.name)
 			}
 			polls(t, w, at(250), Done)
 			continue

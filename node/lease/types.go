@@ -7,41 +7,41 @@ import (
 	"time"
 )
 
-// Config is the same on every node of a cluster: a node that counts a longer
-// Duration than its leader serves beyond what the leader waits for.
+// Config must be the same on every node of a cluster: a node that counts a longer
+// Duration than its leader serves for longer than the leader waits.
 type Config struct {
-	Duration time.Duration // D, how long a node serves after it sent a renewal
-	Drift    float64       // ε, by which the rates of two clocks may differ
-	JoinLag  time.Duration // how far behind a node may be and still hold a lease
+	Duration time.Duration // D, for which a node serves after it sent a renewal
+	Drift    float64       // ε, the maximum difference between the rates of two clocks
+	JoinLag  time.Duration // maximum lag of a node that is granted a lease
 }
 
-// Default is what the contract promises.
+// Default is the configuration that perfgate documents.
 var Default = Config{Duration: 5 * time.Second, Drift: 0.05, JoinLag: 250 * time.Millisecond}
 
-// expiry is D(1+ε): what the leader counts where a node counts D.
+// expiry is D(1+ε), which the leader counts where a node counts D.
 func (c Config) expiry() int64 {
 	return int64(math.Ceil(float64(c.Duration) * (1 + c.Drift)))
 }
 
-// Bounds of a [Table]. What they give up: a node beyond them is refused a lease.
+// Bounds of a [Table]. A node beyond them is refused a lease.
 const (
 	MaxNodes   = 128
-	MaxPending = 8 // renewals of one node under way
+	MaxPending = 8 // renewals of one node in progress
 )
 
 // GrantWithin is how long after x a renewal may be granted. A writer waits for
-// pending ones too; it must not wait for one that nobody will answer.
+// pending ones too; it must not wait for one that will never be answered.
 const GrantWithin = time.Second
 
-// Node is one incarnation of a server: Boot is a counter that was made durable
-// under the lock of the data directory, so a higher one proves that the process
+// Node is one incarnation of a server. Boot is a counter that is made durable
+// while the data directory is locked, so that a higher one proves that the process
 // with a lower one is dead, and its lease with it.
 type Node struct {
 	ID   string
 	Boot uint64
 }
 
-// Ticket is a renewal under way.
+// Ticket is a renewal in progress.
 type Ticket struct {
 	Need uint64 // R_x: the index that the node must have reported to be granted
 
@@ -50,28 +50,32 @@ type Ticket struct {
 	seq  uint64
 }
 
+// The reasons to refuse a renewal.
 var (
-	ErrNotLeading = errors.New("this server grants no leases: it does not lead, or has not applied its term's barrier")
-	ErrBehind     = errors.New("the node has not applied what others have")
-	ErrOldBoot    = errors.New("a later start of this node is known")
-	ErrBusy       = errors.New("too many renewals of this node are under way")
+	ErrNotLeading = errors.New("this server grants no leases: it is not the leader, or has not applied the barrier of its term")
+	ErrBehind     = errors.New("the node has not applied an index that others have")
+	ErrOldBoot    = errors.New("this node has been started again since")
+	ErrBusy       = errors.New("too many renewals of this node are in progress")
 	ErrFull       = errors.New("too many nodes")
 )
 
-// Behind is the [ErrBehind] that says what to apply before asking again.
+// Behind is an [ErrBehind] with the index to apply before asking again.
 type Behind struct{ R uint64 }
 
-func (b Behind) Error() string        { return fmt.Sprintf("%v: index %d", ErrBehind, b.R) }
+func (b Behind) Error() string { return fmt.Sprintf("%v: index %d", ErrBehind, b.R) }
+
+// Is makes errors.Is find [ErrBehind].
 func (b Behind) Is(target error) bool { return target == ErrBehind }
 
 // State of a [Wait].
 type State int
 
+// The states of a [Wait].
 const (
 	Waiting State = iota
 	Done
-	// Lost: leadership ended before the wait did. The write stands; whether it is
-	// effective everywhere is not known here.
+	// Lost means that leadership ended before the wait did. The write stands, but this server
+	// does not know whether it is effective everywhere.
 	Lost
 )
 
@@ -91,21 +95,21 @@ func (s State) String() string {
 const (
 	Applied     = "applied"
 	LeaseEnded  = "lease_ended" // by time, or by a later start of that node
-	Unconfirmed = "unconfirmed" // it may go on serving an older state without a lease
+	Unconfirmed = "unconfirmed" // it may still serve an older state, without a lease
 )
 
-// Ack tells how one holder cleared a wait.
+// Ack describes how one holder cleared a wait.
 type Ack struct {
 	ID  string
 	How string
 }
 
-// Holding is what the table knows of one node.
+// Holding is the table's state of one node.
 type Holding struct {
 	Node
 	Rep      uint64 // newest index it reported in this term
-	Until    int64  // when its granted lease ends by the leader's clock; 0: it has none
-	Pending  bool   // a renewal is under way
-	Stale    bool   // it serves on without a lease
-	LastSeen int64  // 0: not in this term
+	Until    int64  // end of its granted lease by the leader's clock; 0: none
+	Pending  bool   // a renewal is in progress
+	Stale    bool   // it may serve without a lease
+	LastSeen int64  // time of its last message in this term; 0: none
 }

@@ -1,20 +1,20 @@
 package lease
 
-// Wait is one write on its way to being true everywhere.
+// Wait is one write that is becoming effective everywhere. Table.mu guards it.
 type Wait struct {
 	t       *Table
 	index   uint64
-	from    int64 // when the new leader's wait is over; 0: the write has none
+	from    int64 // end of the wait for leases of earlier terms; 0: none
 	state   State
-	open    int // holders that are neither acknowledged nor past their end
+	open    int // holders that have neither applied the write nor reached their end
 	acks    []ack
 	changed chan struct{}
 
 	prev, next *Wait // in Table.waits
 }
 
-// ack is one holder of one wait: a link in the holder's queue while it has not
-// cleared it.
+// ack is one holder of one wait. It is linked into the holder's queue until the
+// holder has cleared the wait.
 type ack struct {
 	wait  *Wait
 	id    string
@@ -26,9 +26,10 @@ type ack struct {
 	prev, next *ack
 }
 
-// Write is called when the write at index has been applied here, in a term that
-// this server leads; also for repeats and answers that changed nothing, with the
-// index of the change that they stand on. takes says that it takes a right away.
+// Write returns a wait for the write at index. It must be called when the write has
+// been applied here, in a term that this server leads; also for repeated requests
+// and answers that changed nothing, with the index of the change that they rely on.
+// takes means that the write takes a right away.
 func (t *Table) Write(term, index uint64, takes bool, now int64) *Wait {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -38,12 +39,12 @@ func (t *Table) Write(term, index uint64, takes bool, now int64) *Wait {
 		w.state, w.changed = Lost, closed
 		return w
 	}
-	// R and W in one critical section: a renewal is recorded either before, and
-	// then it is in W, or after, and then its R_x covers the write.
+	// R and W change in one critical section: a renewal is recorded either before it,
+	// and then it is in W, or after it, and then its R_x covers the write.
 	t.r.raise(index, now)
 	if takes {
-		// Leases of earlier terms, of which this table knows nothing, were asked for
-		// before the election. A write that only gives need not wait for them.
+		// Leases of earlier terms, of which this table knows nothing, were requested
+		// before the election. A write that only gives rights need not wait for them.
 		w.from = t.electedAt + t.expiry
 	}
 	n := 0
@@ -58,8 +59,8 @@ func (t *Table) Write(term, index uint64, takes bool, now int64) *Wait {
 		if !m.holds(now) && !m.serves() {
 			continue
 		}
-		// The ends as they are now: later renewals never extend a wait, since they
-		// are granted only to a node that has reported this write.
+		// The current end: later renewals never extend a wait, since they are granted
+		// only to a node that has reported this write.
 		w.acks = append(w.acks, ack{wait: w, id: m.ID, stale: m.serves(), end: m.top})
 		a := &w.acks[len(w.acks)-1]
 		if m.rep >= index {
@@ -81,8 +82,8 @@ func (t *Table) Write(term, index uint64, takes bool, now int64) *Wait {
 	return w
 }
 
-// Poll says how the wait stands at now. While it is Waiting, it is worth polling
-// again at next at the latest, and when Changed receives.
+// Poll returns the state of the wait at now. While it is Waiting, poll again at next
+// at the latest, or when Changed receives.
 func (w *Wait) Poll(now int64) (state State, next int64) {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
@@ -93,8 +94,8 @@ func (w *Wait) Poll(now int64) (state State, next int64) {
 	return w.state, next
 }
 
-// poll clears the holders whose ends have passed, and finishes the wait if none
-// is left; otherwise it returns the next end.
+// poll clears the holders whose leases have ended, and finishes the wait if none is
+// left; otherwise it returns the next end.
 func (w *Wait) poll(now int64) int64 {
 	var next int64
 	for i := range w.acks {
@@ -103,8 +104,8 @@ func (w *Wait) poll(now int64) int64 {
 			continue
 		}
 		if a.end.at <= now {
-			// It stays in its queue: a report that comes while the write still waits for
-			// others confirms a node that serves without a lease.
+			// It stays in its queue: a report that arrives while the write still waits
+			// for others confirms a node that serves without a lease.
 			a.how = LeaseEnded
 			w.open--
 		} else if next == 0 || a.end.at < next {
@@ -121,7 +122,7 @@ func (w *Wait) poll(now int64) int64 {
 	return now
 }
 
-// finish settles the wait and unlinks it everywhere.
+// finish ends the wait and unlinks it everywhere.
 func (w *Wait) finish(s State) {
 	for i := range w.acks {
 		a := &w.acks[i]
@@ -150,10 +151,10 @@ func (w *Wait) finish(s State) {
 	w.signal()
 }
 
-// Changed receives when something may have let the wait finish before the time
-// that Poll told: the last report it waited for, a later start of a node, a
-// renewal that was dropped, a lost term. It holds one signal, so none is lost
-// between Poll and a select, and is for one reader.
+// Changed returns a channel that receives when the wait may have finished before
+// the time that Poll returned: on the last report it waited for, a later start of a
+// node, a dropped renewal, or the end of the term. It holds one signal, so that
+// none is lost between Poll and a select. It is for one reader.
 func (w *Wait) Changed() <-chan struct{} { return w.changed }
 
 func (w *Wait) signal() {
@@ -163,9 +164,9 @@ func (w *Wait) signal() {
 	}
 }
 
-// Nodes tells how each holder cleared the wait, by ID, those that had applied the
-// write when it was made included. Before the wait is Done it tells of those that
-// have cleared it so far.
+// Nodes returns how each holder cleared the wait, by ID, including those that had
+// applied the write from the start. Before the wait is Done, it contains only the
+// holders that have cleared it so far.
 func (w *Wait) Nodes() []Ack {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
@@ -178,7 +179,7 @@ func (w *Wait) Nodes() []Ack {
 	return out
 }
 
-// Effective says that no node serves the state from before the write any more.
+// Effective reports whether no node serves the state before the write any more.
 func (w *Wait) Effective() bool {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
@@ -193,7 +194,7 @@ func (w *Wait) Effective() bool {
 	return true
 }
 
-// Cancel frees a wait that its caller gave up. It reports Lost from then on,
+// Cancel releases a wait that its caller has given up. It is Lost from then on,
 // unless it was Done.
 func (w *Wait) Cancel() {
 	w.t.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Step 6: who is waited for, for how long, and what clears it.
+// The holders that a write waits for, for how long, and the events that clear them.
 func TestWrite(t *testing.T) {
 	tb := led()
 	at := func(n int64) int64 { return 200*sec + n*ms }
@@ -62,7 +62,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// Step 6, right after an election: leases of earlier terms are not in the table.
+// Right after an election: leases of earlier terms are not in the table.
 func TestNewLeader(t *testing.T) {
 	tb := led()
 	takes, gives := tb.Write(1, 11, true, 101*sec), tb.Write(1, 11, false, 101*sec)
@@ -74,7 +74,7 @@ func TestNewLeader(t *testing.T) {
 	how(t, takes, true)
 }
 
-// A report clears what it covers, at one node and in any order of writes.
+// A report clears the writes that it covers, at one node and in any order of writes.
 func TestReportsClearByIndex(t *testing.T) {
 	tb := led()
 	n1, n2 := Node{"n1", 1}, Node{"n2", 1}
@@ -109,6 +109,14 @@ func TestReportsClearByIndex(t *testing.T) {
 	}
 }
 
+// writeAt checks the outcome of a write at index 12 that finishes at once.
+func writeAt(t *testing.T, tb *Table, now int64, effective bool, want ...Ack) {
+	t.Helper()
+	w := tb.Write(tb.term, 12, true, now)
+	polls(t, w, now, Done)
+	how(t, w, effective, want...)
+}
+
 // A node that serves without a lease is unconfirmed until it has reported.
 func TestUnconfirmed(t *testing.T) {
 	tb := led()
@@ -119,13 +127,7 @@ func TestUnconfirmed(t *testing.T) {
 	polls(t, w, end, Done)
 	how(t, w, false, Ack{"n", Unconfirmed})
 
-	after := func(now int64, effective bool, want ...Ack) {
-		t.Helper()
-		w := tb.Write(tb.term, 12, true, now)
-		polls(t, w, now, Done)
-		how(t, w, effective, want...)
-	}
-	after(300*sec, false, Ack{"n", Unconfirmed}) // long after its lease
+	writeAt(t, tb, 300*sec, false, Ack{"n", Unconfirmed}) // long after its lease
 	if h := tb.Status(300 * sec)[0]; !h.Stale || h.Until != 0 {
 		t.Errorf("%+v", h)
 	}
@@ -139,32 +141,40 @@ func TestUnconfirmed(t *testing.T) {
 	tb.Report(other, 13, 301*sec)
 	polls(t, w, 301*sec, Done)
 	how(t, w, true, Ack{"n", Applied}, Ack{"o", Applied})
-	after(301*sec, true, Ack{"n", Applied}, Ack{"o", Applied})
+	writeAt(t, tb, 301*sec, true, Ack{"n", Applied}, Ack{"o", Applied})
 
 	// Another term of this server does not forget it.
 	tb.Begin(2, 400*sec, 12)
-	after(500*sec, false, Ack{"n", Unconfirmed})
+	writeAt(t, tb, 500*sec, false, Ack{"n", Unconfirmed})
 	tb.Report(n, 12, 500*sec)
-	after(500*sec, true, Ack{"n", Applied})
+	writeAt(t, tb, 500*sec, true, Ack{"n", Applied})
+}
 
-	// A later start of a node that said so in this term is another process.
-	tb = led()
-	grant(t, tb, n, 10, true, 200*sec)
+// A later start of a node that serves without a lease in this term is another
+// process.
+func TestUnconfirmedThenStarted(t *testing.T) {
+	tb := led()
+	grant(t, tb, Node{"n", 4}, 10, true, 200*sec)
 	tb.Report(Node{"n", 5}, 3, 300*sec)
-	after(300*sec, true)
+	writeAt(t, tb, 300*sec, true)
+}
 
-	// One that was suspected stays so: which process was meant is not known.
-	tb = NewTable(Default)
+// A suspect node stays one over its starts, for it is not known which process was
+// meant.
+func TestSuspect(t *testing.T) {
+	tb := NewTable(Default)
 	tb.Suspect("n")
 	tb.Begin(1, 100*sec, 10)
 	tb.Report(Node{"n", 5}, 3, 300*sec)
 	tb.Report(Node{"n", 6}, 3, 300*sec)
-	after(300*sec, false, Ack{"n", Unconfirmed})
+	writeAt(t, tb, 300*sec, false, Ack{"n", Unconfirmed})
 	tb.Forget("n")
-	after(300*sec, true)
+	writeAt(t, tb, 300*sec, true)
+}
 
-	// Nor does being heard of for the first time clear it, of a wait under way.
-	tb = NewTable(Default)
+// The first message of a suspect node does not clear a wait in progress either.
+func TestSuspectDuringWait(t *testing.T) {
+	tb := NewTable(Default)
 	tb.Suspect("n")
 	tb.Begin(1, 100*sec, 10)
 	ws := []*Wait{tb.Write(1, 11, true, 101*sec), tb.Write(1, 12, true, 101*sec)}
@@ -178,7 +188,7 @@ func TestUnconfirmed(t *testing.T) {
 	}
 }
 
-// Step 7.
+// A removed node keeps its lease until it ends.
 func TestForgetDropsNoLease(t *testing.T) {
 	tb := led()
 	grant(t, tb, a, 10, true, 200*sec)
@@ -192,7 +202,7 @@ func TestForgetDropsNoLease(t *testing.T) {
 	how(t, w, true, Ack{"a", LeaseEnded})
 }
 
-// Nodes beyond the bound find a place only where nobody is waited for.
+// Nodes beyond the bound get a place only if no write waits for the node that is forgotten.
 func TestRoom(t *testing.T) {
 	tb := led()
 	name := func(i int) Node { return Node{fmt.Sprintf("n%03d", i), 1} }
@@ -213,7 +223,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// Step 5.
+// A node's own lease counts from the request, and ends when the clock stood still.
 func TestLease(t *testing.T) {
 	var l Lease
 	if l.Valid(0, 0) || l.Left(0) != 0 {
@@ -274,7 +284,7 @@ func BenchmarkWrite(b *testing.B) {
 		for i := range 5 {
 			tb.Report(Node{fmt.Sprint(i), 1}, index-min(index, 1000), 200*sec)
 		}
-		if index%1000 == 0 { // the callers, who poll what is theirs
+		if index%1000 == 0 { // the callers, each of which polls its own waits
 			for w := tb.waits; w != nil; {
 				next := w.next
 				w.Poll(200 * sec)

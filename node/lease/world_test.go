@@ -21,7 +21,7 @@ type world struct {
 	cfg         Config
 	every, pace int64   // of renewals and writes
 	tail        float64 // how many messages are late
-	calm        float64 // how much of the trouble spares who leads
+	calm        float64 // share of the faults that spare the leader
 	prevote     bool
 	stale       int  // the server that serves when isolated; -1: none
 	slept       bool // a wait was Done, and neither Changed nor next had said so
@@ -31,7 +31,7 @@ type world struct {
 	violation string // the first one
 }
 
-// score says how much a run tried, so that a run that tried nothing shows.
+// score counts the events of a run, so that a run without any is noticed.
 type score struct {
 	acks, violations               int
 	grants, elections, again       int // again: a server that led before, in the same process
@@ -92,7 +92,7 @@ func (w *world) run() {
 			return
 		}
 		if s := e.to; s != nil && s.paused > e.at {
-			// What waits for a paused process comes out in any order: other threads,
+			// Messages that wait for a paused process arrive in any order: other threads,
 			// other connections.
 			w.push(s.paused+w.upTo(4*ms), s, e.do)
 			continue
@@ -108,7 +108,7 @@ func (w *world) run() {
 func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
 func (w *world) upTo(n int64) int64    { return w.rng.Int64N(n + 1) }
 
-// between is from lo to hi, small values as likely as large ones in proportion.
+// between returns a number from lo to hi, small values as likely as large ones in proportion.
 func (w *world) between(lo, hi int64) int64 { return lo + w.upTo(hi-lo) }
 
 func (w *world) pick() *server { return w.servers[w.rng.IntN(len(w.servers))] }
@@ -149,7 +149,7 @@ func (w *world) send(from, to *server, do func()) {
 			}
 		}
 		w.push(w.now+delay, nil, func() {
-			// A cut holds for what is on the way too.
+			// A cut also stops messages in flight.
 			if !w.cut[from.id][to.id] {
 				w.push(w.now, to, do)
 			}
@@ -157,8 +157,8 @@ func (w *world) send(from, to *server, do func()) {
 	}
 }
 
-// ack is a client's taking write being answered: effective. From this moment of
-// true time on, no node may serve what was before it.
+// ack records that a write which takes a right away was answered as effective. From
+// this moment of true time on, no node may serve the state before it.
 func (w *world) ack(index uint64) {
 	w.score.acks++
 	w.acked = max(w.acked, index)
@@ -242,7 +242,7 @@ func (w *world) long() int64 {
 	return w.between(8*sec, 20*sec)
 }
 
-// isolate cuts what a server hears, what it says, or both.
+// isolate cuts the messages to a server, from it, or both.
 func (w *world) isolate(s *server, in, out bool, n int64) {
 	for _, o := range w.servers {
 		if o == s {

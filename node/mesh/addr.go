@@ -7,15 +7,15 @@ import (
 	"strconv"
 )
 
-// address is a host:port that others use, which need not be an IP address.
+// address is a host:port for other nodes; the host may be a name.
 type address string
 
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
-// advertise finds how others reach a port that is bound at bound: as configured;
-// else the host that it listens on; else the first address of an interface that
-// is not loopback; else loopback.
+// advertise returns the address at which others reach a port bound at bound: the
+// configured one; else the host that it listens on; else the first address of an
+// interface that is not loopback; else loopback.
 func advertise(conf, listen string, bound net.Addr) (address, error) {
 	at, err := netip.ParseAddrPort(bound.String())
 	if err != nil {
@@ -25,13 +25,13 @@ func advertise(conf, listen string, bound net.Addr) (address, error) {
 	if conf != "" {
 		host, p, err := net.SplitHostPort(conf)
 		if err != nil {
-			return "", fmt.Errorf("cluster.advertise %q: %w; want HOST:PORT", conf, err)
+			return "", fmt.Errorf("cluster.advertise %q: %w; must be HOST:PORT", conf, err)
 		}
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			return "", fmt.Errorf("cluster.advertise %q: others cannot reach this host; name one of the machine's addresses", conf)
+			return "", fmt.Errorf("cluster.advertise %q: other nodes cannot reach an unspecified host; give one of the machine's addresses", conf)
 		}
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil {
-			return "", fmt.Errorf("cluster.advertise %q: want HOST:PORT with a number for the port", conf)
+			return "", fmt.Errorf("cluster.advertise %q: must be HOST:PORT with a port number", conf)
 		} else if n == 0 {
 			p = port
 		}
@@ -39,7 +39,7 @@ func advertise(conf, listen string, bound net.Addr) (address, error) {
 	}
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", fmt.Errorf("cluster.listen %q: %w; want HOST:PORT", listen, err)
+		return "", fmt.Errorf("cluster.listen %q: %w; must be HOST:PORT", listen, err)
 	}
 	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
 		return address(net.JoinHostPort(host, port)), nil
@@ -51,8 +51,8 @@ func advertise(conf, listen string, bound net.Addr) (address, error) {
 	return address(net.JoinHostPort(outside(addrs, at.Addr().Unmap().Is4()), port)), nil
 }
 
-// outside is the first address that other machines may reach: IPv4 before IPv6,
-// no link-local ones because they need a zone. Loopback if there is none.
+// outside returns the first address that other machines may reach: IPv4 before
+// IPv6, no link-local ones because they need a zone. Loopback if there is none.
 func outside(addrs []net.Addr, only4 bool) string {
 	var six string
 	for _, a := range addrs {

@@ -11,21 +11,21 @@ import (
 	"sync/atomic"
 )
 
-// Call sends body to path on the node at addr, as a POST, and returns the body
-// of its answer; both have at most [MaxBody] bytes. want is the node that has to
-// answer, "" for any of the cluster: if another one does the error is
+// Call sends body to path on the node at addr, as a POST, and returns the body of
+// its answer; each has at most [MaxBody] bytes. nodeID is the node that must
+// answer, "" for any node of the cluster: if another one does, the error is
 // [ErrOtherNode].
 //
-// A [*NotSent] error says that the call had no effect, a [*StatusError] that the
-// peer answered and with what. After any other the outcome is unknown. The
-// caller's context is the only bound on how long an answer may take, but a peer
-// that is gone is noticed in two seconds.
-func (m *Mesh) Call(ctx context.Context, addr, want, path string, body []byte) ([]byte, error) {
+// A [*NotSent] error means that the call had no effect, a [*StatusError] that the
+// peer answered with another status than 200. After any other error the outcome is
+// unknown. The context is the only bound on the time of an answer, but a peer that
+// has vanished is noticed within two seconds.
+func (m *Mesh) Call(ctx context.Context, addr, nodeID, path string, body []byte) ([]byte, error) {
 	if len(body) > MaxBody {
 		return nil, &NotSent{fmt.Errorf("call %s at %s: %w: %d bytes", path, addr, ErrTooLarge, len(body))}
 	}
 	for {
-		d, fresh, err := m.calls.get(ctx, addr, want)
+		d, fresh, err := m.calls.get(ctx, addr, nodeID)
 		if err != nil {
 			return nil, &NotSent{fmt.Errorf("call %s: %w", path, err)}
 		}
@@ -35,7 +35,7 @@ func (m *Mesh) Call(ctx context.Context, addr, want, path string, body []byte) (
 		}
 		var not *NotSent
 		if !fresh && ctx.Err() == nil && errors.As(err, &not) {
-			m.calls.drop(addr, d) // an old connection that had ended unnoticed
+			m.calls.drop(addr, d) // an old connection whose end went unnoticed
 			continue
 		}
 		if m.ctx.Err() != nil {
@@ -52,7 +52,7 @@ func (m *Mesh) Call(ctx context.Context, addr, want, path string, body []byte) (
 func (d *dialed) post(ctx context.Context, addr, path string, body []byte) ([]byte, error) {
 	var sent atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders: func() { sent.Store(true) }, // called also if writing them failed midway
+		WroteHeaders: func() { sent.Store(true) }, // also called if writing them failed midway
 	})
 	req, err := http.NewRequestWithContext(traced, http.MethodPost, "http://"+addr+path, bytes.NewReader(body))
 	if err != nil {
@@ -60,8 +60,8 @@ func (d *dialed) post(ctx context.Context, addr, path string, body []byte) ([]by
 	}
 	resp, err := d.http.RoundTrip(req)
 	if err != nil {
-		// While ctx lives, RoundTrip returns only after the writing has ended, so that
-		// what is not sent by now never will be. Once it is over that is not certain.
+		// While ctx is not done, RoundTrip returns only after writing has ended, so that
+		// a request not sent by now never will be. Once ctx is done, that is not certain.
 		if refused(err) || ctx.Err() == nil && !sent.Load() {
 			return nil, &NotSent{err}
 		}
@@ -70,10 +70,10 @@ func (d *dialed) post(ctx context.Context, addr, path string, body []byte) ([]by
 	defer resp.Body.Close()
 	out, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	if len(out) > MaxBody {
-		return nil, fmt.Errorf("read the answer: %w", ErrTooLarge)
+		return nil, fmt.Errorf("read answer: %w", ErrTooLarge)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, &StatusError{Status: resp.StatusCode, Body: out}
@@ -93,12 +93,12 @@ func (e streamError) Error() string { return fmt.Sprintf("stream error %d", e.Co
 
 const (
 	refusedStream = 0x7 // RFC 9113, 8.7: not processed, safe to send again
-	// A GOAWAY below this stream; the error is not exported and has no fields. Should
-	// a new Go word it otherwise the outcome is taken for unknown, and a test fails.
+	// A GOAWAY below this stream. The error is not exported and has no fields. If a
+	// later Go changes its text, the outcome counts as unknown, and a test fails.
 	goneAway = "http2: Transport received Server's graceful shutdown GOAWAY"
 )
 
-// refused tells whether the peer said that it did not begin with the call.
+// refused reports whether the peer said that it did not process the call.
 func refused(err error) bool {
 	var s streamError
 	return errors.As(err, &s) && s.Code == refusedStream || err.Error() == goneAway

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// faulty is a network whose dialled connections are counted and can fall silent:
-// what is written is lost and nothing is read, as when a cable is cut.
+// faulty is a network that counts its dialled connections and can cut them silently:
+// writes are lost and nothing is read, as when a cable is cut.
 type faulty struct {
 	osNet
 	dials atomic.Int64
@@ -143,28 +143,33 @@ func TestCallEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// startFailing starts node b with calls that hang, break off, or answer too much.
+// began receives when a call hangs.
+func startFailing(t *testing.T, ca *authority, listen string) (b *Mesh, began chan struct{}) {
+	t.Helper()
+	began = make(chan struct{}, 1)
+	b = start(t, ca, "b", func(c *Config) {
+		c.Listen = listen
+		c.Calls = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/hang":
+				began <- struct{}{}
+				<-r.Context().Done()
+			case "/panic":
+				panic(http.ErrAbortHandler)
+			case "/large":
+				io.Copy(w, io.LimitReader(zeros{}, MaxBody+1))
+			}
+		})
+	})
+	return b, began
+}
+
+// An error tells whether the call certainly had no effect.
 func TestCallOutcomes(t *testing.T) {
 	ca := newAuthority(t, "c1")
-	net := newFaulty()
-	a := start(t, ca, "a", net.into)
-	began := make(chan struct{}, 1)
-	server := func(listen string) *Mesh {
-		return start(t, ca, "b", func(c *Config) {
-			c.Listen = listen
-			c.Calls = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				switch r.URL.Path {
-				case "/hang":
-					began <- struct{}{}
-					<-r.Context().Done()
-				case "/panic":
-					panic(http.ErrAbortHandler)
-				case "/large":
-					io.Copy(w, io.LimitReader(zeros{}, MaxBody+1))
-				}
-			})
-		})
-	}
-	b := server("127.0.0.1:0")
+	a := start(t, ca, "a")
+	b, began := startFailing(t, ca, "127.0.0.1:0")
 	addr := b.Advertise()
 	call := func(path string) error {
 		_, err := a.Call(within(t, 20*time.Second), addr, "b", path, nil)
@@ -196,11 +201,22 @@ func TestCallOutcomes(t *testing.T) {
 	if err := call("/"); !errors.Is(err, ErrUnreachable) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("the server is gone: %v", err)
 	}
-	server(addr)
+	startFailing(t, ca, addr)
 	if err := call("/"); err != nil {
 		t.Errorf("the server is back: %v", err)
 	}
+}
 
+// A cut cable is noticed in time, whether a call is in progress or not.
+func TestCallOverACutCable(t *testing.T) {
+	ca := newAuthority(t, "c1")
+	net := newFaulty()
+	a := start(t, ca, "a", net.into)
+	b, began := startFailing(t, ca, "127.0.0.1:0")
+	call := func(path string) error {
+		_, err := a.Call(within(t, 20*time.Second), b.Advertise(), "b", path, nil)
+		return err
+	}
 	go func() {
 		<-began
 		close(net.cut)
@@ -250,10 +266,10 @@ func TestCallAfterAMove(t *testing.T) {
 	if err := call("b"); !errors.Is(err, ErrOtherNode) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("the old node: %v", err)
 	}
-	soon(t, "the connection that nobody needs is closed", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return len(b.conns) == 0
+	soon(t, "the connection without calls is closed", func() bool {
+		b.open.mu.Lock()
+		defer b.open.mu.Unlock()
+		return len(b.open.all) == 0
 	})
 }
 
@@ -267,7 +283,7 @@ func (r redirect) DialContext(ctx context.Context, network, _ string) (net.Conn,
 	return r.Net.DialContext(ctx, network, *r.at.Load())
 }
 
-// What a peer says with HTTP/2's own means about a call that it did not begin.
+// A peer's refusals by means of HTTP/2, for a call that it did not process.
 func TestCallRefusedByHTTP2(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a := start(t, ca, "a")

@@ -9,11 +9,9 @@ import (
 	"sync/atomic"
 )
 
-// calls is the server's and the client's side of calls from node to node.
-//
-// They are net/http's HTTP/2 with prior knowledge, over connections that are
-// already authenticated: to net/http they are plaintext. One connection to a
-// peer carries all calls to it.
+// calls is the server and the client of calls between nodes. It uses net/http's
+// HTTP/2 with prior knowledge over connections that are already authenticated; to
+// net/http they are plaintext. One connection to a peer carries all calls to it.
 type calls struct {
 	mesh    *Mesh
 	streams *streams
@@ -21,14 +19,14 @@ type calls struct {
 	server  *http.Server
 	client  *http.Transport
 
-	mu    sync.Mutex
+	mu    sync.Mutex         // guards peers; never held across anything that waits
 	peers map[string]*dialed // by address
 }
 
 type peerKey struct{}
 
-// PeerID is the id of the node that makes the call with this context; "" outside
-// of a call.
+// PeerID returns the id of the node that made the call with this context; "" outside
+// a call.
 func PeerID(ctx context.Context) string {
 	id, _ := ctx.Value(peerKey{}).(string)
 	return id
@@ -49,10 +47,10 @@ func (s *calls) open(m *Mesh) {
 	}
 	quiet := slog.NewLogLogger(m.log.Handler(), slog.LevelDebug)
 	s.server = &http.Server{
-		Handler:           http.HandlerFunc(s.answer),
+		Handler:           http.HandlerFunc(s.serveHTTP),
 		Protocols:         &h2,
 		HTTP2:             conf,
-		ReadHeaderTimeout: greetTimeout,
+		ReadHeaderTimeout: acceptTimeout,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          quiet,
 		BaseContext:       func(net.Listener) context.Context { return m.ctx },
@@ -70,15 +68,15 @@ func (s *calls) open(m *Mesh) {
 	}
 }
 
-func (s *calls) serve() { s.server.Serve(s.streams) }
+func (s *calls) serve() { _ = s.server.Serve(s.streams) } // until close
 
-// close ends what serve began; the connections are the mesh's to close.
+// close ends serve. The mesh closes the connections.
 func (s *calls) close() {
 	s.streams.Close()
 	s.server.Close()
 }
 
-func (s *calls) answer(w http.ResponseWriter, r *http.Request) {
+func (s *calls) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.mesh.begin() {
 		http.Error(w, "closing", http.StatusServiceUnavailable)
 		return
@@ -86,14 +84,14 @@ func (s *calls) answer(w http.ResponseWriter, r *http.Request) {
 	defer s.mesh.wg.Done()
 	h := s.handler.Load()
 	if h == nil {
-		http.Error(w, "this node takes no calls yet", http.StatusServiceUnavailable)
+		http.Error(w, "this node does not accept calls yet", http.StatusServiceUnavailable)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	(*h).ServeHTTP(w, r)
 	if s.mesh.ctx.Err() != nil {
-		// The handler may have given up because this node closes: what it wrote, or
-		// did not write, must not look like an answer.
+		// The handler may have given up because this node closes. Its output, complete
+		// or not, must not look like an answer.
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Lives of the certificates. A certificate begins an hour early because clocks
+// Lifetimes of the certificates. A certificate begins an hour early because clocks
 // differ.
 const (
 	caLife   = 20 * 365 * 24 * time.Hour
@@ -27,8 +27,8 @@ const (
 // maxID bounds a node's and a cluster's id, in bytes.
 const maxID = 64
 
-// validID tells whether s can be the id of a node or a cluster: letters, digits,
-// - and _, so that it means the same in a certificate, a URI and a log.
+// validID reports whether s can be the id of a node or a cluster: letters, digits,
+// - and _, so that it is written alike in a certificate, a URI and a log.
 func validID(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
@@ -38,17 +38,19 @@ func validID(s string) bool {
 	return s != "" && len(s) <= maxID
 }
 
-// identity is the URI that names a node in its certificate.
+// identity returns the URI that names a node in its certificate.
 func identity(clusterID, nodeID string) *url.URL {
 	return &url.URL{Scheme: "perfgate", Host: clusterID, Path: "/" + nodeID}
 }
 
-// NewCA makes the authority of a new cluster: ECDSA P-256, valid for 20 years
+// NewCA creates the CA of a new cluster: ECDSA P-256, valid for 20 years
 // from now. The key is PKCS #8.
 func NewCA(clusterID string, now time.Time) (certDER, keyDER []byte, err error) {
-	fail := func(err error) ([]byte, []byte, error) { return nil, nil, fmt.Errorf("make the cluster's CA: %w", err) }
+	fail := func(err error) ([]byte, []byte, error) {
+		return nil, nil, fmt.Errorf("create the cluster's CA: %w", err)
+	}
 	if !validID(clusterID) {
-		return fail(fmt.Errorf("%q is no cluster id", clusterID))
+		return fail(fmt.Errorf("invalid cluster id %q", clusterID))
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -73,34 +75,34 @@ func NewCA(clusterID string, now time.Time) (certDER, keyDER []byte, err error) 
 	return certDER, keyDER, nil
 }
 
-// NewNodeKey makes a node's private key: ECDSA P-256, PKCS #8. It never leaves
-// the node; what is sent is [NewRequest]'s.
+// NewNodeKey creates a node's private key: ECDSA P-256, PKCS #8. It never leaves
+// the node, which sends the request of [NewRequest].
 func NewNodeKey() (keyDER []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a node key: %w", err)
+		return nil, fmt.Errorf("create node key: %w", err)
 	}
 	return x509.MarshalPKCS8PrivateKey(key)
 }
 
-// NewRequest makes the certificate request (PKCS #10) of the node with that key.
+// NewRequest creates the certificate request (PKCS #10) of the node with that key.
 func NewRequest(keyDER []byte, nodeID string) (csrDER []byte, err error) {
 	key, err := parseKey(keyDER)
 	if err != nil {
-		return nil, fmt.Errorf("request a certificate: %w", err)
+		return nil, fmt.Errorf("request certificate: %w", err)
 	}
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: nodeID}}, key)
 }
 
-// SignNode answers a request with a certificate for nodeID, valid for 30 days
-// from now. The request has to be for that very id and to be signed with the key
-// that it asks for; all else in it is ignored.
+// SignNode signs a certificate for nodeID, valid for 30 days from now. The request
+// must name that very id and be signed with the key that it contains; all else in
+// it is ignored.
 func SignNode(caDER, caKeyDER []byte, clusterID, nodeID string, csrDER []byte, now time.Time) (certDER []byte, err error) {
 	fail := func(err error) ([]byte, error) {
-		return nil, fmt.Errorf("sign the certificate of node %q: %w", nodeID, err)
+		return nil, fmt.Errorf("sign certificate of node %q: %w", nodeID, err)
 	}
 	if !validID(clusterID) || !validID(nodeID) {
-		return fail(fmt.Errorf("ids are 1 to %d letters, digits, - and _", maxID))
+		return fail(fmt.Errorf("an id must be 1 to %d letters, digits, - and _", maxID))
 	}
 	ca, err := x509.ParseCertificate(caDER)
 	if err != nil {
@@ -120,7 +122,7 @@ func SignNode(caDER, caKeyDER []byte, clusterID, nodeID string, csrDER []byte, n
 		if key.Curve != elliptic.P256() {
 			return fail(errors.New("the key's curve is not P-256"))
 		}
-	default: // a key of any size would cost its verifiers any amount of time
+	default: // verifying with a key of any size could take any amount of time
 		return fail(errors.New("the key is neither ECDSA P-256 nor Ed25519"))
 	}
 	if err := csr.CheckSignature(); err != nil {
@@ -155,7 +157,7 @@ func serial() *big.Int {
 func parseKey(der []byte) (crypto.Signer, error) {
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, errors.New("the private key is not PKCS #8") // the parser's error may quote the key
+		return nil, errors.New("the private key is not PKCS #8") // the parser's error may contain the key
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
@@ -164,9 +166,10 @@ func parseKey(der []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// nameless makes the certificate of the join protocol. It names nobody, and
-// nobody looks at it: TLS wants one, and the secret's proof binds the connection.
-func nameless(now time.Time) (tls.Certificate, error) {
+// newJoinCert creates the server's certificate for the join protocol. It names no
+// node and is not verified: TLS requires one, and the proof of the secret
+// authenticates the connection.
+func newJoinCert(now time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err

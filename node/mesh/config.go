@@ -9,52 +9,53 @@ import (
 	"time"
 )
 
-// Bounds of everything that waits for the other side.
+// Bounds of everything that waits for a peer.
 const (
 	dialTimeout      = 2 * time.Second        // a TCP connection
-	handshakeTimeout = 3 * time.Second        // its TLS handshake and the peer's welcome, as a client
-	greetTimeout     = 5 * time.Second        // the handshake and the proof of the secret, as a server
+	handshakeTimeout = 3 * time.Second        // a client's TLS handshake and the server's first byte
+	acceptTimeout    = 5 * time.Second        // a server's TLS handshake and the proof of the secret
 	joinTimeout      = 30 * time.Second       // the answer to a join request
-	refuseDelay      = 100 * time.Millisecond // before a wrong proof is hung up on
+	refuseDelay      = 100 * time.Millisecond // before the answer to a wrong proof
 
-	// Connections that have proved nothing yet. One more closes an old one: who is
-	// honest is through in milliseconds, who is not holds up nobody. See surplus.
+	// Connections that are not authenticated yet. One more closes an old one: an
+	// honest peer is done in milliseconds, and no other peer can block it. See surplus.
 	maxStrangers = 64
-	maxJoins     = 64 // join requests that are answered at a time
+	maxJoins     = 64 // join requests being answered
 
 	pingEvery   = time.Second // of silence on a connection for calls
-	pingTimeout = time.Second // until such a connection is given up
-	maxStreams  = 1024        // calls at a time on one connection; further ones wait
+	pingTimeout = time.Second // until such a connection is closed
+	maxStreams  = 1024        // concurrent calls on one connection; further ones wait
 
 	minSecret = 32 // bytes
 )
 
-// MaxBody bounds a call's body and its answer's, in bytes.
+// MaxBody bounds the body of a call and of its answer, in bytes.
 const MaxBody = 32 << 20
 
-// JoinHandler answers a join request. The peer has proved the cluster secret and
-// nothing else: body is whatever JSON it sent, remote is its address. The answer
-// is encoded as JSON; an error's text is shown to the peer. It must end when ctx
-// does.
+// JoinHandler answers a join request. The peer has proved that it knows the cluster
+// secret and nothing else: body is any JSON that it sent, remote its address. The
+// answer is encoded as JSON; the text of an error is shown to the peer. It must
+// return when ctx is done.
 type JoinHandler func(ctx context.Context, kind string, body []byte, remote string) (any, error)
 
-// Net is how a mesh reaches the network; tests put a faulty one here.
+// Net is the network of a mesh; tests use a faulty one.
 type Net interface {
 	Listen(network, addr string) (net.Listener, error)
 	ListenPacket(network, addr string) (net.PacketConn, error)
 	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Config is what [Open] needs.
+// Config configures a mesh.
 type Config struct {
 	Listen    string // host:port of TCP and UDP; port 0 picks one
-	Advertise string // how others reach it, host:port, port 0 for the bound one; "" to find out
+	Advertise string // host:port for other nodes, port 0 for the bound one; "" finds an address
 	NodeID    string
 	Secret    []byte // at least 32 bytes
-	// Credentials are nil until the node joined: then only the join protocol works.
+	// Credentials are nil until the node has joined; only the join protocol works
+	// without them.
 	Credentials *Credentials
-	// Denied tells whether a node was removed from the cluster. It is called in
-	// every handshake and must be fast. nil: none is.
+	// Denied reports whether a node was removed from the cluster. It is called in
+	// every handshake and must be fast. nil: no node was.
 	Denied func(nodeID string) bool
 	Join   JoinHandler  // nil: join requests are refused
 	Calls  http.Handler // nil: calls are answered 503 until [Mesh.Handle]
@@ -64,7 +65,7 @@ type Config struct {
 
 func (c *Config) check() error {
 	if !validID(c.NodeID) {
-		return errors.New("BUG: node id " + c.NodeID)
+		return errors.New("BUG: invalid node id " + c.NodeID)
 	}
 	if c.Denied == nil {
 		c.Denied = func(string) bool { return false }
@@ -78,7 +79,7 @@ func (c *Config) check() error {
 	return checkSecret(c.Secret)
 }
 
-// keepAlive finds a peer that vanished within 9 s where nothing else does.
+// keepAlive detects a vanished peer within 9 s on connections without pings.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 type osNet struct{}

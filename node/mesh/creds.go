@@ -18,9 +18,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Credentials are what makes a node a member: its key, its certificate and the
-// authorities whose certificates it accepts. All parts are DER. A value is not
-// changed once it was handed over.
+// Credentials make a node a member of the cluster: its key, its certificate and the
+// CAs whose certificates it accepts. All parts are DER. A value must not be changed
+// after it was passed to a mesh.
 type Credentials struct {
 	ClusterID string
 	CAs       [][]byte // one, or two while the cluster changes its CA
@@ -28,23 +28,23 @@ type Credentials struct {
 	Key       []byte // PKCS #8
 }
 
-// maxCAs bounds the authorities that are accepted at a time.
+// maxCAs bounds the CAs that are accepted at the same time.
 const maxCAs = 2
 
-// member is Credentials that were parsed and checked.
+// member is parsed and verified Credentials. It is immutable.
 type member struct {
 	clusterID, nodeID string
 	roots             *x509.CertPool
 	pair              tls.Certificate
 }
 
-// parse checks that the parts belong together: the certificate names a node of
-// the cluster, is one of the CAs', and the key is its. The times are not looked
-// at: a node whose certificate ended starts, and asks for a new one.
+// parse checks that the parts belong together: the certificate names a node of the
+// cluster, is signed by one of the CAs, and contains the key. The times are not
+// checked: a node whose certificate has expired starts, and requests a new one.
 func (c *Credentials) parse() (*member, error) {
 	fail := func(err error) (*member, error) { return nil, fmt.Errorf("cluster credentials: %w", err) }
 	if len(c.CAs) == 0 || len(c.CAs) > maxCAs {
-		return fail(fmt.Errorf("%d CA certificates; want 1 to %d", len(c.CAs), maxCAs))
+		return fail(fmt.Errorf("%d CA certificates; must be 1 to %d", len(c.CAs), maxCAs))
 	}
 	leaf, err := x509.ParseCertificate(c.Cert)
 	if err != nil {
@@ -55,7 +55,7 @@ func (c *Credentials) parse() (*member, error) {
 		return fail(err)
 	}
 	if !samePublic(leaf, key.Public()) {
-		return fail(errors.New("the private key is not the certificate's"))
+		return fail(errors.New("the private key does not match the certificate"))
 	}
 	m := &member{clusterID: c.ClusterID, roots: x509.NewCertPool()}
 	for _, der := range c.CAs {
@@ -64,7 +64,7 @@ func (c *Credentials) parse() (*member, error) {
 			return fail(err)
 		}
 		if !ca.IsCA {
-			return fail(errors.New("a CA certificate is none of a CA"))
+			return fail(errors.New("a CA certificate is not that of a CA"))
 		}
 		m.roots.AddCert(ca)
 	}
@@ -85,9 +85,9 @@ func samePublic(leaf *x509.Certificate, key any) bool {
 	return false
 }
 
-// verify tells which node of this cluster leaf is the certificate of, at now and
-// for that use. What a peer adds to its leaf is not looked at: a cluster's CA
-// signs nodes directly.
+// verify returns the node of this cluster that leaf is the certificate of, at now
+// and for that use. Further certificates of a peer are ignored: a cluster's CA signs
+// nodes directly.
 func (m *member) verify(leaf *x509.Certificate, use x509.ExtKeyUsage, now time.Time) (nodeID string, err error) {
 	if leaf.IsCA || leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return "", errors.New("the certificate is not a node's")
@@ -97,15 +97,15 @@ func (m *member) verify(leaf *x509.Certificate, use x509.ExtKeyUsage, now time.T
 		return "", errors.New("the certificate does not name a node")
 	}
 	if leaf.URIs[0].Host != m.clusterID {
-		return "", fmt.Errorf("the certificate is of cluster %q, ours is %q", leaf.URIs[0].Host, m.clusterID)
+		return "", fmt.Errorf("the certificate belongs to cluster %q, ours is %q", leaf.URIs[0].Host, m.clusterID)
 	}
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: m.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
-		return "", fmt.Errorf("the certificate of node %q: %w", leaf.Subject.CommonName, err)
+		return "", fmt.Errorf("certificate of node %q: %w", leaf.Subject.CommonName, err)
 	}
 	return leaf.Subject.CommonName, nil
 }
 
-// NodeID is the node that the credentials are for.
+// NodeID returns the node that the credentials belong to.
 func (c *Credentials) NodeID() (string, error) {
 	m, err := c.parse()
 	if err != nil {
@@ -114,7 +114,8 @@ func (c *Credentials) NodeID() (string, error) {
 	return m.nodeID, nil
 }
 
-// Expiry is when the certificate ends; the zero time if there is none to read.
+// Expiry returns the end of the certificate, or the zero time if there is no valid
+// one.
 func (c *Credentials) Expiry() time.Time {
 	leaf, err := x509.ParseCertificate(c.Cert)
 	if err != nil {
@@ -123,18 +124,18 @@ func (c *Credentials) Expiry() time.Time {
 	return leaf.NotAfter
 }
 
-// NeedsRenewal tells whether two thirds of the certificate's life are over, or
-// none can be read.
+// NeedsRenewal reports whether two thirds of the certificate's lifetime have passed, it
+// has not begun yet (it was signed by a clock that was ahead), or there is no valid one.
 func (c *Credentials) NeedsRenewal(now time.Time) bool {
 	leaf, err := x509.ParseCertificate(c.Cert)
 	if err != nil {
 		return true
 	}
-	return now.After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 3 * 2))
+	return now.Before(leaf.NotBefore) || now.After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore)/3*2))
 }
 
-// Where the credentials live in the data directory. One file holds them all: a
-// crash between two would leave a key without its certificate.
+// The place of the credentials in the data directory. One file contains them all: a
+// crash between two files would leave a key without its certificate.
 const (
 	credsDir  = "cluster"
 	credsFile = "node.pem"
@@ -144,8 +145,8 @@ const (
 	certBlock    = "CERTIFICATE"
 )
 
-// Save writes the credentials below the data directory dir, mode 0600. After a
-// crash they are the old ones or the new ones.
+// Save writes the credentials below the data directory dir, with mode 0600. After a
+// crash, the old or the new ones are there.
 func (c *Credentials) Save(fs vfs.FS, dir string) error {
 	if _, err := c.parse(); err != nil {
 		return err
@@ -158,7 +159,7 @@ func (c *Credentials) Save(fs vfs.FS, dir string) error {
 	}
 	sub := fs.PathJoin(dir, credsDir)
 	if err := replace(fs, dir, sub, b.Bytes()); err != nil {
-		return fmt.Errorf("write the cluster credentials below %q: %w", dir, err)
+		return fmt.Errorf("write cluster credentials below %q: %w", dir, err)
 	}
 	return nil
 }
@@ -170,6 +171,7 @@ func cas(ders [][]byte) (blocks []*pem.Block) {
 	return blocks
 }
 
+// replace writes the credentials' file in sub, a directory of dir.
 func replace(fs vfs.FS, dir, sub string, data []byte) error {
 	if err := fs.MkdirAll(sub, 0o700); err != nil {
 		return err
@@ -182,7 +184,7 @@ func replace(fs vfs.FS, dir, sub string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if fd := f.Fd(); fd != vfs.InvalidFd { // before the key is in it, whatever the umask is
+	if fd := f.Fd(); fd != vfs.InvalidFd { // before the key is written, whatever the umask is
 		err = syscall.Fchmod(int(fd), 0o600)
 	}
 	if err == nil {
@@ -208,27 +210,27 @@ func syncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// LoadCredentials reads what [Credentials.Save] wrote; os.ErrNotExist if nothing
-// was.
+// LoadCredentials reads the credentials that [Credentials.Save] wrote; the error is
+// os.ErrNotExist if there are none.
 func LoadCredentials(fs vfs.FS, dir string) (*Credentials, error) {
 	name := fs.PathJoin(dir, credsDir, credsFile)
 	f, err := fs.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read the cluster credentials: %w", err)
+		return nil, fmt.Errorf("read cluster credentials: %w", err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxCredsFile))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("read the cluster credentials: %w", err)
+		return nil, fmt.Errorf("read cluster credentials: %w", err)
 	}
 	c, err := decodeCredentials(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: remove the file and let the node join again, or restore it", name, err)
+		return nil, fmt.Errorf("%s: %w; remove the file and let the node join again, or restore the file", name, err)
 	}
 	return c, nil
 }
 
-// RemoveCredentials removes what Save wrote, if anything: the node then belongs to
-// no cluster's port.
+// RemoveCredentials removes the saved credentials, if any. The node is then a member
+// of no cluster.
 func RemoveCredentials(fs vfs.FS, dir string) error {
 	sub := fs.PathJoin(dir, credsDir)
 	err := fs.Remove(fs.PathJoin(sub, credsFile))
@@ -236,7 +238,7 @@ func RemoveCredentials(fs vfs.FS, dir string) error {
 		err = syncDir(fs, sub)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the cluster credentials: %w", err)
+		return fmt.Errorf("remove cluster credentials: %w", err)
 	}
 	return nil
 }
@@ -257,7 +259,7 @@ func decodeCredentials(raw []byte) (*Credentials, error) {
 		case p.Type == certBlock:
 			c.CAs = append(c.CAs, p.Bytes)
 		default:
-			return nil, fmt.Errorf("a block %q is unexpected", p.Type)
+			return nil, fmt.Errorf("unexpected block %q", p.Type)
 		}
 	}
 	leaf, err := x509.ParseCertificate(c.Cert)

@@ -10,16 +10,16 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// delegate is what memberlist calls; all but NotifyMsg run under its lock.
+// delegate receives memberlist's callbacks; all but NotifyMsg run under its lock.
 type delegate struct{ g *Members }
 
-func (d delegate) NotifyJoin(n *memberlist.Node)   { d.g.note(n, Alive) }
-func (d delegate) NotifyUpdate(n *memberlist.Node) { d.g.note(n, Alive) }
+func (d delegate) NotifyJoin(n *memberlist.Node)   { d.g.record(n, Alive) }
+func (d delegate) NotifyUpdate(n *memberlist.Node) { d.g.record(n, Alive) }
 
-func (d delegate) NotifyLeave(n *memberlist.Node) { d.g.note(n, Dead) }
+func (d delegate) NotifyLeave(n *memberlist.Node) { d.g.record(n, Dead) }
 
-// NotifyAlive refuses nodes that were removed: until the keys change they know
-// how to gossip.
+// NotifyAlive refuses nodes that were removed: they know the gossip keys until these
+// change.
 func (d delegate) NotifyAlive(n *memberlist.Node) error {
 	if d.g.mesh.conf.Denied(n.Name) {
 		return fmt.Errorf("node %s: %w", n.Name, ErrDenied)
@@ -28,7 +28,7 @@ func (d delegate) NotifyAlive(n *memberlist.Node) error {
 }
 
 func (d delegate) NotifyConflict(old, new *memberlist.Node) {
-	d.g.conf.Logger.Warn("one node id is in use at two addresses: a data directory was copied, or a node moved",
+	d.g.conf.Logger.Warn("a node id is used at two addresses: a data directory was copied, or the node moved",
 		"node", old.Name, "addr", old.Address(), "other", new.Address())
 }
 
@@ -44,8 +44,8 @@ func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
 func (d delegate) LocalState(bool) []byte          { return nil }
 func (d delegate) MergeRemoteState([]byte, bool)   {}
 
-// gossipLog passes memberlist's lines on for debugging. Its levels are not the
-// node's: that a peer does not answer is an error to it.
+// gossipLog logs memberlist's lines at the debug level, ignoring their own:
+// memberlist logs a peer that does not answer as an error.
 type gossipLog struct{ log *slog.Logger }
 
 func (l *gossipLog) Write(line []byte) (int, error) {

@@ -14,18 +14,18 @@ import (
 
 const (
 	maxPacket   = 1500 // bytes of a datagram; larger ones are dropped
-	packetQueue = 1024 // datagrams that wait to be read; further ones are dropped
+	packetQueue = 1024 // unread datagrams; further ones are dropped
 )
 
-// gossip is memberlist's transport: packets on the UDP socket, streams over
-// certificates. memberlist encrypts both by itself with the gossip keys.
+// gossip is memberlist's transport: packets on the UDP socket, streams on
+// authenticated connections. memberlist itself encrypts both with the gossip keys.
 type gossip struct {
 	mesh    *Mesh
 	streams *streams
 	in      chan *memberlist.Packet
 	conns   chan net.Conn
-	used    atomic.Bool // somebody reads in
-	ip      atomic.Pointer[netip.AddrPort]
+	used    atomic.Bool                    // memberlist reads in
+	ip      atomic.Pointer[netip.AddrPort] // of the advertised host, once resolved
 }
 
 func newGossip(m *Mesh) *gossip {
@@ -35,13 +35,13 @@ func newGossip(m *Mesh) *gossip {
 
 var _ memberlist.NodeAwareTransport = (*gossip)(nil)
 
-// Gossip is the transport for one memberlist; see [NewMembers], which uses it.
+// Gossip returns the transport of one memberlist; see [NewMembers], which uses it.
 func (m *Mesh) Gossip() memberlist.Transport {
 	m.gossip.used.Store(true)
 	return m.gossip
 }
 
-// receive passes datagrams on until the socket is closed.
+// receive passes datagrams to memberlist until the socket is closed.
 func (g *gossip) receive() {
 	var buf [maxPacket + 1]byte
 	for {
@@ -51,8 +51,8 @@ func (g *gossip) receive() {
 			if errors.Is(err, net.ErrClosed) || g.mesh.ctx.Err() != nil {
 				return
 			}
-			// On some systems an ICMP answer to what was sent comes up here.
-			g.mesh.log.Debug("receive gossip", "err", err)
+			// On some systems an ICMP answer to a packet that was sent is reported here.
+			g.mesh.log.Debug("receive gossip", "error", err)
 			g.mesh.pause(time.Millisecond)
 			continue
 		}
@@ -61,23 +61,23 @@ func (g *gossip) receive() {
 		}
 		select {
 		case g.in <- &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now}:
-		default: // gossip repeats itself
+		default: // gossip is repeated
 		}
 	}
 }
 
-// resolve finds the IP address of the advertised host, for memberlist knows no
-// names. It may have changed, so it is asked again from time to time.
+// resolve looks up the IP address of the advertised host, for memberlist knows no
+// names. The address may change, so that this is repeated from time to time.
 func (g *gossip) resolve(ctx context.Context) error {
 	at, err := resolve(ctx, string(g.mesh.self))
 	if err != nil {
-		return fmt.Errorf("the advertised address %q: %w; set cluster.advertise to an address that resolves", g.mesh.self, err)
+		return fmt.Errorf("resolve the advertised address %q: %w; set cluster.advertise to an address that resolves", g.mesh.self, err)
 	}
 	g.ip.Store(&at)
 	return nil
 }
 
-// resolve makes an IP address of a host:port: the first IPv4 one, else the first.
+// resolve returns the IP address of a host:port: the first IPv4 one, else the first.
 func resolve(ctx context.Context, addr string) (netip.AddrPort, error) {
 	if at, err := netip.ParseAddrPort(addr); err == nil {
 		return at, nil
@@ -106,8 +106,8 @@ func resolve(ctx context.Context, addr string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(best.Unmap(), uint16(n)), nil
 }
 
-// FinalAdvertiseAddr is the address of resolve; what memberlist is configured
-// with is not looked at.
+// FinalAdvertiseAddr returns the resolved address; memberlist's own configuration is
+// ignored.
 func (g *gossip) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	at := g.ip.Load()
 	if at == nil {
@@ -141,7 +141,7 @@ func (g *gossip) DialTimeout(addr string, timeout time.Duration) (net.Conn, erro
 	return g.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
-// DialAddressTimeout connects to the node that the address names, if it does.
+// DialAddressTimeout connects to a, to the node that it names if it names one.
 func (g *gossip) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(g.mesh.ctx, timeout)
 	defer cancel()
@@ -154,7 +154,7 @@ func (g *gossip) DialAddressTimeout(a memberlist.Address, timeout time.Duration)
 
 func (g *gossip) StreamCh() <-chan net.Conn { return g.conns }
 
-// Shutdown ends the streams; the socket is the mesh's.
+// Shutdown ends the streams. The mesh closes the socket.
 func (g *gossip) Shutdown() error {
 	g.used.Store(false)
 	return g.streams.Close()

@@ -15,9 +15,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// exporter is the label of the keying material that a proof is bound to. Two
-// connections never have the same, so a proof is worth nothing on another one:
-// who stands in the middle cannot pass it on.
+// exporter is the label of the keying material that a proof is bound to. No two
+// connections have the same material, so that a proof is invalid on another one: a
+// man in the middle cannot forward it.
 const (
 	exporter    = "EXPORTER-perfgate-join"
 	roleClient  = "perfgate join client"
@@ -27,25 +27,25 @@ const (
 	frameHeader = 4        // its length, big-endian
 )
 
-// question and answer are the two frames.
-type question struct {
+// joinRequest and joinAnswer are the two frames.
+type joinRequest struct {
 	Kind string         `json:"kind"`
 	Body jsontext.Value `json:"body,omitzero"`
 }
 
-type answer struct {
+type joinAnswer struct {
 	Body  jsontext.Value `json:"body,omitzero"`
 	Error string         `json:"error,omitzero"`
 }
 
 func checkSecret(secret []byte) error {
 	if len(secret) < minSecret {
-		return fmt.Errorf("the cluster secret has %d bytes; at least %d are needed: make one with \"perfgate cluster secret\"", len(secret), minSecret)
+		return fmt.Errorf("the cluster secret has %d bytes; it needs at least %d: generate one with \"perfgate cluster secret\"", len(secret), minSecret)
 	}
 	return nil
 }
 
-// proof is what the side in that role shows on this connection.
+// proof returns the proof of the side with that role on this connection.
 func proof(secret []byte, role string, s tls.ConnectionState) ([]byte, error) {
 	key, err := s.ExportKeyingMaterial(exporter, nil, 32)
 	if err != nil {
@@ -57,8 +57,8 @@ func proof(secret []byte, role string, s tls.ConnectionState) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-// Ask sends a join request to the node at addr and returns the JSON that it
-// answers. The errors to branch on are [ErrSecret], [ErrUnreachable],
+// Ask sends a join request to the node at addr and returns the JSON of its answer.
+// The errors to branch on are [ErrSecret], [ErrUnreachable],
 // [ErrNotCluster] and [*RemoteError]. It takes at most 35 s.
 func (m *Mesh) Ask(ctx context.Context, addr, kind string, body any) ([]byte, error) {
 	fail := func(err error) ([]byte, error) {
@@ -71,7 +71,7 @@ func (m *Mesh) Ask(ctx context.Context, addr, kind string, body any) ([]byte, er
 	if err != nil {
 		return fail(err)
 	}
-	frame, err := encodeFrame(question{Kind: kind, Body: raw})
+	frame, err := encodeFrame(joinRequest{Kind: kind, Body: raw})
 	if err != nil {
 		return fail(err)
 	}
@@ -88,7 +88,7 @@ func (m *Mesh) Ask(ctx context.Context, addr, kind string, body any) ([]byte, er
 	if _, err := c.Write(frame); err != nil {
 		return fail(sortDial(err))
 	}
-	var a answer
+	var a joinAnswer
 	if err := readFrame(c, &a); err != nil {
 		return fail(sortDial(err))
 	}
@@ -136,46 +136,47 @@ func (m *Mesh) proveTo(ctx context.Context, c *conn) error {
 	return nil
 }
 
-// complainEvery is how often the log tells of strangers: they come as often as they
-// like.
-const complainEvery = 10 * time.Second
+// warnEvery limits the warnings about unauthenticated peers, which can connect as
+// often as they like.
+const warnEvery = 10 * time.Second
 
-// complain warns of a stranger, or of the last of many.
-func (m *Mesh) complain(msg string, args ...any) {
+// warnJoin logs a failed join as a warning, at most once per warnEvery, and
+// otherwise at the debug level.
+func (m *Mesh) warnJoin(msg string, args ...any) {
 	now := time.Now().UnixNano()
-	if last := m.complained.Load(); now-last < int64(complainEvery) || !m.complained.CompareAndSwap(last, now) {
+	if last := m.warned.Load(); now-last < int64(warnEvery) || !m.warned.CompareAndSwap(last, now) {
 		m.log.Debug(msg, args...)
 		return
 	}
 	m.log.Warn(msg, args...)
 }
 
-// serveJoin is the server's side: the proof, one frame, one answer.
+// serveJoin is the server's side of a join: the proof, one request, one answer.
 func (m *Mesh) serveJoin(c *conn) {
 	defer c.Close()
 	if err := m.prove(c); err != nil {
-		m.complain("a join was refused", "remote", c.RemoteAddr(), "err", err)
+		m.warnJoin("join refused", "addr", c.RemoteAddr(), "error", err)
 		return
 	}
 	select {
 	case m.joins <- struct{}{}:
 		defer func() { <-m.joins }()
 	default:
-		m.complain("a join was refused: too many at a time", "remote", c.RemoteAddr())
+		m.warnJoin("join refused: too many at the same time", "addr", c.RemoteAddr())
 		return
 	}
-	m.known(c, "") // makes room; that peer names no node
-	var q question
+	_ = m.identify(c, "") // no longer a stranger; the peer has no node id
+	var q joinRequest
 	if err := readFrame(c, &q); err != nil {
-		m.complain("a join request cannot be read", "remote", c.RemoteAddr(), "err", err)
-		m.reply(c, answer{Error: "the request cannot be read: " + err.Error()})
+		m.warnJoin("invalid join request", "addr", c.RemoteAddr(), "error", err)
+		m.reply(c, joinAnswer{Error: "invalid request: " + err.Error()})
 		return
 	}
 	c.raw.SetDeadline(time.Now().Add(joinTimeout))
-	m.reply(c, m.answer(c, q))
+	m.reply(c, m.handleJoin(c, q))
 }
 
-// prove checks the client's proof, and only then gives this side's.
+// prove verifies the client's proof, and only then sends this side's.
 func (m *Mesh) prove(c *conn) error {
 	s := c.Conn.(*tls.Conn).ConnectionState()
 	secret := *m.secret.Load()
@@ -193,40 +194,41 @@ func (m *Mesh) prove(c *conn) error {
 	}
 	if !hmac.Equal(got[:], theirs) {
 		m.pause(refuseDelay)
-		c.Write(make([]byte, proofSize)) // no proof: the client can tell a refusal from a broken connection
+		_, _ = c.Write(make([]byte, proofSize)) // no proof: the client can tell a refusal from a broken connection
 		return ErrSecret
 	}
 	_, err = c.Write(ours)
 	return err
 }
 
-func (m *Mesh) answer(c *conn, q question) answer {
+// handleJoin calls the join handler.
+func (m *Mesh) handleJoin(c *conn, q joinRequest) joinAnswer {
 	if m.conf.Join == nil {
-		return answer{Error: "this node takes no join requests"}
+		return joinAnswer{Error: "this node accepts no join requests"}
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, joinTimeout)
 	defer cancel()
 	out, err := m.conf.Join(ctx, q.Kind, q.Body, c.RemoteAddr().String())
 	if err != nil {
-		return answer{Error: err.Error()}
+		return joinAnswer{Error: err.Error()}
 	}
 	body, err := json.Marshal(out)
 	if err != nil {
-		return answer{Error: "BUG: " + err.Error()}
+		return joinAnswer{Error: "BUG: " + err.Error()}
 	}
-	return answer{Body: body}
+	return joinAnswer{Body: body}
 }
 
-func (m *Mesh) reply(c *conn, a answer) {
+func (m *Mesh) reply(c *conn, a joinAnswer) {
 	frame, err := encodeFrame(a)
 	if err != nil {
-		frame, err = encodeFrame(answer{Error: fmt.Sprintf("BUG: the answer: %.200s", err)})
+		frame, err = encodeFrame(joinAnswer{Error: fmt.Sprintf("BUG: the answer: %.200s", err)})
 	}
 	if err == nil {
 		_, err = c.Write(frame)
 	}
 	if err != nil {
-		m.log.Warn("a join request was not answered", "remote", c.RemoteAddr(), "err", err)
+		m.log.Warn("join request not answered", "addr", c.RemoteAddr(), "error", err)
 	}
 }
 
@@ -237,13 +239,13 @@ func encodeFrame(v any) ([]byte, error) {
 	}
 	n := b.Len() - frameHeader
 	if n > maxFrame {
-		return nil, fmt.Errorf("%w: a frame of %d bytes; at most %d are sent", ErrTooLarge, n, maxFrame)
+		return nil, fmt.Errorf("%w: a frame of %d bytes; the limit is %d", ErrTooLarge, n, maxFrame)
 	}
 	binary.BigEndian.PutUint32(b.Bytes(), uint32(n))
 	return b.Bytes(), nil
 }
 
-// readFrame decodes one frame strictly. No more than maxFrame bytes are held.
+// readFrame decodes one frame strictly. It buffers at most maxFrame bytes.
 func readFrame(r io.Reader, v any) error {
 	var head [frameHeader]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -251,7 +253,7 @@ func readFrame(r io.Reader, v any) error {
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > maxFrame {
-		return fmt.Errorf("%w: a frame of %d bytes; at most %d are taken", ErrTooLarge, n, maxFrame)
+		return fmt.Errorf("%w: a frame of %d bytes; the limit is %d", ErrTooLarge, n, maxFrame)
 	}
 	raw := make([]byte, n)
 	if _, err := io.ReadFull(r, raw); err != nil {

@@ -47,11 +47,11 @@ func counting(n *atomic.Int64) func(*Config) {
 	}
 }
 
-// A client that knows another secret, or none, is told nothing and asks nothing.
+// A client that knows another secret, or none, learns nothing and cannot ask.
 func TestServerWantsProof(t *testing.T) {
 	var asked atomic.Int64
 	m := start(t, nil, "a", counting(&asked))
-	frame, err := encodeFrame(question{Kind: "join"})
+	frame, err := encodeFrame(joinRequest{Kind: "join"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,11 +76,11 @@ func TestServerWantsProof(t *testing.T) {
 	}
 }
 
-// fakeServer speaks join as far as TLS; what it was sent after its answer comes
+// fakeServer speaks join as far as TLS; the bytes sent to it after its answer come
 // out of the channel.
 func fakeServer(t testing.TB, reply func(s tls.ConnectionState, got []byte) []byte) (addr string, heard chan []byte) {
 	t.Helper()
-	pair, err := nameless(time.Now())
+	pair, err := newJoinCert(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestClientWantsProof(t *testing.T) {
 	}
 }
 
-// Who stands between two nodes that know the secret can pass bytes on, but not
+// A man in the middle of two nodes that know the secret can pass bytes on, but not
 // the proofs: the two connections have different keys.
 func TestMiddleman(t *testing.T) {
 	var asked atomic.Int64
@@ -217,7 +217,7 @@ func TestJoinFrames(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Write(send)
-		var a answer
+		var a joinAnswer
 		if err := readFrame(c, &a); err != nil || a.Error == "" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
@@ -262,7 +262,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, '{', '}'})
 	f.Add([]byte("\x00\x00\x00\x0c{\"kind\":\"x\"}"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var q question
+		var q joinRequest
 		if readFrame(bytes.NewReader(raw), &q) != nil {
 			return
 		}
@@ -270,7 +270,7 @@ func FuzzFrame(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var q2 question
+		var q2 joinRequest
 		if err := readFrame(bytes.NewReader(again), &q2); err != nil || q2.Kind != q.Kind {
 			t.Fatalf("%+v became %+v: %v", q, q2, err)
 		}

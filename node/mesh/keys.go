@@ -13,16 +13,15 @@ func checkKeys(keys [][]byte) error {
 	}
 	for _, k := range keys {
 		if len(k) != 32 {
-			return fmt.Errorf("BUG: a gossip key of %d bytes; want 32", len(k))
+			return fmt.Errorf("BUG: a gossip key has %d bytes; must be 32", len(k))
 		}
 	}
 	return nil
 }
 
-// SetKeys puts others in place of the gossip keys: the first encrypts from now
-// on, what was encrypted with any of them is accepted. To change a key, first
-// add the new one everywhere, then make it the first everywhere, then take the
-// old one away.
+// SetKeys replaces the gossip keys. The first one encrypts from now on; packets
+// encrypted with any of them are accepted. To change the key, first add the new one
+// on all nodes, then make it the first on all nodes, then remove the old one.
 func (g *Members) SetKeys(keys [][]byte) error {
 	if err := checkKeys(keys); err != nil {
 		return err
@@ -37,9 +36,9 @@ func (g *Members) SetKeys(keys [][]byte) error {
 	if err := g.ring.UseKey(keys[0]); err != nil {
 		return fmt.Errorf("gossip keys: %w", err)
 	}
-	// memberlist 0.7.0 removes a key in place, under the eyes of those who read the
-	// list, unless it is the last one. So the list is cut from its end, and what was
-	// to stay is added again; a packet that comes in these microseconds is lost.
+	// memberlist 0.7.0 removes a key in place, while others read the list, unless the
+	// key is the last one. So the list is cut from its end, and the keys to keep are
+	// added again; a packet that arrives in these microseconds is lost.
 	old := slices.Clone(g.ring.GetKeys())
 	first := slices.IndexFunc(old, func(k []byte) bool { return !contains(keys, k) })
 	if first < 0 {

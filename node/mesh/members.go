@@ -17,31 +17,32 @@ import (
 )
 
 const (
-	// MaxMeta bounds what a member says of itself, in bytes.
-	MaxMeta = memberlist.MetaMaxSize - 1 // a byte is ours
-	// MaxMessage bounds a message, in bytes: encrypted it fits a datagram that no
-	// network breaks up.
+	// MaxMeta bounds the data that a member publishes about itself, in bytes.
+	MaxMeta = memberlist.MetaMaxSize - 1 // one byte is ours
+	// MaxMessage bounds a message, in bytes: encrypted, it fits a datagram that no
+	// network fragments.
 	MaxMessage = 1200
 
 	gossipBytes = 1280                   // of plaintext in a datagram; encryption adds 29
-	rejoinEvery = 10 * time.Second       // while somebody is with us
-	alonePause  = time.Second            // while nobody is
-	metaTimeout = 500 * time.Millisecond // to tell the others of new metadata
-	deadMemory  = 10 * time.Minute       // how long a dead member is listed
+	rejoinEvery = 10 * time.Second       // while another member is alive
+	alonePause  = time.Second            // while none is
+	metaTimeout = 500 * time.Millisecond // to publish new metadata
+	deadMemory  = 10 * time.Minute       // for which a dead member is listed
 	reclaimTime = 10 * time.Second       // after which a dead node's id may come from another address
 )
 
-// State says what gossip knows of a member. It is a hint: nothing that has to be
-// true may depend on it.
+// State is gossip's opinion of a member. It is a hint: correctness must not depend
+// on it.
 type State string
 
+// The states of a member.
 const (
 	Alive State = "alive" // or suspected, which may still be refuted
 	Dead  State = "dead"  // did not answer
-	Left  State = "left"  // said so
+	Left  State = "left"  // announced it
 )
 
-// Member is a node as gossip knows it. Since is by this node's clock.
+// Member is a node as known to gossip. Since is by this node's clock.
 type Member struct {
 	ID    string
 	Addr  string // ip:port
@@ -50,41 +51,42 @@ type Member struct {
 	Since time.Time
 }
 
-// MembersConfig is what [NewMembers] needs.
+// MembersConfig configures the gossip of a node.
 type MembersConfig struct {
 	Keys [][]byte // 32 bytes each; the first encrypts, all decrypt
 	Meta []byte   // at most MaxMeta
-	// Event is called when a member came, changed or went, one call at a time, with
-	// no lock held; what happens meanwhile to one member is told once. nil: nobody.
+	// Event is called when a member came, changed or went, one call at a time, with no
+	// lock held. Changes of one member during a call are reported once, as its latest
+	// state. It may be nil.
 	Event func(Member)
-	// Message takes what another member sent. It owns msg and must not block: it
-	// holds up gossip. nil: messages are dropped.
+	// Message is called with a message of another member. It owns msg and must not
+	// block, because gossip waits for it. nil: messages are dropped.
 	Message func(msg []byte)
 	Logger  *slog.Logger
 
 	tune func(*memberlist.Config) // for tests
 }
 
-// Members is the node's part in the gossip about who is there.
+// Members is a node's part in the gossip about the members of the cluster.
 type Members struct {
-	mesh *Mesh
-	conf MembersConfig
-	list *memberlist.Memberlist
-	ring *memberlist.Keyring
-	meta atomic.Pointer[[]byte]
-	wake chan struct{} // holds one when there are events
-	done chan struct{} // closed by Close
-	mute chan struct{} // closed by Leave or Close: nobody is joined any more
-	wg   sync.WaitGroup
+	mesh   *Mesh
+	conf   MembersConfig
+	list   *memberlist.Memberlist
+	ring   *memberlist.Keyring
+	meta   atomic.Pointer[[]byte]
+	wake   chan struct{} // holds one when there are events
+	done   chan struct{} // closed by Close
+	noJoin chan struct{} // closed by Leave or Close: no further joins
+	wg     sync.WaitGroup
 
-	keysMu sync.Mutex // SetKeys
+	keysMu sync.Mutex // serializes SetKeys
 
-	closeMu sync.Mutex // Leave and Close
+	closeMu sync.Mutex // serializes Leave and Close, guards closed
 	closed  bool
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	table  map[string]entry
-	events []string // ids with news, in order, each once
+	events []string // ids of members with unreported changes, in order, each once
 }
 
 type entry struct {
@@ -92,11 +94,11 @@ type entry struct {
 	node memberlist.Node // for sending
 }
 
-// NewMembers starts to gossip as the mesh's node. A mesh has one Members in its
-// life; close it before the mesh.
+// NewMembers starts gossip for the mesh's node. A mesh can have one Members in its
+// lifetime; close it before the mesh.
 func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 	if len(c.Meta) > MaxMeta {
-		return nil, fmt.Errorf("BUG: %d bytes of member data; at most %d fit", len(c.Meta), MaxMeta)
+		return nil, fmt.Errorf("BUG: %d bytes of member data; the limit is %d", len(c.Meta), MaxMeta)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -109,7 +111,7 @@ func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 		return nil, fmt.Errorf("gossip keys: %w", err)
 	}
 	g := &Members{
-		mesh: m, conf: c, ring: ring, wake: make(chan struct{}, 1), done: make(chan struct{}), mute: make(chan struct{}), table: map[string]entry{},
+		mesh: m, conf: c, ring: ring, wake: make(chan struct{}, 1), done: make(chan struct{}), noJoin: make(chan struct{}), table: map[string]entry{},
 	}
 	g.storeMeta(here, c.Meta)
 	conf := memberlist.DefaultLANConfig()
@@ -121,7 +123,7 @@ func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 	conf.DeadNodeReclaimTime = reclaimTime
 	conf.TCPTimeout = dialTimeout + handshakeTimeout
 	conf.GossipVerifyIncoming, conf.GossipVerifyOutgoing = true, true
-	conf.EnableCompression = false // it costs 145 µs of CPU for datagrams this small
+	conf.EnableCompression = false // costs 145 µs of CPU for datagrams of this size
 	conf.UDPBufferSize = gossipBytes
 	conf.Keyring = ring
 	d := delegate{g}
@@ -133,13 +135,13 @@ func NewMembers(m *Mesh, c MembersConfig) (*Members, error) {
 	if g.list, err = memberlist.Create(conf); err != nil {
 		return nil, fmt.Errorf("start gossip: %w", err)
 	}
-	g.wg.Go(g.tell)
+	g.wg.Go(g.deliver)
 	return g, nil
 }
 
-// The first byte of a member's data. memberlist 0.7.0 knows who left and who
-// died, but does not tell: its Node.State is never set. So who leaves says so in
-// its data first.
+// The first byte of a member's data. memberlist 0.7.0 knows which members left and
+// which died, but does not expose it: its Node.State is never set. So a member that
+// leaves publishes that in its data first.
 const (
 	here    = 0
 	leaving = 1
@@ -150,20 +152,20 @@ func (g *Members) storeMeta(state byte, meta []byte) {
 	g.meta.Store(&meta)
 }
 
-// SetMeta changes what the others are told of this node. It waits up to half a
-// second until somebody was told; they are told later if that is too short.
+// SetMeta changes the data that this node publishes. It waits up to half a second
+// until another member received it; if that is too short, they receive it later.
 func (g *Members) SetMeta(meta []byte) error {
 	if len(meta) > MaxMeta {
-		return fmt.Errorf("BUG: %d bytes of member data; at most %d fit", len(meta), MaxMeta)
+		return fmt.Errorf("BUG: %d bytes of member data; the limit is %d", len(meta), MaxMeta)
 	}
 	g.storeMeta(here, meta)
-	g.list.UpdateNode(metaTimeout) // its only error is the timeout
+	_ = g.list.UpdateNode(metaTimeout) // its only error is the timeout
 	return nil
 }
 
-// Join makes contact with the nodes at addrs, host:port each. An error if none
-// could be reached; n is how many were. An address takes five seconds at most;
-// ctx ends looking up names, not the contact.
+// Join contacts the nodes at addrs, host:port each, and returns the number of nodes
+// reached, with an error if there were none. An address takes five seconds at most;
+// ctx bounds the lookup of names, not the contact.
 func (g *Members) Join(ctx context.Context, addrs []string) (n int, err error) {
 	var ips []string
 	var errs []error
@@ -182,27 +184,27 @@ func (g *Members) Join(ctx context.Context, addrs []string) (n int, err error) {
 	return 0, errors.Join(append(errs, err)...)
 }
 
-// Run joins the nodes at the addresses that addrs gives and that gossip does not
-// know to be alive: at once, then every 10 s, every second while nobody else is
-// known. It returns when ctx or the gossip ends.
+// Run joins the nodes at the addresses of addrs where gossip knows no member to be
+// alive: at once, then every 10 s, every second while no other member is alive. It
+// returns when ctx is done or gossip has ended.
 func (g *Members) Run(ctx context.Context, addrs func() []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.mesh.ctx, cancel)()
 	go func() {
 		select {
-		case <-g.mute:
+		case <-g.noJoin:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
 	for {
 		if err := g.mesh.gossip.resolve(ctx); err != nil && ctx.Err() == nil {
-			g.conf.Logger.Debug("gossip", "err", err) // the last answer stays
+			g.conf.Logger.Debug("resolve the advertised address", "error", err) // the last one stays
 		}
-		if lost := g.lost(ctx, addrs()); len(lost) > 0 {
-			if _, err := g.Join(ctx, lost); err != nil {
-				g.conf.Logger.Debug("join the gossip again", "addrs", lost, "err", err)
+		if missing := g.missing(ctx, addrs()); len(missing) > 0 {
+			if _, err := g.Join(ctx, missing); err != nil {
+				g.conf.Logger.Debug("join gossip again", "addrs", missing, "error", err)
 			}
 		}
 		wait := rejoinEvery
@@ -221,8 +223,8 @@ func (g *Members) Run(ctx context.Context, addrs func() []string) {
 	}
 }
 
-// lost are those of addrs where nobody is known to be alive.
-func (g *Members) lost(ctx context.Context, addrs []string) (lost []string) {
+// missing returns those of addrs where no member is known to be alive.
+func (g *Members) missing(ctx context.Context, addrs []string) (missing []string) {
 	alive := map[string]bool{g.mesh.Advertise(): true}
 	for _, m := range g.List() {
 		if m.State == Alive {
@@ -234,18 +236,19 @@ func (g *Members) lost(ctx context.Context, addrs []string) (lost []string) {
 			continue
 		}
 		if at, err := resolve(ctx, a); err != nil || !alive[at.String()] {
-			lost = append(lost, a)
+			missing = append(missing, a)
 		}
 	}
-	return lost
+	return missing
 }
 
+// alone reports whether no other member is alive.
 func (g *Members) alone() bool {
 	return !slices.ContainsFunc(g.List(), func(m Member) bool { return m.State == Alive && m.ID != g.mesh.conf.NodeID })
 }
 
-// List is everybody that gossip knows, this node too, by id. The dead are listed
-// for ten minutes.
+// List returns all members known to gossip, this node too, by id. Members that are
+// not alive are listed for ten minutes.
 func (g *Members) List() []Member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -257,11 +260,11 @@ func (g *Members) List() []Member {
 	return list
 }
 
-// Send sends msg, of at most [MaxMessage] bytes, to every other member that is
-// alive, once and without any promise that it arrives, arrives once, or in order.
+// Send sends msg, of at most [MaxMessage] bytes, to every other member that is alive.
+// It may arrive, not arrive, arrive twice, or arrive out of order.
 func (g *Members) Send(msg []byte) error {
 	if len(msg) > MaxMessage {
-		return fmt.Errorf("gossip: %w: a message of %d bytes; at most %d are sent", ErrTooLarge, len(msg), MaxMessage)
+		return fmt.Errorf("gossip: %w: a message of %d bytes; the limit is %d", ErrTooLarge, len(msg), MaxMessage)
 	}
 	g.mu.Lock()
 	var to []entry
@@ -280,7 +283,7 @@ func (g *Members) Send(msg []byte) error {
 	return errors.Join(errs...)
 }
 
-// Leave tells the others that this node goes, within timeout. Only Close may
+// Leave announces to the others, within timeout, that this node leaves. Only Close may
 // follow.
 func (g *Members) Leave(timeout time.Duration) error {
 	g.closeMu.Lock()
@@ -288,18 +291,18 @@ func (g *Members) Leave(timeout time.Duration) error {
 	if g.closed {
 		return nil
 	}
-	g.hush()
+	g.stopJoining()
 	end := time.Now().Add(timeout)
 	g.storeMeta(leaving, (*g.meta.Load())[1:])
-	g.list.UpdateNode(timeout / 2) // else it looks as if this node had died
+	_ = g.list.UpdateNode(timeout / 2) // otherwise this node would look dead
 	if err := g.list.Leave(max(time.Until(end), time.Millisecond)); err != nil {
-		return fmt.Errorf("leave the gossip: %w", err)
+		return fmt.Errorf("leave gossip: %w", err)
 	}
 	return nil
 }
 
-// Close ends the gossip without a word; no callback runs when it returns. It may
-// be called again.
+// Close ends gossip without an announcement. No callback runs after it has returned.
+// It may be called again.
 func (g *Members) Close() error {
 	g.closeMu.Lock()
 	defer g.closeMu.Unlock()
@@ -307,23 +310,24 @@ func (g *Members) Close() error {
 		return nil
 	}
 	g.closed = true
-	g.hush()
+	g.stopJoining()
 	err := g.list.Shutdown()
 	close(g.done)
 	g.wg.Wait()
 	return err
 }
 
-func (g *Members) hush() {
+// stopJoining ends Run. The caller holds closeMu.
+func (g *Members) stopJoining() {
 	select {
-	case <-g.mute:
+	case <-g.noJoin:
 	default:
-		close(g.mute) // under closeMu
+		close(g.noJoin)
 	}
 }
 
-// note enters what happened to a node. memberlist holds its lock.
-func (g *Members) note(n *memberlist.Node, s State) {
+// record enters the new state of a node. memberlist holds its lock.
+func (g *Members) record(n *memberlist.Node, s State) {
 	e := entry{node: *n}
 	e.node.Meta = slices.Clone(n.Meta)
 	e.node.Addr = slices.Clone(n.Addr)
@@ -351,15 +355,15 @@ func (g *Members) note(n *memberlist.Node, s State) {
 	}
 }
 
-// tell calls Event.
-func (g *Members) tell() {
+// deliver calls Event until Close.
+func (g *Members) deliver() {
 	for {
 		select {
 		case <-g.wake:
 		case <-g.done:
 			return
 		}
-		for _, m := range g.news() {
+		for _, m := range g.takeEvents() {
 			if g.conf.Event != nil {
 				g.conf.Event(m)
 			}
@@ -367,7 +371,8 @@ func (g *Members) tell() {
 	}
 }
 
-func (g *Members) news() (ms []Member) {
+// takeEvents returns the members with unreported changes.
+func (g *Members) takeEvents() (ms []Member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, id := range g.events {

@@ -85,7 +85,7 @@ func (b *busyUDP) ListenPacket(network, addr string) (net.PacketConn, error) {
 	return b.osNet.ListenPacket(network, addr)
 }
 
-// Nothing runs after Close, whatever was going on.
+// No goroutine is left after Close.
 func TestClose(t *testing.T) {
 	before := runtime.NumGoroutine()
 	ca := newAuthority(t, "c1")

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// dialed is the connection for calls to one address, made or in the making.
+// dialed is the connection for calls to one address, open or being opened.
 type dialed struct {
 	ready chan struct{} // closed when the fields below are set
 	conn  *conn
@@ -17,13 +17,14 @@ type dialed struct {
 
 type dialKey struct{}
 
-// errSpent: the connection was made and cannot take calls any more.
-var errSpent = errors.New("the connection has ended")
+// errEnded: the connection was opened and has already ended.
+var errEnded = errors.New("the connection has ended")
 
-// get returns a connection to addr that can take a call. All who come
-// while it is being made share the attempt and its outcome; fresh tells that it
-// was made for this call. The attempt goes on when ctx ends: others wait too.
-func (s *calls) get(ctx context.Context, addr, want string) (d *dialed, fresh bool, err error) {
+// get returns a connection to the node at addr that can take a call. Calls that
+// arrive while it is being opened share the attempt and its outcome; fresh means
+// that it was opened for this call. The attempt goes on when ctx ends, because other
+// calls may wait for it.
+func (s *calls) get(ctx context.Context, addr, nodeID string) (d *dialed, fresh bool, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, false, err
@@ -39,9 +40,9 @@ func (s *calls) get(ctx context.Context, addr, want string) (d *dialed, fresh bo
 		}
 		switch {
 		case d.http.Err() != nil:
-			err = errSpent
-		case want != "" && d.conn.peer != want:
-			err = fmt.Errorf("connect to %s: %w: node %s, not %s", addr, ErrOtherNode, d.conn.peer, want)
+			err = errEnded
+		case nodeID != "" && d.conn.peer != nodeID:
+			err = fmt.Errorf("connect to %s: %w: node %s, not %s", addr, ErrOtherNode, d.conn.peer, nodeID)
 		case s.mesh.conf.Denied(d.conn.peer):
 			err = fmt.Errorf("connect to %s: %w (node %s)", addr, ErrDenied, d.conn.peer)
 		default:
@@ -50,11 +51,11 @@ func (s *calls) get(ctx context.Context, addr, want string) (d *dialed, fresh bo
 		if mine {
 			return nil, mine, err
 		}
-		s.drop(addr, d) // it says little of who is there now; a fresh one tells
+		s.drop(addr, d) // it is old: another node may be there now
 	}
 }
 
-// entry is the address's connection, and whether this caller began it.
+// entry returns the connection to addr, and whether this caller opens it.
 func (s *calls) entry(addr string) (d *dialed, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +74,7 @@ func (s *calls) entry(addr string) (d *dialed, mine bool) {
 		defer s.mesh.wg.Done()
 		defer close(d.ready)
 		if d.conn, d.http, d.err = s.dial(addr); d.err != nil {
-			s.drop(addr, d) // who comes next tries again
+			s.drop(addr, d) // so that the next call tries again
 		}
 	}()
 	return d, true
@@ -94,8 +95,8 @@ func (s *calls) dial(addr string) (*conn, *http.ClientConn, error) {
 	return c, h, nil
 }
 
-// drop forgets d, if it is still the address's connection. Calls that are on it
-// go on; after the last it is closed.
+// drop forgets d, if it is still the connection to addr. Calls in progress continue;
+// d is closed after the last one.
 func (s *calls) drop(addr string, d *dialed) {
 	s.mu.Lock()
 	if s.peers[addr] == d {

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// words is a state machine that keeps what it was told.
+// words is a state machine that keeps its entries.
 type words struct {
 	mu  sync.Mutex
 	all []string
@@ -38,52 +38,57 @@ func (w *words) text() string {
 	return b.String()
 }
 
-// Three nodes elect a leader over the port; its words reach all; when it dies
-// another one leads.
+// raftNode is one node of a Raft cluster over meshes.
+type raftNode struct {
+	mesh *Mesh
+	raft *raft.Raft
+	fsm  *words
+}
+
+// start runs Raft over the node's mesh; at returns the node at an address.
+func (n *raftNode) start(t *testing.T, id raft.ServerID, conf raft.Configuration, at func(string) string) {
+	t.Helper()
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: n.mesh.RaftLayer(at), MaxPool: 3, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
+	})
+	if string(trans.LocalAddr()) != n.mesh.Advertise() {
+		t.Errorf("raft's address is %q, the mesh's %q", trans.LocalAddr(), n.mesh.Advertise())
+	}
+	c := raft.DefaultConfig()
+	c.LocalID, c.Logger = id, hclog.NewNullLogger()
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 300*time.Millisecond, 300*time.Millisecond, 150*time.Millisecond
+	c.CommitTimeout = 10 * time.Millisecond
+	logs, stable, snaps := raft.NewInmemStore(), raft.NewInmemStore(), raft.NewInmemSnapshotStore()
+	if err := raft.BootstrapCluster(c, logs, stable, snaps, trans, conf); err != nil {
+		t.Fatal(err)
+	}
+	r, err := raft.NewRaft(c, n.fsm, logs, stable, snaps, trans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.raft = r
+	t.Cleanup(func() {
+		n.mesh.Close()
+		r.Shutdown().Error()
+		trans.Close()
+	})
+}
+
+// Three nodes elect a leader over the port, its entries reach all, and after its
+// death another one leads.
 func TestRaft(t *testing.T) {
 	ca := newAuthority(t, "c1")
-	type node struct {
-		mesh *Mesh
-		raft *raft.Raft
-		fsm  *words
-	}
-	ids := []string{"a", "b", "c"}
-	nodes := map[raft.ServerID]*node{}
+	nodes := map[raft.ServerID]*raftNode{}
 	var conf raft.Configuration
-	for _, id := range ids {
-		m := start(t, ca, id)
-		nodes[raft.ServerID(id)] = &node{mesh: m, fsm: &words{}}
-		conf.Servers = append(conf.Servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(m.Advertise())})
-	}
 	at := map[string]string{}
-	for _, s := range conf.Servers {
-		at[string(s.Address)] = string(s.ID)
+	for _, id := range []string{"a", "b", "c"} {
+		m := start(t, ca, id)
+		nodes[raft.ServerID(id)] = &raftNode{mesh: m, fsm: &words{}}
+		conf.Servers = append(conf.Servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(m.Advertise())})
+		at[m.Advertise()] = id
 	}
 	for id, n := range nodes {
-		trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: n.mesh.RaftLayer(func(addr string) string { return at[addr] }), MaxPool: 3, Timeout: 2 * time.Second, Logger: hclog.NewNullLogger(),
-		})
-		if string(trans.LocalAddr()) != n.mesh.Advertise() {
-			t.Errorf("raft's address is %q, the mesh's %q", trans.LocalAddr(), n.mesh.Advertise())
-		}
-		c := raft.DefaultConfig()
-		c.LocalID, c.Logger = id, hclog.NewNullLogger()
-		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 300*time.Millisecond, 300*time.Millisecond, 150*time.Millisecond
-		c.CommitTimeout = 10 * time.Millisecond
-		logs, stable, snaps := raft.NewInmemStore(), raft.NewInmemStore(), raft.NewInmemSnapshotStore()
-		if err := raft.BootstrapCluster(c, logs, stable, snaps, trans, conf); err != nil {
-			t.Fatal(err)
-		}
-		r, err := raft.NewRaft(c, n.fsm, logs, stable, snaps, trans)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.raft = r
-		t.Cleanup(func() {
-			n.mesh.Close()
-			r.Shutdown().Error()
-			trans.Close()
-		})
+		n.start(t, id, conf, func(addr string) string { return at[addr] })
 	}
 	say := func(word string, not raft.ServerID) (leader raft.ServerID) {
 		soon(t, "a leader takes "+word, func() bool {
@@ -110,7 +115,7 @@ func TestRaft(t *testing.T) {
 	}
 }
 
-// Raft knows addresses; the layer makes sure of the node.
+// Raft knows addresses; the layer verifies the node.
 func TestRaftDial(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a"), start(t, ca, "b")

@@ -9,15 +9,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// waiting is how many connections wait to be taken, and acceptTimeout for how
-// long one is kept: who takes them may be stopping.
+// Bounds of the connections that wait for Accept, whose caller may be stopping.
 const (
-	waiting       = 16
-	acceptTimeout = 5 * time.Second
+	waiting     = 16 // connections
+	waitTimeout = 5 * time.Second
 )
 
-// streams is the listener of one protocol, fed with connections that are
-// authenticated. It closes neither the mesh nor what was taken from it.
+// streams is the listener of one protocol, which returns authenticated connections.
+// Closing it closes neither the mesh nor connections that it has returned.
 type streams struct {
 	mesh *Mesh
 	ch   chan net.Conn
@@ -29,12 +28,12 @@ func newStreams(m *Mesh) *streams {
 	return &streams{mesh: m, ch: make(chan net.Conn, waiting), done: make(chan struct{})}
 }
 
-// put hands c to Accept, or closes it.
+// put passes c to Accept, or closes it.
 func (s *streams) put(c *conn) {
-	t := time.NewTimer(acceptTimeout)
+	t := time.NewTimer(waitTimeout)
 	defer t.Stop()
 	select {
-	case <-s.done: // else select may choose ch
+	case <-s.done: // otherwise select may choose ch
 		c.Close()
 		return
 	default:
@@ -67,21 +66,21 @@ func (s *streams) Addr() net.Addr { return s.mesh.self }
 // raftLayer is the stream layer of raft's network transport.
 type raftLayer struct {
 	*streams
-	want func(addr string) string
+	nodeAt func(addr string) (nodeID string)
 }
 
-// RaftLayer is what raft.NewNetworkTransport runs on; there is one. Its address
-// is the advertised one.
+// RaftLayer returns the stream layer for raft.NewNetworkTransport; a mesh has one.
+// Its address is the advertised one.
 //
-// want names the node that has to answer at an address, "" for any of the
-// cluster; nil is "" for all. Raft itself knows only addresses: a node that lost
-// its disk and came back at the old one's would take the old one's entries and
-// its vote.
-func (m *Mesh) RaftLayer(want func(addr string) (nodeID string)) raft.StreamLayer {
-	if want == nil {
-		want = func(string) string { return "" }
+// nodeAt returns the node that must answer at an address, "" for any node of the
+// cluster; nil accepts any node everywhere. Raft itself knows only addresses: a node
+// that lost its disk and returned at the address of the old one would receive the
+// old one's entries and its vote.
+func (m *Mesh) RaftLayer(nodeAt func(addr string) (nodeID string)) raft.StreamLayer {
+	if nodeAt == nil {
+		nodeAt = func(string) string { return "" }
 	}
-	return &raftLayer{m.raft, want}
+	return &raftLayer{m.raft, nodeAt}
 }
 
 // Dial connects to another node's raft within timeout.
@@ -91,28 +90,28 @@ func (l *raftLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Co
 	}
 	ctx, cancel := context.WithTimeout(l.mesh.ctx, timeout)
 	defer cancel()
-	c, err := l.mesh.dial(ctx, string(addr), protoRaft, l.want(string(addr)))
+	c, err := l.mesh.dial(ctx, string(addr), protoRaft, l.nodeAt(string(addr)))
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Direct connects to the node want at addr for messages of the caller's own form,
-// where a call costs too much. The other side takes the connection from
+// Direct connects to the node nodeID at addr for messages in the caller's own format,
+// where a call costs too much. The other side gets the connection from
 // [Mesh.AcceptDirect].
-func (m *Mesh) Direct(ctx context.Context, addr, want string) (net.Conn, error) {
+func (m *Mesh) Direct(ctx context.Context, addr, nodeID string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout+handshakeTimeout)
 	defer cancel()
-	c, err := m.dial(ctx, addr, protoDirect, want)
+	c, err := m.dial(ctx, addr, protoDirect, nodeID)
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// AcceptDirect returns the next such connection and the node that made it. It
-// fails when the mesh is closed.
+// AcceptDirect returns the next connection of [Mesh.Direct] and the node that opened
+// it. It fails once the mesh is closed.
 func (m *Mesh) AcceptDirect() (c net.Conn, peer string, err error) {
 	if c, err = m.direct.Accept(); err != nil {
 		return nil, "", ErrClosed

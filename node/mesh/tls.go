@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The protocols of the port, told by ALPN.
+// The protocols of the port, selected by ALPN.
 const (
 	protoRaft   = "perfgate-raft/1"
 	protoCall   = "perfgate-call/1"
@@ -20,15 +20,16 @@ const (
 	protoJoin   = "perfgate-join/1"
 )
 
-// The server's one byte after the handshake of a certificate protocol.
+// The byte that a server sends after the handshake of a certificate protocol.
 const (
 	welcome = 1
 	removed = 2 // the client's node was removed from the cluster; the connection is closed
 )
 
-// base is what all handshakes share. Names are node ids, not host names, so
-// crypto/tls cannot check them: VerifyConnection does, and it always runs.
-// Tickets are off because a resumed session would carry an old verdict.
+// base returns the configuration that all handshakes share. Certificates contain node
+// ids, not host names, so that crypto/tls cannot verify them: VerifyConnection does,
+// and it always runs. Tickets are off because a resumed session would keep an old
+// decision.
 func base(proto string, pair tls.Certificate) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
@@ -39,8 +40,8 @@ func base(proto string, pair tls.Certificate) *tls.Config {
 	}
 }
 
-// mutual is the configuration of both sides of a certificate protocol; use is
-// what the peer's certificate is for.
+// mutual returns the configuration of either side of a certificate protocol; use is
+// the required use of the peer's certificate.
 func (m *member) mutual(proto string, use x509.ExtKeyUsage) *tls.Config {
 	c := base(proto, m.pair)
 	c.ClientAuth = tls.RequireAnyClientCert
@@ -54,8 +55,9 @@ func (m *member) mutual(proto string, use x509.ExtKeyUsage) *tls.Config {
 	return c
 }
 
-// serverConfig answers one ClientHello. A client names exactly one protocol, so
-// that what it has to show is decided before anything of it is read.
+// serverConfig returns the configuration for one ClientHello. A client must name
+// exactly one protocol, which decides how it must authenticate before anything else
+// of it is read.
 func (m *Mesh) serverConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if len(hello.SupportedProtos) == 0 {
 		return nil, errors.New("the client names no protocol")
@@ -74,16 +76,16 @@ func (m *Mesh) serverConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if proto != protoJoin {
 		return nil, fmt.Errorf("the client names the protocols %q", hello.SupportedProtos)
 	}
-	// No certificate is asked of a client here: none would be looked at, and this
-	// way none is parsed.
-	return base(protoJoin, m.nameless), nil
+	// The client is not asked for a certificate: it would not be verified, and need
+	// not be parsed.
+	return base(protoJoin, m.joinCert), nil
 }
 
-// greet finds out who came and hands the connection on.
-func (m *Mesh) greet(c *conn) {
-	proto, peer, err := m.handshake(c)
+// serveConn authenticates a connection and passes it to its protocol.
+func (m *Mesh) serveConn(c *conn) {
+	proto, peer, err := m.serverHandshake(c)
 	if err != nil {
-		m.log.Debug("cluster connection refused", "remote", c.RemoteAddr(), "node", peer, "err", err)
+		m.log.Debug("cluster connection refused", "addr", c.RemoteAddr(), "node", peer, "error", err)
 		c.kill()
 		c.Close()
 		return
@@ -102,13 +104,13 @@ func (m *Mesh) greet(c *conn) {
 	}
 }
 
-// handshake authenticates a client; for join, TLS alone, the proof comes next.
-func (m *Mesh) handshake(c *conn) (proto, peer string, err error) {
-	ctx, cancel := context.WithTimeout(m.ctx, greetTimeout)
+// serverHandshake authenticates a client. For join it is only TLS; the proof follows.
+func (m *Mesh) serverHandshake(c *conn) (proto, peer string, err error) {
+	ctx, cancel := context.WithTimeout(m.ctx, acceptTimeout)
 	defer cancel()
-	c.raw.SetDeadline(time.Now().Add(greetTimeout))
-	// A hello for which there is no configuration is refused there; what stands
-	// here is only crypto/tls's own minimum.
+	c.raw.SetDeadline(time.Now().Add(acceptTimeout))
+	// serverConfig refuses a hello that it has no configuration for; this one is only
+	// crypto/tls's minimum.
 	t := tls.Server(c.raw, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: m.serverConfig})
 	if err := t.HandshakeContext(ctx); err != nil {
 		return "", "", err
@@ -119,8 +121,8 @@ func (m *Mesh) handshake(c *conn) (proto, peer string, err error) {
 		return protoJoin, "", nil
 	}
 	peer = s.PeerCertificates[0].Subject.CommonName // verified
-	if err := m.known(c, peer); err != nil {
-		t.Write([]byte{removed}) // it arrives: the client sends nothing that a close would answer with a reset
+	if err := m.identify(c, peer); err != nil {
+		_, _ = t.Write([]byte{removed}) // it arrives: the client sends nothing, so that the close causes no reset
 		return "", peer, err
 	}
 	if _, err := t.Write([]byte{welcome}); err != nil {
@@ -130,10 +132,10 @@ func (m *Mesh) handshake(c *conn) (proto, peer string, err error) {
 	return s.NegotiatedProtocol, peer, nil
 }
 
-// dial connects to the node at addr for one of the certificate protocols. When
-// it returns nil both sides have accepted each other. want is the node that has
-// to be there, "" for any of the cluster.
-func (m *Mesh) dial(ctx context.Context, addr, proto, want string) (*conn, error) {
+// dial connects to the node at addr with one of the certificate protocols. If it
+// succeeds, both sides have accepted each other. nodeID is the node that must
+// answer, "" for any node of the cluster.
+func (m *Mesh) dial(ctx context.Context, addr, proto, nodeID string) (*conn, error) {
 	fail := func(err error) (*conn, error) {
 		if m.ctx.Err() != nil {
 			err = ErrClosed
@@ -148,12 +150,12 @@ func (m *Mesh) dial(ctx context.Context, addr, proto, want string) (*conn, error
 	if err != nil {
 		return fail(err)
 	}
-	peer, err := m.introduce(ctx, c, p.mutual(proto, x509.ExtKeyUsageServerAuth))
-	if err == nil && want != "" && peer != want {
-		err = fmt.Errorf("%w: node %s, not %s", ErrOtherNode, peer, want)
+	peer, err := m.clientHandshake(ctx, c, p.mutual(proto, x509.ExtKeyUsageServerAuth))
+	if err == nil && nodeID != "" && peer != nodeID {
+		err = fmt.Errorf("%w: node %s, not %s", ErrOtherNode, peer, nodeID)
 	}
 	if err == nil {
-		err = m.known(c, peer)
+		err = m.identify(c, peer)
 	}
 	if err != nil {
 		c.kill()
@@ -164,7 +166,7 @@ func (m *Mesh) dial(ctx context.Context, addr, proto, want string) (*conn, error
 	return c, nil
 }
 
-// connect makes the TCP connection; its deadline is the handshake's.
+// connect opens the TCP connection, with the deadline of the handshake.
 func (m *Mesh) connect(ctx context.Context, addr string) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -181,8 +183,8 @@ func (m *Mesh) connect(ctx context.Context, addr string) (*conn, error) {
 	return c, nil
 }
 
-// introduce is the client's side of handshake.
-func (m *Mesh) introduce(ctx context.Context, c *conn, conf *tls.Config) (peer string, err error) {
+// clientHandshake is the client's side of serverHandshake.
+func (m *Mesh) clientHandshake(ctx context.Context, c *conn, conf *tls.Config) (peer string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { c.raw.SetDeadline(time.Unix(1, 0)) })()
@@ -195,14 +197,14 @@ func (m *Mesh) introduce(ctx context.Context, c *conn, conf *tls.Config) (peer s
 	if s.NegotiatedProtocol != conf.NextProtos[0] {
 		return "", ErrNotCluster
 	}
-	var verdict [1]byte
-	if _, err := io.ReadFull(t, verdict[:]); err != nil {
+	var first [1]byte
+	if _, err := io.ReadFull(t, first[:]); err != nil {
 		if !network(err) {
 			err = fmt.Errorf("the peer refused this node's certificate: %w", err)
 		}
 		return "", sortDial(err)
 	}
-	switch verdict[0] {
+	switch first[0] {
 	case welcome:
 		return s.PeerCertificates[0].Subject.CommonName, nil
 	case removed:

@@ -15,7 +15,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
-// What every cluster is configured with, unless a test says otherwise.
+// The configuration of every cluster, unless a test says otherwise.
 const (
 	Secret = "a-cluster-secret-of-tests-0123456789"
 	Token  = "pg_operator_token_of_tests"
@@ -24,10 +24,17 @@ const (
 )
 
 // Timeout bounds every wait that has no bound of its own. It is far more than a
-// node needs: it is there to end a test, on a machine that does other things too.
-const Timeout = 30 * time.Second
+// node needs: it ends a test that would never end, and a machine on which other
+// programs run may take its time.
+const Timeout = 90 * time.Second
 
-// Setup is how one node is configured. A change takes effect at its next start.
+// Election is the time without contact after which a node here stands for election
+// or a leader gives up, twice that of the product: a loaded machine that keeps a
+// node waiting for the processor must not cost it leadership in the middle of a
+// test. The tests with processes (e2e/cluster) run with the product's.
+const Election = time.Second
+
+// Setup is the configuration of one node. A change takes effect at its next start.
 type Setup struct {
 	Name   string
 	Listen string // of the cluster; "" is a lone node
@@ -38,11 +45,10 @@ type Setup struct {
 	Serve  bool // cluster.when_isolated = "serve"
 	File   string
 	Tune   func(*raft.Config)
-	// Level makes the log tell more.
-	Level string
+	Level  string // of the log; "" is the default
 }
 
-// Cluster is some nodes, the network between them and what stands behind them.
+// Cluster is a number of nodes, the network between them and their upstream.
 type Cluster struct {
 	*Net
 	Nodes    []*Node
@@ -66,12 +72,12 @@ func Serving() Option { return func(_ int, s *Setup) { s.Serve = true } }
 func WithTune(f func(*raft.Config)) Option { return func(_ int, s *Setup) { s.Tune = f } }
 
 // New makes a cluster of n nodes of which none is started. When the test ends
-// they are ended, and whatever goroutine of theirs is left fails it.
+// they are ended, and a goroutine of theirs that is left fails it.
 func New(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{Net: NewNet(), t: t, id: fmt.Sprintf("%s#%d", t.Name(), serial.Add(1))}
 	c.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: Timeout}
-	t.TempDir() // it is removed behind what is registered from now on
+	t.TempDir() // it is removed after the cleanups that are registered from now on
 	t.Cleanup(c.end)
 	c.Upstream = newUpstream()
 	var all []string
@@ -133,8 +139,8 @@ func (c *Cluster) Wipe(i int) { c.t.Helper(); c.Nodes[i].Wipe() }
 // API is a client of node i's management API that shows the operator's token.
 func (c *Cluster) API(i int) *client.Client { c.t.Helper(); return c.Nodes[i].API() }
 
-// Leader waits until the nodes that run and are not cut off agree on a leader
-// that knows of itself, and returns its number.
+// Leader waits until a node that runs reports that it leads, and returns its
+// number.
 func (c *Cluster) Leader() int {
 	c.t.Helper()
 	leader := -1
@@ -152,12 +158,12 @@ func (c *Cluster) Leader() int {
 				return nil
 			}
 		}
-		return fmt.Errorf("no node says that it leads")
+		return fmt.Errorf("no node reports that it leads")
 	})
 	return leader
 }
 
-// Follower is a node that runs and does not lead, none of not.
+// Follower returns a node that runs, does not lead and is none of not.
 func (c *Cluster) Follower(not ...int) int {
 	c.t.Helper()
 	leader := c.Leader()
@@ -201,8 +207,8 @@ func (c *Cluster) WaitReady(nodes ...int) {
 	}
 }
 
-// WaitHealthy waits until all nodes that run serve, vote, and say that nothing is
-// wrong.
+// WaitHealthy waits until all nodes that run serve, vote and report themselves
+// healthy.
 func (c *Cluster) WaitHealthy() {
 	c.t.Helper()
 	c.WaitReady()
@@ -216,7 +222,7 @@ func (c *Cluster) WaitHealthy() {
 		if !n.Running() {
 			continue
 		}
-		c.Until(n.Setup.Name+" says that the cluster is healthy", func() error {
+		c.Until(n.Setup.Name+" reports a healthy cluster", func() error {
 			s, err := n.API().Cluster(context.Background())
 			if err == nil && !s.Healthy {
 				err = fmt.Errorf("%s", strings.Join(s.Reasons, "; "))
@@ -229,7 +235,7 @@ func (c *Cluster) WaitHealthy() {
 	}
 }
 
-// end kills what runs and looks for what is left of it.
+// end kills the nodes that run and looks for goroutines of theirs that are left.
 func (c *Cluster) end() {
 	if c.t.Failed() {
 		for _, n := range c.Nodes {
@@ -249,14 +255,14 @@ func (c *Cluster) end() {
 }
 
 // Until waits until ok returns nil; if that takes too long the test fails with
-// what was waited for and the last error.
-func (c *Cluster) Until(what string, ok func() error) {
+// the event that ok waits for and the last error.
+func (c *Cluster) Until(event string, ok func() error) {
 	c.t.Helper()
-	c.Within(Timeout, what, ok)
+	c.Within(Timeout, event, ok)
 }
 
 // Within is [Cluster.Until] with a bound of its own.
-func (c *Cluster) Within(d time.Duration, what string, ok func() error) {
+func (c *Cluster) Within(d time.Duration, event string, ok func() error) {
 	c.t.Helper()
 	end := time.NewTimer(d)
 	defer end.Stop()
@@ -269,20 +275,23 @@ func (c *Cluster) Within(d time.Duration, what string, ok func() error) {
 		}
 		select {
 		case <-end.C:
-			c.t.Fatalf("waited %v until %s: %v", d, what, err)
+			c.t.Fatalf("waited %v until %s: %v", d, event, err)
 		case <-tick.C:
 		}
 	}
 }
 
-// Key makes a live key on node i.
+// Key makes a live key on node i. An election may be under way.
 func (c *Cluster) Key(i int, name string) (id, key string) {
 	c.t.Helper()
-	k, err := c.API(i).CreateKey(context.Background(), client.NewKey{Name: name, Type: "live"})
-	if err != nil {
-		c.t.Fatalf("make the key %s on %s: %v", name, c.Nodes[i].Setup.Name, err)
-	}
-	return k.ID, *k.Secret
+	c.Until(fmt.Sprintf("key %s is created on %s", name, c.Nodes[i].Setup.Name), func() error {
+		k, err := c.API(i).CreateKey(context.Background(), client.NewKey{Name: name, Type: "live"})
+		if err == nil {
+			id, key = k.ID, *k.Secret
+		}
+		return err
+	})
+	return id, key
 }
 
 // Upstream answers every request with 200; /stream sends a line every 50 ms for

@@ -33,7 +33,7 @@ type chunk struct {
 
 func newFlow(n *Net, w way) *flow { return &flow{way: w, net: n, changed: make(chan struct{})} }
 
-// wakeLocked tells whoever waits that something changed.
+// wakeLocked wakes the goroutines that wait for a change.
 func (f *flow) wakeLocked() {
 	close(f.changed)
 	f.changed = make(chan struct{})
@@ -53,8 +53,8 @@ func (f *flow) finish() {
 	f.wakeLocked()
 }
 
-// read takes what has arrived. n is -1 while there is nothing; then next is when
-// the first chunk arrives, if there is one.
+// read takes data that has arrived. n is -1 while there is none; next is then the
+// time at which the first chunk arrives, if one is on its way.
 func (f *flow) read(b []byte, open bool) (n int, next time.Time, changed <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -9,18 +9,6 @@ import (
 	"github.com/perfgate/perfgate/node/nodetest"
 )
 
-func names(t *testing.T, c *nodetest.Cluster, i int) (out []string) {
-	t.Helper()
-	s := status(c, i)
-	if s == nil {
-		return nil
-	}
-	for _, n := range s.Nodes {
-		out = append(out, n.Name)
-	}
-	return out
-}
-
 // A node that lost its disk comes back as another one in the place of the old
 // one, which is gone from the cluster.
 func TestLostDisk(t *testing.T) {
@@ -38,7 +26,7 @@ func TestLostDisk(t *testing.T) {
 	c.Until("the new node has a vote", func() error {
 		s := status(c, lost)
 		if s == nil || s.ClusterID != id || len(s.Nodes) != 3 {
-			return fmt.Errorf("it says %+v", s)
+			return fmt.Errorf("status %+v", s)
 		}
 		for _, n := range s.Nodes {
 			if n.Name == c.Nodes[lost].Setup.Name && n.Role != "voter" {
@@ -50,9 +38,9 @@ func TestLostDisk(t *testing.T) {
 	if a := c.Nodes[lost].Get(key); a.Status != 200 {
 		t.Errorf("the new node answers %v", a)
 	}
-	// The vote of the old one counts no more: two of three are a majority.
+	// The vote of the old one does not count any more: two of three are a majority.
 	c.Kill(c.Follower(lost))
-	c.Until("a write is taken by the two that are left", func() error {
+	c.Until("a write is accepted by the two that are left", func() error {
 		_, err := c.API(lost).CreateKey(t.Context(), newKey("b"))
 		return err
 	})
@@ -120,7 +108,7 @@ func TestChangedAddress(t *testing.T) {
 			t.Errorf("%s answers %v", n.Setup.Name, a)
 		}
 	}
-	if got := names(t, c, 0); !slices.Equal(got, []string{"n1", "n2", "n3"}) {
+	if got := names(c, 0); !slices.Equal(got, []string{"n1", "n2", "n3"}) {
 		t.Errorf("nodes %v", got)
 	}
 }

@@ -2,13 +2,11 @@ package nodetest_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,80 +14,8 @@ import (
 	"github.com/perfgate/perfgate/node/nodetest"
 )
 
-// status is GET /v1/cluster of node i; nil while it has none.
-func status(c *nodetest.Cluster, i int) *client.Cluster {
-	s, err := c.API(i).Cluster(context.Background())
-	if err != nil {
-		return nil
-	}
-	return s
-}
-
-// oneCluster waits until n nodes are in one cluster, and checks that there is no
-// other. It returns the cluster's id.
-func oneCluster(t *testing.T, c *nodetest.Cluster, n int) string {
-	t.Helper()
-	c.WaitReady()
-	id := ""
-	for i, node := range c.Nodes {
-		if !node.Running() {
-			continue
-		}
-		c.Until(fmt.Sprintf("node %d knows %d nodes", i, n), func() error {
-			s := status(c, i)
-			if s == nil || len(s.Nodes) != n {
-				return fmt.Errorf("it says %+v", s)
-			}
-			if id != "" && s.ClusterID != id {
-				t.Fatalf("node %d is in cluster %s, another one in %s", i, s.ClusterID, id)
-			}
-			id = s.ClusterID
-			return nil
-		})
-	}
-	return id
-}
-
-// waiting waits until a node that has no cluster yet says why, on the admin
-// listener and nowhere else.
-func waiting(t *testing.T, c *nodetest.Cluster, i int, why string) {
-	t.Helper()
-	n := c.Nodes[i]
-	c.Until(fmt.Sprintf("%s says that it waits: %s", n.Setup.Name, why), func() error {
-		code, body := fetch(n.Admin() + "/v1/cluster")
-		if code != 503 || !strings.Contains(body, why) {
-			return fmt.Errorf("it answers %d %s", code, body)
-		}
-		return nil
-	})
-	if code, body := fetch(n.Proxy() + "/x"); code != 503 || strings.Contains(body, "10.0.0.") {
-		t.Errorf("the proxy listener answers %d %s", code, body)
-	}
-	if code, _ := fetch(n.Proxy() + "/livez"); code != 200 {
-		t.Errorf("/livez answers %d while the node waits", code)
-	}
-}
-
-func fetch(url string) (int, string) {
-	resp, err := http.Get(url)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
-	var e struct {
-		Error struct {
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	if json.Unmarshal(body, &e) == nil && e.Error.Message != "" {
-		return resp.StatusCode, e.Error.Message
-	}
-	return resp.StatusCode, string(body)
-}
-
-// Three nodes make one cluster whatever the order of their starts, the next one
-// being started when the one before waits for it.
+// Three nodes make one cluster in any order of their starts. Each is started when
+// the one before it waits.
 func TestFormInAnyOrder(t *testing.T) {
 	t.Parallel()
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
@@ -107,7 +33,7 @@ func TestFormInAnyOrder(t *testing.T) {
 	}
 }
 
-// All at once, and every node sees every other one but one pair: nobody begins.
+// All start at once, and one pair does not see each other: no node begins.
 func TestFormHalfReachable(t *testing.T) {
 	t.Parallel()
 	c := nodetest.New(t, 3)
@@ -129,13 +55,13 @@ func TestFormHalfReachable(t *testing.T) {
 	oneCluster(t, c, 3)
 }
 
-// What an operator may get wrong is said in words, and corrected by a restart.
+// An operator's mistake is reported in words, and corrected by a restart.
 func TestFormDisagreement(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		wrong  func(s *nodetest.Setup) // of the third node
 		on     int
-		says   string
+		reason string
 		others string
 	}{
 		"expect": {func(s *nodetest.Setup) { s.Expect = 2 }, 2, "expects 3 nodes and this one 2", "expects 2 nodes and this one 3"},
@@ -151,9 +77,9 @@ func TestFormDisagreement(t *testing.T) {
 			for _, n := range c.Nodes {
 				n.Start()
 			}
-			waiting(t, c, 2, tt.says)
+			waiting(t, c, 2, tt.reason)
 			waiting(t, c, 0, tt.others)
-			c.Nodes[2].WaitLog(tt.says)
+			c.Nodes[2].WaitLog(tt.reason)
 			c.Stop(2)
 			c.Nodes[2].Setup = right
 			c.Nodes[2].Start()
@@ -162,7 +88,7 @@ func TestFormDisagreement(t *testing.T) {
 	}
 }
 
-// A node whose list leads to two clusters joins neither.
+// A node with a list that leads to two clusters joins neither.
 func TestFormTwoClusters(t *testing.T) {
 	t.Parallel()
 	c := nodetest.New(t, 3)
@@ -173,7 +99,7 @@ func TestFormTwoClusters(t *testing.T) {
 	oneNode := func(i int) {
 		c.Until(fmt.Sprintf("node %d is a cluster", i), func() error {
 			if s := status(c, i); s == nil || len(s.Nodes) != 1 {
-				return fmt.Errorf("it says %+v", s)
+				return fmt.Errorf("status %+v", s)
 			}
 			return nil
 		})
@@ -186,8 +112,8 @@ func TestFormTwoClusters(t *testing.T) {
 	oneNode(1)
 }
 
-// A lone node becomes three, without a stop where it has a cluster listener and
-// with one where it gets it; its keys are everybody's.
+// A lone node becomes a cluster of three, without a stop if it has a cluster
+// listener and with one if it gets it then; its keys are good on all nodes.
 func TestLoneNodeGrows(t *testing.T) {
 	t.Parallel()
 	for name, listens := range map[string]bool{"with a listener": true, "without a listener": false} {
@@ -220,8 +146,10 @@ func TestLoneNodeGrows(t *testing.T) {
 				}
 			}
 			c.WaitHealthy()
-			if first.Said("a node is not heard of any more") > 0 {
-				t.Error("a node that has just joined is told to be gone")
+			for _, n := range c.Nodes[1:] {
+				if first.SaidOf("a node is not heard of any more", n.Setup.Name) > 0 {
+					t.Errorf("%s has just joined and is reported gone", n.Setup.Name)
+				}
 			}
 			c.Kill(c.Leader()) // all have a vote: the others go on
 			c.Until("a write is taken without the first leader", func() error {
@@ -232,7 +160,7 @@ func TestLoneNodeGrows(t *testing.T) {
 	}
 }
 
-// The node that begins the cluster is interrupted in that moment, and comes back.
+// The node that begins the cluster is interrupted at that moment, and comes back.
 func TestFormInterrupted(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -254,14 +182,14 @@ func TestFormInterrupted(t *testing.T) {
 				n.Start()
 			}
 			first := -1
-			c.Until("one begins", func() error {
+			c.Until("a node begins", func() error {
 				for i, n := range c.Nodes {
 					if n.Said(tt.moment) > 0 {
 						first = i
 						return nil
 					}
 				}
-				return errors.New("none does")
+				return errors.New("no node does")
 			})
 			if tt.kill {
 				c.Kill(first)
@@ -274,11 +202,67 @@ func TestFormInterrupted(t *testing.T) {
 	}
 }
 
-func nodeID(t *testing.T, n *nodetest.Node) string {
-	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(n.Dir, "node-id"))
-	if err != nil {
+// A founding node is ready only when the cluster has its voters: the first may then be
+// lost at once, and nothing that was acknowledged is.
+func TestFoundersAreReadyWithVotes(t *testing.T) {
+	t.Parallel()
+	c := nodetest.New(t, 3)
+	for _, n := range c.Nodes {
+		n.Start()
+	}
+	for i := range c.Nodes {
+		c.WaitReady(i)
+		if n := voters(c, i); n != 3 {
+			t.Errorf("n%d is ready with %d voters", i+1, n)
+		}
+	}
+	leader := c.Leader()
+	id, _ := c.Key(leader, "a")
+	c.Kill(leader)
+	next := c.Leader()
+	c.Until("the key is there", func() error {
+		_, err := c.API(next).GetKey(context.Background(), id)
+		return err
+	})
+	c.Key(next, "b")
+	// A node that starts again is not founding any more.
+	c.Restart(next)
+	c.WaitReady(next)
+}
+
+// A restored node with cluster.expect = 3 is ready and not healthy, until the others
+// have joined it.
+func TestRestoredClusterIsIncomplete(t *testing.T) {
+	t.Parallel()
+	c := nodetest.New(t, 3)
+	first := c.Nodes[0]
+	setup := first.Setup
+	first.Setup.Join, first.Setup.Expect = nil, 1
+	first.Start()
+	c.WaitHealthy()
+	c.Stop(0)
+	first.Setup = setup
+	mark := filepath.Join(first.Dir, "FOUNDING")
+	if err := os.WriteFile(mark, []byte("restored\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(raw))
+	first.Start()
+	c.WaitReady(0)
+	c.Until("the status says that voters are missing", func() error {
+		s := status(c, 0)
+		if s == nil || s.Healthy || !slices.Contains(s.Reasons, "the cluster has 1 of 3 voters (cluster.expect)") {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	c.Nodes[1].Start()
+	c.Nodes[2].Start()
+	c.WaitHealthy()
+	c.Until("the mark is gone", func() error {
+		_, err := os.Stat(mark)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("stat: %v", err)
+	})
 }

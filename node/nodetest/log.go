@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Log keeps what a node logs, a JSON object a line.
+// Log keeps the log of a node, a JSON object a line.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -35,16 +35,16 @@ func (l *Log) Count(text string) int {
 	return strings.Count(l.String(), strings.Trim(string(raw), `"`))
 }
 
-// attr is an attribute of the first line with message msg.
-func (l *Log) attr(msg, name string) string {
+// attrs are the values of an attribute in the lines with message msg.
+func (l *Log) attrs(msg, name string) (values []string) {
 	for line := range strings.Lines(l.String()) {
 		var v map[string]any
 		if json.Unmarshal([]byte(line), &v) == nil && v["msg"] == msg {
 			s, _ := v[name].(string)
-			return s
+			values = append(values, s)
 		}
 	}
-	return ""
+	return values
 }
 
 func (l *Log) tail(n int) string {
@@ -52,12 +52,12 @@ func (l *Log) tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
-// label marks the goroutines of a cluster's nodes: whoever is started by one of
-// them inherits it.
+// label marks the goroutines of a cluster's nodes: a goroutine that one of them
+// starts inherits it.
 const label = "nodetest"
 
-// unanswered stands in the stack of who waits for one of Raft's futures. Raft does
-// not answer all of them when it stops (raft #498), and nothing wakes these.
+// unanswered is in the stack of a goroutine that waits for one of Raft's futures.
+// Raft does not answer all of them when it stops (raft #498), and nothing wakes these.
 const unanswered = "raft.(*deferError).Error"
 
 // leaked waits until no goroutine has the label id, and returns the stacks of

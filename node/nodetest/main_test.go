@@ -7,7 +7,7 @@ import (
 )
 
 // atOnce is how many tests run at a time; under the race detector, where a node
-// needs ten times the processor, fewer do, or leaders lose their office for it.
+// needs ten times the processor, fewer do, or leaders would lose leadership.
 var atOnce = "6"
 
 // TestMain lets more tests run at a time than there are processors: they wait,

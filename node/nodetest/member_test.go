@@ -19,8 +19,8 @@ import (
 	"github.com/perfgate/perfgate/node/nodetest"
 )
 
-// A secret that is changed by a reload lets new nodes in, the old one none; those
-// that are members notice nothing.
+// After a reload new nodes join with the changed secret and not with the old one;
+// members notice nothing.
 func TestSecretChanges(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")
@@ -38,27 +38,57 @@ func TestSecretChanges(t *testing.T) {
 		n.Reload()
 	}
 	n := c.Add()
-	n.Start() // with the old one
+	n.Start() // with the old secret
 	waiting(t, c, 3, "the cluster secrets differ")
 	c.Stop(3)
 	n.Setup.Secret = next
-	c.Delay(60 * time.Millisecond) // it takes its time until it is heard of as a member
+	c.Delay(60 * time.Millisecond) // it takes a while until its first report as a member arrives
 	n.Start()
 	oneCluster(t, c, 4)
 	c.Delay(0)
 	c.WaitHealthy()
-	for _, n := range c.Nodes {
-		if n.Said("a node is not heard of any more") > 0 {
-			t.Errorf("%s misses a node that has just joined", n.Setup.Name)
+	for _, m := range c.Nodes {
+		if m.SaidOf("a node is not heard of any more", n.Setup.Name) > 0 {
+			t.Errorf("%s misses a node that has just joined", m.Setup.Name)
 		}
 	}
 }
 
-// A node that is too old for the cluster is not let in, and is told so.
+// A vote that the status reports is committed: it counts when the leader that gave
+// it dies at once. The slow network keeps the change under way for long enough to
+// be seen.
+func TestReportedVoteCounts(t *testing.T) {
+	t.Parallel()
+	c := nodetest.New(t, 1)
+	c.Nodes[0].Start()
+	c.WaitHealthy()
+	c.Add().Start()
+	c.WaitHealthy()
+	c.Add().Start()
+	oneCluster(t, c, 3)
+	c.Delay(80 * time.Millisecond)
+	c.Until("the leader reports three voters", func() error {
+		s := status(c, 0)
+		if s == nil || len(s.Nodes) != 3 {
+			return fmt.Errorf("status %+v", s)
+		}
+		for _, n := range s.Nodes {
+			if n.Role == "nonvoter" {
+				return fmt.Errorf("%s has no vote", n.Name)
+			}
+		}
+		return nil
+	})
+	c.Kill(0)
+	c.Delay(0)
+	c.Leader()
+}
+
+// A node that is too old for the cluster cannot join, and the answer gives the reason.
 func TestTooOldANode(t *testing.T) {
 	t.Parallel()
 	c := nodetest.Start(t, 1)
-	c.Nodes[0].WaitLog("cluster certificate made") // before that nobody is let in
+	c.Nodes[0].WaitLog("cluster certificate made") // before that no node can join
 	id := strings.Repeat("ab", 16)
 	m, err := mesh.Open(t.Context(), mesh.Config{
 		Listen: nodetest.Address(9, nodetest.Port), NodeID: id, Secret: []byte(nodetest.Secret), Net: c.Host(9),
@@ -85,11 +115,11 @@ func TestTooOldANode(t *testing.T) {
 	if err := ask(1); !errors.As(err, &told) || !strings.Contains(told.Text, "version 0.1, which is too old for this cluster") {
 		t.Errorf("a node of level 1: %v", err)
 	}
-	if got := names(t, c, 0); len(got) != 1 {
+	if got := names(c, 0); len(got) != 1 {
 		t.Errorf("nodes %v", got)
 	}
-	if err := ask(2); err != nil {
-		t.Errorf("a node of level 2: %v", err)
+	if err := ask(99); err != nil {
+		t.Errorf("a newer node: %v", err)
 	}
 }
 
@@ -135,7 +165,7 @@ func TestSnapshotIsInstalled(t *testing.T) {
 	id, key := c.Key(c.Leader(), "meanwhile")
 	n := c.Nodes[away]
 	n.Start()
-	// While it catches up it serves nobody, and what it is asked waits until it has.
+	// While it catches up it serves no request, and a read waits until it has.
 	c.Until("it answers a read", func() error {
 		_, err := n.API().GetKey(t.Context(), id)
 		if code(err) == fault.NotFound {
@@ -152,4 +182,29 @@ func TestSnapshotIsInstalled(t *testing.T) {
 	cancel()
 	all.Wait()
 	c.WaitHealthy()
+}
+
+// A removed node ends with the reason soon after it has lost its leader, also when the
+// others have another secret by then, by which it cannot ask them.
+func TestRemovedNodeLearnsOfIt(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	out := c.Follower()
+	next := strings.Repeat("the-next-secret-", 3)
+	for i, n := range c.Nodes {
+		if i != out {
+			n.Setup.Secret = next
+			n.Reload()
+		}
+	}
+	c.Until("the removal is answered", func() error {
+		_, err := c.API(c.Leader()).RemoveNode(t.Context(), c.Nodes[out].Setup.Name)
+		return err
+	})
+	if exit := c.Nodes[out].WaitExit(); exit != 1 {
+		t.Errorf("exit code %d", exit)
+	}
+	if c.Nodes[out].Log.Count("this node was removed from the cluster") == 0 {
+		t.Error("its log does not say why")
+	}
 }

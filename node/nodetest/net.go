@@ -13,13 +13,13 @@ import (
 )
 
 // Net is a network in memory, with TCP and UDP as far as nodes use them. Hosts
-// are numbered. A cut way swallows: what is sent on it waits (TCP) or is lost
-// (UDP), and who dials waits for an answer, as behind a firewall that drops.
+// are numbered. A cut way swallows: data sent on it waits (TCP) or is lost (UDP),
+// and a dial waits for an answer, as behind a firewall that drops.
 type Net struct {
 	mu        sync.Mutex
 	listeners map[netip.AddrPort]*listener
 	sockets   map[netip.AddrPort]*socket
-	owners    map[netip.AddrPort]int // also of addresses where nobody listens any more
+	owners    map[netip.AddrPort]int // also of addresses without a listener now
 	conns     map[*conn]struct{}
 	cut       map[way]bool
 	down      map[int]bool
@@ -58,7 +58,7 @@ func (n *Net) Cut(i, j int) {
 	n.change(func() { n.cut[way{i, j}], n.cut[way{j, i}] = true, true })
 }
 
-// CutOneWay swallows what i sends to j; j's words still reach i.
+// CutOneWay swallows everything from i to j; j still reaches i.
 func (n *Net) CutOneWay(i, j int) { n.change(func() { n.cut[way{i, j}] = true }) }
 
 // Mend undoes Cut between i and j.
@@ -75,7 +75,7 @@ func (n *Net) Isolate(i int) {
 	}
 }
 
-// Heal undoes every cut, and what waited arrives.
+// Heal undoes every cut; data that waited arrives.
 func (n *Net) Heal() { n.change(func() { clear(n.cut) }) }
 
 // Delay makes everything that is sent from now on take d.
@@ -96,7 +96,8 @@ func (n *Net) crash(i int) {
 
 func (n *Net) revive(i int) { n.change(func() { delete(n.down, i) }) }
 
-// open reports whether anything sent on w arrives, and is told of a change.
+// open reports whether anything sent on w arrives and after which delay; the channel
+// is closed when that changes.
 func (n *Net) open(w way) (bool, time.Duration, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

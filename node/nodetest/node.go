@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -15,9 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/perfgate/perfgate/httpapi/client"
-	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/hashicorp/raft"
+
 	"github.com/perfgate/perfgate/node"
+	"github.com/perfgate/perfgate/node/clock"
+	"github.com/perfgate/perfgate/node/config"
 )
 
 var serial atomic.Int64
@@ -41,11 +42,12 @@ type life struct {
 	cancel       context.CancelFunc
 	opened       chan struct{} // closed when Open has returned
 	done         chan struct{} // closed when all is over
-	node         *node.Node    // behind opened
-	err          error         // behind done
+	node         *node.Node    // set before opened is closed
+	err          error         // set before done is closed
 	exit         chan int
 	killed       atomic.Bool
 	proxy, admin string
+	clock        *clock.Clock
 }
 
 func newNode(c *Cluster, i int, s Setup, dir string) *Node {
@@ -80,6 +82,20 @@ func (n *Node) args() []string {
 	return args
 }
 
+// tuned changes Raft's configuration as Tune says, with the timeouts of this
+// package. A lone node has no other to lose contact with.
+func (s *Setup) tuned() func(*raft.Config) {
+	tune, clustered := s.Tune, s.Listen != ""
+	return func(c *raft.Config) {
+		if clustered {
+			c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = Election, Election, Election
+		}
+		if tune != nil {
+			tune(c)
+		}
+	}
+}
+
 func (n *Node) env(name string) (string, bool) {
 	switch name {
 	case "PERFGATE_CLUSTER_SECRET":
@@ -97,23 +113,23 @@ func (n *Node) Start() {
 	if n.Running() {
 		n.c.t.Fatalf("BUG: %s runs already", n.Setup.Name)
 	}
-	load := func() (*node.Config, error) { return node.Load(n.args(), n.env) }
-	config, err := load()
+	load := func() (*config.Config, error) { return node.Load(n.args(), n.env) }
+	cfg, err := load()
 	if err != nil {
 		n.c.t.Fatalf("configure %s: %v", n.Setup.Name, err)
 	}
 	n.c.revive(n.i)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &life{Log: newLog(), cancel: cancel, opened: make(chan struct{}), done: make(chan struct{}), exit: make(chan int, 1)}
-	tune := n.Setup.Tune
+	l := &life{Log: newLog(), cancel: cancel, opened: make(chan struct{}), done: make(chan struct{}), exit: make(chan int, 1), clock: clock.New()}
+	tune := n.Setup.tuned()
 	labels := pprof.Labels(label, n.c.id)
 	go pprof.Do(ctx, labels, func(ctx context.Context) {
 		defer close(l.done)
 		l.node, l.err = node.Open(ctx, node.Options{
-			Config: config, Load: load, Out: io.MultiWriter(l.Log, n.Log), Version: "test", Net: n.c.Host(n.i), Tune: tune,
+			Config: cfg, Load: load, Out: io.MultiWriter(l.Log, n.Log), Version: "test", Net: n.c.Host(n.i), Tune: tune, Clock: l.clock,
 			Exit: func(code int) {
 				select {
-				case l.exit <- code: // the rest of the process goes on; whoever waits for the exit kills the node
+				case l.exit <- code: // the process goes on; WaitExit kills the node
 				default:
 				}
 			},
@@ -132,11 +148,11 @@ func (n *Node) Start() {
 	l.admin = n.listening(l, "admin listening")
 }
 
-// listening waits for the line that tells an address.
+// listening waits for the log line with an address.
 func (n *Node) listening(l *life, msg string) string {
 	n.c.t.Helper()
 	var addr string
-	n.c.Until(n.Setup.Name+" says "+msg, func() error {
+	n.c.Until(n.Setup.Name+" logs "+msg, func() error {
 		select {
 		case <-l.done:
 			if l.err != nil {
@@ -144,11 +160,11 @@ func (n *Node) listening(l *life, msg string) string {
 			}
 		default:
 		}
-		addr = l.attr(msg, "addr")
-		if addr == "" {
-			return errors.New("it does not")
+		if all := l.attrs(msg, "addr"); len(all) > 0 {
+			addr = all[0]
+			return nil
 		}
-		return nil
+		return errors.New("it does not")
 	})
 	return "http://" + addr
 }
@@ -189,7 +205,7 @@ func (n *Node) Failed() error {
 	}
 }
 
-// WaitExit waits until the node ends the process, and kills what is left of it.
+// WaitExit waits until the node ends the process, and kills the rest of it.
 func (n *Node) WaitExit() (code int) {
 	n.c.t.Helper()
 	l := n.running()
@@ -291,8 +307,12 @@ func (n *Node) Wipe() {
 	}
 }
 
-// Move gives the node another address from its next start on.
+// Move changes the node's address from its next start on.
 func (n *Node) Move(port int) { n.Setup.Listen = Address(n.i, port) }
+
+// SetClock puts the wall clock of the running node ahead of the machine's, or behind.
+// A start begins with the machine's.
+func (n *Node) SetClock(ahead time.Duration) { n.c.t.Helper(); n.running().clock.SetWrong(ahead) }
 
 // Reload is SIGHUP: the node reads Setup again.
 func (n *Node) Reload() {
@@ -301,74 +321,6 @@ func (n *Node) Reload() {
 		n.c.t.Fatalf("reload %s: %v", n.Setup.Name, err)
 	}
 }
-
-// API is a client of the management API that shows the operator's token.
-func (n *Node) API() *client.Client {
-	n.c.t.Helper()
-	return n.client(n.running().admin, Token)
-}
-
-// open is a client of the proxy listener, for the probes.
-func (n *Node) open() *client.Client { return n.client(n.running().proxy, "") }
-
-func (n *Node) client(base, token string) *client.Client {
-	n.c.t.Helper()
-	c, err := client.New(base, token)
-	if err != nil {
-		n.c.t.Fatal(err)
-	}
-	c.HTTP = n.c.http
-	return c
-}
-
-// Answer is what the proxy answered.
-type Answer struct {
-	Status int
-	Code   string // of an error
-	Header http.Header
-}
-
-func (a Answer) String() string { return strings.TrimSpace(fmt.Sprint(a.Status, " ", a.Code)) }
-
-// Request sends a request with key through the node's proxy. What is no answer at
-// all is Status 0.
-func (n *Node) Request(method, path, key string) Answer {
-	n.c.t.Helper()
-	return n.RequestAt(n.running().proxy, method, path, key)
-}
-
-// RequestAt is [Node.Request] at an address that [Node.Proxy] told before.
-func (n *Node) RequestAt(proxy, method, path, key string) Answer {
-	req, err := http.NewRequest(method, proxy+path, nil)
-	if err != nil {
-		return Answer{Code: err.Error()}
-	}
-	req.Header.Set("Authorization", "Bearer "+key)
-	resp, err := n.c.http.Do(req)
-	if err != nil {
-		return Answer{Code: err.Error()}
-	}
-	defer resp.Body.Close()
-	a := Answer{Status: resp.StatusCode, Header: resp.Header}
-	if resp.StatusCode >= 400 {
-		var f *fault.Error
-		if errors.As(fault.Decode(resp), &f) {
-			a.Code = string(f.Code)
-		}
-		return a
-	}
-	io.Copy(io.Discard, resp.Body)
-	return a
-}
-
-// Get is a GET with key.
-func (n *Node) Get(key string) Answer { n.c.t.Helper(); return n.Request("GET", "/x", key) }
-
-// Proxy is the URL of the proxy listener.
-func (n *Node) Proxy() string { n.c.t.Helper(); return n.running().proxy }
-
-// Admin is the URL of the admin listener.
-func (n *Node) Admin() string { n.c.t.Helper(); return n.running().admin }
 
 // WaitLog waits until the log of the present start holds text.
 func (n *Node) WaitLog(text string) {
@@ -382,5 +334,17 @@ func (n *Node) WaitLog(text string) {
 	})
 }
 
-// Said is how often the log of the present start holds text.
+// Said counts text in the log of the present start.
 func (n *Node) Said(text string) int { n.c.t.Helper(); return n.running().Count(text) }
+
+// SaidOf counts the lines of the present start's log with message msg that name the
+// node name.
+func (n *Node) SaidOf(msg, name string) (count int) {
+	n.c.t.Helper()
+	for _, v := range n.running().attrs(msg, "name") {
+		if v == name {
+			count++
+		}
+	}
+	return count
+}

@@ -22,10 +22,10 @@ const (
 	maxHeader = 64 << 10
 )
 
-// ErrDamaged is wrapped by every error about a file that is not what was written.
+// ErrDamaged is wrapped by every error about a file that differs from the written one.
 var ErrDamaged = errors.New("the backup is damaged")
 
-// Header is what a backup says about itself.
+// Header describes a backup; it is its first line.
 type Header struct {
 	Format    int       `json:"format"`
 	ClusterID string    `json:"cluster_id"`
@@ -45,7 +45,7 @@ type Backup struct {
 	rows io.ReadCloser
 }
 
-// Begin takes the state as it is now; h's members about the state are filled in.
+// Begin takes the current state; h's members about the state are filled in.
 // Close ends it.
 func Begin(s *store.Store, h Header) (*Backup, error) {
 	d, err := s.Dump()
@@ -83,7 +83,7 @@ func (b *Backup) WriteTo(w io.Writer) (int64, error) {
 	return int64(n) + rows + int64(end), err
 }
 
-// Reader reads a backup. What it returns counts once Next has said io.EOF.
+// Reader reads a backup. Its rows count only once Next has returned io.EOF.
 type Reader struct {
 	Header Header
 	Sealed bool   // it was encrypted
@@ -174,7 +174,7 @@ func broken(err error) error {
 func tooShort(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
 // summed hands on all but the last 32 bytes, and ends well only if those are
-// the sum of what was before.
+// the sum of all bytes before it.
 type summed struct {
 	src   io.Reader
 	sum   hash.Hash

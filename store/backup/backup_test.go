@@ -37,13 +37,13 @@ func state(t testing.TB, keys int) *store.Store {
 			t.Fatalf("entry %d: %+v", index, r.Refusal)
 		}
 	}
-	do(&store.Command{Init: &store.Init{ClusterID: "cl_1", Pepper: store.Hash{1}, OperatorToken: store.Hash{2}, DefaultTier: "free"}})
+	do(&store.Command{Change: &store.Init{ClusterID: "cl_1", Pepper: store.Hash{1}, OperatorToken: store.Hash{2}, DefaultTier: "free"}})
 	for i := range keys {
 		id := fmt.Sprintf("key_%04d", i)
-		do(&store.Command{KeyCreate: &store.KeyCreate{Key: store.Key{ID: store.KeyID(id), Hash: sha256.Sum256([]byte(id)), Type: store.Live, Name: id, Scopes: []string{"read"}}}})
+		do(&store.Command{Change: &store.KeyCreate{Key: store.Key{ID: store.KeyID(id), Hash: sha256.Sum256([]byte(id)), Type: store.Live, Name: id, Scopes: []string{"read"}}}})
 	}
 	if keys > 1 {
-		do(&store.Command{KeyRevoke: &store.KeyRevoke{ID: "key_0001"}})
+		do(&store.Command{Change: &store.KeyRevoke{ID: "key_0001"}})
 	}
 	return s
 }
@@ -112,7 +112,7 @@ func TestOneMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	c := &store.Command{At: epoch.Add(time.Minute), Account: store.DefaultAccount, KeyRevoke: &store.KeyRevoke{ID: "key_0002"}}
+	c := &store.Command{At: epoch.Add(time.Minute), Account: store.DefaultAccount, Change: &store.KeyRevoke{ID: "key_0002"}}
 	s.Apply(&raft.Log{Index: s.Applied() + 1, Type: raft.LogCommand, Data: c.Encode()})
 	var out bytes.Buffer
 	if _, err := b.WriteTo(&out); err != nil {
@@ -123,7 +123,7 @@ func TestOneMoment(t *testing.T) {
 	}
 }
 
-// Cut anywhere, flipped anywhere, or with something behind it: refused.
+// Cut anywhere, flipped anywhere, or with bytes after its end: refused.
 func TestDamage(t *testing.T) {
 	quick(t)
 	s := state(t, 6)

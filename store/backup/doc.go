@@ -1,5 +1,4 @@
-// Package backup is the file that a whole cluster's state goes into and comes
-// back from.
+// Package backup writes a cluster's whole state to one file and reads it back.
 //
 // A backup is one document, written and read in one go and in bounded memory:
 //
@@ -8,10 +7,12 @@
 //	rows     a stream as store/snapshot writes it, with checksums of its own
 //	sum      SHA-256 of all that is before it, 32 bytes
 //
-// The sum is what a file cut short anywhere, a flipped bit and bytes put behind
-// it have in common: an error, and no row counts before [Reader.Next] has said
-// io.EOF. It does not say who wrote the file.
+// The sum makes a file that is cut short, has a flipped bit or has bytes after its
+// end an error; no row counts before [Reader.Next] has returned io.EOF. It does not prove the file's author.
 //
 // With a passphrase the document is sealed as an age file (age-encryption.org/v1,
 // scrypt), which authenticates every piece as well; the age tool opens it.
+//
+// The package starts no goroutines and holds no locks; a [Backup] and a [Reader]
+// belong to one goroutine each.
 package backup

@@ -18,10 +18,10 @@ var ErrPassphrase = errors.New("passphrase")
 // workFactor is scrypt's, as a power of two: about a second for each guess.
 var workFactor = 18
 
-// maxWorkFactor is what a file may ask of who opens it.
+// maxWorkFactor bounds the work that a file may ask of its reader.
 const maxWorkFactor = 22
 
-// Seal encrypts what is written to it to passphrase; the file is whole when it
+// Seal encrypts the bytes written to it to passphrase; the file is whole when it
 // is closed. w stays open.
 func Seal(w io.Writer, passphrase string) (io.WriteCloser, error) {
 	to, err := age.NewScryptRecipient(passphrase)
@@ -60,7 +60,7 @@ func unseal(src *bufio.Reader, passphrase string) (plain io.Reader, sealed bool,
 	return opened{r}, true, nil
 }
 
-// opened is an age file: whatever it cannot read is damage.
+// opened is an age file: every read error of it is damage.
 type opened struct{ r io.Reader }
 
 func (o opened) Read(p []byte) (int, error) {

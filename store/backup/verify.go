@@ -10,7 +10,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// Report is what is known of a backup that was read from its beginning to its end.
+// Report describes a backup that was read from its beginning to its end.
 type Report struct {
 	Header
 	Encrypted bool         `json:"encrypted"`
@@ -19,7 +19,7 @@ type Report struct {
 	Census    store.Census `json:"keys"`
 }
 
-// Verify reads all of a backup and says what is in it.
+// Verify reads all of a backup and reports its content.
 func Verify(src io.Reader, passphrase string) (*Report, error) {
 	r, err := NewReader(src, passphrase)
 	if err != nil {
@@ -29,9 +29,9 @@ func Verify(src io.Reader, passphrase string) (*Report, error) {
 }
 
 // Visit is Verify for a reader, with the keys' states as of now. It shows each row
-// to see, unless that is nil, with the key that it holds if it is the row of one
-// whose account exists; an error of see's ends it. The slices are valid during
-// the call.
+// to see, unless that is nil; k is the key in the row, nil if the row holds none
+// or the key's account does not exist. An error of see ends the visit. The slices
+// are valid during the call.
 func (r *Reader) Visit(now time.Time, see func(row, value []byte, k *store.Key) error) (*Report, error) {
 	out := &Report{Header: r.Header, Encrypted: r.Sealed}
 	for {
@@ -79,7 +79,7 @@ func Name(clusterID string, at time.Time) string {
 	return "perfgate-" + clusterID + "-" + at.UTC().Format(nameTime) + ".backup"
 }
 
-// ParseName reads what [Name] made.
+// ParseName reads a name that [Name] made.
 func ParseName(name string) (clusterID string, at time.Time, ok bool) {
 	m := nameForm.FindStringSubmatch(name)
 	if m == nil {

@@ -23,9 +23,9 @@ const (
 const checkEvery = time.Second
 
 // Space is the file system that all of a node's files go through. It keeps a
-// ballast file, gives its space back when the volume runs full so that what is
-// under way can finish, and says that the volume is full until there is room
-// for the ballast again.
+// ballast file, gives its space back when the volume runs full so that the
+// writes under way can finish, and reports that the volume is full until there is
+// room for the ballast again.
 //
 // Writes that found no space are repeated once, after the ballast is gone; an
 // fsync never is.
@@ -33,7 +33,7 @@ type Space struct {
 	vfs.FS
 	inner   vfs.FS
 	ballast string
-	size    uint64 // of the ballast; 0 where free space cannot be told
+	size    uint64 // of the ballast; 0 where free space is unknown
 	log     *slog.Logger
 	full    atomic.Bool
 	mu      sync.Mutex // held while the ballast file is written
@@ -45,7 +45,7 @@ func NewSpace(inner vfs.FS, dir string, log *slog.Logger) (*Space, error) {
 	s.FS = vfs.OnDiskFull(noRetry{inner}, s.release)
 	use, err := inner.GetDiskUsage(dir)
 	if errors.Is(err, vfs.ErrUnsupported) {
-		return s, nil // nothing can be foreseen; only a failed write tells
+		return s, nil // nothing can be foreseen; only a failed write shows it
 	}
 	if err != nil {
 		return nil, fmt.Errorf("free space of %q: %w", dir, err)
@@ -72,7 +72,7 @@ func (s *Space) Watch(ctx context.Context) {
 	}
 }
 
-// check compares what is free with the ballast's size. Less than that is full;
+// check compares the free space with the ballast's size. Less than that is full;
 // thrice that, the ballast included, is room again: the gap keeps a volume at
 // the edge from going back and forth.
 func (s *Space) check() {
@@ -81,7 +81,7 @@ func (s *Space) check() {
 	}
 	use, err := s.inner.GetDiskUsage(s.inner.PathDir(s.ballast))
 	if err != nil {
-		s.log.Warn("cannot tell how much space is free", "error", err)
+		s.log.Warn("cannot read the free space", "error", err)
 		return
 	}
 	_, err = s.inner.Stat(s.ballast)
@@ -143,7 +143,7 @@ func (s *Space) write() (err error) {
 	return nil
 }
 
-// noRetry hides from [vfs.OnDiskFull] that an fsync failed for want of space: it
+// noRetry hides from [vfs.OnDiskFull] that an fsync failed for lack of space: it
 // would repeat it, and a repeated fsync may succeed without the data.
 type noRetry struct{ vfs.FS }
 
@@ -182,11 +182,11 @@ func (f syncOnce) SyncTo(length int64) (bool, error) {
 	return full, final(err)
 }
 
-// final turns an fsync's want of space into an error that is not recognised as
+// final turns an fsync's lack of space into an error that is not recognised as
 // such.
 func final(err error) error {
 	if err != nil && vfs.IsNoSpaceError(err) {
-		return fmt.Errorf("fsync: %v", err) // not %w: see noRetry
+		return fmt.Errorf("fsync: %v", err) //nolint:errorlint // not %w: see noRetry
 	}
 	return err
 }

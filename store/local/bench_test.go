@@ -19,7 +19,7 @@ func typical() *Observation {
 	return o
 }
 
-// The caller's side; what finds the queue full is counted, as in life.
+// The caller's side; requests that find the queue full are counted, as in production.
 func BenchmarkObserve(b *testing.B) {
 	for _, mode := range []string{RequestsAll, RequestsOff} {
 		for _, callers := range []int{1, 2} {

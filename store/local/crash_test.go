@@ -27,15 +27,15 @@ func total(t *testing.T, l *Local, step Step) (requests int64) {
 	return requests
 }
 
-// Power is lost at any moment, with any part of what was not synced: what was
-// flushed is there, the three steps agree, and no event's id is given twice,
+// Power is lost at any moment, with any part of the unsynced data: the flushed
+// requests are there, the three steps agree, and no event's id is given twice,
 // not even one that was read before the loss and then lost.
 func TestPowerLoss(t *testing.T) {
 	const losses = 40
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	fs := vfs.NewCrashableMem()
+	fs := crashable(t)
 	now := func() time.Time { return day0.Add(24 * time.Hour) }
 	ids := map[string]string{} // of every event ever read: its request
 	sent, flushed := 0, 0
@@ -52,7 +52,7 @@ func TestPowerLoss(t *testing.T) {
 		if _, ok := l.LastUsed("key_a"); flushed > 0 && !ok {
 			t.Fatalf("loss %d: the last use is gone", loss)
 		}
-		sent, flushed = len(got), kept
+		sent = len(got)
 		write := func(n int) {
 			for range n {
 				o := admitted(day0.Add(time.Duration(sent%7)*time.Minute), "default", "key_a")
@@ -68,8 +68,7 @@ func TestPowerLoss(t *testing.T) {
 			}
 			flushed = sent
 		} else {
-			flushed = 0 // events and counts may be kept to different lengths
-			flushed = min(kept, len(got))
+			flushed = min(kept, len(got)) // events and counts may be kept to different lengths
 		}
 		write(rng.IntN(300))
 		for _, e := range collect(t, l, store.EventQuery{}) { // writes, without syncing
@@ -87,7 +86,7 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// A disk that fails to sync is told once, to the node; nothing hangs on it.
+// A failed sync is reported to the node once; no call hangs on it.
 func TestDiskFails(t *testing.T) {
 	var failing atomic.Bool
 	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {

@@ -1,11 +1,13 @@
 package local
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
 )
 
 // ActionRequest is the action of a proxied request's event, [ActionDropped] of
@@ -22,7 +24,7 @@ type decoder struct {
 	scratch []byte
 }
 
-// event builds the event of one row; what it returns shares nothing with v.
+// event builds the event of one row; it shares no memory with v.
 func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*store.Event, error) {
 	if len(v) == 0 {
 		return nil, errCorrupt
@@ -49,11 +51,14 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	}
 	both := &struct {
 		e store.Event
-		r store.RequestInfo
+		r store.EventRequest
 	}{}
 	e := &both.e
 	method := r.methodName()
-	both.r = store.RequestInfo{ID: r.id, Method: method, Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000}
+	both.r = store.EventRequest{
+		RequestInfo: store.RequestInfo{ID: r.id, Method: method, Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000},
+		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)),
+	}
 	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), account
 	e.EventType = eventTypeOf(r.action, method)
 	e.Action = ActionRequest
@@ -62,7 +67,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	}
 	e.Actor = store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
 	if r.by == "" {
-		e.Actor.Type = "" // nobody was recognised, not a key without an id
+		e.Actor.Type = "" // no caller was recognised, rather than a key without an id
 	}
 	e.KeyID = store.KeyID(r.key)
 	e.Outcome = outcomeOf(r.status, r.reason != "")
@@ -70,6 +75,10 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	e.IP = all[idEnd:]
 	e.UserAgent = r.agent
 	e.Request = &both.r
+	if r.action == ActionLost {
+		lossEvent(e, &r)
+		return e, nil
+	}
 	if !utf8.ValidString(all) {
 		d.clean(e)
 	}
@@ -80,7 +89,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 // leave: events must be valid JSON.
 func (d *decoder) clean(e *store.Event) {
 	for _, s := range []*string{&e.Action, &e.Actor.ID, &e.Actor.Name, &e.Reason, &e.UserAgent,
-		&e.Request.ID, &e.Request.Method, &e.Request.Route, (*string)(&e.KeyID)} {
+		&e.Request.ID, &e.Request.Method, &e.Request.Route, &e.Request.Path, &e.Request.Upstream, (*string)(&e.KeyID)} {
 		*s = strings.ToValidUTF8(*s, "\ufffd")
 	}
 }
@@ -101,16 +110,8 @@ func (d *decoder) dropped(account store.AccountID, ns, seq uint64, v []byte) (*s
 	}, nil
 }
 
-const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-// appendID writes an event's id: the node's prefix and eleven base62 digits,
-// which hold any count, so that ids of one node sort as their numbers do.
+// appendID writes an event's id: the node's prefix and the digits of its count, so
+// that ids of one node sort as their numbers do.
 func appendID(dst []byte, prefix string, seq uint64) []byte {
-	dst = append(dst, prefix...)
-	var n [11]byte
-	for i := len(n) - 1; i >= 0; i-- {
-		n[i] = digits[seq%62]
-		seq /= 62
-	}
-	return append(dst, n[:]...)
+	return ids.Append(append(dst, prefix...), seq, ids.Uint64Len)
 }

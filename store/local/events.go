@@ -18,20 +18,18 @@ import (
 // were at one moment: everything observed before the call, nothing after it.
 // The stream ends after the first error.
 //
-// Refused requests whose credential named no key have no account (""). They
+// Refused requests with a credential that names no key have no account (""). They
 // are the operator's to see, and so belong to the answer for
-// [store.DefaultAccount] besides that account's own; an empty Account selects
+// [store.DefaultAccount] together with that account's own; an empty Account selects
 // all accounts.
 //
-// A running stream keeps what it reads from being removed on disk, and Close
+// A running stream keeps its events from being removed on disk, and Close
 // waits for it. Memory is bounded by readAhead events beside Pebble's blocks.
 func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 	return func(yield func(*store.Event, error) bool) {
 		err := l.turn(false)
 		if err == nil {
-			if !l.enter() {
-				err = ErrClosed
-			} else {
+			if err = l.enter(); err == nil {
 				defer l.leave()
 				var r *reader
 				if r, err = l.newReader(q); err == nil {
@@ -40,7 +38,7 @@ func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 				}
 			}
 		}
-		if err != nil && err != errStopped {
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(nil, fmt.Errorf("read audit events: %w", err))
 		}
 	}
@@ -50,11 +48,12 @@ func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 // merges: less than 1.2 MiB.
 const readAhead = 1024
 
-// errStopped ends a stream whose consumer has had enough.
+// errStopped ends a stream that its consumer stopped.
 var errStopped = errors.New("stopped")
 
 // reader merges the accounts' events of one bucket after another.
 type reader struct {
+	l        *Local
 	q        store.EventQuery
 	dec      decoder
 	snap     *pebble.Snapshot
@@ -62,7 +61,7 @@ type reader struct {
 	after    uint64 // of q.After; resume decides by id at this time
 	lanes    []*lane
 	sources  []*source
-	all      bool // the sources are whatever accounts a bucket holds
+	all      bool // the sources are the accounts that a bucket holds
 	ahead    int  // rows held, over all sources
 	key      []byte
 }
@@ -71,7 +70,7 @@ type reader struct {
 type lane struct {
 	row byte
 	it  *pebble.Iterator
-	on  *source // whose next row it stands on
+	on  *source // its current row is that of this source
 }
 
 // source is one account's part of a bucket: rows read ahead, packed.
@@ -91,7 +90,7 @@ type row struct {
 }
 
 func (l *Local) newReader(q store.EventQuery) (*reader, error) {
-	r := &reader{q: q, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64, all: q.Account == "", ahead: l.ahead}
+	r := &reader{q: q, l: l, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64, all: q.Account == "", ahead: l.ahead}
 	r.from, r.after = nanos(q.From), nanos(q.After.Time)
 	r.from = max(r.from, r.after)
 	if !q.To.IsZero() {
@@ -190,7 +189,7 @@ func (r *reader) accounts(b uint32) error {
 				break
 			}
 			r.sources = append(r.sources, &source{lane: n, account: store.AccountID(p.account)})
-			ok = n.it.SeekGE(behind(accountPrefix(nil, b, p.account)))
+			ok = n.it.SeekGE(prefixEnd(accountPrefix(nil, b, p.account)))
 		}
 		if err := n.it.Error(); err != nil {
 			return err
@@ -231,6 +230,9 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 		}
 		if !yield(e, nil) {
 			return errStopped
+		}
+		if r.l.damage.found.Load() != nil {
+			return errReplacing // which waits for this stream
 		}
 		if s.i++; s.i == len(s.rows) {
 			if err := r.fill(s, share); err != nil {

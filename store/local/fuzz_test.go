@@ -9,7 +9,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// Bytes of a disk never panic a decoder, and what an event holds is UTF-8.
+// Bytes of a disk never panic a decoder, and the texts of an event are UTF-8.
 func FuzzDecode(f *testing.F) {
 	f.Add(appendRequest(nil, typical(), true))
 	f.Add(loss{1, 2, 3}.append(nil))
@@ -35,7 +35,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// What is observed comes back, cut to its bounds; no record outgrows its bound.
+// An observation comes back, cut to its bounds; no record outgrows its bound.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("acct_a", "key_a", "GET", "/v1/", "id", "", "", "", "curl", "prod", 200, int64(1500), []byte{203, 0, 113, 7})
 	f.Add("", "", "PURGE", "", "", "audit.read", "invalid_key", "pk_live_0123…STUV", "\xff", "", 401, int64(-5), []byte{})

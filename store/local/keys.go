@@ -5,9 +5,11 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// The first byte of every row says what it is. Integers in keys are big-endian,
+// The first byte of every row is its kind. Integers in keys are big-endian,
 // so that Pebble's order is theirs; accounts and keys are preceded by their
 // length, so that a prefix names exactly one of them.
 //
@@ -16,6 +18,7 @@ import (
 //	u step:1 slot:4 account key …     → usage counts (usage.go)
 //	l key                             → last use (lastuse.go)
 //	a account                         → bucket:4, the oldest that may hold its events
+//	b account bucket:4                → bytes:8 of an account's events in a bucket (share.go)
 //	m name                            → a mark of the node's own (marks.go)
 //	n name                            → this package's own settings
 const (
@@ -24,12 +27,13 @@ const (
 	rowUsage   = 'u'
 	rowLast    = 'l'
 	rowAccount = 'a'
+	rowSize    = 'b'
 	rowMark    = 'm'
 	rowOwn     = 'n'
 )
 
 // span is the width of a bucket: events are kept by bucket, then account, then
-// time. A bucket is what retention and the size bound remove at once; a query
+// time. A bucket is the unit that retention and the size bound remove at once; a query
 // costs one seek for each bucket that holds anything.
 const span = 10 * time.Minute
 
@@ -61,12 +65,8 @@ func clip(s string, n int) string {
 	return s
 }
 
-// text is what encoders and parsers take: the caller's strings, or the bytes of
-// a row.
-type text interface{ ~string | ~[]byte }
-
-// appendName writes s, at most maxName bytes of it, behind its length.
-func appendName[T text](dst []byte, s T) []byte {
+// appendName writes s, at most maxName bytes of it, after its length.
+func appendName[T pack.Text](dst []byte, s T) []byte {
 	s = s[:min(len(s), maxName)]
 	dst = append(dst, byte(len(s)))
 	return append(dst, s...)
@@ -75,7 +75,7 @@ func appendName[T text](dst []byte, s T) []byte {
 // rowOf says where an account's events lie. Refusals of credentials that name no
 // account are anybody's to cause, so they have a place and a bound of their own:
 // a flood of them pushes out no account's events.
-func rowOf[T text](account T) byte {
+func rowOf[T pack.Text](account T) byte {
 	if len(account) == 0 {
 		return rowStray
 	}
@@ -86,11 +86,11 @@ func bucketKey(dst []byte, row byte, bucket uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, row), bucket)
 }
 
-func accountPrefix[T text](dst []byte, bucket uint32, account T) []byte {
+func accountPrefix[T pack.Text](dst []byte, bucket uint32, account T) []byte {
 	return appendName(bucketKey(dst, rowOf(account), bucket), account)
 }
 
-func eventKey[T text](dst []byte, account T, ns, seq uint64) []byte {
+func eventKey[T pack.Text](dst []byte, account T, ns, seq uint64) []byte {
 	dst = accountPrefix(dst, bucketOf(ns), account)
 	dst = binary.BigEndian.AppendUint64(dst, ns)
 	return binary.BigEndian.AppendUint64(dst, seq)

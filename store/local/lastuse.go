@@ -57,7 +57,7 @@ func (l *lastUses) note(key []byte, ns uint64, ip netip.Addr, save func(key stor
 }
 
 // promote brings key into the young generation. When that is full, it becomes
-// the old one, and what the old one had not written yet is written.
+// the old one, and the uses that the old one had not written are written.
 func (l *lastUses) promote(key []byte, save func(store.KeyID, *recentUse)) *recentUse {
 	if len(l.young) >= maxRecent {
 		l.saveAll(l.old, save)
@@ -88,6 +88,17 @@ func (l *lastUses) flush(save func(store.KeyID, *recentUse)) {
 	defer l.mu.Unlock()
 	l.saveAll(l.young, save)
 	l.saveAll(l.old, save)
+}
+
+// unsaved lets every use in memory be saved again, into a new database.
+func (l *lastUses) unsaved() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range []map[store.KeyID]*recentUse{l.young, l.old} {
+		for _, u := range g {
+			u.saved = 0
+		}
+	}
 }
 
 func (l *lastUses) get(key store.KeyID) (LastUse, bool) {
@@ -121,7 +132,7 @@ func parseLast(v []byte) (LastUse, error) {
 }
 
 // LastUsed tells when key was last admitted on this node; false if never. It is
-// about a second behind while the node runs. A kill forgets at most the last
+// about a second late while the node runs. A kill forgets at most the last
 // minute of it.
 func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {
 	u, ok := l.last.get(key)
@@ -138,8 +149,8 @@ func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {
 }
 
 func (l *Local) lastOnDisk(key store.KeyID) (u LastUse, found bool, err error) {
-	if !l.enter() {
-		return u, false, nil
+	if l.enter() != nil {
+		return u, false, nil // memory has the uses of this process
 	}
 	defer l.leave()
 	v, err := l.get(lastKey(key))

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/disk"
+	"github.com/perfgate/perfgate/store/ids"
 )
 
 // Requests says which proxied requests become audit events. Refusals (any fault
@@ -41,19 +43,22 @@ type Config struct {
 	// Retention is how long an account's events are kept; nil, or an answer of 0
 	// or less, means 30 days. It is asked once a minute for each account.
 	Retention func(store.AccountID) time.Duration
-	// Environment tells a key's environment, for usage whose observation did not;
+	// Environment returns a key's environment, for observations that do not have it;
 	// nil tells none. It is asked once a key in each query that needs it.
 	Environment func(store.KeyID) string
-	// Fatal is told, once, that the disk failed in a way that more writing would
+	// Fatal is called once, when the disk failed in a way that more writing would
 	// make worse; the node stops. It must not call Close.
 	Fatal func(error)
 	Clock func() time.Time // time.Now if nil
+	// Aged is the time by which data is too old, for those who know one that a wrong
+	// clock does not push ahead; Clock if nil. It is asked once a minute.
+	Aged func() time.Time
 }
 
 // ErrClosed is answered by every call after Close.
 var ErrClosed = errors.New("the node's own data is closed")
 
-var errBroken = errors.New("the node's own data: the disk failed before; what was not written since is lost")
+var errBroken = errors.New("local data: the disk failed earlier; data not yet written is lost")
 
 // Local is the node's own data. All methods are safe for concurrent use.
 type Local struct {
@@ -61,6 +66,7 @@ type Local struct {
 	log    *slog.Logger
 	now    func() time.Time
 	db     *pebble.DB
+	guard  *disk.Guard
 	prefix string // of event ids
 	queue  *queue
 	spill  *spill
@@ -70,16 +76,14 @@ type Local struct {
 
 	lost     atomic.Uint64 // events not kept, since Open
 	unsynced atomic.Bool   // something was written since the last fsync
-	failed   atomic.Bool   // Fatal was called: Pebble may never answer again
-	broken   chan struct{} // closed with failed
+	broken   chan struct{} // closed at the first failure: Pebble may never answer again
 
-	life    sync.Mutex
-	closing bool
-	users   sync.WaitGroup // of db, besides the writer
+	uses   uses // of db, by others than the writer
+	damage damage
 
 	requests chan turn
-	stop     chan struct{}
-	done     chan struct{}
+	stop     chan struct{} // closed by Close
+	done     chan struct{} // closed when the writer has ended
 }
 
 // turn asks the writer to write all that was observed before it.
@@ -89,7 +93,9 @@ type turn struct {
 }
 
 // Open opens the node's own data, making it if it is not there, and starts its
-// writer. A second Open of the same Dir fails while the first is open.
+// writer. Data that is damaged or missing is set aside, and Open goes on with new
+// data; see [Local.Losses]. A second Open of the same Dir fails while the first is
+// open.
 func Open(cfg Config) (*Local, error) {
 	l, err := prepare(cfg)
 	if err == nil {
@@ -105,7 +111,7 @@ func prepare(cfg Config) (*Local, error) {
 		cfg.Requests = RequestsAll
 	case RequestsAll, RequestsDenied, RequestsOff:
 	default:
-		return nil, fmt.Errorf("audit.requests %q: want all, denied or off", cfg.Requests)
+		return nil, fmt.Errorf("audit.requests %q: must be all, denied or off", cfg.Requests)
 	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = DefaultMaxBytes
@@ -114,17 +120,16 @@ func prepare(cfg Config) (*Local, error) {
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock,
 		queue: newQueue(shardBytes), spill: newSpill(), last: newLastUses(), ahead: readAhead,
 		requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{}), broken: make(chan struct{}),
+		damage: damage{wake: make(chan struct{}, 1), scrubbed: make(chan struct{})},
 	}
 	if l.now == nil {
 		l.now = time.Now
 	}
-	db, err := pebble.Open(cfg.Dir, l.options())
-	if err != nil {
+	l.guard = disk.NewGuard(disk.GuardConfig{
+		Name: fmt.Sprintf("the node's own data %q", cfg.Dir), Logger: l.log, Fatal: l.stopped, Park: true, Damaged: l.hurt,
+	})
+	if err := l.openData(); err != nil {
 		return nil, fmt.Errorf("open the node's own data %q: %w", cfg.Dir, err)
-	}
-	l.db = db
-	if err := l.begin(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the node's own data %q: %w", cfg.Dir, err), db.Close())
 	}
 	return l, nil
 }
@@ -142,14 +147,13 @@ func (l *Local) options() *pebble.Options {
 		BytesPerSync:          1 << 20,
 		WALBytesPerSync:       1 << 20,
 		Merger:                newMerger(),
-		Logger:                pebbleLog{l},
-		EventListener:         &pebble.EventListener{BackgroundError: l.fatal},
 	}
+	l.guard.Watch(o)
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	return o
 }
 
-// begin reads what the writer goes on from: identity, event count, accounts.
+// begin reads the writer's starting point: identity, event count, accounts.
 func (l *Local) begin() error {
 	salt, err := l.get([]byte{rowOwn, 'i'})
 	if err != nil {
@@ -167,7 +171,10 @@ func (l *Local) begin() error {
 	if err := l.w.loadSeq(); err != nil {
 		return err
 	}
-	return l.w.loadAccounts()
+	if err := l.w.loadAccounts(); err != nil {
+		return err
+	}
+	return l.settle(salt)
 }
 
 // idPrefix is "evt_" and eight base62 digits of the node and a salt made with
@@ -175,13 +182,10 @@ func (l *Local) begin() error {
 // again, under other ids.
 func idPrefix(node string, salt []byte) string {
 	h := sha256.Sum256(append([]byte(node+"\x00"), salt...))
-	n := binary.BigEndian.Uint64(h[:])
-	out := []byte("evt_")
-	for range 8 {
-		out = append(out, digits[n%62])
-		n /= 62
-	}
-	return string(out)
+	var digits [8]byte
+	ids.Put(digits[:], binary.BigEndian.Uint64(h[:]))
+	slices.Reverse(digits[:]) // as every version wrote them
+	return "evt_" + string(digits[:])
 }
 
 // Observe takes one finished request: it never waits for a disk, keeps nothing
@@ -207,7 +211,7 @@ func (l *Local) Observe(o *Observation) {
 	l.spill.take(o, ns, flags)
 }
 
-// flags decides what becomes of o. A management call that went well is audited
+// flags decides how o is recorded. A management call that went well is audited
 // by its command, unless it names an Action of its own (reads, exports).
 func (l *Local) flags(o *Observation) (f byte) {
 	refused := o.Code != ""
@@ -257,69 +261,49 @@ func (l *Local) turn(sync bool) error {
 	}
 }
 
-// Close writes what is queued, waits for running queries, and closes. It
+// Close writes the queue, waits for running queries, and closes. It
 // answers nil on the second call. After a disk failure (Config.Fatal) it does
 // not wait for a disk that may never answer.
 func (l *Local) Close() error {
 	l.queue.close()
-	if l.failed.Load() {
+	if l.guard.Err() != nil {
 		return errBroken
 	}
-	l.life.Lock()
-	again := l.closing
-	l.closing = true
-	l.life.Unlock()
-	if again {
+	if !l.uses.end() {
 		return nil
 	}
-	l.users.Wait()
 	close(l.stop)
 	<-l.done
-	if err := errors.Join(l.w.err, l.db.Close()); err != nil {
+	err := errors.Join(l.w.err, l.db.Close())
+	if err == nil {
+		err = l.finishSeal()
+	}
+	if err := errors.Join(err, l.damage.lock.Close()); err != nil {
 		return fmt.Errorf("close the node's own data: %w", err)
 	}
 	return nil
 }
 
-// enter admits one use of db; false once Close was called.
-func (l *Local) enter() bool {
-	l.life.Lock()
-	defer l.life.Unlock()
-	if l.closing {
-		return false
+// enter admits one use of db, until leave; no longer once Close was called, nor
+// while damaged data waits to be set aside.
+func (l *Local) enter() error {
+	if l.damage.found.Load() != nil {
+		return errReplacing
 	}
-	l.users.Add(1)
-	return true
+	if !l.uses.begin() {
+		return ErrClosed
+	}
+	return nil
 }
 
-func (l *Local) leave() { l.users.Done() }
+func (l *Local) leave() { l.uses.leave() }
 
-// fatal tells the node once that it must stop.
-func (l *Local) fatal(err error) {
-	if l.failed.Swap(true) {
-		return
-	}
+// stopped is called once, when the disk failed; see [disk.GuardConfig].
+func (l *Local) stopped(err error) {
 	defer close(l.broken)
-	err = fmt.Errorf("the node's own data %q: %w", l.cfg.Dir, err)
 	if l.cfg.Fatal == nil {
 		l.log.Error("disk failed", "error", err)
 		return
 	}
 	l.cfg.Fatal(err)
-}
-
-// pebbleLog hands Pebble's words on. Its routine ones are not worth a line.
-type pebbleLog struct{ l *Local }
-
-func (p pebbleLog) Infof(string, ...any) {}
-
-func (p pebbleLog) Errorf(format string, args ...any) {
-	p.l.log.Error("pebble: "+fmt.Sprintf(format, args...), "dir", p.l.cfg.Dir)
-}
-
-// Fatalf must not return: Pebble calls it where going on would lose or invent
-// data, a failed fsync above all. The goroutine stays here while the node stops.
-func (p pebbleLog) Fatalf(format string, args ...any) {
-	p.l.fatal(fmt.Errorf(format, args...))
-	select {}
 }

@@ -24,7 +24,7 @@ func open(t testing.TB, cfg Config) *Local {
 		cfg.FS = vfs.NewMem()
 	}
 	if cfg.Dir == "" {
-		cfg.Dir = "local"
+		cfg.Dir = "data/local"
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = quiet()
@@ -68,13 +68,18 @@ func denial(at time.Time, account store.AccountID, code string, status int) *Obs
 
 func TestEventOfRequest(t *testing.T) {
 	l := open(t, Config{})
-	l.Observe(admitted(day0, "default", "key_a"))
+	o := admitted(day0, "default", "key_a")
+	o.Trail = Trail{Path: "/v1/chat/7", Upstream: "http://10.0.0.5:9000", Attempts: 2, Sent: 12}
+	l.Observe(o)
 	got := collect(t, l, store.EventQuery{Account: "default"})
 	if len(got) != 1 {
 		t.Fatalf("%d events, want 1", len(got))
 	}
 	e := *got[0]
-	if e.Request == nil || *e.Request != (store.RequestInfo{ID: "req-0001", Method: "POST", Route: "/v1/chat", Status: 200, DurationMS: 1.5}) {
+	if e.Request == nil || *e.Request != (store.EventRequest{
+		RequestInfo: store.RequestInfo{ID: "req-0001", Method: "POST", Route: "/v1/chat", Status: 200, DurationMS: 1.5},
+		Path:        "/v1/chat/7", Upstream: "http://10.0.0.5:9000", Attempts: 2,
+	}) {
 		t.Errorf("request %+v", e.Request)
 	}
 	e.Request = nil
@@ -88,7 +93,7 @@ func TestEventOfRequest(t *testing.T) {
 	}
 }
 
-// What becomes an event, by the setting and by what happened.
+// Which requests become events, by the setting and the outcome.
 func TestWhatIsKept(t *testing.T) {
 	ok := admitted(day0, "default", "key_a")
 	refused := denial(day0, "default", "requests_per_minute", 429)
@@ -131,7 +136,7 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// Refusals without a known key are the operator's, and nobody else's.
+// Refusals without a known key are the operator's alone.
 func TestUnknownKeysAreTheOperators(t *testing.T) {
 	l := open(t, Config{})
 	l.Observe(denial(day0.Add(2*time.Second), "", "invalid_key", 401))
@@ -237,7 +242,7 @@ func TestNumbersWithoutGaps(t *testing.T) {
 	}
 }
 
-// Close waits for a running stream, which may itself ask more and is told no.
+// Close waits for a running stream, which may itself query and gets an error.
 func TestCloseDuringStream(t *testing.T) {
 	l := open(t, Config{})
 	for i := range 10 {
@@ -292,5 +297,17 @@ func TestFarTimes(t *testing.T) {
 		if err != nil || len(rows) != c.want {
 			t.Errorf("%v to %v: %d rows of usage (%v), want %d", c.from, c.to, len(rows), err, c.want)
 		}
+	}
+}
+
+// The prefix of a node's event ids is made again at each start, so its form may
+// never change.
+func TestIDPrefix(t *testing.T) {
+	salt := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	if got := idPrefix("n1", salt); got != "evt_ai7YH0oK" {
+		t.Errorf("got %q", got)
+	}
+	if got := string(appendID(nil, "evt_ai7YH0oK", 62)); got != "evt_ai7YH0oK00000000010" {
+		t.Errorf("got %q", got)
 	}
 }

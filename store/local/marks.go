@@ -11,8 +11,8 @@ func markKey(name string) []byte { return append([]byte{rowMark}, name...) }
 
 // Mark reads a mark of the node's own; nil if it was never set.
 func (l *Local) Mark(name string) ([]byte, error) {
-	if !l.enter() {
-		return nil, ErrClosed
+	if err := l.enter(); err != nil {
+		return nil, err
 	}
 	defer l.leave()
 	v, err := l.get(markKey(name))
@@ -26,8 +26,8 @@ func (l *Local) Mark(name string) ([]byte, error) {
 // returned; without, a second may be lost. The largest, the limiter's levels at
 // a clean stop, has some 30 bytes for each bucket in use.
 func (l *Local) SetMark(name string, value []byte, sync bool) error {
-	if !l.enter() {
-		return ErrClosed
+	if err := l.enter(); err != nil {
+		return err
 	}
 	defer l.leave()
 	if err := l.db.Set(markKey(name), value, durable(sync)); err != nil {

@@ -37,7 +37,7 @@ func (m *sum) Finish(bool) ([]byte, io.Closer, error) { return m.t.append(nil), 
 
 type newest struct{ v []byte }
 
-// MergeNewer keeps v if it is later than what is held: values begin with their
+// MergeNewer keeps v if it is later than the held value: values begin with their
 // big-endian time, and equal times go by address.
 func (m *newest) MergeNewer(v []byte) error {
 	if len(v) < 8 {

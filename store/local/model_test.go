@@ -29,6 +29,12 @@ func drawObservation(t *rapid.T) *Observation {
 	o.Units = int64(rapid.IntRange(0, 3).Draw(t, "units"))
 	o.Cost = store.Money(rapid.IntRange(0, 1000).Draw(t, "cost"))
 	o.Status = rapid.SampledFrom([]int{200, 404, 502}).Draw(t, "status")
+	o.Path = rapid.SampledFrom([]string{"", "/v1/chat/7"}).Draw(t, "path")
+	o.Upstream = rapid.SampledFrom([]string{"", "http://10.0.0.5:9000"}).Draw(t, "upstream")
+	o.Attempts = rapid.IntRange(0, 2).Draw(t, "attempts")
+	if o.Status >= 500 {
+		o.Failure = "upstream_unreachable"
+	}
 	if rapid.Bool().Draw(t, "refused") {
 		o.Code = rapid.SampledFrom([]string{"invalid_key", "requests_per_minute"}).Draw(t, "code")
 		o.Status = rapid.SampledFrom([]int{401, 429, 503}).Draw(t, "refused with")
@@ -45,14 +51,20 @@ func modelEvent(o *Observation) *store.Event {
 	e := &store.Event{
 		Time: o.At, Action: "request", Actor: store.Actor{Type: store.ActorKey, ID: string(o.Key), Name: o.Hint},
 		Account: o.Account, KeyID: o.Key, Reason: o.Code, IP: o.Client.String(), UserAgent: o.UserAgent,
-		Request: &store.RequestInfo{ID: o.RequestID, Method: o.Method, Route: o.Route, Status: o.Status, DurationMS: 1.5},
+		Request: &store.EventRequest{
+			RequestInfo: store.RequestInfo{ID: o.RequestID, Method: o.Method, Route: o.Route, Status: o.Status, DurationMS: 1.5},
+			Path:        o.Path, Upstream: o.Upstream, Attempts: o.Attempts,
+		},
+	}
+	if e.Reason == "" && o.Status >= 500 {
+		e.Reason = o.Failure
 	}
 	if o.Actor.Type != "" {
 		e.Actor = o.Actor
 		e.Actor.Name = cmp.Or(o.Hint, o.Actor.Name)
 	}
 	if e.Actor.ID == "" {
-		e.Actor.Type = "" // nobody was recognised
+		e.Actor.Type = "" // no caller was recognised
 	}
 	e.EventType = map[string]store.EventType{"GET": "read", "POST": "create", "DELETE": "delete", "PURGE": "read"}[o.Method]
 	if of := map[string]store.EventType{"key.revoke": "delete", "key.rotate": "update"}[o.Action]; of != "" {
@@ -104,7 +116,7 @@ func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
 	return q
 }
 
-// Every query answers what a sorted slice and EventQuery.Matches would, over
+// Every query gives the answer of a sorted slice and EventQuery.Matches, over
 // writes, restarts and early ends.
 func TestEventsLikeASlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -131,21 +143,7 @@ func TestEventsLikeASlice(t *testing.T) {
 			}
 		}
 		l.ahead = rapid.SampledFrom([]int{1, 3, 7, readAhead}).Draw(t, "read ahead")
-		var have []*store.Event
-		seen := map[string]bool{}
-		for e, err := range l.Events(store.EventQuery{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if seen[e.ID] {
-				t.Fatalf("id %s twice", e.ID)
-			}
-			seen[e.ID] = true
-			have = append(have, e)
-		}
-		if !slices.IsSortedFunc(have, byTimeID) {
-			t.Fatal("not in (Time, ID) order")
-		}
+		have := allSorted(t, l)
 		sameEvents(t, have, wrote)
 
 		q := drawQuery(t, have)
@@ -176,6 +174,26 @@ func TestEventsLikeASlice(t *testing.T) {
 	})
 }
 
+// allSorted returns all events, after it checked their order and that no id stands twice.
+func allSorted(t *rapid.T, l *Local) []*store.Event {
+	var have []*store.Event
+	seen := map[string]bool{}
+	for e, err := range l.Events(store.EventQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[e.ID] {
+			t.Fatalf("id %s twice", e.ID)
+		}
+		seen[e.ID] = true
+		have = append(have, e)
+	}
+	if !slices.IsSortedFunc(have, byTimeID) {
+		t.Fatal("not in (Time, ID) order")
+	}
+	return have
+}
+
 func byTimeID(a, b *store.Event) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 }
@@ -197,7 +215,7 @@ func sameEvents(t *rapid.T, got, want []*store.Event) {
 	}
 }
 
-// Usage answers what adding up every observation would, at each step and group.
+// Usage is the sum of all observations, at each step and group.
 func TestUsageLikeAddingUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()

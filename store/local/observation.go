@@ -9,7 +9,7 @@ import (
 
 // Observation is one finished (or refused) request, as the request path saw it:
 // the single source of request audit, usage counters and last use. It holds no
-// credential and no raw path.
+// credential: whatever may hold one is masked before.
 type Observation struct {
 	At        time.Time
 	Duration  time.Duration
@@ -20,6 +20,7 @@ type Observation struct {
 	Code      string // the fault's code; "" for an admitted request
 	Client    netip.Addr
 	UserAgent string // at most 256 bytes are kept
+	Trail
 
 	// Of the key, where one was recognised; otherwise zero.
 	Account     store.AccountID
@@ -32,7 +33,16 @@ type Observation struct {
 	Action      string // "" means "request"; a management call without one leaves no event
 	Environment string // "" asks Config.Environment when usage is read
 
-	// Actor is who called; the zero value means Key. Where there is a Hint, it
+	// Actor is the caller; the zero value means Key. Where there is a Hint, it
 	// stands in the event in place of the actor's name.
 	Actor store.Actor
+}
+
+// Trail is what became of a proxied request.
+type Trail struct {
+	Path     string // as sent, without the query; at most 512 bytes are kept
+	Upstream string // the base URL of the last attempt; "" if there was none
+	Attempts int    // at upstreams
+	Failure  string // the code of an upstream's fault; Status is 5xx then
+	Sent     int64  // bytes of the response's body; not kept
 }

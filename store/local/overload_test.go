@@ -10,7 +10,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// stalled is a Local whose writer has not begun, with a small queue.
+// stalled is a Local without a running writer, with a small queue.
 func stalled(t *testing.T, shard int) *Local {
 	t.Helper()
 	l := open(t, Config{Clock: func() time.Time { return day0.Add(24 * time.Hour) }})
@@ -90,7 +90,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// What the request path may hold in an overload is bounded; beyond it the
+// The memory of the request path in an overload is bounded; beyond it the
 // number of uncounted requests is known.
 func TestOverloadOfManyKeys(t *testing.T) {
 	const keys = maxRows + 5000

@@ -4,14 +4,16 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"sync"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 // The queue between the request path and the writer: shards of packed records,
 // each behind a mutex that is held for one copy. Nothing of the caller's memory
-// is kept, so the queue is bounded in bytes whatever clients send: queueShards
+// is kept, so the queue is bounded in bytes for any input: queueShards
 // buffers and one spare, 9 MiB, of which a quarter of each is kept for denials.
 // At about 170 bytes a record that is some 36,000 requests, and 12,000 denials
-// besides, between two turns of the writer.
+// in addition, between two turns of the writer.
 const (
 	queueShards = 8
 	shardBytes  = 1 << 20
@@ -54,8 +56,8 @@ const (
 func recordBound(o *Observation) int {
 	return recordHead + 3*10 + 32 + 10*2 + min(len(o.Account), maxName) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
 		min(len(o.Key), maxName) + min(len(o.Route), maxRoute) + min(len(o.RequestID), maxID) + min(len(o.Action), maxAction) +
-		min(len(o.Code), maxReason) + min(max(len(o.Hint), len(o.Actor.Name)), maxHint) + min(len(o.UserAgent), maxAgent) +
-		min(len(o.Actor.ID), maxName)
+		min(max(len(o.Code), len(o.Failure)), maxReason) + min(max(len(o.Hint), len(o.Actor.Name)), maxHint) + min(len(o.UserAgent), maxAgent) +
+		min(len(o.Actor.ID), maxName) + min(len(o.Path), maxPath) + min(len(o.Upstream), maxUp) + 14
 }
 
 func appendRecord(dst []byte, o *Observation, ns uint64, flags byte) []byte {
@@ -102,7 +104,7 @@ func (q *queue) push(o *Observation, ns uint64, flags byte) bool {
 	return false
 }
 
-// swap takes what shard i holds and leaves it the empty buffer spare.
+// swap takes the content of shard i and leaves it the empty buffer spare.
 func (q *queue) swap(i int, spare []byte) []byte {
 	s := &q.shards[i]
 	s.mu.Lock()
@@ -142,9 +144,9 @@ func nextRecord(buf []byte) (r record, rest []byte, ok bool) {
 	}
 	r.flags = buf[4]
 	r.ns = binary.BigEndian.Uint64(buf[5:])
-	p := parser[[]byte]{rest: buf[recordHead : 4+n]}
-	r.account = p.take(uint64(p.byte()))
-	r.units, r.cost, r.env = p.uvarint(), p.uvarint(), p.text()
-	r.value = p.rest
-	return r, buf[4+n:], !p.bad
+	p := pack.NewReader(buf[recordHead : 4+n])
+	r.account = p.Take(uint64(p.Byte()))
+	r.units, r.cost, r.env = p.Uvarint(), p.Uvarint(), p.Text()
+	r.value = p.Rest()
+	return r, buf[4+n:], !p.Bad()
 }

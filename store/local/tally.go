@@ -2,22 +2,35 @@ package local
 
 import (
 	"encoding/binary"
+	"math"
+	"math/bits"
 	"sync"
 	"time"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// tally is what a usage row counts.
+// tally holds the counts of a usage row.
 type tally struct {
 	requests, denied, units, cost uint64
 }
 
 func (t *tally) add(o tally) {
-	t.requests += o.requests
-	t.denied += o.denied
-	t.units += o.units
-	t.cost += o.cost
+	t.requests = plus(t.requests, o.requests)
+	t.denied = plus(t.denied, o.denied)
+	t.units = plus(t.units, o.units)
+	t.cost = plus(t.cost, o.cost)
+}
+
+// plus adds counts, and holds at the largest int64: sums of money and units must
+// not wrap, here or where they are read.
+func plus(a, b uint64) uint64 {
+	sum, carry := bits.Add64(a, b, 0)
+	if carry != 0 {
+		return math.MaxInt64
+	}
+	return min(sum, math.MaxInt64)
 }
 
 func (t tally) append(dst []byte) []byte {
@@ -28,17 +41,17 @@ func (t tally) append(dst []byte) []byte {
 }
 
 func parseTally(v []byte) (t tally, err error) {
-	p := parser[[]byte]{rest: v}
-	t = tally{p.uvarint(), p.uvarint(), p.uvarint(), p.uvarint()}
-	if p.bad || len(p.rest) != 0 {
+	p := pack.NewReader(v)
+	t = tally{p.Uvarint(), p.Uvarint(), p.Uvarint(), p.Uvarint()}
+	if p.Bad() || len(p.Rest()) != 0 {
 		return t, errCorrupt
 	}
 	return t, nil
 }
 
-// appendRow writes the part of a usage row's key behind its slot. The account
+// appendRow writes the part of a usage row's key after its slot. The account
 // and the key stand first: queries go by them.
-func appendRow[T text](dst []byte, account, key T, live byte, env T, status int, route T) []byte {
+func appendRow[T pack.Text](dst []byte, account, key T, live byte, env T, status int, route T) []byte {
 	dst = appendName(dst, account)
 	dst = appendName(dst, key)
 	dst = append(dst, live, byte(min(len(env), maxEnviron)))
@@ -47,7 +60,7 @@ func appendRow[T text](dst []byte, account, key T, live byte, env T, status int,
 	return append(dst, route[:min(len(route), maxRoute)]...)
 }
 
-// usageRow is a parsed row key behind its slot; it aliases the key.
+// usageRow is a parsed row key after its slot; it aliases the key.
 type usageRow struct {
 	account, key, env, route []byte
 	live                     byte
@@ -55,22 +68,22 @@ type usageRow struct {
 }
 
 func parseRow(b []byte) (r usageRow, ok bool) {
-	p := parser[[]byte]{rest: b}
-	r.account = p.take(uint64(p.byte()))
-	r.key = p.take(uint64(p.byte()))
-	r.live = p.byte()
-	r.env = p.take(uint64(p.byte()))
-	s := p.take(2)
-	if p.bad {
+	p := pack.NewReader(b)
+	r.account = p.Take(uint64(p.Byte()))
+	r.key = p.Take(uint64(p.Byte()))
+	r.live = p.Byte()
+	r.env = p.Take(uint64(p.Byte()))
+	s := p.Take(2)
+	if p.Bad() {
 		return r, false
 	}
 	r.status = int(binary.BigEndian.Uint16(s))
-	r.route = p.rest
+	r.route = p.Rest()
 	return r, true
 }
 
 // counts gathers tallies by minute and row until they are written. Its size is
-// bounded by whoever adds: the writer flushes at maxRows, overload stops there.
+// bounded by its callers: the writer flushes at maxRows, overload stops there.
 type counts struct {
 	rows    map[string]*tally // minute:4 and the row
 	scratch []byte
@@ -81,7 +94,7 @@ const maxRows = 32 << 10
 
 func newCounts() counts { return counts{rows: make(map[string]*tally)} }
 
-// add counts t in the row whose key is c.scratch, unless that would be a new
+// add counts t in the row with the key c.scratch, unless that would be a new
 // row beyond the bound.
 func (c *counts) add(t tally, bound int) bool {
 	if have := c.rows[string(c.scratch)]; have != nil {
@@ -98,9 +111,9 @@ func (c *counts) add(t tally, bound int) bool {
 
 func minuteOf(ns uint64) uint32 { return uint32(ns / uint64(time.Minute)) }
 
-// tallyOf is what one request adds. A refused request costs nothing, whatever
-// was observed of it; a fault of ours or the upstream's (5xx) after admission
-// keeps what was charged.
+// tallyOf is the tally of one request. A refused request costs nothing, even if
+// a cost was observed; a fault of ours or the upstream's (5xx) after admission
+// keeps its charge.
 func tallyOf(status int, refused bool, units, cost uint64) tally {
 	t := tally{requests: 1}
 	if refused && status < 500 {

@@ -3,6 +3,7 @@ package local
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// defaultRetention is how long events are kept where nothing else is said.
-const defaultRetention = 30 * 24 * time.Hour
+// defaultRetention is how long events are kept of an account that does not exist.
+const defaultRetention = store.DefaultRetention * 24 * time.Hour
 
 func (l *Local) retention(account store.AccountID) time.Duration {
 	if account == "" {
@@ -26,19 +27,30 @@ func (l *Local) retention(account store.AccountID) time.Duration {
 	return defaultRetention
 }
 
-// trim removes what is older than its retention, then the oldest events beyond
+// aged is the time by which data is too old: never later than now.
+func (l *Local) aged(now time.Time) time.Time {
+	if l.cfg.Aged != nil {
+		if t := l.cfg.Aged(); t.Before(now) {
+			return t
+		}
+	}
+	return now
+}
+
+// trim removes the events older than their retention, then the oldest events beyond
 // the size bound. Whole ranges go, by one tombstone each.
 func (w *writer) trim(now time.Time) error {
-	if err := w.expire(now); err != nil {
+	aged := w.l.aged(now)
+	if err := w.expire(aged); err != nil {
 		return fmt.Errorf("remove expired events: %w", err)
 	}
 	for _, s := range steps {
-		end := uint32(nanos(now.Add(-s.keep)) / (uint64(s.minutes) * uint64(time.Minute)))
+		end := uint32(nanos(aged.Add(-s.keep)) / (uint64(s.minutes) * uint64(time.Minute)))
 		if err := w.remove(slotKey(s.code, 0), slotKey(s.code, end)); err != nil {
 			return fmt.Errorf("remove expired usage: %w", err)
 		}
 	}
-	if err := w.shrink(); err != nil {
+	if err := w.shrink(now); err != nil {
 		return fmt.Errorf("keep audit events below audit.max_bytes: %w", err)
 	}
 	return w.commit(0)
@@ -67,7 +79,7 @@ func (w *writer) expire(now time.Time) error {
 	if len(w.oldest) == 0 {
 		return nil
 	}
-	// What every account has outlived goes at once.
+	// Buckets older than every account's retention go at once.
 	common := ^uint32(0)
 	ends := make(map[store.AccountID]uint32, len(w.oldest))
 	for a := range w.oldest {
@@ -86,7 +98,7 @@ func (w *writer) expire(now time.Time) error {
 		if err := w.expireAccount(a, max(w.oldest[a], common), end); err != nil {
 			return err
 		}
-		if err := w.setOldest(a, end); err != nil {
+		if err := errors.Join(w.forget(a, end), w.setOldest(a, end)); err != nil {
 			return err
 		}
 	}
@@ -109,7 +121,7 @@ func (w *writer) expireAccount(a store.AccountID, b, end uint32) error {
 			break
 		}
 		if bytes.HasPrefix(it.Key(), prefix) {
-			if err := w.batch.DeleteRange(prefix, behind(prefix), nil); err != nil {
+			if err := w.batch.DeleteRange(prefix, prefixEnd(prefix), nil); err != nil {
 				return err
 			}
 			b++
@@ -120,28 +132,28 @@ func (w *writer) expireAccount(a store.AccountID, b, end uint32) error {
 	return it.Error()
 }
 
-// behind is a key behind every event of an account's prefix in a bucket.
-func behind(prefix []byte) []byte {
+// prefixEnd is a key after every event of an account's prefix in a bucket.
+func prefixEnd(prefix []byte) []byte {
 	return append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 17)...)
 }
 
 // shrink holds the events to the size bound: those of no account to a quarter
-// of it, the accounts' to what those leave.
-func (w *writer) shrink() error {
+// of it, the accounts' to the rest.
+func (w *writer) shrink(now time.Time) error {
 	bound := uint64(max(w.l.cfg.MaxBytes, 4))
-	stray, err := w.shrinkTo(rowStray, bound/4)
+	stray, err := w.shrinkTo(rowStray, bound/4, ^uint32(0))
 	if err != nil {
 		return err
 	}
-	_, err = w.shrinkTo(rowEvent, bound-min(stray, bound/4))
-	return err
+	return w.shrinkAccounts(bound-min(stray, bound/4), now)
 }
 
-// shrinkTo removes the oldest buckets of a row until the rest is estimated to
-// be within bound, and answers that estimate. The rest alone is measured: what
-// was removed before may still be on disk, and must not be paid for twice. What
-// is in memory only (at most some memtables of 8 MiB) is not counted.
-func (w *writer) shrinkTo(row byte, bound uint64) (size uint64, err error) {
+// shrinkTo removes the oldest buckets of a row, up to the bucket end, until the rest is
+// estimated to be within bound, and returns that estimate. The newest bucket of events
+// without an account is halved. The rest alone is measured: removed
+// events may still be on disk, and must not be counted twice. Events that are in
+// memory only (at most some memtables of 8 MiB) are not counted.
+func (w *writer) shrinkTo(row byte, bound uint64, end uint32) (size uint64, err error) {
 	b, newest, some, err := w.buckets(row)
 	if err != nil || !some {
 		return 0, err
@@ -153,7 +165,7 @@ func (w *writer) shrinkTo(row byte, bound uint64) (size uint64, err error) {
 	if size, err = rest(bucketKey(nil, row, b)); err != nil {
 		return 0, err
 	}
-	for size > bound && b < newest {
+	for size > bound && b < min(newest, end) {
 		b++
 		if size, err = rest(bucketKey(nil, row, b)); err != nil {
 			return 0, err
@@ -166,32 +178,27 @@ func (w *writer) shrinkTo(row byte, bound uint64) (size uint64, err error) {
 			return 0, err
 		}
 	}
-	if size > bound {
-		return size, w.halve(row, newest)
+	if size > bound && row == rowStray {
+		return size, w.halve(newest)
 	}
 	return size, w.commit(0)
 }
 
-// halve removes the older half, by time, of what the newest bucket alone still
-// holds. It does so once for each passing of half that time: what is removed
-// must have had its chance to leave the disk before it is measured again.
-func (w *writer) halve(row byte, b uint32) error {
-	start := max(uint64(b)*uint64(span), w.cut[row])
+// halve removes the older half, by time, of the events of no account that the newest
+// bucket still holds. It does so once for each passing of half that time: removed events
+// must have had their chance to leave the disk before it is measured again.
+func (w *writer) halve(b uint32) error {
+	start := max(uint64(b)*uint64(span), w.cut)
 	now := min(uint64(b+1)*uint64(span), nanos(w.l.now()))
 	if now < start+2*uint64(trimEvery) {
 		return w.commit(0)
 	}
-	w.cut[row] = start + (now-start)/2
+	w.cut = start + (now-start)/2
 	w.l.log.Warn("audit events removed before their time: audit.max_bytes holds less than ten minutes of events",
-		"max_bytes", w.l.cfg.MaxBytes, "before", at(w.cut[row]), "without_account", row == rowStray)
-	for a := range w.oldest {
-		if rowOf(a) != row {
-			continue
-		}
-		prefix := accountPrefix(nil, b, a)
-		if err := w.remove(prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), w.cut[row])); err != nil {
-			return err
-		}
+		"max_bytes", w.l.cfg.MaxBytes, "before", at(w.cut), "without_account", true)
+	prefix := accountPrefix(nil, b, "")
+	if err := w.remove(prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), w.cut)); err != nil {
+		return err
 	}
 	return w.commit(0)
 }

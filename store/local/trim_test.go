@@ -4,12 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/store"
 )
 
-// still is a Local whose writer the test turns by hand.
+// still is a Local without a goroutine: the test runs the writer itself.
 func still(t *testing.T, cfg Config) *Local {
 	t.Helper()
 	cfg.FS, cfg.Dir, cfg.Logger, cfg.Node = vfs.NewMem(), "l", quiet(), "n"
@@ -40,7 +41,7 @@ func times(t *testing.T, l *Local, account store.AccountID) (out []time.Time) {
 }
 
 // Each account's events go when its own retention has passed, at most one span
-// late and never early, whatever the others keep; retention may be shortened.
+// late and never early, independently of the others; retention may be shortened.
 func TestRetention(t *testing.T) {
 	keep := map[store.AccountID]time.Duration{"default": 30 * 24 * time.Hour, "acct_week": 7 * 24 * time.Hour, "acct_long": 90 * 24 * time.Hour}
 	l := still(t, Config{Retention: func(a store.AccountID) time.Duration { return keep[a] }})
@@ -201,4 +202,46 @@ func TestMaxBytesInOneBucket(t *testing.T) {
 	}
 	go l.run()
 	must(t, l.Close())
+}
+
+// What is too old is decided by the time that Aged gives, where that is earlier: a clock
+// that jumps ahead removes neither events nor usage.
+func TestTrimByAged(t *testing.T) {
+	aged := day0.Add(time.Hour)
+	l := still(t, Config{Aged: func() time.Time { return aged }})
+	go func() { <-l.stop; close(l.done) }()
+	defer l.Close()
+	l.Observe(admitted(day0, "default", "key_a"))
+	must(t, l.w.write(true, false))
+	kept := func() (events, usage int) {
+		for _, s := range steps {
+			it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(s.code, 0), UpperBound: slotKey(s.code, ^uint32(0))})
+			must(t, err)
+			for it.First(); it.Valid(); it.Next() {
+				usage++
+			}
+			must(t, it.Close())
+		}
+		return len(times(t, l, "default")), usage
+	}
+	must(t, l.w.write(true, true))
+	events, slots := kept()
+	if events != 1 || slots == 0 {
+		t.Fatalf("%d events and %d slots of usage were written", events, slots)
+	}
+	for _, now := range []time.Time{day0.Add(time.Hour), day0.AddDate(2, 0, 0)} {
+		must(t, l.w.trim(now))
+		if events, usage := kept(); events != 1 || usage != slots {
+			t.Errorf("trimmed at %v: %d events and %d of %d slots of usage are left", now, events, usage, slots)
+		}
+	}
+	aged = day0.AddDate(2, 0, 0)
+	must(t, l.w.trim(day0.Add(time.Hour))) // and a clock that is behind removes nothing
+	if events, _ := kept(); events != 1 {
+		t.Error("removed by a time that is later than now")
+	}
+	must(t, l.w.trim(aged))
+	if events, usage := kept(); events != 0 || usage != 0 {
+		t.Errorf("%d events and %d slots of usage are left after two years", events, usage)
+	}
 }

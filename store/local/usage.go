@@ -37,7 +37,7 @@ var steps = [...]struct {
 	{StepDay, 'd', 24 * 60, 400 * 24 * time.Hour},
 }
 
-// Group names what a usage answer is divided by.
+// Group names the dimension by which a usage answer is divided.
 type Group string
 
 // The groups.
@@ -83,7 +83,7 @@ const (
 // the bounds.
 var ErrTooWide = errors.New("the usage asked for is too much at once: take a shorter time, a longer step, one key, or no group_by")
 
-// Usage sums what the account's requests used, ordered by time, then group. It
+// Usage sums the usage of the account's requests, ordered by time, then group. It
 // includes everything observed before the call.
 func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
 	i := slices.IndexFunc(steps[:], func(s struct {
@@ -105,8 +105,8 @@ func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
 	if err := l.turn(false); err != nil {
 		return nil, err
 	}
-	if !l.enter() {
-		return nil, ErrClosed
+	if err := l.enter(); err != nil {
+		return nil, err
 	}
 	defer l.leave()
 	rows, err := l.usage(q, steps[i].code, steps[i].minutes)
@@ -229,12 +229,12 @@ func (s *summing) add(row, value []byte, answered int) error {
 		g = &UsageRow{Group: strings.ToValidUTF8(string(name), "\ufffd")}
 		s.groups[string(name)] = g
 	}
-	g.Requests += int64(t.requests)
-	g.Denied += int64(t.denied)
-	g.Units += int64(t.units)
-	g.Cost += store.Money(t.cost)
+	g.Requests = grow(g.Requests, t.requests)
+	g.Denied = grow(g.Denied, t.denied)
+	g.Units = grow(g.Units, t.units)
+	g.Cost = store.Money(grow(int64(g.Cost), t.cost))
 	if live {
-		g.Billable += int64(t.units)
+		g.Billable = grow(g.Billable, t.units)
 	}
 	return nil
 }
@@ -250,3 +250,6 @@ func appendSlot(out []UsageRow, groups map[string]*UsageRow, t time.Time) []Usag
 	slices.SortFunc(out[from:], func(a, b UsageRow) int { return strings.Compare(a.Group, b.Group) })
 	return out
 }
+
+// grow adds n to a sum of an answer, and holds at the largest int64.
+func grow(sum int64, n uint64) int64 { return int64(plus(uint64(sum), n)) }

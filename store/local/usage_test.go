@@ -1,6 +1,7 @@
 package local
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -33,5 +34,19 @@ func TestEnvironmentOfKey(t *testing.T) {
 	}
 	if asked != 2 {
 		t.Errorf("asked %d times in two queries of one key", asked)
+	}
+}
+
+// Sums hold at the largest int64, however large their parts.
+func TestSumsDoNotWrap(t *testing.T) {
+	for _, parts := range [][2]uint64{{math.MaxInt64, 1}, {math.MaxUint64, math.MaxUint64}, {1 << 63, 1 << 63}} {
+		sum := tally{units: parts[0], cost: parts[0]}
+		sum.add(tally{units: parts[1], cost: parts[1]})
+		if sum.units != math.MaxInt64 || sum.cost != math.MaxInt64 {
+			t.Errorf("%d: %+v", parts, sum)
+		}
+		if got := grow(math.MaxInt64-1, parts[1]); got != math.MaxInt64 && parts[1] > 0 {
+			t.Errorf("a sum of %d and %d: %d", int64(math.MaxInt64-1), parts[1], got)
+		}
 	}
 }

@@ -7,17 +7,20 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// The value of an event row, kind first so that later forms can be told apart:
+// The value of an event row, kind first so that later forms can be distinguished:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor]
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts]
 //	dropped: 2 requests denials uncounted
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
-// address (0, 4 or 16 bytes) stand behind a uvarint length. The hint is the
+// address (0, 4 or 16 bytes) follow a uvarint length. The hint is the
 // actor's name; the actor's id is there where a flag says that it was not the
-// key. A typical request takes 90 to 130 bytes.
+// key. The last three are there if any of them is set; events of versions that did
+// not have them end before, and those versions ignore them. A typical request takes
+// 120 to 180 bytes.
 const (
 	kindRequest = 1
 	kindDropped = 2
@@ -42,7 +45,7 @@ func actorBits(t store.ActorType) byte {
 	return 0
 }
 
-// Bounds of what is kept of each string, in bytes. Whatever a client sends, an
+// Bounds of the kept part of each string, in bytes. For any input, an
 // event is at most maxValue bytes.
 const (
 	maxMethod  = 16
@@ -52,8 +55,10 @@ const (
 	maxReason  = 64
 	maxHint    = 64
 	maxAgent   = 256
+	maxPath    = 512
+	maxUp      = 128
 	maxEnviron = 128
-	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + 10*2
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + 14*2
 )
 
 // methods by their code; 0 means that the method's own name follows it.
@@ -69,10 +74,10 @@ func methodCode(m string) byte {
 	return 0
 }
 
-// eventTypeOf classifies a management call by what it was to do, as the event
+// eventTypeOf classifies a management call by its purpose, as the event
 // of the change itself is classified, so that a refused one is found beside it;
 // a proxied request by its method.
-func eventTypeOf[T text](action T, method string) store.EventType {
+func eventTypeOf[T pack.Text](action T, method string) store.EventType {
 	verb := action
 	for i := range len(action) {
 		if action[i] == '.' {
@@ -100,7 +105,7 @@ func eventTypeOf[T text](action T, method string) store.EventType {
 	return store.EventRead
 }
 
-// outcomeOf classifies a request: 5xx is an error whoever caused it, another
+// outcomeOf classifies a request: 5xx is an error regardless of its cause, another
 // fault a denial.
 func outcomeOf(status int, refused bool) store.Outcome {
 	switch {
@@ -113,13 +118,11 @@ func outcomeOf(status int, refused bool) store.Outcome {
 }
 
 func appendText(dst []byte, s string, bound int) []byte {
-	s = clip(s, bound)
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
+	return pack.Append(dst, clip(s, bound))
 }
 
 // appendRequest writes o's event value. whole is false when no event will be
-// kept: then only what usage needs is written.
+// kept: then only the fields that usage needs are written.
 func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	var flags byte
 	if o.Type == store.Live {
@@ -127,9 +130,13 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	}
 	by := actorBits(o.Actor.Type)
 	flags |= by << actorShift
-	name := o.Hint // of a refused credential; else who it was
+	name := o.Hint // of a refused credential; else the actor's name
 	if name == "" {
 		name = o.Actor.Name
+	}
+	reason := o.Code
+	if reason == "" && o.Status >= 500 { // below, it would count as a refusal
+		reason = o.Failure
 	}
 	code := methodCode(o.Method)
 	dst = append(dst, kindRequest, flags, code)
@@ -143,7 +150,7 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	if whole {
 		dst = appendText(dst, o.RequestID, maxID)
 		dst = appendText(dst, o.Action, maxAction)
-		dst = appendText(dst, o.Code, maxReason)
+		dst = appendText(dst, reason, maxReason)
 		dst = appendText(dst, name, maxHint)
 		dst = appendText(dst, o.UserAgent, maxAgent)
 	} else {
@@ -154,6 +161,11 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	dst = appendAddr(dst, o.Client)
 	if by != 0 {
 		dst = appendText(dst, o.Actor.ID, maxName)
+	}
+	if whole && (o.Path != "" || o.Upstream != "" || o.Attempts > 0) {
+		dst = appendText(dst, o.Path, maxPath)
+		dst = appendText(dst, o.Upstream, maxUp)
+		dst = binary.AppendUvarint(dst, uint64(max(o.Attempts, 0)))
 	}
 	return dst
 }
@@ -171,8 +183,8 @@ func appendAddr(dst []byte, a netip.Addr) []byte {
 	return append(dst, 0)
 }
 
-// request is a parsed request value; its texts alias what was parsed.
-type request[T text] struct {
+// request is a parsed request value; its texts alias the parsed value.
+type request[T pack.Text] struct {
 	flags             byte
 	method            T
 	code              byte // of the method; 0: method is set
@@ -182,6 +194,8 @@ type request[T text] struct {
 	action, reason    T
 	hint, agent, addr T
 	by                T // the actor's id, where it is not the key
+	path, upstream    T
+	attempts          uint64
 }
 
 func (r *request[T]) methodName() string {
@@ -198,68 +212,31 @@ func (r *request[T]) ip() netip.Addr {
 	return a
 }
 
-// parser reads a row from front to back; bad is set once it was too short.
-type parser[T text] struct {
-	rest T
-	bad  bool
-}
-
-func (p *parser[T]) byte() byte {
-	if len(p.rest) == 0 {
-		p.bad = true
-		return 0
-	}
-	b := p.rest[0]
-	p.rest = p.rest[1:]
-	return b
-}
-
-func (p *parser[T]) uvarint() uint64 {
-	var v uint64
-	for shift := 0; shift < 64; shift += 7 {
-		b := p.byte()
-		v |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			return v
-		}
-	}
-	p.bad = true
-	return 0
-}
-
-func (p *parser[T]) take(n uint64) (out T) {
-	if n > uint64(len(p.rest)) {
-		p.bad = true
-		return out
-	}
-	out, p.rest = p.rest[:n], p.rest[n:]
-	return out
-}
-
-func (p *parser[T]) text() T { return p.take(p.uvarint()) }
-
 // parseRequest reads a request value, kind byte included.
-func parseRequest[T text](v T) (r request[T], err error) {
-	p := parser[T]{rest: v}
-	if p.byte() != kindRequest {
+func parseRequest[T pack.Text](v T) (r request[T], err error) {
+	p := pack.NewReader(v)
+	if p.Byte() != kindRequest {
 		return r, errCorrupt
 	}
-	r.flags = p.byte()
-	r.code = p.byte()
+	r.flags = p.Byte()
+	r.code = p.Byte()
 	if r.code == 0 {
-		r.method = p.text()
+		r.method = p.Text()
 	}
-	status := p.uvarint()
-	r.micros = p.uvarint()
-	r.key, r.route, r.id = p.text(), p.text(), p.text()
-	r.action, r.reason, r.hint, r.agent = p.text(), p.text(), p.text(), p.text()
-	r.addr = p.text()
+	status := p.Uvarint()
+	r.micros = p.Uvarint()
+	r.key, r.route, r.id = p.Text(), p.Text(), p.Text()
+	r.action, r.reason, r.hint, r.agent = p.Text(), p.Text(), p.Text(), p.Text()
+	r.addr = p.Text()
 	if r.actor() != store.ActorKey {
-		r.by = p.text()
+		r.by = p.Text()
 	} else {
 		r.by = r.key
 	}
-	if p.bad || int(r.code) >= len(methods) || status > 1<<16 ||
+	if len(p.Rest()) > 0 {
+		r.path, r.upstream, r.attempts = p.Text(), p.Text(), p.Uvarint()
+	}
+	if p.Bad() || int(r.code) >= len(methods) || status > 1<<16 ||
 		len(r.addr) != 0 && len(r.addr) != 4 && len(r.addr) != 16 {
 		return r, errCorrupt
 	}
@@ -267,7 +244,7 @@ func parseRequest[T text](v T) (r request[T], err error) {
 	return r, nil
 }
 
-// loss is what overload cost: events of requests and of denials that were not
+// loss counts the effects of overload: events of requests and of denials that were not
 // kept, and requests that usage does not count.
 type loss struct{ requests, denials, uncounted uint64 }
 
@@ -281,12 +258,12 @@ func (d loss) append(dst []byte) []byte {
 }
 
 func parseLoss(v []byte) (d loss, err error) {
-	p := parser[[]byte]{rest: v}
-	if p.byte() != kindDropped {
+	p := pack.NewReader(v)
+	if p.Byte() != kindDropped {
 		return d, errCorrupt
 	}
-	d = loss{p.uvarint(), p.uvarint(), p.uvarint()}
-	if p.bad {
+	d = loss{p.Uvarint(), p.Uvarint(), p.Uvarint()}
+	if p.Bad() {
 		return d, errCorrupt
 	}
 	return d, nil

@@ -2,6 +2,7 @@ package local
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/disk"
 )
 
 // Figures of the writer.
@@ -33,13 +35,14 @@ type writer struct {
 	ceiling uint64 // numbers up to here are reserved on disk
 
 	oldest map[store.AccountID]uint32 // each account's first bucket that may hold events
-	cut    map[byte]uint64            // by row: events before this time were removed for size
+	sizes  sizes
+	cut    uint64 // events of no account before this time were removed for size
 }
 
 func newWriter(l *Local) *writer {
 	return &writer{
 		l: l, batch: l.db.NewBatch(), spare: make([]byte, 0, l.queue.size),
-		usage: newCounts(), oldest: make(map[store.AccountID]uint32), cut: make(map[byte]uint64),
+		usage: newCounts(), oldest: make(map[store.AccountID]uint32), sizes: newSizes(),
 	}
 }
 
@@ -77,23 +80,35 @@ func (w *writer) loadAccounts() error {
 		}
 		w.oldest[store.AccountID(it.Key()[1:])] = binary.BigEndian.Uint32(it.Value())
 	}
-	return it.Error()
+	if err := it.Error(); err != nil {
+		return err
+	}
+	return w.loadSizes()
 }
 
 func (l *Local) run() {
 	defer close(l.done)
-	w := l.w
+	go l.scrub()
+	defer func() { <-l.damage.scrubbed }()
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
 	for {
+		w := l.w // replace makes another
 		select {
 		case <-tick.C:
-			w.note(w.write(true, false))
-			w.note(w.sync())
+			_ = w.note(w.write(true, false))
+			_ = w.note(w.sync())
+			if !w.replaced() {
+				return
+			}
+		case <-l.damage.wake:
+			if !w.replaced() {
+				return
+			}
 		case <-l.queue.wake:
-			w.note(w.write(false, false))
+			_ = w.note(w.write(false, false))
 		case t := <-l.requests:
 			err := w.write(true, false)
 			if err == nil && t.sync {
@@ -101,26 +116,41 @@ func (l *Local) run() {
 			}
 			t.done <- w.note(err)
 		case <-trim.C:
-			w.note(w.trim(l.now()))
+			_ = w.note(w.trim(l.now()))
 		case <-l.stop:
-			w.note(w.finish())
+			_ = w.note(w.finish())
 			return
 		}
 	}
 }
 
-// note reports a failed write once; the node stops on it.
+// replaced sets the data aside if it is damaged; false if that failed and there is
+// nothing left to write to.
+func (w *writer) replaced() bool {
+	err := w.l.replace()
+	if err != nil {
+		w.l.guard.Fail(err)
+	}
+	return err == nil
+}
+
+// note reports a failed write once; the node stops on it. Damage found on the way
+// is no failure: the data is set aside.
 func (w *writer) note(err error) error {
+	if disk.Damaged(err) {
+		w.l.hurt(err)
+		return err
+	}
 	if err != nil && w.err == nil {
 		w.err = err
-		w.l.fatal(err)
+		w.l.guard.Fail(err)
 	}
 	return err
 }
 
 func (w *writer) finish() error {
 	defer w.batch.Close()
-	if err := w.write(true, true); err != nil {
+	if err := errors.Join(w.write(true, true), w.saveSizes()); err != nil {
 		return err
 	}
 	if err := w.saveSeq(w.seq); err != nil { // synchronous: everything before it is on disk too
@@ -130,7 +160,7 @@ func (w *writer) finish() error {
 }
 
 // write empties the queue into the database, without waiting for the disk. With
-// totals, usage and what was spilled are written too; with uses, every last use.
+// totals, usage and the spill are written too; with uses, every last use.
 func (w *writer) write(totals, uses bool) error {
 	for i := range w.l.queue.shards {
 		full := w.l.queue.swap(i, w.spare)
@@ -205,6 +235,7 @@ func (w *writer) event(account []byte, ns uint64, value []byte) error {
 		return err
 	}
 	b := bucketOf(ns)
+	w.sizes.grow(account, b, len(w.key)+len(value))
 	if have, ok := w.oldest[store.AccountID(account)]; !ok || b < have {
 		return w.setOldest(store.AccountID(account), b)
 	}
@@ -229,7 +260,7 @@ func (w *writer) count(t tally) error {
 	return nil
 }
 
-// totals writes usage, and what the request path had to spill.
+// totals writes usage and the spill of the request path.
 func (w *writer) totals() error {
 	if err := w.rows(w.usage.rows); err != nil {
 		return err
@@ -273,7 +304,7 @@ func (w *writer) rows(rows map[string]*tally) error {
 
 func (w *writer) saveUse(key store.KeyID, u *recentUse) {
 	w.value = appendLast(w.value[:0], u.ns, u.ip)
-	w.batch.Merge(lastKey(key), w.value, nil) // an error shows at the commit
+	_ = w.batch.Merge(lastKey(key), w.value, nil) // an error shows at the commit
 }
 
 // commit applies the batch if it is larger than bound.
@@ -289,7 +320,7 @@ func (w *writer) commit(bound int) error {
 	return nil
 }
 
-// sync makes what was written before it survive a power loss.
+// sync makes all earlier writes survive a power loss.
 func (w *writer) sync() error {
 	if !w.l.unsynced.Swap(false) {
 		return nil

@@ -4,11 +4,15 @@
 // It is apart from the replicated state because its promises differ: everything
 // here is fsynced before Raft hears that it is stored, while the state can
 // always be rebuilt from it. A batch of entries is one Pebble batch and one
-// fsync. What a crash leaves is a prefix of the committed batches, whole ones
+// fsync. A crash leaves a prefix of the committed batches, whole ones
 // only. After a failed fsync the log is closed for good: every later call
-// answers the same error, because an fsync that is repeated may succeed without
+// returns the same error, because an fsync that is repeated may succeed without
 // having written anything.
 //
 // Keys: 'l' and the index, 8 bytes big-endian, for an entry; 's' and Raft's own
-// key for a value. Entries are encoded as [Append] says.
+// key for a value. Entries are encoded by [Append].
+//
+// The package starts no goroutine. Raft writes from one goroutine at a time and
+// reads from any; the bounds of the log are atomic, and the entries held ahead and
+// the recent ones have a lock each, which are never held together.
 package raftlog

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"sync"
@@ -20,7 +21,7 @@ import (
 // text, so it must be exactly this.
 var ErrNotFound = errors.New("not found")
 
-// memTable bounds the write buffer, and with it what a start has to replay from
+// memTable bounds the write buffer, and with it the part that a start replays from
 // Pebble's own log: two of them at most.
 const memTable = 8 << 20
 
@@ -30,7 +31,7 @@ type Config struct {
 	Dir    string
 	Cache  *pebble.Cache // shared; nil for one of its own
 	Logger *slog.Logger
-	// Fatal is called once when the log can no longer be trusted; see [disk.NewGuard].
+	// Fatal is called once when the log can no longer be trusted; see [disk.GuardConfig].
 	Fatal func(error)
 }
 
@@ -46,7 +47,7 @@ type Log struct {
 
 // Open opens the log, creating it if there is none.
 func Open(c Config) (*Log, error) {
-	l := &Log{guard: disk.NewGuard("raftlog", c.Logger, c.Fatal)}
+	l := &Log{guard: disk.NewGuard(disk.GuardConfig{Name: fmt.Sprintf("raft log %q", c.Dir), Logger: c.Logger, Fatal: c.Fatal})}
 	o := &pebble.Options{
 		FS:                 c.FS,
 		Cache:              c.Cache,
@@ -58,7 +59,10 @@ func Open(c Config) (*Log, error) {
 		L0StopWritesThreshold: 64,
 	}
 	l.guard.Watch(o)
-	db, err := pebble.Open(c.Dir, o)
+	if err := disk.CheckLogs(c.FS, c.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open raft log %q: %w: acknowledged changes may be missing from it; empty the data directory and let the node join its cluster again, or restore a backup", c.Dir, err)
+	}
+	db, err := disk.Open(c.Dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open raft log %q: %w", c.Dir, err)
 	}
@@ -253,7 +257,7 @@ type readAhead struct {
 	entries []raft.Log
 }
 
-// Bounds of what is held ahead.
+// Bounds of the entries held ahead.
 const (
 	aheadEntries = 256
 	aheadBytes   = 1 << 20

@@ -104,15 +104,7 @@ func TestModel(t *testing.T) {
 		defer func() { l.Close() }()
 		model := map[uint64]*raft.Log{}
 		next := uint64(1)
-		span := func() (first, last uint64) {
-			for i := range model {
-				if first == 0 || i < first {
-					first = i
-				}
-				last = max(last, i)
-			}
-			return
-		}
+		span := func() (first, last uint64) { return span(model) }
 		rt.Repeat(map[string]func(*rapid.T){
 			"append": func(rt *rapid.T) {
 				var batch []*raft.Log
@@ -128,23 +120,12 @@ func TestModel(t *testing.T) {
 			},
 			"compact": func(rt *rapid.T) {
 				first, last := span()
-				to := rapid.Uint64Range(first, last).Draw(rt, "to")
-				if err := l.DeleteRange(first, to); err != nil {
-					rt.Fatal(err)
-				}
-				for i := first; i <= to; i++ {
-					delete(model, i)
-				}
+				remove(rt, l, model, first, rapid.Uint64Range(first, last).Draw(rt, "to"))
 			},
 			"truncate": func(rt *rapid.T) {
 				first, last := span()
 				from := rapid.Uint64Range(first, last).Draw(rt, "from")
-				if err := l.DeleteRange(from, last); err != nil {
-					rt.Fatal(err)
-				}
-				for i := from; i <= last; i++ {
-					delete(model, i)
-				}
+				remove(rt, l, model, from, last)
 				if next = from; next == 0 {
 					next = 1
 				}
@@ -153,16 +134,7 @@ func TestModel(t *testing.T) {
 				first, last := span()
 				from := rapid.Uint64Range(first, last+2).Draw(rt, "from")
 				for i := from; i < from+300; i++ {
-					var got raft.Log
-					err := l.GetLog(i, &got)
-					if want := model[i]; want != nil {
-						if err != nil {
-							rt.Fatalf("entry %d: %v", i, err)
-						}
-						same(t, &got, want)
-					} else if !errors.Is(err, raft.ErrLogNotFound) {
-						rt.Fatalf("absent entry %d: %v", i, err)
-					}
+					holds(t, rt, l, i, model[i])
 				}
 			},
 			"reopen": func(rt *rapid.T) {
@@ -179,8 +151,45 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// span returns the lowest and the highest index of the model, 0 and 0 if it is empty.
+func span(model map[uint64]*raft.Log) (first, last uint64) {
+	for i := range model {
+		if first == 0 || i < first {
+			first = i
+		}
+		last = max(last, i)
+	}
+	return first, last
+}
+
+// remove deletes the entries first to last from the log and from the model.
+func remove(rt *rapid.T, l *Log, model map[uint64]*raft.Log, first, last uint64) {
+	if err := l.DeleteRange(first, last); err != nil {
+		rt.Fatal(err)
+	}
+	for i := first; i <= last; i++ {
+		delete(model, i)
+	}
+}
+
+// holds checks that entry i of the log is want, or absent if want is nil.
+func holds(t *testing.T, rt *rapid.T, l *Log, i uint64, want *raft.Log) {
+	var got raft.Log
+	err := l.GetLog(i, &got)
+	if want == nil {
+		if !errors.Is(err, raft.ErrLogNotFound) {
+			rt.Fatalf("absent entry %d: %v", i, err)
+		}
+		return
+	}
+	if err != nil {
+		rt.Fatalf("entry %d: %v", i, err)
+	}
+	same(t, &got, want)
+}
+
 // TestPowerLoss cuts the power at random moments: every acknowledged entry is
-// there afterwards, and what is there is a prefix of what was written.
+// there afterwards, and the entries there are a prefix of the written ones.
 func TestPowerLoss(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -232,23 +241,30 @@ func TestPowerLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range cuts {
-				l := open(t, c.fs)
-				last, _ := l.LastIndex()
-				if last < c.acked {
-					t.Fatalf("%d entries were acknowledged, %d are left", c.acked, last)
-				}
-				for i := uint64(1); i <= last; i++ {
-					var got raft.Log
-					if err := l.GetLog(i, &got); err != nil {
-						t.Fatalf("entry %d of %d: %v", i, last, err)
-					}
-					same(t, &got, entry(i))
-				}
-				if err := l.Close(); err != nil {
-					t.Fatal(err)
-				}
+				afterLoss(t, c.fs, c.acked)
 			}
 		})
+	}
+}
+
+// afterLoss checks the log on the disk that a power loss left: it holds at least
+// the acknowledged entries, and every entry up to its last is the written one.
+func afterLoss(t *testing.T, fs *vfs.MemFS, acknowledged uint64) {
+	t.Helper()
+	l := open(t, fs)
+	last, _ := l.LastIndex()
+	if last < acknowledged {
+		t.Fatalf("%d entries were acknowledged, %d are left", acknowledged, last)
+	}
+	for i := uint64(1); i <= last; i++ {
+		var got raft.Log
+		if err := l.GetLog(i, &got); err != nil {
+			t.Fatalf("entry %d of %d: %v", i, last, err)
+		}
+		same(t, &got, entry(i))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 
 // recent keeps the newest entries: those that Raft is about to send to each
 // follower, and that a follower is about to apply. Without it each of them is a
-// look-up in Pebble of what was written a moment ago.
+// look-up in Pebble of entries written a moment ago.
 type recent struct {
 	mu   sync.RWMutex
 	ring [recentEntries]raft.Log // the entry at its index modulo the length
 }
 
-// Bounds of what is kept: 4 MiB at most.
+// Bounds of the kept entries: 4 MiB at most.
 const (
 	recentEntries = 1024
 	recentBytes   = 4 << 10 // of one entry; larger ones are read from Pebble

@@ -15,11 +15,14 @@
 //
 // The meta file is written last, under another name, fsynced and renamed: a
 // directory without one is a snapshot that was never finished, and is removed
-// when the store is opened. One whose meta file or rows are damaged is reported
+// when the store is opened. One with a damaged meta file or damaged rows is reported
 // and passed over; Raft then takes the one before it.
 //
 // Two indexes tell how far a snapshot reaches. Raft's counts every entry. The
 // state's own counts commands only, so it may be lower; whether the state on
 // disk still has to be replaced at start is decided by comparing state with
 // state, see [Store.Newest].
+//
+// The package starts no goroutine. A [Sink] and a [Reader] belong to one goroutine
+// each; the methods of a [Store] may be called from any.
 package snapshot

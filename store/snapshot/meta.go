@@ -10,9 +10,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
-// meta is what the meta file holds: one line of JSON and one with its CRC-32C
+// meta is the content of the meta file: one line of JSON and one with its CRC-32C
 // in hexadecimal.
 type meta struct {
 	Format             int      `json:"format"` // 1
@@ -71,22 +73,7 @@ func writeMeta(fs vfs.FS, dir string, m *meta) error {
 		return err
 	}
 	raw := fmt.Appendf(line, "\n%08x\n", crc32.Checksum(line, castagnoli))
-	tmp := fs.PathJoin(dir, metaFile+".tmp")
-	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := fs.Rename(tmp, fs.PathJoin(dir, metaFile)); err != nil {
-		return err
-	}
-	return syncDir(fs, dir)
+	return pack.WriteFile(fs, fs.PathJoin(dir, metaFile), raw)
 }
 
 func readMeta(fs vfs.FS, dir string) (*meta, error) {
@@ -121,12 +108,4 @@ func decodeMeta(raw []byte) (*meta, error) {
 		return nil, fmt.Errorf("its format is %d, this program knows %d: use a newer version", m.Format, metaFormat)
 	}
 	return &m, nil
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

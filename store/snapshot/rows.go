@@ -4,28 +4,61 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// rows streams a checkpoint, or what one iterator sees.
+// rows streams a checkpoint, or the rows of one iterator.
 type rows struct {
-	db  *pebble.DB // nil for an iterator alone
+	db  *pebble.DB   // shared; nil for an iterator alone
+	end func() error // releases db
 	it  *pebble.Iterator
 	enc encoder
 	out []byte // the frame encoded last
-	buf []byte // what is not yet read of it
+	buf []byte // the part of it that is not read yet
 	ok  bool
 }
 
-// openRows opens the checkpoint in dir for reading.
-func openRows(o *pebble.Options, dir string) (*rows, error) {
-	o.ReadOnly = true
-	db, err := pebble.Open(dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("open checkpoint %q: %w", dir, err)
+// checkpoints are those that are open for reading. Pebble opens a directory once at a
+// time, and Raft reads a snapshot for each follower that needs it.
+type checkpoints struct {
+	mu   sync.Mutex
+	open map[string]*shared // by directory
+}
+
+type shared struct {
+	db      *pebble.DB
+	readers int
+}
+
+// rows opens the checkpoint in dir for reading, together with its other readers.
+func (c *checkpoints) rows(options func() *pebble.Options, dir string) (*rows, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.open[dir]
+	if s == nil {
+		o := options()
+		o.ReadOnly = true
+		db, err := pebble.Open(dir, o)
+		if err != nil {
+			return nil, fmt.Errorf("open checkpoint %q: %w", dir, err)
+		}
+		s = &shared{db: db}
+		c.open[dir] = s
 	}
-	return &rows{db: db}, nil
+	s.readers++
+	return &rows{db: s.db, end: sync.OnceValue(func() error { return c.leave(dir, s) })}, nil
+}
+
+func (c *checkpoints) leave(dir string, s *shared) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.readers--; s.readers > 0 {
+		return nil
+	}
+	delete(c.open, dir)
+	return s.db.Close()
 }
 
 // Stream streams all that it sees, as the state at index. Closing the stream
@@ -59,7 +92,7 @@ func (r *rows) begin(it *pebble.Iterator, index uint64) {
 	r.ok = it.First()
 }
 
-// size counts the bytes of the stream; Raft announces them to who receives it.
+// size counts the bytes of the stream; Raft announces them to the receiver.
 func (r *rows) size() (int64, error) {
 	if err := r.rewind(0); err != nil {
 		return 0, err
@@ -114,7 +147,7 @@ func (r *rows) Close() error {
 		r.it = nil
 	}
 	if r.db != nil {
-		err = errors.Join(err, r.db.Close())
+		err = errors.Join(err, r.end())
 	}
 	return err
 }
@@ -142,7 +175,7 @@ func (w *Writer) Add(key, value []byte) error {
 	return err
 }
 
-// Close writes what is left and the end. Without it the stream is not whole.
+// Close writes the rest and the end. Without it the stream is not whole.
 func (w *Writer) Close() error {
 	w.out = w.enc.end(w.out[:0])
 	_, err := w.w.Write(w.out)

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 // Sink takes the content of a snapshot. It is a [raft.SnapshotSink].
@@ -20,7 +22,7 @@ type Sink struct {
 	ended  bool
 }
 
-// bufferSize bounds what a sink holds back.
+// bufferSize bounds the bytes that a sink holds back.
 const bufferSize = 1 << 20
 
 // ID names the snapshot.
@@ -34,7 +36,7 @@ func (k *Sink) Index() uint64 { return k.meta.Index }
 // and the state that it was made of up to applied, must be durable.
 //
 // It refuses a checkpoint that is ahead of the snapshot's index, as one taken
-// while the log is still being replayed is: whoever restores it would skip
+// while the log is still being replayed is: a node that restores it would skip
 // entries that come after.
 func (k *Sink) Adopt(dir string, applied uint64) error {
 	if applied > k.meta.Index {
@@ -112,7 +114,7 @@ func (k *Sink) finish() error {
 	}
 	// The directory and its entry in the parent come before the meta file that
 	// vouches for them.
-	if err := errors.Join(syncDir(fs, k.dir), syncDir(fs, k.store.cfg.Dir)); err != nil {
+	if err := errors.Join(pack.SyncDir(fs, k.dir), pack.SyncDir(fs, k.store.cfg.Dir)); err != nil {
 		return err
 	}
 	return writeMeta(fs, k.dir, &k.meta)

@@ -15,6 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 // retain is how many snapshots are kept: should the newest turn out damaged,
@@ -37,12 +39,14 @@ type Store struct {
 	mu   sync.Mutex
 	pins map[string]int   // open readers by id: their snapshot stays
 	size map[string]int64 // of checkpoints as streams, once counted
+
+	checkpoints checkpoints // locked alone
 }
 
-// Open opens the store, creating it if there is none, and removes what a crash
-// left unfinished.
+// Open opens the store, creating it if there is none, and removes the remains
+// of a crash unfinished.
 func Open(c Config) (*Store, error) {
-	s := &Store{cfg: c, pins: map[string]int{}, size: map[string]int64{}}
+	s := &Store{cfg: c, pins: map[string]int{}, size: map[string]int64{}, checkpoints: checkpoints{open: map[string]*shared{}}}
 	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open snapshots %q: %w", c.Dir, err)
 	}
@@ -154,7 +158,7 @@ func (s *Store) open(m *meta) (io.ReadCloser, error) {
 		}
 		return &joined{Reader: io.MultiReader(bytes.NewReader(header(m.Index)), f), Closer: f}, nil
 	}
-	r, err := openRows(s.cfg.Options(), s.path(m.ID, checkpoint))
+	r, err := s.checkpoints.rows(s.cfg.Options, s.path(m.ID, checkpoint))
 	if err != nil {
 		return nil, err
 	}
@@ -216,16 +220,16 @@ func (s *Store) reap() {
 	}
 }
 
-// remove takes the meta file away first: what a crash leaves then counts as
+// remove takes the meta file away first: the remains of a crash then count as
 // unfinished.
 func (s *Store) remove(id string) error {
 	if err := s.cfg.FS.Remove(s.path(id, metaFile)); err != nil {
 		return err
 	}
-	if err := syncDir(s.cfg.FS, s.path(id)); err != nil {
+	if err := pack.SyncDir(s.cfg.FS, s.path(id)); err != nil {
 		return err
 	}
-	return errors.Join(s.cfg.FS.RemoveAll(s.path(id)), syncDir(s.cfg.FS, s.cfg.Dir))
+	return errors.Join(s.cfg.FS.RemoveAll(s.path(id)), pack.SyncDir(s.cfg.FS, s.cfg.Dir))
 }
 
 type joined struct {

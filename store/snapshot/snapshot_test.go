@@ -166,7 +166,7 @@ func TestCheckpointToStream(t *testing.T) {
 		t.Errorf("Newest: %d %d %v %v", i, a, ok, err)
 	}
 
-	// What another node receives is the same, at the index that Raft gives it.
+	// Another node receives the same rows, at the index that Raft gives it.
 	other := begin(t, vfs.NewMem())
 	k := other.create(130)
 	if _, err := io.Copy(k, bytes.NewReader(raw)); err != nil {
@@ -309,7 +309,7 @@ func flipped(raw []byte, at int) []byte {
 }
 
 // TestPowerLossWhileTaking cuts the power after every file operation that could
-// matter: what is listed afterwards can be read whole, and what was finished is
+// matter: a snapshot that is listed afterwards can be read whole, and one that was finished is
 // listed.
 func TestPowerLossWhileTaking(t *testing.T) {
 	fs := vfs.NewCrashableMem()

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 // A stream is a header, frames of rows, and an end:
@@ -24,12 +26,12 @@ const (
 	magic      = "PGROWS1\n"
 	headerSize = 8 + 8 + 4
 	frameSize  = 64 << 10 // a frame is closed when it has this many bytes
-	maxFrame   = 1 << 30  // what a reader believes; a frame holds at least one whole row
+	maxFrame   = 1 << 30  // the largest that a reader accepts; a frame holds at least one whole row
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// ErrDamaged is wrapped by every error about a stream that is not what was written.
+// ErrDamaged is wrapped by every error about a stream that differs from the written one.
 var ErrDamaged = errors.New("snapshot is damaged")
 
 func header(index uint64) []byte {
@@ -46,10 +48,8 @@ type encoder struct {
 
 // add appends a row and reports whether the frame should be closed.
 func (e *encoder) add(key, value []byte) bool {
-	e.rows = binary.AppendUvarint(e.rows, uint64(len(key)))
-	e.rows = append(e.rows, key...)
-	e.rows = binary.AppendUvarint(e.rows, uint64(len(value)))
-	e.rows = append(e.rows, value...)
+	e.rows = pack.Append(e.rows, key)
+	e.rows = pack.Append(e.rows, value)
 	e.n++
 	return len(e.rows) >= frameSize
 }
@@ -81,7 +81,7 @@ type Reader struct {
 	src   *bufio.Reader
 	index uint64
 	frame bytes.Buffer
-	rows  []byte // what is left of frame
+	rows  pack.Reader[[]byte] // over frame
 	crc   uint32
 	n     uint64
 	prev  []byte
@@ -111,16 +111,14 @@ func (r *Reader) Next() (key, value []byte, err error) {
 	if r.done {
 		return nil, nil, io.EOF
 	}
-	if len(r.rows) == 0 {
+	if len(r.rows.Rest()) == 0 {
 		if err := r.next(); err != nil {
 			return nil, nil, err
 		}
 	}
-	if key, err = r.bytes(); err != nil {
-		return nil, nil, err
-	}
-	if value, err = r.bytes(); err != nil {
-		return nil, nil, err
+	key, value = r.rows.Text(), r.rows.Text()
+	if r.rows.Bad() {
+		return nil, nil, fmt.Errorf("%w: row %d", ErrDamaged, r.n)
 	}
 	if r.n > 0 && bytes.Compare(r.prev, key) >= 0 {
 		return nil, nil, fmt.Errorf("%w: row %d is out of order", ErrDamaged, r.n)
@@ -143,14 +141,14 @@ func (r *Reader) next() error {
 		return fmt.Errorf("%w: frame of %d bytes", ErrDamaged, size)
 	}
 	r.frame.Reset()
-	// CopyN grows with what is there, not with what the length claims.
+	// CopyN grows with the bytes that are there, not with the length that is claimed.
 	if _, err := io.CopyN(&r.frame, r.src, int64(size)); err != nil {
 		return short(err)
 	}
-	r.rows = r.frame.Bytes()
-	if r.crc = crc32.Update(r.crc, castagnoli, r.rows); r.crc != crc {
+	if r.crc = crc32.Update(r.crc, castagnoli, r.frame.Bytes()); r.crc != crc {
 		return fmt.Errorf("%w: checksum after row %d", ErrDamaged, r.n)
 	}
+	r.rows = pack.NewReader(r.frame.Bytes())
 	return nil
 }
 
@@ -169,16 +167,6 @@ func (r *Reader) finish(crc uint32) error {
 	}
 	r.done = true
 	return io.EOF
-}
-
-func (r *Reader) bytes() ([]byte, error) {
-	n, w := binary.Uvarint(r.rows)
-	if w <= 0 || n > uint64(len(r.rows)-w) {
-		return nil, fmt.Errorf("%w: row %d", ErrDamaged, r.n)
-	}
-	out := r.rows[w : w+int(n)]
-	r.rows = r.rows[w+int(n):]
-	return out, nil
 }
 
 // short is a stream that ends too early, or another read error.

@@ -6,6 +6,6 @@
 //	etcd                     three members, the load, the figures
 //	etcd member …            one member (started by the first form)
 //
-// What the figures do not say: an etcd write answers when a majority has it,
+// The figures are not of equal promises: an etcd write answers when a majority has it,
 // perfgate's when every serving node has applied it.
 package main

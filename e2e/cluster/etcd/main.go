@@ -143,7 +143,7 @@ func answers(ctx context.Context, client *clientv3.Client) error {
 	}
 }
 
-// logs is the end of what the members said.
+// logs is the end of the members' output.
 func logs(work string) string {
 	var b strings.Builder
 	files, _ := filepath.Glob(filepath.Join(work, "*.log"))

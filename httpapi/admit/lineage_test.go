@@ -1,0 +1,59 @@
+package admit
+
+import (
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+// While both keys of a rotation are valid, and afterwards, they share the key's own
+// minute, month and budget.
+func TestRotationSharesLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*store.Key)
+		code fault.Code
+	}{
+		"minute": {func(k *store.Key) { k.Limits = &store.Limits{PerMinute: ptr(int64(6))} }, fault.RequestsPerMinute},
+		"month":  {func(k *store.Key) { k.Limits = &store.Limits{PerMonth: ptr(int64(6))} }, fault.RequestsPerMonth},
+		"budget": {func(k *store.Key) { k.MonthlyBudget = ptr(6 * store.MoneyUnit) }, fault.BudgetExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			secrets := []string{h.key(func(k *store.Key) { k.ID = "key_0"; c.set(k) })}
+			charge := func(secret string) *fault.Error {
+				p, f := h.Check(post(secret, nil), here, chat, h.now)
+				if f != nil {
+					return f
+				}
+				return h.Charge(t.Context(), &p, 1, store.MoneyUnit, h.now)
+			}
+			for i, id := range []store.KeyID{"key_1", "key_2"} {
+				next := apikey.New(apikey.LivePrefix)
+				for _, secret := range secrets[max(0, len(secrets)-2):] {
+					if f := charge(secret); f != nil {
+						t.Fatalf("before rotation %d: %v", i, f)
+					}
+				}
+				h.apply(&store.Command{Change: &store.KeyRotate{
+					ID: store.KeyID("key_" + string(rune('0'+i))), New: id, Hash: apikey.Hash(h.store.Pepper(), next), Hint: "h",
+					OverlapEndsAt: h.now.Add(24 * time.Hour), Counts: true,
+				}})
+				secrets = append(secrets, next)
+			}
+			// Three of six are left.
+			for i := range 3 {
+				if f := charge(secrets[(i+1)%3]); f != nil {
+					t.Fatalf("request %d of those left: %v", i, f)
+				}
+			}
+			for i, secret := range secrets {
+				if f := charge(secret); code(f) != c.code {
+					t.Errorf("key %d: %v, want %s", i, f, c.code)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,34 @@
+package admit
+
+import (
+	"net/http"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store/ids"
+)
+
+// RequestID is the client's X-Request-Id if it is a token ([IsToken]) that holds no
+// API key, else a new one.
+func RequestID(r *http.Request) string {
+	if v := r.Header[fault.RequestIDHeader]; len(v) == 1 && IsToken(v[0]) && !apikey.Holds(v[0]) {
+		return v[0]
+	}
+	return ids.New("req_")
+}
+
+// IsToken holds for 1–128 of [A-Za-z0-9._-]: the form of request ids, and of the
+// names that stand in the paths of the management API.
+func IsToken(s string) bool {
+	if len(s) == 0 || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,31 @@
+package admit
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+func TestRequestID(t *testing.T) {
+	for id, kept := range map[string]bool{
+		"a": true, "A-1_b.c": true, "...": true, strings.Repeat("x", 128): true,
+		"": false, "a b": false, strings.Repeat("x", 129): false, "ü": false, "a/b": false, "<script>": false, "a\n": false,
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header[fault.RequestIDHeader] = []string{id}
+		got := RequestID(r)
+		if (got == id) != kept {
+			t.Errorf("id %q became %q", id, got)
+		}
+		if !IsToken(got) {
+			t.Errorf("id %q became %q, which is no token", id, got)
+		}
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header[fault.RequestIDHeader] = []string{"a", "b"}
+	if got, again := RequestID(r), RequestID(r); got == "a" || got == "b" || got == again {
+		t.Errorf("two ids became %q and %q, want a new one each time", got, again)
+	}
+}

@@ -1,0 +1,84 @@
+package admit
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/pattern"
+	"github.com/perfgate/perfgate/store"
+)
+
+// Routes is step 1 of admission, for requests that are asked about and not sent.
+// The proxy implements it with the function that finds the routes of its own
+// requests.
+type Routes interface {
+	// Judge returns the demands of every route that may take r, at least one, or the
+	// fault that the proxy would answer. "" as r's method or host is one that is not
+	// known: then several routes may take it. Of r, only the method, the target and
+	// the host are read.
+	Judge(r *http.Request) ([]Demand, *fault.Error)
+}
+
+// Demand is a route's demand of one request: the rule that its key must meet, and
+// the price.
+type Demand struct {
+	Rule    Rule
+	Units   int64
+	Cost    store.Money // the fixed cost; 0 where there is none, or where the response reports it
+	MaxCost store.Money // the route's own bound on the cost of one call; 0 is none
+}
+
+// Price is step 9 of admission without the body: the bound on the cost of one call
+// of rec's, 0 for none, and the amount to reserve of its budget.
+func (d *Demand) Price(rec *store.Record) (bound, reserve store.Money, _ *fault.Error) {
+	bound, reserve = d.MaxCost, d.Cost
+	if rec != nil && rec.MaxCost > 0 && (bound == 0 || rec.MaxCost < bound) {
+		bound = rec.MaxCost
+	}
+	switch {
+	case bound == 0:
+	case d.Cost > bound:
+		return 0, 0, fault.Newf(fault.CostAboveLimit, "A call of this route costs %s, above the %s that this key may spend on one call.",
+			d.Cost.AppendDecimal(nil), bound.AppendDecimal(nil))
+	case d.Cost == 0:
+		reserve = bound
+	}
+	return bound, reserve, nil
+}
+
+// demands is step 1 for q: the demands of the routes that may take such a request,
+// or the fault that a client would get. Without a path no route is judged.
+func (q *VerifyRequest) demands(routes Routes) (*http.Request, []Demand, *fault.Error) {
+	if q.Method != "" && !httpguts.ValidHeaderFieldName(q.Method) { // a token, as a method is
+		return nil, nil, fault.New(fault.InvalidRequest)
+	}
+	if q.Path == "" {
+		if q.Method != "" && !pattern.Proxied(q.Method) {
+			return nil, nil, fault.New(fault.MethodNotAllowed)
+		}
+		return &http.Request{Method: q.Method, URL: &url.URL{}, Host: q.Host}, []Demand{{Units: 1}}, nil
+	}
+	r, ok := q.request()
+	if !ok {
+		return nil, nil, fault.New(fault.InvalidRequest)
+	}
+	found, f := routes.Judge(r)
+	return r, found, f
+}
+
+// request is q as the server of the proxy would parse it from a request line; ok is
+// false where it would refuse the line.
+func (q *VerifyRequest) request() (r *http.Request, ok bool) {
+	if strings.Contains(q.Path, " ") {
+		return nil, false // it ends the target
+	}
+	u, err := url.ParseRequestURI(q.Path)
+	if err != nil {
+		return nil, false
+	}
+	return &http.Request{Method: q.Method, URL: u, RequestURI: q.Path, Host: q.Host}, true
+}

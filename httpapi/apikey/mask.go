@@ -1,0 +1,41 @@
+package apikey
+
+import "strings"
+
+// Mask returns s with the hint of each key in place of the key. A key is what [Parse]
+// calls native, wherever in s it stands; nothing else shows in a text that it is a
+// secret. Most texts hold none, and are returned as they are.
+func Mask(s string) string {
+	at := find(s, 0)
+	if at < 0 {
+		return s
+	}
+	var b strings.Builder
+	from := 0
+	for ; at >= 0; at = find(s, from) {
+		b.WriteString(s[from:at])
+		b.WriteString(Hint(s[at : at+Len]))
+		from = at + Len
+	}
+	b.WriteString(s[from:])
+	return b.String()
+}
+
+// Holds reports whether a key stands anywhere in s.
+func Holds(s string) bool { return find(s, 0) >= 0 }
+
+// find returns the place of the first key at or after from, -1 if there is none.
+func find(s string, from int) int {
+	for from+Len <= len(s) {
+		i := strings.Index(s[from:], "pk_")
+		if i < 0 || from+i+Len > len(s) {
+			return -1
+		}
+		from += i
+		if Parse(s[from:from+Len]) == Native {
+			return from
+		}
+		from++
+	}
+	return -1
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+)
+
+// tailOverlap is how far each query reaches back before the newest event: nodes
+// flush the events of requests once a second, and their clocks differ.
+const tailOverlap = 10 * time.Second
+
+func auditTail(a *app) *cobra.Command {
+	var since, interval time.Duration
+	cmd := &cobra.Command{
+		Use: "tail", Short: "Show events as they occur, until interrupted", Args: cobra.NoArgs,
+		Long: `Show the events of the last minute (see --since), then new ones as they occur, until
+interrupted. With --json, one event per line.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if interval <= 0 {
+				return usagef("--interval %s: must be more than zero", interval)
+			}
+			if since < 0 {
+				return usagef("--since %s: must not be negative", since)
+			}
+			s, err := a.dial()
+			if err != nil {
+				return err
+			}
+			q := query(cmd, auditFilters...)
+			q.Set("start_date", time.Now().Add(-since).UTC().Format(time.RFC3339Nano))
+			return s.tail(cmd.Context(), q, interval)
+		},
+	}
+	auditFlags(cmd.Flags())
+	durationVar(cmd.Flags(), &interval, "interval", 2*time.Second, "`duration` between two queries")
+	durationVar(cmd.Flags(), &since, "since", time.Minute, "`duration` to look back at the start")
+	return cmd
+}
+
+// tail queries the events since the newest one shown, again and again, until ctx
+// is done. Because of the overlap it omits those that it has shown.
+func (s *session) tail(ctx context.Context, q url.Values, interval time.Duration) error {
+	shown := newShownEvents()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for head := auditHead; ; head = nil {
+		err := s.showNew(ctx, q, shown, head)
+		if ctx.Err() != nil {
+			return nil // an interrupt is the normal end
+		}
+		if err != nil {
+			return err
+		}
+		if from, ok := shown.next(); ok {
+			q.Set("start_date", from.Format(time.RFC3339Nano))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// showNew prints the events of one query that are not in shown.
+func (s *session) showNew(ctx context.Context, q url.Values, shown *shownEvents, head []string) error {
+	if s.json {
+		head = nil
+	}
+	t := newTable(s.Stdout, head...)
+	err := s.events(ctx, q, func(raw []byte, e *client.Event) error {
+		switch {
+		case !shown.add(e):
+		case s.json:
+			return s.printJSON(slices.Clone(raw))
+		default:
+			auditRow(t, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.flush()
+}
+
+// shownEvents remembers the events that the next query may return again.
+type shownEvents struct {
+	at     map[string]time.Time // by event id
+	newest time.Time
+}
+
+func newShownEvents() *shownEvents { return &shownEvents{at: map[string]time.Time{}} }
+
+// add reports whether e is new, and remembers it.
+func (s *shownEvents) add(e *client.Event) bool {
+	if _, ok := s.at[e.ID]; ok {
+		return false
+	}
+	s.at[e.ID] = e.Time
+	if e.Time.After(s.newest) {
+		s.newest = e.Time
+	}
+	return true
+}
+
+// next returns the start of the next query and forgets earlier events; ok is
+// false before the first event.
+func (s *shownEvents) next() (from time.Time, ok bool) {
+	if s.newest.IsZero() {
+		return time.Time{}, false
+	}
+	from = s.newest.Add(-tailOverlap)
+	for id, at := range s.at {
+		if at.Before(from) {
+			delete(s.at, id)
+		}
+	}
+	return from, true
+}

@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// everyCommand holds one use of each command that calls the server, with stdin.
+var everyCommand = map[string]string{
+	"accounts create Acme":             "",
+	"accounts delete acct_1":           "",
+	"accounts get acct_1":              "",
+	"accounts list":                    "",
+	"accounts update acct_1 --burst 1": "",
+	"allowlist add 192.0.2.1":          "",
+	"allowlist get":                    "",
+	"allowlist remove 192.0.2.1":       "",
+	"allowlist set":                    "192.0.2.1",
+	"audit export":                     "",
+	"audit list":                       "",
+	"audit tail":                       "",
+	"backup":                           "",
+	"cluster remove n2":                "",
+	"cluster status":                   "",
+	"cluster transfer":                 "",
+	"explain req_1":                    "",
+	"keys create a --type live":        "",
+	"keys get key_1":                   "",
+	"keys import":                      "{}",
+	"keys list":                        "",
+	"keys revoke key_1":                "",
+	"keys rotate key_1":                "",
+	"keys update key_1 --burst 1":      "",
+	"keys verify":                      "pk_live_x",
+	"tiers create t":                   "",
+	"tiers delete t":                   "",
+	"tiers get t":                      "",
+	"tiers list":                       "",
+	"tiers update t --live-burst 1":    "",
+	"usage":                            "",
+}
+
+// noServer are the commands that work without a server or without a token.
+var noServer = []string{"backup verify", "check-config", "cluster secret", "health", "recover", "restore", "scan", "serve", "version"}
+
+// leaves returns the paths of all commands that run, without the program's name.
+func leaves(cmd *cobra.Command) []string {
+	var out []string
+	if cmd.Runnable() && cmd.Annotations["group"] == "" {
+		out = append(out, strings.TrimPrefix(cmd.CommandPath(), "perfgate "))
+	}
+	for _, sub := range cmd.Commands() {
+		out = append(out, leaves(sub)...)
+	}
+	return out
+}
+
+func TestEveryCommandIsListed(t *testing.T) {
+	for _, path := range leaves(New(Config{})) {
+		listed := slices.Contains(noServer, path)
+		for args := range everyCommand {
+			listed = listed || args == path || strings.HasPrefix(args, path+" ")
+		}
+		if !listed {
+			t.Errorf("%s: add it to everyCommand or noServer", path)
+		}
+	}
+}
+
+// fixed returns a server that answers every call alike.
+func fixed(t *testing.T, status int, body string) (*server, *[]http.Header) {
+	t.Helper()
+	var headers []http.Header
+	s := start(t, nil)
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		headers = append(headers, r.Header)
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+	return s, &headers
+}
+
+// Every command identifies itself, names the account, and reports a refusal with
+// its sentence, code and delay, and exit code 1.
+func TestEveryCommandReportsRefusals(t *testing.T) {
+	s, headers := fixed(t, http.StatusServiceUnavailable, `{"error":{"code":"no_leader","message":"There is no leader.","retry_after":2}}`)
+	for args, stdin := range everyCommand {
+		for _, format := range []string{"--json=false", "--json"} {
+			*headers = nil
+			got := s.run(t, stdin, append([]string{format, "--account", "acct_9"}, strings.Fields(args)...)...)
+			want := "There is no leader. (no_leader); try again in 2 s\n"
+			if format == "--json" {
+				want = `{"error":{"type":"unavailable","code":"no_leader","message":"There is no leader.","retry_after":2}}` + "\n"
+			}
+			if got.code != 1 || got.out != "" || !strings.HasSuffix(got.err, want) {
+				t.Errorf("%s %s: %+v", args, format, got)
+			}
+			if len(*headers) != 1 {
+				t.Errorf("%s %s makes %d calls, want 1: a refused call is not repeated", args, format, len(*headers))
+				continue
+			}
+			h := (*headers)[0]
+			if h.Get("Authorization") != "Bearer pgop_token" || h.Get("X-Perf-Account") != "acct_9" || h.Get("User-Agent") != "perfgate-cli/1.2.3" {
+				t.Errorf("%s %s sends %v", args, format, h)
+			}
+		}
+	}
+}
+
+// An answer that is not the API's is an error, except where a command passes it
+// on undecoded.
+func TestEveryCommandReportsForeignAnswers(t *testing.T) {
+	s, _ := fixed(t, http.StatusOK, "<html>Welcome")
+	for args, stdin := range everyCommand {
+		if args == "backup" || args == "audit export" {
+			continue // streamed to stdout as they are
+		}
+		got := s.run(t, stdin, strings.Fields(args)...)
+		if got.code != 1 || strings.Contains(got.out, "Welcome") || !strings.Contains(got.err, "answer") {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+}
+
+// No command asks the server before it has a token.
+func TestEveryCommandNeedsToken(t *testing.T) {
+	s, headers := fixed(t, http.StatusOK, "{}")
+	for args, stdin := range everyCommand {
+		got := perfgate(t, stdin, map[string]string{serverEnv: s.URL, dataDirEnv: "/nonexistent"}, strings.Fields(args)...)
+		if got.code != 1 || !strings.Contains(got.err, "no token: set PERFGATE_TOKEN, or name the node's data directory with --data-dir") {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+	if len(*headers) > 0 {
+		t.Errorf("%d calls were made", len(*headers))
+	}
+}
+
+// documented returns the command lines of perfgate in text that contain no shell
+// syntax, each split into arguments.
+func documented(text string) [][]string {
+	var out [][]string
+	for line := range strings.Lines(text) {
+		_, line, found := strings.Cut(strings.ReplaceAll(line, "$(date +%F)", "DATE"), "perfgate ")
+		if line, _, _ = strings.Cut(line, " #"); !found {
+			continue
+		}
+		line, _, _ = strings.Cut(line, " > ")
+		var args []string
+		for i, part := range strings.Split(strings.TrimSpace(line), `"`) {
+			if i%2 == 1 {
+				args = append(args, part)
+			} else {
+				args = append(args, strings.Fields(part)...)
+			}
+		}
+		out = append(out, args)
+	}
+	return out
+}
+
+// parses reports whether a command line names a command, and only flags and
+// arguments that it has. Commands that main passes in are not known here.
+func parses(args []string) error {
+	root := New(Config{Stdout: io.Discard, Stderr: io.Discard})
+	cmd, rest, err := root.Find(args)
+	if err != nil || cmd.Hidden {
+		return err
+	}
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	return cmd.ValidateArgs(cmd.Flags().Args())
+}
+
+// The examples in the help are command lines that exist. Those of the pages are
+// parsed by a test beside the pages.
+func TestExamples(t *testing.T) {
+	lines := 0
+	check := func(source, text string) {
+		for _, args := range documented(text) {
+			lines++
+			if err := parses(args); err != nil {
+				t.Errorf("%s: perfgate %s: %v", source, strings.Join(args, " "), err)
+			}
+		}
+	}
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		check("help of "+cmd.CommandPath(), cmd.Example)
+		for _, sub := range cmd.Commands() {
+			visit(sub)
+		}
+	}
+	visit(New(Config{}))
+	if lines < 15 {
+		t.Errorf("only %d command lines were found", lines)
+	}
+	for _, args := range []string{"keys create --bogus", "keys get", "frobnicate"} {
+		if parses(strings.Fields(args)) == nil {
+			t.Errorf("%q is taken for a command line", args)
+		}
+	}
+}

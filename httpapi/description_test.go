@@ -1,0 +1,150 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/apitest"
+	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// The route table, openapi.yaml and the client name the same calls.
+func TestTableDescriptionAndClientAgree(t *testing.T) {
+	g := apitest.New(t)
+	apitest.Must(t, g.Doc.Validate(context.Background()))
+	described := map[string]string{}
+	for path, item := range g.Doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			described[op.OperationID] = method + " " + path
+			listeners, _ := op.Extensions["x-listener"].([]any)
+			rt := route(g, op.OperationID)
+			if rt == nil {
+				t.Errorf("%s is described and not routed", op.OperationID)
+				continue
+			}
+			if got := slices.Contains(listeners, any("proxy")); got != (rt.Access&rest.OnProxy != 0) {
+				t.Errorf("%s: on the proxy listener: described %v", rt.ID, got)
+			}
+			scope, _ := op.Extensions["x-scope"].(string)
+			want := map[store.Scope]string{store.ScopeAdmin: "admin", store.ScopeRead: "read", store.ScopeVerify: "verify", store.ScopeLimit: "limit"}[rt.Scope]
+			if rt.Access&rest.Operators != 0 {
+				want = "operator"
+			}
+			if scope != want {
+				t.Errorf("%s: x-scope %q, want %q", rt.ID, scope, want)
+			}
+			if (op.Security != nil && len(*op.Security) == 0) != (rt.Access&rest.Open != 0) {
+				t.Errorf("%s: security is described otherwise", rt.ID)
+			}
+		}
+	}
+	for _, rt := range g.API.Routes() {
+		if described[rt.ID] != rt.Method+" "+rt.Path {
+			t.Errorf("%s: routed as %s %s, described as %q", rt.ID, rt.Method, rt.Path, described[rt.ID])
+		}
+	}
+	called := map[string]bool{}
+	for id, call := range clientCalls(g) {
+		rec := &recordedCall{}
+		c, err := client.New("http://perfgate.test", apitest.OperatorToken)
+		apitest.Must(t, err)
+		c.HTTP = &http.Client{Transport: rec}
+		call(c)
+		if rec.r == nil {
+			t.Errorf("%s: the client sent nothing", id)
+			continue
+		}
+		rt, _, _ := g.API.Table().Find(rec.r)
+		if rt == nil || rt.ID != id {
+			t.Errorf("the client's %s goes to %s %s", id, rec.r.Method, rec.r.URL.Path)
+		}
+		called[id] = true
+	}
+	for _, rt := range g.API.Routes() {
+		if !called[rt.ID] {
+			t.Errorf("the client has no %s", rt.ID)
+		}
+	}
+}
+
+func route(g *apitest.Rig, id string) *rest.Route {
+	for _, rt := range g.API.Routes() {
+		if rt.ID == id {
+			return rt
+		}
+	}
+	return nil
+}
+
+type recordedCall struct{ r *http.Request }
+
+func (c *recordedCall) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.r = r
+	return &http.Response{StatusCode: 200, Status: "200 OK", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, nil
+}
+
+func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
+	ctx := context.Background()
+	return map[string]func(*client.Client){
+		"createKey":            func(c *client.Client) { c.CreateKey(ctx, client.NewKey{}) },
+		"listKeys":             func(c *client.Client) { c.ListKeys(ctx, client.KeyFilter{}) },
+		"getKey":               func(c *client.Client) { c.GetKey(ctx, "key_1") },
+		"updateKey":            func(c *client.Client) { c.UpdateKey(ctx, "key_1", nil) },
+		"rotateKey":            func(c *client.Client) { c.RotateKey(ctx, "key_1", "1h") },
+		"revokeKey":            func(c *client.Client) { c.RevokeKey(ctx, "key_1", "") },
+		"revokeKeys":           func(c *client.Client) { c.RevokeKeys(ctx, client.BulkRevocation{}) },
+		"importKeys":           func(c *client.Client) { c.ImportKeys(ctx, strings.NewReader("")) },
+		"verifyKey":            func(c *client.Client) { c.VerifyKey(ctx, client.VerifyRequest{}) },
+		"rateLimit":            func(c *client.Client) { c.RateLimit(ctx, client.RateRequest{}) },
+		"getAllowlist":         func(c *client.Client) { c.GetAllowlist(ctx) },
+		"setAllowlist":         func(c *client.Client) { c.SetAllowlist(ctx, nil) },
+		"usage":                func(c *client.Client) { c.Usage(ctx, client.UsageQuery{}) },
+		"auditLogs":            func(c *client.Client) { c.AuditLogs(ctx, client.AuditQuery{}, io.Discard) },
+		"getAccount":           func(c *client.Client) { c.GetAccount(ctx) },
+		"updateAccount":        func(c *client.Client) { c.UpdateAccount(ctx, nil) },
+		"createManagedAccount": func(c *client.Client) { c.CreateManagedAccount(ctx, client.NewAccount{}) },
+		"listManagedAccounts":  func(c *client.Client) { c.ListManagedAccounts(ctx, client.Page{}) },
+		"getManagedAccount":    func(c *client.Client) { c.GetManagedAccount(ctx, "default") },
+		"updateManagedAccount": func(c *client.Client) { c.UpdateManagedAccount(ctx, "default", nil) },
+		"deleteManagedAccount": func(c *client.Client) { c.DeleteManagedAccount(ctx, "default") },
+		"createTier":           func(c *client.Client) { c.CreateTier(ctx, client.Tier{}) },
+		"listTiers":            func(c *client.Client) { c.ListTiers(ctx, client.Page{}) },
+		"getTier":              func(c *client.Client) { c.GetTier(ctx, "pro") },
+		"updateTier":           func(c *client.Client) { c.UpdateTier(ctx, "pro", nil) },
+		"deleteTier":           func(c *client.Client) { c.DeleteTier(ctx, "pro") },
+		"cluster":              func(c *client.Client) { c.Cluster(ctx) },
+		"transferLeadership":   func(c *client.Client) { c.TransferLeadership(ctx, "") },
+		"removeNode":           func(c *client.Client) { c.RemoveNode(ctx, "n2") },
+		"backup":               func(c *client.Client) { c.Backup(ctx, io.Discard) },
+		"livez":                func(c *client.Client) { c.Livez(ctx) },
+		"readyz":               func(c *client.Client) { c.Readyz(ctx) },
+		"securityTxt":          func(c *client.Client) { c.SecurityTxt(ctx, io.Discard) },
+		"openAPI":              func(c *client.Client) { c.OpenAPI(ctx, io.Discard) },
+		"metrics":              func(c *client.Client) { c.Metrics(ctx, io.Discard) },
+	}
+}
+
+// The author of a client finds every code in the description, and no other.
+func TestDescriptionListsEveryCode(t *testing.T) {
+	g := apitest.New(t)
+	var listed, codes []string
+	for _, c := range g.Doc.Components.Schemas["FaultBody"].Value.Properties["code"].Value.Enum {
+		listed = append(listed, fmt.Sprint(c))
+	}
+	for _, c := range fault.Codes() {
+		codes = append(codes, string(c))
+	}
+	slices.Sort(listed)
+	slices.Sort(codes)
+	if !slices.Equal(listed, codes) {
+		t.Errorf("described are\n%v\nanswered are\n%v", listed, codes)
+	}
+}

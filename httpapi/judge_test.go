@@ -1,0 +1,245 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/httpapi/apitest"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/proxy"
+)
+
+// gateway is a whole proxy listener, with an upstream behind it.
+type gateway struct {
+	*apitest.Rig
+	addr string
+}
+
+func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
+	t.Helper()
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	t.Cleanup(up.Close)
+	for i := range routes {
+		routes[i].Upstreams = []string{up.URL}
+	}
+	table, err := proxy.Compile(routes, os.LookupEnv)
+	apitest.Must(t, err)
+	var p *proxy.Proxy
+	g := apitest.New(t, func(c *httpapi.Config) {
+		p = proxy.New(proxy.Config{
+			Settings: proxy.Settings{Table: table}, Gate: c.Gate, Observer: c.Local, Logger: slog.New(slog.DiscardHandler),
+		})
+		c.Routes = p
+	})
+	srv := httptest.NewUnstartedServer(g.API.Proxy(p))
+	srv.Config.DisableGeneralOptionsHandler = true
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return &gateway{g, srv.Listener.Addr().String()}
+}
+
+// send sends the lines of one request as they are, and returns the status and the
+// code of the answer, "" if the upstream gave it.
+func (g *gateway) send(t *testing.T, method, host, target, key string) (status int, code string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", g.addr)
+	apitest.Must(t, err)
+	defer conn.Close()
+	apitest.Must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target, host, key)
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("%q %q: %v", method, target, err)
+	}
+	defer res.Body.Close()
+	var body struct {
+		Error struct{ Code string }
+	}
+	raw, _ := io.ReadAll(res.Body)
+	_ = json.Unmarshal(raw, &body) // net/http's own refusals are text
+	return res.StatusCode, body.Error.Code
+}
+
+// verify returns the code of a verdict, "" if the key passes.
+func (g *gateway) verify(t *testing.T, q map[string]any) string {
+	t.Helper()
+	body, err := json.Marshal(q)
+	apitest.Must(t, err)
+	a := g.Op("POST", "/v1/keys/verify", string(body)).Want(t, 200)
+	if a.JSON["valid"] != (a.JSON["code"] == nil) {
+		t.Errorf("%s", a.Body)
+	}
+	return a.Text("code")
+}
+
+// judged is a request that both doors judge.
+type judged struct {
+	name, method, host, target, key string
+	want                            fault.Code // "" is served
+}
+
+func cases(t *testing.T, g *gateway) []judged {
+	t.Helper()
+	_, plain := g.Key("live", "read", "write")
+	_, reader := g.Key("live", "read")
+	_, root := g.Key("live", "read", "write", "root")
+	_, admin := g.Key("live", "admin")
+	a := g.Op("POST", "/v1/keys", `{"name":"narrow","type":"live","scopes":["read","write"],"routes":["GET /files/","/strict"],"max_cost_per_call":0.1}`).Want(t, 201)
+	narrow := a.Text("key")
+	gone := g.Op("POST", "/v1/keys", `{"name":"gone","type":"live","scopes":["read"]}`).Want(t, 201)
+	g.Op("POST", "/v1/keys/"+gone.Text("id")+"/revoke", "").Want(t, 200)
+	out := []judged{
+		{"served", "GET", "h", "/files/a", plain, ""},
+		{"with a query", "GET", "h", "/files/a?x=../..", plain, ""},
+		{"a double slash", "GET", "h", "//files//a", plain, ""},
+		{"an encoded slash where it is allowed", "GET", "h", "/slash/a%2fb", plain, ""},
+		{"an encoded slash", "GET", "h", "/files/a%2fb", plain, fault.InvalidRequest},
+		{"no route", "GET", "h", "/nothing", plain, fault.NotFound},
+		{"no route, and no key either", "GET", "h", "/nothing", "x", fault.NotFound},
+		{"another case", "GET", "h", "/Files/a", plain, fault.NotFound},
+		{"another method", "DELETE", "h", "/posts", plain, fault.MethodNotAllowed},
+		{"another method's case", "post", "h", "/posts", plain, fault.MethodNotAllowed},
+		{"a method that is never proxied", "TRACE", "h", "/files/a", plain, fault.MethodNotAllowed},
+		{"a method that is none", "GE[T", "h", "/files/a", plain, fault.InvalidRequest},
+		{"HEAD as GET", "HEAD", "h", "/get", plain, ""},
+		{"a scope of the route", "GET", "h", "/strict/x", plain, fault.InsufficientScope},
+		{"a scope of the route that it has", "GET", "h", "/strict/x", root, ""},
+		{"a scope of the host's route", "GET", "strict.example", "/files/a", plain, fault.InsufficientScope},
+		{"that host with a port", "GET", "STRICT.example.:8080", "/files/a", plain, fault.InsufficientScope},
+		{"a host that is none", "GET", "strict.example:80:80", "/files/a", root, fault.InvalidRequest},
+		{"a write without the scope", "POST", "h", "/posts", reader, fault.InsufficientScope},
+		{"a key's own routes", "GET", "h", "/files/a", narrow, ""},
+		{"a key's own routes: the method", "PUT", "h", "/files/a", narrow, fault.RouteNotAllowed},
+		{"a key's own routes: the route comes after its scope", "GET", "h", "/strict", narrow, fault.InsufficientScope},
+		{"dearer than the key may spend", "GET", "h", "/files/dear", narrow, fault.CostAboveLimit},
+		{"more units than the limit holds", "GET", "h", "/huge", plain, fault.RequestsPerMinute},
+		{"a revoked key", "GET", "h", "/files/a", gone.Text("key"), fault.KeyRevoked},
+		{"a malformed key", "GET", "h", "/files/a", "nonsense", fault.MalformedKey},
+		{"a key in the query", "GET", "h", "/files/a?k=" + plain, root, fault.KeyInQuery},
+		{"a key in the path", "GET", "h", "/files/" + plain, root, fault.InvalidRequest},
+		{"a fragment", "GET", "h", "/files/a#b", plain, fault.InvalidRequest},
+		{"a management call without the scope", "GET", "h", "/v1/keys", plain, fault.InsufficientScope},
+		{"a management call", "GET", "h", "/v1/keys", admin, ""},
+		{"not a management call", "PUT", "h", "/v1/keys", plain, fault.NotFound},
+	}
+	list, err := os.ReadFile("pattern/testdata/ambiguous-paths.txt")
+	apitest.Must(t, err)
+	for path := range strings.Lines(string(list) + "/a\x00b\n/a b\n/a\tb\n/%00\n") {
+		path = strings.TrimSuffix(path, "\n")
+		out = append(out, judged{"ambiguous", "GET", "h", path, plain, fault.InvalidRequest})
+	}
+	return out
+}
+
+// The proxy and POST /v1/keys/verify give one verdict on every request.
+func TestVerifyJudgesAsTheProxy(t *testing.T) {
+	g := newGateway(t,
+		proxy.Route{Path: "/files/"}, proxy.Route{Path: "/posts", Methods: []string{"POST"}}, proxy.Route{Path: "GET /get"},
+		proxy.Route{Path: "/files/dear", Cost: "0.5"}, proxy.Route{Path: "/strict", Require: []string{"root"}}, proxy.Route{Path: "/huge", Units: new(int64(900_000))},
+		proxy.Route{Path: "/files/", Host: "strict.example", Require: []string{"root"}}, proxy.Route{Path: "/slash/", AllowEncodedSlash: true},
+	)
+	for _, c := range cases(t, g) {
+		status, got := g.send(t, c.method, c.host, c.target, c.key)
+		if got != string(c.want) && !(got == "" && status == 400 && c.want == fault.InvalidRequest) {
+			t.Errorf("%s: %s %q is served with %d %s, want %q", c.name, c.method, c.target, status, got, c.want)
+		}
+		q := map[string]any{"key": c.key, "method": c.method, "host": c.host, "path": c.target, "consume": false}
+		if got := g.verify(t, q); got != string(c.want) {
+			t.Errorf("%s: %s %q is verified as %q, want %q", c.name, c.method, c.target, got, c.want)
+		}
+	}
+}
+
+// A verdict charges the units of the route, as a request does.
+func TestVerifyChargesTheUnitsOfTheRoute(t *testing.T) {
+	g := newGateway(t, proxy.Route{Path: "/seven", Units: new(int64(7))}, proxy.Route{Path: "/open", Public: true}, proxy.Route{Path: "/v1/"})
+	create := func() string {
+		return g.Op("POST", "/v1/keys", `{"name":"n","type":"live","limits":{"requests_per_minute":20}}`).Want(t, 201).Text("key")
+	}
+	sent, asked := create(), create()
+	for i, want := range []fault.Code{"", "", fault.RequestsPerMinute} {
+		if _, got := g.send(t, "GET", "h", "/seven", sent); got != string(want) {
+			t.Errorf("request %d: %q, want %q", i, got, want)
+		}
+		if got := g.verify(t, map[string]any{"key": asked, "path": "/seven"}); got != string(want) {
+			t.Errorf("verdict %d: %q, want %q", i, got, want)
+		}
+	}
+	for _, c := range []struct {
+		q    map[string]any
+		want fault.Code
+	}{
+		{map[string]any{"key": asked, "path": "/seven", "units": 6}, ""},
+		{map[string]any{"key": asked}, fault.RequestsPerMinute},
+		{map[string]any{"key": asked, "path": "/open"}, ""},
+		{map[string]any{"key": asked, "path": "/open", "units": 6}, ""},
+		{map[string]any{"key": "x", "path": "/open"}, fault.MalformedKey},
+		{map[string]any{"key": asked, "method": "CONNECT"}, fault.MethodNotAllowed},
+		{map[string]any{"key": asked, "path": "/nothing"}, fault.NotFound},
+		{map[string]any{"key": asked, "path": "/v1/keys"}, fault.InsufficientScope}, // GET and POST are management calls
+	} {
+		if got := g.verify(t, c.q); got != string(c.want) {
+			t.Errorf("%v: %q, want %q", c.q, got, c.want)
+		}
+	}
+}
+
+// Perfgate's own calls come before a route that covers them, and only they do. They
+// cost nothing, and neither does a call that nobody serves.
+func TestOwnCallsAndTheRoutes(t *testing.T) {
+	covered, bare := newGateway(t, proxy.Route{Path: "/v1/"}), newGateway(t, proxy.Route{Path: "/other"})
+	for _, c := range []struct {
+		method, target string
+		covered, bare  int // status, with a key that may not manage
+	}{
+		{"GET", "/v1/keys", 403, 403},
+		{"POST", "/v1/keys", 403, 403},
+		{"GET", "/v1/usage", 200, 200},
+		{"PUT", "/v1/keys", 200, 404},
+		{"DELETE", "/v1/keys/key_1", 200, 404},
+		{"GET", "/v1/keyz", 200, 404},
+		{"POST", "/v1/keys/key_1/revok", 200, 404},
+		{"GET", "/v1/accounts", 200, 404}, // not on this listener
+	} {
+		for g, want := range map[*gateway]int{covered: c.covered, bare: c.bare} {
+			id, key := g.Key("live", "read", "write")
+			status, _ := g.send(t, c.method, "h", c.target, key)
+			apitest.Must(t, g.Local.Flush())
+			u := g.Op("GET", "/v1/usage?group_by=key&key="+id, "").Want(t, 200)
+			served := want == 200 && c.target != "/v1/usage"
+			if billed := strings.Contains(u.Body, `"billable":1`); status != want || billed != served {
+				t.Errorf("%s %s: %d, want %d; billed %v: %s", c.method, c.target, status, want, billed, u.Body)
+			}
+		}
+	}
+}
+
+// The list of own calls is that of the listener.
+func TestOnProxy(t *testing.T) {
+	for _, selfService := range []bool{true, false} {
+		g := apitest.New(t, func(c *httpapi.Config) { c.SelfService = selfService })
+		listed := map[httpapi.Pair]bool{}
+		for _, p := range httpapi.OnProxy(selfService) {
+			listed[p] = true
+		}
+		for _, rt := range g.API.Routes() {
+			path, body := sample(rt, "key_1")
+			before := g.Next.Load()
+			g.Do(g.Proxy.URL, rt.Method, path, "", body)
+			if taken := g.Next.Load() == before; taken != listed[httpapi.Pair{Method: rt.Method, Path: rt.Path}] {
+				t.Errorf("%s %s: taken %v", rt.Method, rt.Path, taken)
+			}
+		}
+	}
+}

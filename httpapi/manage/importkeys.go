@@ -1,0 +1,235 @@
+package manage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// maxImportBody bounds the body of one import, in bytes.
+const maxImportBody = 16 << 20
+
+// importLine is one line of an import: a new key that exists already, given
+// whole or by the SHA-256 of it.
+type importLine struct {
+	newKey
+	Key    *string `json:"key"`
+	SHA256 *string `json:"sha256"`
+	Prefix *string `json:"prefix"` // that the key begins with; with SHA256 only
+}
+
+// importedLine is the result of one line.
+type importedLine struct {
+	Line  int          `json:"line"`
+	ID    *store.KeyID `json:"id"`
+	Error *lineError   `json:"error"`
+}
+
+// lineError is the reason why a line was not imported.
+type lineError struct {
+	Code    fault.Code `json:"code"`
+	Message string     `json:"message"`
+}
+
+// Import takes NDJSON, one key a line. A line that is refused does not stop
+// the others. The body is repeatable as a whole; a repeat completes an import that
+// broke off.
+func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
+	if err := c.NoQuery(); err != nil {
+		return nil, err
+	}
+	raw, err := c.Body(maxImportBody, "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json", "text/plain")
+	if err != nil {
+		return nil, err
+	}
+	cmd, out, err := h.readImport(c, raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(cmd.Keys) == 0 {
+		return out, nil
+	}
+	more := store.Held{Keys: len(cmd.Keys)}
+	for i := range cmd.Keys {
+		more.Bytes += store.KeySize(&cmd.Keys[i])
+	}
+	if err := h.room(c, more); err != nil {
+		return nil, err
+	}
+	results, err := proposeImport(c, cmd)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out.Data {
+		at := &out.Data[i]
+		result, sent := results[at.Line]
+		switch {
+		case at.Error != nil || !sent:
+		case result.Error != "":
+			at.Error = &lineError{fault.Conflict, result.Error}
+		default:
+			at.ID = &result.ID
+		}
+	}
+	return out, nil
+}
+
+// importStep is the number of keys of one command: no node is to apply one for long,
+// since it reports no newer index meanwhile.
+const importStep = 500
+
+// proposeImport imports the keys of all by as many commands as it takes, one after the
+// other, and returns the result of each line.
+func proposeImport(c *rest.Call, all *store.KeyImport) (map[int]store.ImportLine, error) {
+	results := make(map[int]store.ImportLine, len(all.Keys))
+	for at := 0; at < len(all.Keys); at += importStep {
+		end := min(at+importStep, len(all.Keys))
+		if at > 0 {
+			c.Continue("line " + strconv.Itoa(all.Lines[at]))
+		}
+		step := &store.KeyImport{Keys: all.Keys[at:end], Lines: all.Lines[at:end]}
+		if all.Prefixes != nil {
+			step.Prefixes = all.Prefixes[at:end]
+		}
+		rc, err := c.Propose(&store.Command{Change: step})
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range rc.Lines {
+			results[l.Line] = l
+		}
+		if len(rc.Lines) > end-at {
+			break // the stored result of a version that imported all by one command
+		}
+	}
+	return results, nil
+}
+
+// readImport reads every line: the good ones into a command, and for each line
+// its part of the answer, with the error of a bad one.
+func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Page[importedLine], error) {
+	cmd, out := &store.KeyImport{}, &rest.Page[importedLine]{Data: []importedLine{}}
+	seen, pepper := map[store.Hash]int{}, h.Store.Pepper()
+	prefixes := h.Store.ClusterLevel() >= store.LevelOfPrefixes
+	inTier := sync.OnceValue(func() error { return allowlistInTier(c, h.Store) })
+	n := 0
+	for line := range bytes.Lines(raw) {
+		n++
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		if len(out.Data) == store.MaxImport {
+			return nil, nil, rest.Invalid("", "has more than %d lines; import the rest in another call", store.MaxImport)
+		}
+		at := importedLine{Line: n}
+		k, prefix, err := readImportLine(c, line, pepper)
+		if err == nil && len(k.Allowlist) > 0 {
+			err = inTier()
+		}
+		if err == nil {
+			if first, twice := seen[k.Hash]; twice {
+				err = fault.Newf(fault.Conflict, "This key stands in line %d already.", first)
+			}
+		}
+		if err != nil {
+			f := fault.From(err)
+			at.Error = &lineError{f.Code, apikey.Mask(f.Sentence())}
+		} else {
+			seen[k.Hash] = n
+			cmd.Keys = append(cmd.Keys, *k)
+			cmd.Lines = append(cmd.Lines, n)
+			if prefixes {
+				cmd.Prefixes = append(cmd.Prefixes, prefix)
+			}
+		}
+		out.Data = append(out.Data, at)
+	}
+	if len(out.Data) == 0 {
+		return nil, nil, fault.Newf(fault.InvalidJSON, "The body is empty; send one JSON object a line.")
+	}
+	return cmd, out, nil
+}
+
+// readImportLine reads one line into the key that it describes and the prefix by which
+// it is looked up; see [store.KeyImport].
+func readImportLine(c *rest.Call, line []byte, pepper store.Hash) (*store.Key, string, error) {
+	var in importLine
+	if err := rest.Decode(line, &in); err != nil {
+		return nil, "", err
+	}
+	k, err := in.newKey.key(c)
+	if err != nil {
+		return nil, "", err
+	}
+	k.Imported = true
+	if (in.Key == nil) == (in.SHA256 == nil) {
+		return nil, "", rest.Invalid("key", `send either "key" or "sha256"`)
+	}
+	if in.Key != nil {
+		prefix, err := in.readKey(k, pepper)
+		return k, prefix, err
+	}
+	sum, err := readSum(*in.SHA256)
+	if err != nil {
+		return nil, "", rest.Invalid("sha256", "%v", err)
+	}
+	k.Hash, k.Hint = apikey.HashSum(pepper, sum), "…"
+	prefix, err := in.readPrefix(k.Type)
+	return k, prefix, err
+}
+
+// readKey gives k the secret of the line and returns its prefix.
+func (in *importLine) readKey(k *store.Key, pepper store.Hash) (string, error) {
+	form := apikey.Parse(*in.Key)
+	other := prefixOf(store.Live + store.Test - k.Type)
+	switch {
+	case form == apikey.Malformed:
+		return "", rest.Invalid("key", "must be %d–%d visible ASCII characters", apikey.MinForeignLen, apikey.MaxForeignLen)
+	case strings.HasPrefix(*in.Key, other):
+		return "", rest.Invalid("type", "is %s, but the key begins with %s", k.Type, other)
+	case in.Prefix != nil:
+		return "", rest.Invalid("prefix", `goes with "sha256" only; a whole key shows its own`)
+	}
+	k.Hash, k.Hint = apikey.Hash(pepper, *in.Key), apikey.Hint(*in.Key)
+	if form == apikey.Native {
+		return "", nil
+	}
+	return apikey.Prefix(*in.Key), nil
+}
+
+// readPrefix returns the prefix of a key of which only the SHA-256 is known.
+func (in *importLine) readPrefix(t store.KeyType) (string, error) {
+	if in.Prefix == nil {
+		return store.AnyPrefix, nil
+	}
+	p := *in.Prefix
+	other := prefixOf(store.Live + store.Test - t)
+	switch {
+	case len(p) < minPrefix || !rest.Visible(p, apikey.MaxForeignLen) || apikey.Holds(p):
+		return "", rest.Invalid("prefix", "must be the first %d or more characters of the key, such as sk_live_", minPrefix)
+	case strings.HasPrefix(p, other):
+		return "", rest.Invalid("type", "is %s, but the key begins with %s", t, other)
+	}
+	return apikey.Prefix(p + "00000000"), nil // the rest of the key, of any form
+}
+
+// minPrefix is the length that a prefix must have to tell keys apart.
+const minPrefix = 4
+
+func readSum(s string) (sum [sha256.Size]byte, err error) {
+	raw, err := hex.DecodeString(s)
+	if err != nil || len(raw) != len(sum) {
+		return sum, errors.New("must be the 64 hexadecimal digits of a SHA-256")
+	}
+	return [sha256.Size]byte(raw), nil
+}

@@ -1,0 +1,131 @@
+package manage
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// keyView is a key as the API shows it: every member always there, null where
+// there is nothing. The secret and its hash are not in it.
+type keyView struct {
+	ID          store.KeyID     `json:"id"`
+	Name        string          `json:"name"`
+	Type        store.KeyType   `json:"type"`
+	Environment *string         `json:"environment"`
+	Scopes      []string        `json:"scopes"`
+	State       store.KeyState  `json:"state"`
+	Hint        string          `json:"hint"`
+	Account     store.AccountID `json:"account"`
+	lifeView
+	Limits         *store.Limits     `json:"limits"`
+	MaxCostPerCall *amount           `json:"max_cost_per_call"`
+	MonthlyBudget  *amount           `json:"monthly_budget"`
+	Allowlist      []cidr            `json:"allowlist"`
+	Routes         []string          `json:"routes"`
+	Metadata       map[string]string `json:"metadata"`
+}
+
+// lifeView is when a key was made and used, when and how it ends, and its rotations.
+type lifeView struct {
+	CreatedAt     time.Time    `json:"created_at"`
+	CreatedBy     string       `json:"created_by"`
+	ExpiresAt     *time.Time   `json:"expires_at"`
+	RotationDueAt time.Time    `json:"rotation_due_at"`
+	LastUsedAt    *time.Time   `json:"last_used_at"`
+	LastUsedIP    *string      `json:"last_used_ip"`
+	RevokedAt     *time.Time   `json:"revoked_at"`
+	RevokedBy     *string      `json:"revoked_by"`
+	RevokeReason  *string      `json:"revoke_reason"`
+	Replaces      *store.KeyID `json:"replaces"`
+	ReplacedBy    *store.KeyID `json:"replaced_by"`
+	OverlapEndsAt *time.Time   `json:"overlap_ends_at"` // while it rotates; in a rotation's answer, of the key that was replaced
+}
+
+// issuedKey is the one answer that holds a key's secret; a repeat of the call
+// withholds it.
+type issuedKey struct {
+	Key      *string `json:"key"`
+	Withheld bool    `json:"secret_withheld,omitzero"`
+	keyView
+	Revocation *rest.Revocation `json:"revocation,omitzero"` // of a rotation
+}
+
+// changedKey is the answer of a write that may have taken a right away.
+type changedKey struct {
+	keyView
+	Revocation *rest.Revocation `json:"revocation"`
+}
+
+// issued shows k with its secret, unless the call is a repeat.
+func (h *Keys) issued(c *rest.Call, rc rest.Receipt, secret string) issuedKey {
+	c.Created(rc)
+	out := issuedKey{Key: &secret, keyView: h.view(c, rc.Key)}
+	if rc.Repeat {
+		out.Key, out.Withheld = nil, true
+	}
+	return out
+}
+
+// view shows the state of k at the call's time. The end of a rotation's overlap is
+// a revocation that needs no command.
+func (h *Keys) view(c *rest.Call, k *store.Key) keyView {
+	v := keyView{
+		ID: k.ID, Name: k.Name, Type: k.Type, Environment: some(k.Environment),
+		Scopes: k.Scopes, State: k.State(c.Now), Hint: k.Hint, Account: k.Account,
+		lifeView: lifeView{
+			CreatedAt: k.CreatedAt.UTC(), CreatedBy: k.CreatedBy,
+			ExpiresAt: when(k.ExpiresAt), RotationDueAt: k.CreatedAt.Add(store.RotationDue).UTC(),
+			RevokedAt: when(k.RevokedAt), RevokedBy: some(k.RevokedBy), RevokeReason: some(k.RevokeReason),
+			Replaces: some(k.Replaces), ReplacedBy: some(k.ReplacedBy),
+		},
+		Limits: k.Limits, MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
+		Allowlist: convert(k.Allowlist, func(p netip.Prefix) cidr { return cidr(p) }), Routes: k.Routes, Metadata: k.Metadata,
+	}
+	if v.State == store.Rotating {
+		v.OverlapEndsAt = when(k.OverlapEndsAt)
+	}
+	if v.State == store.Revoked && v.RevokedAt == nil {
+		v.RevokedAt = when(k.OverlapEndsAt)
+		v.RevokeReason = some("rotated")
+	}
+	if use, ok := h.Uses.LastUsed(k.ID); ok {
+		v.LastUsedAt = when(use.At)
+		if use.IP.IsValid() {
+			v.LastUsedIP = some(use.IP.String())
+		}
+	}
+	return v
+}
+
+// convert maps a list; a nil one stays nil.
+func convert[A, B any](list []A, f func(A) B) []B {
+	if list == nil {
+		return nil
+	}
+	out := make([]B, len(list))
+	for i, a := range list {
+		out[i] = f(a)
+	}
+	return out
+}
+
+// some is nil for the zero value.
+func some[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// when is nil for never.
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

@@ -1,0 +1,100 @@
+package manage_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/apitest"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
+)
+
+// An overlap is the type's, or the one that was asked for: until its last moment
+// both keys pass.
+func TestRotationOverlaps(t *testing.T) {
+	for _, c := range []struct {
+		kind, body string
+		overlap    time.Duration
+	}{
+		{"live", "", 24 * time.Hour}, {"live", `{}`, 24 * time.Hour}, {"live", `{"overlap":null}`, 24 * time.Hour}, {"live", `{"overlap":"0s"}`, 0},
+		{"live", `{"overlap":"90m"}`, 90 * time.Minute}, {"test", "", 0}, {"test", `{"overlap":"1h"}`, time.Hour}, {"live", `{"overlap":"720h"}`, 720 * time.Hour},
+	} {
+		g := apitest.New(t)
+		old, secret := g.Key(c.kind, "admin")
+		a := g.Op("POST", "/v1/keys/"+old+"/rotate", c.body).Want(t, 201)
+		read := func(token string, status int, code ...fault.Code) {
+			t.Helper()
+			g.Do(g.Admin.URL, "GET", "/v1/keys", token, "").Want(t, status, code...)
+		}
+		read(a.Text("key"), 200)
+		if c.overlap > 0 {
+			read(secret, 200)
+			g.Now.Add(int64(c.overlap - 1))
+			read(secret, 200)
+			g.Now.Add(1)
+		}
+		read(secret, 401, fault.KeyRevoked)
+		read(a.Text("key"), 200)
+		if s := show(g, old); s.Text("state") != "revoked" || s.Text("replaced_by") != a.Text("id") {
+			t.Errorf("%s %s: %s", c.kind, c.body, s.Body)
+		}
+	}
+}
+
+// The successor has the key's settings, but an identity and a life of its own.
+func TestRotationKeepsSettings(t *testing.T) {
+	g := apitest.New(t)
+	id := g.Op("POST", "/v1/keys", settings).Want(t, 201).Text("id")
+	was := show(g, id)
+	g.Now.Add(int64(time.Hour))
+	a := g.Op("POST", "/v1/keys/"+id+"/rotate", "").Want(t, 201)
+	now := show(g, a.Text("id"))
+	for _, name := range []string{"name", "type", "environment", "scopes", "limits", "max_cost_per_call", "monthly_budget", "allowlist", "routes", "metadata", "account"} {
+		if got, want := fmt.Sprint(now.JSON[name]), fmt.Sprint(was.JSON[name]); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	for _, name := range []string{"id", "hint", "created_at", "rotation_due_at"} {
+		if now.Text(name) == was.Text(name) || now.Text(name) == "" {
+			t.Errorf("%s is %q as before", name, now.Text(name))
+		}
+	}
+	if now.Text("replaces") != id || now.JSON["replaced_by"] != nil || a.Header.Get("ETag") != now.Header.Get("ETag") {
+		t.Errorf("%s", now.Body)
+	}
+}
+
+// A repeat of a creation or a rotation answers the same key, without its secret.
+func TestRepeatsWithholdTheSecret(t *testing.T) {
+	g := apitest.New(t)
+	id, _ := g.Key("live", "read")
+	for path, body := range map[string]string{"/v1/keys": `{"name":"n","type":"live"}`, "/v1/keys/" + id + "/rotate": `{"overlap":"1h"}`} {
+		first := g.Op("POST", path, body, rest.IdempotencyHeader, "again").Want(t, 201)
+		if first.Text("key") == "" || first.JSON["secret_withheld"] != nil {
+			t.Errorf("%s: %s", path, first.Body)
+		}
+		repeat := g.Op("POST", path, body, rest.IdempotencyHeader, "again").Want(t, 200)
+		if repeat.Text("id") != first.Text("id") || repeat.JSON["key"] != nil || repeat.JSON["secret_withheld"] != true || repeat.Header.Get("ETag") != first.Header.Get("ETag") {
+			t.Errorf("%s: the repeat answers %s", path, repeat.Body)
+		}
+	}
+	if n := len(g.Events("?action=key.create&outcome=success")); n != 3 {
+		t.Errorf("%d keys were made, want 3", n)
+	}
+}
+
+// Rotating needs a key that is in force, and a node that knows its state.
+func TestRotationRefuses(t *testing.T) {
+	g := apitest.New(t)
+	id, _ := g.Key("live", "read")
+	g.Op("POST", "/v1/keys/"+id+"/rotate", `{"overlap":"720h0m1s"}`).Want(t, 422, fault.InvalidValue)
+	g.Op("POST", "/v1/keys/"+id+"/rotate", `{"for":"1h"}`).Want(t, 422, fault.UnknownField)
+	acct := g.Op("POST", "/v1/accounts", `{"name":"other"}`).Want(t, 201).Text("id")
+	g.Op("POST", "/v1/keys/"+id+"/rotate", "", rest.AccountHeader, acct).Want(t, 404, fault.NotFound)
+	g.Backend.Stale = fault.New(fault.NoLeader)
+	g.Op("POST", "/v1/keys/"+id+"/rotate", "").Want(t, 503, fault.NoLeader)
+	g.Backend.Stale = nil
+	g.Op("POST", "/v1/keys/"+id+"/revoke", "").Want(t, 200)
+	g.Op("POST", "/v1/keys/"+id+"/rotate", "").Want(t, 409, fault.Conflict)
+}

@@ -1,0 +1,62 @@
+package manage
+
+import (
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/httpapi/span"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
+)
+
+// The overlap of a rotation: its default by key type, and its bound.
+const (
+	liveOverlap = 24 * time.Hour
+	maxOverlap  = 30 * 24 * time.Hour
+)
+
+// rotation is the body of POST /v1/keys/{id}/rotate.
+type rotation struct {
+	Overlap *string `json:"overlap"`
+}
+
+// Rotate replaces a key by a new one; for the overlap both are valid.
+func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
+	k, err := h.latest(c)
+	if err != nil {
+		return nil, err
+	}
+	overlap := time.Duration(0)
+	if k.Type == store.Live {
+		overlap = liveOverlap
+	}
+	if in.Overlap != nil {
+		overlap, err = span.Parse(*in.Overlap)
+		if err != nil || overlap < 0 || overlap > maxOverlap {
+			return nil, rest.Invalid("overlap", `must be a duration such as "24h", "7d" or "0s", at most %dd`, int(maxOverlap/span.Day))
+		}
+	}
+	if err := h.room(c, store.Held{Keys: 1, Bytes: store.KeySize(k)}); err != nil {
+		return nil, err
+	}
+	secret := apikey.New(prefixOf(k.Type))
+	rc, err := c.Propose(&store.Command{Change: &store.KeyRotate{
+		ID: k.ID, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Store.Pepper(), secret),
+		Hint: apikey.Hint(secret), OverlapEndsAt: c.Stamp().Add(overlap),
+		Counts: h.Store.ClusterLevel() >= store.LevelOfCounts,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	c.ETag = rc.Key.Modified
+	out := h.issued(c, rc, secret)
+	if old, err := h.Store.Key(k.ID); err == nil && old != nil && old.State(c.Now) == store.Rotating {
+		out.OverlapEndsAt = when(old.OverlapEndsAt)
+	}
+	status := c.Status
+	if out.Revocation = c.Revoked(rc); out.Revocation.Effective {
+		c.Status = status
+	}
+	return &out, nil
+}

@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+// A request costs nothing but its minute if no upstream got it, and its reserve
+// if the client left after an upstream got it.
+func TestEndsWithoutAnAnswer(t *testing.T) {
+	got := make(chan struct{}, 1)
+	silent := backend(t, func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case got <- struct{}{}:
+		default:
+		}
+		<-r.Context().Done()
+	})
+	reader := backend(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	r := newRig(t, Settings{},
+		Route{Path: "/down", Upstreams: []string{closedPort(t)}, Cost: "0.5"},
+		Route{Path: "/small", Upstreams: []string{reader}, Cost: "0.5", MaxBody: "1KiB"},
+		Route{Path: "/silent", Upstreams: []string{silent}, Cost: "0.5"},
+		Route{Path: "/stated", Upstreams: []string{silent}, Cost: "header:X-Cost", MaxCostPerCall: "0.5"},
+	)
+	const half = store.MoneyUnit / 2
+	late := func(*admit.Pass) *fault.Error { return fault.New(fault.KeyRevoked) }
+	for _, c := range []struct {
+		name, path string
+		still      func(*admit.Pass) *fault.Error
+		large      bool // the body exceeds the route's bound
+		leaves     bool // the client leaves while the upstream works
+		units      int64
+		cost       store.Money
+	}{
+		{name: "nothing listens", path: "/down"},
+		{name: "last check refuses", path: "/silent", still: late},
+		{name: "body too large", path: "/small", large: true},
+		{name: "client leaves", path: "/silent", leaves: true, units: 1, cost: half},
+		{name: "client leaves, cost in a header", path: "/stated", leaves: true, units: 1, cost: half},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r.t, r.gate.still = t, c.still
+			before, reserved, settled := r.gate.money()
+			switch {
+			case c.leaves:
+				conn, _ := r.dial()
+				io.WriteString(conn, "POST "+c.path+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nContent-Length: 0\r\n\r\n")
+				within(t, "the upstream gets the request", got)
+				conn.Close()
+			case c.large:
+				conn, _ := r.dial()
+				io.WriteString(conn, "POST "+c.path+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n")
+				conn.Write(make([]byte, 2048))
+			default:
+				r.do("POST", c.path, "")
+			}
+			o := r.log.next(t)
+			units, reserved2, settled2 := r.gate.money()
+			if units-before != c.units || o.Units != c.units {
+				t.Errorf("%d units charged, %d observed, want %d", units-before, o.Units, c.units)
+			}
+			if cost := reserved2 + settled2 - reserved - settled; cost != c.cost || o.Cost != c.cost {
+				t.Errorf("cost %d, observed %d, want %d", cost, o.Cost, c.cost)
+			}
+		})
+	}
+}
+
+// A cost is settled as soon as it is known: with the head, or else with the end.
+// An absurd one counts as the largest amount.
+func TestCostIsSettledWhenKnown(t *testing.T) {
+	head, trailer, hold := "", "", make(chan struct{})
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Cost")
+		if head != "" {
+			w.Header().Set("X-Cost", head)
+		}
+		w.Write([]byte("first"))
+		http.NewResponseController(w).Flush()
+		<-hold
+		if trailer != "" {
+			w.Header().Set("X-Cost", trailer)
+		}
+	})
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, Cost: "header:X-Cost", MaxCostPerCall: "0.5"})
+	for _, c := range []struct {
+		head, trailer string
+		early, cost   store.Money
+	}{
+		{"0.1", "", store.MoneyUnit / 10, store.MoneyUnit / 10},
+		{"", "0.2", store.MoneyUnit / 2, store.MoneyUnit / 5},
+		{"", "", store.MoneyUnit / 2, store.MoneyUnit / 2},
+		{"9000000000", "", store.MaxAmount, store.MaxAmount},
+		{"1e99", "", store.MaxAmount, store.MaxAmount},
+	} {
+		head, trailer = c.head, c.trailer
+		_, reserved, settled := r.gate.money()
+		res := r.do("GET", "/", "")
+		io.ReadFull(res.Body, make([]byte, 5))
+		_, reserved2, settled2 := r.gate.money()
+		if cost := reserved2 + settled2 - reserved - settled; cost != c.early {
+			t.Errorf("%q, %q: %d is taken while the response streams, want %d", c.head, c.trailer, cost, c.early)
+		}
+		hold <- struct{}{}
+		text(t, res)
+		if o := r.log.next(t); o.Cost != c.cost {
+			t.Errorf("%q, %q: cost %d, want %d", c.head, c.trailer, o.Cost, c.cost)
+		}
+		_, reserved2, settled2 = r.gate.money()
+		if cost := reserved2 + settled2 - reserved - settled; cost != c.cost {
+			t.Errorf("%q, %q: settled at %d, want %d", c.head, c.trailer, cost, c.cost)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package rest
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// Call is one request on its way through the frame. It belongs to the goroutine
+// that serves the request.
+//
+// The fields of the first group are set before the handler runs; a handler reads
+// them. Those of the second the handler sets for [Call.Answer]. The others are
+// the frame's own.
+type Call struct {
+	Request *http.Request
+	Route   *Route
+	Param   string // the path's variable segment
+	Admin   bool   // came in on the admin listener
+	Now     time.Time
+	Client  netip.Addr
+	Caller  Caller
+	Account store.AccountID // that the call is about
+
+	Status int    // of a success; 0 is 200
+	ETag   uint64 // of the answer; 0 is none
+
+	frame     *Frame
+	w         *recorder
+	mono      int64      // the monotonic time that belongs to Now
+	pass      admit.Pass // of a key, as the gate judged it by rule
+	rule      admit.Rule
+	hint      string      // of a credential that was refused
+	once      *store.Once // set by the first read of a body, where the client asked for it
+	first     *store.Once // of the first of several commands
+	done      []func()    // called when the call ends, last first
+	committed bool        // a command carries this call's audit event
+}
+
+// Caller is the identity that makes a call. Record is nil for operators and for
+// open calls.
+type Caller struct {
+	Actor  store.Actor
+	Record *store.Record
+}
+
+// recorder keeps the status of the answer.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until the head is written
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach flush and deadlines.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// run takes the call through identity and handler, and maps the error.
+func (c *Call) run() *fault.Error {
+	if err := c.identify(); err != nil {
+		return err
+	}
+	if err := c.checkParam(); err != nil {
+		return err
+	}
+	if c.Route.Access&(Open|Anytime) == 0 && c.Route.Method == http.MethodGet {
+		if err := c.Linearize(); err != nil {
+			return fault.From(err)
+		}
+	}
+	if err := c.Route.Serve(c); err != nil {
+		return fault.From(err)
+	}
+	return nil
+}
+
+// Writer is the answer, for handlers that do not answer in JSON.
+func (c *Call) Writer() http.ResponseWriter { return c.w }
+
+// Answered reports whether the head of the answer is written.
+func (c *Call) Answered() bool { return c.w.status != 0 }
+
+// RequestID is the id of the request, the client's or a new one.
+func (c *Call) RequestID() string { return c.w.Header().Get(fault.RequestIDHeader) }
+
+// Stamp is the call's time in the form that is stored: milliseconds, UTC.
+func (c *Call) Stamp() time.Time { return c.Now.UTC().Truncate(time.Millisecond) }
+
+// Linearize returns once this node's state includes every write that was
+// answered before. The frame does so before every GET that needs a leader.
+func (c *Call) Linearize() error { return c.frame.cfg.Backend.Linearize(c.Request.Context()) }
+
+// Committed notes that a command carries the call's audit event, so that the
+// call is no event of its own. [Call.Propose] does so by itself.
+func (c *Call) Committed() { c.committed = true }
+
+// observe hands the call to this node's audit log, and the key's last use with
+// it. A success is no event of its own if its command carries the event, or if
+// the route is quiet.
+func (c *Call) observe(f *fault.Error, took time.Duration) {
+	if c.Route.Action == "" {
+		return
+	}
+	o := &local.Observation{
+		At: c.Now, Duration: took, RequestID: c.RequestID(),
+		Method: c.Request.Method, Route: c.Route.Path, Status: c.w.status, Client: c.Client,
+		UserAgent: c.agent(), Account: c.Account, Hint: c.hint, Management: true, Action: c.Route.Action,
+		Actor: c.Caller.Actor,
+	}
+	if f != nil {
+		o.Code = string(f.Code)
+	} else if c.committed || c.Route.Access&Quiet != 0 {
+		o.Action = ""
+	}
+	if rec := c.Caller.Record; rec != nil {
+		o.Key, o.Type = rec.ID, rec.Type
+	}
+	c.frame.cfg.Observer.Observe(o)
+}
+
+// maxAgent bounds the part of a User-Agent that is kept, in bytes.
+const maxAgent = 256
+
+func (c *Call) agent() string {
+	s := apikey.Mask(c.Request.UserAgent())
+	if len(s) > maxAgent {
+		s = s[:maxAgent]
+	}
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return s
+}

@@ -1,0 +1,57 @@
+package rest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// cursorMAC is how many bytes of the authentication code a cursor carries.
+const cursorMAC = 16
+
+// Seal makes the cursor that resumes this list after pos. It is bound to the
+// account, the call and its filters by a code under the cluster's pepper: every
+// node accepts it, no client can make one, and it does not fit another list.
+func (c *Call) Seal(pos string) *string {
+	s := base64.RawURLEncoding.EncodeToString(append(c.cursorCode(pos), pos...))
+	return &s
+}
+
+// resume returns the position in a cursor, "" without one.
+func (c *Call) resume(cursor string) (string, error) {
+	if cursor == "" {
+		return "", nil
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil || len(raw) <= cursorMAC {
+		return "", fault.New(fault.InvalidCursor)
+	}
+	pos := string(raw[cursorMAC:])
+	if !hmac.Equal(raw[:cursorMAC], c.cursorCode(pos)) {
+		return "", fault.New(fault.InvalidCursor)
+	}
+	return pos, nil
+}
+
+func (c *Call) cursorCode(pos string) []byte {
+	pepper := c.frame.cfg.Store.Pepper()
+	filters := url.Values{}
+	for k, v := range c.Request.URL.Query() {
+		if k != "cursor" && k != "limit" {
+			filters[k] = v
+		}
+	}
+	sum := digest("cursor", string(c.Account), c.Route.ID, filters.Encode(), pos)
+	m := hmac.New(sha256.New, pepper[:])
+	m.Write(sum[:])
+	return m.Sum(nil)[:cursorMAC]
+}
+
+// Page is the answer of a list.
+type Page[T any] struct {
+	Data []T     `json:"data"`
+	Next *string `json:"next_cursor"`
+}

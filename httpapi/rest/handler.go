@@ -1,0 +1,111 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// WithBody makes a handler of f, which takes a JSON body: the body is read and
+// decoded strictly, f is called, and its result is encoded or its error mapped.
+func WithBody[In, Out any](f func(*Call, *In) (Out, error)) Handler {
+	return decoded(f, false)
+}
+
+// WithOptionalBody is [WithBody] for a body that may be absent.
+func WithOptionalBody[In, Out any](f func(*Call, *In) (Out, error)) Handler {
+	return decoded(f, true)
+}
+
+func decoded[In, Out any](f func(*Call, *In) (Out, error), optional bool) Handler {
+	return func(c *Call) error {
+		raw, err := c.Body(MaxBody, "application/json")
+		if err != nil {
+			return err
+		}
+		in := new(In)
+		if len(raw) > 0 || !optional {
+			if err := c.decode(raw, in); err != nil {
+				return err
+			}
+		}
+		out, err := f(c, in)
+		if err != nil {
+			return err
+		}
+		return c.Answer(out)
+	}
+}
+
+// Checker is a body that can tell all of its faults without anything else than the call:
+// where a member could not be read, the others are checked all the same.
+type Checker interface {
+	Check(c *Call) error
+}
+
+// decode reads a body, and where it has faults, adds those that its values have.
+func (c *Call) decode(raw []byte, in any) error {
+	var faults fault.List
+	dropped, whole := decodeAll(raw, in, &faults)
+	body, ok := in.(Checker)
+	if len(dropped) == 0 || !whole || !ok {
+		return faults.Err()
+	}
+	if err := body.Check(c); err != nil {
+		for _, d := range fault.From(err).Details() {
+			// That a member is missing is no fault of a body in which it cannot be read.
+			if d.Param != "" && !slices.ContainsFunc(dropped, func(at jsontext.Pointer) bool {
+				return at.Contains(jsontext.Pointer(d.Param)) || jsontext.Pointer(d.Param).Contains(at)
+			}) {
+				faults.Add(&fault.Error{Code: fault.From(err).Code, Message: d.Message, Param: d.Param})
+			}
+		}
+	}
+	return faults.Err()
+}
+
+// WithoutBody makes a handler of f, which takes no JSON body.
+func WithoutBody[Out any](f func(*Call) (Out, error)) Handler {
+	return func(c *Call) error {
+		out, err := f(c)
+		if err != nil {
+			return err
+		}
+		return c.Answer(out)
+	}
+}
+
+// Answer writes v as JSON with the call's status and ETag.
+func (c *Call) Answer(v any) error {
+	out, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	if c.Status == 0 {
+		c.Status = http.StatusOK
+	}
+	c.write(c.Status, "application/json", append(out, '\n'))
+	return nil
+}
+
+// AnswerAs writes a whole answer of another type than JSON, with the call's ETag.
+func (c *Call) AnswerAs(contentType string, body []byte) error {
+	c.write(http.StatusOK, contentType, body)
+	return nil
+}
+
+func (c *Call) write(status int, contentType string, body []byte) {
+	h := c.w.Header()
+	if c.ETag != 0 {
+		h.Set("ETag", etag(c.ETag))
+	}
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body) // a client that has gone needs no answer
+}

@@ -1,0 +1,17 @@
+package rest
+
+import (
+	"net/http"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// SetHeaders sets the headers that every answer of the API carries.
+func SetHeaders(h http.Header, r *http.Request) {
+	h.Set(fault.RequestIDHeader, admit.RequestID(r))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Frame-Options", "DENY")
+}

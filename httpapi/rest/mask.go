@@ -1,0 +1,88 @@
+package rest
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+// mask replaces each API key in the texts of cmd with its hint: a key that was pasted
+// into a name, a note or a reason must not reach the log of commands, where every
+// node and every backup would keep it.
+func mask(cmd *store.Command) { maskValue(reflect.ValueOf(cmd)) }
+
+// maskValue masks the strings that can be reached through exported fields. Values
+// that hold no key are not written, so that they may be shared.
+func maskValue(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			maskValue(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanInterface() { // it is exported; to ask its type would allocate
+				maskValue(f)
+			}
+		}
+	case reflect.Slice:
+		if k := v.Type().Elem().Kind(); k < reflect.Bool || k > reflect.Complex128 { // numbers hold no text
+			for i := range v.Len() {
+				maskValue(v.Index(i))
+			}
+		}
+	case reflect.Map:
+		maskMap(v)
+	case reflect.String:
+		if s := v.String(); apikey.Holds(s) && v.CanSet() {
+			v.SetString(apikey.Mask(s))
+		}
+	}
+}
+
+// maskMap masks a map of texts, such as metadata.
+func maskMap(v reflect.Value) {
+	m, ok := v.Interface().(map[string]string)
+	if !ok {
+		return
+	}
+	for name, text := range m {
+		if apikey.Holds(name) {
+			delete(m, name)
+			name = apikey.Mask(name)
+		}
+		m[name] = apikey.Mask(text)
+	}
+}
+
+// Quote quotes the first limit bytes of s for a message. A key in it is masked
+// before it is cut: its beginning would be most of the secret.
+func Quote(s string, limit int) string {
+	return fmt.Sprintf("%.*q", limit, apikey.Mask(s))
+}
+
+// checkParam refuses a path whose variable segment cannot be the id that it stands
+// for, before the segment is stored or logged anywhere: it may be a key.
+func (c *Call) checkParam() *fault.Error {
+	switch {
+	case c.Param == "":
+		return nil
+	case apikey.Holds(c.Param):
+		return fault.Newf(fault.NotFound, `%s is an API key and not an id. Nothing was changed, and the key is as valid as before. Find its id by its hint in GET /v1/keys, or revoke it with "perfgate keys revoke --stdin".`, apikey.Mask(c.Param))
+	case c.Route.IDs != "" && !IsID(c.Param, c.Route.IDs) && c.Param != string(store.DefaultAccount):
+		return fault.Newf(fault.NotFound, "There is no such id: one begins with %q.", c.Route.IDs)
+	}
+	return nil
+}
+
+// IsID holds for an id with this prefix, such as "key_": letters and digits follow.
+func IsID(id, prefix string) bool {
+	rest, ok := strings.CutPrefix(id, prefix)
+	return ok && rest != "" && len(id) <= 64 && !strings.ContainsFunc(rest, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}

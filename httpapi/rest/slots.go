@@ -1,0 +1,86 @@
+package rest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
+)
+
+// slots hand out the places of a kind of call that takes much memory or work: how
+// many there are, and how many of them one account may hold, so that none keeps
+// all others out.
+type slots struct {
+	all, each int
+	busy      string // why a call got no place in time
+
+	mu    sync.Mutex
+	taken int
+	by    map[store.AccountID]int // accounts that hold some: at most all
+	freed chan struct{}           // closed with the next release; nil while no call waits
+}
+
+// slotWait is how long a call waits for a place.
+const slotWait = 5 * time.Second
+
+// largeBodies are the places of bodies above [MaxBody].
+func largeBodies() slots {
+	return slots{all: 4, each: 2, busy: "Too many large bodies are being read at once; nothing was changed."}
+}
+
+// exports are the places of calls that read all keys, events or counts of an account.
+func exports() slots {
+	return slots{all: 8, each: 2, busy: "Too many exports are under way; try again when one has ended."}
+}
+
+// take waits for a place and holds it for account until release.
+func (s *slots) take(ctx context.Context, account store.AccountID) *fault.Error {
+	timeout := time.NewTimer(slotWait)
+	defer timeout.Stop()
+	for {
+		freed := s.try(account)
+		if freed == nil {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-timeout.C:
+			return &fault.Error{Code: fault.TooBusy, RetryAfter: 1, Message: s.busy}
+		case <-ctx.Done():
+			return fault.Wrap(fault.Unavailable, ctx.Err())
+		}
+	}
+}
+
+// try takes a place and returns nil, or a channel that is closed when one gets free.
+func (s *slots) try(account store.AccountID) (freed chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken == s.all || s.by[account] == s.each {
+		if s.freed == nil {
+			s.freed = make(chan struct{})
+		}
+		return s.freed
+	}
+	if s.by == nil {
+		s.by = make(map[store.AccountID]int)
+	}
+	s.taken++
+	s.by[account]++
+	return nil
+}
+
+func (s *slots) release(account store.AccountID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	if s.by[account]--; s.by[account] == 0 {
+		delete(s.by, account)
+	}
+	if s.freed != nil {
+		close(s.freed)
+		s.freed = nil
+	}
+}

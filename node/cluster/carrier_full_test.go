@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"bytes"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// months is an entry that keeps the cluster serving.
+func months() []byte {
+	return (&store.Command{At: time.Now(), Actor: store.Actor{Type: store.ActorSystem, ID: "n2"}, Change: &store.Grant{
+		Node: "n2", Asks: []store.GrantAsk{{Account: store.DefaultAccount, Type: store.Live, Month: store.Month(time.Now()), Want: 1}},
+	}}).Encode()
+}
+
+// Changes are counted, entries that keep the cluster serving are not, and what
+// cannot be read counts as a change.
+func TestChangesOfEntries(t *testing.T) {
+	key := replicatest.CreateKey(1).Encode()
+	for _, c := range []struct {
+		name string
+		log  raft.Log
+		want int
+	}{
+		{"a key", raft.Log{Type: raft.LogCommand, Data: key}, len(key)},
+		{"a grant", raft.Log{Type: raft.LogCommand, Data: months()}, 0},
+		{"unreadable", raft.Log{Type: raft.LogCommand, Data: []byte("xyz")}, 3},
+		{"a configuration", raft.Log{Type: raft.LogConfiguration, Data: bytes.Repeat([]byte{1}, 100)}, 0},
+		{"a barrier", raft.Log{Type: raft.LogBarrier}, 0},
+	} {
+		if got := changes([]*raft.Log{&c.log}); got != c.want {
+			t.Errorf("%s: %d bytes, must be %d", c.name, got, c.want)
+		}
+	}
+	if got := changes([]*raft.Log{{Data: []byte("ab")}, {Data: months()}, {Data: []byte("c")}}); got != 3 {
+		t.Errorf("together: %d", got)
+	}
+}
+
+// A node takes fullTakes bytes of changes after its disk ran full, and any number
+// of grants, until it refuses a change: the log has no gaps, so it then refuses the
+// entries after that one, too. With space again it takes everything.
+func TestCarrierOfAFullDisk(t *testing.T) {
+	t.Parallel()
+	leader, follower := transport(t), transport(t)
+	var full atomic.Bool
+	var noticed atomic.Int64
+	c := newCarrier(follower, nil, full.Load, func() { noticed.Add(1) })
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		for {
+			select {
+			case rpc := <-c.Consumer():
+				rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	send := func(data ...[]byte) error {
+		req := &raft.AppendEntriesRequest{Term: 1}
+		for _, d := range data {
+			req.Entries = append(req.Entries, &raft.Log{Type: raft.LogCommand, Data: d})
+		}
+		return leader.AppendEntries("f", follower.LocalAddr(), req, new(raft.AppendEntriesResponse))
+	}
+	large := bytes.Repeat([]byte("x"), fullTakes/2)
+	for _, step := range []struct {
+		name    string
+		full    bool
+		data    []byte
+		refused bool
+		noticed int64
+	}{
+		{"with space", false, large, false, 0},
+		{"with space, beyond the bound", false, append(large, large...), false, 0},
+		{"full: the first half", true, large, false, 1},
+		{"full: the second half", true, large, false, 1},
+		{"full: a grant, at the bound", true, months(), false, 1},
+		{"full: a heartbeat, at the bound", true, nil, false, 1},
+		{"full: one byte more", true, []byte("x"), true, 1},
+		{"full: a grant after a change that was refused", true, months(), true, 1},
+		{"space again", false, append(large, large...), false, 1},
+		{"full again: counted from the start", true, large, false, 2},
+	} {
+		full.Store(step.full)
+		var data [][]byte
+		if step.data != nil {
+			data = append(data, step.data)
+		}
+		err := send(data...)
+		if step.refused != (err != nil) || err != nil && !strings.Contains(err.Error(), errDiskFull.Error()) {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if got := noticed.Load(); got != step.noticed {
+			t.Errorf("%s: noticed %d times", step.name, got)
+		}
+	}
+}
+
+// A message that another way delivered reaches Raft like any other, and does not
+// outlive its caller's patience.
+func TestDeliver(t *testing.T) {
+	t.Parallel()
+	tr, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 3, time.Second, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCarrier(tr, nil, nil, nil)
+	got := make(chan uint64, 1)
+	go func() {
+		rpc := <-c.Consumer()
+		got <- rpc.Command.(*raft.AppendEntriesRequest).Term
+		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+	}()
+	c.Deliver(t.Context(), &raft.AppendEntriesRequest{Term: 9})
+	if term := <-got; term != 9 {
+		t.Errorf("Raft got term %d", term)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	c.Deliver(t.Context(), &raft.AppendEntriesRequest{Term: 10}) // returns, though nothing reads it
+}

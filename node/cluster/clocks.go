@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/node/replica"
+)
+
+// clocks compares this node's wall clock with the median of the members', of which the
+// leader knows all and each renewal brings the result. A node that is off by more than
+// [replica.WrongClock] makes no changes, asks for no grants, signs nothing and leads no
+// longer than it takes another to take over.
+//
+// The median is kept against this node's monotonic clock: a wall clock that jumps is
+// noticed at once, without a message, and by a node that has just become the leader.
+type clocks struct {
+	*node
+	truth atomic.Pointer[median] // nil while unknown: nobody is judged then
+}
+
+// median is the middle of the members' wall clocks, in nanoseconds ahead of this node's
+// monotonic clock: the two in the middle, or one twice. Of two nodes that differ nobody
+// knows which is wrong, so that only a node outside of both is.
+type median struct{ low, high int64 }
+
+// outside is by how much a wall clock lies outside of the median.
+func (m median) outside(ahead int64) time.Duration {
+	switch {
+	case ahead > m.high:
+		return time.Duration(ahead - m.high)
+	case ahead < m.low:
+		return time.Duration(ahead - m.low)
+	}
+	return 0
+}
+
+// off is by how much this node's wall clock is ahead of the members' median, negative
+// if it is behind; 0 while that is not known.
+func (k *clocks) off() time.Duration {
+	m := k.truth.Load()
+	if m == nil {
+		return 0
+	}
+	wall, mono := k.Clock.Read()
+	return m.outside(wall.UnixNano() - mono)
+}
+
+// fault is nil unless this node's clock is wrong.
+func (k *clocks) fault() error {
+	if d := k.off(); d.Abs() > replica.WrongClock {
+		return fmt.Errorf("the node's clock is %v from the other nodes'; set it by NTP", d.Round(time.Second))
+	}
+	return nil
+}
+
+// learn takes over the median from the leader's answer to a renewal that was sent at
+// sent, by this node's monotonic clock. It was somewhere between sent and now there.
+func (k *clocks) learn(a *renewed, sent int64) {
+	if a.ClockLow.IsZero() || a.ClockHigh.IsZero() {
+		return // an older version
+	}
+	k.truth.Store(&median{a.ClockLow.UnixNano() - k.Clock.Now(), a.ClockHigh.UnixNano() - sent})
+}
+
+// judge finds the median of the members' clocks from their reports to this leader. A
+// report of a member that is gone counts: its clock told the time all the same. Without
+// a majority of the servers the median of before stays.
+func (k *clocks) judge(t *reports) {
+	var others []string
+	for _, s := range k.otherServers() {
+		others = append(others, string(s.ID))
+	}
+	k.judgeOf(others, t)
+}
+
+// judgeOf is judge among these other servers.
+func (k *clocks) judgeOf(others []string, t *reports) {
+	wall, mono := k.Clock.Read()
+	ahead := []int64{wall.UnixNano() - mono}
+	for _, id := range others {
+		if f, heard := t.of(id); heard {
+			ahead = append(ahead, f.ahead())
+		}
+	}
+	if 2*len(ahead) <= len(others)+1 {
+		return
+	}
+	slices.Sort(ahead)
+	k.truth.Store(&median{ahead[(len(ahead)-1)/2], ahead[len(ahead)/2]})
+}
+
+// ahead is how far the reporting node's wall clock was ahead of the leader's monotonic
+// clock: less by the time that the report was under way.
+func (f *selfReport) ahead() int64 { return f.Wall.UnixNano() - f.seen }
+
+// mark puts the median into the answer to a renewal.
+func (k *clocks) mark(a *renewed) {
+	if m := k.truth.Load(); m != nil {
+		mono := k.Clock.Now()
+		a.ClockLow, a.ClockHigh = time.Unix(0, m.low+mono).UTC(), time.Unix(0, m.high+mono).UTC()
+	}
+}
+
+// of is how far a node's clock is outside of the median by its report to this leader.
+func (k *clocks) of(f *selfReport) time.Duration {
+	m := k.truth.Load()
+	if m == nil || f.seen == 0 {
+		return 0
+	}
+	return m.outside(f.ahead())
+}
+
+// trouble tells of a node whose clock is wrong.
+func (k *clocks) trouble(f *selfReport) []string {
+	if d := k.of(f); d.Abs() > replica.WrongClock {
+		return []string{fmt.Sprintf("%s: its clock is %v from the other nodes'; it changes nothing until it is set right", f.Name, d.Round(time.Second))}
+	}
+	return nil
+}
+
+// stepAside hands the leadership to a voter whose clock is right.
+func (l *leadership) stepAside(ctx context.Context) error {
+	var faults []error
+	for _, s := range l.otherServers() {
+		f, heard := l.reports.of(string(s.ID))
+		if s.Suffrage != raft.Voter || !heard || l.clocks.of(&f).Abs() > replica.WrongClock {
+			continue
+		}
+		err := l.transfer(ctx, l.nameOf(string(s.ID)), false)
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(append(faults, errors.New("no voter with a right clock has taken over"))...)
+}

@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/perfgate/perfgate/node/lease"
+	"github.com/perfgate/perfgate/node/mesh"
+	"github.com/perfgate/perfgate/node/replica"
+)
+
+// The bounds of renewals and reports.
+const (
+	renewTimeout = 1100 * time.Millisecond // a little beyond lease.GrantWithin
+	renewalsMax  = 3                       // under way at a time; the leader takes lease.MaxPending
+	renewAgain   = 30 * time.Millisecond   // after one that met no leader
+	reportLinger = 3 * time.Millisecond    // before the applied index is reported by a call
+	reportWait   = 100 * time.Millisecond  // before a report that failed is repeated
+	maxCallBody  = 64 << 10                // of the small calls
+	skewWarned   = 500 * time.Millisecond  // between this wall clock and the leader's
+)
+
+// grant is the leader's part of a renewal.
+func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) {
+	if !l.r.Leads() || f.Term != l.term.Load() {
+		return renewed{}, replica.ErrNotTaken
+	}
+	if l.r.Store().Removed(f.ID) {
+		return renewed{}, replica.Decline(replica.ErrForbidden, "The node was removed from the cluster.")
+	}
+	if f.Lease != int64(l.Lease) {
+		// It would serve for longer than writes wait.
+		return renewed{}, replica.Decline(replica.ErrForbidden, "cluster.lease is %v here and %v on the leader; give all nodes the same.", time.Duration(f.Lease), l.Lease)
+	}
+	l.Clock.Sync()
+	now := l.Clock.Now()
+	// A node that has not served yet has nothing to serve on with.
+	ticket, err := l.table.Renew(lease.Node{ID: f.ID, Boot: f.Boot}, f.Applied, f.Stale && f.Served, now)
+	if !errors.Is(err, lease.ErrOldBoot) {
+		l.reports.put(f, now)
+		l.clocks.judge(&l.reports)
+	}
+	if err != nil {
+		return renewed{}, replica.Refuse(replica.ErrUnavailable, err)
+	}
+	// A lease that is not granted must not make writes wait for it.
+	granted := false
+	defer func() {
+		if !granted {
+			l.table.Drop(ticket)
+		}
+	}()
+	// By the commit alone: under load, to apply takes longer than a renewal may.
+	if err := l.r.ConfirmTerm(ctx, f.Term); err != nil {
+		return renewed{}, replica.Refuse(replica.ErrUnavailable, err)
+	}
+	select {
+	case <-l.table.Ready(ticket):
+	case <-ctx.Done():
+		return renewed{}, replica.Refuse(replica.ErrUnavailable, ctx.Err())
+	}
+	if granted = l.table.Grant(ticket, f.Term, l.Clock.Now()); !granted {
+		return renewed{}, replica.Refuse(replica.ErrUnavailable, errors.New("the renewal came too late"))
+	}
+	m, ok := l.r.Store().Member(f.ID)
+	got := renewed{Wall: l.Clock.Wall(), Stale: ok && m.Stale}
+	l.clocks.mark(&got)
+	return got, nil
+}
+
+func (c *Cluster) serveRenew(w http.ResponseWriter, r *http.Request) {
+	var f selfReport
+	if !c.small(w, r, &f) {
+		return
+	}
+	if f.ID != mesh.PeerID(r.Context()) {
+		http.Error(w, "a node renews its own lease only", http.StatusForbidden)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), renewTimeout)
+	defer cancel()
+	got, err := c.leadership.grant(ctx, &f)
+	respond(w, got, err)
+}
+
+// report is the index that a node has applied.
+type report struct {
+	Boot    uint64 `json:"boot"`
+	Term    uint64 `json:"term"`
+	Applied uint64 `json:"applied"`
+	// Left says that this boot serves no more: it stops.
+	Left bool `json:"left,omitzero"`
+}
+
+// sendReports reports to the leader the index that is applied here, as soon as it
+// changes and many changes at once, until ctx ends. Every write waits for these.
+func (h *holder) sendReports(ctx context.Context) {
+	var sent uint64
+	for {
+		next := h.r.Changed()
+		if now := h.r.Store().Applied(); now != sent {
+			// The answer to a notice reports it sooner and costs less.
+			timer := time.NewTimer(reportLinger)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+			}
+			if now = h.r.Store().Applied(); h.reader.reported.Load() >= now {
+				sent = now
+				continue
+			}
+			if h.report(ctx, report{Boot: h.self.Boot, Term: h.currentTerm(), Applied: now}) == nil {
+				sent = now
+				continue
+			}
+			timer.Reset(reportWait)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+		}
+	}
+}
+
+func (h *holder) report(ctx context.Context, rep report) error {
+	id, addr, ok := h.peers.leader()
+	if !ok {
+		return replica.ErrNotTaken
+	}
+	if string(id) == h.self.ID {
+		return h.leadership.heard(h.self.ID, rep)
+	}
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	_, err := call[bool](ctx, h.mesh, addr, string(id), callReport, encode(&rep))
+	return err
+}
+
+// heard notes a report. A process that has left can never serve again, as if its
+// successor had come already.
+func (l *leadership) heard(id string, rep report) error {
+	if rep.Term != l.term.Load() {
+		return replica.ErrNotTaken
+	}
+	n := lease.Node{ID: id, Boot: rep.Boot}
+	if rep.Left {
+		n.Boot++
+		rep.Applied = 0
+	}
+	l.table.Report(n, rep.Applied, l.Clock.Now())
+	return nil
+}
+
+func (c *Cluster) serveReport(w http.ResponseWriter, r *http.Request) {
+	var rep report
+	if !c.small(w, r, &rep) {
+		return
+	}
+	err := c.leadership.heard(mesh.PeerID(r.Context()), rep)
+	respond(w, err == nil, err)
+}
+
+// small reads the JSON of a small call.
+func (c *Cluster) small(w http.ResponseWriter, r *http.Request, v any) bool {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBody))
+	if err == nil {
+		err = json.Unmarshal(raw, v)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+	return err == nil
+}

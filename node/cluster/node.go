@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/node/lease"
+	"github.com/perfgate/perfgate/node/mesh"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/store"
+)
+
+// node is the part that every other part of the coordinator stands on: this node's
+// settings, replica and mesh. New and Enter set the fields, before any goroutine of
+// this package reads them; nothing changes them afterwards.
+type node struct {
+	*Config
+	r        *replica.Replica
+	mesh     *mesh.Mesh // set by Enter
+	self     lease.Node
+	log      *slog.Logger
+	troubles *troubles
+}
+
+// nameOf is a node's name, its id where none is known.
+func (n *node) nameOf(id string) string {
+	if id == n.self.ID {
+		return n.Name
+	}
+	if m, ok := n.r.Store().Member(id); ok {
+		return m.Name
+	}
+	return id
+}
+
+// otherServers are the other servers of Raft's configuration.
+func (n *node) otherServers() []raft.Server {
+	var out []raft.Server
+	for _, s := range n.servers() {
+		if string(s.ID) != n.self.ID {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// servers is Raft's latest configuration.
+func (n *node) servers() []raft.Server {
+	rf := n.r.Raft()
+	if rf == nil {
+		return nil
+	}
+	f := rf.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	return f.Configuration().Servers
+}
+
+func (n *node) isServer(id string) bool {
+	for _, s := range n.servers() {
+		if string(s.ID) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// configured is a server's address in Raft's configuration.
+func (n *node) configured(id string) string {
+	for _, s := range n.servers() {
+		if string(s.ID) == id {
+			return string(s.Address)
+		}
+	}
+	return ""
+}
+
+func (n *node) memberNamed(name string) (store.Member, bool) {
+	for _, m := range n.r.Store().Members() {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return store.Member{}, false
+}
+
+// currentTerm is Raft's, 0 before it runs.
+func (n *node) currentTerm() uint64 {
+	if rf := n.r.Raft(); rf != nil {
+		return rf.CurrentTerm()
+	}
+	return 0
+}
+
+// await waits for one of Raft's futures, which may never be answered.
+func (n *node) await(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	timer := time.NewTimer(changeWait)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return errors.New("raft does not answer")
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.r.Stopped():
+		return raft.ErrRaftShutdown
+	}
+}
+
+func systemActor(name string) store.Actor {
+	return store.Actor{Type: store.ActorSystem, ID: "system", Name: name}
+}

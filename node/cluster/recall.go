@@ -1,0 +1,215 @@
+package cluster
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/store"
+)
+
+// Bounds of recalls.
+const (
+	yieldTimeout   = time.Second // of one node's part; one that cannot be reached keeps what it holds
+	maxRoundAsks   = 400         // buckets of one round: some 50 KB, within maxCallBody
+	maxRecallQueue = 8           // rounds that wait
+)
+
+// recalls bring back, on the leader, the units of months and budgets that nodes hold and
+// do not need, before a node refuses a request for want of them.
+//
+// A round asks every node, the one that began it too, to give back what it holds of the
+// round's buckets. A node takes the units out of its own count first and then writes
+// them to the log, so that no unit is in two places. One round is under way at a time; buckets
+// that are asked for meanwhile gather in the next, and a caller waits for a round that
+// began after its call. The number of messages depends on how long rounds take, never on
+// how many requests wait.
+type recalls struct {
+	*node
+	peers *peers
+	kick  chan struct{} // holds a token when queue has changed
+
+	mu    sync.Mutex
+	queue []*round // not begun; guarded by mu
+}
+
+// round is one recall. asks is guarded by recalls.mu until the round begins; index is
+// set before done is closed.
+type round struct {
+	asks  []store.GrantAsk
+	index uint64 // of the state that includes what came back
+	done  chan struct{}
+}
+
+// recalling is the body of the calls of a recall.
+type recalling struct {
+	Buckets []wireBucket `json:"buckets"`
+}
+
+// wireBucket names one bucket; see [store.GrantAsk].
+type wireBucket struct {
+	Account store.AccountID `json:"account"`
+	Type    store.KeyType   `json:"type"`
+	Key     store.KeyID     `json:"key,omitzero"`
+	Budget  bool            `json:"budget,omitzero"`
+	Month   int             `json:"month"`
+}
+
+func recallingOf(asks []store.GrantAsk) *recalling {
+	r := &recalling{Buckets: make([]wireBucket, len(asks))}
+	for i, a := range asks {
+		r.Buckets[i] = wireBucket{Account: a.Account, Type: a.Type, Key: a.Key, Budget: a.Budget, Month: a.Month}
+	}
+	return r
+}
+
+func (r *recalling) asks() []store.GrantAsk {
+	asks := make([]store.GrantAsk, len(r.Buckets))
+	for i, b := range r.Buckets {
+		asks[i] = store.GrantAsk{Account: b.Account, Type: b.Type, Key: b.Key, Budget: b.Budget, Month: b.Month}
+	}
+	return asks
+}
+
+// Recall implements [replica.Writer].
+func (c *Cluster) Recall(ctx context.Context, asks []store.GrantAsk) error {
+	var index uint64
+	err := c.r.WithLeader(ctx, func() (err error) {
+		if c.r.Leads() {
+			index, err = c.recalls.join(ctx, asks)
+			return err
+		}
+		id, addr, ok := c.peers.leader()
+		if !ok || string(id) == c.self.ID {
+			return replica.ErrNotTaken
+		}
+		index, err = call[uint64](ctx, c.mesh, addr, string(id), callRecall, encode(recallingOf(asks)))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.r.WaitApplied(ctx, index)
+}
+
+func (c *Cluster) serveRecall(w http.ResponseWriter, r *http.Request) {
+	var in recalling
+	if !c.small(w, r, &in) {
+		return
+	}
+	index, err := uint64(0), replica.ErrNotTaken
+	if c.r.Leads() {
+		index, err = c.recalls.join(r.Context(), in.asks())
+	}
+	respond(w, index, err)
+}
+
+// serveYield is a node's part of a recall.
+func (c *Cluster) serveYield(w http.ResponseWriter, r *http.Request) {
+	var in recalling
+	if !c.small(w, r, &in) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), yieldTimeout)
+	defer cancel()
+	respond(w, struct{}{}, c.Yield(ctx, in.asks()))
+}
+
+// join adds asks to a round that has not begun, and waits for its end.
+func (rc *recalls) join(ctx context.Context, asks []store.GrantAsk) (index uint64, err error) {
+	var rounds []*round
+	rc.mu.Lock()
+	for _, a := range asks {
+		r := rc.nextLocked(a)
+		if r == nil {
+			rc.mu.Unlock()
+			return 0, replica.Refuse(replica.ErrBusy, nil)
+		}
+		if !slices.Contains(rounds, r) {
+			rounds = append(rounds, r)
+		}
+	}
+	rc.mu.Unlock()
+	select {
+	case rc.kick <- struct{}{}:
+	default:
+	}
+	for _, r := range rounds {
+		select {
+		case <-r.done:
+			index = max(index, r.index)
+		case <-ctx.Done():
+			return 0, replica.Refuse(replica.ErrUnavailable, ctx.Err())
+		case <-rc.r.Stopped():
+			return 0, replica.ErrNotTaken
+		}
+	}
+	return index, nil
+}
+
+// nextLocked is the waiting round that a is in; nil if there is no room.
+func (rc *recalls) nextLocked(a store.GrantAsk) *round {
+	for _, r := range rc.queue {
+		if slices.Contains(r.asks, a) {
+			return r
+		}
+	}
+	if n := len(rc.queue); n > 0 && len(rc.queue[n-1].asks) < maxRoundAsks {
+		rc.queue[n-1].asks = append(rc.queue[n-1].asks, a)
+		return rc.queue[n-1]
+	}
+	if len(rc.queue) == maxRecallQueue {
+		return nil
+	}
+	r := &round{asks: []store.GrantAsk{a}, done: make(chan struct{})}
+	rc.queue = append(rc.queue, r)
+	return r
+}
+
+// run makes the rounds, one after the other, until ctx ends.
+func (rc *recalls) run(ctx context.Context) {
+	for {
+		rc.mu.Lock()
+		var r *round
+		if len(rc.queue) > 0 {
+			r = rc.queue[0]
+			rc.queue = slices.Delete(rc.queue, 0, 1)
+		}
+		rc.mu.Unlock()
+		if r != nil {
+			rc.gather(ctx, r)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-rc.kick:
+		}
+	}
+}
+
+// gather makes one round. A node that cannot be reached, or is of a version that does
+// not know the call, keeps what it holds.
+func (rc *recalls) gather(ctx context.Context, r *round) {
+	defer close(r.done)
+	ctx, cancel := context.WithTimeout(ctx, yieldTimeout)
+	defer cancel()
+	body := encode(recallingOf(r.asks))
+	var nodes sync.WaitGroup
+	for _, s := range rc.otherServers() {
+		nodes.Go(func() {
+			id := string(s.ID)
+			if _, err := call[struct{}](ctx, rc.mesh, rc.peers.addressOf(id, string(s.Address)), id, callYield, body); err != nil {
+				rc.log.Debug("a node gave nothing back", "node", rc.nameOf(id), "error", err)
+			}
+		})
+	}
+	if err := rc.Yield(ctx, r.asks); err != nil {
+		rc.log.Debug("this node gave nothing back", "error", err)
+	}
+	nodes.Wait()
+	r.index = rc.r.Store().Applied()
+}

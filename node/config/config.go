@@ -1,0 +1,167 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Config is the whole configuration of a node, resolved from defaults, file,
+// environment and flags. It is not changed after [Load]; a reload makes another
+// one. The tags are the fixed names of the file's keys.
+type Config struct {
+	Node        Node        `koanf:"node"`
+	Proxy       Proxy       `koanf:"proxy"`
+	Admin       Admin       `koanf:"admin"`
+	Cluster     Cluster     `koanf:"cluster"`
+	Accounts    Accounts    `koanf:"accounts"`
+	Encryption  Encryption  `koanf:"encryption"`
+	Audit       Audit       `koanf:"audit"`
+	Webhooks    Webhooks    `koanf:"webhooks"`
+	GeoIP       GeoIP       `koanf:"geoip"`
+	SecurityTxt SecurityTxt `koanf:"security_txt"`
+	Log         Log         `koanf:"log"`
+	Backup      Backup      `koanf:"backup"`
+
+	source source
+}
+
+// Node identifies this node and names the place of its data.
+type Node struct {
+	Name    string `koanf:"name"` // the host name unless set
+	DataDir string `koanf:"data_dir"`
+	Region  string `koanf:"region"`
+}
+
+// Proxy is the enforcing listener and its upstreams.
+type Proxy struct {
+	Listen         string         `koanf:"listen"`
+	Upstream       string         `koanf:"upstream"` // one catch-all route
+	TrustedProxies []netip.Prefix `koanf:"trusted_proxies"`
+	ClientIPHeader string         `koanf:"client_ip_header"`
+	ProxyProtocol  bool           `koanf:"proxy_protocol"`
+	KeyHeader      string         `koanf:"key_header"` // "" reads Authorization alone
+	SelfService    bool           `koanf:"self_service"`
+	Demo           bool           `koanf:"demo"`
+	ShutdownDelay  time.Duration  `koanf:"shutdown_delay"` // between a 503 at /readyz and the drain
+	Drain          time.Duration  `koanf:"drain"`          // time for requests in flight to end
+	TLS            TLS            `koanf:"tls"`
+	Routes         []Route        `koanf:"routes"`
+}
+
+// Admin is the listener of the management API and metrics.
+type Admin struct {
+	Listen         string         `koanf:"listen"`
+	Insecure       bool           `koanf:"insecure"` // plaintext off loopback
+	TrustedProxies []netip.Prefix `koanf:"trusted_proxies"`
+	TLS            TLS            `koanf:"tls"`
+}
+
+// TLS names one listener's certificate; both files or neither.
+type TLS struct {
+	CertFile     string `koanf:"cert_file"`      // PEM, the chain with the leaf first
+	KeyFile      string `koanf:"key_file"`       // PEM
+	ClientCAFile string `koanf:"client_ca_file"` // PEM; if set, clients must have a certificate signed by one of these
+	MinVersion   string `koanf:"min_version"`    // "1.3"; "1.2" on the proxy alone
+}
+
+// Cluster is this node's part in a cluster.
+type Cluster struct {
+	Listen       string        `koanf:"listen"` // "" is off
+	Advertise    string        `koanf:"advertise"`
+	Join         []string      `koanf:"join"`
+	Expect       int           `koanf:"expect"` // voters that form a new cluster
+	SecretFile   string        `koanf:"secret_file"`
+	Lease        time.Duration `koanf:"lease"`
+	WhenIsolated string        `koanf:"when_isolated"` // refuse, serve
+
+	Secret []byte `koanf:"-"` // PERFGATE_CLUSTER_SECRET; see [Config.ClusterSecret]
+}
+
+// Accounts holds defaults of a new installation.
+type Accounts struct {
+	DefaultTier string `koanf:"default_tier"` // of the account "default"
+}
+
+// Encryption names the source of the key of the data at rest. It is parsed, and not
+// available yet.
+type Encryption struct {
+	KeyFile    string `koanf:"key_file"`
+	KeyCommand string `koanf:"key_command"`
+}
+
+// Audit bounds the request audit of this node.
+type Audit struct {
+	Requests string `koanf:"requests"` // all, denied, off
+	MaxBytes Size   `koanf:"max_bytes"`
+}
+
+// Webhooks bounds the destinations of webhooks. It is parsed, and not available yet.
+type Webhooks struct {
+	AllowPrivate []netip.Prefix `koanf:"allow_private"`
+}
+
+// GeoIP names a MaxMind database. It is parsed, and not available yet.
+type GeoIP struct {
+	Database string `koanf:"database"`
+}
+
+// SecurityTxt is /.well-known/security.txt (RFC 9116); without a contact there is
+// no such page.
+type SecurityTxt struct {
+	Contact            OneOrMore `koanf:"contact"`
+	Expires            time.Time `koanf:"expires"`
+	Policy             OneOrMore `koanf:"policy"`
+	Acknowledgments    OneOrMore `koanf:"acknowledgments"`
+	Encryption         OneOrMore `koanf:"encryption"`
+	PreferredLanguages OneOrMore `koanf:"preferred_languages"`
+	Canonical          OneOrMore `koanf:"canonical"`
+	Hiring             OneOrMore `koanf:"hiring"`
+}
+
+// Log is the log on stderr.
+type Log struct {
+	Level  string `koanf:"level"`  // debug, info, warn, error
+	Format string `koanf:"format"` // json, text
+	Access bool   `koanf:"access"` // a line for each proxied request
+}
+
+// Backup is the schedule of backups.
+type Backup struct {
+	Dir   string        `koanf:"dir"` // "" is off
+	Every time.Duration `koanf:"every"`
+	Keep  int           `koanf:"keep"`
+
+	Passphrase string `koanf:"-"` // from PERFGATE_BACKUP_PASSPHRASE; "" does not encrypt
+}
+
+// OperatorToken is the value of PERFGATE_OPERATOR_TOKEN, or "".
+func (c *Config) OperatorToken() string { return c.source.operatorToken }
+
+// File is the path of the configuration file, or "".
+func (c *Config) File() string { return c.source.file }
+
+// Getenv looks up an environment variable in the environment that c was loaded
+// from.
+func (c *Config) Getenv(name string) (value string, ok bool) {
+	if c.source.env == nil {
+		return "", false
+	}
+	return c.source.env(name)
+}
+
+// RunsDemo tells whether the demo runs: when it is switched on, and while nothing
+// is routed.
+func (c *Config) RunsDemo() bool {
+	return c.Proxy.Demo || !c.Routed()
+}
+
+// Routed tells whether a route to an upstream is configured.
+func (c *Config) Routed() bool { return c.Proxy.Upstream != "" || len(c.Proxy.Routes) > 0 }
+
+// Loopback tells whether only this machine can reach the listener.
+func (a Admin) Loopback() bool {
+	host, _, err := net.SplitHostPort(a.Listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}

@@ -1,0 +1,65 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/perfgate/perfgate/node/datadir"
+)
+
+// The bounds of the two secrets that the environment gives, in bytes.
+const (
+	minClusterSecret = 32
+	maxClusterSecret = 4096
+	minOperatorToken = 16
+	maxOperatorToken = 256
+)
+
+// secrets takes the secrets that only the environment gives. Their values are
+// in no error.
+func (c *Config) secrets(env Getenv, l *loader) {
+	if v, ok := env(clusterSecretEnv); ok && strings.TrimSpace(v) != "" {
+		v = strings.TrimSpace(v) // like the content of a file
+		if reason := clusterSecretFault(len(v)); reason != "" {
+			l.fault(clusterSecretEnv, "", nil, reason)
+		}
+		c.Cluster.Secret = []byte(v)
+	}
+	if v, ok := env(PassphraseEnv); ok {
+		c.Backup.Passphrase = v
+	}
+	if v, ok := env(operatorTokenEnv); ok && v != "" {
+		visible := !strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })
+		if len(v) < minOperatorToken || len(v) > maxOperatorToken || !visible {
+			l.fault(operatorTokenEnv, "", nil, fmt.Sprintf("must be %d to %d visible ASCII characters without spaces", minOperatorToken, maxOperatorToken))
+		}
+		c.source.operatorToken = v
+	}
+}
+
+// ClusterSecret is the secret that nodes prove to each other before one admits the
+// other: PERFGATE_CLUSTER_SECRET, or the content of cluster.secret_file without
+// the white space around it. An error is a [*UsageError].
+func (c *Config) ClusterSecret() ([]byte, error) {
+	if len(c.Cluster.Secret) > 0 || c.Cluster.SecretFile == "" {
+		return c.Cluster.Secret, nil
+	}
+	raw, err := datadir.ReadFile(c.Cluster.SecretFile, maxClusterSecret+2)
+	if err != nil {
+		return nil, c.Fault("cluster.secret_file", "read the cluster secret: "+datadir.Reason(err).Error())
+	}
+	secret := bytes.TrimSpace(raw)
+	if reason := clusterSecretFault(len(secret)); reason != "" {
+		return nil, c.Fault("cluster.secret_file", reason)
+	}
+	return secret, nil
+}
+
+// clusterSecretFault is the reason for which a secret of n bytes is refused, or "".
+func clusterSecretFault(n int) string {
+	if n >= minClusterSecret && n <= maxClusterSecret {
+		return ""
+	}
+	return fmt.Sprintf("must be a secret of %d to %d bytes, not %d; \"perfgate cluster secret\" makes one", minClusterSecret, maxClusterSecret, n)
+}

@@ -1,0 +1,231 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+var (
+	nodeName  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+	fieldName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$") // RFC 9110 section 5.1
+)
+
+// resolve fills in values that are derived from the machine.
+func (c *Config) resolve() {
+	if c.Node.Name != "" {
+		return
+	}
+	host, err := os.Hostname()
+	if err != nil || !nodeName.MatchString(host) {
+		host = "perfgate"
+	}
+	c.Node.Name = host
+}
+
+// validator checks every value by itself and those that depend on each other.
+// Its faults go to l.
+type validator struct {
+	*Config
+	l *loader
+}
+
+func (v validator) all() {
+	v.node()
+	v.proxy()
+	v.admin()
+	v.cluster()
+	v.records()
+	v.securityTxt()
+	v.later()
+}
+
+func (v validator) node() {
+	n := &v.Node
+	v.check("node.name", nodeName.MatchString(n.Name),
+		"must be 1 to 63 letters, digits, dots, dashes or underscores, and begin and end with a letter or digit")
+	v.check("node.data_dir", n.DataDir != "" && !strings.ContainsRune(n.DataDir, 0), "must be the path of a directory")
+	v.check("node.region", len(n.Region) <= 64 && printable(n.Region), "must be at most 64 printable characters")
+}
+
+func (v validator) proxy() {
+	p := &v.Proxy
+	v.address("proxy.listen", p.Listen)
+	v.check("proxy.client_ip_header", fieldName.MatchString(p.ClientIPHeader), "must be the name of one header field")
+	v.check("proxy.proxy_protocol", !p.ProxyProtocol || len(p.TrustedProxies) > 0, "proxy.trusted_proxies must list the peers that use it")
+	v.check("proxy.key_header", p.KeyHeader == "" || fieldName.MatchString(p.KeyHeader), "must be the name of a header field")
+	v.check("proxy.key_header", !strings.EqualFold(p.KeyHeader, "Authorization"),
+		"Authorization is always read; name another header field or leave it empty")
+	for i, r := range p.Routes {
+		if place := fmt.Sprintf("%s[%d].pass_authorization", routesKey, i); r.PassAuthorization && p.KeyHeader == "" {
+			v.l.fault(v.source.of[routesKey], place, true, "proxy.key_header must name the header that keys come in")
+		}
+	}
+	v.between("proxy.shutdown_delay", p.ShutdownDelay, 0, time.Hour)
+	v.between("proxy.drain", p.Drain, 0, time.Hour)
+	v.pair("proxy.tls", &p.TLS)
+	v.oneOf("proxy.tls.min_version", p.TLS.MinVersion, "1.3", "1.2")
+	v.check("proxy.tls.client_ca_file", p.TLS.ClientCAFile == "" || p.TLS.CertFile != "", "proxy.tls.cert_file and key_file must be set too")
+}
+
+func (v validator) admin() {
+	a := &v.Admin
+	v.address("admin.listen", a.Listen)
+	v.check("admin.listen", !Overlap(a.Listen, v.Proxy.Listen), "must differ from proxy.listen, also in its port unless each has an address of its own")
+	v.pair("admin.tls", &a.TLS)
+	v.oneOf("admin.tls.min_version", a.TLS.MinVersion, "1.3")
+	v.check("admin.insecure", !a.Insecure || a.TLS.ClientCAFile == "", "must be false, as admin.tls.client_ca_file needs TLS")
+}
+
+func (v validator) cluster() {
+	c := &v.Cluster
+	if c.Listen != "" {
+		v.address("cluster.listen", c.Listen)
+	}
+	if reason := peerFault(c.Advertise); c.Advertise != "" && reason != "" {
+		v.bad("cluster.advertise", reason)
+	}
+	v.join()
+	v.check("cluster.expect", c.Expect >= 1 && c.Expect <= 99, "must be a number of nodes from 1 to 99")
+	for _, own := range []string{v.Proxy.Listen, v.Admin.Listen} {
+		v.check("cluster.listen", c.Listen == "" || !Overlap(c.Listen, own), "must differ from proxy.listen and admin.listen, also in its port unless each has an address of its own")
+	}
+	if c.Listen == "" {
+		const missing = "cluster.listen must be set too, the address of this node for the others"
+		v.check("cluster.join", len(c.Join) == 0, missing)
+		v.check("cluster.advertise", c.Advertise == "", missing)
+		v.check("cluster.expect", c.Expect <= 1, missing)
+	} else {
+		v.check("cluster.secret_file", c.SecretFile != "" || len(c.Secret) > 0,
+			"a cluster needs a secret, here or in "+clusterSecretEnv+", the same on every node; \"perfgate cluster secret\" makes one")
+	}
+	v.check("cluster.secret_file", c.SecretFile == "" || len(c.Secret) == 0, clusterSecretEnv+" is set too; remove one of them")
+	// A write may have to wait for a lease to end, and its caller waits 10 s.
+	v.between("cluster.lease", c.Lease, time.Second, 9*time.Second)
+	v.oneOf("cluster.when_isolated", c.WhenIsolated, "refuse", "serve")
+}
+
+// join checks the list of nodes, and that it leads to enough of them for a cluster
+// to form: this node need not be in it.
+func (v validator) join() {
+	c := &v.Cluster
+	for i, peer := range c.Join {
+		if reason := peerFault(peer); reason != "" {
+			v.l.fault(v.source.of["cluster.join"], fmt.Sprintf("cluster.join[%d]", i), peer, reason)
+		}
+	}
+	switch nodes := len(slices.Compact(slices.Sorted(slices.Values(c.Join)))) + 1; {
+	case c.Expect <= 1:
+	case len(c.Join) == 0:
+		v.bad("cluster.expect", "cluster.join must list the other nodes")
+	case nodes < c.Expect:
+		v.bad("cluster.join", fmt.Sprintf("leads to %d nodes at most and cluster.expect is %d, so no cluster can form; list the addresses of all nodes, or leave cluster.expect out to join a cluster that exists", nodes, c.Expect))
+	}
+}
+
+// records checks the tables about the data that a node keeps and writes.
+func (v validator) records() {
+	// A new installation has the built-in tiers alone.
+	v.oneOf("accounts.default_tier", v.Accounts.DefaultTier, "free", "pro", "enterprise")
+	v.check("encryption.key_file", v.Encryption.KeyFile == "" || v.Encryption.KeyCommand == "", "encryption.key_command is set too; remove one of them")
+	v.oneOf("audit.requests", v.Audit.Requests, "all", "denied", "off")
+	v.check("audit.max_bytes", v.Audit.MaxBytes >= 1<<20, `must be at least "1MiB"`)
+	v.oneOf("log.level", v.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", v.Log.Format, "json", "text")
+	v.check("backup.dir", !strings.ContainsRune(v.Backup.Dir, 0), "must be the path of a directory")
+	v.between("backup.every", v.Backup.Every, time.Minute, 366*24*time.Hour)
+	v.check("backup.keep", v.Backup.Keep >= 1 && v.Backup.Keep <= 10000, "must be a number of backups from 1 to 10000")
+}
+
+// later refuses keys of features that this version lacks.
+func (v validator) later() {
+	for _, s := range settings {
+		if s.later != "" && !reflect.DeepEqual(v.source.raw[s.key], s.value) {
+			v.bad(s.key, notYet(s.later))
+		}
+	}
+}
+
+// bad adds a fault of key, unless one is known already: of key itself, or of a key
+// that the reason names, whose value is then not the one that was meant.
+func (v validator) bad(key, reason string) {
+	if slices.ContainsFunc(v.l.faulty, func(known string) bool { return within(known, key) || strings.Contains(reason, known) }) {
+		return
+	}
+	v.l.fault(v.source.of[key], key, v.source.raw[key], reason)
+}
+
+// check adds a fault of key unless ok.
+func (v validator) check(key string, ok bool, reason string) {
+	if !ok {
+		v.bad(key, reason)
+	}
+}
+
+func (v validator) oneOf(key, value string, options ...string) {
+	reason := "must be " + quoted(options)
+	if meant := nearest(value, options); meant != "" {
+		reason += fmt.Sprintf("; did you mean %q?", meant)
+	}
+	v.check(key, slices.Contains(options, value), reason)
+}
+
+// within reports whether place is key or a part of its value.
+func within(place, key string) bool {
+	rest, ok := strings.CutPrefix(place, key)
+	return ok && (rest == "" || rest[0] == '[' || rest[0] == '.')
+}
+
+func (v validator) between(key string, d, low, high time.Duration) {
+	v.check(key, d >= low && d <= high, fmt.Sprintf("must be a duration from %s to %s", short(low), short(high)))
+}
+
+func (v validator) address(key, value string) {
+	if reason := addressFault(value); reason != "" {
+		v.bad(key, reason)
+	}
+}
+
+// pair checks that a certificate comes with its key.
+func (v validator) pair(table string, t *TLS) {
+	v.check(table+".cert_file", t.CertFile == "" || t.KeyFile != "", table+".key_file is missing")
+	v.check(table+".key_file", t.KeyFile == "" || t.CertFile != "", table+".cert_file is missing")
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// quoted lists options as in a sentence: "a", "b" or "c".
+func quoted(options []string) string {
+	var b strings.Builder
+	for i, o := range options {
+		switch {
+		case i == 0:
+		case i == len(options)-1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Quote(o))
+	}
+	return b.String()
+}
+
+// short writes a duration without its zero units: "1h", not "1h0m0s".
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

@@ -1,0 +1,41 @@
+package datadir
+
+// Files in the data directory. Each is replaced as a whole, mode 0600.
+const (
+	LockFile          = "LOCK"           // see [Lock]
+	RestoringFile     = "RESTORING"      // a restore has begun and has not ended
+	NodeIDFile        = "node-id"        // 32 hexadecimal digits, as long as the directory lives
+	BootFile          = "boot"           // decimal number of starts
+	FoundingFile      = "FOUNDING"       // the cluster is new and has too few voters: see [Founded]
+	OperatorTokenFile = "operator.token" // written by the first start of a node that founds a cluster
+	AdminCertFile     = "admin.crt"      // self-signed, PEM; clients may trust it as an authority
+	AdminKeyFile      = "admin.key"      // its private key, PEM
+)
+
+// The lines that [FoundingFile] may hold: where the new cluster comes from.
+const (
+	Founded  = "founded"  // nodes without a state formed it
+	Restored = "restored" // it was restored from a backup, or recovered
+)
+
+// Directories in the data directory. Two packages own one entry more each, under a
+// name that nothing else uses: cluster/ of node/mesh, for the node's certificate,
+// and ballast of store/disk, for reserved space.
+const (
+	LogDir      = "raftlog"   // the replicated log, Pebble
+	StateDir    = "state"     // the applied state, Pebble
+	SnapshotDir = "snapshots" // of the state, for followers and restarts
+	LocalDir    = "local"     // this node's usage and request audit, Pebble
+	clusterDir  = "cluster"
+)
+
+// What store/local keeps beside LocalDir: the seal, which says what must be in it,
+// and at most three directories that were damaged, with the time in their name.
+const (
+	LocalSealFile = LocalDir + ".seal"
+	DamagedPrefix = LocalDir + ".damaged-"
+)
+
+// TempSuffix ends the name of a file that is written to replace another one. A
+// crash may leave such a file; the next write truncates it.
+const TempSuffix = ".tmp"

@@ -1,0 +1,90 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/bodies"
+	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/node/quota"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/store"
+)
+
+const (
+	rateBuckets = 1 << 20     // of POST /v1/ratelimit
+	pruneEvery  = time.Minute // of idle buckets
+)
+
+// limits are the counters that admission charges, and the memory for bodies.
+type limits struct {
+	running atomic.Pointer[quota.Grants] // grants, for other nodes' recalls; nil before there are any
+	grants  *quota.Grants                // of months, from the cluster
+	levels  *quota.Levels                // of minutes, this node's own
+	since   int64                        // on Node.clock; see quota.Levels.Resume
+	bodies  *bodies.Memory
+}
+
+// openLimits takes the levels of the last clean stop back. They are saved again
+// when no request can charge them any more: the cleanup comes after those of the
+// gate's users.
+func (n *Node) openLimits() (err error) {
+	l := &n.limits
+	l.bodies = bodies.NewMemory(bodies.Max)
+	l.grants = quota.NewGrants(quota.Config{
+		Node: n.replica.Identity().ID, Ledger: n.store, Propose: n.proposeGrant, Recall: n.recall(), Logger: n.log, Now: n.clock.Now,
+		Untaken: func(err error) bool { return errors.Is(err, replica.ErrNoLeader) },
+	})
+	l.running.Store(l.grants)
+	l.levels = &quota.Levels{Marks: n.local, Ledger: n.store, Table: limiter.NewBuckets(rateBuckets), Logger: n.log, Fresh: n.fresh}
+	if l.since, err = l.levels.Resume(n.clock.Now()); err != nil {
+		return err
+	}
+	n.cleanup("limits", func(ctx context.Context) error {
+		if n.replica.Abandoned() {
+			return nil
+		}
+		l.grants.Close(ctx)
+		return l.levels.Save(n.clock.Now())
+	})
+	return nil
+}
+
+// tick syncs the clock each second and removes idle buckets each minute.
+func (n *Node) tick(ctx context.Context) {
+	prune := time.NewTicker(pruneEvery)
+	defer prune.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+			n.clock.Sync()
+		case <-prune.C:
+			now := n.clock.Now()
+			n.limits.grants.Prune(now, now-n.limits.since)
+			n.limits.levels.Table.Prune(now)
+		}
+	}
+}
+
+// recall is [quota.Config.Recall]: nil for a node that is alone.
+func (n *Node) recall() func(context.Context, []store.GrantAsk) error {
+	if n.lone() {
+		return nil
+	}
+	return n.replica.Coordinator().Recall
+}
+
+// yield is this node's part of another node's recall. Before it admits requests it
+// holds nothing.
+func (n *Node) yield(ctx context.Context, asks []store.GrantAsk) error {
+	if g := n.limits.running.Load(); g != nil {
+		return g.Yield(ctx, asks)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package recovery
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/pflag"
+
+	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
+)
+
+// RecoverFlags are the flags of recover.
+func RecoverFlags() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("recover", pflag.ContinueOnError)
+	fs.String("data-dir", "", "data directory of the stopped node that is left (PERFGATE_DATA_DIR; default ./perfgate-data)")
+	fs.Bool("yes", false, "do not ask")
+	fs.Bool("json", false, "print the report as JSON")
+	return fs
+}
+
+// recoverReport is the result of a recovery.
+type recoverReport struct {
+	DataDir   string `json:"data_dir"`
+	NodeID    string `json:"node_id"`
+	Recovered bool   `json:"recovered"` // false: the node was the only voter already
+	From      string `json:"from,omitzero"`
+	ClusterID string `json:"cluster_id,omitzero"` // the new one
+	recoverable
+}
+
+// RecoverCommand is "perfgate recover": the way out when the majority of a
+// cluster is lost for good.
+func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
+	if len(args) > 0 {
+		return &config.UsageError{Source: fmt.Sprintf("argument %q", args[0]), Reason: "only flags are accepted"}
+	}
+	cfg := config.ForDataDir(fs, c.Env)
+	dir := cfg.Node.DataDir
+	if _, err := os.Stat(dir); err != nil {
+		return cfg.Fault("node.data_dir", "open the data directory: "+datadir.Reason(err).Error())
+	}
+	lock, err := datadir.Open(dir)
+	if err != nil {
+		return cfg.Fault("node.data_dir", err.Error())
+	}
+	defer lock.Release()
+	r, err := openRecovery(vfs.Default, dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return fmt.Errorf("recover from %s: %w", dir, err)
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+
+	report := &recoverReport{DataDir: dir, NodeID: r.id, recoverable: r.found}
+	asJSON, _ := fs.GetBool("json")
+	if r.found.alone {
+		c.say("this node is already the only voter, so there is nothing to recover; start it")
+		if asJSON {
+			return printJSON(c.Out, report)
+		}
+		return nil
+	}
+	r.explain(c)
+	if yes, _ := fs.GetBool("yes"); !yes {
+		if err := c.confirm(); err != nil {
+			return err
+		}
+	}
+	report.ClusterID = ids.New("cl_")
+	report.From, err = r.run(store.ClusterReset{ClusterID: report.ClusterID, Kind: store.ResetRecover, Reason: r.reason()}, time.Now().UTC())
+	if err != nil {
+		return fmt.Errorf("recover from %s: %w; nothing was changed", dir, err)
+	}
+	report.Recovered = true
+	if asJSON {
+		return printJSON(c.Out, report)
+	}
+	_, err = fmt.Fprintf(c.Out, "recovered  %s\ncluster    %s (was %s)\n\nStart it with: perfgate serve --data-dir %s\n"+
+		"Empty the data directories of all other nodes of %s before they are started again; they join as new ones.\n",
+		dir, report.ClusterID, report.From, dir, report.From)
+	return err
+}
+
+// reach says how far this node's copy goes.
+func (r *recovery) reach() string {
+	s := fmt.Sprintf("index %d", r.found.LastIndex)
+	if !r.found.Newest.IsZero() {
+		s += ", the newest change in its log of " + r.found.Newest.Format(time.RFC3339)
+	}
+	return s
+}
+
+// reason is the sentence in the audit event.
+func (r *recovery) reason() string {
+	return fmt.Sprintf("recovered from node %s alone, of %d voters, as far as its log reaches: %s. Writes that only the other nodes had are lost, revocations among them.",
+		r.id, len(r.found.Voters), r.reach())
+}
+
+func (r *recovery) explain(c Console) {
+	c.say("node %s in %s; voters of its cluster: %s", r.id, r.dir, strings.Join(r.found.Voters, ", "))
+	if !slices.Contains(r.found.Voters, r.id) {
+		c.say("THIS NODE WAS NOT A VOTER and may lack writes: if a voter is left, recover from the voter")
+	}
+	c.say("its copy ends at %s. Compare this on all nodes that are left, and recover from the node with the highest index", r.reach())
+	c.say("this node becomes the only voter of a new cluster. ACKNOWLEDGED WRITES THAT ARE NOT ON THIS NODE ARE LOST: created keys are gone, and revoked keys work again")
+	c.say("continue only if the majority of the old cluster is lost permanently. Do not start the other nodes with their data again: empty their directories")
+}
+
+// confirm asks a person at a terminal.
+func (c *Console) confirm() error {
+	in, ok := c.In.(*os.File)
+	if !ok || !isatty.IsTerminal(in.Fd()) {
+		return &config.UsageError{Source: "recover", Reason: "cannot ask for confirmation because stdin is not a terminal; add --yes to continue"}
+	}
+	fmt.Fprint(c.Err, "Continue? [y/N] ")
+	line, _ := bufio.NewReader(in).ReadString('\n')
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}

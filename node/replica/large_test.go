@@ -1,0 +1,148 @@
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// Bytes are shared first come first served: a large caller is not overtaken by small
+// ones, one that is larger than the whole goes alone, and one that gives up leaves no
+// trace.
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := replica.NewRoom(100)
+		first := r.Take(t.Context(), 60)
+		var got atomic.Int64
+		take := func(ctx context.Context, n int) (done chan func()) {
+			done = make(chan func(), 1)
+			go func() { got.Add(1); done <- r.Take(ctx, n) }()
+			synctest.Wait()
+			return done
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		gone := take(short, 50)
+		huge := take(t.Context(), 1000)
+		small := take(t.Context(), 1)
+		if len(gone)+len(huge)+len(small) != 0 {
+			t.Fatal("somebody got more than there is, or overtook another")
+		}
+		time.Sleep(2 * time.Second)
+		if free := <-gone; free != nil {
+			t.Error("bytes were given to a caller that had given up")
+		}
+		first()
+		free := <-huge
+		synctest.Wait()
+		if len(small) != 0 {
+			t.Error("beside one that takes all there is room")
+		}
+		free()
+		(<-small)()
+		if all := r.Take(t.Context(), 100); all == nil {
+			t.Error("the bytes were not given back")
+		}
+	})
+}
+
+// Large writes wait for each other and are refused after a while; small ones, grants
+// among them, pass by.
+func TestLargeWrites(t *testing.T) {
+	r := replicatest.New(t)
+	free := r.Large().Take(t.Context(), replica.LargeBytes)
+	if _, err := r.Propose(t.Context(), replicatest.CreateKey(1)); err != nil {
+		t.Errorf("a small write: %v", err)
+	}
+	large := func(n int) *store.Command {
+		c := replicatest.CreateKey(n)
+		c.Request.Route = strings.Repeat("x", replica.LargeCommand)
+		return c
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Propose(ctx, large(2)); !errors.Is(err, replica.ErrBusy) {
+		t.Errorf("a large write without room: %v", err)
+	}
+	if replicatest.Holds(t, r, 2) {
+		t.Error("it was made all the same")
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Propose(t.Context(), large(3))
+		done <- err
+	}()
+	free()
+	if err := <-done; err != nil || !replicatest.Holds(t, r, 3) {
+		t.Errorf("a large write with room: %v", err)
+	}
+}
+
+// A term is confirmed by the commit alone, while the state machine is busy; another
+// term never is.
+func TestConfirmTermWhileApplyIsBusy(t *testing.T) {
+	r := replicatest.New(t)
+	term, err := r.Confirm(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := r.HoldApply()
+	written := make(chan error, 1)
+	go func() {
+		_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
+		written <- err
+	}()
+	for range 5 {
+		before := r.LastIndex()
+		if err := r.ConfirmTerm(t.Context(), term); err != nil {
+			t.Fatal(err)
+		}
+		if r.LastIndex() <= before && r.Raft().CommitIndex() <= before {
+			t.Error("confirmed by an entry from before the call")
+		}
+	}
+	if err := r.ConfirmTerm(t.Context(), term+1); err == nil {
+		t.Error("a term that this node does not lead in is confirmed")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Confirm(ctx); err == nil {
+		t.Error("the state machine is not busy: this test tests nothing")
+	}
+	release()
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+// An index is reported before the rest of a large batch is applied.
+func TestBatchesAreReportedInParts(t *testing.T) {
+	r := replicatest.New(t)
+	var logs []*raft.Log
+	for i := range 4 {
+		c := replicatest.CreateKey(i)
+		c.Request.Route = strings.Repeat("x", replica.ApplyBytes*2/3)
+		logs = append(logs, &raft.Log{Index: r.LastIndex() + uint64(i) + 1, Type: raft.LogCommand, Data: c.Encode()})
+	}
+	release := r.HoldApply() // where it reports the first part
+	done := make(chan []any, 1)
+	go func() { done <- r.ApplyBatch(logs) }()
+	replicatest.Eventually(t, "the first part", func() bool { return r.Store().Applied() >= logs[0].Index })
+	if now := r.Store().Applied(); now != logs[1].Index {
+		t.Errorf("the first part ends at %d, must at %d", now, logs[1].Index)
+	}
+	release()
+	if out := <-done; len(out) != len(logs) || r.Store().Applied() != logs[3].Index {
+		t.Errorf("%d answers; applied up to %d of %d", len(out), r.Store().Applied(), logs[3].Index)
+	}
+}

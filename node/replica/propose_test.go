@@ -1,0 +1,234 @@
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// answered fails unless err has the reason, and the hint to try again.
+func answered(tb testing.TB, err, reason error) {
+	tb.Helper()
+	var e *replica.Error
+	if !errors.As(err, &e) || e.Reason != reason || e.RetryAfter < 1 {
+		tb.Fatalf("got %v, must be %q with a hint to try again", err, reason)
+	}
+}
+
+func TestNoLeader(t *testing.T) {
+	t.Parallel()
+	r := replicatest.New(t)
+	r.SetLeads(false)
+	began := time.Now()
+	_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
+	answered(t, err, replica.ErrNoLeader)
+	if took := time.Since(began); took > replica.LeaderWait+500*time.Millisecond {
+		t.Errorf("it took %v to say that there is no leader", took)
+	}
+	if r.Ready() == nil {
+		t.Error("ready without a leader")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	answered(t, r.Linearize(ctx), replica.ErrNoLeader)
+	r.SetLeads(true)
+	if replicatest.Holds(t, r, 1) {
+		t.Error("what was refused for want of a leader was made all the same")
+	}
+	replicatest.Must(t, r, replicatest.CreateKey(1))
+}
+
+func TestTooBusy(t *testing.T) {
+	t.Parallel()
+	r := replicatest.New(t)
+	for range replica.MaxOutstanding {
+		r.Slots() <- struct{}{}
+	}
+	_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
+	answered(t, err, replica.ErrBusy)
+	for range replica.MaxOutstanding {
+		<-r.Slots()
+	}
+	replicatest.Must(t, r, replicatest.CreateKey(1))
+}
+
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	r := replicatest.New(t)
+	cmd := replicatest.CreateKey(1)
+	cmd.Change.(*store.KeyCreate).Key.Name = strings.Repeat("x", replica.MaxCommand)
+	_, err := r.Propose(t.Context(), cmd)
+	if !errors.Is(err, replica.ErrTooLarge) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// TestDiskFills: writes are refused while the disk is full, grants are not, and
+// all is well by itself when there is space.
+func TestDiskFills(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	usage := func(avail uint64) {
+		fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: avail, TotalBytes: 1 << 30})
+	}
+	usage(1 << 29)
+	r := replicatest.At(t, fs, "data")
+	defer replicatest.Shut(t, r)
+	replicatest.Begin(t, r)
+	usage(1 << 20)
+	replicatest.Eventually(t, "the full disk to be noticed", r.Full)
+	_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
+	answered(t, err, replica.ErrDiskFull)
+	if !strings.Contains(err.Error(), "disk is full") {
+		t.Errorf("the message does not say why: %v", err)
+	}
+	if err := r.Ready(); err != nil {
+		t.Errorf("a node with a full disk stops proxying: %v", err)
+	}
+	if c := r.Coordinator().Status(t.Context()); c.Healthy {
+		t.Error("a node with a full disk says that it is healthy")
+	}
+	replicatest.Must(t, r, &store.Command{At: time.Now(), Actor: store.Actor{Type: store.ActorSystem, ID: "n1"}, Change: &store.Grant{
+		Node: "n1", Asks: []store.GrantAsk{{Account: store.DefaultAccount, Type: store.Live, Month: store.Month(time.Now()), Want: 5}},
+	}})
+	usage(1 << 29)
+	replicatest.Eventually(t, "writes to be accepted again", func() bool {
+		_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
+		return err == nil
+	})
+}
+
+// faulty is a disk whose fsyncs of the Raft log can fail or hang.
+type faulty struct {
+	mem  *vfs.MemFS
+	fail atomic.Bool
+	mu   sync.RWMutex // held for writing: fsyncs hang
+}
+
+func newFaulty(tb testing.TB) *faulty {
+	f := &faulty{mem: vfs.NewCrashableMem()}
+	if err := errors.Join(f.mem.MkdirAll("data", 0o700), replicatest.SyncAll(f.mem, "data"), replicatest.SyncAll(f.mem, "")); err != nil {
+		tb.Fatal(err)
+	}
+	return f
+}
+
+func (f *faulty) fs() vfs.FS {
+	return errorfs.Wrap(f.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+		if !sync || !strings.Contains(op.Path, datadir.LogDir) {
+			return nil
+		}
+		f.mu.RLock()
+		defer f.mu.RUnlock()
+		if f.fail.Load() {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+}
+
+// TestFailedSync: a write whose fsync failed is not acknowledged, nor is any
+// after it, the node asks to be ended, and starts again without it or with it,
+// but with everything acknowledged before.
+func TestFailedSync(t *testing.T) {
+	t.Parallel()
+	disk := newFaulty(t)
+	fatal := make(chan error, 10)
+	c := replicatest.Config(t, disk.fs(), "data")
+	c.Fatal = func(err error) { fatal <- err }
+	r := replicatest.Start(t, c)
+	replicatest.Begin(t, r)
+	replicatest.Must(t, r, replicatest.CreateKey(1))
+	disk.fail.Store(true)
+	_, err := r.Propose(t.Context(), replicatest.CreateKey(2))
+	answered(t, err, replica.ErrUnknownOutcome)
+	if err := <-fatal; !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("fatal: %v", err)
+	}
+	disk.fail.Store(false)
+	_, err = r.Propose(t.Context(), replicatest.CreateKey(3))
+	answered(t, err, replica.ErrUnavailable)
+	if r.Ready() == nil {
+		t.Error("ready after a failed fsync")
+	}
+	if len(fatal) > 0 {
+		t.Errorf("fatal was called again: %v", <-fatal)
+	}
+	crashed := disk.mem.CrashClone(vfs.CrashCloneCfg{})
+	if err := r.Shutdown(t.Context()); !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("shut down: %v; what is lost must be said", err)
+	}
+
+	r = replicatest.At(t, crashed, "data")
+	defer replicatest.Shut(t, r)
+	if !replicatest.Holds(t, r, 1) || replicatest.Holds(t, r, 3) {
+		t.Error("after the failed fsync: the first key must be there, the third must not")
+	}
+}
+
+// TestHangingDisk: a disk that does not answer ends the node inside a serving
+// lease, and no caller waits for it beyond its deadline.
+func TestHangingDisk(t *testing.T) {
+	t.Parallel()
+	disk := newFaulty(t)
+	fatal := make(chan error, 1)
+	c := replicatest.Config(t, disk.fs(), "data")
+	c.Fatal = func(err error) { fatal <- err }
+	c.StoreLimit = 0 // the product's
+	r := replicatest.Start(t, c)
+	replicatest.Begin(t, r)
+	disk.mu.Lock()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := r.Propose(ctx, replicatest.CreateKey(1))
+	answered(t, err, replica.ErrUnknownOutcome)
+	select {
+	case err := <-fatal:
+		if took := time.Since(began); took < replica.StoreLimit || !strings.Contains(err.Error(), "hangs") {
+			t.Errorf("after %v: %v", took, err)
+		}
+	case <-time.After(replica.StoreLimit + 3*time.Second): // a serving lease
+		t.Error("nobody noticed that the disk hangs")
+	}
+	disk.mu.Unlock()
+	replicatest.Shut(t, r)
+}
+
+func TestRaftLogger(t *testing.T) {
+	for level, lines := range map[slog.Level]map[string]int{
+		slog.LevelInfo: {"below": 0, "heartbeat": 0, "level=ERROR msg=failed": 1},
+		slog.LevelDebug: {
+			`level=DEBUG msg="below the level" from=raft`: 1, "level=ERROR msg=failed": 1,
+			`level=DEBUG msg="heartbeat timeout" from=raft term=7 error=why`: 1,
+		},
+	} {
+		var log replicatest.Journal
+		l := replica.NewRaftLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})))
+		l.Info("below the level")
+		l.With("term", 7).Named("sub").Warn("heartbeat timeout", "error", errors.New("why"))
+		l.Error("failed")
+		for text, want := range lines {
+			if got := log.Count(text); got != want {
+				t.Errorf("at %v %q is there %d times, want %d:\n%s", level, text, got, want, log.String())
+			}
+		}
+	}
+}

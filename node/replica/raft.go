@@ -1,0 +1,225 @@
+package replica
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/raftlog"
+	"github.com/perfgate/perfgate/store/snapshot"
+)
+
+// RaftConfig is Raft's configuration for the node called id.
+func RaftConfig(id string, t Timeouts, log *slog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.Logger = NewRaftLogger(log)
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = t.Election, t.Election, t.Leader
+	c.CommitTimeout = 50 * time.Millisecond // for commits without a notice; a message to each follower all the time
+	// One fsync carries up to this many proposals that came while the one before
+	// was under way; the same number waits in Raft's queue.
+	c.MaxAppendEntries = 512
+	c.BatchApplyCh = true
+	// A start replays the tail since the last snapshot, and a snapshot costs some
+	// milliseconds. Raft looks after one to two intervals.
+	c.SnapshotInterval = 5 * time.Second
+	c.SnapshotThreshold = 8192
+	c.TrailingLogs = 10240 // how far a follower may lag before it is sent a whole snapshot
+	c.NoLegacyTelemetry = true
+	// A removed node stays as it is and learns from the others that it was removed.
+	c.ShutdownOnRemove = false
+	// Stays off: with raft 1.8.0 it hangs beyond 128 batches and loses
+	// configuration entries.
+	c.RestoreCommittedLogs = false
+	return c
+}
+
+// engine is Raft with the three stores that it runs on.
+type engine struct {
+	log   *raftlog.Log
+	tail  tail
+	state *store.Store
+	snaps *snapshot.Store
+	trans raft.Transport
+	raft  *raft.Raft
+	// running is raft, for callbacks of Raft while it starts.
+	running atomic.Pointer[raft.Raft]
+	leads   chan bool // leadership won and lost
+}
+
+// openEngine opens the stores under dir. Raft is not started: see engine.run.
+func openEngine(fs vfs.FS, dir string, c Config) (_ *engine, err error) {
+	e := &engine{leads: make(chan bool, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
+	path := func(name string) string { return fs.PathJoin(dir, name) }
+	if e.log, err = raftlog.Open(raftlog.Config{
+		FS: fs, Dir: path(datadir.LogDir), Cache: c.Cache, Logger: c.Logger, Fatal: c.Fatal,
+	}); err != nil {
+		return nil, err
+	}
+	if e.state, err = store.Open(store.Config{
+		FS: fs, Dir: path(datadir.StateDir), Cache: c.Cache, CacheBytes: c.CacheBytes, Routes: c.Routes, Logger: c.Logger, Fatal: c.Fatal,
+	}); err != nil {
+		return nil, err
+	}
+	if e.snaps, err = OpenSnapshots(fs, dir, c.Cache, c.Logger); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// OpenSnapshots opens the snapshots in the data directory dir. cache may be nil.
+func OpenSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger) (*snapshot.Store, error) {
+	return snapshot.Open(snapshot.Config{
+		FS: fs, Dir: fs.PathJoin(dir, datadir.SnapshotDir), Logger: log,
+		Options: func() *pebble.Options { return store.CheckpointOptions(fs, cache) },
+	})
+}
+
+// run starts Raft at its place.
+func (e *engine) run(dir string, c Config, id Identity, at Entry, applied *progress) (err error) {
+	e.trans = at.Transport
+	conf := RaftConfig(id.ID, at.Timeouts, c.Logger)
+	conf.NotifyCh = e.leads
+	if c.Tune != nil {
+		c.Tune(conf)
+	}
+	if conf.NoSnapshotRestoreOnStart, err = e.reconcile(dir, c.Logger); err != nil {
+		return err
+	}
+	logs := watchedLog{e.log, cmp.Or(c.StoreLimit, storeLimit), c.Fatal, &e.tail}
+	if at.Begin {
+		if err := e.bootstrap(conf, logs); err != nil {
+			return fmt.Errorf("begin a cluster in %q: %w", dir, err)
+		}
+	}
+	if e.raft, err = raft.NewRaft(conf, machine{e.state, applied}, logs, logs, e.snaps, e.trans); err != nil {
+		return fmt.Errorf("start raft in %q: %w", dir, err)
+	}
+	e.running.Store(e.raft)
+	return nil
+}
+
+// fresh reports whether the node has neither log nor snapshots: it has never
+// been part of any cluster.
+func (e *engine) fresh() (bool, error) {
+	last, err := e.log.LastIndex()
+	if err != nil || last > 0 {
+		return false, err
+	}
+	_, _, found, err := e.snaps.Newest()
+	return !found, err
+}
+
+// barrier has everything committed so far applied and returns the term of its own
+// entry.
+func (e *engine) barrier(timeout time.Duration) (term uint64, err error) {
+	return e.settled(e.raft.Barrier(timeout))
+}
+
+// settled waits for a barrier that is queued.
+func (e *engine) settled(f raft.Future) (term uint64, err error) {
+	if err := f.Error(); err != nil {
+		return 0, err
+	}
+	at, ok := f.(interface{ Index() uint64 })
+	if !ok {
+		panic("BUG: raft's barrier has no index")
+	}
+	return e.termOf(at.Index())
+}
+
+// termOf is the term of an entry that is in the log.
+func (e *engine) termOf(index uint64) (uint64, error) {
+	var l raft.Log
+	err := e.log.GetLog(index, &l)
+	return l.Term, err
+}
+
+// reconcile compares the three stores before Raft trusts them, and reports
+// whether the state needs no restore.
+//
+// The log is fsynced before anything is applied, so a state that is ahead of it
+// is not a crash's work: an old or an empty log was put beside it.
+// Raft would then give out indexes again that the state has already seen, and
+// the state would skip those entries: acknowledged and lost.
+func (e *engine) reconcile(dir string, log *slog.Logger) (whole bool, err error) {
+	first, err := e.log.FirstIndex()
+	if err != nil {
+		return false, err
+	}
+	last, err := e.log.LastIndex()
+	if err != nil {
+		return false, err
+	}
+	index, snapApplied, found, err := e.snaps.Newest()
+	if err != nil {
+		return false, err
+	}
+	applied := e.state.Applied()
+	if applied > max(last, index) {
+		return false, fmt.Errorf("data directory %q: the state is at index %d, but the raft log ends at %d and the newest snapshot at %d: "+
+			"parts of the directory are missing or from another time; put back the whole directory, or start with an empty one", dir, applied, last, index)
+	}
+	if first > index+1 {
+		return false, fmt.Errorf("data directory %q: the raft log begins at index %d, but the newest readable snapshot ends at %d: "+
+			"put back the whole directory, or start with an empty one", dir, first, index)
+	}
+	whole = !found || applied >= snapApplied
+	if !whole {
+		log.Info("the state is behind the newest snapshot and is restored from it", "applied", applied, "snapshot", snapApplied)
+	}
+	return whole, nil
+}
+
+// bootstrap makes a node without log and snapshots the only voter of a new
+// cluster. A crash between the two writes of raft.BootstrapCluster leaves a term
+// and no log, which Raft takes for a node with a past and never elects: so the
+// remains are removed first. Such a node has not voted.
+func (e *engine) bootstrap(conf *raft.Config, logs watchedLog) error {
+	if fresh, err := e.fresh(); !fresh || err != nil {
+		return err
+	}
+	if err := e.log.Reset(); err != nil {
+		return err
+	}
+	return raft.BootstrapCluster(conf, logs, logs, e.snaps, e.trans, raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: conf.LocalID, Address: e.trans.LocalAddr()},
+	}})
+}
+
+// stop ends Raft; no store is touched when it returns.
+func (e *engine) stop() error {
+	if e.raft == nil {
+		return nil
+	}
+	return e.raft.Shutdown().Error()
+}
+
+// close closes the transport, then the stores, the log last.
+func (e *engine) close() error {
+	var errs []error
+	if c, ok := e.trans.(raft.WithClose); ok {
+		errs = append(errs, c.Close())
+	}
+	if e.state != nil {
+		errs = append(errs, e.state.Close())
+	}
+	if e.log != nil {
+		errs = append(errs, e.log.Close())
+	}
+	return errors.Join(errs...)
+}

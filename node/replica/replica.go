@@ -1,0 +1,260 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/disk"
+)
+
+// Config configures [Open].
+type Config struct {
+	Dir                   string // the data directory, locked
+	FS                    vfs.FS // the operating system's by default
+	Name, Region, Version string
+	Cache                 *pebble.Cache // shared by all Pebble instances of the node
+	CacheBytes            int64         // see [store.Config]
+	Routes                func(patterns []string) store.Routes
+	Logger                *slog.Logger
+	// Clock reads the wall clock and, at the same moment, a monotonic one that counts
+	// suspend, in nanoseconds. By default it is the process's.
+	Clock func() (wall time.Time, mono int64)
+	// Fatal is called once, from any goroutine, when the node cannot go on: a
+	// failed or hanging disk, a damaged store. It must log the error and end the
+	// process at once, without waiting for the disk; a supervisor starts it again.
+	Fatal func(error)
+	// Coordinate makes the coordinator; nil makes that of a lone node.
+	Coordinate func(*Replica) Coordinator
+	Tune       func(*raft.Config) // tests take snapshots more often; nil changes nothing
+	// StoreLimit is how long a write to the Raft log may take; 0 is 2 s. Tests that are
+	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.
+	StoreLimit time.Duration
+}
+
+// Replica is this node's part of the replicated state: the state itself, Raft
+// that keeps it equal everywhere, and the way of writes into it.
+type Replica struct {
+	// Set by Open and not changed afterwards.
+	cfg         Config
+	id          Identity
+	space       *disk.Space
+	engine      *engine
+	applied     *progress
+	confirm     *confirmer
+	coordinator Coordinator
+	cancel      context.CancelFunc // of the tasks
+	stop        func() error       // once
+
+	slots     chan struct{} // holds one for each write under way that a caller waits for
+	inner     chan struct{} // holds one for each write of a node's own
+	large     room          // bytes of the large writes under way
+	proving   atomic.Bool   // an entry is being handed to Raft for ConfirmTerm
+	leads     latch         // open while this node leads and has applied the terms before; set by followLeadership and shutdown
+	held      atomic.Bool   // no new entries: the leadership moves; set by Hold
+	entering  sync.RWMutex  // held to read from a look at held until an entry is queued; a leaf
+	failed    atomic.Pointer[error]
+	abandoned atomic.Bool   // see Abandon
+	stopped   chan struct{} // closed when the shutdown begins
+	tasks     sync.WaitGroup
+}
+
+// Open opens the replica in c.Dir. A node of a cluster that has no state yet first
+// finds its place, which may take until other nodes are there, or ctx ends. The
+// replica is not ready yet when Open returns: see [Replica.WaitReady].
+func Open(ctx context.Context, c Config) (_ *Replica, err error) {
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	r := &Replica{slots: make(chan struct{}, maxOutstanding), inner: make(chan struct{}, maxInner), stopped: make(chan struct{})}
+	r.large.total = largeBytes
+	if c.Clock == nil {
+		began := time.Now()
+		c.Clock = func() (time.Time, int64) { now := time.Now(); return now, int64(now.Sub(began)) }
+	}
+	fatal := c.Fatal
+	c.Fatal = func(err error) {
+		if r.failed.CompareAndSwap(nil, &err) {
+			fatal(err)
+		}
+	}
+	r.cfg = c
+	if r.space, err = disk.NewSpace(c.FS, c.Dir, c.Logger); err != nil {
+		return nil, err
+	}
+	if r.id, err = OpenIdentity(r.space, c.Dir); err != nil {
+		return nil, err
+	}
+	if r.engine, err = openEngine(r.space, c.Dir, c); err != nil {
+		return nil, err
+	}
+	r.applied = &progress{index: r.engine.state.Applied}
+	r.confirm = newConfirmer(r.confirming)
+	running, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.stop = sync.OnceValue(r.shutdown)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.stop())
+		}
+	}()
+	r.tasks.Go(func() { r.space.Watch(running) })
+	r.coordinator = lone{r}
+	if c.Coordinate != nil {
+		r.coordinator = c.Coordinate(r)
+	}
+	entry, err := r.coordinator.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = r.engine.run(c.Dir, c, r.id, entry, r.applied); err != nil {
+		return nil, err
+	}
+	r.tasks.Go(func() { r.confirm.Run(running) })
+	if err = r.coordinator.Start(running, &r.tasks); err != nil {
+		return nil, err
+	}
+	r.tasks.Go(func() { r.followLeadership(running) })
+	r.tasks.Go(func() { r.watchTail(running) })
+	return r, nil
+}
+
+// Store is the replicated state.
+func (r *Replica) Store() *store.Store { return r.engine.state }
+
+// Identity is this node's.
+func (r *Replica) Identity() Identity { return r.id }
+
+// Coordinator is the one that [Config.Coordinate] made.
+func (r *Replica) Coordinator() Coordinator { return r.coordinator }
+
+// LastIndex is the newest index in the log.
+func (r *Replica) LastIndex() uint64 { return r.engine.raft.LastIndex() }
+
+// Raft is nil until it runs.
+func (r *Replica) Raft() *raft.Raft { return r.engine.running.Load() }
+
+// Leads reports whether this node leads and has applied everything from before
+// its term.
+func (r *Replica) Leads() bool { return r.leads.isOpen() }
+
+// Changed returns a channel that is closed when the state next applies something.
+func (r *Replica) Changed() <-chan struct{} { return r.applied.after() }
+
+// WaitApplied returns once the state includes index, or with ctx's error.
+func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
+	return r.applied.wait(ctx, index)
+}
+
+// Confirm returns the term in which this node led after the call. Everything that
+// was committed before the call is then applied to this node's state. An error
+// says that this node does not lead, or that ctx has ended.
+func (r *Replica) Confirm(ctx context.Context) (term uint64, err error) {
+	return r.confirm.Confirm(ctx)
+}
+
+// Stopped is closed when the replica begins to shut down: futures of Raft's may
+// not be answered any more.
+func (r *Replica) Stopped() <-chan struct{} { return r.stopped }
+
+// Fresh reports whether this node has neither log nor snapshots: it has never
+// been part of any cluster.
+func (r *Replica) Fresh() (bool, error) { return r.engine.fresh() }
+
+// Fail ends the node because of err; see [Config.Fatal].
+func (r *Replica) Fail(err error) { r.cfg.Fatal(err) }
+
+// Failed is why this node must not answer any more, nil while it may.
+func (r *Replica) Failed() error {
+	if p := r.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// FS is the file system that everything in the data directory goes through.
+func (r *Replica) FS() vfs.FS { return r.space }
+
+// Full reports whether this node's disk has no space for changes.
+func (r *Replica) Full() bool { return r.space.Full() }
+
+// DiskReason describes the fault of this node's disk, "" if there is none.
+func (r *Replica) DiskReason() string {
+	if r.space.Full() {
+		return "the disk is full; writes are refused"
+	}
+	return ""
+}
+
+// Ready is nil when the node is caught up and holds a serving lease; otherwise it
+// is the reason. Anybody may read it, so it names no file.
+func (r *Replica) Ready() error {
+	if r.Failed() != nil {
+		return errors.New("the node has failed; its log says why")
+	}
+	return r.coordinator.Ready()
+}
+
+// Abandon makes the next Shutdown end the replica as a crash would, for tests:
+// nothing is handed over, given back or reported.
+func (r *Replica) Abandon() { r.abandoned.Store(true) }
+
+// Abandoned reports whether Abandon was called.
+func (r *Replica) Abandoned() bool { return r.abandoned.Load() }
+
+// Shutdown stops Raft, then closes the transport and the stores, in that order,
+// so that nothing writes to a closed store. Listeners are drained before. If ctx
+// ends first, the rest goes on in the background and the error says so; every
+// acknowledged write is durable all the same.
+func (r *Replica) Shutdown(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- r.stop() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("close the replica: %w", ctx.Err())
+	}
+}
+
+func (r *Replica) shutdown() error {
+	close(r.stopped)
+	r.leads.set(false)
+	if r.engine.raft != nil && !r.abandoned.Load() {
+		r.coordinator.Farewell()
+		r.snapshotTail()
+	}
+	err := r.engine.stop()
+	r.cancel()
+	r.tasks.Wait()
+	if r.coordinator != nil {
+		err = errors.Join(err, r.coordinator.Close())
+	}
+	return errors.Join(err, r.engine.close())
+}
+
+// WaitReady returns once the node leads and its state includes every write that
+// was ever answered, or with the reason when ctx ends.
+func (r *Replica) WaitReady(ctx context.Context) error {
+	for {
+		if err := r.Failed(); err != nil {
+			return err
+		}
+		err := r.leads.wait(ctx, time.Second)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait until the log is applied: %w", err)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package replica_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/replica/replicatest"
+)
+
+// TestSnapshotsUnderLoad: snapshots are taken while writes go on, the log is
+// cut after them, and an ordinary restart uses neither.
+func TestSnapshotsUnderLoad(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var log replicatest.Journal
+	c := replicatest.Config(t, vfs.Default, dir)
+	c.Logger, c.Tune = log.Logger(), replicatest.Often
+	r := replicatest.Start(t, c)
+	replicatest.Begin(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	count := 0
+	var mu sync.Mutex
+	writeForever(ctx, r, 8, 0, func(int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if count++; count >= 1000 && log.Count(msgSnapshot) >= 3 {
+			cancel()
+		}
+	})
+	if log.Count("failed to take snapshot") > 0 {
+		t.Errorf("snapshots failed:\n%s", log.String())
+	}
+	first, err := r.Log().FirstIndex()
+	if err != nil || first <= 1 {
+		t.Errorf("the log still begins at %d, %v", first, err)
+	}
+	replicatest.Shut(t, r)
+	metas, err := r.Snapshots().List()
+	if err != nil || len(metas) == 0 || len(metas) > 2 {
+		t.Errorf("%d snapshots are kept, %v", len(metas), err)
+	}
+
+	var again replicatest.Journal
+	c = replicatest.Config(t, vfs.Default, dir)
+	c.Logger = again.Logger()
+	r = replicatest.Start(t, c)
+	if again.Count(msgRestore) != 0 {
+		t.Error("an ordinary restart restored a snapshot")
+	}
+	replicatest.Shut(t, r)
+
+	// Without the state, it comes back from snapshot and log.
+	if err := os.RemoveAll(dir + "/" + datadir.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	var lost replicatest.Journal
+	c = replicatest.Config(t, vfs.Default, dir)
+	c.Logger = lost.Logger()
+	r = replicatest.Start(t, c)
+	defer replicatest.Shut(t, r)
+	if lost.Count(msgRestore) != 1 {
+		t.Errorf("%d restores for a lost state, want 1", lost.Count(msgRestore))
+	}
+	if r.Store().ClusterID() != "c1" || !replicatest.Holds(t, r, 0) || !replicatest.Holds(t, r, 500) {
+		t.Error("the state did not come back whole")
+	}
+}
+
+// TestRestartBehindBarriers: a snapshot's Raft index counts entries that the
+// state never sees. Comparing the state with that would restore at every start.
+func TestRestartBehindBarriers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := replicatest.At(t, vfs.Default, dir)
+	replicatest.Begin(t, r)
+	for range 3 {
+		if err := r.Raft().Barrier(time.Second).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Raft().Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	index, applied, _, err := r.Snapshots().Newest()
+	if err != nil || applied != r.Store().Applied() || index < applied+3 {
+		t.Fatalf("the snapshot is at %d, its state at %d, %v; the state is at %d", index, applied, err, r.Store().Applied())
+	}
+	replicatest.Shut(t, r)
+	var log replicatest.Journal
+	c := replicatest.Config(t, vfs.Default, dir)
+	c.Logger = log.Logger()
+	r = replicatest.Start(t, c)
+	defer replicatest.Shut(t, r)
+	if n := log.Count(msgRestore); n > 0 {
+		t.Errorf("%d restores at an ordinary start", n)
+	}
+}
+
+// TestForeignLog: a state beside an older or an empty log is refused, because
+// indexes would be given out twice.
+func TestForeignLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := replicatest.At(t, vfs.Default, dir)
+	replicatest.Begin(t, r)
+	replicatest.Must(t, r, replicatest.CreateKey(1))
+	replicatest.Shut(t, r)
+	if err := os.RemoveAll(dir + "/" + datadir.LogDir); err != nil {
+		t.Fatal(err)
+	}
+	_, err := replica.Open(t.Context(), replicatest.Config(t, vfs.Default, dir))
+	if err == nil || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("a state without its log was taken: %v", err)
+	}
+}

@@ -1,0 +1,45 @@
+package serve
+
+import (
+	"net/http"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// The bounds of a request's head, in bytes. net/http's own refusals are plain text,
+// so its bound is wider than ours.
+const (
+	maxTarget  = 8 << 10
+	maxHead    = 32 << 10 // target and header fields
+	hardHead   = 128 << 10
+	perField   = len(": \r\n")
+	headOfHTTP = 4 << 10 // net/http adds this to its bound
+)
+
+// bounded refuses requests with too large a head and passes the others to next.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		code := fault.HeadersTooLarge
+		switch size := headSize(r); {
+		case len(r.RequestURI) > maxTarget:
+			code = fault.URITooLong
+		case size <= maxHead:
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
+		w.Header().Set("Connection", "close") // dropped on HTTP/2
+		admit.WriteFault(w, r, fault.New(code))
+	})
+}
+
+func headSize(r *http.Request) int {
+	n := len(r.RequestURI) + len(r.Host)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + perField
+		}
+	}
+	return n
+}

@@ -1,0 +1,25 @@
+// Package serve is the HTTP listeners of a node: addresses, TLS, certificates and
+// the bounds of a connection and of a request's head.
+//
+// A [Server] is bound by Open and serves while Run blocks, so that an address
+// which cannot be bound is an error before anything else starts. Its handler may be
+// a [Slot], which answers that the node is starting until the real handler is set.
+//
+// [Certificates] follows the files of one listener: each second it compares their
+// contents and uses them once they make a valid pair. A bad pair leaves the old one
+// in use. Every handshake takes the newest pair, so a change needs no restart. One
+// certificate perfgate makes itself, for an admin listener that other machines can
+// reach, and renews it before it ends.
+//
+// Connections are bounded, in all and for each address. A newcomer takes the place
+// of quiet ones, so that a silent client keeps no other out; see conns and
+// docs/decisions/046-connections.md.
+//
+// net/http answers some malformed requests by itself, in plain text. On plaintext
+// connections these answers are replaced by ones of this API; see refusalOf.
+//
+// Goroutines: net/http's for each connection; Certificates.Run is the caller's.
+// Locks: Certificates.mu, held during one poll or swap; handshakes read an atomic
+// pointer. conns.mu, held when a connection comes, goes or is vouched for, and not
+// for each request. Neither is taken under the other.
+package serve

@@ -1,0 +1,111 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	proxyproto "github.com/pires/go-proxyproto"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// limitedListener accepts the connections that conns has room for, and reads the
+// PROXY headers of the proxies that must send them.
+type limitedListener struct {
+	net.Listener
+	conns   *conns
+	proxies []netip.Prefix // see Config.ProxyProtocol
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c := l.conns.take(raw); c != nil {
+			return l.named(c), nil
+		}
+	}
+}
+
+var errCrowded = errors.New("the client has too many connections")
+
+// named is c, or c with the client that its PROXY header names: the header is
+// required of the listed peers, and everybody else's bytes are left alone.
+func (l *limitedListener) named(c *conn) net.Conn {
+	peer := addressOf(c.RemoteAddr())
+	if !slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+		return c
+	}
+	validate := func(h *proxyproto.Header) error {
+		if ip := addressOf(h.SourceAddr); !h.Command.IsLocal() && ip.IsValid() && !l.conns.move(c, ip) {
+			return errCrowded
+		}
+		return nil
+	}
+	return proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.ValidateHeader(validate), proxyproto.SetReadHeaderTimeout(HeadTimeout))
+}
+
+// connOf is the accepted connection below c, nil if it is none of ours.
+func connOf(c net.Conn) *conn {
+	for {
+		switch v := c.(type) {
+		case *conn:
+			return v
+		case *plainConn:
+			c = v.Conn
+		case *proxyproto.Conn:
+			c = v.Raw()
+		case *tls.Conn:
+			c = v.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// connContext lets the requests of a connection vouch for it.
+func connContext(ctx context.Context, nc net.Conn) context.Context {
+	if c := connOf(nc); c != nil {
+		return admit.WithVoucher(ctx, c)
+	}
+	return ctx
+}
+
+// connState follows whether a request is under way: from the end of its head to that
+// of its response, and on HTTP/2 as long as there is a stream. A tunnel stays under
+// way until it is closed.
+func connState(nc net.Conn, state http.ConnState) {
+	switch c := connOf(nc); {
+	case c == nil:
+	case state == http.StateActive:
+		c.begin()
+	case state == http.StateIdle:
+		c.end()
+	}
+}
+
+// serve answers the probes on a connection on probation, and everything else with
+// 503. Other requests go to next.
+func (s *conns) serve(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.onProbation.Load() == 0 || r.URL.Path == "/readyz" || r.URL.Path == "/livez" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if c, ok := admit.VoucherOf(r.Context()).(*conn); !ok || !c.probation {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
+		w.Header().Set("Connection", "close") // ends the connection on HTTP/2, too
+		admit.WriteFault(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "All connections of this node are taken; try again in a moment."})
+	})
+}

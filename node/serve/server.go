@@ -1,0 +1,166 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// The bounds of a listener. Bodies and answers stream for as long as they move,
+// so there is no bound on a whole request.
+const (
+	HeadTimeout = 10 * time.Second // for TLS, PROXY header and a request's head, each
+	IdleTimeout = 2 * time.Minute  // of a connection between requests
+
+	maxStreams    = 250 // HTTP/2 streams at a time on one connection
+	maxProxyConns = 65536
+	maxAdminConns = 1024
+	spareFiles    = 256 // descriptors for everything that is no client's connection
+)
+
+// Config describes one listener.
+type Config struct {
+	Name    string        // "proxy" or "admin", for the log
+	Addr    string        // HOST:PORT
+	Certs   *Certificates // nil serves plaintext
+	Handler http.Handler
+	Logger  *slog.Logger
+	// MaxConns bounds open connections. When they are taken, or the share of one
+	// address is, the idlest are closed for newcomers.
+	MaxConns int
+	// Trusted lists the proxies that many clients share: they have no bound of their
+	// own.
+	Trusted []netip.Prefix
+	// ProxyProtocol lists the peers that must send a PROXY header (version 1 or 2)
+	// on each connection; nil is none. A header from any other peer is a malformed
+	// request.
+	ProxyProtocol []netip.Prefix
+}
+
+// Server is one HTTP listener: it speaks HTTP/1.1 and HTTP/2, over TLS or (h2c,
+// prior knowledge) without it.
+type Server struct {
+	cfg   Config
+	http  *http.Server
+	conns *conns
+	ln    net.Listener // set by Open
+}
+
+// New returns the server of a listener, which is not bound yet.
+func New(c Config) *Server {
+	s := &Server{cfg: c, conns: newConns(c.MaxConns, c.Trusted)}
+	s.http = &http.Server{
+		Handler:           s.conns.serve(bounded(c.Handler)),
+		ConnContext:       connContext,
+		ConnState:         connState,
+		ReadHeaderTimeout: HeadTimeout,
+		IdleTimeout:       IdleTimeout,
+		MaxHeaderBytes:    hardHead - headOfHTTP,
+		Protocols:         new(http.Protocols),
+		// "OPTIONS *" is answered by the handler like anything else: 405 here, not 200.
+		DisableGeneralOptionsHandler: true,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, // clients may send 1 MiB ahead on a connection, net/http's default
+			SendPingTimeout:      IdleTimeout / 2,
+			PingTimeout:          HeadTimeout,
+			WriteByteTimeout:     IdleTimeout,
+		},
+		// Faults of clients on the wire (TLS to a plain port, a reset) are logged for
+		// debugging only.
+		ErrorLog: slog.NewLogLogger(c.Logger.With("listener", c.Name).Handler(), slog.LevelDebug),
+	}
+	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(c.Certs != nil)
+	s.http.Protocols.SetUnencryptedHTTP2(c.Certs == nil)
+	if c.Certs != nil {
+		s.http.TLSConfig = c.Certs.Config()
+	}
+	return s
+}
+
+// ProxyConns is the number of clients that fit into the open-file limit of the
+// process beside those of the admin listener: each may need a connection to an
+// upstream.
+func ProxyConns() int {
+	files := openFiles()
+	return max(16, min((files-spareFiles-AdminConns())/2, maxProxyConns))
+}
+
+// AdminConns is the bound of the admin listener: a sixteenth of the open-file limit.
+func AdminConns() int { return max(16, min(openFiles()/16, maxAdminConns)) }
+
+// openFiles is the open-file limit of the process.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024
+	}
+	return int(min(limit.Cur, 1<<30))
+}
+
+// Open binds the address and logs it. An error is a sentence for the operator
+// that does not repeat the address.
+func (s *Server) Open(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", s.cfg.Addr)
+	if err != nil {
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			return errors.New("something else listens there already")
+		case errors.Is(err, syscall.EACCES):
+			return errors.New("this user may not listen there; choose a port from 1024 on, or grant the capability net_bind_service")
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			return errors.New("this machine does not have that address")
+		}
+		return err
+	}
+	addr := ln.Addr()
+	ln = &limitedListener{Listener: ln, conns: s.conns, proxies: s.cfg.ProxyProtocol}
+	if s.cfg.Certs == nil {
+		ln = plainListener{ln}
+	}
+	s.ln = ln
+	s.cfg.Logger.Info(s.cfg.Name+" listening", "addr", addr.String(), "tls", s.cfg.Certs != nil)
+	return nil
+}
+
+// Addr is the bound address, after Open.
+func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// Run serves until Shutdown or Close; it blocks.
+func (s *Server) Run() error {
+	var err error
+	if s.cfg.Certs != nil {
+		err = s.http.ServeTLS(s.ln, "", "")
+	} else {
+		err = s.http.Serve(s.ln)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops accepting and waits for requests in flight until ctx ends;
+// then it cuts them off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		s.http.Close()
+	}
+	return err
+}
+
+// Close stops at once.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	if s.ln != nil {
+		s.ln.Close() // Close knows only listeners that Run has begun to serve
+	}
+	return err
+}

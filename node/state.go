@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// The bounds of a node's memory, in bytes.
+const (
+	// pebbleCache holds the blocks and memtables of all three instances: Pebble
+	// counts memtables (8 MiB, of local/ 4; two of an instance while one is flushed)
+	// against the cache, and the rest must hold the filters of 10M keys (12 MiB), or
+	// every look-up reads a filter from the disk.
+	pebbleCache = 80 << 20
+	recordCache = 168 << 20 // of keys that admission has met: 1M plain ones
+)
+
+func (n *Node) openDataDir(context.Context) error {
+	lock, err := datadir.Open(n.config.Node.DataDir)
+	if err != nil {
+		return n.config.Fault("node.data_dir", err.Error())
+	}
+	n.cleanup("data directory", func(context.Context) error { return lock.Release() })
+	return nil
+}
+
+func (n *Node) openState(ctx context.Context) (err error) {
+	cache := pebble.NewCache(pebbleCache)
+	n.cleanup("cache", func(context.Context) error { cache.Unref(); return nil })
+	coordinate, err := n.coordinate()
+	if err != nil {
+		return err
+	}
+	n.replica, err = replica.Open(ctx, replica.Config{
+		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.options.Version,
+		Cache: cache, CacheBytes: recordCache, Routes: admit.CompileRoutes, Logger: n.log, Fatal: n.fatal, Coordinate: coordinate, Tune: n.options.Tune,
+		Clock: n.clock.Read,
+	})
+	if err != nil {
+		return err
+	}
+	n.cleanup("replica", n.replica.Shutdown)
+	n.store = n.replica.Store()
+	n.local, err = local.Open(local.Config{
+		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, datadir.LocalDir), Cache: cache,
+		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
+		Node: n.replica.Identity().ID, Logger: n.log, Retention: n.retention, Environment: n.environment, Fatal: n.fatal,
+		Clock: n.clock.Wall, Aged: n.aged(),
+	})
+	if err != nil {
+		return err
+	}
+	n.cleanup("local data", func(context.Context) error { return n.local.Close() })
+	n.bootIndex = n.replica.LastIndex()
+	n.fresh = !n.store.Initialized()
+	return n.begin(ctx)
+}
+
+// aged returns the clock by which this node's own data grows old: cluster time, which
+// wrong clocks do not push ahead, and the time that has passed since it last moved. For
+// one goroutine.
+func (n *Node) aged() func() time.Time {
+	var last time.Time // cluster time as last seen, at the monotonic time since
+	var since int64
+	return func() time.Time {
+		wall, mono := n.clock.Read()
+		now := n.store.ClusterTime()
+		if now.IsZero() {
+			return wall
+		}
+		if !now.Equal(last) {
+			last, since = now, mono
+		}
+		return now.Add(time.Duration(mono - since))
+	}
+}
+
+// retention is the time for which an account's request audit is kept; 0 is the
+// default.
+func (n *Node) retention(id store.AccountID) time.Duration {
+	cell := n.store.Cell(id)
+	if cell == nil {
+		return 0 // a deleted account
+	}
+	s := cell.Load()
+	if s == nil {
+		return 0
+	}
+	return time.Duration(s.RetentionDays) * 24 * time.Hour
+}
+
+// environment is the environment of a key, for usage; "" if the key cannot be read.
+func (n *Node) environment(id store.KeyID) string {
+	k, err := n.store.Key(id)
+	if err != nil {
+		n.log.Warn("read a key for its environment", "key", id, "error", err)
+	}
+	if k == nil {
+		return ""
+	}
+	return k.Environment
+}

@@ -1,0 +1,128 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/node/config"
+)
+
+// warnings are the settings of c that are a mistake more often than not, of the
+// values and of the upstreams.
+func warnings(c *config.Config) []error {
+	out := c.Warnings(time.Now())
+	var machine []string // addresses of this machine
+	if all, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range all {
+			if ip, ok := a.(*net.IPNet); ok {
+				machine = append(machine, ip.IP.String())
+			}
+		}
+	}
+	for _, up := range upstreams(c) {
+		for _, own := range []struct{ key, listen, effect string }{
+			{"proxy.listen", c.Proxy.Listen, "requests would go round in circles"},
+			{"admin.listen", c.Admin.Listen, "clients of the proxy would reach the management API"},
+			{"cluster.listen", c.Cluster.Listen, "it does not serve HTTP to others"},
+		} {
+			if own.listen != "" && reaches(up.url, own.listen, machine) {
+				out = append(out, c.FaultAt(up.key, up.place, up.url.Redacted(), fmt.Sprintf("this is %s of this node itself: %s", own.key, own.effect)))
+			}
+		}
+	}
+	return out
+}
+
+// upstream is a configured upstream, with its place in the configuration.
+type upstream struct {
+	key, place string
+	url        *url.URL
+}
+
+// upstreams lists the upstreams of c that are URLs.
+func upstreams(c *config.Config) (out []upstream) {
+	add := func(key, place, text string) {
+		if u, err := url.Parse(text); err == nil && u.Host != "" {
+			out = append(out, upstream{key, place, u})
+		}
+	}
+	for i, r := range c.Proxy.Routes {
+		for j, text := range r.Upstreams {
+			add("proxy.routes", fmt.Sprintf("proxy.routes[%d].upstreams[%d]", i, j), text)
+		}
+	}
+	add("proxy.upstream", "proxy.upstream", c.Proxy.Upstream)
+	return out
+}
+
+// port is the port that u is dialed at.
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// reaches reports whether a connection to u ends at the listener with the address
+// listen; machine are the addresses of this machine.
+func reaches(u *url.URL, listen string, machine []string) bool {
+	host := u.Hostname()
+	to := net.JoinHostPort(host, port(u))
+	if !config.Overlap(to, listen) {
+		return false
+	}
+	bound, _, _ := net.SplitHostPort(listen)
+	if any, err := netip.ParseAddr(bound); bound != "" && (err != nil || !any.IsUnspecified()) {
+		return true // the very host
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && (ip.IsLoopback() || ip.IsUnspecified() || slices.Contains(machine, ip.Unmap().String()))
+}
+
+// shadow are the calls that perfgate answers itself on the proxy listener although
+// a route covers them.
+type shadow struct {
+	paths string // "GET /v1/keys, …"; "" for none
+	named bool   // a route other than a catch-all covers them
+}
+
+// kind is "warning" where a route was made for such paths, and "note" where they are
+// only among all paths.
+func (s shadow) kind() string {
+	if s.named {
+		return "warning"
+	}
+	return "note"
+}
+
+func (s shadow) String() string {
+	return "perfgate answers these calls on the proxy listener itself, although a route covers them; proxy.self_service = false gives all but the pages to the routes"
+}
+
+// ownPaths finds the calls that the routes of c cover and do not get.
+func ownPaths(c *config.Config) (s shadow) {
+	table, err := compileRoutes(c, "")
+	if err != nil || table.Len() == 0 {
+		return s
+	}
+	var pairs []string
+	for _, own := range httpapi.OnProxy(c.Proxy.SelfService) {
+		covering := table.Covering(own.Method, own.Path)
+		if len(covering) == 0 {
+			continue
+		}
+		pairs = append(pairs, own.Method+" "+own.Path)
+		s.named = s.named || slices.ContainsFunc(covering, func(route string) bool { return route != "/" })
+	}
+	s.paths = strings.Join(pairs, ", ")
+	return s
+}

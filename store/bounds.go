@@ -1,0 +1,28 @@
+package store
+
+// The bounds of the values that users may set. The API checks them first, so that it can
+// name the value; apply checks them again, so that no node depends on another
+// one's checks. Lengths of texts are bounded in characters by the API and in
+// bytes, four times as many, by apply.
+const (
+	MinRetention     = 7 // days that an account's audit events are kept
+	DefaultRetention = 30
+	MaxRetention     = 90
+
+	MaxAllowlist = 100_000 // entries of an account's allowlist
+	MaxImport    = 10_000  // keys of one import, and ids of one bulk revocation
+
+	// What one account's keys may take up by calls of its own keys. An operator may
+	// go beyond.
+	MaxHeldKeys  = 100_000
+	MaxHeldBytes = 64 << 20
+
+	MaxScopes      = 50 // of a key
+	MaxRoutes      = 100
+	MaxKeyPrefixes = 1_000 // of a key's own allowlist
+	MaxMetadata    = 50    // pairs of a key
+	MaxAlerts      = 10    // alert thresholds of an account
+
+	MaxRequests = 1_000_000_000_000     // of any limit
+	MaxAmount   = 9_000_000 * MoneyUnit // of a cost or budget; JSON numbers hold its billionths exactly
+)

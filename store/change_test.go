@@ -1,0 +1,298 @@
+package store
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// traitRows are the traits that the guarantee about revoked rights asks for, by
+// kind and by the values that decide. A write that may take a right (revoke,
+// disable, expiry, scopes, routes, limits, allowlist, end of a rotation, deletion
+// of an account, tier) takes; where the change does not show it, it takes.
+var traitRows = []struct {
+	name                string
+	change              Change
+	takes, waits, vital Answer
+	level               int
+	events              string
+}{
+	{"init", &Init{}, No, Yes, No, 1, "cluster.init"},
+	{"operator_tokens", &OperatorTokens{}, Yes, Yes, No, 1, "operator_tokens.update"},
+
+	{"key_create", &KeyCreate{}, No, Yes, No, 1, "key.create"},
+	{"key_import", &KeyImport{}, No, Yes, No, 1, "key.import"},
+	{"key_import prefixes", &KeyImport{Prefixes: []string{""}}, No, Yes, No, 3, "key.import"},
+	{"key_revoke", &KeyRevoke{ID: "key_a"}, Yes, Yes, No, 1, "key.revoke"},
+	{"key_revoke_bulk ids", &KeyRevokeBulk{IDs: []KeyID{"key_a"}}, Yes, Yes, No, 1, "key.revoke"},
+	{"key_revoke_bulk filter", &KeyRevokeBulk{CreatedBy: "op"}, Yes, Yes, No, 1, "key.revoke"},
+	{"key_revoke_bulk limit", &KeyRevokeBulk{CreatedBy: "op", Limit: 5}, Yes, Yes, No, 3, "key.revoke"},
+	{"key_rotate at once", &KeyRotate{}, Yes, Yes, No, 1, "key.rotate key.create"},
+	{"key_rotate counts", &KeyRotate{Counts: true}, Yes, Yes, No, 3, "key.rotate key.create"},
+	{"key_rotate overlap", &KeyRotate{OverlapEndsAt: epoch.Add(time.Hour)}, Yes, Yes, No, 1, "key.rotate key.create"},
+
+	{"key_update disable", &KeyUpdate{Disabled: ptr(true)}, Yes, Yes, No, 1, "key.update"},
+	{"key_update enable", &KeyUpdate{Disabled: ptr(false)}, Yes, Yes, No, 1, "key.update"},
+	{"key_update expiry", &KeyUpdate{ExpiresAt: ptr(epoch)}, Yes, Yes, No, 1, "key.update"},
+	{"key_update no expiry", &KeyUpdate{Clear: []string{"expires_at"}}, Yes, Yes, No, 1, "key.update"},
+	{"key_update scopes", &KeyUpdate{Scopes: &[]string{"read"}}, Yes, Yes, No, 1, "key.update"},
+	{"key_update routes", &KeyUpdate{Routes: &[]string{"/v1/"}}, Yes, Yes, No, 1, "key.update"},
+	{"key_update all routes", &KeyUpdate{Routes: &[]string{}}, Yes, Yes, No, 1, "key.update"},
+	{"key_update limits", &KeyUpdate{Limits: &Limits{}}, Yes, Yes, No, 1, "key.update"},
+	{"key_update cost", &KeyUpdate{MaxCostPerCall: ptr(Money(1))}, Yes, Yes, No, 1, "key.update"},
+	{"key_update budget", &KeyUpdate{MonthlyBudget: ptr(Money(1))}, Yes, Yes, No, 1, "key.update"},
+	{"key_update allowlist", &KeyUpdate{Allowlist: ptr(newKey("a").Allowlist)}, Yes, Yes, No, 1, "key.update"},
+	{"key_update name", &KeyUpdate{Name: ptr("b")}, Yes, Yes, No, 1, "key.update"},
+
+	{"allowlist_set", &AllowlistSet{Entries: make([]AllowEntry, 1)}, Yes, Yes, No, 1, "allowlist.update"},
+	{"allowlist_set empty", &AllowlistSet{}, Yes, Yes, No, 1, "allowlist.update"},
+
+	{"account_create", &AccountCreate{}, No, Yes, No, 1, "account.create"},
+	{"account_update tier", &AccountUpdate{Tier: ptr("free")}, Yes, Yes, No, 1, "account.update"},
+	{"account_update limits", &AccountUpdate{Limits: &Limits{}}, Yes, Yes, No, 1, "account.update"},
+	{"account_update test limits", &AccountUpdate{TestLimits: &Limits{}}, Yes, Yes, No, 1, "account.update"},
+	{"account_update own limits gone", &AccountUpdate{Clear: []string{"limits"}}, Yes, Yes, No, 1, "account.update"},
+	{"account_update browser keys", &AccountUpdate{BrowserKeys: ptr(BrowserBlock)}, Yes, Yes, No, 1, "account.update"},
+	{"account_delete", &AccountDelete{}, Yes, Yes, No, 1, "account.delete"},
+
+	{"tier_put new", &TierPut{Create: true}, No, Yes, No, 1, "tier.create tier.update"},
+	{"tier_put replaced", &TierPut{}, Yes, Yes, No, 1, "tier.create tier.update"},
+	{"tier_delete", &TierDelete{}, Yes, Yes, No, 1, "tier.delete"},
+
+	{"grant", &Grant{}, No, No, Yes, 1, ""},
+	{"grant given back", &Grant{Asks: []GrantAsk{{Give: 1}}}, No, No, Yes, 1, ""},
+
+	{"cluster_open", &ClusterOpen{}, No, No, No, 2, "cluster.open"},
+	{"member_put", &MemberPut{}, No, No, No, 2, "cluster.join cluster.update"},
+	{"member_remove", &MemberRemove{}, Yes, Yes, No, 2, "cluster.remove"},
+	{"cluster_reset restore", &ClusterReset{Kind: ResetRestore}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
+	{"cluster_reset recover", &ClusterReset{Kind: ResetRecover}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
+}
+
+func TestTraits(t *testing.T) {
+	listed := map[string]bool{}
+	for _, row := range traitRows {
+		c := &Command{Change: row.change}
+		kind, _, _ := strings.Cut(row.name, " ")
+		if listed[kind] = true; c.Kind() != kind {
+			t.Errorf("%s: the change is called %q", row.name, c.Kind())
+		}
+		got := row.change.traits()
+		var events []string
+		for _, a := range got.Events {
+			events = append(events, a.Name)
+		}
+		if got.Takes != row.takes || got.Waits != row.waits || got.Vital != row.vital || got.Level != row.level || strings.Join(events, " ") != row.events {
+			t.Errorf("%s: %+v, want %+v", row.name, got, row)
+		}
+		if c.Takes() != (row.takes == Yes) || c.Waits() != (row.waits == Yes) || c.Vital() != (row.vital == Yes) || c.Level() != row.level {
+			t.Errorf("%s: the command's traits are not its change's", row.name)
+		}
+	}
+	for _, kind := range Kinds() {
+		if !listed[kind] {
+			t.Errorf("no row gives the traits of %s", kind)
+		}
+	}
+}
+
+// Every trait is stated, for a change without values and for one with all of them.
+func TestTraitsAreStated(t *testing.T) {
+	for kind, c := range samples() {
+		for _, change := range []Change{c.Change, kinds[c.Kind()]()} {
+			if missing := change.traits().missing(); missing != "" {
+				t.Errorf("%s does not state %s", kind, missing)
+			}
+		}
+	}
+}
+
+// The list is derived from the traits: every event of a change that may take a right
+// away is in it but creations, and none of a change that never does.
+func TestActionsThatTake(t *testing.T) {
+	got := ActionsThatTake()
+	want := strings.Fields("account.delete account.update allowlist.update cluster.recover cluster.remove cluster.restore " +
+		"key.revoke key.rotate key.update operator_tokens.update tier.delete tier.update")
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for kind, c := range samples() {
+		for _, a := range c.Change.traits().Events {
+			if in := slices.Contains(got, a.Name); in && kinds[c.Kind()]().traits().Takes == No || !in && c.Takes() && a.Type != EventCreate {
+				t.Errorf("%s of %s is in the list: %v", a.Name, kind, in)
+			}
+		}
+	}
+}
+
+// unstated is a change that states no trait, at least not always.
+type unstated struct{ Traits }
+
+func (*unstated) apply(*txn) Result { return Result{} }
+func (u *unstated) traits() Traits  { return u.Traits }
+
+// A trait that is forgotten stops the program where the change is registered, and
+// where only some values of the change reach it, nothing is risked.
+func TestUnstatedTraits(t *testing.T) {
+	full := Traits{Takes: No, Waits: No, Vital: No, Level: 1, Events: noEvents}
+	if full.missing() != "" {
+		t.Fatal("the control states everything")
+	}
+	for i := range reflect.TypeFor[Traits]().NumField() {
+		some := full
+		reflect.ValueOf(&some).Elem().Field(i).SetZero()
+		if want := reflect.TypeFor[Traits]().Field(i).Name; some.missing() != want {
+			t.Errorf("without %s, %q is missing", want, some.missing())
+		}
+	}
+	for _, bad := range []Traits{{3, No, No, 1, noEvents}, {No, No, No, Level + 1, noEvents}, {No, No, No, 1, []Action{{}}}} {
+		if bad.missing() == "" {
+			t.Errorf("%+v passes", bad)
+		}
+	}
+	c := &Command{Change: &unstated{}}
+	if !c.Takes() || !c.Waits() || c.Vital() {
+		t.Error("what is not stated is risked")
+	}
+	for name, do := range map[string]func(){
+		"a change without traits":  func() { register[unstated]("unstated") },
+		"a name twice":             func() { register[stated]("key_create") },
+		"a type twice":             func() { register[KeyCreate]("key_create_2") },
+		"the name of a member":     func() { register[stated]("actor") },
+		"no name":                  func() { register[stated]("") },
+		"encoding what is unknown": func() { (&Command{Change: &stated{}}).Encode() },
+		"encoding nothing":         func() { (&Command{}).Encode() },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			do()
+		}()
+	}
+}
+
+// stated is a change with all traits that is not registered.
+type stated struct{}
+
+func (*stated) apply(*txn) Result { return Result{} }
+func (*stated) traits() Traits {
+	return Traits{Takes: No, Waits: No, Vital: No, Level: 1, Events: noEvents}
+}
+
+// Every type with traits is registered: one that is not could not be encoded.
+func TestEveryChangeIsRegistered(t *testing.T) {
+	registered := map[string]bool{}
+	for kind := range names {
+		registered[kind.Elem().Name()] = true
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv == nil || fn.Name.Name != "traits" {
+				continue
+			}
+			found++
+			if name := fn.Recv.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name; !registered[name] {
+				t.Errorf("the change %s is not registered", name)
+			}
+		}
+	}
+	if found != len(kinds) {
+		t.Errorf("%d types have traits, %d are registered", found, len(kinds))
+	}
+}
+
+// The events that each kind of change writes are those that it states.
+func TestEventsOfChanges(t *testing.T) {
+	h := empty(t)
+	seen := map[string][]Action{}
+	do := func(c *Command) {
+		t.Helper()
+		h.must(c)
+		kind := c.Kind()
+		for _, account := range []AccountID{DefaultAccount, "acct_a"} {
+			for e, err := range h.Events(EventQuery{Account: account}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a := (Action{e.EventType, e.Action}); e.Seq == h.index && !slices.Contains(seen[kind], a) {
+					seen[kind] = append(seen[kind], a)
+				}
+			}
+		}
+	}
+	member := Member{ID: "n1", Name: "one", Address: "h:1", Level: 2}
+	moved := member
+	moved.Address = "h:2"
+	do(&Command{Change: &Init{ClusterID: "c1", DefaultTier: "enterprise"}})
+	do(&Command{Change: &OperatorTokens{Hashes: []Hash{{1}}}})
+	do(&Command{Change: &ClusterOpen{CA: []byte("c"), CAKey: []byte("k"), Gossip: make([]byte, gossipKey)}})
+	do(&Command{Change: &MemberPut{Member: member}})
+	do(&Command{Change: &MemberPut{Member: moved}})
+	do(&Command{Change: &MemberRemove{ID: "n1", Gossip: make([]byte, gossipKey)}})
+	do(create("a"))
+	do(create("b"))
+	do(create("c"))
+	do(&Command{Change: &KeyImport{Keys: []Key{newKey("d")}}})
+	do(&Command{Change: &KeyUpdate{ID: "key_a", Name: ptr("x")}})
+	do(&Command{Change: &KeyRotate{ID: "key_a", New: "key_e", Hash: hashOf("e")}})
+	do(&Command{Change: &KeyRevoke{ID: "key_b"}})
+	do(&Command{Change: &KeyRevokeBulk{IDs: []KeyID{"key_c"}}})
+	do(&Command{Change: &AllowlistSet{}})
+	do(&Command{Account: "acct_a", Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
+	do(&Command{Account: "acct_a", Change: &AccountUpdate{Name: ptr("A")}})
+	do(&Command{Account: "acct_a", Change: &AccountDelete{}})
+	do(&Command{Change: &TierPut{Tier: Tier{Name: "gold"}}})
+	do(&Command{Change: &TierPut{Tier: Tier{Name: "gold"}}})
+	do(&Command{Change: &TierDelete{Name: "gold"}})
+	do(&Command{Change: &Grant{Asks: []GrantAsk{{Account: DefaultAccount, Type: Live, Month: Month(epoch), Want: 1}}}})
+	do(&Command{Change: &ClusterReset{ClusterID: "c2", From: "c1", Kind: ResetRestore, Revoke: []KeyID{"key_d"}}})
+	do(&Command{Change: &ClusterReset{ClusterID: "c3", From: "c2", Kind: ResetRecover}})
+	order := func(list []Action) []Action {
+		return slices.SortedFunc(slices.Values(list), func(a, b Action) int { return strings.Compare(a.Name, b.Name) })
+	}
+	for _, kind := range Kinds() {
+		if got, want := order(seen[kind]), order(kinds[kind]().traits().Events); !slices.Equal(got, want) {
+			t.Errorf("%s wrote %v and states %v", kind, got, want)
+		}
+	}
+}
+
+// Any command before the first one is refused, and so is a second
+// first one.
+func TestNothingBeforeInit(t *testing.T) {
+	h := empty(t)
+	for kind, c := range samples() {
+		if kind != "init" {
+			h.refused(Conflict, c)
+		}
+	}
+	h.must(samples()["init"])
+	h.refused(Conflict, samples()["init"])
+	if answer := h.Apply(&raft.Log{Index: h.index, Type: raft.LogCommand}); !reflect.DeepEqual(answer, Result{}) {
+		t.Errorf("an entry that was applied before: %+v", answer)
+	}
+}

@@ -1,0 +1,80 @@
+package ids
+
+import (
+	"crypto/rand"
+	"time"
+)
+
+// Alphabet lists the base62 digits by their values, which is also the order of
+// their bytes.
+const Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+const base = uint64(len(Alphabet))
+
+// Len is the number of random digits of an id: 22 digits hold 130 bits.
+const Len = 22
+
+// timeLen is the number of digits of a time in milliseconds, enough until the
+// year 8888.
+const timeLen = 8
+
+// Uint64Len is the number of digits that hold any uint64.
+const Uint64Len = 11
+
+// New returns prefix and [Len] digits from crypto/rand that cannot be guessed.
+func New(prefix string) string { return prefix + Random(Len) }
+
+// NewSorted returns prefix, 8 digits that sort by now (in milliseconds) and 14
+// random digits.
+func NewSorted(prefix string, now time.Time) string {
+	b := append(make([]byte, 0, len(prefix)+Len), prefix...)
+	b = Append(b, uint64(now.UnixMilli()), timeLen)
+	return string(b) + Random(Len-timeLen)
+}
+
+// Random returns n uniformly distributed digits from crypto/rand.
+func Random(n int) string {
+	out := make([]byte, 0, n)
+	var buf [64]byte
+	for len(out) < n {
+		rand.Read(buf[:]) // never fails
+		for _, b := range buf {
+			// 248 is the largest multiple of 62 below 256: a higher byte would
+			// make the first digits likelier than the others.
+			if b < 248 && len(out) < n {
+				out = append(out, Alphabet[uint64(b)%base])
+			}
+		}
+	}
+	return string(out)
+}
+
+// Put fills dst with the lowest digits of v, the highest of them first. Digits
+// that do not fit are left out; places that v does not need become "0".
+func Put(dst []byte, v uint64) {
+	for i := len(dst) - 1; i >= 0; i-- {
+		dst[i] = Alphabet[v%base]
+		v /= base
+	}
+}
+
+// Append appends v in width digits; see [Put].
+func Append(dst []byte, v uint64, width int) []byte {
+	n := len(dst)
+	for range width {
+		dst = append(dst, '0')
+	}
+	Put(dst[n:], v)
+	return dst
+}
+
+// Valid reports whether s has no other bytes than base62 digits.
+func Valid(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,171 @@
+package local
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store/disk"
+	"github.com/perfgate/perfgate/store/pack"
+)
+
+// SealSuffix ends the name of the seal, the file beside the directory that says
+// what must be in it.
+const SealSuffix = ".seal"
+
+// seal is what a node knows of its directory without opening it: whether there was
+// one, and after a clean stop the sums of its files. Pebble itself takes an empty
+// directory for a new one, and a damaged end of its logs for a crash.
+//
+// On disk it is one line of JSON and one with its CRC-32C. A seal that does not
+// decode is as good as none.
+type seal struct {
+	Store  string                `json:"store,omitempty"` // salt of the database, hexadecimal; "" while there is none
+	Files  map[string]sealedFile `json:"files,omitempty"` // nil but after a clean stop
+	Losses []Loss                `json:"losses,omitempty"`
+}
+
+// sealedFile is one file of a clean stop. Tables have checksums of their own, which
+// [Local.scrub] compares.
+type sealedFile struct {
+	Size int64  `json:"size"`
+	Sum  uint32 `json:"sum,omitempty"`
+}
+
+// Loss is one time that this node lost its own data.
+type Loss struct {
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason"`
+	Kept   string    `json:"kept,omitempty"` // name of the directory with the remains; "" if nothing was left
+}
+
+// maxSeal bounds the seal in bytes: a directory of 1 GiB has about 100 files.
+const maxSeal = 1 << 20
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (l *Local) sealPath() string { return l.cfg.Dir + SealSuffix }
+
+// readSeal reads the seal; a missing or damaged one is empty.
+func (l *Local) readSeal() (s seal, err error) {
+	raw, err := readFile(l.cfg.FS, l.sealPath(), maxSeal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("read %q: %w", l.sealPath(), err)
+	}
+	text, sum, _ := strings.Cut(string(raw), "\n")
+	if sum != sealSum(text) || json.Unmarshal([]byte(text), &s) != nil {
+		l.log.Warn("the seal of this node's own data is damaged; a loss since the last start may stay unnoticed", "file", l.sealPath())
+		return seal{}, nil //nolint:nilerr // the start goes on without it
+	}
+	return s, nil
+}
+
+func (l *Local) writeSeal(s *seal) error {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := pack.WriteFile(l.cfg.FS, l.sealPath(), []byte(string(raw)+"\n"+sealSum(string(raw)))); err != nil {
+		return fmt.Errorf("write %q: %w", l.sealPath(), err)
+	}
+	return nil
+}
+
+func sealSum(text string) string {
+	return fmt.Sprintf("%08x\n", crc32.Checksum([]byte(text), castagnoli))
+}
+
+func readFile(fs vfs.FS, name string, bound int64) ([]byte, error) {
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, bound))
+}
+
+// sealFiles sums up the files of the directory, which no database has open.
+func (l *Local) sealFiles() (map[string]sealedFile, error) {
+	names, err := l.cfg.FS.List(l.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]sealedFile, len(names))
+	for _, name := range names {
+		// The lock is empty, and the options are not needed.
+		if name == "LOCK" || strings.HasPrefix(name, "OPTIONS-") {
+			continue
+		}
+		if files[name], err = l.sum(name); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func (l *Local) sum(name string) (s sealedFile, err error) {
+	f, err := l.cfg.FS.Open(l.cfg.FS.PathJoin(l.cfg.Dir, name))
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return s, err
+	}
+	s.Size = info.Size()
+	if path.Ext(name) == ".sst" {
+		return s, nil
+	}
+	h := crc32.New(castagnoli)
+	if _, err := io.Copy(h, f); err != nil {
+		return s, err
+	}
+	s.Sum = h.Sum32()
+	return s, nil
+}
+
+// examine compares the directory with s before Pebble opens it, and returns an
+// error that [damaging] reports if the data in it is not all there.
+func (l *Local) examine(s *seal) error {
+	names, err := l.cfg.FS.List(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	some, made := false, false
+	for _, name := range names {
+		// Pebble writes its manifest's marker before the first log and table, and
+		// takes a directory without one for new.
+		made = made || strings.HasPrefix(name, "marker.manifest.")
+		some = some || path.Ext(name) == ".log" || path.Ext(name) == ".sst"
+	}
+	if !made && (some || s.Store != "") {
+		return fmt.Errorf("%w: the database is missing or has no manifest", errDamaged)
+	}
+	if s.Files == nil {
+		return disk.CheckLogs(l.cfg.FS, l.cfg.Dir)
+	}
+	for name, want := range s.Files {
+		got, err := l.sum(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%w: %s is missing", errDamaged, name)
+		case err != nil:
+			return err
+		case got != want:
+			return fmt.Errorf("%w: %s is not as the last clean stop left it", errDamaged, name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package local
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perfgate/perfgate/store"
+)
+
+// sizes counts the events of each account in bytes of their rows, before they are
+// compressed, so that the size bound can be shared fairly: an account that stays below
+// its share loses no event because of another one's. It belongs to the writer.
+type sizes struct {
+	total map[store.AccountID]uint64 // of accounts with events: as many as writer.oldest
+	// fresh is the part of total that is not in rows yet: at most a minute's
+	// accounts, twice where a bucket ends. A crash forgets it, so the counts
+	// may be too low by that.
+	fresh map[sizeOf]uint64
+	since uint32 // buckets before this one were written by a version that did not count
+	// dead estimates the bytes that were removed for size and may still be on the disk. It
+	// halves in each span, in which Pebble has had many chances to drop them.
+	dead   uint64
+	deadAt time.Time
+	cut    map[store.AccountID]uint64 // events of the newest bucket before this time are removed
+}
+
+// sizeOf names the events of an account in one bucket.
+type sizeOf struct {
+	account store.AccountID
+	bucket  uint32
+}
+
+func newSizes() sizes {
+	return sizes{total: make(map[store.AccountID]uint64), fresh: make(map[sizeOf]uint64), cut: make(map[store.AccountID]uint64)}
+}
+
+func sizeRows(account store.AccountID) []byte { return appendName([]byte{rowSize}, account) }
+
+func sizeRow(account store.AccountID, bucket uint32) []byte {
+	return binary.BigEndian.AppendUint32(sizeRows(account), bucket)
+}
+
+var sinceRow = []byte{rowOwn, 'z'}
+
+// loadSizes reads the counts that were saved. In data of a version that did not count, it
+// begins with the next bucket.
+func (w *writer) loadSizes() error {
+	v, err := w.l.get(sinceRow)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		_, _, some, err := w.buckets(rowEvent)
+		if err != nil {
+			return err
+		}
+		v = make([]byte, 4)
+		if some {
+			binary.BigEndian.PutUint32(v, bucketOf(nanos(w.l.now()))+1)
+		}
+		if err := w.l.db.Set(sinceRow, v, pebble.Sync); err != nil {
+			return err
+		}
+	}
+	if len(v) != 4 {
+		return errCorrupt
+	}
+	w.sizes.since = binary.BigEndian.Uint32(v)
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowSize}, UpperBound: []byte{rowSize + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		k := it.Key()
+		if len(k) < 2 || len(k) != 2+int(k[1])+4 || len(it.Value()) != 8 {
+			return errors.Join(errCorrupt, it.Close())
+		}
+		w.sizes.total[store.AccountID(k[2:len(k)-4])] += binary.BigEndian.Uint64(it.Value())
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+// grow counts an event of size bytes.
+func (s *sizes) grow(account []byte, bucket uint32, size int) {
+	if len(account) == 0 || bucket < s.since {
+		return
+	}
+	s.total[store.AccountID(account)] += uint64(size)
+	s.fresh[sizeOf{store.AccountID(account), bucket}] += uint64(size)
+}
+
+// shrink takes size bytes from an account's count.
+func (s *sizes) shrink(account store.AccountID, size uint64) {
+	if left := s.total[account]; left > size {
+		s.total[account] = left - size
+	} else {
+		delete(s.total, account)
+	}
+}
+
+// saveSizes writes the counts that are not in rows yet.
+func (w *writer) saveSizes() error {
+	for at, size := range w.sizes.fresh {
+		row := sizeRow(at.account, at.bucket)
+		v, err := w.l.get(row)
+		if err != nil {
+			return err
+		}
+		if len(v) == 8 {
+			size += binary.BigEndian.Uint64(v)
+		}
+		if err := w.batch.Set(row, binary.BigEndian.AppendUint64(nil, size), nil); err != nil {
+			return err
+		}
+	}
+	clear(w.sizes.fresh)
+	return w.commit(0)
+}
+
+// forget drops the counts of an account's buckets before end, whose events are
+// removed.
+func (w *writer) forget(account store.AccountID, end uint32) error {
+	if err := w.saveSizes(); err != nil {
+		return err
+	}
+	from, to := sizeRows(account), sizeRow(account, end)
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return err
+	}
+	some := false
+	for ok := it.First(); ok; ok = it.Next() {
+		some = true
+		w.sizes.shrink(account, binary.BigEndian.Uint64(it.Value()))
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil || !some {
+		return err
+	}
+	return w.batch.DeleteRange(from, to, nil)
+}
+
+// shrinkAccounts holds the events of accounts to bound bytes on the disk. Where they are
+// beyond it, events that were never counted go first, the oldest of all accounts.
+// After that, the accounts with the most events lose their oldest, until all of them
+// have the same; the others lose none.
+func (w *writer) shrinkAccounts(bound uint64, now time.Time) error {
+	if err := w.saveSizes(); err != nil {
+		return err
+	}
+	disk, err := w.shrinkTo(rowEvent, bound, w.sizes.since)
+	if err != nil || disk <= bound {
+		return err
+	}
+	s := &w.sizes
+	maps.DeleteFunc(s.cut, func(_ store.AccountID, at uint64) bool { return bucketOf(at) < bucketOf(nanos(now)) })
+	for ; s.dead > 0 && now.Sub(s.deadAt) >= span; s.deadAt = s.deadAt.Add(span) {
+		s.dead /= 2
+	}
+	var all uint64
+	for _, n := range s.total {
+		all += n
+	}
+	// The disk holds the events of all in its compressed form, and as much of dead as
+	// was not dropped: live is that part of all.
+	live := float64(disk) * float64(all) / float64(max(all+s.dead, 1))
+	if live <= float64(bound) {
+		return nil
+	}
+	share := fairShare(slices.Collect(maps.Values(s.total)), uint64(float64(all)*float64(bound)/live))
+	accounts := 0
+	for _, a := range slices.Sorted(maps.Keys(s.total)) {
+		if s.total[a] <= share {
+			continue
+		}
+		before := s.total[a]
+		if err := w.cutAccount(a, share, now); err != nil {
+			return err
+		}
+		if removed := before - s.total[a]; removed > 0 {
+			s.dead += removed
+			s.deadAt = now
+			accounts++
+		}
+	}
+	if accounts > 0 {
+		w.l.log.Warn("audit events removed before their time: audit.max_bytes is reached; the accounts with the most events lost their oldest",
+			"max_bytes", w.l.cfg.MaxBytes, "accounts", accounts)
+	}
+	return w.commit(0)
+}
+
+// fairShare is the most that each may keep so that all together keep no more than
+// bound.
+func fairShare(list []uint64, bound uint64) uint64 {
+	slices.Sort(list)
+	for i, n := range list {
+		share := bound / uint64(len(list)-i)
+		if n > share {
+			return share
+		}
+		bound -= n
+	}
+	return ^uint64(0)
+}
+
+// cutAccount removes the oldest buckets of an account until it has at most share bytes.
+// Of the newest bucket it removes the older half, by time, once for each passing of
+// half that time.
+func (w *writer) cutAccount(a store.AccountID, share uint64, now time.Time) error {
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: sizeRows(a), UpperBound: append(sizeRows(a), 0xff, 0xff, 0xff, 0xff, 0xff)})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok && w.sizes.total[a] > share; {
+		row, size := slices.Clone(it.Key()), binary.BigEndian.Uint64(it.Value())
+		b := binary.BigEndian.Uint32(row[len(row)-4:])
+		if ok = it.Next(); !ok {
+			return errors.Join(it.Error(), w.halveAccount(a, b, size, now))
+		}
+		prefix := accountPrefix(nil, b, a)
+		if err := errors.Join(w.remove(prefix, prefixEnd(prefix)), w.batch.Delete(row, nil)); err != nil {
+			return err
+		}
+		w.sizes.shrink(a, size)
+	}
+	return it.Error()
+}
+
+// halveAccount removes the older half, by time, of an account's events in bucket b.
+func (w *writer) halveAccount(a store.AccountID, b uint32, size uint64, now time.Time) error {
+	start := max(uint64(b)*uint64(span), w.sizes.cut[a])
+	end := min(uint64(b+1)*uint64(span), nanos(now))
+	if end < start+2*uint64(trimEvery) {
+		return nil
+	}
+	middle := start + (end-start)/2
+	w.sizes.cut[a] = middle
+	w.sizes.shrink(a, size/2)
+	prefix := accountPrefix(nil, b, a)
+	return errors.Join(
+		w.remove(prefix, binary.BigEndian.AppendUint64(slices.Clone(prefix), middle)),
+		w.batch.Set(sizeRow(a, b), binary.BigEndian.AppendUint64(nil, size-size/2), nil))
+}
