@@ -12,7 +12,8 @@
 // Keys: 'l' and the index, 8 bytes big-endian, for an entry; 's' and Raft's own
 // key for a value. Entries are encoded by [Append].
 //
-// The package starts no goroutine. Raft writes from one goroutine at a time and
-// reads from any; the bounds of the log are atomic, and the entries held ahead and
-// the recent ones have a lock each, which are never held together.
+// The package starts no goroutine. Raft stores entries from one goroutine, removes
+// the oldest from another, which takes snapshots, and reads from any. The bounds of
+// the log are atomic and set under a lock; the entries held ahead and the recent
+// ones have a lock each. No two of these locks are ever held together.
 package raftlog

@@ -36,10 +36,15 @@ type Config struct {
 }
 
 // Log is a [raft.LogStore], [raft.MonotonicLogStore] and [raft.StableStore]. Its
-// methods may be called concurrently, with one writer at a time.
+// methods may be called concurrently. Entries are stored by one goroutine at a
+// time; Raft's snapshots remove the oldest entries meanwhile.
 type Log struct {
-	db          *pebble.DB
-	guard       *disk.Guard
+	db    *pebble.DB
+	guard *disk.Guard
+	// bounds is held while first and last are set, after the commit that changes
+	// them. Without it, a removal could read the keys, a StoreLogs commit and set
+	// last, and the removal then set last back.
+	bounds      sync.Mutex
 	first, last atomic.Uint64 // 0 while empty
 	ahead       readAhead
 	recent      recent
@@ -123,10 +128,12 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 		return err
 	}
 	l.ahead.drop()
+	l.recent.add(entries)
+	l.bounds.Lock()
+	defer l.bounds.Unlock()
 	if f := l.first.Load(); f == 0 || first < f {
 		l.first.Store(first)
 	}
-	l.recent.add(entries)
 	l.last.Store(max(last, l.last.Load()))
 	return nil
 }
@@ -203,6 +210,8 @@ func (l *Log) GetUint64(key []byte) (uint64, error) {
 
 // findBounds reads the first and last index from the keys.
 func (l *Log) findBounds() (err error) {
+	l.bounds.Lock()
+	defer l.bounds.Unlock()
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{entryPrefix}, UpperBound: entryEnd()})
 	if err != nil {
 		return err
