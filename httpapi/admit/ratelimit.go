@@ -15,7 +15,7 @@ type RateRequest struct {
 	Namespace  string `json:"namespace,omitzero"`
 	Identifier string `json:"identifier"`
 	Limit      int64  `json:"limit"`
-	Window     string `json:"window"` // a Go duration, 1s to 24h
+	Window     string `json:"window"` // a duration, 1s to 24h; see [span.Parse]
 	Burst      *int64 `json:"burst,omitzero"`
 	Units      *int64 `json:"units,omitzero"` // nil: 1; 0 only looks
 

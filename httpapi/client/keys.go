@@ -68,7 +68,7 @@ func (c *Client) UpdateKey(ctx context.Context, id string, p Patch, opts ...Opti
 }
 
 // RotateKey creates a key that replaces another. Both are accepted for the overlap,
-// a Go duration; "" selects the server's default.
+// a duration such as "24h" or "7d"; "" selects the server's default.
 func (c *Client) RotateKey(ctx context.Context, id, overlap string, opts ...Option) (*Key, error) {
 	return call[Key](ctx, c, "POST", "/v1/keys/"+url.PathEscape(id)+"/rotate", nil, optional("overlap", overlap), opts)
 }

@@ -16,6 +16,6 @@
 //
 // The package knows the form of routes and not their meaning: package node compiles
 // them with httpapi/proxy. Of the HTTP side it needs only the leaves httpapi/iprange,
-// the one grammar of address ranges, and httpapi/span, that of sizes. It has no
+// the one grammar of address ranges, and httpapi/span, that of durations and sizes. It has no
 // goroutines and no state.
 package config

@@ -65,7 +65,7 @@ level = "inof"
 		`line 6: proxy.drain = 5: must be a duration in quotes, with its unit, such as "5s"`,
 		`line 9: proxy.trusted_proxies[1] = "10.1.2.3/8": must begin at its first address: write 10.0.0.0/8, or one address alone`,
 		`line 17: proxy.routes[1].headers.A = 1: must be a string in quotes`,
-		`line 18: proxy.routes[1].timeouts.connect = "x": must be a duration such as "500ms", "5s" or "24h"`,
+		`line 18: proxy.routes[1].timeouts.connect = "x": must be a duration such as "500ms", "24h" or "30d"`,
 		`line 21: admin.listn = ":9": unknown key; did you mean "listen"?`,
 		`line 24: cluster.listen = 7946: must be a string in quotes`,
 		`line 25: cluster.join[1] = "b:0": must have the port at which other nodes reach it, from 1 to 65535`,
@@ -209,8 +209,8 @@ func TestVariables(t *testing.T) {
 		keys[name] = s.key
 	}
 	c := mustLoad(t, nil, "PERFGATE_AUDIT_REQUESTS=off", "PERFGATE_AUDIT_MAX_BYTES=5MiB", "PERFGATE_PROXY_DRAIN=7s", "PERFGATE_PROXY_SELF_SERVICE=false",
-		"PERFGATE_BACKUP_KEEP=3", "PERFGATE_SECURITY_TXT_CONTACT=mailto:a@b.c,https://b.c", "PERFGATE_SECURITY_TXT_EXPIRES=2099-01-01T00:00:00Z")
-	if c.Audit.Requests != "off" || c.Audit.MaxBytes != 5<<20 || c.Proxy.Drain.Seconds() != 7 || c.Proxy.SelfService || c.Backup.Keep != 3 || len(c.SecurityTxt.Contact) != 2 || c.SecurityTxt.Expires.Year() != 2099 {
+		"PERFGATE_BACKUP_KEEP=3", "PERFGATE_BACKUP_EVERY=14d12h", "PERFGATE_SECURITY_TXT_CONTACT=mailto:a@b.c,https://b.c", "PERFGATE_SECURITY_TXT_EXPIRES=2099-01-01T00:00:00Z")
+	if c.Audit.Requests != "off" || c.Audit.MaxBytes != 5<<20 || c.Proxy.Drain.Seconds() != 7 || c.Proxy.SelfService || c.Backup.Keep != 3 || c.Backup.Every.Hours() != 348 || len(c.SecurityTxt.Contact) != 2 || c.SecurityTxt.Expires.Year() != 2099 {
 		t.Errorf("%+v", c)
 	}
 	_, err := Load(nil, environ("PERFGATE_PROXY_DRAIN=7"))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 // pairs are values that load alone and not together, with the fault, and the change
@@ -46,21 +45,6 @@ func TestLayersMendFaults(t *testing.T) {
 	var usage *UsageError
 	if !errors.As(err, &usage) || usage.Key != "log.level" || !strings.HasSuffix(usage.Source, "perfgate.toml") {
 		t.Errorf("%v", err)
-	}
-}
-
-// A duration is shown as it would be written.
-func TestShort(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0s", time.Second: "1s", 90 * time.Second: "1m30s", time.Minute: "1m", time.Hour: "1h", 10 * time.Hour: "10h",
-		time.Hour + time.Minute: "1h1m", time.Hour + time.Second: "1h0m1s", 20 * time.Minute: "20m", 1500 * time.Millisecond: "1.5s", 366 * 24 * time.Hour: "8784h",
-	} {
-		if got := short(d); got != want {
-			t.Errorf("short(%v) = %s, want %s", d, got, want)
-		}
-		if back, err := time.ParseDuration(want); err != nil || back != d {
-			t.Errorf("%s reads as %v, %v", want, back, err)
-		}
 	}
 }
 

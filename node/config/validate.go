@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/perfgate/perfgate/httpapi/span"
 )
 
 var (
@@ -183,7 +185,7 @@ func within(place, key string) bool {
 }
 
 func (v validator) between(key string, d, low, high time.Duration) {
-	v.check(key, d >= low && d <= high, fmt.Sprintf("must be a duration from %s to %s", short(low), short(high)))
+	v.check(key, d >= low && d <= high, fmt.Sprintf("must be a duration from %s to %s", span.Format(low), span.Format(high)))
 }
 
 func (v validator) address(key, value string) {
@@ -216,16 +218,4 @@ func quoted(options []string) string {
 		b.WriteString(strconv.Quote(o))
 	}
 	return b.String()
-}
-
-// short writes a duration without its zero units: "1h", not "1h0m0s".
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -42,7 +42,7 @@ func TestBounds(t *testing.T) {
 		{"[log]", "level", []string{`"debug"`, `"error"`}, []string{`"DEBUG"`, `"trace"`}},
 		{"[log]", "format", []string{`"json"`, `"text"`}, []string{`"logfmt"`}},
 		{"[backup]", "dir", []string{`""`, `"/srv/backups"`}, []string{`"a\u0000"`}},
-		{"[backup]", "every", []string{`"1m"`, `"8784h"`}, []string{`"59s"`, `"8785h"`}},
+		{"[backup]", "every", []string{`"1m"`, `"8784h"`, `"366d"`, `"365d24h"`}, []string{`"59s"`, `"8785h"`, `"367d"`, `"366d1ms"`, `"-1d"`, `"1.5d"`}},
 		{"[backup]", "keep", []string{"1", "10000"}, []string{"0", "10001"}},
 	} {
 		load := func(value string) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/iprange"
+	"github.com/perfgate/perfgate/httpapi/span"
 )
 
 // OneOrMore is a list that may be written as a single string.
@@ -96,9 +97,9 @@ func textParser(t reflect.Type) (parse func(string) (any, error), quotes string)
 }
 
 func parseDuration(s string) (any, error) {
-	d, err := time.ParseDuration(s)
+	d, err := span.Parse(s)
 	if err != nil {
-		return nil, errors.New(`must be a duration such as "500ms", "5s" or "24h"`)
+		return nil, errors.New(`must be a duration such as "500ms", "24h" or "30d"`)
 	}
 	return d, nil
 }

@@ -28,6 +28,8 @@ func TestConvert(t *testing.T) {
 	}{
 		{"5s", 5 * time.Second},
 		{"-1m30s", -90 * time.Second},
+		{"30d", 30 * 24 * time.Hour},
+		{"14d12h", 348 * time.Hour},
 		{"10.0.0.0/8", netip.MustParsePrefix("10.0.0.0/8")},
 		{"::1", netip.MustParsePrefix("::1/128")},
 		{"2027-01-31T12:00:00Z", noon},
@@ -66,6 +68,8 @@ func TestConvertRefuses(t *testing.T) {
 		{int64(5), durationType, "must be a duration in quotes"},
 		{"5", durationType, `must be a duration such as "500ms"`},
 		{"soon", durationType, `must be a duration such as "500ms"`},
+		{"12h1d", durationType, `must be a duration such as "500ms", "24h" or "30d"`},
+		{"106752d", durationType, `must be a duration such as "500ms"`}, // more than fits
 		{int64(5), prefixType, "must be an IP address or CIDR range in quotes"},
 		{"10.1.2.3/8", prefixType, "10.0.0.0/8"},
 		{"example.com", prefixType, "must be an IP address or CIDR range"},
