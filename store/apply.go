@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/raft"
 )
 
@@ -47,7 +45,7 @@ func (s *Store) ApplyBatch(logs []*raft.Log) []any {
 
 func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 	t := s.begin()
-	defer func() { err = errors.Join(err, t.end()) }()
+	defer func() { err = errors.Join(err, t.rows.close()) }()
 	for i, log := range logs {
 		answers[i] = Result{}
 		if log.Index <= t.applied {
@@ -61,11 +59,11 @@ func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 			answers[i] = t.apply(log.Index, log.Term, c)
 		}
 		t.applied = log.Index
-		if t.err == nil && t.batch.Len() > batchBytes {
-			t.err = t.commit()
+		if t.rows.err == nil && t.rows.batch.Len() > batchBytes {
+			t.rows.err = t.commit()
 		}
-		if t.err != nil {
-			return fmt.Errorf("apply entry %d: %w", log.Index, t.err)
+		if t.rows.err != nil {
+			return fmt.Errorf("apply entry %d: %w", log.Index, t.rows.err)
 		}
 	}
 	if err := t.commit(); err != nil {
@@ -79,62 +77,35 @@ func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 const batchBytes = 4 << 20
 
 // txn is a batch of commands being applied. Its reads see the writes of its earlier
-// commands: rows through over, accounts, tiers and settings through the
-// fields of those names. Scans do not, so a command that scans commits the
-// earlier ones first.
-//
-// The first fault of the database stays in err; reads then find nothing, and
-// the batch is thrown away.
+// commands; its parts say which. What a part has changed is committed and published
+// with the others, or thrown away with them.
 type txn struct {
-	s     *Store
-	batch *pebble.Batch
-	it    *pebble.Iterator  // over the rows committed when it was made; nil until needed
-	over  map[string][]byte // rows written since; nil means deleted
-	err   error
-
-	applied  uint64 // the last entry in the batch
-	stale    []Hash
-	totals   []monthTotal
-	accounts map[AccountID]*AccountState // changed ones; nil means deleted
-	tiers    map[string]*Tier            // a changed copy; nil if unchanged
-	settings *settings                   // a changed copy; nil if unchanged
-	grown    map[AccountID]Held          // by its changed keys
-	sweep    sweep
-	clock    clock
+	s       *Store
+	applied uint64  // the last entry in the batch
+	rows    pending // every row
+	state   draft   // accounts, tiers and settings
+	keys    keyTable
+	totals  []monthTotal
+	sweep   sweep
+	when    moment
 
 	// Of the command that is being applied.
 	cmd    *Command
 	index  uint64
-	at     time.Time // its time, UTC
-	events uint32    // written so far
-	buf    []byte    // for one row
+	events uint32 // written so far
 }
 
 func (s *Store) begin() *txn {
-	return &txn{
-		s:        s,
-		batch:    s.db.NewBatch(),
-		over:     make(map[string][]byte),
-		accounts: make(map[AccountID]*AccountState),
-		grown:    make(map[AccountID]Held),
-		applied:  s.applied.Load(),
-		sweep:    s.sweep,
-		clock:    s.clock,
+	t := &txn{
+		s:       s,
+		applied: s.applied.Load(),
+		rows:    newPending(s.database),
+		sweep:   s.sweep,
+		when:    moment{clock: s.clock},
 	}
-}
-
-func (t *txn) end() error {
-	err := t.closeIter()
-	return errors.Join(err, t.batch.Close())
-}
-
-func (t *txn) closeIter() error {
-	if t.it == nil {
-		return nil
-	}
-	it := t.it
-	t.it = nil
-	return it.Close()
+	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, accounts: make(map[AccountID]*AccountState)}
+	t.keys = keyTable{rows: &t.rows, grown: make(map[AccountID]Held)}
+	return t
 }
 
 // commit makes the batch so far true and visible, and begins a new one.
@@ -143,57 +114,40 @@ func (t *txn) commit() error {
 	if t.applied == s.applied.Load() {
 		return nil
 	}
-	if err := t.closeIter(); err != nil {
+	if err := t.rows.closeIter(); err != nil {
 		return err
 	}
 	var applied [8]byte
 	binary.BigEndian.PutUint64(applied[:], t.applied)
-	if err := t.batch.Set(appliedRow, applied[:], nil); err != nil {
+	if err := t.rows.batch.Set(appliedRow, applied[:], nil); err != nil {
 		return err
 	}
-	if t.clock != s.clock {
-		if err := t.batch.Set(clockRow, packClock(&t.clock), nil); err != nil {
+	if t.when.clock != s.clock {
+		if err := t.rows.batch.Set(clockRow, packClock(&t.when.clock), nil); err != nil {
 			return err
 		}
 	}
-	if err := t.commitRows(); err != nil {
+	err := s.held.commit(t.keys.grown, t.state.accounts, func() error { return s.guard.Commit(t.rows.batch, pebble.NoSync) })
+	if err != nil {
 		return err
 	}
-	for i := range t.stale {
-		s.cache.invalidate(&t.stale[i])
-	}
-	if t.tiers != nil {
-		tiers := t.tiers // the field is cleared below, and the view keeps a pointer
-		s.view.tiers.Store(&tiers)
-	}
-	for id, state := range t.accounts { // in any order: each is a cell of its own
-		s.view.publish(id, state)
-	}
+	t.keys.publish(s.cache)
+	t.state.publish()
 	for i := range t.totals {
 		t.totals[i].publish(&s.view)
 	}
-	if t.settings != nil {
-		s.settled.Store(t.settings)
-	}
-	s.sweep, s.clock = t.sweep, t.clock
-	s.clusterTime.Store(t.clock.now)
+	t.totals = t.totals[:0]
+	s.sweep, s.clock = t.sweep, t.when.clock
+	s.clusterTime.Store(s.clock.now)
 	s.applied.Store(t.applied)
-
-	if err := t.batch.Close(); err != nil {
-		return err
-	}
-	t.batch = s.db.NewBatch()
-	clear(t.over)
-	clear(t.accounts)
-	t.stale, t.totals, t.tiers, t.settings = t.stale[:0], t.totals[:0], nil, nil
-	return nil
+	return t.rows.renew()
 }
 
 // apply applies one command. A refused one changes nothing but, like any other,
 // moves cluster time and the sweeper on.
 func (t *txn) apply(index, term uint64, c *Command) Result {
-	t.cmd, t.index, t.at, t.events = c, index, c.At.UTC(), 0
-	t.stamped(term)
+	t.cmd, t.index, t.events = c, index, 0
+	t.when.begin(c, term, t.sweep.At)
 	sweeper{t}.round()
 	if c.Once != nil {
 		if r, ok := c.Once.repeat(t); ok {
@@ -211,7 +165,7 @@ func (t *txn) apply(index, term uint64, c *Command) Result {
 // change makes the command's change. Before the first one there is no cluster
 // that another could change.
 func (t *txn) change(c *Command) Result {
-	if _, first := c.Change.(*Init); !first && t.set().ClusterID == "" {
+	if _, first := c.Change.(*Init); !first && t.state.set().ClusterID == "" {
 		return refuse(Conflict, "the cluster is not initialised yet")
 	}
 	return c.Change.apply(t)
@@ -229,118 +183,9 @@ func changedMeanwhile() Result {
 	return refuse(PreconditionFailed, "it has changed since it was read; read it again and repeat")
 }
 
-// fault keeps the first fault of the database.
-func (t *txn) fault(err error) {
-	if t.err == nil {
-		t.err = err
-	}
-}
-
-// get reads a row; nil if there is none. The slice is valid until the next call.
-func (t *txn) get(row []byte) []byte {
-	if v, ok := t.over[string(row)]; ok {
-		return v
-	}
-	if t.err != nil {
-		return nil
-	}
-	if t.it == nil {
-		it, err := t.s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
-		if err != nil {
-			t.fault(err)
-			return nil
-		}
-		t.it = it
-	}
-	if !t.it.SeekPrefixGE(row) {
-		if err := t.it.Error(); err != nil {
-			t.fault(err)
-		}
-		return nil
-	}
-	v, err := t.it.ValueAndErr()
-	if err != nil {
-		t.fault(err)
-		return nil
-	}
-	return v
-}
-
-// put writes a row that later commands of the batch may get.
-func (t *txn) put(row, value []byte) {
-	t.over[string(row)] = append(make([]byte, 0, len(value)), value...)
-	t.append(row, value)
-}
-
-// append writes a row that is only ever scanned.
-func (t *txn) append(row, value []byte) {
-	if err := t.batch.Set(row, value, nil); err != nil {
-		t.fault(err)
-	}
-}
-
-func (t *txn) delete(row []byte) {
-	t.over[string(row)] = nil
-	if err := t.batch.Delete(row, nil); err != nil {
-		t.fault(err)
-	}
-}
-
-// deleteRange deletes rows that are only ever scanned.
-func (t *txn) deleteRange(from, to []byte) {
-	if err := t.batch.DeleteRange(from, to, nil); err != nil {
-		t.fault(err)
-	}
-}
-
 // settle commits the earlier commands of the batch, so that a scan sees them.
 func (t *txn) settle() {
-	if t.err == nil {
-		t.err = t.commit()
+	if t.rows.err == nil {
+		t.rows.err = t.commit()
 	}
-}
-
-// scan is [Store.scanRange] with faults kept in t.
-func (t *txn) scan(from, to []byte, use func(row, value []byte) error) {
-	if t.err == nil {
-		t.err = t.s.scanRange(from, to, use)
-	}
-}
-
-// account returns an account as of this command; nil if there is none.
-func (t *txn) account(id AccountID) *AccountState {
-	if state, ok := t.accounts[id]; ok {
-		return state
-	}
-	if cell := t.s.view.cell(id); cell != nil {
-		return cell.Load()
-	}
-	return nil
-}
-
-func (t *txn) putAccount(state *AccountState) {
-	t.accounts[state.ID] = state
-	t.append(named(rowAccount, state.ID), t.json(&state.Account))
-}
-
-// set returns the settings as of this command.
-func (t *txn) set() *settings {
-	if t.settings != nil {
-		return t.settings
-	}
-	return t.s.settled.Load()
-}
-
-func (t *txn) putSettings(set settings) {
-	t.settings = &set
-	t.append(settingsRow, t.json(&set))
-}
-
-// json encodes a row that is not on the request path.
-func (t *txn) json(v any) []byte {
-	b, err := json.Marshal(v, json.Deterministic(true))
-	if err != nil {
-		t.fault(fmt.Errorf("encode a row: %w", err))
-	}
-	return b
 }

@@ -21,7 +21,7 @@ func (t *txn) owner() (*AccountState, *Refusal) {
 	if t.cmd.Account == "" {
 		return nil, invalid("account", "the command names no account").Refusal
 	}
-	state := t.account(t.cmd.Account)
+	state := t.state.account(t.cmd.Account)
 	if state == nil {
 		return nil, refuse(NotFound, "there is no account %q", t.cmd.Account).Refusal
 	}
@@ -45,7 +45,7 @@ func (*AccountCreate) traits() Traits {
 func (in *AccountCreate) apply(t *txn) Result {
 	a := in.Account
 	if a.Tier == "" {
-		a.Tier = t.set().DefaultTier
+		a.Tier = t.state.set().DefaultTier
 	}
 	if a.BrowserKeys == "" {
 		a.BrowserKeys = BrowserAlert
@@ -53,27 +53,22 @@ func (in *AccountCreate) apply(t *txn) Result {
 	if a.RetentionDays == 0 {
 		a.RetentionDays = DefaultRetention
 	}
-	tier := t.tier(a.Tier)
+	tier := t.state.tier(a.Tier)
 	if r := checkAccount(&a, tier); r != nil {
 		return Result{Refusal: r}
 	}
-	if t.account(a.ID) != nil || t.get(named(rowDeleted, a.ID)) != nil || t.get(named(rowEnding, a.ID)) != nil {
+	if t.state.account(a.ID) != nil || t.rows.get(named(rowDeleted, a.ID)) != nil || t.rows.get(named(rowEnding, a.ID)) != nil {
 		return refuse(Conflict, "there is an account %q already", a.ID)
 	}
-	if t.s.view.len()+len(t.accounts) >= maxAccounts && t.countAccounts() >= maxAccounts {
+	if t.state.full(maxAccounts) {
 		return refuse(LimitReached, "there are %d accounts, which is the most there can be", maxAccounts)
 	}
-	a.CreatedAt = t.at
+	a.CreatedAt = t.when.at
 	a.Created, a.Modified, a.AllowModified = t.index, t.index, t.index
 	state := newState(&a, tier, nil)
-	t.putAccount(state)
+	t.state.putAccount(state)
 	t.event(accountCreated, "", string(a.ID), "", t.compare(nil, &a))
 	return Result{Account: &state.Account}
-}
-
-func (t *txn) countAccounts() (n int) {
-	t.eachAccount(func(*AccountState) { n++ })
-	return n
 }
 
 // AccountUpdate changes the set fields of the command's account; Clear may name
@@ -135,13 +130,13 @@ func (in *AccountUpdate) apply(t *txn) Result {
 			return invalid("clear", "%q cannot be cleared", field)
 		}
 	}
-	tier := t.tier(a.Tier)
+	tier := t.state.tier(a.Tier)
 	if r := checkAccount(&a, tier); r != nil {
 		return Result{Refusal: r}
 	}
 	a.Modified = t.index
 	state := newState(&a, tier, old.Allowlist)
-	t.putAccount(state)
+	t.state.putAccount(state)
 	t.event(accountUpdated, "", string(a.ID), "", t.compare(&old.Account, &a))
 	return Result{Account: &state.Account}
 }
@@ -179,10 +174,9 @@ func (*AccountDelete) apply(t *txn) Result {
 	if !t.matches(old.Modified) {
 		return changedMeanwhile()
 	}
-	t.accounts[old.ID] = nil
-	t.delete(named(rowAccount, old.ID))
-	t.delete(named(rowAllow, old.ID))
-	t.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
+	t.state.endAccount(old.ID)
+	t.rows.delete(named(rowAllow, old.ID))
+	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
 	changes := t.compare(&old.Account, nil)
 	t.event(accountDeleted, "", string(old.ID), "", changes)
 	// The events of an account that does not exist cannot be queried: operators find
@@ -232,16 +226,16 @@ func (in *AllowlistSet) apply(t *txn) Result {
 		list[i].CIDR = p
 	}
 	row := named(rowAllow, old.ID)
-	before, _, err := unpackAllowlist(t.get(row))
+	before, _, err := unpackAllowlist(t.rows.get(row))
 	if err != nil {
-		t.fault(err)
+		t.rows.fault(err)
 		return Result{}
 	}
-	t.put(row, packAllowlist(list, t.index))
+	t.rows.put(row, packAllowlist(list, t.index))
 	a := old.Account
 	a.AllowModified = t.index
-	state := newState(&a, t.tier(a.Tier), newAllowlist(list))
-	t.putAccount(state)
+	state := newState(&a, t.state.tier(a.Tier), newAllowlist(list))
+	t.state.putAccount(state)
 	t.event(allowlistUpdated, "", string(a.ID), "", compareAllowlists(before, list))
 	return Result{Account: &state.Account, Allowlist: list}
 }

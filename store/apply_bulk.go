@@ -75,7 +75,7 @@ func (in *KeyRevokeBulk) apply(t *txn) Result {
 		return in.filter(t)
 	}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(in.IDs))) {
-		if k, row := t.keyByID(id); k != nil {
+		if k, row := t.keys.byID(id); k != nil {
 			in.revoke(t, &r, row, k)
 		}
 	}
@@ -100,7 +100,7 @@ func (in *KeyRevokeBulk) filter(t *txn) (r Result) {
 	from := accountRows(rowKey, t.cmd.Account)
 	to := prefixEnd(from)
 	if in.After != "" {
-		row := t.get(named(rowKeyID, in.After))
+		row := t.rows.get(named(rowKeyID, in.After))
 		if !bytes.HasPrefix(row, from) {
 			return refuse(NotFound, "there is no key %q to go on after", in.After)
 		}
@@ -109,7 +109,7 @@ func (in *KeyRevokeBulk) filter(t *txn) (r Result) {
 	most := cmp.Or(in.Limit, BulkKeys)
 	seen := 0
 	var last KeyID
-	t.scan(from, to, func(row, value []byte) error {
+	t.rows.scan(from, to, func(row, value []byte) error {
 		if len(r.Keys) >= most || seen >= most*bulkRowsFor {
 			r.Next = last
 			return errEnough
@@ -197,7 +197,7 @@ func (in *KeyImport) apply(t *txn) Result {
 		} else {
 			prefixes = append(prefixes, in.Prefixes[i])
 		}
-		t.addKey(&k, uint32(i))
+		t.keys.add(&k, t.index, uint32(i))
 		t.event(keyImported, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 		line.ID = k.ID
 	}

@@ -57,7 +57,7 @@ func (in *Grant) apply(t *txn) Result {
 
 // extend grants the ask the units that are left, and takes back those it gives.
 func (ask *GrantAsk) extend(t *txn) Granted {
-	if ask.Month < Month(t.now())-monthSkew || ask.Month > Month(t.wall())+monthSkew || ask.Type >= keyTypes {
+	if ask.Month < Month(t.when.now())-monthSkew || ask.Month > Month(t.when.wall())+monthSkew || ask.Type >= keyTypes {
 		return Granted{}
 	}
 	limit, counted, ok := ask.monthLimit(t)
@@ -65,7 +65,7 @@ func (ask *GrantAsk) extend(t *txn) Granted {
 		return Granted{}
 	}
 	row := monthRow(ask.Month, ask.Account, ask.Type, ask.Budget, counted)
-	total := unpackGranted(t.get(row))
+	total := unpackGranted(t.rows.get(row))
 	g := Granted{Total: total}
 	if ask.Give > 0 {
 		g.Total -= min(ask.Give, total)
@@ -75,7 +75,7 @@ func (ask *GrantAsk) extend(t *txn) Granted {
 		g.Total += g.N
 	}
 	if g.Total != total {
-		t.put(row, binary.BigEndian.AppendUint64(nil, uint64(g.Total)))
+		t.rows.put(row, binary.BigEndian.AppendUint64(nil, uint64(g.Total)))
 		t.totals = append(t.totals, monthTotal{ask.Account, ask.Type, ask.Budget, counted, ask.Month, g.Total, t.index})
 	}
 	return g
@@ -114,13 +114,13 @@ const unlimited = 1 << 62
 // monthLimit is the current limit of the ask's bucket, and the key as which it is
 // counted; false if there is no such bucket any more.
 func (ask *GrantAsk) monthLimit(t *txn) (limit int64, counted KeyID, ok bool) {
-	account := t.account(ask.Account)
+	account := t.state.account(ask.Account)
 	if account == nil {
 		return 0, "", false
 	}
 	limit = account.Limit[ask.Type].PerMonth
 	if ask.Key != "" {
-		k, _ := t.keyByID(ask.Key)
+		k, _ := t.keys.byID(ask.Key)
 		if k == nil || k.Account != ask.Account || k.Type != ask.Type {
 			return 0, "", false
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -14,36 +13,13 @@ var (
 	keyRevoked = Action{EventDelete, "key.revoke"}
 )
 
-// keyByID returns a key and its row in table i, which is the value of its row in
-// table k; nil if there is none.
-func (t *txn) keyByID(id KeyID) (k *Key, row []byte) {
-	if r := t.get(named(rowKeyID, id)); r != nil {
-		row = slices.Clone(r)
-		k = t.keyAt(row)
-	}
-	return k, row
-}
-
-func (t *txn) keyAt(row []byte) *Key {
-	value := t.get(row)
-	if value == nil {
-		return nil
-	}
-	k, err := unpackKey(value)
-	if err != nil {
-		t.fault(err)
-		return nil
-	}
-	return k
-}
-
 // target returns the key that the command changes, or the refusal. Another
 // account's key does not exist for the caller.
 func (t *txn) target(id KeyID) (*Key, []byte, *Refusal) {
 	if _, no := t.owner(); no != nil {
 		return nil, nil, no
 	}
-	k, row := t.keyByID(id)
+	k, row := t.keys.byID(id)
 	if k == nil || k.Account != t.cmd.Account {
 		return nil, nil, refuse(NotFound, "there is no key %q", id).Refusal
 	}
@@ -51,33 +27,6 @@ func (t *txn) target(id KeyID) (*Key, []byte, *Refusal) {
 		return nil, nil, changedMeanwhile().Refusal
 	}
 	return k, row, nil
-}
-
-// addKey writes a new key; n is its number among those of this command.
-func (t *txn) addKey(k *Key, n uint32) {
-	k.Created = t.index
-	row := keyRow(k.Account, t.index, n)
-	t.grow(k.Account, Held{1, t.writeKey(row, k)})
-	t.put(named(rowKeyID, k.ID), row)
-}
-
-// putKey writes a key that exists.
-func (t *txn) putKey(row []byte, k *Key) {
-	old := int64(len(t.get(row)))
-	t.grow(k.Account, Held{0, t.writeKey(row, k) - old})
-}
-
-// writeKey writes both rows of a key and returns the size of the one that [Held]
-// counts. Its cached record is stale from the commit on.
-func (t *txn) writeKey(row []byte, k *Key) (size int64) {
-	k.Modified = t.index
-	t.buf = packKey(t.buf[:0], k)
-	size = int64(len(t.buf))
-	t.put(row, t.buf)
-	t.buf = packRecord(t.buf[:0], k)
-	t.put(hashRow(nil, &k.Hash), t.buf)
-	t.stale = append(t.stale, k.Hash)
-	return size
 }
 
 // admitKey checks a key that is to be added and sets the fields that apply decides.
@@ -88,7 +37,7 @@ func (t *txn) admitKey(k *Key) *Refusal {
 	if k.Account != t.cmd.Account {
 		return invalid("account", "the key is of another account than the command").Refusal
 	}
-	k.CreatedAt = t.at
+	k.CreatedAt = t.when.at
 	if k.CreatedBy == "" {
 		k.CreatedBy = t.cmd.Actor.ID
 	}
@@ -98,10 +47,10 @@ func (t *txn) admitKey(k *Key) *Refusal {
 	if r := normalizeKey(k); r != nil {
 		return r
 	}
-	if t.get(hashRow(nil, &k.Hash)) != nil {
+	if t.rows.get(hashRow(nil, &k.Hash)) != nil {
 		return refuse(Conflict, "this key exists already").Refusal
 	}
-	if t.get(named(rowKeyID, k.ID)) != nil {
+	if t.rows.get(named(rowKeyID, k.ID)) != nil {
 		return refuse(Conflict, "there is a key %q already", k.ID).Refusal
 	}
 	return nil
@@ -110,31 +59,22 @@ func (t *txn) admitKey(k *Key) *Refusal {
 // releaseHash removes the key with this hash if its account was deleted and the
 // sweeper has not come to it: the hash is another account's to import.
 func (t *txn) releaseHash(h *Hash) {
-	row := t.get(hashRow(nil, h))
+	row := t.rows.get(hashRow(nil, h))
 	if row == nil {
 		return
 	}
 	var r Record
 	account, _, _, err := unpackRecord(&r, string(row))
 	if err != nil {
-		t.fault(err)
+		t.rows.fault(err)
 		return
 	}
-	if t.account(account) != nil {
+	if t.state.account(account) != nil {
 		return
 	}
-	if k, at := t.keyByID(r.ID); k != nil && k.Hash == *h {
-		t.removeKey(at, k)
+	if k, at := t.keys.byID(r.ID); k != nil && k.Hash == *h {
+		t.keys.remove(at, k)
 	}
-}
-
-// removeKey removes the rows of a key. Its cached record is stale from the commit
-// on.
-func (t *txn) removeKey(row []byte, k *Key) {
-	t.delete(row)
-	t.delete(named(rowKeyID, k.ID))
-	t.delete(hashRow(nil, &k.Hash))
-	t.stale = append(t.stale, k.Hash)
 }
 
 // KeyCreate adds one key. Apply sets Created and Modified, and refuses a hash
@@ -161,17 +101,17 @@ func (in *KeyCreate) apply(t *txn) Result {
 		return Result{Refusal: no}
 	}
 	t.noteImported(k.Imported)
-	t.addKey(&k, 0)
+	t.keys.add(&k, t.index, 0)
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 	return Result{Key: &k}
 }
 
 // noteImported lets every credential be looked up, for imports without prefixes.
 func (t *txn) noteImported(imported bool) {
-	if imported && !t.set().Imported {
-		set := *t.set()
+	if imported && !t.state.set().Imported {
+		set := *t.state.set()
 		set.Imported = true
-		t.putSettings(set)
+		t.state.putSettings(set)
 	}
 }
 
@@ -208,7 +148,7 @@ func (in *KeyUpdate) apply(t *txn) Result {
 	if no != nil {
 		return Result{Refusal: no}
 	}
-	if old.State(t.at) == Revoked {
+	if old.State(t.when.at) == Revoked {
 		return refuse(Conflict, "the key is revoked and can no longer be changed")
 	}
 	k := *old
@@ -248,7 +188,7 @@ func (in *KeyUpdate) apply(t *txn) Result {
 	if r := normalizeKey(&k); r != nil {
 		return Result{Refusal: r}
 	}
-	t.putKey(row, &k)
+	t.keys.put(row, &k, t.index)
 	t.event(keyUpdated, k.ID, string(k.ID), "", diffKeys(old, &k, false))
 	return Result{Key: &k}
 }
@@ -287,7 +227,7 @@ func (in *KeyRotate) apply(t *txn) Result {
 	if no != nil {
 		return Result{Refusal: no}
 	}
-	switch state := old.State(t.at); {
+	switch state := old.State(t.when.at); {
 	case !old.OverlapEndsAt.IsZero() && state != Revoked:
 		return refuse(Conflict, "the key is being replaced by %s already", old.ReplacedBy)
 	case state == Revoked || state == Expired:
@@ -308,13 +248,13 @@ func (in *KeyRotate) apply(t *txn) Result {
 
 	end := *old
 	end.ReplacedBy = k.ID
-	if overlap := in.OverlapEndsAt.UTC(); overlap.After(t.at) {
+	if overlap := in.OverlapEndsAt.UTC(); overlap.After(t.when.at) {
 		end.OverlapEndsAt = overlap
 	} else {
-		end.RevokedAt, end.RevokedBy, end.RevokeReason = t.at, t.cmd.Actor.ID, "rotated"
+		end.RevokedAt, end.RevokedBy, end.RevokeReason = t.when.at, t.cmd.Actor.ID, "rotated"
 	}
-	t.putKey(row, &end)
-	t.addKey(&k, 0)
+	t.keys.put(row, &end, t.index)
+	t.keys.add(&k, t.index, 0)
 	t.event(keyRotated, end.ID, string(k.ID), "", diffKeys(old, &end, false))
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 	return Result{Key: &k}
@@ -353,8 +293,8 @@ func (in *KeyRevoke) apply(t *txn) Result {
 // at which its owner asked for it is kept all the same.
 func (t *txn) endKey(row []byte, old *Key, reason string) *Key {
 	k := *old
-	k.RevokedAt, k.RevokedBy, k.RevokeReason = t.at, t.cmd.Actor.ID, reason
-	t.putKey(row, &k)
+	k.RevokedAt, k.RevokedBy, k.RevokeReason = t.when.at, t.cmd.Actor.ID, reason
+	t.keys.put(row, &k, t.index)
 	t.event(keyRevoked, k.ID, string(k.ID), reason, diffKeys(old, &k, false))
 	return &k
 }

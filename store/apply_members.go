@@ -43,7 +43,7 @@ func (*ClusterOpen) traits() Traits {
 }
 
 func (in *ClusterOpen) apply(t *txn) Result {
-	set := *t.set()
+	set := *t.state.set()
 	switch {
 	case set.CA != nil:
 		return refuse(Conflict, "the cluster has a certificate authority already")
@@ -53,7 +53,7 @@ func (in *ClusterOpen) apply(t *txn) Result {
 		return invalid("gossip", "it must have %d bytes", gossipKey)
 	}
 	set.CA, set.CAKey, set.Gossip = in.CA, in.CAKey, [][]byte{in.Gossip}
-	t.putSettings(set)
+	t.state.putSettings(set)
 	t.event(clusterOpened, "", set.ClusterID, "", nil)
 	return Result{}
 }
@@ -85,7 +85,7 @@ func (in *MemberPut) apply(t *txn) Result {
 	case m.Level < levelOfMember:
 		return invalid("level", "it must be %d or more", levelOfMember)
 	}
-	set := *t.set()
+	set := *t.state.set()
 	set.Members = slices.Clone(set.Members)
 	now := 0
 	for _, o := range set.Members {
@@ -100,12 +100,12 @@ func (in *MemberPut) apply(t *txn) Result {
 	if now >= maxMembers {
 		return refuse(LimitReached, "a cluster has %d nodes at most", maxMembers)
 	}
-	m.JoinedAt, m.Removed = t.at, time.Time{}
+	m.JoinedAt, m.Removed = t.when.at, time.Time{}
 	i := slices.IndexFunc(set.Members, func(o Member) bool { return o.ID == m.ID })
 	if i < 0 {
 		set.Members = append(set.Members, m)
 		sortMembers(set.Members)
-		t.putSettings(set)
+		t.state.putSettings(set)
 		t.event(memberJoined, "", m.Name, "", diffMembers(Member{}, m, true))
 		return Result{}
 	}
@@ -119,7 +119,7 @@ func (in *MemberPut) apply(t *txn) Result {
 	m.JoinedAt = old.JoinedAt
 	set.Members[i] = m
 	sortMembers(set.Members)
-	t.putSettings(set)
+	t.state.putSettings(set)
 	t.event(memberUpdated, "", m.Name, "", diffMembers(old, m, false))
 	return Result{}
 }
@@ -143,18 +143,18 @@ func (in *MemberRemove) apply(t *txn) Result {
 	if len(in.Gossip) != gossipKey {
 		return invalid("gossip", "it must have %d bytes", gossipKey)
 	}
-	set := *t.set()
+	set := *t.state.set()
 	i := slices.IndexFunc(set.Members, func(m Member) bool { return m.ID == in.ID && m.Removed.IsZero() })
 	if i < 0 {
 		return refuse(NotFound, "there is no such node")
 	}
 	set.Members = slices.Clone(set.Members)
-	set.Members[i].Removed = t.keptFrom()
+	set.Members[i].Removed = t.when.keptFrom()
 	gone := set.Members[i]
-	set.Members = dropForgotten(set.Members, t.now())
+	set.Members = dropForgotten(set.Members, t.when.now())
 	set.Gossip = slices.Insert(slices.Clone(set.Gossip), 0, in.Gossip)
 	set.Gossip = set.Gossip[:min(len(set.Gossip), gossipKeys)]
-	t.putSettings(set)
+	t.state.putSettings(set)
 	t.event(memberRemoved, "", gone.Name, "", diffMembers(gone, Member{}, false))
 	return Result{}
 }

@@ -17,16 +17,16 @@ type stored struct {
 // repeat answers a command that was applied before, if that is remembered. Refusals are not: they
 // changed nothing, and the obstacle may be gone.
 func (once *Once) repeat(t *txn) (Result, bool) {
-	row := t.get(named(rowOnce, once.Scope[:]))
+	row := t.rows.get(named(rowOnce, once.Scope[:]))
 	if row == nil {
 		return Result{}, false
 	}
 	var first stored
 	if err := json.Unmarshal(row, &first); err != nil {
-		t.fault(fmt.Errorf("read a stored result: %w", err))
+		t.rows.fault(fmt.Errorf("read a stored result: %w", err))
 		return Result{}, true
 	}
-	if age := t.now().UnixNano() - first.At; age >= int64(OnceRetention) {
+	if age := t.when.now().UnixNano() - first.At; age >= int64(OnceRetention) {
 		return Result{}, false
 	}
 	if first.Body != once.Body {
@@ -42,20 +42,20 @@ func (once *Once) repeat(t *txn) (Result, bool) {
 // to matter, but still has its place by age.
 func (once *Once) remember(t *txn, r *Result) {
 	row := named(rowOnce, once.Scope[:])
-	if old := t.get(row); old != nil {
+	if old := t.rows.get(row); old != nil {
 		var first stored
 		if err := json.Unmarshal(old, &first); err != nil {
-			t.fault(fmt.Errorf("read a stored result: %w", err))
+			t.rows.fault(fmt.Errorf("read a stored result: %w", err))
 			return
 		}
-		t.delete(onceAgeRow(timeOf(first.At), &once.Scope))
+		t.rows.delete(onceAgeRow(timeOf(first.At), &once.Scope))
 	}
-	at := t.at
-	if t.clock.now != 0 {
-		at = timeOf(t.clock.now)
+	at := t.when.at
+	if t.when.clock.now != 0 {
+		at = timeOf(t.when.clock.now)
 	}
-	t.put(row, t.json(&stored{At: unixNano(at), Body: once.Body, Result: *r}))
-	t.put(onceAgeRow(at, &once.Scope), nil)
+	t.rows.put(row, t.rows.json(&stored{At: unixNano(at), Body: once.Body, Result: *r}))
+	t.rows.put(onceAgeRow(at, &once.Scope), nil)
 }
 
 // Repeated reports whether a command with this once was applied and its result is still

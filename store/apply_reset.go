@@ -51,7 +51,7 @@ func (*ClusterReset) traits() Traits {
 }
 
 func (in *ClusterReset) apply(t *txn) Result {
-	old := t.set()
+	old := t.state.set()
 	switch {
 	case in.Kind != ResetRestore && in.Kind != ResetRecover:
 		return invalid("kind", "it must be %s or %s", ResetRestore, ResetRecover)
@@ -68,11 +68,11 @@ func (in *ClusterReset) apply(t *txn) Result {
 	}
 	// The pepper stays: the keys' hashes depend on it, and so the keys do.
 	set := *old
-	set.ClusterID, set.ResetAt = in.ClusterID, t.at
+	set.ClusterID, set.ResetAt = in.ClusterID, t.when.at
 	if len(in.OperatorTokens) > 0 {
 		set.OperatorTokens = slices.Clone(in.OperatorTokens)
 	}
-	t.putSettings(set)
+	t.state.putSettings(set)
 	in.forgetMembers(t)
 	var d diff
 	d.text("cluster_id", in.From, in.ClusterID)
@@ -90,8 +90,8 @@ func (in *ClusterReset) revokeAgain(t *txn) (revoked []KeyID) {
 	cmd := t.cmd
 	defer func() { t.cmd = cmd }()
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(in.Revoke))) {
-		k, row := t.keyByID(id)
-		if k == nil || !k.RevokedAt.IsZero() || t.account(k.Account) == nil {
+		k, row := t.keys.byID(id)
+		if k == nil || !k.RevokedAt.IsZero() || t.state.account(k.Account) == nil {
 			continue
 		}
 		own := *cmd
@@ -106,7 +106,7 @@ func (in *ClusterReset) revokeAgain(t *txn) (revoked []KeyID) {
 // forgetMembers removes the nodes and secrets of the old cluster: the new one has
 // other members, and must not trust the old ones.
 func (*ClusterReset) forgetMembers(t *txn) {
-	set := *t.set()
+	set := *t.state.set()
 	set.CA, set.CAKey, set.Gossip, set.Members = nil, nil, nil, nil
-	t.putSettings(set)
+	t.state.putSettings(set)
 }

@@ -30,8 +30,8 @@ func (*Init) traits() Traits {
 }
 
 func (in *Init) apply(t *txn) Result {
-	if t.set().ClusterID != "" {
-		return refuse(Conflict, "the cluster is initialised already, as %s", t.set().ClusterID)
+	if t.state.set().ClusterID != "" {
+		return refuse(Conflict, "the cluster is initialised already, as %s", t.state.set().ClusterID)
 	}
 	if in.ClusterID == "" || len(in.ClusterID) > maxID {
 		return invalid("cluster_id", "it must have 1 to %d characters", maxID)
@@ -39,14 +39,15 @@ func (in *Init) apply(t *txn) Result {
 	if !builtinTier(in.DefaultTier) {
 		return invalid("default_tier", "there is no tier %q", in.DefaultTier)
 	}
-	t.putSettings(settings{
+	t.state.putSettings(settings{
 		ClusterID:      in.ClusterID,
 		Pepper:         in.Pepper,
 		OperatorTokens: []Hash{in.OperatorToken},
 		DefaultTier:    in.DefaultTier,
 	})
 	for _, tier := range builtinTiers() {
-		t.storeTier(tier, t.index)
+		tier.Created, tier.Modified = t.index, t.index
+		t.state.putTier(&tier)
 	}
 	account := Account{
 		ID:            DefaultAccount,
@@ -54,13 +55,13 @@ func (in *Init) apply(t *txn) Result {
 		Tier:          in.DefaultTier,
 		BrowserKeys:   BrowserAlert,
 		RetentionDays: DefaultRetention,
-		CreatedAt:     t.at,
+		CreatedAt:     t.when.at,
 		Created:       t.index,
 		Modified:      t.index,
 		AllowModified: t.index,
 	}
-	state := newState(&account, t.tier(in.DefaultTier), nil)
-	t.putAccount(state)
+	state := newState(&account, t.state.tier(in.DefaultTier), nil)
+	t.state.putAccount(state)
 	t.event(clusterInitialized, "", in.ClusterID, "", nil)
 	return Result{Account: &state.Account}
 }
@@ -83,10 +84,10 @@ func (in *OperatorTokens) apply(t *txn) Result {
 	if n := len(in.Hashes); n == 0 || n > maxOperatorTokens {
 		return invalid("hashes", "there must be 1 to %d operator tokens", maxOperatorTokens)
 	}
-	set := *t.set()
+	set := *t.state.set()
 	before := len(set.OperatorTokens)
 	set.OperatorTokens = slices.Clone(in.Hashes)
-	t.putSettings(set)
+	t.state.putSettings(set)
 	var d diff
 	d.number("operator_tokens", int64(before), int64(len(in.Hashes)))
 	t.event(operatorTokensUpdated, "", "", "", d.changes(false))

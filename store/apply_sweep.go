@@ -8,7 +8,7 @@ import (
 
 // The sweeper removes rows that are too old: results of idempotent commands, events
 // beyond their account's retention, months gone by, and the keys of deleted
-// accounts. It runs inside apply, judged by cluster time (txn.now), so that every
+// accounts. It runs inside apply, judged by cluster time (moment.now), so that every
 // node removes the same and a wrong clock removes nothing. Its work in one round is bounded.
 const (
 	sweepEvery    = 10 * time.Second // of cluster time
@@ -26,7 +26,7 @@ type sweeper struct{ *txn }
 // round removes some of them, if it is time. A clock that went back by more than an
 // hour restarts the rhythm, or one that was years ahead would stop it for years.
 func (t sweeper) round() {
-	now := t.now()
+	now := t.when.now()
 	since := now.Sub(t.sweep.At)
 	if since < sweepEvery && since > -clockBack {
 		return
@@ -38,26 +38,26 @@ func (t sweeper) round() {
 	t.sweepAllEvents()
 	t.sweepAccountsGone(rows)
 	t.sweep.At, t.sweep.Index = now, t.index
-	t.append(sweepRow, packSweep(&t.sweep))
+	t.rows.append(sweepRow, packSweep(&t.sweep))
 }
 
 func (t sweeper) sweepOnce(rows int) {
-	to := appendSortedTime([]byte{rowOnceAge}, t.now().Add(-OnceRetention))
-	t.scan([]byte{rowOnceAge}, to, func(row, _ []byte) error {
+	to := appendSortedTime([]byte{rowOnceAge}, t.when.now().Add(-OnceRetention))
+	t.rows.scan([]byte{rowOnceAge}, to, func(row, _ []byte) error {
 		if rows--; rows < 0 {
 			return errEnough
 		}
 		row = slices.Clone(row)
-		t.delete(row)
-		t.delete(named(rowOnce, row[1+8:]))
+		t.rows.delete(row)
+		t.rows.delete(named(rowOnce, row[1+8:]))
 		return nil
 	})
 }
 
 func (t sweeper) sweepMonths() {
-	to := monthRows(max(0, Month(t.now())-monthsKept))
-	t.scan([]byte{rowMonth}, to, func(_, _ []byte) error {
-		t.deleteRange([]byte{rowMonth}, to)
+	to := monthRows(max(0, Month(t.when.now())-monthsKept))
+	t.rows.scan([]byte{rowMonth}, to, func(_, _ []byte) error {
+		t.rows.deleteRange([]byte{rowMonth}, to)
 		return errEnough
 	})
 }
@@ -75,9 +75,9 @@ func (t sweeper) sweepAllEvents() {
 // sweepEvents removes an account's events that are older than days.
 func (t sweeper) sweepEvents(account AccountID, days int) {
 	from := accountRows(rowEvent, account)
-	to := appendSortedTime(slices.Clone(from), t.now().AddDate(0, 0, -days))
-	t.scan(from, to, func(_, _ []byte) error {
-		t.deleteRange(from, to)
+	to := appendSortedTime(slices.Clone(from), t.when.now().AddDate(0, 0, -days))
+	t.rows.scan(from, to, func(_, _ []byte) error {
+		t.rows.deleteRange(from, to)
 		return errEnough
 	})
 }
@@ -88,8 +88,8 @@ func (t sweeper) sweepAccountsGone(rows int) {
 	gone := t.gone(rowDeleted, "", 1)
 	for id, days := range gone {
 		if t.sweepKeys(id, rows) < rows {
-			t.delete(named(rowDeleted, id))
-			t.put(named(rowEnding, id), packDays(days))
+			t.rows.delete(named(rowDeleted, id))
+			t.rows.put(named(rowEnding, id), packDays(days))
 		}
 	}
 	gone = t.gone(rowEnding, t.sweep.Gone, sweepEnding)
@@ -98,12 +98,12 @@ func (t sweeper) sweepAccountsGone(rows int) {
 		t.sweepEvents(id, days)
 		from := accountRows(rowEvent, id)
 		left := false
-		t.scan(appendSortedTime(slices.Clone(from), t.now().AddDate(0, 0, -days)), prefixEnd(from), func(_, _ []byte) error {
+		t.rows.scan(appendSortedTime(slices.Clone(from), t.when.now().AddDate(0, 0, -days)), prefixEnd(from), func(_, _ []byte) error {
 			left = true
 			return errEnough
 		})
 		if !left {
-			t.delete(named(rowEnding, id))
+			t.rows.delete(named(rowEnding, id))
 		}
 		if len(gone) == sweepEnding {
 			t.sweep.Gone = max(t.sweep.Gone, id)
@@ -115,7 +115,7 @@ func (t sweeper) sweepAccountsGone(rows int) {
 // retention in days. The caller treats each independently of the others.
 func (t sweeper) gone(table byte, after AccountID, n int) map[AccountID]int {
 	list := make(map[AccountID]int, n)
-	t.scan(append(named(table, after), 0), []byte{table + 1}, func(row, value []byte) error {
+	t.rows.scan(append(named(table, after), 0), []byte{table + 1}, func(row, value []byte) error {
 		if len(list) == n {
 			return errEnough
 		}
@@ -138,7 +138,7 @@ func unpackDays(row []byte) (int, error) {
 // sweepKeys removes up to rows keys of a deleted account and counts them.
 func (t sweeper) sweepKeys(account AccountID, rows int) (n int) {
 	from := accountRows(rowKey, account)
-	t.scan(from, prefixEnd(from), func(row, value []byte) error {
+	t.rows.scan(from, prefixEnd(from), func(row, value []byte) error {
 		if n >= rows {
 			return errEnough
 		}
@@ -147,7 +147,7 @@ func (t sweeper) sweepKeys(account AccountID, rows int) (n int) {
 		if err != nil {
 			return err
 		}
-		t.removeKey(slices.Clone(row), k)
+		t.keys.remove(slices.Clone(row), k)
 		return nil
 	})
 	return n

@@ -1,7 +1,5 @@
 package store
 
-import "maps"
-
 // The events that the changes in this file write.
 var (
 	tierCreated = Action{EventCreate, "tier.create"}
@@ -11,31 +9,6 @@ var (
 
 // maxTiers bounds the tiers, which are all held in memory.
 const maxTiers = 1_000
-
-// tier returns a tier as of this command; nil if there is none.
-func (t *txn) tier(name string) *Tier { return t.allTiers()[name] }
-
-func (t *txn) allTiers() map[string]*Tier {
-	if t.tiers != nil {
-		return t.tiers
-	}
-	return *t.s.view.tiers.Load()
-}
-
-// changeTiers returns a copy of the tiers that this batch may change.
-func (t *txn) changeTiers() map[string]*Tier {
-	if t.tiers == nil {
-		t.tiers = maps.Clone(t.allTiers())
-	}
-	return t.tiers
-}
-
-func (t *txn) storeTier(tier Tier, created uint64) *Tier {
-	tier.Created, tier.Modified = created, t.index
-	t.changeTiers()[tier.Name] = &tier
-	t.append(named(rowTier, tier.Name), t.json(&tier))
-	return &tier
-}
 
 // TierPut adds or replaces a tier. Create refuses one that exists.
 type TierPut struct {
@@ -62,7 +35,7 @@ func (in *TierPut) apply(t *txn) Result {
 	if r := checkTier(&tier); r != nil {
 		return Result{Refusal: r}
 	}
-	old := t.tier(tier.Name)
+	old := t.state.tier(tier.Name)
 	created := t.index
 	switch {
 	case old != nil && in.Create:
@@ -71,21 +44,17 @@ func (in *TierPut) apply(t *txn) Result {
 		return changedMeanwhile()
 	case old != nil:
 		created = old.Created
-	case len(t.allTiers()) >= maxTiers:
+	case len(t.state.allTiers()) >= maxTiers:
 		return refuse(LimitReached, "there are %d tiers, which is the most there can be", maxTiers)
 	}
-	kept := t.storeTier(tier, created)
-	t.eachAccount(func(state *AccountState) {
-		if state.Tier == tier.Name {
-			t.accounts[state.ID] = newState(&state.Account, kept, state.Allowlist)
-		}
-	})
+	tier.Created, tier.Modified = created, t.index
+	t.state.putTier(&tier)
 	if old == nil {
-		t.event(tierCreated, "", tier.Name, "", t.compare(nil, kept))
+		t.event(tierCreated, "", tier.Name, "", t.compare(nil, &tier))
 	} else {
-		t.event(tierUpdated, "", tier.Name, "", t.compare(old, kept))
+		t.event(tierUpdated, "", tier.Name, "", t.compare(old, &tier))
 	}
-	return Result{Tier: kept}
+	return Result{Tier: &tier}
 }
 
 // TierDelete removes a tier that no account uses; the three built-in ones stay.
@@ -104,7 +73,7 @@ func (*TierDelete) traits() Traits {
 }
 
 func (in *TierDelete) apply(t *txn) Result {
-	old := t.tier(in.Name)
+	old := t.state.tier(in.Name)
 	switch {
 	case old == nil:
 		return refuse(NotFound, "there is no tier %q", in.Name)
@@ -114,7 +83,7 @@ func (in *TierDelete) apply(t *txn) Result {
 		return changedMeanwhile()
 	}
 	used := 0
-	t.eachAccount(func(state *AccountState) {
+	t.state.eachAccount(func(state *AccountState) {
 		if state.Tier == in.Name {
 			used++
 		}
@@ -122,22 +91,7 @@ func (in *TierDelete) apply(t *txn) Result {
 	if used > 0 {
 		return refuse(Conflict, "%d accounts are in the tier %q; move them to another one first", used, in.Name)
 	}
-	delete(t.changeTiers(), in.Name)
-	t.delete(named(rowTier, in.Name))
+	t.state.removeTier(in.Name)
 	t.event(tierDeleted, "", in.Name, "", t.compare(old, nil))
 	return Result{Tier: old}
-}
-
-// eachAccount calls use with every account as of this command, in any order.
-func (t *txn) eachAccount(use func(*AccountState)) {
-	for _, state := range maps.Clone(t.accounts) { // use may change it
-		if state != nil {
-			use(state)
-		}
-	}
-	t.s.view.each(func(id AccountID, state *AccountState) {
-		if _, changed := t.accounts[id]; !changed {
-			use(state)
-		}
-	})
 }

@@ -96,46 +96,53 @@ func (c clock) next(term uint64, s Stamp) clock {
 	return n
 }
 
-// stamped moves the clock by the command's stamp. The first stamp of a state that was
-// swept before begins where that was.
-func (t *txn) stamped(term uint64) {
-	s := t.cmd.Stamp
-	if s == (Stamp{}) {
+// moment is the time of the command that is applied, by each clock.
+type moment struct {
+	at    time.Time // the command's own, UTC: its proposer's wall clock
+	stamp Stamp     // the leader's; zero if there is none
+	clock clock     // moved by the stamp
+}
+
+// begin goes on to the next command. The first stamp of a state that was swept
+// before, at sweptAt, begins where that was.
+func (m *moment) begin(c *Command, term uint64, sweptAt time.Time) {
+	m.at, m.stamp = c.At.UTC(), c.Stamp
+	if m.stamp == (Stamp{}) {
 		return
 	}
-	if t.clock.now == 0 && !t.sweep.At.IsZero() && unixNano(t.sweep.At) < s.Wall {
-		t.clock.now = unixNano(t.sweep.At)
+	if m.clock.now == 0 && !sweptAt.IsZero() && unixNano(sweptAt) < m.stamp.Wall {
+		m.clock.now = unixNano(sweptAt)
 	}
-	t.clock = t.clock.next(term, s)
+	m.clock = m.clock.next(term, m.stamp)
 }
 
 // now is the time by which things are old: cluster time, or the leader's wall clock
 // where that is behind. It is that of the command where nothing was ever stamped.
-func (t *txn) now() time.Time {
-	switch s := t.cmd.Stamp; {
-	case t.clock.now == 0:
-		return t.at
-	case s != (Stamp{}):
-		return timeOf(min(t.clock.now, s.Wall))
+func (m *moment) now() time.Time {
+	switch {
+	case m.clock.now == 0:
+		return m.at
+	case m.stamp != (Stamp{}):
+		return timeOf(min(m.clock.now, m.stamp.Wall))
 	}
-	return timeOf(t.clock.now)
+	return timeOf(m.clock.now)
 }
 
 // wall is the leader's wall clock, or the proposer's where the leader did not stamp.
-func (t *txn) wall() time.Time {
-	if s := t.cmd.Stamp; s != (Stamp{}) {
-		return timeOf(s.Wall)
+func (m *moment) wall() time.Time {
+	if m.stamp != (Stamp{}) {
+		return timeOf(m.stamp.Wall)
 	}
-	return t.at
+	return m.at
 }
 
 // keptFrom is the time from which a thing is kept: that of the command, unless this is
 // so far before cluster time that the thing would be removed at once.
-func (t *txn) keptFrom() time.Time {
-	if c := timeOf(t.clock.now); t.clock.now != 0 && t.at.Before(c.AddDate(0, 0, -MinRetention)) {
+func (m *moment) keptFrom() time.Time {
+	if c := timeOf(m.clock.now); m.clock.now != 0 && m.at.Before(c.AddDate(0, 0, -MinRetention)) {
 		return c
 	}
-	return t.at
+	return m.at
 }
 
 // ClusterTime is the time by which the state removes old rows; zero while no entry was

@@ -206,8 +206,8 @@ func (t *txn) members(v any) map[string]jsontext.Value {
 		return nil
 	}
 	var m map[string]jsontext.Value
-	if err := jsonv2.Unmarshal(t.json(v), &m); err != nil {
-		t.fault(fmt.Errorf("compare for the audit log: %w", err))
+	if err := jsonv2.Unmarshal(t.rows.json(v), &m); err != nil {
+		t.rows.fault(fmt.Errorf("compare for the audit log: %w", err))
 	}
 	return m
 }

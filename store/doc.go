@@ -15,10 +15,12 @@
 // # Parts
 //
 // A [Store] has three: database reads committed rows, for any goroutine; a txn holds
-// one batch of commands while it is applied, with the rows that it has written so
-// far; and the view and the cache are what readers see of the last commit. The
-// sweeper is a part of txn: it removes old rows within the commands that are applied,
-// a bounded number each time, so that all nodes remove the same.
+// one batch of commands while it is applied; and the view, the facts and the cache are
+// what readers see of the last commit. A txn is made of parts that see what the
+// batch has changed so far: pending the rows, draft the accounts, tiers and settings,
+// keyTable the keys, and moment the clocks. The sweeper works on a txn: it removes
+// old rows within the commands that are applied, a bounded number each time, so that
+// all nodes remove the same.
 //
 // # Goroutines and locks
 //

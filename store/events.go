@@ -39,7 +39,7 @@ func (t *txn) event(action Action, key KeyID, target, reason string, changes jso
 func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reason string, changes json.RawMessage) {
 	e := &Event{
 		Seq:       t.index,
-		Time:      t.keptFrom(),
+		Time:      t.when.keptFrom(),
 		EventType: action.Type,
 		Action:    action.Name,
 		Actor:     t.cmd.Actor,
@@ -55,8 +55,8 @@ func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reaso
 	if t.cmd.Request != (RequestInfo{}) {
 		e.Request = &EventRequest{RequestInfo: t.cmd.Request}
 	}
-	t.buf = packEvent(t.buf[:0], e)
-	t.append(eventRow(account, e.Time, t.index, t.events), t.buf)
+	t.rows.buf = packEvent(t.rows.buf[:0], e)
+	t.rows.append(eventRow(account, e.Time, t.index, t.events), t.rows.buf)
 	t.events++
 }
 
@@ -172,8 +172,8 @@ func (s *Store) Events(q EventQuery) iter.Seq2[*Event, error] {
 
 // readEvents appends the matching events of the next rows to chunk, and returns the
 // row to go on at; nil at the end.
-func (s *Store) readEvents(chunk []*Event, q *EventQuery, from, to []byte) (_ []*Event, next []byte, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+func (d database) readEvents(chunk []*Event, q *EventQuery, from, to []byte) (_ []*Event, next []byte, err error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return nil, nil, err
 	}

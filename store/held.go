@@ -96,31 +96,24 @@ func (hs *holdings) reset() {
 	hs.of = make(map[AccountID]*holding)
 }
 
-// grow notes that the keys of an account take up more, or less.
-func (t *txn) grow(account AccountID, by Held) {
-	sum := t.grown[account]
-	sum.add(by)
-	t.grown[account] = sum
-}
-
-// commitRows commits the batch together with the counts of its accounts.
-func (t *txn) commitRows() error {
-	hs := &t.s.held
+// commit runs write, which commits a batch, and counts what the batch changed: the
+// accounts in grown by their keys, and those in states that are nil, which were
+// deleted.
+func (hs *holdings) commit(grown map[AccountID]Held, states map[AccountID]*AccountState, write func() error) error {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	if err := t.s.guard.Commit(t.batch, pebble.NoSync); err != nil {
+	if err := write(); err != nil {
 		return err
 	}
-	for id, by := range t.grown {
+	for id, by := range grown {
 		if h := hs.of[id]; h != nil {
 			h.held.add(by)
 		}
 	}
-	for id, state := range t.accounts {
+	for id, state := range states {
 		if state == nil {
 			delete(hs.of, id)
 		}
 	}
-	clear(t.grown)
 	return nil
 }

@@ -16,7 +16,7 @@ var ownPrefixes = []string{"pk_live_", "pk_test_"}
 
 // notePrefixes adds prefixes to those that the command's account imported.
 func (t *txn) notePrefixes(prefixes []string) {
-	old := t.account(t.cmd.Account)
+	old := t.state.account(t.cmd.Account)
 	list := slices.Clone(old.Imports)
 	for _, p := range prefixes {
 		i, found := slices.BinarySearch(list, p)
@@ -35,7 +35,7 @@ func (t *txn) notePrefixes(prefixes []string) {
 	}
 	state := *old
 	state.Imports = list
-	t.putAccount(&state)
+	t.state.putAccount(&state)
 }
 
 // countImports moves the count of prefixes from the published state of an account to

@@ -22,42 +22,6 @@ var ErrCursor = errors.New("the list cannot be resumed: the account has no such 
 // shorter than its limit and still have a next one.
 const listRows = 100_000
 
-// settings are the cluster's own facts. A published value is never changed.
-type settings struct {
-	ClusterID      string `json:"cluster_id"`
-	Pepper         Hash   `json:"pepper"`
-	OperatorTokens []Hash `json:"operator_tokens"`
-	DefaultTier    string `json:"default_tier"`
-	Imported       bool   `json:"imported"` // by a command without prefixes
-
-	// Of a cluster that was opened; see [ClusterOpen].
-	CA      []byte   `json:"ca,omitzero"`
-	CAKey   []byte   `json:"ca_key,omitzero"`
-	Gossip  [][]byte `json:"gossip,omitzero"`
-	Members []Member `json:"members,omitzero"` // by name; removed ones too
-	// ResetAt is the time of the last [ClusterReset]; zero if there was none.
-	ResetAt time.Time `json:"reset_at,omitzero"`
-}
-
-// Initialized reports whether the cluster has begun its life: [Init] is applied.
-func (s *Store) Initialized() bool { return s.settled.Load().ClusterID != "" }
-
-// ClusterID is the cluster's name; "" before Init.
-func (s *Store) ClusterID() string { return s.settled.Load().ClusterID }
-
-// ResetAt is the time at which the state was restored or recovered: usage before
-// that may be in no month's count. It is the zero time if it never was.
-func (s *Store) ResetAt() time.Time { return s.settled.Load().ResetAt }
-
-// Pepper keys the hashes of API keys.
-func (s *Store) Pepper() Hash { return s.settled.Load().Pepper }
-
-// OperatorTokens are the SHA-256 of the tokens that operators may use.
-func (s *Store) OperatorTokens() []Hash { return s.settled.Load().OperatorTokens }
-
-// DefaultTier is the tier of accounts that do not name one.
-func (s *Store) DefaultTier() string { return s.settled.Load().DefaultTier }
-
 // Imported reports whether a key with this prefix, or [AnyPrefix], was imported into an
 // account that exists: until then a credential that begins with it and has no right
 // checksum needs no look-up.
@@ -192,18 +156,6 @@ func unpackGranted(row []byte) int64 {
 		return 0
 	}
 	return int64(binary.BigEndian.Uint64(row))
-}
-
-func (d database) readSettings() (*settings, error) {
-	set := new(settings)
-	row, err := d.get(settingsRow)
-	if row != nil && err == nil {
-		err = json.Unmarshal(row, set)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the settings: %w", err)
-	}
-	return set, nil
 }
 
 // readAccounts reads all accounts with their allowlists, and all tiers.

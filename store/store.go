@@ -35,6 +35,7 @@ type Config struct {
 // goroutine beside it.
 type Store struct {
 	database // set by Open
+	facts
 
 	cfg     Config
 	guard   *disk.Guard
@@ -42,7 +43,6 @@ type Store struct {
 	applied atomic.Uint64 // published after the effects are visible
 	view    view
 	cache   *cache
-	settled atomic.Pointer[settings]
 	held    holdings
 	sweep   sweep // apply's own
 	clock   clock // apply's own
