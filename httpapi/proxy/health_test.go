@@ -45,6 +45,12 @@ func (l *lines) with(texts ...string) (out []string) {
 // gauge returns the values of a metric by the label upstream.
 func (r *rig) gauge(name string) map[string]float64 {
 	r.t.Helper()
+	return r.metric(name, "upstream")
+}
+
+// metric returns the values of a metric by one of its labels.
+func (r *rig) metric(name, label string) map[string]float64 {
+	r.t.Helper()
 	families, err := r.reg.Gather()
 	if err != nil {
 		r.t.Fatal(err)
@@ -56,7 +62,7 @@ func (r *rig) gauge(name string) map[string]float64 {
 		}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "upstream" {
+				if l.GetName() == label {
 					out[l.GetValue()] += m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 				}
 			}

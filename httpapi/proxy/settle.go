@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/store"
 )
@@ -21,8 +22,8 @@ func (x *exchange) takeCost(res *http.Response) {
 		if res.StatusCode < 500 {
 			x.cost = route.cost
 		}
-	case len(stated) == 1:
-		x.cost = x.statedCost(stated[0])
+	case len(stated) > 0:
+		x.cost = x.statedCost(stated)
 	default:
 		// HTTP/2 need not announce a trailer.
 		_, announced := res.Trailer[route.costHeader]
@@ -38,31 +39,48 @@ func (x *exchange) takeLateCost(res *http.Response) {
 	if !x.late || x.settled {
 		return
 	}
-	if stated := res.Trailer[x.lane.route.costHeader]; len(stated) == 1 {
-		x.cost = x.statedCost(stated[0])
+	if stated := res.Trailer[x.lane.route.costHeader]; len(stated) > 0 {
+		x.cost = x.statedCost(stated)
 	} else if res.StatusCode >= 300 {
 		x.cost = 0
 	}
 	x.settle(nil)
 }
 
-// statedCost is the amount that an upstream states. An absurd amount counts as the
-// largest one there is. Text that is not a number counts as the reserve.
-func (x *exchange) statedCost(text string) store.Money {
-	text = strings.TrimSpace(text)
+// statedCost is the amount that an upstream states in lines, of which there is at least
+// one. An absurd amount counts as the largest one there is. Text that is not a number,
+// and several lines, count as the reserve. An amount above the bound on the call's cost
+// counts as it is, since the money is spent.
+func (x *exchange) statedCost(lines []string) store.Money {
+	text := strings.TrimSpace(lines[0])
 	m, _, err := store.ParseMoney(text)
-	if err == nil && m <= store.MaxAmount {
-		x.lane.seen.note(x.start, m)
+	number, _ := strconv.ParseFloat(text, 64) // larger ones than ParseMoney reads, too
+	switch {
+	case len(lines) > 1:
+		x.badCost(lines, "it is stated several times")
+		return x.reserve
+	case err == nil && m <= store.MaxAmount:
+		if x.lane.seen.note(x.start, m); x.maxCost > 0 && m > x.maxCost {
+			x.badCost(lines, "it is above the bound on the cost of this call")
+		}
 		return m
-	}
-	route := x.lane.route
-	x.proxy.metrics.badCosts.WithLabelValues(route.rule.Route).Inc()
-	x.proxy.logger.Error("the upstream's cost is no amount, or an absurd one", "route", route.rule.Route,
-		"header", route.costHeader, "request_id", x.id, "error", err)
-	if f, _ := strconv.ParseFloat(text, 64); err == nil || f > 1 {
+	case err == nil || number > float64(store.MaxAmount/store.MoneyUnit):
+		x.badCost(lines, "it is absurdly large")
 		return store.MaxAmount
 	}
+	x.badCost(lines, err.Error())
 	return x.reserve
+}
+
+// maxShownCost bounds the part of a bad cost that is logged, in bytes.
+const maxShownCost = 64
+
+// badCost logs and counts a stated cost that the operator has to know of.
+func (x *exchange) badCost(lines []string, why string) {
+	route, shown := x.lane.route, apikey.Mask(strings.Join(lines, ", "))
+	x.proxy.metrics.badCosts.WithLabelValues(route.rule.Route).Inc()
+	x.proxy.logger.Error("the cost that the upstream states is wrong", "route", route.rule.Route, "upstream", x.upstream.name,
+		"header", route.costHeader, "cost", shown[:min(len(shown), maxShownCost)], "reason", why, "request_id", x.id)
 }
 
 // settle ends the charge of x, once: a request that reached no upstream, or whose
