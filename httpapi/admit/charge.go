@@ -163,3 +163,23 @@ func (g *Gate) Refund(p *Pass, units int64, reserve store.Money) {
 		g.cfg.Grants.Ask(p.Account.ID, p.Record, wants)
 	}
 }
+
+// The malformed bodies of a key that are refunded though an upstream may have a part of
+// them: forgiven at once, and as many in each forgivenFor. Without a bound a client could
+// have upstreams work for nothing: they may act on the part that they have, and ending a
+// body badly costs the client no more than hanging up.
+const (
+	forgiven     = 10
+	forgivenFor  = time.Hour
+	forgivenKeys = 1 << 14 // with malformed bodies lately, some 80 bytes each; no others are refunded
+)
+
+// Forgive reports whether one more request of p's key with a malformed body is refunded.
+func (g *Gate) Forgive(p *Pass) bool {
+	if p.Record == nil {
+		return false
+	}
+	_, mono := g.cfg.Clock()
+	name, pace := limiter.NameOf("malformed", string(p.Record.Counted().ID)), limiter.Pace{Limit: forgiven, Window: int64(forgivenFor)}
+	return g.malformed.Take(name, pace, 1, mono, limiter.Forever).Allowed
+}

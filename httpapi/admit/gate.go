@@ -84,7 +84,8 @@ type Gate struct {
 	hasher   atomic.Pointer[apikey.Hasher] // replaced when the pepper changes
 	failures *failures                     // has its own locks
 
-	preflights *failures // has its own locks
+	preflights *failures        // has its own locks
+	malformed  *limiter.Buckets // bodies, by key; see Forgive
 }
 
 // ratePlaces bounds the gate's own table for RateLimit: 21 MB when it is full.
@@ -106,7 +107,8 @@ func NewGate(c Config) *Gate {
 		c.Buckets = limiter.NewBuckets(ratePlaces)
 	}
 	c.BootIndex = max(c.BootIndex, c.Store.BootIndex())
-	g := &Gate{cfg: c, hops: newHops(c.Trusted, c.ClientIPHeader), failures: newFailures(failureBurst), preflights: newFailures(preflightBurst)}
+	g := &Gate{cfg: c, hops: newHops(c.Trusted, c.ClientIPHeader), failures: newFailures(failureBurst), preflights: newFailures(preflightBurst),
+		malformed: limiter.NewBuckets(forgivenKeys)}
 	if h := http.CanonicalHeaderKey(c.KeyHeader); h != "Authorization" {
 		g.keyHeader = h
 	}

@@ -57,3 +57,39 @@ func TestRotationSharesLimits(t *testing.T) {
 		})
 	}
 }
+
+// Ten malformed bodies of a key with a budget and of its successors are forgiven at once, and ten more an
+// hour. Another key has its own.
+func TestForgive(t *testing.T) {
+	h := newHarness(t)
+	old, other := h.key(func(k *store.Key) { k.ID, k.MonthlyBudget = "key_0", ptr(store.MoneyUnit) }), h.key(nil)
+	next := apikey.New(apikey.LivePrefix)
+	h.apply(&store.Command{Change: &store.KeyRotate{
+		ID: "key_0", New: "key_1", Hash: apikey.Hash(h.store.Pepper(), next), Hint: "h", OverlapEndsAt: h.now.Add(24 * time.Hour), Counts: true,
+	}})
+	forgives := func(secret string) bool {
+		p, f := h.Check(post(secret, nil), here, chat, h.now)
+		if f != nil {
+			t.Fatal(f)
+		}
+		return h.Forgive(&p)
+	}
+	for i := range 10 {
+		if !forgives([]string{old, next}[i%2]) {
+			t.Fatalf("malformed body %d is not forgiven", i+1)
+		}
+	}
+	if forgives(old) || forgives(next) {
+		t.Error("an eleventh is forgiven")
+	}
+	if !forgives(other) {
+		t.Error("another key is not forgiven")
+	}
+	h.pass(6 * time.Minute)
+	if !forgives(next) || forgives(old) {
+		t.Error("6 minutes later one more is to be forgiven")
+	}
+	if h.Forgive(&Pass{}) {
+		t.Error("a request without a key has nothing to be forgiven")
+	}
+}

@@ -27,6 +27,7 @@ type Gate interface {
 	Look(ctx context.Context, p *admit.Pass, now time.Time)
 	Settle(p *admit.Pass, reserve, actual store.Money)
 	Refund(p *admit.Pass, units int64, reserve store.Money)
+	Forgive(p *admit.Pass) bool
 	Serving() *fault.Error
 	Still(r *http.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
 	Lost(r *http.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error

@@ -31,14 +31,16 @@ type testGate struct {
 	charge    atomic.Pointer[fault.Error]
 	preflight atomic.Pointer[fault.Error]
 	isolated  atomic.Bool
-	mu        sync.Mutex
-	units     int64
-	reserved  store.Money
-	settled   store.Money
-	looks     int
-	client    func(*http.Request) netip.Addr // nil: the peer
-	still     func(*admit.Pass) *fault.Error // nil: nothing has changed
-	lost      atomic.Pointer[fault.Error]    // of requests under way
+	// unforgiving is set when no more malformed bodies are refunded.
+	unforgiving atomic.Bool
+	mu          sync.Mutex
+	units       int64
+	reserved    store.Money
+	settled     store.Money
+	looks       int
+	client      func(*http.Request) netip.Addr // nil: the peer
+	still       func(*admit.Pass) *fault.Error // nil: nothing has changed
+	lost        atomic.Pointer[fault.Error]    // of requests under way
 }
 
 func (g *testGate) Client(r *http.Request) netip.Addr {
@@ -112,6 +114,8 @@ func (g *testGate) Refund(_ *admit.Pass, units int64, reserve store.Money) {
 	g.settled -= reserve
 	g.mu.Unlock()
 }
+
+func (g *testGate) Forgive(*admit.Pass) bool { return !g.unforgiving.Load() }
 
 func (g *testGate) Serving() *fault.Error {
 	if g.isolated.Load() {

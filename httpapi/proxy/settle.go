@@ -83,17 +83,16 @@ func (x *exchange) badCost(lines []string, why string) {
 		"header", route.costHeader, "cost", shown[:min(len(shown), maxShownCost)], "reason", why, "request_id", x.id)
 }
 
-// settle ends the charge of x, once: a request that reached no upstream, or whose
-// body turned out too large, is refunded; one that an upstream got costs its
-// reserve, unless the upstream answered or failed. refused is why there was no
-// answer.
+// settle ends the charge of x, once: a request that reached no upstream, or that is
+// refused for its body, is refunded; one that an upstream got costs its reserve,
+// unless the upstream answered or failed. refused is why there was no answer.
 func (x *exchange) settle(refused *fault.Error) {
 	if !x.charged || x.settled {
 		return
 	}
 	x.settled = true
 	if !x.head.Load() {
-		if !x.sent.Load() || refused != nil && refused.Code == fault.BodyTooLarge {
+		if !x.sent.Load() || x.refusedBody(refused) {
 			x.proxy.gate.Refund(&x.pass, x.lane.route.units, x.reserve)
 			x.refunded = true
 			return
@@ -105,6 +104,21 @@ func (x *exchange) settle(refused *fault.Error) {
 	if x.reserve != 0 || x.cost != 0 {
 		x.proxy.gate.Settle(&x.pass, x.reserve, x.cost)
 	}
+}
+
+// refusedBody reports whether why refuses x for its body, of which an upstream may have
+// a part: one that is too large, or one that is malformed, of which some are forgiven.
+// A client that breaks off is not refused: it has left.
+func (x *exchange) refusedBody(why *fault.Error) bool {
+	switch {
+	case why == nil || why == errClientGone:
+		return false
+	case why.Code == fault.BodyTooLarge:
+		return true
+	case why.Code != fault.InvalidRequest || x.body.failed() == nil:
+		return false
+	}
+	return x.proxy.gate.Forgive(&x.pass)
 }
 
 // upstreamFailed reports whether why is a failure of the upstream that the client

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
@@ -116,6 +118,62 @@ func TestCostIsSettledWhenKnown(t *testing.T) {
 		_, reserved2, settled2 = r.gate.money()
 		if cost := reserved2 + settled2 - reserved - settled; cost != c.cost {
 			t.Errorf("%q, %q: settled at %d, want %d", c.head, c.trailer, cost, c.cost)
+		}
+	}
+}
+
+// A request that is refused because its body is malformed costs nothing, as long as the
+// key's malformed bodies are forgiven; then it costs its reserve, as if the client had
+// left, which is never forgiven. A body that is too large costs nothing in any case.
+func TestMalformedBodiesAreRefunded(t *testing.T) {
+	const half = store.MoneyUnit / 2
+	reader := backend(t, func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			panic(http.ErrAbortHandler) // no answer to half a request
+		}
+	})
+	type request struct {
+		name, framing, body string
+		leaves              bool
+		free, unforgiven    bool // costs nothing, also when no more is forgiven
+	}
+	var requests []request
+	for _, c := range brokenBodies {
+		requests = append(requests, request{name: c.name, framing: c.framing, body: c.body, free: true})
+	}
+	requests = append(requests,
+		request{name: "too large", framing: "Transfer-Encoding: chunked", body: "800\r\n" + strings.Repeat("x", 2048), free: true, unforgiven: true},
+		request{name: "leaves in a chunk", framing: "Transfer-Encoding: chunked", body: "5\r\nabc", leaves: true},
+		request{name: "leaves in the body", framing: "Content-Length: 5", body: "abc", leaves: true},
+	)
+	for _, c := range requests {
+		for _, unforgiving := range []bool{false, true} {
+			name := c.name
+			if unforgiving {
+				name += ", unforgiven"
+			}
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{reader}, Cost: "0.5", MaxBody: "1KiB"})
+				r.gate.unforgiving.Store(unforgiving)
+				conn, br := r.dial()
+				io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\n"+cred+c.framing+"\r\n\r\n"+c.body)
+				if c.leaves {
+					conn.(*net.TCPConn).CloseWrite()
+				}
+				res, err := http.ReadResponse(br, nil)
+				if err != nil || res.StatusCode != 400 && res.StatusCode != 413 {
+					t.Fatalf("%+v, %v", res, err)
+				}
+				units, cost := int64(1), half
+				if c.free && (!unforgiving || c.unforgiven) {
+					units, cost = 0, 0
+				}
+				o := r.log.next(t)
+				charged, reserved, settled := r.gate.money()
+				if charged != units || o.Units != units || reserved+settled != cost || o.Cost != cost {
+					t.Errorf("%d units are charged and %d observed, want %d; cost %d, observed %d, want %d", charged, o.Units, units, reserved+settled, o.Cost, cost)
+				}
+			})
 		}
 	}
 }
