@@ -134,7 +134,7 @@ func compare(drawn map[string][]string, found map[string]map[string]string) (fau
 	return faults
 }
 
-// judge says what is wrong with an import; "" if nothing is.
+// judge names the fault of an import; "" if it has none.
 func judge(drawn map[string][]string, dir, imported string) string {
 	for _, banned := range pure[dir] {
 		if imported == banned || strings.HasPrefix(imported, banned+"/") {

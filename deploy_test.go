@@ -170,7 +170,7 @@ func TestKubernetes(t *testing.T) {
 			case at(e, "valueFrom", "secretKeyRef") != nil:
 				v = someSecret
 			}
-			// Kubernetes expands only what stands above.
+			// Kubernetes expands only variables defined above.
 			env[at(e, "name").(string)] = strings.ReplaceAll(v, "$(PERFGATE_NAME)", env["PERFGATE_NAME"])
 		}
 		c := loads(t, args, env, at(objects["ConfigMap/perfgate"], "data", "perfgate.toml").(string))

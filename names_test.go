@@ -28,7 +28,7 @@ var (
 )
 
 // pages are the texts for users: the pages but those for contributors and the
-// decisions, the example, and what lies in deploy.
+// decisions, the example, and the files in deploy.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{"Dockerfile": read(t, "Dockerfile"), "config.example.toml": read(t, "config.example.toml")}

@@ -33,8 +33,8 @@ func (q *quota) learn(total int64, index uint64) {
 	q.total, q.index = total, index
 }
 
-// Forget makes the totals of all months unknown, since the replicated state was
-// replaced; what is at hand here stays.
+// Forget makes the totals of all months unknown, since the replicated state was replaced;
+// the units at hand here stay.
 func (m *Meter) Forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -100,8 +100,8 @@ func (m *Meter) Answered(key string, p Policy, month int, a Answer) {
 	q.known = true
 }
 
-// Recalled notes that the other nodes have given back what they hold of a month and do
-// not need, and that the totals here show it. A request that finds too little
+// Recalled notes that the other nodes have given back the units of a month that they hold
+// and do not need, and that the totals here show it. A request that finds too little
 // afterwards is refused.
 func (m *Meter) Recalled(key string, p Policy, month int, now int64) {
 	m.mu.Lock()
@@ -111,8 +111,8 @@ func (m *Meter) Recalled(key string, p Policy, month int, now int64) {
 	}
 }
 
-// Yield takes what is at hand of a month out of m, except for what came just now for
-// requests that wait, and returns the units: the caller gives them back.
+// Yield takes the units of a month that are at hand out of m, except for those that came
+// just now for requests that wait, and returns their number: the caller gives them back.
 func (m *Meter) Yield(key string, p Policy, month int, now int64) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -15,7 +15,7 @@ const (
 // For how long requests are refused, after one that a recall did not help, without
 // another recall. So refusals cost a bounded number of messages at any rate of
 // requests: four recalls of one month a second while other nodes go on spending it,
-// and soon one a minute. Nodes return what becomes free once little is left, so that
+// and soon one a minute. Nodes return units that become free once little is left, so that
 // the numbers show it here without a recall.
 const (
 	refuseSoon  = 250e6 // while the total changes
@@ -51,7 +51,7 @@ type quota struct {
 	refused bool  // it was refused
 
 	index    uint64 // of the log entry that total is true after; 0: not known
-	recalled int64  // when what others hold was last recalled; 0: long ago
+	recalled int64  // when the units that others hold were last recalled; 0: long ago
 	denied   int64  // when a request was last refused after a recall; 0: never
 	around   int64  // total then
 	patience int64  // for how long that counts
@@ -105,11 +105,11 @@ func (q *quota) ask(limit, now int64) {
 	q.asked, q.under, q.open = now, limit, true
 }
 
-// few reports whether only some requests of n fit into what is left to grant.
+// few reports whether only some requests of n fit into the units left to grant.
 func (q *quota) few(n int64) bool { return (q.under-q.total)/fewLeft < max(n, 1) }
 
-// exhausted reports, of a request for more than is left, whether what others hold has
-// been recalled: there is no more then.
+// exhausted reports, of a request for more than is left, whether the units that others
+// hold have been recalled: there are no more then.
 func (q *quota) exhausted(now int64) bool {
 	if q.recalled != 0 && now-q.recalled < freshFor {
 		q.patience = min(2*q.patience, refuseMost)

@@ -33,8 +33,8 @@ func outcome(d Decision) string {
 	return "asks"
 }
 
-// A request beyond what is left is refused only after a recall; what the log says of
-// other nodes' units counts at once.
+// A request beyond the units left is refused only after a recall; the log's entries about
+// other nodes' units count at once.
 func TestSharedMonthRecallsFirst(t *testing.T) {
 	m, a := pool(1000, 0)
 	const second = time.Second
@@ -55,7 +55,7 @@ func TestSharedMonthRecallsFirst(t *testing.T) {
 		{3*second + 240e6, nil, "refused"},
 		{3*second + 250e6, nil, "recalls"},                                                // sooner: others spend and give back
 		{3*second + 250e6, func() { m.Total(a.Key, Budget, thisMonth, 900, 12) }, "asks"}, // there is enough
-		{3*second + 250e6, func() { m.Total(a.Key, Budget, thisMonth, 990, 11) }, "asks"}, // older than what is known
+		{3*second + 250e6, func() { m.Total(a.Key, Budget, thisMonth, 990, 11) }, "asks"}, // older than the known total
 		{3*second + 250e6, func() {
 			m.Answered(a.Key, Budget, thisMonth, Answer{N: 100, Total: 1000, Index: 13, Now: a.Now})
 		}, "passes"},
@@ -83,7 +83,8 @@ func TestLookRecallsToo(t *testing.T) {
 	}
 }
 
-// A node that serves alone cannot recall: it refuses what it cannot lend.
+// A node that serves alone cannot recall: it refuses requests that it cannot lend units
+// to.
 func TestLendingDoesNotRecall(t *testing.T) {
 	m, a := pool(1000, 0)
 	a.Lend = true
@@ -92,7 +93,7 @@ func TestLendingDoesNotRecall(t *testing.T) {
 	}
 }
 
-// Rests return when few requests fit into what is left, and stay otherwise.
+// Rests return when few requests fit into the units left, and stay otherwise.
 func TestRestsReturnWhenLittleIsLeft(t *testing.T) {
 	for _, c := range []struct {
 		total int64
@@ -122,7 +123,8 @@ func TestNothingAheadOfUseWhenLittleIsLeft(t *testing.T) {
 	}
 }
 
-// A recall leaves what came just now for a request that waits, until it is spent.
+// A recall leaves the units that came just now for a request that waits, until they are
+// spent.
 func TestYieldKeepsWhatIsWaitedFor(t *testing.T) {
 	m, a := pool(0, 0)
 	m.Answered(a.Key, Budget, thisMonth, Answer{N: 150, Total: 150, Index: 11, Need: 100, Now: a.Now})
@@ -142,8 +144,8 @@ func TestYieldKeepsWhatIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A charge that is in flight for longer than entries are kept is settled in full, and
-// what a key owes is not forgotten.
+// A charge that is in flight for longer than entries are kept is settled in full, and the
+// debt of a key is not forgotten.
 func TestPruneForgetsNoCharge(t *testing.T) {
 	idle := func(m *Meter, a *Ask) {
 		a.Now += pruneAfter

@@ -63,8 +63,8 @@ type Ask struct {
 	// below 0, a debt that the next grant pays.
 	Lend bool
 
-	// Shared says that other nodes hold chunks of the same months: what is left may be
-	// with them, and has to be recalled before a request is refused.
+	// Shared says that other nodes hold chunks of the same months: the rest may be with them,
+	// and has to be recalled before a request is refused.
 	Shared bool
 
 	Account Limit
@@ -134,10 +134,10 @@ type Want struct {
 	Month int   // months since year 0, UTC: year*12 + month-1
 	Units int64 // units to ask for; 0: none
 	Need  int64 // units that this request lacks; those of waiting requests add up
-	// Recall asks for what other nodes hold of the month and do not need; once they
-	// have given it back, call Meter.Recalled. Only where Ask.Shared is set.
+	// Recall asks for the units of the month that other nodes hold and do not need; once they
+	// have given them back, call Meter.Recalled. Only where Ask.Shared is set.
 	Recall bool
-	// Give says that little is left of the month: give back what is at hand here and
-	// not needed (Meter.Yield), for other nodes. Only from Settle and Refund.
+	// Give says that little is left of the month: give back the units that are at hand here
+	// and not needed (Meter.Yield), for other nodes. Only from Settle and Refund.
 	Give bool
 }

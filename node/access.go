@@ -42,7 +42,7 @@ type accessLog struct {
 
 func newAccessLog(next proxy.Observer, out io.Writer, logger *slog.Logger, c config.Log) *accessLog {
 	a := &accessLog{next: next, out: out, log: logger, wake: make(chan struct{}, 1)}
-	// log.level does not apply: who wants no access log turns it off.
+	// log.level does not apply: log.access alone turns the access log off.
 	a.lines, _ = NewLogger(a, config.Log{Level: "info", Format: c.Format})
 	a.on.Store(c.Access)
 	return a
@@ -124,7 +124,7 @@ func (a *accessLog) run(ctx context.Context) {
 	}
 }
 
-// flush writes what is pending and returns its buffer, for the next turn.
+// flush writes the pending lines and returns their buffer, for the next turn.
 func (a *accessLog) flush(spare []byte) []byte {
 	a.mu.Lock()
 	full := a.pending

@@ -28,8 +28,8 @@ func accessed() *local.Observation {
 	}
 }
 
-// A line has what an operator looks for, in the format of the log and whatever its
-// level is; text of a client cannot forge a second line.
+// A line has the facts that an operator looks for, in the format of the log and whatever
+// its level is; text of a client cannot forge a second line.
 func TestAccessLine(t *testing.T) {
 	out, next := &output{}, &counter{}
 	a := newAccessLog(next, out, slog.New(slog.DiscardHandler), config.Log{Level: "error", Format: "text", Access: true})

@@ -15,8 +15,8 @@ import (
 	"github.com/perfgate/perfgate/store/ids"
 )
 
-// BenchmarkProxied is one whole request, client and upstream included: what it
-// allocates and costs in one process. `wrk` against the binary tells the speed.
+// BenchmarkProxied is one whole request, client and upstream included: its allocations
+// and its time in one process. `wrk` against the binary tells the speed.
 func BenchmarkProxied(b *testing.B) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	defer upstream.Close()

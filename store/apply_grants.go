@@ -81,7 +81,7 @@ func (ask *GrantAsk) extend(t *txn) Granted {
 	return g
 }
 
-// monthTotal is what all nodes were granted of a month after the entry at index.
+// monthTotal is the sum that all nodes were granted of a month after the entry at index.
 type monthTotal struct {
 	account AccountID
 	typ     KeyType

@@ -12,8 +12,7 @@ const (
 	MaxAllowlist = 100_000 // entries of an account's allowlist
 	MaxImport    = 10_000  // keys of one import, and ids of one bulk revocation
 
-	// What one account's keys may take up by calls of its own keys. An operator may
-	// go beyond.
+	// Bounds of one account's keys for calls of its own keys. An operator may go beyond.
 	MaxHeldKeys  = 100_000
 	MaxHeldBytes = 64 << 20
 

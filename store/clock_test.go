@@ -41,7 +41,7 @@ func TestClusterTime(t *testing.T) {
 }
 
 // Whatever wall clocks do, cluster time never goes back and, where none was steady for
-// a day, goes on by no more than what leaders have measured.
+// a day, goes on by no more than leaders have measured.
 func TestClusterTimeIsBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var c clock
@@ -164,7 +164,8 @@ func TestWrongClockDestroysNothing(t *testing.T) {
 	}
 }
 
-// A command with a wrong time of its own takes nothing away, and what it makes is kept.
+// A command with a wrong time of its own takes nothing away, and the objects that it
+// makes are kept.
 func TestTimeOfCommandDestroysNothing(t *testing.T) {
 	h := aged(t)
 	at := func(d time.Duration, c *Command) *Command {
@@ -215,7 +216,7 @@ func TestStateFromTheFuture(t *testing.T) {
 	}
 }
 
-// Good clocks remove what is old, and so does one that stands by its time for a day.
+// Good clocks remove old rows, and so does one that stands by its time for a day.
 func TestGoodClockRemoves(t *testing.T) {
 	h := aged(t)
 	for i := range 8 {

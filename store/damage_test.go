@@ -51,7 +51,8 @@ func TestCutRows(t *testing.T) {
 	}
 }
 
-// A damaged row fails the call that meets it, with what it was, and no other.
+// A damaged row fails the call that meets it, with an error that names the call, and no
+// other call.
 func TestDamagedRows(t *testing.T) {
 	h := begun(t)
 	good := h.must(create("good")).Key

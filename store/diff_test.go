@@ -84,8 +84,8 @@ func changes(t *testing.T, raw []byte) (before, after map[string]any) {
 	return c.Before, c.After
 }
 
-// An event says what changed, for every field of a key, and nothing else; the
-// hash and equal fields stay out.
+// An event lists the changes, of every field of a key, and nothing else; the hash and
+// equal fields stay out.
 func TestDiffOfEveryField(t *testing.T) {
 	for name := range fields(reflect.ValueOf(&Key{}).Elem(), map[string]reflect.Value{}) {
 		var one, two Key

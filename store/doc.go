@@ -15,9 +15,9 @@
 // # Parts
 //
 // A [Store] has three: database reads committed rows, for any goroutine; a txn holds
-// one batch of commands while it is applied; and the view, the facts and the cache are
-// what readers see of the last commit. A txn is made of parts that see what the
-// batch has changed so far: pending the rows, draft the accounts, tiers and settings,
+// one batch of commands while it is applied; and the view, the facts and the cache
+// hold the part of the last commit that readers see. A txn is made of parts that see
+// the changes of the batch so far: pending the rows, draft the accounts, tiers and settings,
 // keyTable the keys, and moment the clocks. The sweeper works on a txn: it removes
 // old rows within the commands that are applied, a bounded number each time, so that
 // all nodes remove the same.

@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Grants agree with a model: for each month, type and bucket what was granted is
-// never above the limit of its time, and what is given back can be granted again.
+// Grants agree with a model: for each month, type and bucket the units granted are never
+// above the limit of their time, and units given back can be granted again.
 func TestGrantsAgreeWithModel(t *testing.T) {
 	h := begun(t)
 	k := newKey("a")
@@ -99,7 +99,7 @@ func TestMonthsAreRemoved(t *testing.T) {
 	}
 }
 
-// A command grants each ask by what the ones before it left.
+// A command grants each ask from the units that the ones before it left.
 func TestAsksOfOneCommand(t *testing.T) {
 	h := begun(t)
 	ask := GrantAsk{Account: DefaultAccount, Type: Live, Month: Month(epoch), Want: 600}

@@ -125,7 +125,7 @@ func TestImportAfterDeletion(t *testing.T) {
 	}
 	h.must(&Command{Account: "acct_a", Change: &AccountDelete{}})
 
-	// An older node would refuse what lacks the prefixes, so all do.
+	// An older node would refuse an import that lacks the prefixes, so all do.
 	old := renamed()
 	old.Prefixes = nil
 	if r := h.must(of(DefaultAccount, old)); r.Lines[0].Error == "" {

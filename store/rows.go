@@ -10,7 +10,7 @@ import (
 // The rows of the state. One letter names the table; identifiers never hold a
 // zero byte (apply refuses them), so it ends those that are followed by more.
 //
-//	h <hash 32>                                        what admission reads of a key
+//	h <hash 32>                                        the fields of a key that admission reads
 //	i <account> 0 <created index 8> <n 4>              the whole key, in order of creation
 //	k <key id>                                         the key's row in i
 //	c <account>                                        account

@@ -6,7 +6,7 @@
 // and the fake cluster that plants faults for them are tested by plain
 // `go test`; tests with processes run when PERFGATE_E2E_CLUSTER is set:
 //
-//	PERFGATE_E2E_CLUSTER=1       what CI runs (make e2e-cluster)
+//	PERFGATE_E2E_CLUSTER=1       the part that CI runs (make e2e-cluster)
 //	PERFGATE_E2E_CLUSTER=full    longer: 20 histories, 20 leader crashes, all faults
 //	PERFGATE_E2E_CLUSTER=bench   the table of make bench-cluster, nothing else
 //	PERFGATE_TORTURE=1           besides: 300 histories, hundreds of kills

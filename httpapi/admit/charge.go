@@ -13,8 +13,8 @@ import (
 // A charge that lacks a chunk of a month waits for the replicated state: at most
 // chargeRounds asks and chargeWait in all, which is longer than a cluster is
 // without a leader after one has crashed. Where the last units of a month are
-// contended, a round asks for them, the next recalls what other nodes hold, and the
-// next asks again; others may be faster, and the month may turn meanwhile.
+// contended, a round asks for them, the next recalls the units that other nodes hold,
+// and the next asks again; others may be faster, and the month may turn meanwhile.
 const (
 	chargeRounds = 10
 	chargeWait   = 5 * time.Second

@@ -49,8 +49,8 @@ func (f Forwarding) Header() string { return f.hops.header }
 func (f Forwarding) Trusts(a netip.Addr) bool { return f.hops.trusted.Contains(a) }
 
 // Chain is the way of r as X-Forwarded-For tells it: the client that r is judged
-// by, then the trusted hops, the peer last. What stands left of the client in the
-// header is anybody's invention and not part of it. "" is a peer without address.
+// by, then the trusted hops, the peer last. Anybody can invent the elements left of
+// the client in the header, so they are not part of it. "" is a peer without address.
 func (f Forwarding) Chain(r *http.Request) string {
 	var hops []netip.Addr
 	client := f.hops.walk(r.RemoteAddr, r.Header, func(a netip.Addr) { hops = append(hops, a) })
@@ -149,9 +149,9 @@ func isPort(s string) bool {
 	return err == nil
 }
 
-// lastElement splits off what follows the last sep that is not inside a quoted
-// string, reading from the end: the part that a trusted proxy appended is read
-// first, so that an unbalanced quote further left cannot hide it.
+// lastElement splits off the text after the last sep that is not inside a quoted
+// string, reading from the end: the part that a trusted proxy appended is read first,
+// so that an unbalanced quote further left cannot hide it.
 func lastElement(s string, sep byte) (elem, rest string) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {

@@ -91,7 +91,7 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 // bill is the price of a request by the routes that may take it.
 type bill struct {
 	units         int64
-	reserve, cost store.Money // of the budget: before the request, and what it comes to as far as that is known
+	reserve, cost store.Money // of the budget: before the request, and the actual cost as far as it is known
 }
 
 // judge takes steps 2 to 9 for a request that any of demands may be made of: the
@@ -157,7 +157,7 @@ func (g *Gate) verified(ctx context.Context, p *Pass, b bill, code fault.Code, l
 	return out, nil
 }
 
-// check validates q and turns what it says of the client into the request to judge.
+// check validates q and turns its description of the client into the request to judge.
 func (q *VerifyRequest) check() (asked request, f *fault.Error) {
 	asked.anywhere = q.IP == ""
 	var faults fault.List

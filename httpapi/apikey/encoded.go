@@ -5,9 +5,9 @@ import "strings"
 // maxDecodings bounds how often a text is percent-decoded in search of a key.
 const maxDecodings = 8
 
-// HoldsEncoded is [Holds] of s and of what is left when s is percent-decoded, as
-// often as lenient servers may do it. A text without a percent sign costs no more
-// than Holds.
+// HoldsEncoded is [Holds] of s and of each text that percent-decoding makes of s, decoded
+// as often as lenient servers may do it. A text without a percent sign costs no more than
+// Holds.
 func HoldsEncoded(s string) bool {
 	if len(s) < Len {
 		return false

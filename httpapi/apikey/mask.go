@@ -2,9 +2,9 @@ package apikey
 
 import "strings"
 
-// Mask returns s with the hint of each key in place of the key. A key is what [Parse]
-// calls native, wherever in s it stands; nothing else shows in a text that it is a
-// secret. Most texts hold none, and are returned as they are.
+// Mask returns s with the hint of each key in place of the key. A key is a text that
+// [Parse] calls native, wherever in s it stands; nothing else shows in a text that it is
+// a secret. Most texts hold none, and are returned as they are.
 func Mask(s string) string {
 	at := find(s, 0)
 	if at < 0 {

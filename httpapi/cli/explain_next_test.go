@@ -17,7 +17,8 @@ func requestEvent(code fault.Code, status int) *client.Event {
 }
 
 // Each command is one that the program takes. A code of a key's state, a limit, an
-// upstream or the cluster has one; for others, its sentence alone may say what to do.
+// upstream or the cluster has one; for others, the sentence of the code alone may
+// give the next step.
 func TestNextSteps(t *testing.T) {
 	for _, code := range fault.Codes() {
 		step := nextStep(requestEvent(code, code.Status()))

@@ -8,7 +8,7 @@ import (
 const pasted = "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ"
 
 // A key that is pasted where an id, a name or a filter belongs is sent nowhere: the
-// command says what it is, without repeating it, and how to revoke it.
+// command says that it is a key, without repeating it, and how to revoke it.
 func TestPastedKeyIsNotSent(t *testing.T) {
 	s := keysServer(t)
 	for args, code := range map[string]int{

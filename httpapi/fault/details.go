@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Detail is one fault of a request: the place and what is wrong there. Param is a JSON
-// pointer into the body (RFC 6901), the name of a query parameter, or "line N" of a
-// body in lines; "" is the body as a whole.
+// Detail is one fault of a request: its place and its nature. Param is a JSON pointer
+// into the body (RFC 6901), the name of a query parameter, or "line N" of a body in
+// lines; "" is the body as a whole.
 type Detail struct {
 	Param   string `json:"param"`
 	Message string `json:"message"`

@@ -107,8 +107,8 @@ func TestHalfClosedRequest(t *testing.T) {
 	}
 }
 
-// An answer that comes before the body has broken is passed on, but what follows
-// the break never runs.
+// An answer that comes before the body has broken is passed on, but octets after the
+// break never run as a request.
 func TestBodyBreaksAfterTheAnswer(t *testing.T) {
 	requests := make(chan string, 9)
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{rawBackend(t, func(c net.Conn, br *bufio.Reader) {

@@ -65,7 +65,7 @@ type payload struct {
 	trailer  http.Header  // to send upstream after the body; filled by body
 }
 
-// trail is what there is to tell of a request later.
+// trail holds the facts of a request that its observation reports later.
 type trail struct {
 	path     string    // as sent, without the query; "" if it cannot be shown
 	upstream *upstream // of the last attempt; nil before the first one

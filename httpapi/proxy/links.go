@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// outside rewrites the upstreams' own addresses in response headers to what the
-// client can ask this proxy for.
+// outside rewrites the upstreams' own addresses in response headers to addresses of this
+// proxy, which the client can use.
 type outside struct {
 	route *route
 	host  string // of the request

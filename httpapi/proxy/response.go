@@ -46,8 +46,8 @@ func (x *exchange) editResponse(res *http.Response) {
 	x.withhold(res.Trailer)
 }
 
-// withhold removes or rewrites what must not reach the client in the fields of a
-// head, interim ones (103) too, or of a trailer.
+// withhold removes or rewrites the fields of a head, interim ones (103) too, or of a
+// trailer that must not reach the client as they are.
 func (x *exchange) withhold(h http.Header) {
 	outer := outside{x.lane.route, x.r.Host}
 	for name, values := range h {

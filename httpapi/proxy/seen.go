@@ -43,9 +43,9 @@ func (s *seenCosts) rollLocked(now time.Time) {
 	s.cur, s.since = 0, now
 }
 
-// estimate is what a call without a bound reserves of rec's budget: the largest cost
-// seen lately, but never more than the whole budget, which would refuse the key for
-// good.
+// estimate is the amount of rec's budget that a call without a bound reserves: the
+// largest cost seen lately, but never more than the whole budget, which would refuse the
+// key for good.
 func (l *lane) estimate(rec *store.Record, now time.Time) store.Money {
 	if l.route.costHeader == "" || rec == nil || rec.Budget == 0 {
 		return 0

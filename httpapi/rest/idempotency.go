@@ -64,9 +64,9 @@ func (c *Call) repeatable(body []byte) error {
 	return nil
 }
 
-// Repeated reports whether the call repeats one whose result is stored. What held when
-// that was made may hold no longer, such as that a key expires in the future, and is
-// no reason to refuse the repeat.
+// Repeated reports whether the call repeats one whose result is stored. A condition that
+// held for the first call may hold no longer, such as that a key expires in the future;
+// that is no reason to refuse the repeat.
 func (c *Call) Repeated() bool {
 	if c.once == nil {
 		return false

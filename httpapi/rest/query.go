@@ -33,7 +33,7 @@ func (c *Call) Query(known ...string) *Query {
 	q := &Query{call: c}
 	var err error
 	if q.values, err = url.ParseQuery(c.Request.URL.RawQuery); err != nil {
-		q.values = nil // what could be read of it is no use
+		q.values = nil // the part that could be read is of no use
 		q.fail(fault.Newf(fault.InvalidRequest, "The query string cannot be read."))
 		return q
 	}

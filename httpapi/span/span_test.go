@@ -43,7 +43,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// What Go reads, Parse reads in the same way: days add to its syntax and change
+// Parse reads every duration of Go's syntax as Go does: days add to the syntax and change
 // nothing in it.
 func TestParseAgreesWithGo(t *testing.T) {
 	for _, d := range []time.Duration{0, 1, time.Microsecond, time.Second, 90 * time.Minute, Day, 100 * Day, -time.Hour, 1<<63 - 1} {

@@ -21,7 +21,7 @@ func months() []byte {
 	}}).Encode()
 }
 
-// Changes are counted, entries that keep the cluster serving are not, and what
+// Changes are counted, entries that keep the cluster serving are not, and an entry that
 // cannot be read counts as a change.
 func TestChangesOfEntries(t *testing.T) {
 	key := replicatest.CreateKey(1).Encode()

@@ -62,8 +62,8 @@ func TestWriteAtAFollower(t *testing.T) {
 	}
 }
 
-// What an operator asks of the wrong node, or of the cluster in vain, is refused
-// with the same reason and sentence at the leader and at a follower.
+// A request that an operator sends to the wrong node, or that the cluster cannot grant,
+// is refused with the same reason and sentence at the leader and at a follower.
 func TestOperatorsRefusals(t *testing.T) {
 	g := start(t, 2)
 	leader := g.leader()

@@ -39,8 +39,8 @@ type Config struct {
 	// KeepToken. nil: no tokens are passed on.
 	Token     func(hashes []store.Hash) string
 	KeepToken func(token string) error
-	// Yield gives back what this node holds of the buckets that asks name and does not
-	// need; it returns when that is in the log.
+	// Yield gives back the units that this node holds of the buckets that asks name and does
+	// not need; it returns when that is in the log.
 	Yield func(ctx context.Context, asks []store.GrantAsk) error
 }
 

@@ -14,7 +14,7 @@ import (
 // Alive are the ids of the nodes of which gossip knows, in order.
 func (c *Cluster) Alive() []string { return slices.Sorted(maps.Keys(c.peers.alive())) }
 
-// Certify does at another time what a node does all the time.
+// Certify makes the regular check of the certificate, as of the time now.
 func (c *Cluster) Certify(now time.Time) error { return c.certs.certify(now) }
 
 // Credentials are those in use, and those on the disk.

@@ -29,8 +29,8 @@ func (a answers) ask(_ context.Context, addr, kind string, _ any) ([]byte, error
 }
 
 // A node without a state begins a cluster only if it is the first of all nodes and
-// all agree on who they are; joins the one cluster that it finds; else waits, and
-// gives the reason.
+// all see the same nodes; joins the one cluster that it finds; else waits, and gives
+// the reason.
 func TestFormingDecisions(t *testing.T) {
 	all := []string{"a", "b", "c"}
 	node := func(id string, expect int, seen ...string) info { return info{ID: id, Expect: expect, Seen: seen} }

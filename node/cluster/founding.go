@@ -97,8 +97,8 @@ func (f *founding) follow() {
 	f.log.Info("the cluster has its voters", "voters", f.Expect)
 }
 
-// missing describes what the cluster lacks, "" if it has the expected voters and this
-// node is one of them.
+// missing describes the voters that the cluster lacks, "" if it has the expected voters
+// and this node is one of them.
 func (f *founding) missing() string {
 	return lacking(f.committed(), f.self.ID, f.Expect)
 }

@@ -77,8 +77,8 @@ func TestFounding(t *testing.T) {
 	}
 }
 
-// Nodes that begin a cluster of one found nothing that others wait for; a node that
-// is admitted learns what its cluster lacks, and gets the token.
+// Nodes that begin a cluster of one found nothing that others wait for; a node that is
+// admitted learns which nodes its cluster lacks, and gets the token.
 func TestPlaceOfAFounder(t *testing.T) {
 	f := &former{self: selfReport{ID: "a"}, expect: 3}
 	if p, err := f.Run(t.Context()); err != nil || p.creds != nil || p.founding != datadir.Founded {

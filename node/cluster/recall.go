@@ -13,7 +13,7 @@ import (
 
 // Bounds of recalls.
 const (
-	yieldTimeout   = time.Second // of one node's part; one that cannot be reached keeps what it holds
+	yieldTimeout   = time.Second // of one node's part; one that cannot be reached keeps its units
 	maxRoundAsks   = 400         // buckets of one round: some 50 KB, within maxCallBody
 	maxRecallQueue = 8           // rounds that wait
 )
@@ -21,12 +21,12 @@ const (
 // recalls bring back, on the leader, the units of months and budgets that nodes hold and
 // do not need, before a node refuses a request for want of them.
 //
-// A round asks every node, the one that began it too, to give back what it holds of the
-// round's buckets. A node takes the units out of its own count first and then writes
-// them to the log, so that no unit is in two places. One round is under way at a time; buckets
-// that are asked for meanwhile gather in the next, and a caller waits for a round that
-// began after its call. The number of messages depends on how long rounds take, never on
-// how many requests wait.
+// A round asks every node, the one that began it too, to give back the units that it
+// holds of the round's buckets. A node takes the units out of its own count first and
+// then writes them to the log, so that no unit is in two places. One round is under way
+// at a time; buckets that are asked for meanwhile gather in the next, and a caller waits
+// for a round that began after its call. The number of messages depends on how long
+// rounds take, never on how many requests wait.
 type recalls struct {
 	*node
 	peers *peers
@@ -40,7 +40,7 @@ type recalls struct {
 // set before done is closed.
 type round struct {
 	asks  []store.GrantAsk
-	index uint64 // of the state that includes what came back
+	index uint64 // of the state that includes the units given back
 	done  chan struct{}
 }
 
@@ -191,8 +191,8 @@ func (rc *recalls) run(ctx context.Context) {
 	}
 }
 
-// gather makes one round. A node that cannot be reached, or is of a version that does
-// not know the call, keeps what it holds.
+// gather makes one round. A node that cannot be reached, or is of a version that does not
+// know the call, keeps its units.
 func (rc *recalls) gather(ctx context.Context, r *round) {
 	defer close(r.done)
 	ctx, cancel := context.WithTimeout(ctx, yieldTimeout)

@@ -25,7 +25,8 @@ type saying struct {
 
 func newTroubles(log *slog.Logger) *troubles { return &troubles{log: log, of: map[string]saying{}} }
 
-// say logs the trouble of the kind what.
+// say logs a trouble of one kind, unless the last one of the kind had the same text a
+// short time ago.
 func (s *troubles) say(what, msg string, args ...any) {
 	text := msg + fmt.Sprint(args...)
 	s.mu.Lock()

@@ -28,7 +28,7 @@ func (l lines) of(key string) int {
 }
 
 // parseLines finds the lines of a document that is valid TOML. The parser keeps no
-// state of tables, so what a key means follows from those before it.
+// state of tables, so the meaning of a key follows from those before it.
 func parseLines(doc []byte) lines {
 	w := lineWalker{found: lines{}, elements: map[string]int{}}
 	w.p.Reset(doc)

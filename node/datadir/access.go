@@ -46,9 +46,9 @@ func accessible(dir string) error {
 	return nil
 }
 
-// denied adds to an error for want of rights what has to be known to mend it: the
-// first directory on the way to path that cannot be entered, or else path itself,
-// its owner, and this process's user. Other errors, and nil, stay as they are.
+// denied adds to an error for want of rights the facts needed to fix it: the first
+// directory on the way to path that cannot be entered, or else path itself, its owner,
+// and this process's user. Other errors, and nil, stay as they are.
 func denied(path string, err error) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err

@@ -29,8 +29,8 @@ const (
 	clusterDir  = "cluster"
 )
 
-// What store/local keeps beside LocalDir: the seal, which says what must be in it,
-// and at most three directories that were damaged, with the time in their name.
+// Names that store/local keeps beside LocalDir: the seal, which records its expected
+// content, and at most three directories that were damaged, with the time in their name.
 const (
 	LocalSealFile = LocalDir + ".seal"
 	DamagedPrefix = LocalDir + ".damaged-"

@@ -340,7 +340,8 @@ func TestConcurrent(t *testing.T) {
 }
 
 // A new leader knows nothing of the leases of the last one. Nodes that it hears of
-// in its first seconds may hold one: what gives a right must be seen there too.
+// in its first seconds may hold one: a write that gives a right must be seen there
+// too.
 func TestWriteRightAfterAnElection(t *testing.T) {
 	tb := NewTable(Default)
 	at := func(n int64) int64 { return 100*sec + n*ms }

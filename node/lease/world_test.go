@@ -211,7 +211,7 @@ func (w *world) trouble(every int64) {
 			s.restart(w.between(20*ms, 2*sec), w.chance(0.7))
 		case 10: // as a supervisor does it
 			s.restart(w.between(5*ms, 100*ms), w.chance(0.7))
-		case 6, 11: // paused, and cut off before it goes on with what it had received
+		case 6, 11: // paused, and cut off before it goes on with messages it had received
 			n := w.between(600*ms, 6*sec)
 			s.pause(n)
 			w.push(w.now+n-w.upTo(n), nil, func() { w.isolate(s, w.chance(0.8), w.chance(0.5), n+w.long()) })

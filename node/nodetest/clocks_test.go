@@ -89,8 +89,8 @@ func TestFollowerWithAWrongClock(t *testing.T) {
 	}
 }
 
-// A leader whose clock jumps makes no change any more, and another node leads; the
-// states keep what they have.
+// A leader whose clock jumps makes no change any more, and another node leads; the states
+// keep their data.
 func TestLeaderWithAWrongClock(t *testing.T) {
 	t.Parallel()
 	c := nodetest.Start(t, 3)

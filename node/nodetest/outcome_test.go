@@ -202,7 +202,7 @@ func TestReadsAreLinearizable(t *testing.T) {
 	for n := range 30 {
 		writer, reader := n%3, (n+1+n/3%2)%3
 		name := fmt.Sprintf("name-%d", n)
-		// An election may refuse either call; what is repeated is still in order.
+		// An election may refuse either call; a repeated call is still in order.
 		c.Until(fmt.Sprintf("n%d has written %s", writer+1, name), func() error {
 			_, err := c.API(writer).UpdateKey(t.Context(), id, client.Patch{"name": name})
 			return err

@@ -68,8 +68,8 @@ func (s *shared) admitted(method, path, key, code string, most int, of func(i in
 
 func inTurn(i int) int { return i % 3 }
 
-// Through several nodes a client spends exactly what it has: they give back what they
-// hold and do not need before one of them refuses.
+// Through several nodes a client spends exactly its limit: they give back the units that
+// they hold and do not need before one of them refuses.
 func TestNodesSpendMonthsTogether(t *testing.T) {
 	t.Parallel()
 	s := sharing(t)

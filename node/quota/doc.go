@@ -9,7 +9,7 @@
 // doubt, or that a crash loses, is lost to its month: nothing is granted twice.
 //
 // Where other nodes hold chunks of the same months, a request that lacks units waits for
-// a recall before it is refused: all nodes give back what they do not need.
+// a recall before it is refused: all nodes give back the units that they do not need.
 //
 // Levels are charged in memory only. [Levels] writes them at a clean stop and
 // takes them back once, at the next start; after a crash every bucket begins

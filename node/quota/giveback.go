@@ -70,7 +70,7 @@ func (g *Grants) recallNow(ctx context.Context, asks []store.GrantAsk, orders ma
 	ctx, cancel := context.WithTimeout(ctx, recallTimeout)
 	defer cancel()
 	if err := g.cfg.Recall(ctx, asks); err != nil {
-		// Nodes that cannot talk refuse what they cannot find.
+		// Nodes that cannot talk refuse requests for units that they cannot find.
 		g.cfg.Logger.Debug("units that other nodes hold could not be recalled", "buckets", len(asks), "error", err)
 	}
 	for b, o := range orders {
@@ -79,9 +79,9 @@ func (g *Grants) recallNow(ctx context.Context, asks []store.GrantAsk, orders ma
 	}
 }
 
-// Yield gives back what this node holds of the buckets that asks name and does not
-// need, and returns when that is in the log, as is what was being given back before.
-// It is this node's part of another's recall.
+// Yield gives back the units that this node holds of the buckets that asks name and does
+// not need, and returns when that is in the log, as are the units that were being given
+// back before. It is this node's part of another's recall.
 func (g *Grants) Yield(ctx context.Context, asks []store.GrantAsk) error {
 	var orders []*order
 	for _, a := range asks {

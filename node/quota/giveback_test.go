@@ -116,7 +116,7 @@ func (m *member) settle(d limiter.Decision, reserve, cost int64) {
 	}
 }
 
-// Before a node refuses, the others give back what they hold and do not need.
+// Before a node refuses, the others give back the units that they hold and do not need.
 func TestRecallBeforeARefusal(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit, units, want int64
@@ -151,7 +151,7 @@ func budget(limit, reserve int64) limiter.Ask {
 	return limiter.Ask{Units: 1, Key: "key_a", Budget: limit, Reserve: reserve}
 }
 
-// What a settled request leaves is there for the other nodes at once.
+// The rest of a settled request is there for the other nodes at once.
 func TestSettledRestsReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, stop := assemble(t, 3, 200)
@@ -204,7 +204,7 @@ func TestRefusalsCostFewMessages(t *testing.T) {
 	})
 }
 
-// What cannot be given back stays here, unless it may have been.
+// Units that cannot be given back stay here, unless they may have been.
 func TestYieldWithoutALeader(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
@@ -235,7 +235,7 @@ func TestYieldWithoutALeader(t *testing.T) {
 }
 
 // Whatever is recalled meanwhile and however often the log is silent, no unit is spent
-// twice; and without faults, what is left at the end is found through every node.
+// twice; and without faults, the rest at the end is found through every node.
 func TestRecallsSpendNothingTwice(t *testing.T) {
 	for _, faults := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -33,8 +33,8 @@ type Config struct {
 	Now     func() int64 // the clock of limiter.Ask.Now
 	Logger  *slog.Logger
 
-	// Recall has all nodes of the cluster give back what they hold of these buckets and
-	// do not need, and returns when the state here includes that; see Yield. nil: there
+	// Recall has all nodes of the cluster give back the units that they hold of these buckets
+	// and do not need, and returns when the state here includes that; see Yield. nil: there
 	// are no other nodes. Of an ask, only the fields that name a bucket are set.
 	Recall func(context.Context, []store.GrantAsk) error
 }
@@ -265,8 +265,8 @@ func (g *Grants) gather(ctx context.Context) bool {
 	}
 }
 
-// batch takes the head of the queue, at most maxAsks of it. What is given back leaves
-// the meter only here: until then requests may still use it.
+// batch takes the head of the queue, at most maxAsks of it. Units given back leave the
+// meter only here: until then requests may still use it.
 func (g *Grants) batch() (keys []grantKey, orders []*order) {
 	g.mu.Lock()
 	n := min(len(g.line), maxAsks)

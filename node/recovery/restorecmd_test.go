@@ -154,7 +154,7 @@ func backupFiles(t *testing.T, dir string) (plain, sealed string) {
 	return writeText(t, filepath.Join(dir, "b.backup"), string(raw)), writeText(t, filepath.Join(dir, "sealed.backup"), out.String())
 }
 
-// What cannot be restored is refused, and nothing is made.
+// A backup that cannot be restored is refused, and nothing is made.
 func TestRestoreCommandRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -282,8 +282,8 @@ func TestRecoverCommand(t *testing.T) {
 	replicatest.Shut(t, r)
 }
 
-// A restore gives back what any change took but a revocation, which it repeats, and
-// a change of members, which a restored cluster does not have.
+// A restore gives back the rights that any change took but a revocation, which it
+// repeats, and a change of members, which a restored cluster does not have.
 func TestTakesAway(t *testing.T) {
 	t.Parallel()
 	for action, want := range map[string]bool{

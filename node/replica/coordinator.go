@@ -79,8 +79,8 @@ type Writer interface {
 	// Linearize returns once this node's state includes every write that was
 	// answered before the call.
 	Linearize(ctx context.Context) error
-	// Recall has every node give back what it holds of the buckets that asks name and
-	// does not need, and returns once this node's state includes that.
+	// Recall has every node give back the units that it holds of the buckets that asks name
+	// and does not need, and returns once this node's state includes that.
 	Recall(ctx context.Context, asks []store.GrantAsk) error
 }
 

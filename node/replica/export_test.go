@@ -51,8 +51,8 @@ func (r *room) Take(ctx context.Context, n int) (free func()) { return r.take(ct
 // Large is the room of r's large writes.
 func (r *Replica) Large() *Room { return &r.large }
 
-// HoldApply keeps the state machine from reporting what it has applied, and so from
-// applying more, until release is called.
+// HoldApply keeps the state machine from reporting the entries that it has applied, and
+// so from applying more, until release is called.
 func (r *Replica) HoldApply() (release func()) {
 	r.applied.mu.Lock()
 	return r.applied.mu.Unlock

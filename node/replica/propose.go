@@ -237,7 +237,7 @@ func (r *Replica) timely(cmd *store.Command) error {
 	return nil
 }
 
-// ack is this node's: it answers only what it has applied.
+// ack is this node's: it answers only for entries that it has applied.
 func (r *Replica) ack() Ack { return Ack{Name: r.cfg.Name, How: "applied"} }
 
 // apply hands raw to Raft and waits for the answer of this node's state. Unless

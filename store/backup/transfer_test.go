@@ -56,7 +56,7 @@ func TestSummedReader(t *testing.T) {
 	})
 }
 
-// A read error of the source is reported as what it is; damage is the file's alone.
+// A read error of the source is reported as such; damage is the file's alone.
 func TestReadErrors(t *testing.T) {
 	quick(t)
 	s := state(t, 3)
@@ -103,7 +103,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// There is no backup of nothing, and a header says what the state is, not the caller.
+// There is no backup of nothing, and a header describes the state, not the caller.
 func TestBegin(t *testing.T) {
 	empty, err := store.Open(store.Config{FS: vfs.NewMem(), Dir: "state"})
 	if err != nil {

@@ -100,7 +100,7 @@ func TestCheckLogs(t *testing.T) {
 	}
 }
 
-// A power loss that keeps any part of what was not synced is no damage.
+// A power loss that keeps any part of the unsynced data is no damage.
 func TestCheckLogsAfterPowerLoss(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 3))

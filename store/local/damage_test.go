@@ -243,7 +243,7 @@ func TestMissingFiles(t *testing.T) {
 	}
 }
 
-// Damage that a query meets is set aside while the node runs: what was observed
+// Damage that a query meets is set aside while the node runs: the observations made
 // meanwhile and the last uses in memory go on in the new data.
 func TestDamageWhileRunning(t *testing.T) {
 	fs := vfs.NewMem()

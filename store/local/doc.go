@@ -25,8 +25,8 @@
 //
 // None of the data is needed to serve. Damaged or missing data is set aside in
 // <dir>.damaged-TIME, at the start or while the node runs, and replaced; see
-// [Local.Losses]. The file <dir>.seal says what must be in the directory: Pebble
-// takes a missing one for new, and some damage for a crash.
+// [Local.Losses]. The file <dir>.seal records the expected content of the directory:
+// Pebble takes a missing one for new, and some damage for a crash.
 //
 // # Bounds
 //

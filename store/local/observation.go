@@ -38,7 +38,7 @@ type Observation struct {
 	Actor store.Actor
 }
 
-// Trail is what became of a proxied request.
+// Trail records how a proxied request was handled.
 type Trail struct {
 	Path     string // as sent, without the query; at most 512 bytes are kept
 	Upstream string // the base URL of the last attempt; "" if there was none

@@ -17,13 +17,13 @@ import (
 	"github.com/perfgate/perfgate/store/pack"
 )
 
-// SealSuffix ends the name of the seal, the file beside the directory that says
-// what must be in it.
+// SealSuffix ends the name of the seal, the file beside the directory that records its
+// expected content.
 const SealSuffix = ".seal"
 
-// seal is what a node knows of its directory without opening it: whether there was
-// one, and after a clean stop the sums of its files. Pebble itself takes an empty
-// directory for a new one, and a damaged end of its logs for a crash.
+// seal holds the facts that a node knows of its directory without opening it: whether
+// there was one, and after a clean stop the sums of its files. Pebble itself takes an
+// empty directory for a new one, and a damaged end of its logs for a crash.
 //
 // On disk it is one line of JSON and one with its CRC-32C. A seal that does not
 // decode is as good as none.

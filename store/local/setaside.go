@@ -40,7 +40,7 @@ var errDamaged = errors.New("this node's own data is damaged")
 // errReplacing is the answer while damaged data waits for running queries to end.
 var errReplacing = errors.New("this node's own data is damaged and is being set aside; try again in a moment")
 
-// damage is what Local knows of damage to its directory.
+// damage holds the facts that Local knows of damage to its directory.
 type damage struct {
 	found    atomic.Pointer[error] // not set aside yet
 	wake     chan struct{}         // capacity 1: found was set
@@ -310,7 +310,7 @@ func lossEvent(e *store.Event, r *request[string]) {
 	e.Changes, e.Request, e.UserAgent = after, nil, ""
 }
 
-// Warning says for people what was lost, for a week; "" if nothing was.
+// Warning describes the losses for people, for a week; "" if there were none.
 func (l *Local) Warning(now time.Time) string {
 	losses := l.Losses()
 	if len(losses) == 0 || now.Sub(losses[len(losses)-1].Time) > warnFor {

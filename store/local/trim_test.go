@@ -204,8 +204,8 @@ func TestMaxBytesInOneBucket(t *testing.T) {
 	must(t, l.Close())
 }
 
-// What is too old is decided by the time that Aged gives, where that is earlier: a clock
-// that jumps ahead removes neither events nor usage.
+// The age of events and usage is judged by the time that Aged gives, where that is
+// earlier: a clock that jumps ahead removes neither events nor usage.
 func TestTrimByAged(t *testing.T) {
 	aged := day0.Add(time.Hour)
 	l := still(t, Config{Aged: func() time.Time { return aged }})

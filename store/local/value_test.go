@@ -35,7 +35,7 @@ func genObservation(t *rapid.T) *Observation {
 	return o
 }
 
-// What is written of a request is read again, cut to its bounds, and never larger
+// The record of a request is read as it was written, cut to its bounds, and never larger
 // than the bound that the queue reserves for it.
 func TestRequestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -67,7 +67,7 @@ func TestFaultsWhileReceiving(t *testing.T) {
 	}
 }
 
-// A sink ends once: what comes later changes nothing.
+// A sink ends once: later calls change nothing.
 func TestSinkEndsOnce(t *testing.T) {
 	b := begin(t, vfs.NewMem())
 	stream := encode(map[string]string{"a": "1"})
