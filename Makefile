@@ -33,7 +33,7 @@ run: build ## one node with the built-in echo upstream
 RACED = $$($(GO) list ./... | grep -vE '/(e2e|nodetest)(/|$$)')
 RACES = ^Test(IsolatedNode|ReadsAreLinearizable|RemoveNode|SnapshotIsInstalled|TransferUnderWrites)$$
 
-test: ## every fast test; each part runs whatever became of the one before it
+test: ## every fast test; each part runs even if the one before it failed
 	@status=0; \
 	run() { echo "$$*"; "$$@" || status=1; }; \
 	run $(GO) test -timeout 20m ./e2e/... ./node/nodetest; \
@@ -80,5 +80,5 @@ image: ## from scratch, not root, with podman
 	sed '/^FROM golang/,/^$$/d; s|--from=source ||; s|/dist/|dist/|' Dockerfile | \
 		podman build --format docker -t $(IMAGE):$(VERSION) -t $(IMAGE):latest -f - .
 
-clean: ## remove what build and image made
+clean: ## remove the products of build and image
 	rm -rf perfgate dist

@@ -57,7 +57,7 @@ func tiersCreate(a *app) *cobra.Command {
 	var f tierFlags
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Create a tier", Args: cobra.ExactArgs(1),
-		Long:    "Create a tier. It does not limit what no flag limits.",
+		Long:    "Create a tier. A value without a flag is unlimited.",
 		Example: "  perfgate tiers create team --live-requests-per-minute 600 --live-requests-per-month 1000000 --test-requests-per-minute 60",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := f.body(cmd, &client.Tier{}, true)

@@ -79,7 +79,7 @@ type row struct {
 var table = map[Code]row{
 	AmbiguousCredentials: {400, "The request carries more than one credential; send exactly one."},
 	KeyInQuery:           {400, "API keys are not accepted in the query string, where logs would keep them; send the key as \"Authorization: Bearer …\"."},
-	CostAboveLimit:       {400, "max_cost_per_call is above what this key may spend on one call."},
+	CostAboveLimit:       {400, "max_cost_per_call is above the amount that this key may spend on one call."},
 	DuplicateMember:      {400, "The JSON body names a member twice."},
 	InvalidJSON:          {400, "The body is not valid JSON."},
 	InvalidCursor:        {400, "The cursor is not one that this list handed out."},

@@ -37,7 +37,7 @@ func (x *exchange) limitCost() *fault.Error {
 		return nil
 	}
 	if upgrades(x.r.Header) {
-		return fault.Newf(fault.InvalidRequest, "A request whose cost is bounded cannot switch protocols: what follows could not be checked.")
+		return fault.Newf(fault.InvalidRequest, "A request whose cost is bounded cannot switch protocols: the data after the switch could not be checked.")
 	}
 	if x.body == nil {
 		return nil
