@@ -74,15 +74,16 @@ func variables(t *testing.T) (node, commands []string) {
 	return node, commands
 }
 
-// TestVariables: the README lists every variable, and no page names one that
+// TestVariables: the reference lists every variable, and no page names one that
 // nothing reads.
 func TestVariables(t *testing.T) {
 	node, commands := variables(t)
 	keys := configKeys(t)
-	readme := read(t, "README.md")
+	_, section, _ := strings.Cut(read(t, "docs/reference.md"), "\n## Variables\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	for _, name := range append(slices.Clone(node), commands...) {
-		if !strings.Contains(readme, "`"+name+"`") && !slices.ContainsFunc(keys, func(k string) bool { return variableOf(k) == name }) {
-			t.Errorf("README.md does not list %s", name)
+		if !strings.Contains(section, "`"+name+"`") && !slices.ContainsFunc(keys, func(k string) bool { return variableOf(k) == name }) {
+			t.Errorf("docs/reference.md does not list %s under Variables", name)
 		}
 	}
 	seen := 0
