@@ -47,68 +47,105 @@ func sample(rt *rest.Route, id string) (path, body string) {
 	return path, body
 }
 
+// callers are credentials of each kind.
+type callers struct {
+	none   string                 // a key without a scope of ours
+	scoped map[store.Scope]string // keys with one scope
+}
+
+func newCallers(g *apitest.Rig) callers {
+	var c callers
+	_, c.none = g.Key("live", "custom")
+	_, admin := g.Key("live", "admin")
+	c.scoped = map[store.Scope]string{store.ScopeAdmin: admin}
+	for s, name := range map[store.Scope]string{store.ScopeRead: "read", store.ScopeVerify: "verify", store.ScopeLimit: "limit"} {
+		_, c.scoped[s] = g.Key("test", name)
+	}
+	return c
+}
+
+// call is one route of the table, tried from one address: failures are counted by it.
+type call struct {
+	g   *apitest.Rig
+	rt  *rest.Route
+	hop string
+}
+
+// try makes the call with a credential on the admin listener, or on the proxy listener
+// at url, for a key that may be spent.
+func (c *call) try(url, token string) apitest.Answer {
+	id, _ := c.g.Key("test", "read")
+	path, body := sample(c.rt, id)
+	return c.g.Do(url, c.rt.Method, path, token, body, "X-Forwarded-For", c.hop)
+}
+
+func (c *call) admin(token string) apitest.Answer { return c.try(c.g.Admin.URL, token) }
+
+// refuses tries credentials that no call takes.
+func (c *call) refuses(t *testing.T, none string) {
+	a := c.admin("").Want(t, 401, fault.MissingKey)
+	if c := a.Header.Get("WWW-Authenticate"); c != `Bearer realm="perf"` {
+		t.Errorf("challenge %q", c)
+	}
+	c.admin("pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ").Want(t, 401, fault.InvalidKey)
+	c.admin("pgop_wrong").Want(t, 401)
+	a = c.admin(none).Want(t, 403, fault.InsufficientScope)
+	if c := a.Header.Get("WWW-Authenticate"); !strings.Contains(c, `error="insufficient_scope"`) {
+		t.Errorf("challenge %q", c)
+	}
+}
+
+// takes tries the right credentials.
+func (c *call) takes(t *testing.T, scoped map[store.Scope]string) {
+	if c.rt.Access&rest.Operators != 0 {
+		c.admin(scoped[store.ScopeAdmin]).Want(t, 403, fault.Forbidden)
+	} else {
+		for _, token := range []string{scoped[c.rt.Scope], scoped[store.ScopeAdmin]} {
+			if a := c.admin(token); a.Status >= 300 {
+				t.Errorf("a key with the scope: %d %s", a.Status, a.Body)
+			}
+		}
+	}
+	switch c.rt.ID {
+	case "deleteManagedAccount", "deleteTier":
+		c.admin(apitest.OperatorToken).Want(t, 409, fault.Conflict) // built in
+	case "createTier":
+		c.admin(apitest.OperatorToken).Want(t, 201)
+	default:
+		if a := c.admin(apitest.OperatorToken); a.Status >= 300 && a.Status != 409 {
+			t.Errorf("an operator: %d %s", a.Status, a.Body)
+		}
+	}
+}
+
+// proxied tries the call on the proxy listener, which takes it or hands it on.
+func (c *call) proxied(t *testing.T, token string) {
+	before := c.g.Next.Load()
+	c.try(c.g.Proxy.URL, token)
+	if taken := c.g.Next.Load() == before; taken != (c.rt.Access&rest.OnProxy != 0) {
+		t.Errorf("taken from the proxy listener: %v", taken)
+	}
+	if c.rt.Access&rest.OnProxy != 0 {
+		c.try(c.g.Proxy.URL, apitest.OperatorToken).Want(t, 401)
+		c.try(c.g.Proxy.URL, "").Want(t, 401, fault.MissingKey)
+	}
+}
+
 // Every call × no credential, wrong scope, right scope, operator; and on the
 // proxy listener exactly the calls that the table opens there.
 func TestWhoMayCall(t *testing.T) {
 	g := apitest.New(t)
-	_, none := g.Key("live", "custom")
-	_, admin := g.Key("live", "admin")
-	scoped := map[store.Scope]string{}
-	for s, name := range map[store.Scope]string{store.ScopeRead: "read", store.ScopeVerify: "verify", store.ScopeLimit: "limit"} {
-		_, scoped[s] = g.Key("test", name)
-	}
-	scoped[store.ScopeAdmin] = admin
+	callers := newCallers(g)
 	for i, rt := range g.API.Routes() {
 		if rt.Access&rest.Open != 0 {
 			continue
 		}
 		t.Run(rt.ID, func(t *testing.T) {
 			g.T = t
-			hop := fmt.Sprintf("192.0.2.%d", i) // failures are counted by address
-			var path, body string
-			try := func(token string) apitest.Answer {
-				id, _ := g.Key("test", "read") // one to spend
-				path, body = sample(rt, id)
-				return g.Do(g.Admin.URL, rt.Method, path, token, body, "X-Forwarded-For", hop)
-			}
-			a := try("").Want(t, 401, fault.MissingKey)
-			if c := a.Header.Get("WWW-Authenticate"); c != `Bearer realm="perf"` {
-				t.Errorf("challenge %q", c)
-			}
-			try("pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ").Want(t, 401, fault.InvalidKey)
-			try("pgop_wrong").Want(t, 401)
-			a = try(none).Want(t, 403, fault.InsufficientScope)
-			if c := a.Header.Get("WWW-Authenticate"); !strings.Contains(c, `error="insufficient_scope"`) {
-				t.Errorf("challenge %q", c)
-			}
-			if rt.Access&rest.Operators != 0 {
-				try(admin).Want(t, 403, fault.Forbidden)
-			} else {
-				for _, token := range []string{scoped[rt.Scope], admin} {
-					if a := try(token); a.Status >= 300 {
-						t.Errorf("a key with the scope: %d %s", a.Status, a.Body)
-					}
-				}
-			}
-			if rt.ID == "deleteManagedAccount" || rt.ID == "deleteTier" {
-				try(apitest.OperatorToken).Want(t, 409, fault.Conflict) // built in
-			} else if rt.ID == "createTier" {
-				try(apitest.OperatorToken).Want(t, 201)
-			} else if a := try(apitest.OperatorToken); a.Status >= 300 && a.Status != 409 {
-				t.Errorf("an operator: %d %s", a.Status, a.Body)
-			}
-
-			id, _ := g.Key("test", "read")
-			path, body = sample(rt, id)
-			before := g.Next.Load()
-			a = g.Do(g.Proxy.URL, rt.Method, path, scoped[rt.Scope], body)
-			if taken := g.Next.Load() == before; taken != (rt.Access&rest.OnProxy != 0) {
-				t.Errorf("taken from the proxy listener: %v", taken)
-			}
-			if rt.Access&rest.OnProxy != 0 {
-				g.Do(g.Proxy.URL, rt.Method, path, apitest.OperatorToken, body, "X-Forwarded-For", hop).Want(t, 401)
-				g.Do(g.Proxy.URL, rt.Method, path, "", body).Want(t, 401, fault.MissingKey)
-			}
+			c := &call{g, rt, fmt.Sprintf("192.0.2.%d", i)}
+			c.refuses(t, callers.none)
+			c.takes(t, callers.scoped)
+			c.proxied(t, callers.scoped[rt.Scope])
 		})
 	}
 }

@@ -15,70 +15,104 @@ import (
 	"github.com/perfgate/perfgate/node/config"
 )
 
-func TestReload(t *testing.T) {
-	var log bytes.Buffer
-	path := write(t, "[log]\nlevel = \"warn\"")
-	load := func() (*config.Config, error) { return Load([]string{"--config", path}, environ()) }
+// reloading is a configuration file with a part that takes its routes, or refuses them
+// with refuse.
+type reloading struct {
+	t      *testing.T
+	path   string
+	log    bytes.Buffer
+	level  slog.LevelVar
+	routes []config.Route
+	refuse error
+	r      *Reloader
+}
+
+func startReloading(t *testing.T) *reloading {
+	t.Helper()
+	l := &reloading{t: t, path: write(t, "[log]\nlevel = \"warn\"")}
+	load := func() (*config.Config, error) { return Load([]string{"--config", l.path}, environ()) }
 	c, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger, _ := NewLogger(&log, config.Log{Level: "info", Format: "text"})
-	level := new(slog.LevelVar)
-	var routes []config.Route
-	var refuse error
-	r := NewReloader(c, load, logger, LogLevel(level), func(next *config.Config) (func(), error) {
-		return func() { routes = next.Proxy.Routes }, refuse
+	logger, _ := NewLogger(&l.log, config.Log{Level: "info", Format: "text"})
+	l.r = NewReloader(c, load, logger, LogLevel(&l.level), func(next *config.Config) (func(), error) {
+		return func() { l.routes = next.Proxy.Routes }, l.refuse
 	})
-	step := func(text string) error {
-		t.Helper()
-		log.Reset()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return r.Reload()
-	}
-	const one = "[[proxy.routes]]\npath = \"/one\"\nupstreams = [\"http://a\"]\n"
+	return l
+}
 
-	if err := step(one + "[log]\nlevel = \"debug\""); err != nil {
+// step replaces the file and reloads it; the log begins again.
+func (l *reloading) step(text string) error {
+	l.t.Helper()
+	l.log.Reset()
+	if err := os.WriteFile(l.path, []byte(text), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return l.r.Reload()
+}
+
+// oneRoute is a file with one route, to which more can be added.
+const oneRoute = "[[proxy.routes]]\npath = \"/one\"\nupstreams = [\"http://a\"]\n"
+
+// routed is a file with one route that has been loaded, at level debug.
+func routed(t *testing.T) *reloading {
+	t.Helper()
+	l := startReloading(t)
+	if err := l.step(oneRoute + "[log]\nlevel = \"debug\""); err != nil {
 		t.Fatal(err)
 	}
-	if len(routes) != 1 || level.Level() != slog.LevelDebug {
-		t.Errorf("routes %v, level %v", routes, level)
-	}
-	if strings.Contains(log.String(), "restart") || !strings.Contains(log.String(), "proxy.routes") {
-		t.Errorf("the log says %s", log.String())
-	}
+	l.unchanged()
+	return l
+}
 
-	// A bad file changes nothing, nor does a part that refuses.
-	if err := step("[log]\nlevel = \"info\"\n[proxy]\nroute = 1"); exitCode(err) != 2 || !strings.Contains(err.Error(), "nothing was changed") {
+// unchanged reports routes and a level that are not those of routed.
+func (l *reloading) unchanged() {
+	l.t.Helper()
+	if len(l.routes) != 1 || l.level.Level() != slog.LevelDebug || l.r.current.Log.Level != "debug" {
+		l.t.Errorf("routes %v, level %v, in use %s", l.routes, l.level.Level(), l.r.current.Log.Level)
+	}
+}
+
+func TestReload(t *testing.T) {
+	l := routed(t)
+	if strings.Contains(l.log.String(), "restart") || !strings.Contains(l.log.String(), "proxy.routes") {
+		t.Errorf("the log says %s", l.log.String())
+	}
+}
+
+// A bad file changes nothing, nor does a part that refuses, nor a file that would take
+// every route away.
+func TestReloadChangesAllOrNothing(t *testing.T) {
+	l := routed(t)
+	if err := l.step("[log]\nlevel = \"info\"\n[proxy]\nroute = 1"); exitCode(err) != 2 || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("a bad file: %v", err)
 	}
-	refuse = errors.New("no such upstream")
-	if err := step("[log]\nlevel = \"info\""); !errors.Is(err, refuse) {
+	l.unchanged()
+	l.refuse = errors.New("no such upstream")
+	if err := l.step(oneRoute + "[log]\nlevel = \"info\""); !errors.Is(err, l.refuse) {
 		t.Errorf("a part that refuses: %v", err)
 	}
-	if len(routes) != 1 || level.Level() != slog.LevelDebug || r.current.Log.Level != "debug" {
-		t.Errorf("routes %v, level %v", routes, level)
-	}
-
-	// An empty file would take every route away.
-	refuse = nil
+	l.unchanged()
+	l.refuse = nil
 	for _, text := range []string{"", "# nothing", "[log]\nlevel = \"info\""} {
-		if err := step(text); exitCode(err) != 2 || !strings.Contains(err.Error(), "must have proxy.upstream or [[proxy.routes]]") || len(routes) != 1 {
+		if err := l.step(text); exitCode(err) != 2 || !strings.Contains(err.Error(), "must have proxy.upstream or [[proxy.routes]]") {
 			t.Errorf("%q took the routes away: %v", text, err)
 		}
+		l.unchanged()
 	}
+}
 
-	// Keys that need a restart are logged on each reload, until they have their old value.
-	refuse = nil
+// Keys that need a restart are logged on each reload, until they have their old value.
+func TestReloadNamesKeysThatNeedARestart(t *testing.T) {
+	l := routed(t)
 	for range 2 {
-		if err := step(one + "[proxy]\nlisten = \":9\""); err != nil || !strings.Contains(log.String(), "restart key=proxy.listen") {
-			t.Errorf("%v: %s", err, log.String())
+		if err := l.step(oneRoute + "[proxy]\nlisten = \":9\""); err != nil || !strings.Contains(l.log.String(), "restart key=proxy.listen") {
+			t.Errorf("%v: %s", err, l.log.String())
 		}
 	}
-	if err := step(one); err != nil || strings.Contains(log.String(), "key=proxy.listen") {
-		t.Errorf("%v: %s", err, log.String())
+	if err := l.step(oneRoute); err != nil || strings.Contains(l.log.String(), "key=proxy.listen") {
+		t.Errorf("%v: %s", err, l.log.String())
 	}
 }
 

@@ -51,68 +51,81 @@ func TestOtherEntriesAreTolerated(t *testing.T) {
 	}
 }
 
-// script is a log of n random commands on few names, so that they meet.
+// picker draws random commands on few names, so that they meet.
+type picker struct{ *rand.Rand }
+
+func (p picker) name() string { return string(rune('a' + p.IntN(12))) }
+
+func (p picker) id() KeyID { return KeyID("key_" + p.name()) }
+
+func (p picker) account() AccountID {
+	return AccountID([]string{"default", "acct_a", "acct_b"}[p.IntN(3)])
+}
+
+// change gives c a random change, proposed at a time.
+func (p picker) change(c *Command, at time.Time) {
+	switch p.IntN(13) {
+	case 0, 1, 2:
+		k := newKey(p.name())
+		k.Environment = p.name()
+		c.Change = &KeyCreate{Key: k}
+	case 3:
+		c.Change = &KeyUpdate{ID: p.id(), Name: ptr(p.name()), Disabled: ptr(p.IntN(2) == 0), Metadata: &map[string]string{p.name(): "x", p.name(): "y", p.name(): "z"}}
+	case 4:
+		to := p.name() + p.name()
+		c.Change = &KeyRotate{ID: p.id(), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to, OverlapEndsAt: at.Add(time.Duration(p.IntN(20)) * time.Hour), Counts: p.IntN(2) == 0}
+	case 5:
+		c.Change = &KeyRevoke{ID: p.id(), Reason: p.name()}
+	case 6:
+		c.Change = &KeyRevokeBulk{Environment: ptr(p.name()), CreatedBefore: at.Add(-24 * time.Hour)}
+	case 7:
+		in := &KeyImport{}
+		for range p.IntN(5) {
+			in.Keys = append(in.Keys, newKey(p.name()+p.name()+p.name()))
+		}
+		c.Change = in
+	case 8:
+		c.Change = &AllowlistSet{Entries: []AllowEntry{{CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(p.IntN(256)), 0, 0}), 16)}}}
+	case 9:
+		c.Change = &AccountCreate{Account: Account{ID: p.account(), Name: p.name(), RetentionDays: 7 + p.IntN(9)}}
+	case 10:
+		c.Change = &AccountUpdate{Name: ptr(p.name()), Limits: limitOf(1+p.Int64N(9), 1+p.Int64N(99))}
+	case 11:
+		if p.IntN(3) == 0 {
+			c.Change = &AccountDelete{}
+		} else {
+			c.Change = &TierPut{Tier: Tier{Name: "enterprise", Live: *limitOf(1+p.Int64N(9), 50), IPAllowlist: p.IntN(4) > 0}}
+		}
+	case 12:
+		c.Account = ""
+		g := &Grant{}
+		for range 3 {
+			g.Asks = append(g.Asks, GrantAsk{Account: p.account(), Type: KeyType(p.IntN(2)), Month: Month(at) + p.IntN(2), Want: p.Int64N(20), Give: p.Int64N(3)})
+		}
+		c.Change = g
+	}
+}
+
+// script is a log of n random commands.
 func script(h *harness, seed uint64, n int) []*raft.Log {
-	r := rand.New(rand.NewPCG(seed, seed))
-	name := func() string { return string(rune('a' + r.IntN(12))) }
-	id := func() KeyID { return KeyID("key_" + name()) }
-	account := func() AccountID { return AccountID([]string{"default", "acct_a", "acct_b"}[r.IntN(3)]) }
+	p := picker{rand.New(rand.NewPCG(seed, seed))}
 	logs := []*raft.Log{h.entry(&Command{Change: &Init{ClusterID: "c", DefaultTier: "enterprise"}})}
 	for i := range n {
 		switch {
 		case seed%2 == 0: // as before stamps
 		case i == n/4:
 			h.leader = &leader{term: 2}
-		case i > n/4 && r.IntN(20) == 0:
-			h.leader = &leader{term: h.leader.term + 1, wrong: time.Duration(r.IntN(200)-100) * 24 * time.Hour}
-		case i > n/4 && r.IntN(25) == 0:
+		case i > n/4 && p.IntN(20) == 0:
+			h.leader = &leader{term: h.leader.term + 1, wrong: time.Duration(p.IntN(200)-100) * 24 * time.Hour}
+		case i > n/4 && p.IntN(25) == 0:
 			h.leader.wrong = 0
 		}
-		h.pass(time.Duration(r.IntN(8)) * time.Hour)
-		c := &Command{Account: account()}
-		if r.IntN(4) == 0 {
-			c.Once = &Once{Scope: hashOf(name()), Body: hashOf("b")}
+		h.pass(time.Duration(p.IntN(8)) * time.Hour)
+		c := &Command{Account: p.account()}
+		if p.IntN(4) == 0 {
+			c.Once = &Once{Scope: hashOf(p.name()), Body: hashOf("b")}
 		}
-		switch r.IntN(13) {
-		case 0, 1, 2:
-			k := newKey(name())
-			k.Environment = name()
-			c.Change = &KeyCreate{Key: k}
-		case 3:
-			c.Change = &KeyUpdate{ID: id(), Name: ptr(name()), Disabled: ptr(r.IntN(2) == 0), Metadata: &map[string]string{name(): "x", name(): "y", name(): "z"}}
-		case 4:
-			to := name() + name()
-			c.Change = &KeyRotate{ID: id(), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to, OverlapEndsAt: h.at.Add(time.Duration(r.IntN(20)) * time.Hour), Counts: r.IntN(2) == 0}
-		case 5:
-			c.Change = &KeyRevoke{ID: id(), Reason: name()}
-		case 6:
-			c.Change = &KeyRevokeBulk{Environment: ptr(name()), CreatedBefore: h.at.Add(-24 * time.Hour)}
-		case 7:
-			in := &KeyImport{}
-			for range r.IntN(5) {
-				in.Keys = append(in.Keys, newKey(name()+name()+name()))
-			}
-			c.Change = in
-		case 8:
-			c.Change = &AllowlistSet{Entries: []AllowEntry{{CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(r.IntN(256)), 0, 0}), 16)}}}
-		case 9:
-			c.Change = &AccountCreate{Account: Account{ID: account(), Name: name(), RetentionDays: 7 + r.IntN(9)}}
-		case 10:
-			c.Change = &AccountUpdate{Name: ptr(name()), Limits: limitOf(1+r.Int64N(9), 1+r.Int64N(99))}
-		case 11:
-			if r.IntN(3) == 0 {
-				c.Change = &AccountDelete{}
-			} else {
-				c.Change = &TierPut{Tier: Tier{Name: "enterprise", Live: *limitOf(1+r.Int64N(9), 50), IPAllowlist: r.IntN(4) > 0}}
-			}
-		case 12:
-			c.Account = ""
-			g := &Grant{}
-			for range 3 {
-				g.Asks = append(g.Asks, GrantAsk{Account: account(), Type: KeyType(r.IntN(2)), Month: Month(h.at) + r.IntN(2), Want: r.Int64N(20), Give: r.Int64N(3)})
-			}
-			c.Change = g
-		}
+		p.change(c, h.at)
 		logs = append(logs, h.entry(c))
 	}
 	return logs

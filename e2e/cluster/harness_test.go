@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,66 +54,81 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// Cuts stop the traffic between nodes, in the directions meant, and no client: here
-// each of three lone nodes is the upstream of the one before it.
-func TestCuts(t *testing.T) {
-	processes(t)
-	c := prepare(t, 3, options{lone: true, netns: true})
-	for i, p := range c.procs {
+// ring is three lone nodes, each of which is the upstream of the one before it, with a
+// key for each.
+type ring struct {
+	*cluster
+	keys [3]string
+}
+
+func newRing(t *testing.T) *ring {
+	t.Helper()
+	r := &ring{cluster: prepare(t, 3, options{lone: true, netns: true})}
+	for i, p := range r.procs {
 		for j, arg := range p.Argv {
 			if arg == "--upstream" {
-				p.Argv[j+1] = c.nodes[(i+1)%3].proxy
+				p.Argv[j+1] = r.nodes[(i+1)%3].proxy
 			}
 		}
 		p.Begin()
 	}
-	c.awaitReady()
-	ask := func(i int, path string) string {
-		r, err := within(500*time.Millisecond, "GET", c.nodes[i].proxy+path, as("pk_none"), nil)
-		if err != nil {
-			return "cut"
+	r.awaitReady()
+	for i := range r.keys {
+		res, err := r.manage(writeLimit, i, "POST", "/v1/keys", map[string]any{"name": "k", "type": "live"})
+		if err != nil || res.StatusCode != 201 {
+			t.Fatal(res, err)
 		}
-		return fmt.Sprint(r.StatusCode)
+		r.keys[i] = res.Str("key")
 	}
-	keys := make([]string, 3)
-	for i := range keys {
-		r, err := c.manage(writeLimit, i, "POST", "/v1/keys", map[string]any{"name": "k", "type": "live"})
-		if err != nil || r.StatusCode != 201 {
-			t.Fatal(r, err)
-		}
-		keys[i] = r.Str("key")
+	return r
+}
+
+// ask returns the status of an answer of node i, or "cut".
+func (r *ring) ask(i int, path, key string) string {
+	res, err := within(500*time.Millisecond, "GET", r.nodes[i].proxy+path, as(key), nil)
+	if err != nil {
+		return "cut"
 	}
-	through := func(i int) string { // 401: the next node has answered that it does not know the credential
-		r, err := within(500*time.Millisecond, "GET", c.nodes[i].proxy+"/x", as(keys[i]), nil)
-		if err != nil {
-			return "cut"
-		}
-		return fmt.Sprint(r.StatusCode)
+	return fmt.Sprint(res.StatusCode)
+}
+
+// through asks each node for an answer of the next one. 401: the next node has answered
+// that it does not know the credential.
+func (r *ring) through() (out [3]string) {
+	for i := range out {
+		out[i] = r.ask(i, "/x", r.keys[i])
 	}
-	want := func(what string, first, second, third string) {
+	return out
+}
+
+// Cuts stop the traffic between nodes, in the directions meant, and no client.
+func TestCuts(t *testing.T) {
+	processes(t)
+	r := newRing(t)
+	want := func(name string, answers ...string) {
 		t.Helper()
-		if got := []string{through(0), through(1), through(2)}; got[0] != first || got[1] != second || got[2] != third {
-			t.Errorf("%s: %v", what, got)
+		if got := r.through(); !slices.Equal(got[:], answers) {
+			t.Errorf("%s: %v", name, got)
 		}
-		for i := range c.nodes {
-			if ask(i, "/readyz") != "200" {
-				t.Errorf("%s: a client does not reach node %d", what, i+1)
+		for i := range r.nodes {
+			if r.ask(i, "/readyz", "pk_none") != "200" {
+				t.Errorf("%s: a client does not reach node %d", name, i+1)
 			}
 		}
 	}
 	want("whole", "401", "401", "401")
-	c.net.Cut(0, 1)
+	r.net.Cut(0, 1)
 	want("1 and 2 apart", "cut", "401", "401")
-	c.net.Heal()
-	c.net.CutOneWay(2, 1) // 2 sends to 3, and never hears of it
+	r.net.Heal()
+	r.net.CutOneWay(2, 1) // 2 sends to 3, and never hears of it
 	want("3 does not reach 2", "401", "cut", "401")
-	c.net.Heal()
-	c.net.Isolate(2)
+	r.net.Heal()
+	r.net.Isolate(2)
 	want("3 alone", "401", "cut", "cut")
-	c.net.Heal()
+	r.net.Heal()
 	harness.Await(t, 10*time.Second, "all to be well after the last cut", func() error {
-		if a, b, d := through(0), through(1), through(2); a+b+d != "401401401" {
-			return fmt.Errorf("%s %s %s", a, b, d)
+		if got := r.through(); got != [3]string{"401", "401", "401"} {
+			return fmt.Errorf("%v", got)
 		}
 		return nil
 	})

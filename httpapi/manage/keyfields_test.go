@@ -28,17 +28,35 @@ func pairs(n int, name, value string) *map[string]string {
 	return &out
 }
 
-// Each bound of a key's fields holds on both of its sides, in characters.
+// fieldCase is a set of a key's fields, and the one that the fault names; "" is none.
+type fieldCase struct {
+	name string
+	f    keyFields
+	bad  string
+}
+
+func checkFields(t *testing.T, now time.Time, cases []fieldCase) {
+	t.Helper()
+	for _, c := range cases {
+		err := c.f.check(now)
+		switch {
+		case c.bad == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.bad != "" && (err == nil || !strings.HasPrefix(fault.From(err).Sentence(), c.bad+": ") && !strings.HasPrefix(fault.From(err).Sentence(), c.bad+" ")):
+			t.Errorf("%s: %v, want a fault of %s", c.name, err, c.bad)
+		}
+	}
+}
+
+func wide(n int) *string { return new(strings.Repeat("𝕏", n)) }
+
+// Each bound of a key's texts, times and limits holds on both of its sides, in
+// characters.
 func TestKeyFieldBounds(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	wide := func(n int) *string { return new(strings.Repeat("𝕏", n)) }
 	limit := func(n int64) *store.Limits { return &store.Limits{PerMinute: &n} }
 	at := func(t time.Time) *time.Time { return &t }
-	for _, c := range []struct {
-		name string
-		f    keyFields
-		bad  string // the field that the fault names; "" is none
-	}{
+	checkFields(t, now, []fieldCase{
 		{"nothing", keyFields{}, ""},
 		{"the longest name", keyFields{name: wide(maxName)}, ""},
 		{"a longer name", keyFields{name: wide(maxName + 1)}, "name"},
@@ -62,6 +80,12 @@ func TestKeyFieldBounds(t *testing.T) {
 		{"the largest limit", keyFields{limits: limit(maxLimit64)}, ""},
 		{"a larger limit", keyFields{limits: limit(maxLimit64 + 1)}, "limits.requests_per_minute"},
 		{"a burst alone", keyFields{limits: &store.Limits{Burst: new(int64(1))}}, "limits.burst"},
+	})
+}
+
+// Each bound of a key's lists and metadata holds on both of its sides.
+func TestKeyListBounds(t *testing.T) {
+	checkFields(t, time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), []fieldCase{
 		{"the most scopes", keyFields{scopes: many(store.MaxScopes, "s%d")}, ""},
 		{"more scopes", keyFields{scopes: many(store.MaxScopes+1, "s%d")}, "scopes"},
 		{"no scope", keyFields{scopes: many(0, "")}, "scopes"},
@@ -81,15 +105,7 @@ func TestKeyFieldBounds(t *testing.T) {
 		{"a longer value", keyFields{metadata: pairs(1, "n", *wide(maxMetaValue + 1))}, "metadata.n0"},
 		{"the longest name of a pair", keyFields{metadata: pairs(1, *wide(maxMetaName - 1), "v")}, ""},
 		{"a longer name of a pair", keyFields{metadata: pairs(1, *wide(maxMetaName), "v")}, "metadata"},
-	} {
-		err := c.f.check(now)
-		switch {
-		case c.bad == "" && err != nil:
-			t.Errorf("%s: %v", c.name, err)
-		case c.bad != "" && (err == nil || !strings.HasPrefix(fault.From(err).Sentence(), c.bad+": ") && !strings.HasPrefix(fault.From(err).Sentence(), c.bad+" ")):
-			t.Errorf("%s: %v, want a fault of %s", c.name, err, c.bad)
-		}
-	}
+	})
 }
 
 // Lists lose their order and duplicates, addresses their spelling.

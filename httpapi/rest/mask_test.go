@@ -11,63 +11,66 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apitest"
 )
 
+// pasted are the calls with a live key in every place: KEY is the key, and ID the id
+// of one that exists.
+var pasted = []struct {
+	method, path, body string
+	headers            []string
+}{
+	{"GET", "/v1/keys/KEY", "", nil},
+	{"PATCH", "/v1/keys/KEY", `{"name":"n"}`, nil},
+	{"POST", "/v1/keys/KEY/rotate", "", nil},
+	{"POST", "/v1/keys/KEY/revoke", `{"reason":"x"}`, nil},
+	{"POST", "/v1/keys/key_KEY/revoke", "", nil},
+	{"POST", "/v1/keys/revoke", `{"ids":["KEY"]}`, nil},
+	{"POST", "/v1/keys/revoke", `{"created_by":"KEY"}`, nil},
+	{"POST", "/v1/keys/revoke", `{"environment":"KEY","reason":"KEY"}`, nil},
+	{"POST", "/v1/keys", `{"name":"a KEY b","type":"test","environment":"KEY","metadata":{"KEY":"KEY","a":"x KEY"}}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","scopes":["KEY"]}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","routes":["/KEY"]}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","allowlist":["KEY"]}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"KEY"}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","KEY":1}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","` + strings.Repeat("x", 70) + `KEY":1}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","metadata":{"` + strings.Repeat("x", 80) + `KEY":1}}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","name":"KEY"}`, nil},
+	{"POST", "/v1/keys/import", `{"name":"KEY","type":"live","key":"KEY","KEY":1}`, nil},
+	{"POST", "/v1/keys/import", `{"name":"KEY","type":"live","key":"0123456789abcdef-foreign"}`, nil},
+	{"POST", "/v1/keys/verify", `{"key":"KEY","method":"KEY","path":"/KEY"}`, nil},
+	{"POST", "/v1/ratelimit", `{"identifier":"KEY","namespace":"KEY","limit":5,"window":"60s"}`, nil},
+	{"PATCH", "/v1/keys/ID", `{"name":"KEY","metadata":{"note":"KEY"}}`, nil},
+	{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"KEY","note":"n"}]}`, nil},
+	{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"10.0.0.0/8","note":"KEY"}]}`, nil},
+	{"PATCH", "/v1/account", `{"name":"KEY"}`, nil},
+	{"POST", "/v1/accounts", `{"name":"KEY","region":"KEY"}`, nil},
+	{"POST", "/v1/accounts", `{"name":"n","tier":"KEY"}`, nil},
+	{"GET", "/v1/accounts/KEY", "", nil},
+	{"DELETE", "/v1/accounts/KEY", "", nil},
+	{"PATCH", "/v1/accounts/KEY", `{"name":"n"}`, nil},
+	{"POST", "/v1/tiers", `{"name":"KEY","live":{"requests_per_minute":1}}`, nil},
+	{"DELETE", "/v1/tiers/KEY", "", nil},
+	{"GET", "/v1/tiers/KEY", "", nil},
+	{"POST", "/v1/cluster/transfer-leadership", `{"to":"KEY"}`, nil},
+	{"DELETE", "/v1/cluster/nodes/KEY", "", nil},
+	{"GET", "/v1/audit-logs?key=KEY&user=KEY&action=KEY", "", nil},
+	{"GET", "/v1/keys?KEY=1", "", nil},
+	{"GET", "/v1/keys?name=KEY&type=KEY", "", nil},
+	{"GET", "/v1/usage?key=KEY", "", nil},
+	{"GET", "/v1/nosuch/KEY", "", nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test"}`, []string{"X-Request-Id", "KEY", "User-Agent", "curl KEY", "Idempotency-Key", "KEY"}},
+	{"POST", "/v1/keys", `{}`, []string{"X-Request-Id", "a.KEY.b", "User-Agent", strings.Repeat("x", 230) + "KEY"}},
+	{"GET", "/v1/keys", "", []string{"X-Perf-Account", "KEY"}},
+	{"GET", "/v1/keys", "", []string{"X-Perf-Account", strings.Repeat("x", 20) + "KEY"}},
+}
+
 // A live key that is pasted into any place of a management call is in no command, no
 // stored state, no event, no log line and no answer, and it still works.
 func TestPastedKeyIsNowhere(t *testing.T) {
 	g := apitest.New(t)
 	id, secret := g.Key("live", "read")
-	paste := func(format string) string { return strings.ReplaceAll(format, "KEY", secret) }
-	calls := []struct {
-		method, path, body string
-		headers            []string
-	}{
-		{"GET", "/v1/keys/KEY", "", nil},
-		{"PATCH", "/v1/keys/KEY", `{"name":"n"}`, nil},
-		{"POST", "/v1/keys/KEY/rotate", "", nil},
-		{"POST", "/v1/keys/KEY/revoke", `{"reason":"x"}`, nil},
-		{"POST", "/v1/keys/key_KEY/revoke", "", nil},
-		{"POST", "/v1/keys/revoke", `{"ids":["KEY"]}`, nil},
-		{"POST", "/v1/keys/revoke", `{"created_by":"KEY"}`, nil},
-		{"POST", "/v1/keys/revoke", `{"environment":"KEY","reason":"KEY"}`, nil},
-		{"POST", "/v1/keys", `{"name":"a KEY b","type":"test","environment":"KEY","metadata":{"KEY":"KEY","a":"x KEY"}}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test","scopes":["KEY"]}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test","routes":["/KEY"]}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test","allowlist":["KEY"]}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"KEY"}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test","KEY":1}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test","` + strings.Repeat("x", 70) + `KEY":1}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test","metadata":{"` + strings.Repeat("x", 80) + `KEY":1}}`, nil},
-		{"POST", "/v1/keys", `{"name":"n","name":"KEY"}`, nil},
-		{"POST", "/v1/keys/import", `{"name":"KEY","type":"live","key":"KEY","KEY":1}`, nil},
-		{"POST", "/v1/keys/import", `{"name":"KEY","type":"live","key":"0123456789abcdef-foreign"}`, nil},
-		{"POST", "/v1/keys/verify", `{"key":"KEY","method":"KEY","path":"/KEY"}`, nil},
-		{"POST", "/v1/ratelimit", `{"identifier":"KEY","namespace":"KEY","limit":5,"window":"60s"}`, nil},
-		{"PATCH", "/v1/keys/" + id, `{"name":"KEY","metadata":{"note":"KEY"}}`, nil},
-		{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"KEY","note":"n"}]}`, nil},
-		{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"10.0.0.0/8","note":"KEY"}]}`, nil},
-		{"PATCH", "/v1/account", `{"name":"KEY"}`, nil},
-		{"POST", "/v1/accounts", `{"name":"KEY","region":"KEY"}`, nil},
-		{"POST", "/v1/accounts", `{"name":"n","tier":"KEY"}`, nil},
-		{"GET", "/v1/accounts/KEY", "", nil},
-		{"DELETE", "/v1/accounts/KEY", "", nil},
-		{"PATCH", "/v1/accounts/KEY", `{"name":"n"}`, nil},
-		{"POST", "/v1/tiers", `{"name":"KEY","live":{"requests_per_minute":1}}`, nil},
-		{"DELETE", "/v1/tiers/KEY", "", nil},
-		{"GET", "/v1/tiers/KEY", "", nil},
-		{"POST", "/v1/cluster/transfer-leadership", `{"to":"KEY"}`, nil},
-		{"DELETE", "/v1/cluster/nodes/KEY", "", nil},
-		{"GET", "/v1/audit-logs?key=KEY&user=KEY&action=KEY", "", nil},
-		{"GET", "/v1/keys?KEY=1", "", nil},
-		{"GET", "/v1/keys?name=KEY&type=KEY", "", nil},
-		{"GET", "/v1/usage?key=KEY", "", nil},
-		{"GET", "/v1/nosuch/KEY", "", nil},
-		{"POST", "/v1/keys", `{"name":"n","type":"test"}`, []string{"X-Request-Id", secret, "User-Agent", "curl KEY", "Idempotency-Key", secret}},
-		{"POST", "/v1/keys", `{}`, []string{"X-Request-Id", "a." + secret + ".b", "User-Agent", strings.Repeat("x", 230) + "KEY"}},
-		{"GET", "/v1/keys", "", []string{"X-Perf-Account", secret}},
-		{"GET", "/v1/keys", "", []string{"X-Perf-Account", strings.Repeat("x", 20) + secret}},
-	}
+	paste := func(format string) string { return strings.NewReplacer("KEY", secret, "ID", id).Replace(format) }
 	beginning := secret[:20] // 12 of the 32 random characters are 8 more than a hint shows
-	for _, c := range calls {
+	for _, c := range pasted {
 		headers := make([]string, len(c.headers))
 		for i, h := range c.headers {
 			headers[i] = paste(h)

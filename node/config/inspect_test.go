@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,9 @@ func leaves(err error) (out []string) {
 	return out
 }
 
-// Faults of every kind are in one error, each with its line, and none is a mere
-// consequence of another.
-func TestAllFaultsAtOnce(t *testing.T) {
-	path := write(t, `[nod]
+// faulty has faults of every kind; faultsOfIt are those of a load of it with one flag
+// and two variables that are wrong too.
+const faulty = `[nod]
 name = "x"
 
 [proxy]
@@ -53,40 +53,38 @@ join = ["a:1", "b:0"]
 
 [log]
 level = "inof"
-`)
+`
+
+var faultsOfIt = []string{
+	`line 1: nod = {…}: unknown key; did you mean "node"?`,
+	`line 5: proxy.listen = "256.1.1.1:80": must be HOST:PORT, such as ":8080" or "127.0.0.1:0"; an IPv4 address is four numbers from 0 to 255`,
+	`line 6: proxy.drain = 5: must be a duration in quotes, with its unit, such as "5s"`,
+	`line 9: proxy.trusted_proxies[1] = "10.1.2.3/8": must begin at its first address: write 10.0.0.0/8, or one address alone`,
+	`line 17: proxy.routes[1].headers.A = 1: must be a string in quotes`,
+	`line 18: proxy.routes[1].timeouts.connect = "x": must be a duration such as "500ms", "24h" or "30d"`,
+	`line 21: admin.listn = ":9": unknown key; did you mean "listen"?`,
+	`line 24: cluster.listen = 7946: must be a string in quotes`,
+	`line 25: cluster.join[1] = "b:0": must have the port at which other nodes reach it, from 1 to 65535`,
+	`line 28: log.level = "inof": must be "debug", "info", "warn" or "error"; did you mean "info"?`,
+	`--log-format: log.format = "xml": must be "json" or "text"`,
+	`PERFGATE_EXPECT: cluster.expect = "three": must be a whole number`,
+	`PERFGATE_AUDIT_REQUESTS: audit.requests = "none": must be "all", "denied" or "off"`,
+}
+
+// Faults of every kind are in one error, each with its line, and none is a mere
+// consequence of another.
+func TestAllFaultsAtOnce(t *testing.T) {
+	path := write(t, faulty)
 	_, err := Load([]string{"--config", path, "--log-format", "xml"}, environ("PERFGATE_EXPECT=three", "PERFGATE_AUDIT_REQUESTS=none"))
 	got := leaves(err)
 	for i, s := range got {
 		got[i] = strings.TrimPrefix(s, path+": ")
 	}
-	for _, want := range []string{
-		`line 1: nod = {…}: unknown key; did you mean "node"?`,
-		`line 5: proxy.listen = "256.1.1.1:80": must be HOST:PORT, such as ":8080" or "127.0.0.1:0"; an IPv4 address is four numbers from 0 to 255`,
-		`line 6: proxy.drain = 5: must be a duration in quotes, with its unit, such as "5s"`,
-		`line 9: proxy.trusted_proxies[1] = "10.1.2.3/8": must begin at its first address: write 10.0.0.0/8, or one address alone`,
-		`line 17: proxy.routes[1].headers.A = 1: must be a string in quotes`,
-		`line 18: proxy.routes[1].timeouts.connect = "x": must be a duration such as "500ms", "24h" or "30d"`,
-		`line 21: admin.listn = ":9": unknown key; did you mean "listen"?`,
-		`line 24: cluster.listen = 7946: must be a string in quotes`,
-		`line 25: cluster.join[1] = "b:0": must have the port at which other nodes reach it, from 1 to 65535`,
-		`line 28: log.level = "inof": must be "debug", "info", "warn" or "error"; did you mean "info"?`,
-		`--log-format: log.format = "xml": must be "json" or "text"`,
-		`PERFGATE_EXPECT: cluster.expect = "three": must be a whole number`,
-		`PERFGATE_AUDIT_REQUESTS: audit.requests = "none": must be "all", "denied" or "off"`,
-	} {
-		found := false
-		for i, s := range got {
-			if found = s == want; found {
-				got = append(got[:i], got[i+1:]...)
-				break
-			}
-		}
-		if !found {
-			t.Errorf("the error lacks %s", want)
-		}
-	}
-	for _, s := range got {
-		t.Errorf("the error has %s too", s)
+	want := slices.Clone(faultsOfIt)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the faults are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	c, again := Inspect(flagsOf(t, "--config", path), environ())
 	if c == nil || again == nil || len(c.Proxy.Routes) != 2 || c.Proxy.Routes[1].Upstreams[0] != "http://a" || !c.Faulty("proxy.routes[1].headers") || c.Faulty("proxy.routes[0]") {
