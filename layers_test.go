@@ -46,6 +46,7 @@ var layers = map[string][]string{
 		"store/local",
 	},
 	"httpapi/apikey": {
+		"httpapi/pattern",
 		"store/ids",
 	},
 	"httpapi/bodies": {},

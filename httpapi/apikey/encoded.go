@@ -1,6 +1,10 @@
 package apikey
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/pattern"
+)
 
 // maxDecodings bounds how often a text is percent-decoded in search of a key.
 const maxDecodings = 8
@@ -19,7 +23,7 @@ func HoldsEncoded(s string) bool {
 		if !mayHide(s) {
 			return false
 		}
-		plain := unescape(s)
+		plain := pattern.Unescape(s)
 		if plain == s {
 			return false
 		}
@@ -55,31 +59,4 @@ func mayHide(s string) bool {
 
 func inRun(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '%'
-}
-
-// unescape decodes every well-formed %XX and leaves the rest, as lenient servers do.
-func unescape(s string) string {
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if hi, lo := unhex(s[i+1]), unhex(s[i+2]); hi < 16 && lo < 16 {
-				out = append(out, hi<<4|lo)
-				i += 2
-				continue
-			}
-		}
-		out = append(out, s[i])
-	}
-	return string(out)
-}
-
-// unhex is the value of the hexadecimal digit c, or 255.
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10
-	}
-	return 255
 }
