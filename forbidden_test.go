@@ -30,6 +30,8 @@ var forbidden = []struct{ from, to, reason string }{
 	{"node/...", "node/nodetest", "test helpers are in no binary"},
 	{".", "node/nodetest", "test helpers are in no binary"},
 	{".", "httpapi/apitest", "test helpers are in no binary"},
+	{".", "node/config/configtest", "test helpers are in no binary"},
+	{".", "store/logtest", "test helpers are in no binary"},
 }
 
 // leaves know nothing of the state, of HTTP and of the packages above them. A ban of

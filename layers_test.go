@@ -139,6 +139,7 @@ var layers = map[string][]string{
 		"httpapi/span",
 		"node/datadir",
 	},
+	"node/config/configtest": {},
 	"node/datadir": {
 		"store/pack",
 	},
@@ -208,7 +209,8 @@ var layers = map[string][]string{
 		"store/ids",
 		"store/pack",
 	},
-	"store/pack": {},
+	"store/logtest": {},
+	"store/pack":    {},
 	"store/raftlog": {
 		"store/disk",
 		"store/pack",

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/store/local"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // counter counts observations.
@@ -31,7 +33,7 @@ func accessed() *local.Observation {
 // A line has the facts that an operator looks for, in the format of the log and whatever
 // its level is; text of a client cannot forge a second line.
 func TestAccessLine(t *testing.T) {
-	out, next := &output{}, &counter{}
+	out, next := &logtest.Log{}, &counter{}
 	a := newAccessLog(next, out, slog.New(slog.DiscardHandler), config.Log{Level: "error", Format: "text", Access: true})
 	a.Observe(accessed())
 	a.flush(nil)
@@ -40,7 +42,7 @@ func TestAccessLine(t *testing.T) {
 	if got := out.String(); !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 1 || next.n != 1 {
 		t.Errorf("got  %q\nwant …%q, %d observations", got, want, next.n)
 	}
-	out = &output{}
+	out = &logtest.Log{}
 	a = newAccessLog(next, out, slog.New(slog.DiscardHandler), config.Log{Format: "json", Access: true})
 	a.Observe(accessed())
 	a.flush(nil)
@@ -52,7 +54,7 @@ func TestAccessLine(t *testing.T) {
 
 // While it is off, nothing is formatted, and nothing allocated.
 func TestAccessLogOff(t *testing.T) {
-	out, next, o := &output{}, &counter{}, accessed()
+	out, next, o := &logtest.Log{}, &counter{}, accessed()
 	a := newAccessLog(next, out, slog.New(slog.DiscardHandler), config.Log{Format: "text"})
 	if n := testing.AllocsPerRun(100, func() { a.Observe(o) }); n != 0 || next.n != 101 {
 		t.Errorf("%v allocations, %d observations", n, next.n)
@@ -65,18 +67,18 @@ func TestAccessLogOff(t *testing.T) {
 // stuck is an output that takes nothing until it is freed.
 type stuck struct {
 	free chan struct{}
-	output
+	logtest.Log
 }
 
 func (s *stuck) Write(p []byte) (int, error) {
 	<-s.free
-	return s.output.Write(p)
+	return s.Log.Write(p)
 }
 
 // A request never waits for the output: lines that do not fit are dropped, counted
 // and told of.
 func TestAccessLogIsBounded(t *testing.T) {
-	out, told := &stuck{free: make(chan struct{})}, &output{}
+	out, told := &stuck{free: make(chan struct{})}, &logtest.Log{}
 	logger, _ := NewLogger(told, config.Log{Level: "info", Format: "text"})
 	a := newAccessLog(&counter{}, out, logger, config.Log{Format: "text", Access: true})
 	ctx, stop := context.WithCancel(t.Context())
@@ -110,7 +112,7 @@ func TestAccessLogIsBounded(t *testing.T) {
 // A running node's access log follows the configuration.
 func TestAccessLogOfNode(t *testing.T) {
 	t.Parallel()
-	path := write(t, "[log]\nlevel = \"error\"\naccess = true\n")
+	path := configtest.File(t, "[log]\nlevel = \"error\"\naccess = true\n")
 	n := startLone(t, t.TempDir(), "--config", path)
 	reload := func(access string) {
 		t.Helper()

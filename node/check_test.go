@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // check runs check-config.
@@ -30,7 +31,7 @@ func check(t *testing.T, args []string, env ...string) (out, warned string, err 
 		t.Fatal(err)
 	}
 	var o, w bytes.Buffer
-	k := Check{Flags: fs, Env: environ(env...), Environ: env, Out: &o, Err: &w}
+	k := Check{Flags: fs, Env: configtest.Environ(env...), Environ: env, Out: &o, Err: &w}
 	err = k.Run(t.Context())
 	return o.String(), w.String(), err
 }
@@ -68,7 +69,7 @@ func tlsTable(c config.TLS) string {
 // Values, routes, files and dates are checked in one run.
 func TestCheckConfigFindsAll(t *testing.T) {
 	old := dated(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
-	path := write(t, tlsTable(old)+`[admin]
+	path := configtest.File(t, tlsTable(old)+`[admin]
 listen = ":8080"
 [[proxy.routes]]
 path = "/v1/*"
@@ -132,7 +133,7 @@ func TestCheckConfigWarns(t *testing.T) {
 	} {
 		args := append([]string{"--data-dir", t.TempDir()}, tt.args...)
 		if tt.file != "" {
-			args = append(args, "--config", write(t, tt.file))
+			args = append(args, "--config", configtest.File(t, tt.file))
 		}
 		out, warned, err := check(t, args)
 		if err != nil || out != "ok\n" {
@@ -159,7 +160,7 @@ func TestCheckConfigWarns(t *testing.T) {
 // A certificate for later is no better than one of the past.
 func TestCheckConfigEarlyCertificate(t *testing.T) {
 	early := dated(t, time.Now().Add(time.Hour), time.Now().Add(48*time.Hour))
-	if _, _, err := check(t, []string{"--config", write(t, tlsTable(early)), "--data-dir", t.TempDir()}); exitCode(err) != 2 || !strings.Contains(err.Error(), "it is valid from") {
+	if _, _, err := check(t, []string{"--config", configtest.File(t, tlsTable(early)), "--data-dir", t.TempDir()}); exitCode(err) != 2 || !strings.Contains(err.Error(), "it is valid from") {
 		t.Error(err)
 	}
 }
@@ -178,7 +179,7 @@ func TestCheckConfigProbes(t *testing.T) {
 	down := "http://" + ln.Addr().String()
 	ln.Close()
 	routes := fmt.Sprintf("[[proxy.routes]]\npath = \"/a\"\nupstreams = [%q, %q, %q]\n", up.URL, down, secure.URL)
-	args := []string{"--config", write(t, routes), "--data-dir", t.TempDir()}
+	args := []string{"--config", configtest.File(t, routes), "--data-dir", t.TempDir()}
 	if out, _, err := check(t, args); err != nil || out != "ok\n" {
 		t.Errorf("without --probe: %v, prints %q", err, out)
 	}

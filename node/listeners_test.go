@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/node/serve"
 )
 
@@ -69,7 +70,7 @@ func TestCertificateSource(t *testing.T) {
 // Faults of certificate files name the key, at a start and in check-config.
 func TestCertificateFaults(t *testing.T) {
 	good, other := pair(t, "localhost"), pair(t, "localhost")
-	junk := write(t, "junk")
+	junk := configtest.File(t, "junk")
 	for want, tls := range map[string]config.TLS{
 		`proxy.tls.cert_file = "/nonexistent": no such file`: {CertFile: "/nonexistent", KeyFile: good.KeyFile},
 		`proxy.tls.key_file = "/nonexistent": no such file`:  {CertFile: good.CertFile, KeyFile: "/nonexistent"},
@@ -77,7 +78,7 @@ func TestCertificateFaults(t *testing.T) {
 		`.toml": tls: failed`:                                {CertFile: junk, KeyFile: good.KeyFile},
 		`.toml": there is no certificate`:                    {CertFile: good.CertFile, KeyFile: good.KeyFile, ClientCAFile: junk},
 	} {
-		c := mustLoad(t, []string{"--config", write(t, fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\nclient_ca_file = %q", tls.CertFile, tls.KeyFile, tls.ClientCAFile))})
+		c := mustLoad(t, []string{"--config", configtest.File(t, fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\nclient_ca_file = %q", tls.CertFile, tls.KeyFile, tls.ClientCAFile))})
 		_, err := newListener(c, "proxy", slog.New(slog.DiscardHandler))
 		if exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want a usage error with %q", err, want)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // Load accepts any file or refuses it with exit code 2 and the reason.
@@ -26,7 +28,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Load([]string{"--config", path}, environ())
+		c, err := Load([]string{"--config", path}, configtest.Environ())
 		if err != nil {
 			if exitCode(err) != 2 {
 				t.Fatalf("not a usage error: %v", err)

@@ -8,36 +8,12 @@ import (
 	"testing"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
-func environ(pairs ...string) config.Getenv {
-	return func(name string) (string, bool) {
-		for _, p := range pairs {
-			if n, v, _ := strings.Cut(p, "="); n == name {
-				return v, true
-			}
-		}
-		return "", false
-	}
-}
-
-// write puts text into a file named perfgate.toml and returns its path.
-func write(t *testing.T, text string) string {
+func mustLoad(t *testing.T, args []string, pairs ...string) *config.Config {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "perfgate.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func mustLoad(t *testing.T, args []string, env ...string) *config.Config {
-	t.Helper()
-	c, err := Load(args, environ(env...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return configtest.MustLoad(t, Load, args, pairs...)
 }
 
 // exitCode is the code that the process ends with for err.

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,33 +19,17 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
+	"github.com/perfgate/perfgate/store/logtest"
 )
-
-// output is a log that a test reads while the node writes.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
 
 // loneNode is a node without others that runs in this process.
 type loneNode struct {
 	*Node
-	out  *output
+	out  *logtest.Log
 	stop func() error // ends Run and returns its error, once
 }
 
@@ -55,7 +38,7 @@ func startLone(t *testing.T, dir string, args ...string) *loneNode {
 	t.Helper()
 	args = append([]string{"--data-dir", dir, "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
 	load := func() (*config.Config, error) {
-		c, err := Load(args, environ())
+		c, err := Load(args, configtest.Environ())
 		if err == nil {
 			c.Proxy.ShutdownDelay = 0
 		}
@@ -65,7 +48,7 @@ func startLone(t *testing.T, dir string, args ...string) *loneNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loneNode{out: &output{}}
+	l := &loneNode{out: &logtest.Log{}}
 	exit := func(code int) { t.Errorf("the node exits with %d: %s", code, l.out) }
 	if l.Node, err = Open(t.Context(), Options{Config: c, Load: load, Out: l.out, Version: "test", Exit: exit}); err != nil {
 		t.Fatal(err)
@@ -204,7 +187,7 @@ func TestFailedStartIsUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := mustLoad(t, []string{"--data-dir", dir, "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"})
-	out := &output{}
+	out := &logtest.Log{}
 	if _, err := Open(t.Context(), Options{Config: c, Out: out, Version: "test", Exit: func(int) {}}); err == nil {
 		t.Fatal("a node opens without a state")
 	}
@@ -290,7 +273,7 @@ func TestReloadNode(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "mine") }))
 	defer upstream.Close()
-	path := write(t, "")
+	path := configtest.File(t, "")
 	n := startLone(t, t.TempDir(), "--config", path)
 	key := regexp.MustCompile(`Bearer (\S+)"`).FindStringSubmatch(n.out.String())[1]
 	reload := func(text string) error {
@@ -362,13 +345,13 @@ func TestConfiguredNames(t *testing.T) {
 	t.Parallel()
 	n := startLone(t, t.TempDir())
 	for _, tier := range []string{"free", "pro", "enterprise"} {
-		mustLoad(t, []string{"--config", write(t, "[accounts]\ndefault_tier = \""+tier+"\"")})
+		mustLoad(t, []string{"--config", configtest.File(t, "[accounts]\ndefault_tier = \""+tier+"\"")})
 		if err := change(n, &store.Command{Account: store.DefaultAccount, Change: &store.AccountUpdate{Tier: &tier}}); err != nil {
 			t.Errorf("the state has no tier %s: %v", tier, err)
 		}
 	}
 	for _, requests := range []string{local.RequestsAll, local.RequestsDenied, local.RequestsOff} {
-		mustLoad(t, []string{"--config", write(t, "[audit]\nrequests = \""+requests+"\"")})
+		mustLoad(t, []string{"--config", configtest.File(t, "[audit]\nrequests = \""+requests+"\"")})
 	}
 }
 

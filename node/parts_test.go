@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // The collector gets the node's settings, unless the environment has its own.
@@ -44,9 +46,9 @@ func TestBackupFolderFault(t *testing.T) {
 	if err := os.WriteFile(taken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path := write(t, "[backup]\ndir = \""+filepath.Join(taken, "backups")+"\"")
+	path := configtest.File(t, "[backup]\ndir = \""+filepath.Join(taken, "backups")+"\"")
 	c := mustLoad(t, []string{"--config", path, "--data-dir", filepath.Join(dir, "data"), "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"})
-	_, err := Open(t.Context(), Options{Config: c, Out: &output{}, Version: "test", Exit: func(int) {}})
+	_, err := Open(t.Context(), Options{Config: c, Out: &logtest.Log{}, Version: "test", Exit: func(int) {}})
 	if exitCode(err) != 2 || !strings.Contains(err.Error(), "backup.dir = ") || !strings.Contains(err.Error(), "make and read the folder: ") {
 		t.Errorf("Open = %v", err)
 	}

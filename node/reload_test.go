@@ -13,6 +13,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // reloading is a configuration file with a part that takes its routes, or refuses them
@@ -29,8 +30,8 @@ type reloading struct {
 
 func startReloading(t *testing.T) *reloading {
 	t.Helper()
-	l := &reloading{t: t, path: write(t, "[log]\nlevel = \"warn\"")}
-	load := func() (*config.Config, error) { return Load([]string{"--config", l.path}, environ()) }
+	l := &reloading{t: t, path: configtest.File(t, "[log]\nlevel = \"warn\"")}
+	load := func() (*config.Config, error) { return Load([]string{"--config", l.path}, configtest.Environ()) }
 	c, err := load()
 	if err != nil {
 		t.Fatal(err)
@@ -122,8 +123,8 @@ func TestReloadCertificates(t *testing.T) {
 	text := func(p config.TLS) string {
 		return "[proxy.tls]\ncert_file = \"" + p.CertFile + "\"\nkey_file = \"" + p.KeyFile + "\"\nmin_version = \"" + p.MinVersion + "\""
 	}
-	path := write(t, text(a))
-	load := func() (*config.Config, error) { return Load([]string{"--config", path}, environ()) }
+	path := configtest.File(t, text(a))
+	load := func() (*config.Config, error) { return Load([]string{"--config", path}, configtest.Environ()) }
 	c, err := load()
 	if err != nil {
 		t.Fatal(err)
@@ -167,8 +168,8 @@ func TestReloadCertificates(t *testing.T) {
 // A reload refuses the files that a start refuses, also where they would take effect
 // only after the restart.
 func TestReloadChecksFiles(t *testing.T) {
-	path := write(t, "[proxy]\nupstream = \"http://a\"")
-	load := func() (*config.Config, error) { return Load([]string{"--config", path}, environ()) }
+	path := configtest.File(t, "[proxy]\nupstream = \"http://a\"")
+	load := func() (*config.Config, error) { return Load([]string{"--config", path}, configtest.Environ()) }
 	c, err := load()
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // The example's routes compile too, the commented one included.
@@ -18,7 +19,7 @@ func TestExampleRoutes(t *testing.T) {
 	_, block, _ := strings.Cut(string(raw), "# [[proxy.routes]]\n")
 	block, _, _ = strings.Cut(block, "\n\n")
 	block = strings.ReplaceAll("\n"+block, "\n# ", "\n")
-	c := mustLoad(t, []string{"--config", write(t, "[[proxy.routes]]"+block)}, "UPSTREAM_KEY=secret")
+	c := mustLoad(t, []string{"--config", configtest.File(t, "[[proxy.routes]]"+block)}, "UPSTREAM_KEY=secret")
 	if table, err := compileRoutes(c, ""); err != nil || table.Len() != 1 {
 		t.Errorf("compileRoutes = %v", err)
 	}
@@ -26,7 +27,7 @@ func TestExampleRoutes(t *testing.T) {
 
 func TestCompileRoutes(t *testing.T) {
 	const demo = "http://127.0.0.1:9002"
-	path := write(t, "[[proxy.routes]]\npath = \"/v1/\"\nupstreams = [\"http://127.0.0.1:9000\"]\nheaders = { A = \"${UP}\" }\n")
+	path := configtest.File(t, "[[proxy.routes]]\npath = \"/v1/\"\nupstreams = [\"http://127.0.0.1:9000\"]\nheaders = { A = \"${UP}\" }\n")
 	for _, c := range []struct {
 		args []string
 		demo string
@@ -94,9 +95,9 @@ func TestRouteFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			args := tt.args
 			if tt.file != "" {
-				args = append(args, "--config", write(t, tt.file))
+				args = append(args, "--config", configtest.File(t, tt.file))
 			}
-			_, err := Load(args, environ("EMPTY="))
+			_, err := Load(args, configtest.Environ("EMPTY="))
 			if exitCode(err) != 2 {
 				t.Fatalf("Load = %v, want a usage error", err)
 			}

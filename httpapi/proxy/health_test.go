@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,33 +12,8 @@ import (
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// lines are the lines of a log.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// with returns the lines that hold all of the texts.
-func (l *lines) with(texts ...string) (out []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.buf.String()) {
-		holds := true
-		for _, s := range texts {
-			holds = holds && strings.Contains(line, s)
-		}
-		if holds {
-			out = append(out, line)
-		}
-	}
-	return out
-}
+// with returns the lines of the log that hold all of the texts.
+func (r *rig) with(texts ...string) []string { return r.out.Lines(texts...) }
 
 // gauge returns the values of a metric by the label upstream.
 func (r *rig) gauge(name string) map[string]float64 {

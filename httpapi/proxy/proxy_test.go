@@ -23,6 +23,7 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // testGate admits "Bearer good" and nothing else, and counts its calls.
@@ -172,17 +173,17 @@ type rig struct {
 	log  *testLog
 	reg  *prometheus.Registry
 	srv  *httptest.Server
-	*lines
+	out  logtest.Log
 }
 
 func newRig(t *testing.T, settings Settings, routes ...Route) *rig {
 	t.Helper()
-	r := &rig{t: t, gate: &testGate{}, log: &testLog{seen: make(chan local.Observation, 4096)}, reg: prometheus.NewRegistry(), lines: &lines{}}
+	r := &rig{t: t, gate: &testGate{}, log: &testLog{seen: make(chan local.Observation, 4096)}, reg: prometheus.NewRegistry()}
 	r.gate.rec = store.Record{ID: "key_1", Type: store.Live, Scopes: store.ScopeRead | store.ScopeWrite, Extra: &store.Extra{Custom: []string{"fast"}}}
 	settings.Table = compile(t, routes...)
 	r.Proxy = New(Config{
 		Settings: settings, Gate: r.gate, Observer: r.log, Registry: r.reg,
-		Logger: slog.New(slog.NewTextHandler(r.lines, nil)),
+		Logger: slog.New(slog.NewTextHandler(&r.out, nil)),
 	})
 	r.srv = httptest.NewUnstartedServer(r.Proxy)
 	r.srv.Config.DisableGeneralOptionsHandler = true

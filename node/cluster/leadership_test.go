@@ -11,6 +11,7 @@ import (
 	"github.com/perfgate/perfgate/node/lease"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // led is the coordinator of a lone replica, whose node leads in term, without a
@@ -147,7 +148,7 @@ func TestSkew(t *testing.T) {
 func TestChangesOfLeaderAreLogged(t *testing.T) {
 	t.Parallel()
 	c := led(t, 1)
-	var log replicatest.Journal
+	var log logtest.Log
 	c.node.log = log.Logger()
 	last := ""
 	for i, step := range []struct {

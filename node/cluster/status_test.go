@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/node/replica"
-	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // Every fault of a node has its sentence; a node in order has none.
@@ -42,7 +42,7 @@ func TestTroubleOfANode(t *testing.T) {
 // again after it was over.
 func TestTroublesAreNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log replicatest.Journal
+		var log logtest.Log
 		s := newTroubles(log.Logger())
 		for i, step := range []struct {
 			after time.Duration

@@ -3,10 +3,12 @@ package config
 import (
 	"slices"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 func TestChanged(t *testing.T) {
-	file := func(text string) *Config { return mustLoad(t, []string{"--config", write(t, text)}) }
+	file := func(text string) *Config { return mustLoad(t, []string{"--config", configtest.File(t, text)}) }
 	base := file("[log]\nlevel = \"info\"\n[proxy]\nupstream = \"http://a\"")
 	for text, want := range map[string][]string{
 		"[log]\nlevel = \"info\"\n[proxy]\nupstream = \"http://a\"": nil,
@@ -46,8 +48,8 @@ func TestNeedRestart(t *testing.T) {
 		"self-signed to file": {"[admin]\nlisten = \":1\"", "[admin]\nlisten = \":1\"\n" + certs("admin.tls", "a"), nil},
 		"plaintext to file":   {"[admin]\nlisten = \":1\"\ninsecure = true", "[admin]\nlisten = \":1\"\ninsecure = true\n" + certs("admin.tls", "a"), []string{"admin.tls.cert_file"}},
 	} {
-		a := mustLoad(t, []string{"--config", write(t, tt.from)})
-		b := mustLoad(t, []string{"--config", write(t, tt.to)})
+		a := mustLoad(t, []string{"--config", configtest.File(t, tt.from)})
+		b := mustLoad(t, []string{"--config", configtest.File(t, tt.to)})
 		if got := NeedRestart(a, b); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: a restart is needed for %q, want %q", name, got, tt.want)
 		}

@@ -9,6 +9,8 @@ import (
 	koanftoml "github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // The example file is the manual: it has every key, each at its default.
@@ -43,7 +45,7 @@ func TestExampleRoute(t *testing.T) {
 	_, block, _ := strings.Cut(string(raw), "# [[proxy.routes]]\n")
 	block, _, _ = strings.Cut(block, "\n\n")
 	block = strings.ReplaceAll("\n"+block, "\n# ", "\n")
-	c := mustLoad(t, []string{"--config", write(t, "[[proxy.routes]]"+block)}, "UPSTREAM_KEY=secret")
+	c := mustLoad(t, []string{"--config", configtest.File(t, "[[proxy.routes]]"+block)}, "UPSTREAM_KEY=secret")
 	if len(c.Proxy.Routes) != 1 {
 		t.Fatalf("routes %+v", c.Proxy.Routes)
 	}

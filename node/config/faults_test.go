@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // faultCase is a configuration with a fault.
@@ -94,9 +96,9 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			args := tt.args
 			if tt.file != "" {
-				args = append(args, "--config", write(t, tt.file))
+				args = append(args, "--config", configtest.File(t, tt.file))
 			}
-			_, err := Load(args, environ(tt.env...))
+			_, err := Load(args, configtest.Environ(tt.env...))
 			var usage *UsageError
 			if !errors.As(err, &usage) || exitCode(err) != 2 {
 				t.Fatalf("Load = %v, want a usage error", err)

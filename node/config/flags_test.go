@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // sample is a valid value for every setting that has a flag, other than its
@@ -95,7 +97,7 @@ func TestFlagError(t *testing.T) {
 		"serve":          `argument "serve": only flags are accepted`,
 		"--proxy-listen": "flag needs an argument: --proxy-listen; --help lists the flags",
 	} {
-		_, err := Load([]string{arg}, environ())
+		_, err := Load([]string{arg}, configtest.Environ())
 		if exitCode(err) != 2 || err.Error() != want {
 			t.Errorf("%s: %v, want %s", arg, err, want)
 		}
@@ -104,7 +106,7 @@ func TestFlagError(t *testing.T) {
 
 // Lists come the same way from the file, a flag and a variable.
 func TestLists(t *testing.T) {
-	path := write(t, "[proxy]\ntrusted_proxies = [\"192.0.2.1\", \"10.0.0.0/8\"]")
+	path := configtest.File(t, "[proxy]\ntrusted_proxies = [\"192.0.2.1\", \"10.0.0.0/8\"]")
 	want := mustLoad(t, []string{"--config", path}).Proxy.TrustedProxies
 	if len(want) != 2 {
 		t.Fatalf("%v", want)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf16"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // leaves are the single faults of an error.
@@ -74,8 +76,8 @@ var faultsOfIt = []string{
 // Faults of every kind are in one error, each with its line, and none is a mere
 // consequence of another.
 func TestAllFaultsAtOnce(t *testing.T) {
-	path := write(t, faulty)
-	_, err := Load([]string{"--config", path, "--log-format", "xml"}, environ("PERFGATE_EXPECT=three", "PERFGATE_AUDIT_REQUESTS=none"))
+	path := configtest.File(t, faulty)
+	_, err := Load([]string{"--config", path, "--log-format", "xml"}, configtest.Environ("PERFGATE_EXPECT=three", "PERFGATE_AUDIT_REQUESTS=none"))
 	got := leaves(err)
 	for i, s := range got {
 		got[i] = strings.TrimPrefix(s, path+": ")
@@ -86,7 +88,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the faults are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	c, again := Inspect(flagsOf(t, "--config", path), environ())
+	c, again := Inspect(flagsOf(t, "--config", path), configtest.Environ())
 	if c == nil || again == nil || len(c.Proxy.Routes) != 2 || c.Proxy.Routes[1].Upstreams[0] != "http://a" || !c.Faulty("proxy.routes[1].headers") || c.Faulty("proxy.routes[0]") {
 		t.Errorf("what is left: %+v", c)
 	}
@@ -116,7 +118,7 @@ func TestEncodings(t *testing.T) {
 		"[node]\n# \x00\n":                "line 2: there is a NUL character",
 		"[node]\nname = \"\xe2\x82\xac\"": "node.name", // UTF-8, and refused for another reason
 	} {
-		_, err := Load([]string{"--config", write(t, in)}, environ())
+		_, err := Load([]string{"--config", configtest.File(t, in)}, configtest.Environ())
 		if exitCode(err) != 2 || !strings.Contains(err.Error(), want) || len(leaves(err)) != 1 {
 			t.Errorf("%q: %v, want %s", in, err, want)
 		}
@@ -125,7 +127,7 @@ func TestEncodings(t *testing.T) {
 
 // A file that is no TOML hides none of the faults in the environment and the flags.
 func TestSyntaxHidesNoOtherSource(t *testing.T) {
-	_, err := Load([]string{"--config", write(t, "[node]\nname = x")}, environ("PERFGATE_EXPECT=three"))
+	_, err := Load([]string{"--config", configtest.File(t, "[node]\nname = x")}, configtest.Environ("PERFGATE_EXPECT=three"))
 	if got := leaves(err); len(got) != 2 || !strings.Contains(got[0], "line 2, column 8") || !strings.HasPrefix(got[1], "PERFGATE_EXPECT: ") {
 		t.Errorf("%q", got)
 	}
@@ -184,11 +186,11 @@ func TestNearest(t *testing.T) {
 
 // A name of another table leads to that table, and a flag to the nearest one.
 func TestMeantElsewhere(t *testing.T) {
-	_, err := Load([]string{"--config", write(t, "[admin]\nkey_header = \"x\"")}, environ())
+	_, err := Load([]string{"--config", configtest.File(t, "[admin]\nkey_header = \"x\"")}, configtest.Environ())
 	if err == nil || !strings.Contains(err.Error(), `did you mean "proxy.key_header"?`) {
 		t.Error(err)
 	}
-	if _, err = Load([]string{"--proxy-listn", ":1"}, environ()); exitCode(err) != 2 || !strings.Contains(err.Error(), "did you mean --proxy-listen?") {
+	if _, err = Load([]string{"--proxy-listn", ":1"}, configtest.Environ()); exitCode(err) != 2 || !strings.Contains(err.Error(), "did you mean --proxy-listen?") {
 		t.Error(err)
 	}
 }
@@ -211,7 +213,7 @@ func TestVariables(t *testing.T) {
 	if c.Audit.Requests != "off" || c.Audit.MaxBytes != 5<<20 || c.Proxy.Drain.Seconds() != 7 || c.Proxy.SelfService || c.Backup.Keep != 3 || c.Backup.Every.Hours() != 348 || len(c.SecurityTxt.Contact) != 2 || c.SecurityTxt.Expires.Year() != 2099 {
 		t.Errorf("%+v", c)
 	}
-	_, err := Load(nil, environ("PERFGATE_PROXY_DRAIN=7"))
+	_, err := Load(nil, configtest.Environ("PERFGATE_PROXY_DRAIN=7"))
 	if exitCode(err) != 2 || !strings.Contains(err.Error(), `PERFGATE_PROXY_DRAIN: proxy.drain = "7": must be a duration`) {
 		t.Error(err)
 	}
@@ -249,7 +251,7 @@ func TestUnknownVariables(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	now := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
-	c := mustLoad(t, []string{"--config", write(t, `
+	c := mustLoad(t, []string{"--config", configtest.File(t, `
 [proxy]
 trusted_proxies = ["10.0.0.0/8", "0.0.0.0/0", "::/0", "2000::/3", "fd00::/8", "127.0.0.1"]
 [admin]

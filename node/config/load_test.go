@@ -4,43 +4,18 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
-func environ(pairs ...string) Getenv {
-	return func(name string) (string, bool) {
-		for _, p := range pairs {
-			if n, v, _ := strings.Cut(p, "="); n == name {
-				return v, true
-			}
-		}
-		return "", false
-	}
-}
-
-// write puts text into a file named perfgate.toml and returns its path.
-func write(t *testing.T, text string) string {
+func mustLoad(t *testing.T, args []string, pairs ...string) *Config {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "perfgate.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func mustLoad(t *testing.T, args []string, env ...string) *Config {
-	t.Helper()
-	c, err := Load(args, environ(env...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return configtest.MustLoad(t, Load, args, pairs...)
 }
 
 func TestDefaults(t *testing.T) {
@@ -58,7 +33,7 @@ func TestDefaults(t *testing.T) {
 
 // Defaults < file < environment < flags.
 func TestOrder(t *testing.T) {
-	path := write(t, "[node]\nname = \"file\"\nregion = \"file\"\n[proxy]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n[log]\nlevel=\"debug\"\n[admin]\n")
+	path := configtest.File(t, "[node]\nname = \"file\"\nregion = \"file\"\n[proxy]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n[log]\nlevel=\"debug\"\n[admin]\n")
 	env := []string{"PERFGATE_CONFIG=" + path, "PERFGATE_NAME=env", "PERFGATE_REGION=env", "PERFGATE_DEMO=", "PERFGATE_PORT=tcp://10.0.0.1:80"}
 	c := mustLoad(t, []string{"--name", "flag", "--upstream=http://127.0.0.1:9000"}, env...)
 	if c.Node.Name != "flag" || c.Node.Region != "env" || c.Log.Level != "debug" {
@@ -78,7 +53,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	path := write(t, `
+	path := configtest.File(t, `
 [[proxy.routes]]
 path = "/v1/"
 upstreams = ["http://127.0.0.1:9000"]
@@ -100,7 +75,7 @@ max_cost_per_call = "0.01"
 }
 
 func TestSecurityTxt(t *testing.T) {
-	c := mustLoad(t, []string{"--config", write(t, "[security_txt]\ncontact = [\"mailto:a@b.c\", \"https://b.c/x\"]\nexpires = 2027-01-01T00:00:00Z\npolicy = \"https://b.c/p\"\npreferred_languages = [\"en\", \"de\"]")})
+	c := mustLoad(t, []string{"--config", configtest.File(t, "[security_txt]\ncontact = [\"mailto:a@b.c\", \"https://b.c/x\"]\nexpires = 2027-01-01T00:00:00Z\npolicy = \"https://b.c/p\"\npreferred_languages = [\"en\", \"de\"]")})
 	s := c.SecurityTxt
 	if len(s.Contact) != 2 || len(s.Policy) != 1 || s.Policy[0] != "https://b.c/p" || s.Expires.Year() != 2027 || len(s.PreferredLanguages) != 2 {
 		t.Errorf("%+v", s)
@@ -125,7 +100,7 @@ func TestForDataDir(t *testing.T) {
 		if err := fs.Parse(tt.args); err != nil {
 			t.Fatal(err)
 		}
-		c := ForDataDir(fs, environ(tt.env...))
+		c := ForDataDir(fs, configtest.Environ(tt.env...))
 		if err := c.Fault("node.data_dir", "gone"); c.Node.DataDir != tt.dir || err.Error() != tt.says {
 			t.Errorf("%v %v: %q, %v; want %q, %s", tt.args, tt.env, c.Node.DataDir, err, tt.dir, tt.says)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // pairs are values that load alone and not together, with the fault, and the change
@@ -25,11 +27,11 @@ var pairs = map[string]struct{ bad, says, good string }{
 
 func TestPairs(t *testing.T) {
 	for name, tt := range pairs {
-		_, err := Load([]string{"--config", write(t, tt.bad)}, environ())
+		_, err := Load([]string{"--config", configtest.File(t, tt.bad)}, configtest.Environ())
 		if exitCode(err) != 2 || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want %q", name, err, tt.says)
 		}
-		if _, err := Load([]string{"--config", write(t, tt.good)}, environ()); err != nil {
+		if _, err := Load([]string{"--config", configtest.File(t, tt.good)}, configtest.Environ()); err != nil {
 			t.Errorf("%s, mended: %v", name, err)
 		}
 	}
@@ -37,11 +39,11 @@ func TestPairs(t *testing.T) {
 
 // A later layer mends the fault of a value of an earlier one, but not of its kind.
 func TestLayersMendFaults(t *testing.T) {
-	low := write(t, "[log]\nlevel = \"loud\"\n[proxy]\nlisten = \"8080\"")
+	low := configtest.File(t, "[log]\nlevel = \"loud\"\n[proxy]\nlisten = \"8080\"")
 	if c := mustLoad(t, []string{"--config", low, "--log-level", "warn"}, "PERFGATE_PROXY_LISTEN=:1"); c.Log.Level != "warn" || c.Proxy.Listen != ":1" {
 		t.Errorf("%+v", c)
 	}
-	_, err := Load([]string{"--config", write(t, "[log]\nlevel = 5"), "--log-level", "warn"}, environ())
+	_, err := Load([]string{"--config", configtest.File(t, "[log]\nlevel = 5"), "--log-level", "warn"}, configtest.Environ())
 	var usage *UsageError
 	if !errors.As(err, &usage) || usage.Key != "log.level" || !strings.HasSuffix(usage.Source, "perfgate.toml") {
 		t.Errorf("%v", err)

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 func TestSecrets(t *testing.T) {
@@ -35,7 +37,7 @@ func TestSecretBounds(t *testing.T) {
 		{operatorTokenEnv, strings.Repeat("s", 20) + " ", false},
 		{operatorTokenEnv, strings.Repeat("s", 20) + "é", false},
 	} {
-		_, err := Load(nil, environ(tt.name+"="+tt.value))
+		_, err := Load(nil, configtest.Environ(tt.name+"="+tt.value))
 		if tt.ok != (err == nil) || err != nil && exitCode(err) != 2 {
 			t.Errorf("%s of %d bytes: %v", tt.name, len(tt.value), err)
 		}
@@ -51,16 +53,16 @@ func TestClusterSecretFile(t *testing.T) {
 	for _, tt := range []struct {
 		path, want, fault string
 	}{
-		{write(t, secret), secret, ""},
-		{write(t, "\n "+secret+"\r\n"), secret, ""},
-		{write(t, strings.Repeat("s", maxClusterSecret)), strings.Repeat("s", maxClusterSecret), ""},
-		{write(t, secret[1:]), "", "must be a secret of 32 to 4096 bytes, not 31"},
-		{write(t, strings.Repeat("s", maxClusterSecret+1)), "", "must be a secret of 32 to 4096 bytes, not 4097"},
-		{write(t, strings.Repeat("s", 2*maxClusterSecret)), "", "read the cluster secret: it is larger"},
+		{configtest.File(t, secret), secret, ""},
+		{configtest.File(t, "\n "+secret+"\r\n"), secret, ""},
+		{configtest.File(t, strings.Repeat("s", maxClusterSecret)), strings.Repeat("s", maxClusterSecret), ""},
+		{configtest.File(t, secret[1:]), "", "must be a secret of 32 to 4096 bytes, not 31"},
+		{configtest.File(t, strings.Repeat("s", maxClusterSecret+1)), "", "must be a secret of 32 to 4096 bytes, not 4097"},
+		{configtest.File(t, strings.Repeat("s", 2*maxClusterSecret)), "", "read the cluster secret: it is larger"},
 		{filepath.Join(dir, "missing"), "", "read the cluster secret: no such file"},
 		{dir, "", "read the cluster secret: is a directory"},
 	} {
-		c := mustLoad(t, []string{"--config", write(t, "[cluster]\nlisten = \":7946\"\nsecret_file = \""+tt.path+"\"")})
+		c := mustLoad(t, []string{"--config", configtest.File(t, "[cluster]\nlisten = \":7946\"\nsecret_file = \""+tt.path+"\"")})
 		got, err := c.ClusterSecret()
 		if string(got) != tt.want {
 			t.Errorf("%s: the secret is %q", tt.path, got)

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // The fields of a page that is complete, and each fault of one (RFC 9116 section 2.5).
@@ -28,7 +30,7 @@ func TestSecurityTxtFaults(t *testing.T) {
 		"contact = [\"mailto:a@b.c\", \"a@b.c\"]\nexpires = \"2027-01-01T00:00:00Z\"\n": "security_txt.contact",
 		"contact = \"http://b.c\"\nexpires = \"2027-01-01T00:00:00Z\"\n":                "must begin with https://",
 	} {
-		_, err := Load([]string{"--config", write(t, "[security_txt]\n"+text)}, environ())
+		_, err := Load([]string{"--config", configtest.File(t, "[security_txt]\n"+text)}, configtest.Environ())
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", text, err)

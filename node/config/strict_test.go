@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // A name that is almost right gets its correction, any other the list of names.
@@ -32,7 +34,7 @@ func TestUnknownKeys(t *testing.T) {
 		"[security_txt]\nexpires = \"tomorrow\"":              `security_txt.expires = "tomorrow": must be a time as in RFC 3339`,
 		"[webhooks]\nallow_private = [\"10.0.0.0/8\", \"x\"]": `webhooks.allow_private[1] = "x": must be an IP address or CIDR range`,
 	} {
-		_, err := Load([]string{"--config", write(t, text)}, environ())
+		_, err := Load([]string{"--config", configtest.File(t, text)}, configtest.Environ())
 		if exitCode(err) != 2 || !regexp.MustCompile(`perfgate\.toml: line [1-3]: `+regexp.QuoteMeta(want)).MatchString(err.Error()) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
@@ -41,7 +43,7 @@ func TestUnknownKeys(t *testing.T) {
 
 // All faults of a file are in one error, one on each line.
 func TestAllFaults(t *testing.T) {
-	_, err := Load([]string{"--config", write(t, "[node]\nname = 5\nnmae = \"x\"\n[log]\nlevel = true\n[[proxy.routes]]\npublic = 1")}, environ("PERFGATE_EXPECT=x"))
+	_, err := Load([]string{"--config", configtest.File(t, "[node]\nname = 5\nnmae = \"x\"\n[log]\nlevel = true\n[[proxy.routes]]\npublic = 1")}, configtest.Environ("PERFGATE_EXPECT=x"))
 	if err == nil || strings.Count(err.Error(), "\n") != 4 {
 		t.Errorf("%v, want five faults", err)
 	}
@@ -62,20 +64,20 @@ func TestUnreadableFile(t *testing.T) {
 		filepath.Join(dir, "missing.toml"): "missing.toml: read the configuration file: no such file or directory",
 		dir:                                ": read the configuration file: it is a directory",
 		large:                              "large.toml: read the configuration file: it is larger than 4MiB",
-		write(t, "[node]\nname = \"a\nregion = \"b\""): "perfgate.toml: line 2, column 10: ",
-		write(t, "[node]\n[node]\n"):                   "perfgate.toml: ",
+		configtest.File(t, "[node]\nname = \"a\nregion = \"b\""): "perfgate.toml: line 2, column 10: ",
+		configtest.File(t, "[node]\n[node]\n"):                   "perfgate.toml: ",
 	} {
 		for _, how := range [][]string{{"--config", path}, nil} {
-			env := environ()
+			env := configtest.Environ()
 			if how == nil {
-				env = environ("PERFGATE_CONFIG=" + path)
+				env = configtest.Environ("PERFGATE_CONFIG=" + path)
 			}
 			if _, err := Load(how, env); exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", path, err, want)
 			}
 		}
 	}
-	if _, err := Load([]string{"--config="}, environ("PERFGATE_CONFIG=/nonexistent")); exitCode(err) != 2 || err.Error() != "--config: must be the path of a configuration file" {
+	if _, err := Load([]string{"--config="}, configtest.Environ("PERFGATE_CONFIG=/nonexistent")); exitCode(err) != 2 || err.Error() != "--config: must be the path of a configuration file" {
 		t.Errorf("an empty path: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 // Each bound from both sides: the values on the left load, those on the right do
@@ -46,7 +48,7 @@ func TestBounds(t *testing.T) {
 		{"[backup]", "keep", []string{"1", "10000"}, []string{"0", "10001"}},
 	} {
 		load := func(value string) error {
-			_, err := Load([]string{"--config", write(t, tt.table+"\n"+tt.key+" = "+value+"\n")}, environ())
+			_, err := Load([]string{"--config", configtest.File(t, tt.table+"\n"+tt.key+" = "+value+"\n")}, configtest.Environ())
 			return err
 		}
 		for _, v := range tt.good {
@@ -76,7 +78,7 @@ func TestGoodCombinations(t *testing.T) {
 		"a secret without a cluster": "[cluster]\nsecret_file = \"x\"",
 		"features at their default":  "[encryption]\nkey_file = \"\"\n[webhooks]\nallow_private = []\n[geoip]\ndatabase = \"\"",
 	} {
-		if _, err := Load([]string{"--config", write(t, text)}, environ()); err != nil {
+		if _, err := Load([]string{"--config", configtest.File(t, text)}, configtest.Environ()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

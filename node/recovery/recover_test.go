@@ -19,6 +19,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
+	"github.com/perfgate/perfgate/store/logtest"
 	"github.com/perfgate/perfgate/store/pack"
 	"github.com/perfgate/perfgate/store/raftlog"
 )
@@ -101,7 +102,7 @@ func TestRecover(t *testing.T) {
 		fs := replicatest.Memory(t)
 		survivor(t, fs, snapshots)
 		// The control: as it is, it elects no leader.
-		var log replicatest.Journal
+		var log logtest.Log
 		config := replicatest.Config(t, fs, "data")
 		config.Logger = log.Logger()
 		lost, err := replica.Open(t.Context(), config)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // Environment: set by make torture, and, in a process that is killed, its
@@ -107,7 +108,7 @@ func TestKill9(t *testing.T) {
 
 	var acked []int
 	next := 0
-	var log replicatest.Journal
+	var log logtest.Log
 	for round := range crashes(8, 1000) {
 		enough := 1 + rng.IntN(800)
 		fresh := child{Dir: dir, Writers: 8, First: next, Often: true}.kill(t, func(n int) bool { return n >= enough })
@@ -201,7 +202,7 @@ func powerLoss(t *testing.T, seed uint64, cuts int) {
 	next := 0
 	acked := map[int]bool{}
 	for cut := range cuts {
-		var log replicatest.Journal
+		var log logtest.Log
 		c := replicatest.Config(t, fs, "data")
 		c.Logger, c.Tune = log.Logger(), replicatest.Often
 		r := replicatest.Start(t, c)

@@ -17,6 +17,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // answered fails unless err has the reason, and the hint to try again.
@@ -220,7 +221,7 @@ func TestRaftLogger(t *testing.T) {
 			`level=DEBUG msg="heartbeat timeout" from=raft term=7 error=why`: 1,
 		},
 	} {
-		var log replicatest.Journal
+		var log logtest.Log
 		l := replica.NewRaftLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})))
 		l.Info("below the level")
 		l.With("term", 7).Named("sub").Warn("heartbeat timeout", "error", errors.New("why"))

@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // TestSnapshotsUnderLoad: snapshots are taken while writes go on, the log is
@@ -20,7 +21,7 @@ import (
 func TestSnapshotsUnderLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var log replicatest.Journal
+	var log logtest.Log
 	c := replicatest.Config(t, vfs.Default, dir)
 	c.Logger, c.Tune = log.Logger(), replicatest.Often
 	r := replicatest.Start(t, c)
@@ -48,7 +49,7 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 		t.Errorf("%d snapshots are kept, %v", len(metas), err)
 	}
 
-	var again replicatest.Journal
+	var again logtest.Log
 	c = replicatest.Config(t, vfs.Default, dir)
 	c.Logger = again.Logger()
 	r = replicatest.Start(t, c)
@@ -61,7 +62,7 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 	if err := os.RemoveAll(dir + "/" + datadir.StateDir); err != nil {
 		t.Fatal(err)
 	}
-	var lost replicatest.Journal
+	var lost logtest.Log
 	c = replicatest.Config(t, vfs.Default, dir)
 	c.Logger = lost.Logger()
 	r = replicatest.Start(t, c)
@@ -94,7 +95,7 @@ func TestRestartBehindBarriers(t *testing.T) {
 		t.Fatalf("the snapshot is at %d, its state at %d, %v; the state is at %d", index, applied, err, r.Store().Applied())
 	}
 	replicatest.Shut(t, r)
-	var log replicatest.Journal
+	var log logtest.Log
 	c := replicatest.Config(t, vfs.Default, dir)
 	c.Logger = log.Logger()
 	r = replicatest.Start(t, c)

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -9,33 +8,15 @@ import (
 	"math/rand/v2"
 	"path"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/logtest"
 	"github.com/perfgate/perfgate/store/pack"
 )
-
-// heard collects log lines.
-type heard struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (h *heard) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.buf.Write(p)
-}
-
-func (h *heard) has(text string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return strings.Contains(h.buf.String(), text)
-}
 
 // filled is a directory in which a node left events and usage, in its log or in
 // tables, after a stop or a crash.
@@ -115,7 +96,7 @@ func wait(t *testing.T, what string, cond func() bool) {
 }
 
 // reports checks everything that l says of its only loss, and that it works.
-func reports(t *testing.T, l *Local, h *heard, reason string, kept bool) {
+func reports(t *testing.T, l *Local, h *logtest.Log, reason string, kept bool) {
 	t.Helper()
 	losses := l.Losses()
 	if len(losses) != 1 || l.LossCount() != 1 || !strings.Contains(losses[0].Reason, reason) || (losses[0].Kept != "") != kept {
@@ -124,7 +105,7 @@ func reports(t *testing.T, l *Local, h *heard, reason string, kept bool) {
 	if kept && len(list(t, l.cfg.FS, path.Join("data", losses[0].Kept))) == 0 {
 		t.Errorf("%s is empty", losses[0].Kept)
 	}
-	if !h.has("data was damaged") || !h.has("kept_in="+cmp.Or(losses[0].Kept, `""`)) {
+	if !h.Has("data was damaged") || !h.Has("kept_in="+cmp.Or(losses[0].Kept, `""`)) {
 		t.Error("the log does not say so")
 	}
 	if w := l.Warning(losses[0].Time.Add(time.Hour)); !strings.Contains(w, losses[0].Reason) || l.Warning(losses[0].Time.Add(warnFor+1)) != "" {
@@ -174,7 +155,7 @@ func TestFlippedBit(t *testing.T) {
 					t.Run(fmt.Sprintf("tables=%v/crashed=%v/%s@%d", tables, crashed, name, at), func(t *testing.T) {
 						fs := copied(t, base)
 						flip(t, fs, path.Join("data/local", name), at)
-						h := &heard{}
+						h := &logtest.Log{}
 						l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 						wait(t, "the damage to be found", func() bool { return l.LossCount() > 0 && l.damage.found.Load() == nil })
 						reports(t, l, h, "", true)
@@ -224,7 +205,7 @@ func TestMissingFiles(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/crashed=%v", c.name, crashed), func(t *testing.T) {
 				fs := copied(t, filled(t, true, crashed))
 				c.break_(t, fs)
-				h := &heard{}
+				h := &logtest.Log{}
 				l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 				if c.name == "replaced by a file" {
 					if len(l.Losses()) != 1 {
@@ -247,7 +228,7 @@ func TestMissingFiles(t *testing.T) {
 // meanwhile and the last uses in memory go on in the new data.
 func TestDamageWhileRunning(t *testing.T) {
 	fs := vfs.NewMem()
-	h := &heard{}
+	h := &logtest.Log{}
 	l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 	for i := range 50 {
 		l.Observe(admitted(day0.Add(time.Duration(i)*time.Second), "default", "key_a"))

@@ -1,39 +1,11 @@
 package replicatest
 
 import (
-	"bytes"
 	"io"
-	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// Journal is a log that tests read. The zero value is empty.
-type Journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (j *Journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(p)
-}
-
-// Count is how often s is in the text.
-func (j *Journal) Count(s string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.b.String(), s)
-}
-
-// Logger writes all levels into the journal.
-func (j *Journal) Logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
 
 // SyncSpy calls After when an fsync has succeeded, one at a time and with Mu held.
 type SyncSpy struct {
@@ -90,11 +62,4 @@ func (f spiedFile) SyncData() error {
 	err := f.File.SyncData()
 	f.after()
 	return err
-}
-
-// String is the whole text.
-func (j *Journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.String()
 }

@@ -1,0 +1,4 @@
+// Package configtest makes the sources of a configuration for tests: files and
+// environments. It does not import config, whose own tests use it, and no program
+// imports it. It starts no goroutines.
+package configtest
