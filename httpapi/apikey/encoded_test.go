@@ -1,0 +1,67 @@
+package apikey
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// encoded is s with some of its characters percent-encoded: those that pick chooses.
+func encoded(s string, pick func() bool) string {
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '%' || pick():
+			fmt.Fprintf(&b, "%%%02x", c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// A key is found whichever of its characters are encoded, as often as that is undone.
+func TestHoldsEncodedAnywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := New(rapid.SampledFrom([]string{LivePrefix, TestPrefix}).Draw(t, "prefix"))
+		for range rapid.IntRange(0, maxDecodings).Draw(t, "times") {
+			s = encoded(s, func() bool { return rapid.Bool().Draw(t, "encode") })
+		}
+		if s = "/a?b=" + s + "&c"; !HoldsEncoded(s) {
+			t.Fatalf("no key in %q", s)
+		}
+	})
+}
+
+func TestHoldsEncoded(t *testing.T) {
+	const key = "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ"
+	all := func() bool { return true }
+	for s, want := range map[string]bool{
+		"":                                       false,
+		"%70":                                    false,
+		key:                                      true,
+		key + "%":                                true,
+		key + "%zz%":                             true,
+		encoded(key, all):                        true,
+		strings.ToUpper(encoded(key, all)):       true,
+		encoded(key[:Len-1], all):                false,
+		encoded(key[:Len-1]+"0", all):            false, // its checksum is wrong
+		strings.Repeat("%20", Len):               false,
+		strings.Repeat("%zz", Len):               false,
+		"%" + strings.Repeat("25", 30) + "70":    true, // encoded too often to be looked into
+		strings.Repeat("a", Len) + "%" + "2525":  false,
+		strings.Replace(key, "p", "%7", 1) + "0": false,
+	} {
+		if got := HoldsEncoded(s); got != want {
+			t.Errorf("HoldsEncoded(%q) = %v", s, got)
+		}
+	}
+	s := encoded(key, all)
+	for range 2 * maxDecodings {
+		if s = encoded(s, func() bool { return false }); !HoldsEncoded(s) {
+			t.Fatalf("no key in %q", s)
+		}
+	}
+}
