@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -34,6 +35,11 @@ type upstream struct {
 type health struct {
 	log *slog.Logger // names the upstream
 
+	// mu is held while the fields below are set, so that they always belong together:
+	// a success between the steps of a failure would else leave an upstream that is
+	// down without failures, and the next success would take it for up already.
+	// Readers need no lock.
+	mu       sync.Mutex
 	failures atomic.Int64 // in a row
 	until    atomic.Int64 // passed over until then, Unix nanoseconds
 	down     atomic.Int64 // since then, Unix nanoseconds; 0 while up
@@ -44,6 +50,8 @@ func (h *health) succeed() {
 	if h.failures.Load() == 0 {
 		return
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.failures.Store(0)
 	h.until.Store(0)
 	if since := h.down.Swap(0); since != 0 {
@@ -53,6 +61,8 @@ func (h *health) succeed() {
 
 // fail notes that the upstream did not answer, because of err.
 func (h *health) fail(now time.Time, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	n := h.failures.Add(1)
 	if n < failuresToEject {
 		return
