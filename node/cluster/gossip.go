@@ -17,7 +17,8 @@ import (
 type peers struct {
 	*node
 	members atomic.Pointer[mesh.Members]    // nil until the state has keys for the gossip; set by the reconciler
-	living  atomic.Pointer[map[string]meta] // nodes that gossip takes for alive; replaced whole, never changed
+	living  atomic.Pointer[map[string]meta] // nodes that gossip takes for alive; replaced whole, never changed; set by heardOf
+	hearing sync.Mutex                      // held by heardOf
 	tasks   sync.WaitGroup                  // goroutines that end when the mesh is closed
 	ctx     context.Context                 // ends when the replica stops; set by Start
 }
@@ -47,6 +48,7 @@ func (p *peers) keepGossip(keys [][]byte) {
 		return
 	}
 	p.members.Store(g)
+	p.heardOf(mesh.Member{})                     // members that were heard of while it was not set
 	p.tasks.Go(func() { g.Run(p.ctx, p.known) }) // its connections end with the mesh, not before
 }
 
@@ -63,6 +65,8 @@ func (p *peers) known() []string {
 
 // heardOf takes over the view of gossip, whenever it changes.
 func (p *peers) heardOf(mesh.Member) {
+	p.hearing.Lock() // an older view must not replace a newer one
+	defer p.hearing.Unlock()
 	out := map[string]meta{}
 	if g := p.members.Load(); g != nil {
 		for _, m := range g.List() {
