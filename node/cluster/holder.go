@@ -230,7 +230,7 @@ func (h *holder) met(last, id string) string {
 // for it to end.
 func (h *holder) leave(ctx context.Context) {
 	h.left.Store(true)
-	h.lease.Revoke()
+	h.lease.End() // also for renewals under way: the leader is told next
 	if err := h.report(ctx, report{Boot: h.self.Boot, Term: h.currentTerm(), Left: true}); err != nil {
 		h.log.Debug("lease not given back; it ends by itself", "error", err)
 	}

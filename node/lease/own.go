@@ -31,7 +31,7 @@ func (l *Lease) Granted(sent int64, wallMinusMono int64, d time.Duration) {
 	s := &span{until: sent + int64(d), offset: wallMinusMono}
 	for {
 		old := l.cur.Load()
-		if old != nil && old.until >= s.until {
+		if old == over || old != nil && old.until >= s.until {
 			return
 		}
 		if l.cur.CompareAndSwap(old, s) {
@@ -54,5 +54,10 @@ func (l *Lease) Left(now int64) time.Duration {
 	return 0
 }
 
-// Revoke ends the lease at once. An answer that arrives later starts a new one.
-func (l *Lease) Revoke() { l.cur.Store(nil) }
+// End ends the lease at once and for good: an answer that arrives later, or is being
+// recorded at this moment, starts no new one. A node that has told its leader that it
+// serves no more calls it before.
+func (l *Lease) End() { l.cur.Store(over) }
+
+// over is no lease, and is never replaced by one.
+var over = new(span)

@@ -254,9 +254,13 @@ func TestLease(t *testing.T) {
 	if !l.Valid(15*sec, 8*sec) {
 		t.Error("a lease that was asked for after a jump is not valid")
 	}
-	l.Revoke()
+	l.End()
 	if l.Valid(12*sec, 8*sec) {
-		t.Error("valid after Revoke")
+		t.Error("valid after End")
+	}
+	l.Granted(12*sec, 8*sec, d) // asked for before
+	if l.Valid(12*sec, 8*sec) || l.Left(12*sec) != 0 {
+		t.Error("an answer that came after End began a lease")
 	}
 }
 
