@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,9 @@ type leadership struct {
 	table   *lease.Table // has a lock of its own
 	reports reports      // reports of nodes in this term; has a lock of its own
 
-	// Written by Began, in the goroutine that follows the leadership.
+	// Written by Began, in the goroutine that follows the leadership. terms is held
+	// while a term begins, and to read while a message of a term is taken: see inTerm.
+	terms    sync.RWMutex
 	term     atomic.Uint64 // the newest that this node led in
 	ledSince atomic.Int64  // when that term began here, by this node's clock
 
@@ -42,6 +45,9 @@ var errLost = errors.New("the leadership was lost")
 
 // begin starts a term: this node leads and has applied everything from before it.
 func (l *leadership) begin(term uint64) {
+	defer l.renew()
+	l.terms.Lock()
+	defer l.terms.Unlock()
 	stale := map[string]bool{}
 	for _, m := range l.r.Store().Members() {
 		if m.Stale && m.ID != l.self.ID {
@@ -59,7 +65,20 @@ func (l *leadership) begin(term uint64) {
 	l.ledSince.Store(l.Clock.Now())
 	l.Clock.Sync()
 	l.table.Begin(term, l.Clock.Now(), l.r.Store().Applied())
-	l.renew()
+}
+
+// inTerm calls take if term is the newest that this node led in, and reports whether
+// it is. No later term begins meanwhile: a message that take hands to the table or the
+// reports cannot get into those of the next term, where it would speak for a process
+// that may have ended; see [lease.Table.Suspect].
+func (l *leadership) inTerm(term uint64, take func()) bool {
+	l.terms.RLock()
+	defer l.terms.RUnlock()
+	if term != l.term.Load() {
+		return false
+	}
+	take()
+	return true
 }
 
 // end is called when this node leads no more.
@@ -75,7 +94,7 @@ func (l *leadership) settle(ctx context.Context, index, term uint64, takes bool)
 	w := l.table.Write(term, index, takes, l.Clock.Now())
 	defer w.Cancel()
 	// The state here includes the write, and a report need not travel for that.
-	l.table.Report(l.self, l.r.Store().Applied(), l.Clock.Now())
+	l.inTerm(term, func() { l.table.Report(l.self, l.r.Store().Applied(), l.Clock.Now()) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

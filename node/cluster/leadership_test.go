@@ -168,3 +168,40 @@ func TestChangesOfLeaderAreLogged(t *testing.T) {
 		t.Error(log.String())
 	}
 }
+
+// A message that was sent in one term does not get into the table of the next one,
+// however long the leader takes over it.
+func TestMessageOfATermThatEnds(t *testing.T) {
+	t.Parallel()
+	c := led(t, 3)
+	taking, begun := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(begun)
+		<-taking
+		c.leadership.end()
+		c.leadership.begin(4)
+	}()
+	took := c.leadership.inTerm(3, func() {
+		close(taking)
+		select {
+		case <-begun:
+			t.Error("a term began while a message of the one before was taken")
+		case <-time.After(100 * time.Millisecond):
+		}
+		c.leadership.table.Report(lease.Node{ID: "n2", Boot: 1}, 4, c.Clock.Now())
+		c.leadership.reports.put(&selfReport{ID: "n2", Term: 3}, c.Clock.Now())
+	})
+	<-begun
+	if !took {
+		t.Fatal("the message of the term under way was not taken")
+	}
+	if held := c.leadership.table.Status(c.Clock.Now()); len(held) != 0 {
+		t.Errorf("the new term's table begins with %+v", held)
+	}
+	if _, heard := c.leadership.reports.of("n2"); heard {
+		t.Error("the new term begins with a report")
+	}
+	if c.leadership.inTerm(3, func() {}) {
+		t.Error("a message of an earlier term was taken")
+	}
+}

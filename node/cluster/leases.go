@@ -40,9 +40,17 @@ func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) 
 	l.Clock.Sync()
 	now := l.Clock.Now()
 	// A node that has not served yet has nothing to serve on with.
-	ticket, err := l.table.Renew(lease.Node{ID: f.ID, Boot: f.Boot}, f.Applied, f.Stale && f.Served, now)
+	var ticket lease.Ticket
+	var err error
+	if !l.inTerm(f.Term, func() {
+		ticket, err = l.table.Renew(lease.Node{ID: f.ID, Boot: f.Boot}, f.Applied, f.Stale && f.Served, now)
+		if !errors.Is(err, lease.ErrOldBoot) {
+			l.reports.put(f, now)
+		}
+	}) {
+		return renewed{}, replica.ErrNotTaken
+	}
 	if !errors.Is(err, lease.ErrOldBoot) {
-		l.reports.put(f, now)
 		l.clocks.judge(&l.reports)
 	}
 	if err != nil {
@@ -154,15 +162,14 @@ func (h *holder) report(ctx context.Context, rep report) error {
 // heard notes a report. A process that has left can never serve again, as if its
 // successor had come already.
 func (l *leadership) heard(id string, rep report) error {
-	if rep.Term != l.term.Load() {
-		return replica.ErrNotTaken
-	}
 	n := lease.Node{ID: id, Boot: rep.Boot}
 	if rep.Left {
 		n.Boot++
 		rep.Applied = 0
 	}
-	l.table.Report(n, rep.Applied, l.Clock.Now())
+	if !l.inTerm(rep.Term, func() { l.table.Report(n, rep.Applied, l.Clock.Now()) }) {
+		return replica.ErrNotTaken
+	}
 	return nil
 }
 

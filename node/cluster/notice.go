@@ -195,8 +195,8 @@ func (n *notices) hear(conn net.Conn, id string) error {
 			continue // the next one says more
 		}
 		a := noticed{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])}
-		if a.term == n.leadership.term.Load() {
+		n.leadership.inTerm(a.term, func() {
 			n.leadership.table.Report(lease.Node{ID: id, Boot: a.boot}, a.applied, n.Clock.Now())
-		}
+		})
 	}
 }
