@@ -53,6 +53,7 @@ type recoverable struct {
 	Newest    time.Time `json:"newest_change"` // zero if the log holds none
 	alone     bool      // this node is the only voter
 	term      uint64
+	others    []oldPeer // the other voters
 }
 
 // openRecovery opens the copy in dir and finds out how far it reaches.
@@ -134,12 +135,30 @@ func (r *recovery) look() error {
 	for _, s := range conf.Servers {
 		if s.Suffrage == raft.Voter {
 			r.found.Voters = append(r.found.Voters, string(s.ID))
+			if string(s.ID) != r.id {
+				r.found.others = append(r.found.others, oldPeer{id: string(s.ID), addr: string(s.Address)})
+			}
 		} else {
 			r.found.Nonvoters = append(r.found.Nonvoters, string(s.ID))
 		}
 	}
 	r.found.alone = len(r.found.Voters) == 1 && r.found.Voters[0] == r.id
 	return nil
+}
+
+// old is the cluster of this node. Its voters can be asked as long as the node has its
+// certificate, which a recovery that was broken off has removed.
+func (r *recovery) old() (*oldCluster, error) {
+	out := &oldCluster{peers: r.found.others, here: len(r.found.Voters) - len(r.found.others)}
+	creds, err := mesh.LoadCredentials(r.fs, r.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.id, out.cas = creds.ClusterID, creds.CAs
+	return out, nil
 }
 
 // run recovers and returns the id of the old cluster.

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ func RecoverFlags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("recover", pflag.ContinueOnError)
 	fs.String("data-dir", "", "data directory of the stopped node that is left (PERFGATE_DATA_DIR; default ./perfgate-data)")
 	fs.Bool("yes", false, "do not ask")
+	fs.Bool("force", false, "recover even if a majority of the old cluster's voters is there, this node included")
 	fs.Bool("json", false, "print the report as JSON")
 	return fs
 }
@@ -70,6 +72,11 @@ func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
 		}
 		return nil
 	}
+	if force, _ := fs.GetBool("force"); !force {
+		if err := r.refuseWhileRunning(c); err != nil {
+			return fmt.Errorf("recover from %s: %w; nothing was changed", dir, err)
+		}
+	}
 	r.explain(c)
 	if yes, _ := fs.GetBool("yes"); !yes {
 		if err := c.confirm(); err != nil {
@@ -89,6 +96,28 @@ func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
 		"Empty the data directories of all other nodes of %s before they are started again; they join as new ones.\n",
 		dir, report.ClusterID, report.From, dir, report.From)
 	return err
+}
+
+// refuseWhileRunning asks the other voters whether they run. With this node they may
+// have the majority that a recovery is there to replace.
+func (r *recovery) refuseWhileRunning(c Console) error {
+	old, err := r.old()
+	if err != nil {
+		return err
+	}
+	if len(old.cas) == 0 {
+		c.say("the other nodes were not asked whether they run, because this node has no certificate of their cluster")
+		return nil
+	}
+	there, majority := old.running(context.Background())
+	switch {
+	case majority:
+		return fmt.Errorf("the majority of the cluster %s is not lost: %s still run, and with this node they are %d of %d voters. Start this node with its cluster settings, or use --force",
+			old.id, names(there), len(there)+old.here, len(r.found.Voters))
+	case len(there) > 0:
+		c.say("STILL RUNNING: %s. Stop them and empty their data directories before this node is started", names(there))
+	}
+	return nil
 }
 
 // reach says how far this node's copy goes.

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ func RestoreFlags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("restore", pflag.ContinueOnError)
 	fs.String("data-dir", "", "empty or missing directory to restore into (PERFGATE_DATA_DIR; default ./perfgate-data)")
 	fs.StringArray("audit", nil, "audit `FILE` (JSON or NDJSON) exported after the backup; revokes the keys that it shows as revoked; can be repeated")
+	fs.Bool("force", false, "restore even if the cluster of the backup still runs")
 	fs.Bool("count-unknown", false, "set the usage of this month to the most that could have been used since the backup")
 	fs.String("passphrase-file", "", "file with the passphrase of an encrypted backup (or "+config.PassphraseEnv+")")
 	fs.Bool("json", false, "print the report as JSON")
@@ -92,6 +94,11 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing was changed", args[0], err)
 	}
+	if force, _ := fs.GetBool("force"); !force {
+		if err := plan.refuseWhileRunning(); err != nil {
+			return fmt.Errorf("%s: %w; nothing was changed", args[0], err)
+		}
+	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read the backup again: %w", err)
 	}
@@ -129,6 +136,27 @@ type restorePlan struct {
 	revoke map[store.AccountID][]store.KeyID
 	ended  int           // active ones among revoke
 	unseen *store.Unseen // nil keeps the backup's counts
+	roster store.Roster
+}
+
+// refuseWhileRunning asks the nodes of the backup's cluster whether they run.
+func (p *restorePlan) refuseWhileRunning() error {
+	old := &oldCluster{id: p.roster.ClusterID}
+	if p.roster.CA != nil {
+		old.cas = [][]byte{p.roster.CA}
+	}
+	for _, m := range p.roster.Members {
+		old.peers = append(old.peers, oldPeer{m.ID, m.Name, m.Address})
+	}
+	there, majority := old.running(context.Background())
+	switch {
+	case majority:
+		return fmt.Errorf("the cluster %s of the backup still runs: %s. A restored node begins another cluster, and both would admit the same keys and count for themselves. Stop those nodes first, or use --force",
+			old.id, names(there))
+	case len(there) > 0:
+		p.report.Warnings = append(p.report.Warnings, fmt.Sprintf("%s of the old cluster still run; stop them and empty their data directories", names(there)))
+	}
+	return nil
 }
 
 func planRestore(src io.Reader, passphrase string, exports []string, count bool, now time.Time) (*restorePlan, error) {
@@ -159,6 +187,9 @@ func planRestore(src io.Reader, passphrase string, exports []string, count bool,
 			if s := k.State(now); s == store.Active || s == store.Rotating {
 				p.ended++
 			}
+		}
+		if err := p.roster.Add(row, value); err != nil {
+			return err
 		}
 		if p.unseen != nil {
 			return p.unseen.Add(row, value, k)
