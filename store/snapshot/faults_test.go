@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -187,5 +189,37 @@ func TestCheckpointStreams(t *testing.T) {
 	}
 	if err := src.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Raft ends snapshots of its own and of a leader in two goroutines. Both remove old ones,
+// and neither misses one that the other has removed.
+func TestSnapshotsThatEndTogether(t *testing.T) {
+	b := begin(t, vfs.NewMem())
+	raw := encode(map[string]string{"key": "value"})
+	var both sync.WaitGroup
+	for from := range uint64(2) {
+		both.Go(func() {
+			for i := from + 10; i < 300; i += 2 {
+				k, err := b.Create(1, i, 3, config, 2, nil)
+				if err == nil {
+					_, err = k.Write(raw)
+				}
+				if err == nil {
+					err = k.Close()
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	both.Wait()
+	if strings.Contains(b.log.String(), "level=ERROR") {
+		t.Error(b.log.String())
+	}
+	if ids := b.ids(); len(ids) != retain {
+		t.Errorf("%q are left, want %d", ids, retain)
 	}
 }

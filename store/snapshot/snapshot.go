@@ -202,13 +202,15 @@ func (s *Store) pin(id string, n int) {
 // reap removes all but the newest snapshots. A failure only costs space and is
 // tried again with the next snapshot.
 func (s *Store) reap() {
+	// Raft ends snapshots of its own, snapshots of a leader, and readers in three
+	// goroutines: of two that list the same old snapshot, one would not find it any more.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	metas, err := s.metas()
 	if err != nil {
 		s.cfg.Logger.Error("cannot remove old snapshots", "error", err)
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, m := range metas[min(retain, len(metas)):] {
 		if s.pins[m.ID] > 0 {
 			continue
