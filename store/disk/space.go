@@ -36,7 +36,8 @@ type Space struct {
 	size    uint64 // of the ballast; 0 where free space is unknown
 	log     *slog.Logger
 	full    atomic.Bool
-	mu      sync.Mutex // held while the ballast file is written
+	yield   atomic.Int32 // releases that wait for mu: the ballast is not written on
+	mu      sync.Mutex   // held by check and release: the look at the volume, the ballast and full belong together
 }
 
 // NewSpace returns the file system for the data directory dir, which exists.
@@ -79,6 +80,8 @@ func (s *Space) check() {
 	if s.size == 0 {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	use, err := s.inner.GetDiskUsage(s.inner.PathDir(s.ballast))
 	if err != nil {
 		s.log.Warn("cannot read the free space", "error", err)
@@ -93,7 +96,7 @@ func (s *Space) check() {
 		// Between the two: stay as it is.
 	default:
 		if !whole {
-			if err := s.write(); err != nil {
+			if err := s.writeLocked(); err != nil {
 				s.log.Warn("cannot reserve disk space", "file", s.ballast, "error", err)
 				return
 			}
@@ -110,18 +113,24 @@ func (s *Space) fill(why string) {
 	}
 }
 
-// release runs while every write that goes through s waits.
+// release runs while every write that goes through s waits. A ballast that is being
+// written is given up, for its part takes the space that they need.
 func (s *Space) release() {
+	s.yield.Add(1)
+	defer s.yield.Add(-1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.fill("a write found no space")
 	if err := s.inner.Remove(s.ballast); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.log.Error("cannot release reserved disk space", "file", s.ballast, "error", err)
 	}
 }
 
-// write makes the ballast with real blocks, under another name until it is whole.
-func (s *Space) write() (err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// errYielded: a write found no space while the ballast was being made.
+var errYielded = errors.New("a write needs the space")
+
+// writeLocked makes the ballast with real blocks, under another name until it is whole.
+func (s *Space) writeLocked() (err error) {
 	tmp := s.ballast + ".tmp"
 	f, err := s.inner.Create(tmp, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -129,10 +138,12 @@ func (s *Space) write() (err error) {
 	}
 	chunk := make([]byte, 1<<20)
 	for n := uint64(0); err == nil && n < s.size; n += uint64(len(chunk)) {
-		_, err = f.Write(chunk)
-	}
-	if err == nil {
-		err = f.Sync()
+		if _, err = f.Write(chunk); err == nil {
+			err = f.Sync() // each chunk, so that release waits for one at most
+		}
+		if err == nil && s.yield.Load() > 0 {
+			err = errYielded
+		}
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = s.inner.Rename(tmp, s.ballast)

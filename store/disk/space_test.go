@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -97,5 +98,55 @@ func TestFullDisk(t *testing.T) {
 	syncs.Store(0)
 	if err := f.Sync(); err == nil || syncs.Load() != 1 {
 		t.Fatalf("a failed fsync was tried %d times and answered %v, want once and an error", syncs.Load(), err)
+	}
+}
+
+// A write that finds no space while the ballast is being made gets the space of that
+// part, and the disk counts as full from then on.
+func TestFullWhileTheBallastIsMade(t *testing.T) {
+	mem := vfs.NewMem()
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 29, TotalBytes: 1 << 30})
+	writing, full := make(chan struct{}), make(chan struct{})
+	chunks := 0
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWrite && op.Path == "/ballast.tmp" {
+			if chunks++; chunks == 2 {
+				close(writing)
+				<-full
+			}
+		}
+		return nil
+	}))
+	s, err := NewSpace(fs, "/", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan struct{})
+	go func() { s.check(); close(made) }()
+	<-writing
+	released := make(chan struct{})
+	go func() { s.release(); close(released) }()
+	select {
+	case <-released:
+		for _, name := range []string{"/ballast", "/ballast.tmp"} {
+			if _, err := mem.Stat(name); err == nil {
+				t.Errorf("the write is repeated while %s takes the space", name)
+			}
+		}
+	case <-time.After(100 * time.Millisecond): // it waits for the ballast's writer
+	}
+	close(full)
+	<-made
+	<-released
+	for _, name := range []string{"/ballast", "/ballast.tmp"} {
+		if _, err := mem.Stat(name); err == nil {
+			t.Errorf("%s takes the space that a write needs", name)
+		}
+	}
+	if !s.Full() {
+		t.Error("the disk that just ran full takes writes")
+	}
+	if chunks != 2 {
+		t.Errorf("%d chunks were written, of which the last ones took the space of writes", chunks)
 	}
 }
