@@ -128,10 +128,10 @@ func admissionKeys(s *server) map[string]string {
 		"cheap":    {"max_cost_per_call": 0.01},
 		"revoked":  nil,
 		"disabled": nil,
-		"expired":  {"expires_at": time.Now().Add(3 * time.Second).UTC().Format(time.RFC3339Nano)},
 	} {
 		k[name], ids[name] = s.create(fields)
 	}
+	k["expired"], ids["expired"] = s.create(map[string]any{"expires_at": time.Now().Add(3 * time.Second).UTC().Format(time.RFC3339Nano)})
 	s.manage(200, "POST", "/v1/keys/"+ids["revoked"]+"/revoke", map[string]any{"reason": "leaked"})
 	s.manage(200, "PATCH", "/v1/keys/"+ids["disabled"], map[string]any{"state": "disabled"})
 	waitFor(s.t, "the key to expire", func() bool { return s.manage(200, "GET", "/v1/keys/"+ids["expired"], nil).Str("state") == "expired" })

@@ -138,7 +138,7 @@ func TestCallEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("a context that had ended before: %v", err)
 	}
-	if _, err := a.Call(within(t, 5*time.Second), b.Advertise(), "b", "/", nil); err != nil {
+	if _, err := a.Call(within(t, patience), b.Advertise(), "b", "/", nil); err != nil {
 		t.Errorf("the connection is spoiled: %v", err)
 	}
 }
@@ -249,7 +249,7 @@ func TestCallAfterAMove(t *testing.T) {
 	a := start(t, ca, "a", net.into)
 	b, c := start(t, ca, "b", echoes), start(t, ca, "c", echoes)
 	call := func(want string) error {
-		_, err := a.Call(within(t, 5*time.Second), "node:1", want, "/", nil)
+		_, err := a.Call(within(t, patience), "node:1", want, "/", nil)
 		return err
 	}
 	var at atomic.Pointer[string]
@@ -330,7 +330,7 @@ func TestCallRefusedByHTTP2(t *testing.T) {
 // speak is an HTTP/2 server that answers the first request with say and hangs up.
 func speak(conn net.Conn, say func(*http2.Framer, uint32)) {
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	conn.Write([]byte{welcome})
 	io.ReadFull(conn, make([]byte, len(http2.ClientPreface)))
 	f := http2.NewFramer(conn, conn)
@@ -351,7 +351,7 @@ func speak(conn net.Conn, say func(*http2.Framer, uint32)) {
 func TestCallBody(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a"), start(t, ca, "b", echoes)
-	_, err := a.Call(within(t, 5*time.Second), b.Advertise(), "b", "/", make([]byte, MaxBody+1))
+	_, err := a.Call(within(t, patience), b.Advertise(), "b", "/", make([]byte, MaxBody+1))
 	if !errors.Is(err, ErrTooLarge) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("got %v", err)
 	}

@@ -53,7 +53,7 @@ func startRemoval(t *testing.T) *removal {
 	}
 	r.in, r.out = dial(r.b)
 	r.inOther, r.outOther = dial(r.other)
-	if _, err := r.a.Call(within(t, 5*time.Second), r.b.Advertise(), "b", "/", nil); err != nil {
+	if _, err := r.a.Call(within(t, patience), r.b.Advertise(), "b", "/", nil); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -74,7 +74,7 @@ func TestRemovedNode(t *testing.T) {
 	}
 	<-r.ended
 	for _, c := range []net.Conn{r.in, r.out} {
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(patience))
 		var b [1]byte
 		if _, err := c.Read(b[:]); err == nil || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a raft connection is open: %v", err)
@@ -95,10 +95,10 @@ func TestCallsOfRemovedNode(t *testing.T) {
 	r.denied.deny("b")
 	r.a.Drop("b")
 	<-r.called
-	if _, err := r.b.Call(within(t, 5*time.Second), r.a.Advertise(), "a", "/", nil); !errors.Is(err, ErrRemoved) || !errors.As(err, new(*NotSent)) {
+	if _, err := r.b.Call(within(t, patience), r.a.Advertise(), "a", "/", nil); !errors.Is(err, ErrRemoved) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("a new call of the removed node: %v", err)
 	}
-	if _, err := r.a.Call(within(t, 5*time.Second), r.b.Advertise(), "b", "/", nil); !errors.Is(err, ErrDenied) || !errors.As(err, new(*NotSent)) {
+	if _, err := r.a.Call(within(t, patience), r.b.Advertise(), "b", "/", nil); !errors.Is(err, ErrDenied) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("a new call to the removed node: %v", err)
 	}
 }
@@ -132,10 +132,10 @@ func TestStrangers(t *testing.T) {
 			t.Fatalf("%d strangers are in", n)
 		}
 	}
-	if out, err := b.Call(within(t, 5*time.Second), a.Advertise(), "a", "/", []byte("x")); err != nil || string(out) != "b x" {
+	if out, err := b.Call(within(t, patience), a.Advertise(), "a", "/", []byte("x")); err != nil || string(out) != "b x" {
 		t.Fatalf("got %q, %v", out, err)
 	}
-	first.SetReadDeadline(time.Now().Add(5 * time.Second))
+	first.SetReadDeadline(time.Now().Add(patience))
 	var x [1]byte
 	if _, err := first.Read(x[:]); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the oldest stranger is still in: %v", err)

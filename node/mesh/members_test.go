@@ -186,7 +186,7 @@ func TestGossipKeys(t *testing.T) {
 	var heard atomic.Int64
 	a := gossips(t, start(t, ca, "a"), func(c *MembersConfig) { c.Message = func([]byte) { heard.Add(1) } })
 	b := gossips(t, start(t, ca, "b"))
-	if _, err := b.Join(within(t, 5*time.Second), []string{a.mesh.Advertise()}); err != nil {
+	if _, err := b.Join(within(t, patience), []string{a.mesh.Advertise()}); err != nil {
 		t.Fatal(err)
 	}
 	sees(t, a, "a:alive b:alive")
@@ -228,7 +228,7 @@ func TestGossipKeys(t *testing.T) {
 		t.Errorf("node a sees %q", s)
 	}
 	old := gossips(t, start(t, ca, "old"))
-	if _, err := old.Join(within(t, 5*time.Second), []string{a.mesh.Advertise()}); err == nil {
+	if _, err := old.Join(within(t, patience), []string{a.mesh.Advertise()}); err == nil {
 		t.Error("a node with the old key joined")
 	}
 }
@@ -241,12 +241,12 @@ func TestGossipOfTheRemoved(t *testing.T) {
 	a := gossips(t, start(t, ca, "a", denied.into))
 	b, x := gossips(t, start(t, ca, "b")), gossips(t, start(t, ca, "x"))
 	for _, g := range []*Members{a, x} {
-		if _, err := b.Join(within(t, 5*time.Second), []string{g.mesh.Advertise()}); err != nil {
+		if _, err := b.Join(within(t, patience), []string{g.mesh.Advertise()}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	sees(t, b, "a:alive b:alive x:alive")
-	if _, err := x.Join(within(t, 5*time.Second), []string{a.mesh.Advertise()}); err == nil {
+	if _, err := x.Join(within(t, patience), []string{a.mesh.Advertise()}); err == nil {
 		t.Error("the removed node joined")
 	}
 	sees(t, a, "a:alive b:alive")
@@ -261,7 +261,7 @@ func TestGossipGarbage(t *testing.T) {
 	for i := range 2 * packetQueue {
 		udp.WriteTo(bytes.Repeat([]byte{byte(i)}, i%3000), a.mesh.packets.LocalAddr())
 	}
-	if _, err := b.Join(within(t, 5*time.Second), []string{a.mesh.Advertise()}); err != nil {
+	if _, err := b.Join(within(t, patience), []string{a.mesh.Advertise()}); err != nil {
 		t.Fatal(err)
 	}
 	sees(t, a, "a:alive b:alive")

@@ -107,16 +107,16 @@ func echoes(c *Config) { c.Calls = echo }
 func TestCall(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a"), start(t, ca, "b", echoes)
-	got, err := a.Call(within(t, 5*time.Second), b.Advertise(), "b", "/x", []byte("hello"))
+	got, err := a.Call(within(t, patience), b.Advertise(), "b", "/x", []byte("hello"))
 	if err != nil || string(got) != "a hello" {
 		t.Fatalf("got %q, %v", got, err)
 	}
-	_, err = a.Call(within(t, 5*time.Second), b.Advertise(), "c", "/x", nil)
+	_, err = a.Call(within(t, patience), b.Advertise(), "c", "/x", nil)
 	var not *NotSent
 	if !errors.Is(err, ErrOtherNode) || !errors.As(err, &not) {
 		t.Fatalf("a call for another node: %v", err)
 	}
-	_, err = b.Call(within(t, 5*time.Second), a.Advertise(), "a", "/x", nil)
+	_, err = b.Call(within(t, patience), a.Advertise(), "a", "/x", nil)
 	var status *StatusError
 	if !errors.As(err, &status) || status.Status != http.StatusServiceUnavailable {
 		t.Fatalf("a call without a handler: %v", err)
@@ -134,11 +134,11 @@ func TestAsk(t *testing.T) {
 		}
 	})
 	b := start(t, nil, "b")
-	got, err := b.Ask(within(t, 5*time.Second), a.Advertise(), "poll", map[string]int{"n": 1})
+	got, err := b.Ask(within(t, patience), a.Advertise(), "poll", map[string]int{"n": 1})
 	if err != nil || string(got) != `{"poll":"{\"n\":1}"}` {
 		t.Fatalf("got %s, %v", got, err)
 	}
-	_, err = b.Ask(within(t, 5*time.Second), a.Advertise(), "bad", nil)
+	_, err = b.Ask(within(t, patience), a.Advertise(), "bad", nil)
 	var refused *RemoteError
 	if !errors.As(err, &refused) || refused.Text != "no room" {
 		t.Fatalf("refused: %v", err)
@@ -146,7 +146,7 @@ func TestAsk(t *testing.T) {
 	if err := b.SetSecret([]byte("another secret of 32 bytes......")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = b.Ask(within(t, 5*time.Second), a.Advertise(), "poll", nil); !errors.Is(err, ErrSecret) {
+	if _, err = b.Ask(within(t, patience), a.Advertise(), "poll", nil); !errors.Is(err, ErrSecret) {
 		t.Fatalf("another secret: %v", err)
 	}
 }

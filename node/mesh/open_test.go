@@ -91,7 +91,7 @@ func TestClose(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a", echoes), start(t, ca, "b", echoes)
 	ga, gb := gossips(t, a), gossips(t, b)
-	if _, err := ga.Join(within(t, 5*time.Second), []string{b.Advertise()}); err != nil {
+	if _, err := ga.Join(within(t, patience), []string{b.Advertise()}); err != nil {
 		t.Fatal(err)
 	}
 	running := make(chan struct{})
@@ -100,7 +100,7 @@ func TestClose(t *testing.T) {
 		ga.Run(context.Background(), func() []string { return []string{b.Advertise()} })
 	}()
 	for _, m := range []*Mesh{a, b} {
-		if _, err := m.Call(within(t, 5*time.Second), a.Advertise(), "a", "/", nil); err != nil {
+		if _, err := m.Call(within(t, patience), a.Advertise(), "a", "/", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,10 +115,10 @@ func TestClose(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := a.Call(within(t, 5*time.Second), b.Advertise(), "", "/", nil); !errors.Is(err, ErrClosed) || !errors.As(err, new(*NotSent)) {
+	if _, err := a.Call(within(t, patience), b.Advertise(), "", "/", nil); !errors.Is(err, ErrClosed) || !errors.As(err, new(*NotSent)) {
 		t.Errorf("a call: %v", err)
 	}
-	if _, err := a.Ask(within(t, 5*time.Second), b.Advertise(), "poll", nil); !errors.Is(err, ErrClosed) {
+	if _, err := a.Ask(within(t, patience), b.Advertise(), "poll", nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("a question: %v", err)
 	}
 	soon(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= before })

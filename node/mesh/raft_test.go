@@ -128,7 +128,7 @@ func TestRaftDial(t *testing.T) {
 		t.Error("a closed layer accepts")
 	}
 	if c, err := b.RaftLayer(nil).Dial(raft.ServerAddress(a.Advertise()), time.Second); err == nil {
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(patience))
 		if _, err := c.Read(make([]byte, 1)); !network(err) {
 			t.Errorf("a connection to a closed layer: %v", err)
 		}

@@ -65,7 +65,7 @@ func TestStreams(t *testing.T) {
 func TestDirect(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a"), start(t, ca, "b")
-	out, err := a.Direct(within(t, 5*time.Second), b.Advertise(), "b")
+	out, err := a.Direct(within(t, patience), b.Advertise(), "b")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestDirect(t *testing.T) {
 	if _, err := io.ReadFull(in, got[:]); err != nil || string(got[:]) != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := a.Direct(within(t, 5*time.Second), b.Advertise(), "c"); !errors.Is(err, ErrOtherNode) {
+	if _, err := a.Direct(within(t, patience), b.Advertise(), "c"); !errors.Is(err, ErrOtherNode) {
 		t.Errorf("another node: %v", err)
 	}
 	b.Close()
@@ -92,7 +92,7 @@ func TestDirect(t *testing.T) {
 			t.Errorf("after close: %v", err)
 		}
 	}
-	if _, err := a.Direct(within(t, 5*time.Second), b.Advertise(), "b"); !errors.Is(err, ErrUnreachable) {
+	if _, err := a.Direct(within(t, patience), b.Advertise(), "b"); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("to a closed node: %v", err)
 	}
 }

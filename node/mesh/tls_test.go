@@ -83,7 +83,7 @@ func must[T any](v T, err error) T {
 }
 
 // offer connects as a client that shows pair, and returns the server's first byte
-// within 5 s.
+// within patience.
 func offer(t testing.TB, m *Mesh, conf *tls.Config) (byte, error) {
 	t.Helper()
 	raw, err := net.Dial("tcp", m.Advertise())
@@ -91,7 +91,7 @@ func offer(t testing.TB, m *Mesh, conf *tls.Config) (byte, error) {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(5 * time.Second))
+	raw.SetDeadline(time.Now().Add(patience))
 	conf.InsecureSkipVerify = true
 	c := tls.Client(raw, conf)
 	if err := c.Handshake(); err != nil {
@@ -176,7 +176,7 @@ func TestClientRefuses(t *testing.T) {
 	m := start(t, ca, "a")
 	for name, pair := range forgeries(t, ca) {
 		addr := rogue(t, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{protoCall}, ClientAuth: tls.RequestClientCert})
-		if c, err := m.dial(within(t, 5*time.Second), addr, protoCall, ""); err == nil {
+		if c, err := m.dial(within(t, patience), addr, protoCall, ""); err == nil {
 			c.Close()
 			t.Errorf("%s: the client is content", name)
 		} else if errors.Is(err, ErrUnreachable) {
@@ -189,12 +189,12 @@ func TestClientRefuses(t *testing.T) {
 		"another protocol": {Certificates: []tls.Certificate{good}, NextProtos: []string{protoRaft}},
 		"TLS 1.2":          {Certificates: []tls.Certificate{good}, NextProtos: []string{protoCall}, MaxVersion: tls.VersionTLS12},
 	} {
-		if c, err := m.dial(within(t, 5*time.Second), rogue(t, conf), protoCall, ""); err == nil {
+		if c, err := m.dial(within(t, patience), rogue(t, conf), protoCall, ""); err == nil {
 			c.Close()
 			t.Errorf("%s: the client is content", name)
 		}
 	}
-	c, err := m.dial(within(t, 5*time.Second), rogue(t, &tls.Config{Certificates: []tls.Certificate{good}, NextProtos: []string{protoCall}}), protoCall, "b")
+	c, err := m.dial(within(t, patience), rogue(t, &tls.Config{Certificates: []tls.Certificate{good}, NextProtos: []string{protoCall}}), protoCall, "b")
 	if err != nil {
 		t.Fatalf("a sound certificate: %v", err)
 	}
@@ -207,10 +207,10 @@ func TestWithoutCredentials(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a", echoes), start(t, nil, "b", echoes)
 	var not *NotSent
-	if _, err := a.Call(within(t, 5*time.Second), b.Advertise(), "", "/", nil); !errors.As(err, &not) {
+	if _, err := a.Call(within(t, patience), b.Advertise(), "", "/", nil); !errors.As(err, &not) {
 		t.Errorf("to it: %v", err)
 	}
-	if _, err := b.Call(within(t, 5*time.Second), a.Advertise(), "", "/", nil); !errors.Is(err, ErrNoCredentials) || !errors.As(err, &not) {
+	if _, err := b.Call(within(t, patience), a.Advertise(), "", "/", nil); !errors.Is(err, ErrNoCredentials) || !errors.As(err, &not) {
 		t.Errorf("from it: %v", err)
 	}
 	if err := b.SetCredentials(ca.node(t, "x", time.Now())); err == nil {
@@ -219,7 +219,7 @@ func TestWithoutCredentials(t *testing.T) {
 	if err := b.SetCredentials(ca.node(t, "b", time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := b.Call(within(t, 5*time.Second), a.Advertise(), "a", "/", nil); err != nil || string(out) != "b " {
+	if out, err := b.Call(within(t, patience), a.Advertise(), "a", "/", nil); err != nil || string(out) != "b " {
 		t.Errorf("once it has some: %q, %v", out, err)
 	}
 }
@@ -229,7 +229,7 @@ func TestChangeOfCA(t *testing.T) {
 	one, two := newAuthority(t, "c1"), newAuthority(t, "c1")
 	a, b := start(t, one, "a", echoes), start(t, one, "b", echoes)
 	call := func(from, to *Mesh) error {
-		c, err := from.dial(within(t, 5*time.Second), to.Advertise(), protoCall, to.conf.NodeID)
+		c, err := from.dial(within(t, patience), to.Advertise(), protoCall, to.conf.NodeID)
 		if err == nil {
 			c.Close()
 		}
