@@ -151,23 +151,20 @@ func (c *confirmer) rekick() {
 // confirmTimeout bounds one entry; a lease is not granted on an older one anyway.
 const confirmTimeout = time.Second
 
-// The rhythm of ConfirmTerm.
+// The rhythm of confirmTerm.
 const (
 	commitPoll  = time.Millisecond       // Raft does not tell of a commit before it is applied
 	commitAgain = 100 * time.Millisecond // after an entry was handed to Raft and is not in the log yet
 )
 
-// ConfirmTerm returns nil once an entry that this node appended after the call, as the
-// leader in term, is committed. The caller knows that this node has led in term. Unlike
-// [Replica.Confirm] it does not wait until the entry is applied, which under load comes
-// seconds after the commit.
+// confirmTerm is [Replica.ConfirmTerm].
 //
 // The entries after last are appended after the call: Raft publishes an index in
 // LastIndex before it sends the entry to anyone. While the term lasts, no other node
 // leads in it, so this node's log and commit index move by its own entries alone. The
 // term is read again after the commit index, and terms never go back.
-func (r *Replica) ConfirmTerm(ctx context.Context, term uint64) error {
-	rf := r.engine.raft
+func (a *appender) confirmTerm(ctx context.Context, term uint64) error {
+	rf := a.engine.raft
 	last := rf.LastIndex()
 	poll := time.NewTicker(commitPoll)
 	defer poll.Stop()
@@ -182,8 +179,8 @@ func (r *Replica) ConfirmTerm(ctx context.Context, term uint64) error {
 		select {
 		case <-poll.C:
 		case <-entry.C:
-			if rf.LastIndex() == last && !r.held.Load() {
-				r.appendEntry()
+			if rf.LastIndex() == last && !a.held.Load() {
+				a.appendEntry()
 				entry.Reset(commitAgain)
 			}
 		case <-ctx.Done():
@@ -194,12 +191,12 @@ func (r *Replica) ConfirmTerm(ctx context.Context, term uint64) error {
 
 // appendEntry has Raft append an entry that changes nothing, if it is not doing so
 // already. It does not wait.
-func (r *Replica) appendEntry() {
-	if r.proving.Swap(true) {
+func (a *appender) appendEntry() {
+	if a.proving.Swap(true) {
 		return
 	}
 	go func() {
-		defer r.proving.Store(false)
-		r.engine.raft.Barrier(confirmTimeout) // returns when Raft has it; its answer waits for apply
+		defer a.proving.Store(false)
+		a.engine.raft.Barrier(confirmTimeout) // returns when Raft has it; its answer waits for apply
 	}()
 }

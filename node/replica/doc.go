@@ -37,7 +37,7 @@
 // # Locks
 //
 // latch.mu, progress.mu and confirmer.mu are leaves: no other lock is taken and
-// nothing blocks while one is held. Replica.entering is a leaf too; readers hold it
+// nothing blocks while one is held. room.mu and appender.entering are leaves too; readers hold it
 // until Raft has queued an entry. The write slots are channels; a write holds one
 // from before its entry is proposed until its answer.
 package replica

@@ -22,10 +22,10 @@ const (
 )
 
 // SetLeads opens or shuts the latch that an election opens.
-func (r *Replica) SetLeads(leads bool) { r.leads.set(leads) }
+func (r *Replica) SetLeads(leads bool) { r.leadership.leads.set(leads) }
 
 // Slots holds one for each write under way.
-func (r *Replica) Slots() chan struct{} { return r.slots }
+func (r *Replica) Slots() chan struct{} { return r.committer.slots }
 
 // Snapshots are those on the disk.
 func (r *Replica) Snapshots() *snapshot.Store { return r.engine.snaps }
@@ -34,7 +34,7 @@ func (r *Replica) Snapshots() *snapshot.Store { return r.engine.snaps }
 func (r *Replica) Log() *raftlog.Log { return r.engine.log }
 
 // Judge is the part of CommitForwarded before the log.
-func (r *Replica) Judge(raw []byte) (*Proposal, error) { return r.judgeForwarded(raw) }
+func (r *Replica) Judge(raw []byte) (*Proposal, error) { return r.committer.judgeForwarded(raw) }
 
 // Lone is the coordinator of a lone node.
 func Lone(r *Replica) Coordinator { return lone{r} }
@@ -49,7 +49,7 @@ func NewRoom(total int) *Room { return &room{total: total} }
 func (r *room) Take(ctx context.Context, n int) (free func()) { return r.take(ctx, n) }
 
 // Large is the room of r's large writes.
-func (r *Replica) Large() *Room { return &r.large }
+func (r *Replica) Large() *Room { return &r.committer.large }
 
 // HoldApply keeps the state machine from reporting the entries that it has applied, and
 // so from applying more, until release is called.

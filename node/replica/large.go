@@ -79,13 +79,13 @@ func (r *room) admitLocked() {
 }
 
 // admitLarge waits for room for a command of n bytes, if that is large.
-func (r *Replica) admitLarge(ctx context.Context, n int) (free func(), err error) {
+func (c *committer) admitLarge(ctx context.Context, n int) (free func(), err error) {
 	if n < largeCommand {
 		return func() {}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, largeWait)
 	defer cancel()
-	if free = r.large.take(ctx, n); free == nil {
+	if free = c.large.take(ctx, n); free == nil {
 		return nil, Refuse(ErrBusy, nil)
 	}
 	return free, nil

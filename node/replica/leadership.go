@@ -3,36 +3,45 @@ package replica
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// followLeadership opens r.leads when this node has won an election and applied
-// everything that was committed before it, and closes it when it has lost it.
-func (r *Replica) followLeadership(ctx context.Context) {
+// leadership follows Raft's elections as far as this node wins them.
+type leadership struct {
+	engine      *engine
+	coordinator Coordinator
+	log         *slog.Logger
+	leads       latch // open while this node leads and has applied the terms before; set by follow and by the shutdown
+}
+
+// follow opens leads when this node has won an election and applied everything that
+// was committed before it, and shuts it when it has lost it, until ctx ends.
+func (l *leadership) follow(ctx context.Context) {
 	var barrier chan outcome
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case won := <-r.engine.leads:
-			r.leads.set(false)
-			r.coordinator.Ended()
+		case won := <-l.engine.leads:
+			l.leads.set(false)
+			l.coordinator.Ended()
 			barrier = nil
 			if won {
-				barrier = r.barrier()
+				barrier = l.barrier()
 			}
 		case o := <-barrier:
 			barrier = nil
 			switch {
 			case o.err == nil:
-				r.coordinator.Began(o.term)
-				r.leads.set(true)
-			case r.engine.raft.State() == raft.Leader:
-				r.cfg.Logger.Warn("waiting for the log to be applied", "error", o.err)
-				barrier = r.barrier()
+				l.coordinator.Began(o.term)
+				l.leads.set(true)
+			case l.engine.raft.State() == raft.Leader:
+				l.log.Warn("waiting for the log to be applied", "error", o.err)
+				barrier = l.barrier()
 			}
 		}
 	}
@@ -46,13 +55,28 @@ type outcome struct {
 
 // barrier answers when everything committed so far is applied here. Like every
 // future of Raft's it may not answer when Raft stops.
-func (r *Replica) barrier() chan outcome {
+func (l *leadership) barrier() chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
-		term, err := r.engine.barrier(ProposeTimeout)
+		term, err := l.engine.barrier(ProposeTimeout)
 		done <- outcome{term, err}
 	}()
 	return done
+}
+
+// await returns as soon as this node leads, and at the latest after limit.
+func (l *leadership) await(ctx context.Context, limit time.Duration) error {
+	if !l.leads.isOpen() {
+		return l.leads.wait(ctx, limit)
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // latch is a condition that is awaited: open or shut. The zero value is shut.

@@ -65,7 +65,7 @@ func (lone) Committed(_, _ uint64) {}
 
 // Settle implements [Writer]: the entry is applied.
 func (l lone) Settle(context.Context, uint64, uint64, bool) (bool, []Ack, error) {
-	return true, []Ack{l.r.ack()}, nil
+	return true, []Ack{l.r.committer.ack()}, nil
 }
 
 // Answered implements [Writer].
@@ -74,7 +74,7 @@ func (lone) Answered(time.Duration, []Ack) {}
 // Linearize implements [Writer]. Once the node leads, and with that has applied
 // everything from before its start, there is nothing to wait for.
 func (l lone) Linearize(ctx context.Context) error {
-	if err := l.r.leads.wait(ctx, LeaderWait); err != nil {
+	if err := l.r.leadership.leads.wait(ctx, LeaderWait); err != nil {
 		return Refuse(ErrNoLeader, err)
 	}
 	return nil

@@ -42,7 +42,8 @@ type Config struct {
 }
 
 // Replica is this node's part of the replicated state: the state itself, Raft
-// that keeps it equal everywhere, and the way of writes into it.
+// that keeps it equal everywhere, and the way of writes into it. Each part says
+// what guards its own state.
 type Replica struct {
 	// Set by Open and not changed afterwards.
 	cfg         Config
@@ -50,18 +51,15 @@ type Replica struct {
 	space       *disk.Space
 	engine      *engine
 	applied     *progress
+	appender    *appender
 	confirm     *confirmer
 	coordinator Coordinator
+	leadership  *leadership
+	committer   *committer
+	snapshots   *snapshotter
 	cancel      context.CancelFunc // of the tasks
 	stop        func() error       // once
 
-	slots     chan struct{} // holds one for each write under way that a caller waits for
-	inner     chan struct{} // holds one for each write of a node's own
-	large     room          // bytes of the large writes under way
-	proving   atomic.Bool   // an entry is being handed to Raft for ConfirmTerm
-	leads     latch         // open while this node leads and has applied the terms before; set by followLeadership and shutdown
-	held      atomic.Bool   // no new entries: the leadership moves; set by Hold
-	entering  sync.RWMutex  // held to read from a look at held until an entry is queued; a leaf
 	failed    atomic.Pointer[error]
 	abandoned atomic.Bool   // see Abandon
 	stopped   chan struct{} // closed when the shutdown begins
@@ -75,8 +73,7 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
-	r := &Replica{slots: make(chan struct{}, maxOutstanding), inner: make(chan struct{}, maxInner), stopped: make(chan struct{})}
-	r.large.total = largeBytes
+	r := &Replica{stopped: make(chan struct{})}
 	if c.Clock == nil {
 		began := time.Now()
 		c.Clock = func() (time.Time, int64) { now := time.Now(); return now, int64(now.Sub(began)) }
@@ -97,8 +94,7 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if r.engine, err = openEngine(r.space, c.Dir, c); err != nil {
 		return nil, err
 	}
-	r.applied = &progress{index: r.engine.state.Applied}
-	r.confirm = newConfirmer(r.confirming)
+	r.assemble()
 	running, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.stop = sync.OnceValue(r.shutdown)
@@ -108,10 +104,6 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 		}
 	}()
 	r.tasks.Go(func() { r.space.Watch(running) })
-	r.coordinator = lone{r}
-	if c.Coordinate != nil {
-		r.coordinator = c.Coordinate(r)
-	}
 	entry, err := r.coordinator.Enter(ctx)
 	if err != nil {
 		return nil, err
@@ -123,9 +115,27 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if err = r.coordinator.Start(running, &r.tasks); err != nil {
 		return nil, err
 	}
-	r.tasks.Go(func() { r.followLeadership(running) })
-	r.tasks.Go(func() { r.watchTail(running) })
+	r.tasks.Go(func() { r.leadership.follow(running) })
+	r.tasks.Go(func() { r.snapshots.watch(running) })
 	return r, nil
+}
+
+// assemble makes the parts around the engine. Raft does not run yet.
+func (r *Replica) assemble() {
+	r.applied = &progress{index: r.engine.state.Applied}
+	r.appender = &appender{engine: r.engine}
+	r.confirm = newConfirmer(r.appender.barrier)
+	r.snapshots = &snapshotter{engine: r.engine, log: r.cfg.Logger, failed: r.Failed}
+	r.coordinator = lone{r}
+	if r.cfg.Coordinate != nil {
+		r.coordinator = r.cfg.Coordinate(r)
+	}
+	r.leadership = &leadership{engine: r.engine, coordinator: r.coordinator, log: r.cfg.Logger}
+	r.committer = &committer{
+		name: r.cfg.Name, clock: r.cfg.Clock, space: r.space, engine: r.engine, appender: r.appender, confirm: r.confirm,
+		coordinator: r.coordinator, stopped: r.stopped,
+		slots: make(chan struct{}, maxOutstanding), inner: make(chan struct{}, maxInner), large: room{total: largeBytes},
+	}
 }
 
 // Store is the replicated state.
@@ -145,7 +155,7 @@ func (r *Replica) Raft() *raft.Raft { return r.engine.running.Load() }
 
 // Leads reports whether this node leads and has applied everything from before
 // its term.
-func (r *Replica) Leads() bool { return r.leads.isOpen() }
+func (r *Replica) Leads() bool { return r.leadership.leads.isOpen() }
 
 // Changed returns a channel that is closed when the state next applies something.
 func (r *Replica) Changed() <-chan struct{} { return r.applied.after() }
@@ -161,6 +171,29 @@ func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
 func (r *Replica) Confirm(ctx context.Context) (term uint64, err error) {
 	return r.confirm.Confirm(ctx)
 }
+
+// ConfirmTerm returns nil once an entry that this node appended after the call, as the
+// leader in term, is committed. The caller knows that this node has led in term. Unlike
+// [Replica.Confirm] it does not wait until the entry is applied, which under load comes
+// seconds after the commit.
+func (r *Replica) ConfirmTerm(ctx context.Context, term uint64) error {
+	return r.appender.confirmTerm(ctx, term)
+}
+
+// Hold keeps new entries out of the log while this node hands its leadership over:
+// the next leader must have them all, and an entry that arrives too late would have
+// an unknown outcome. Writes and confirmations are answered ErrNotTaken meanwhile, so
+// that callers repeat them, until the first call of release. One hold is possible at
+// a time; ok is false during another one.
+//
+// Raft's own transfer has such a flag too, but may leave it set for good when the
+// target does not answer (hashicorp/raft issue 696).
+func (r *Replica) Hold() (release func(), ok bool) { return r.appender.hold() }
+
+// Flush returns the last index of the log after every entry that was proposed before
+// the call is committed, or the reason why that is not certain within the time of ctx.
+// It works during a hold.
+func (r *Replica) Flush(ctx context.Context) (last uint64, err error) { return r.appender.flush(ctx) }
 
 // Stopped is closed when the replica begins to shut down: futures of Raft's may
 // not be answered any more.
@@ -228,17 +261,15 @@ func (r *Replica) Shutdown(ctx context.Context) error {
 
 func (r *Replica) shutdown() error {
 	close(r.stopped)
-	r.leads.set(false)
+	r.leadership.leads.set(false)
 	if r.engine.raft != nil && !r.abandoned.Load() {
 		r.coordinator.Farewell()
-		r.snapshotTail()
+		r.snapshots.atStop()
 	}
 	err := r.engine.stop()
 	r.cancel()
 	r.tasks.Wait()
-	if r.coordinator != nil {
-		err = errors.Join(err, r.coordinator.Close())
-	}
+	err = errors.Join(err, r.coordinator.Close())
 	return errors.Join(err, r.engine.close())
 }
 
@@ -249,7 +280,7 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 		if err := r.Failed(); err != nil {
 			return err
 		}
-		err := r.leads.wait(ctx, time.Second)
+		err := r.leadership.leads.wait(ctx, time.Second)
 		if err == nil {
 			return nil
 		}

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,6 @@ const (
 type tail struct {
 	written atomic.Int64
 	entries atomic.Int64
-	taken   struct{ written, entries int64 } // when the last snapshot by size was
 }
 
 func (t *tail) add(entries []*raft.Log) {
@@ -40,52 +40,62 @@ func (t *tail) add(entries []*raft.Log) {
 	t.entries.Add(int64(len(entries)))
 }
 
-// watchTail takes snapshots by size until ctx ends.
-func (r *Replica) watchTail(ctx context.Context) {
+// snapshotter has Raft take the snapshots that it would not take by itself. watch is
+// one goroutine; atStop follows when Raft is about to stop.
+type snapshotter struct {
+	engine *engine
+	log    *slog.Logger
+	failed func() error // [Replica.Failed]
+
+	// When the last snapshot by size was, in the measures of tail. Only watch uses it.
+	written, entries int64
+}
+
+// watch takes snapshots by size until ctx ends.
+func (s *snapshotter) watch(ctx context.Context) {
 	tick := time.NewTicker(tailChecked)
 	defer tick.Stop()
-	t := &r.engine.tail
+	t := &s.engine.tail
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if n, e := t.written.Load(), t.entries.Load(); n-t.taken.written >= tailBytes {
-			if r.snapshotKeeping(uint64(e-t.taken.entries) / 2) {
-				t.taken.written, t.taken.entries = n, e
+		if n, e := t.written.Load(), t.entries.Load(); n-s.written >= tailBytes {
+			if s.takeKeeping(uint64(e-s.entries) / 2) {
+				s.written, s.entries = n, e
 			}
 		}
 	}
 }
 
-// snapshotKeeping is [Replica.snapshot] that leaves at most n entries of the log
-// before it.
-func (r *Replica) snapshotKeeping(n uint64) bool {
-	usual := r.engine.raft.ReloadableConfig()
+// takeKeeping is take that leaves at most n entries of the log before the snapshot.
+func (s *snapshotter) takeKeeping(n uint64) bool {
+	usual := s.engine.raft.ReloadableConfig()
 	fewer := usual
 	fewer.TrailingLogs = min(usual.TrailingLogs, n)
-	err := r.engine.raft.ReloadConfig(fewer)
-	taken := r.snapshot()
-	if err := errors.Join(err, r.engine.raft.ReloadConfig(usual)); err != nil {
-		r.cfg.Logger.Warn("cannot bound the bytes of the log", "error", err)
+	err := s.engine.raft.ReloadConfig(fewer)
+	taken := s.take()
+	if err := errors.Join(err, s.engine.raft.ReloadConfig(usual)); err != nil {
+		s.log.Warn("cannot bound the bytes of the log", "error", err)
 	}
 	return taken
 }
 
-// snapshot has Raft take a snapshot and reports whether there is a newer one.
-func (r *Replica) snapshot() bool {
-	err := r.engine.raft.Snapshot().Error()
+// take has Raft take a snapshot and reports whether there is a newer one.
+func (s *snapshotter) take() bool {
+	err := s.engine.raft.Snapshot().Error()
 	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
-		r.cfg.Logger.Warn("cannot take a snapshot; the next start takes longer", "error", err)
+		s.log.Warn("cannot take a snapshot; the next start takes longer", "error", err)
 	}
 	return err == nil
 }
 
-// snapshotTail leaves little to replay for the next start.
-func (r *Replica) snapshotTail() {
-	index, _, _, err := r.engine.snaps.Newest()
-	if err == nil && r.Failed() == nil && r.engine.raft.AppliedIndex() > index+tailAtStop {
-		r.snapshot()
+// atStop leaves little to replay for the next start.
+func (s *snapshotter) atStop() {
+	index, _, _, err := s.engine.snaps.Newest()
+	if err == nil && s.failed() == nil && s.engine.raft.AppliedIndex() > index+tailAtStop {
+		s.take()
 	}
 }
