@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,19 +15,21 @@ import (
 // documents its own state. The parts do not change after New.
 type Cluster struct {
 	*node
-	clocks     *clocks
-	peers      *peers
-	leadership *leadership
-	reader     *noticeReader
-	holder     *holder
-	certs      *certificates
-	founding   *founding
-	membership *membership
-	reconciler *reconciler
-	diagnosis  *diagnosis
-	recalls    *recalls
-	status     *status
-	metrics    *metrics
+	clocks      *clocks
+	peers       *peers
+	leadership  *leadership
+	settlements *settlements
+	reader      *noticeReader
+	holder      *holder
+	certs       *certificates
+	founding    *founding
+	membership  *membership
+	reconciler  *reconciler
+	diagnosis   *diagnosis
+	recalls     *recalls
+	status      *status
+	server      *server
+	metrics     *metrics
 
 	answerAsMember func() // begins to answer join requests as a member; set by Enter
 }
@@ -56,6 +57,8 @@ func New(r *replica.Replica, s *Config) *Cluster {
 	c.diagnosis = &diagnosis{node: n, peers: c.peers, holder: c.holder, certs: c.certs}
 	c.recalls = &recalls{node: n, peers: c.peers, kick: make(chan struct{}, 1)}
 	c.status = &status{node: n, clocks: c.clocks, peers: c.peers, leadership: c.leadership, holder: c.holder, diagnosis: c.diagnosis, founding: c.founding}
+	c.settlements = &settlements{node: n, peers: c.peers, leadership: c.leadership}
+	c.server = &server{node: n, leadership: c.leadership, settlements: c.settlements, membership: c.membership, recalls: c.recalls, status: c.status}
 	return c
 }
 
@@ -66,7 +69,7 @@ func (c *Cluster) Start(ctx context.Context, tasks *sync.WaitGroup) error {
 	c.leadership.notices = newNotices(ctx, c.node, c.peers, c.leadership)
 	c.peers.ctx = ctx
 	c.leadership.notices.Follow()
-	c.mesh.Handle(c.calls())
+	c.mesh.Handle(c.server.handler())
 	c.answerAsMember()
 	tasks.Go(func() { c.holder.meetLeaders(ctx) })
 	c.peers.tasks.Go(func() { c.reader.takeNotices(ctx) })
@@ -140,31 +143,7 @@ const statePoll = 20 * time.Millisecond
 
 // Settle implements [replica.Writer].
 func (c *Cluster) Settle(ctx context.Context, index, term uint64, takes bool) (effective bool, nodes []replica.Ack, err error) {
-	effective, nodes, err = c.leadership.settle(ctx, index, term, takes)
-	if errors.Is(err, errLost) {
-		return c.settleElsewhere(ctx, index, takes)
-	}
-	return effective, nodes, err
-}
-
-// settleElsewhere has the next leader wait for a write that this one committed: it
-// is in the log for good, only not known to be in force everywhere.
-func (c *Cluster) settleElsewhere(ctx context.Context, index uint64, takes bool) (effective bool, nodes []replica.Ack, err error) {
-	err = c.r.WithLeader(ctx, func() error {
-		if c.r.Leads() {
-			effective, nodes, err = c.Settle(ctx, index, c.leadership.term.Load(), takes)
-			return err
-		}
-		got, err := c.askSettle(ctx, index, takes)
-		effective, nodes = got.Effective, got.Nodes
-		return err
-	})
-	if err != nil {
-		// It is committed: nothing in this error may read as ErrNotTaken, which lets
-		// proposals be offered again.
-		return false, nil, replica.Refuse(replica.ErrUnknownOutcome, fmt.Errorf("committed, and not known to be in force everywhere: %v", err)) //nolint:errorlint // must not read as ErrNotTaken
-	}
-	return effective, nodes, nil
+	return c.settlements.settle(ctx, index, term, takes)
 }
 
 // Linearize implements [replica.Writer].
@@ -176,7 +155,7 @@ func (c *Cluster) Linearize(ctx context.Context) error {
 			}
 			return nil
 		}
-		index, err := c.remoteRead(ctx)
+		index, err := c.peers.readIndex(ctx)
 		if err != nil {
 			return err
 		}

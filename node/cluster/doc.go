@@ -23,6 +23,8 @@
 //   - certificates, membership, reconciler: credentials, joining, removal, upkeep
 //   - recalls: units of months that nodes hold and do not need, brought back
 //   - diagnosis, status: the reason for a missing lease, the picture for operators
+//   - settlements: the wait until a write is in force, at the next leader if need be
+//   - server: the answers to other nodes' calls
 //
 // Notices tell followers of a commit on a connection of their own; a noticeReader
 // takes them. The carrier is Raft's transport over the mesh.

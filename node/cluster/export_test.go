@@ -24,7 +24,7 @@ func (c *Cluster) Credentials() (used, saved *mesh.Credentials, err error) {
 }
 
 // ServeSettle answers another node's call to wait for a write.
-func (c *Cluster) ServeSettle(w http.ResponseWriter, r *http.Request) { c.serveSettle(w, r) }
+func (c *Cluster) ServeSettle(w http.ResponseWriter, r *http.Request) { c.server.serveSettle(w, r) }
 
 // Lacks reports whether the node holds no lease.
 func (c *Cluster) Lacks() bool { return c.holder.lease.Left(c.Clock.Now()) == 0 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -65,27 +64,6 @@ func respond[T any](w http.ResponseWriter, v T, err error) {
 	w.Write(raw)
 }
 
-// calls serves the calls of other nodes.
-func (c *Cluster) calls() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+callPropose, c.servePropose)
-	mux.HandleFunc("POST "+callRead, func(w http.ResponseWriter, r *http.Request) {
-		index, err := c.leadership.read(r.Context())
-		respond(w, index, err)
-	})
-	mux.HandleFunc("POST "+callRenew, c.serveRenew)
-	mux.HandleFunc("POST "+callReport, c.serveReport)
-	mux.HandleFunc("POST "+callStatus, func(w http.ResponseWriter, r *http.Request) {
-		s, err := c.status.ofLeader(r.Context())
-		respond(w, statusToWire(s), err)
-	})
-	mux.HandleFunc("POST "+callManage, c.serveManage)
-	mux.HandleFunc("POST "+callSettle, c.serveSettle)
-	mux.HandleFunc("POST "+callRecall, c.serveRecall)
-	mux.HandleFunc("POST "+callYield, c.serveYield)
-	return mux
-}
-
 // Forward implements [replica.Writer].
 func (c *Cluster) Forward(ctx context.Context, p *replica.Proposal) (replica.Receipt, error) {
 	id, addr, ok := c.peers.leader()
@@ -109,62 +87,15 @@ func (c *Cluster) Forward(ctx context.Context, p *replica.Proposal) (replica.Rec
 	return got.receipt(), nil
 }
 
-func (c *Cluster) servePropose(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, replica.MaxCommand))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), replica.ProposeTimeout)
-	defer cancel()
-	rc, err := replica.Receipt{}, replica.ErrNotTaken
-	if c.r.Leads() {
-		rc, err = c.r.CommitForwarded(ctx, raw)
-	}
-	respond(w, receiptToWire(rc), err)
-}
-
-// askSettle asks the leader to wait for a write of an earlier term; see settle.
-func (c *Cluster) askSettle(ctx context.Context, index uint64, takes bool) (replica.Revocation, error) {
-	id, addr, ok := c.peers.leader()
-	if !ok || string(id) == c.self.ID {
-		return replica.Revocation{}, replica.ErrNotTaken
-	}
-	// As in Forward, only a leader of an older version reads takes from here.
-	got, err := call[wireRevocation](ctx, c.mesh, addr, string(id), callSettle, encode(&settling{index, takes}))
-	return got.revocation(), err
-}
-
-// settling is a committed write that its leader can no longer wait for. A receiver
-// judges the write itself; an older one believes Takes.
-type settling struct {
-	Index uint64 `json:"index"`
-	Takes bool   `json:"takes,omitzero"`
-}
-
-func (c *Cluster) serveSettle(w http.ResponseWriter, r *http.Request) {
-	var s settling
-	if !c.small(w, r, &s) {
-		return
-	}
-	out, err := replica.Revocation{}, replica.ErrNotTaken
-	if c.r.Leads() && c.r.Store().Applied() >= s.Index {
-		ctx, cancel := context.WithTimeout(r.Context(), replica.ProposeTimeout)
-		defer cancel()
-		out.Effective, out.Nodes, err = c.Settle(ctx, s.Index, c.leadership.term.Load(), c.r.TakesAt(s.Index))
-	}
-	respond(w, revocationToWire(out), err)
-}
-
-// remoteRead asks the leader for an index to read at.
-func (c *Cluster) remoteRead(ctx context.Context) (uint64, error) {
-	id, addr, ok := c.peers.leader()
-	if !ok || string(id) == c.self.ID {
+// readIndex asks the leader for an index to read at.
+func (p *peers) readIndex(ctx context.Context) (uint64, error) {
+	id, addr, ok := p.leader()
+	if !ok || string(id) == p.self.ID {
 		return 0, replica.ErrNotTaken
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	index, err := call[uint64](ctx, c.mesh, addr, string(id), callRead, nil)
+	index, err := call[uint64](ctx, p.mesh, addr, string(id), callRead, nil)
 	if err != nil {
 		return 0, replica.ErrNotTaken // a read that is asked for twice is no harm
 	}

@@ -18,7 +18,7 @@ import (
 func proposeFrom(t *testing.T, r *replica.Replica, query string, raw []byte) reply[wireReceipt] {
 	t.Helper()
 	w := httptest.NewRecorder()
-	(&Cluster{node: &node{r: r}}).servePropose(w, httptest.NewRequest(http.MethodPost, callPropose+query, bytes.NewReader(raw)))
+	(&server{node: &node{r: r}}).servePropose(w, httptest.NewRequest(http.MethodPost, callPropose+query, bytes.NewReader(raw)))
 	var out reply[wireReceipt]
 	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Code != http.StatusOK {
 		t.Fatalf("%d %q: %v", w.Code, w.Body, err)

@@ -3,14 +3,9 @@ package cluster
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/perfgate/perfgate/node/lease"
-	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica"
 )
 
@@ -21,7 +16,6 @@ const (
 	renewAgain   = 30 * time.Millisecond   // after one that met no leader
 	reportLinger = 3 * time.Millisecond    // before the applied index is reported by a call
 	reportWait   = 100 * time.Millisecond  // before a report that failed is repeated
-	maxCallBody  = 64 << 10                // of the small calls
 	skewWarned   = 500 * time.Millisecond  // between this wall clock and the leader's
 )
 
@@ -79,21 +73,6 @@ func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) 
 	got := renewed{Wall: l.Clock.Wall(), Stale: ok && m.Stale}
 	l.clocks.mark(&got)
 	return got, nil
-}
-
-func (c *Cluster) serveRenew(w http.ResponseWriter, r *http.Request) {
-	var f selfReport
-	if !c.small(w, r, &f) {
-		return
-	}
-	if f.ID != mesh.PeerID(r.Context()) {
-		http.Error(w, "a node renews its own lease only", http.StatusForbidden)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), renewTimeout)
-	defer cancel()
-	got, err := c.leadership.grant(ctx, &f)
-	respond(w, got, err)
 }
 
 // report is the index that a node has applied.
@@ -171,25 +150,4 @@ func (l *leadership) heard(id string, rep report) error {
 		return replica.ErrNotTaken
 	}
 	return nil
-}
-
-func (c *Cluster) serveReport(w http.ResponseWriter, r *http.Request) {
-	var rep report
-	if !c.small(w, r, &rep) {
-		return
-	}
-	err := c.leadership.heard(mesh.PeerID(r.Context()), rep)
-	respond(w, err == nil, err)
-}
-
-// small reads the JSON of a small call.
-func (c *Cluster) small(w http.ResponseWriter, r *http.Request, v any) bool {
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBody))
-	if err == nil {
-		err = json.Unmarshal(raw, v)
-	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-	}
-	return err == nil
 }

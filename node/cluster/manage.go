@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/perfgate/perfgate/node/replica"
@@ -50,18 +49,4 @@ func (c *Cluster) manageOnce(ctx context.Context, h *handover) (replica.Revocati
 	}
 	got, err := call[wireRevocation](ctx, c.mesh, addr, string(id), callManage, encode(h))
 	return got.revocation(), err
-}
-
-func (c *Cluster) serveManage(w http.ResponseWriter, r *http.Request) {
-	var h handover
-	if !c.small(w, r, &h) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), replica.ProposeTimeout)
-	defer cancel()
-	out, err := replica.Revocation{}, replica.ErrNotTaken
-	if c.r.Leads() {
-		out, err = c.membership.manage(ctx, &h)
-	}
-	respond(w, revocationToWire(out), err)
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -93,29 +92,6 @@ func (c *Cluster) Recall(ctx context.Context, asks []store.GrantAsk) error {
 		return err
 	}
 	return c.r.WaitApplied(ctx, index)
-}
-
-func (c *Cluster) serveRecall(w http.ResponseWriter, r *http.Request) {
-	var in recalling
-	if !c.small(w, r, &in) {
-		return
-	}
-	index, err := uint64(0), replica.ErrNotTaken
-	if c.r.Leads() {
-		index, err = c.recalls.join(r.Context(), in.asks())
-	}
-	respond(w, index, err)
-}
-
-// serveYield is a node's part of a recall.
-func (c *Cluster) serveYield(w http.ResponseWriter, r *http.Request) {
-	var in recalling
-	if !c.small(w, r, &in) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), yieldTimeout)
-	defer cancel()
-	respond(w, struct{}{}, c.Yield(ctx, in.asks()))
 }
 
 // join adds asks to a round that has not begun, and waits for its end.
