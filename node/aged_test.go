@@ -19,8 +19,8 @@ func TestAged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	n := &Node{store: s, clock: clock.New()}
-	aged := n.aged()
+	src := &source{store: s, clock: clock.New()}
+	aged := src.aged()
 	near := func(got, want time.Time) bool { d := got.Sub(want); return d >= 0 && d < time.Minute }
 	if got := aged(); !near(got, time.Now().Add(-time.Second)) {
 		t.Errorf("without cluster time it is %v", got)
@@ -28,7 +28,7 @@ func TestAged(t *testing.T) {
 	from := time.Now().Add(-time.Hour).UTC()
 	cmd := &store.Command{At: from, Actor: store.Actor{Type: store.ActorSystem}, Change: &store.Init{ClusterID: "c", DefaultTier: "free"}}
 	s.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: store.Stamp{Wall: from.UnixNano()}.Put(cmd.Encode())})
-	n.clock.SetWrong(365 * 24 * time.Hour)
+	src.clock.SetWrong(365 * 24 * time.Hour)
 	first := aged()
 	if !near(first, from) {
 		t.Errorf("it begins at %v, cluster time is %v", first, from)

@@ -14,6 +14,10 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
+func tokenFileIn(dir string) *tokenFile {
+	return newTokenFile(&config.Config{Node: config.Node{DataDir: dir}}, slog.New(slog.DiscardHandler))
+}
+
 // A file that stands in the way of the first start becomes the operator token
 // only if a node can have written it.
 func TestOperatorTokenFile(t *testing.T) {
@@ -52,8 +56,7 @@ func TestOperatorTokenFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		n := &Node{config: &config.Config{Node: config.Node{DataDir: dir}}, log: slog.New(slog.DiscardHandler)}
-		token, err := n.writtenToken()
+		token, err := tokenFileIn(dir).written()
 		if c.taken != (err == nil) || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -70,32 +73,37 @@ func TestOperatorTokenFile(t *testing.T) {
 // cluster's, and they keep it unless they were given one.
 func TestOperatorTokenOfFounders(t *testing.T) {
 	t.Parallel()
-	in := func(dir string) *Node {
-		return &Node{config: &config.Config{Node: config.Node{DataDir: dir}}, log: slog.New(slog.DiscardHandler)}
-	}
-	first, second := in(t.TempDir()), in(t.TempDir())
-	token, err := first.writtenToken()
+	first, second := tokenFileIn(t.TempDir()), tokenFileIn(t.TempDir())
+	token, err := first.written()
 	if err != nil {
 		t.Fatal(err)
 	}
 	hash := store.Hash(sha256.Sum256([]byte(token)))
-	if got := first.heldToken([]store.Hash{{1}, hash}); got != token {
+	if got := first.held([]store.Hash{{1}, hash}); got != token {
 		t.Errorf("it holds %q", got)
 	}
-	if got := first.heldToken([]store.Hash{{1}}); got != "" {
+	if got := first.held([]store.Hash{{1}}); got != "" {
 		t.Error("a token that is not the cluster's was passed on")
 	}
-	if got := second.heldToken([]store.Hash{hash}); got != "" {
+	if got := second.held([]store.Hash{hash}); got != "" {
 		t.Errorf("without a file: %q", got)
 	}
-	if err := second.keepToken(token); err != nil {
+	if err := second.keep(token); err != nil {
 		t.Fatal(err)
 	}
-	if got := second.heldToken([]store.Hash{hash}); got != token {
+	if got := second.held([]store.Hash{hash}); got != token {
 		t.Errorf("the second holds %q", got)
 	}
-	info, err := os.Stat(filepath.Join(second.config.Node.DataDir, datadir.OperatorTokenFile))
+	info, err := os.Stat(second.path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
+	}
+	third := tokenFileIn(t.TempDir())
+	third.given = true
+	if err := third.keep(token); err != nil {
+		t.Fatal(err)
+	}
+	if got := third.held([]store.Hash{hash}); got != "" {
+		t.Errorf("a node that was given a token wrote %q", got)
 	}
 }

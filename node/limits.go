@@ -8,6 +8,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/quota"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
@@ -23,8 +24,9 @@ type limits struct {
 	running atomic.Pointer[quota.Grants] // grants, for other nodes' recalls; nil before there are any
 	grants  *quota.Grants                // of months, from the cluster
 	levels  *quota.Levels                // of minutes, this node's own
-	since   int64                        // on Node.clock; see quota.Levels.Resume
+	since   int64                        // on clock; see quota.Levels.Resume
 	bodies  *bodies.Memory
+	clock   *clock.Clock
 }
 
 // openLimits takes the levels of the last clean stop back. They are saved again
@@ -32,13 +34,14 @@ type limits struct {
 // gate's users.
 func (n *Node) openLimits() (err error) {
 	l := &n.limits
+	l.clock = n.clock
 	l.bodies = bodies.NewMemory(bodies.Max)
 	l.grants = quota.NewGrants(quota.Config{
 		Node: n.replica.Identity().ID, Ledger: n.store, Propose: n.proposeGrant, Recall: n.recall(), Logger: n.log, Now: n.clock.Now,
 		Untaken: func(err error) bool { return errors.Is(err, replica.ErrNoLeader) },
 	})
 	l.running.Store(l.grants)
-	l.levels = &quota.Levels{Marks: n.local, Ledger: n.store, Table: limiter.NewBuckets(rateBuckets), Logger: n.log, Fresh: n.fresh}
+	l.levels = &quota.Levels{Marks: n.local, Ledger: n.store, Table: limiter.NewBuckets(rateBuckets), Logger: n.log, Fresh: n.startup.fresh}
 	if l.since, err = l.levels.Resume(n.clock.Now()); err != nil {
 		return err
 	}
@@ -53,7 +56,7 @@ func (n *Node) openLimits() (err error) {
 }
 
 // tick syncs the clock each second and removes idle buckets each minute.
-func (n *Node) tick(ctx context.Context) {
+func (l *limits) tick(ctx context.Context) {
 	prune := time.NewTicker(pruneEvery)
 	defer prune.Stop()
 	second := time.NewTicker(time.Second)
@@ -63,11 +66,11 @@ func (n *Node) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-second.C:
-			n.clock.Sync()
+			l.clock.Sync()
 		case <-prune.C:
-			now := n.clock.Now()
-			n.limits.grants.Prune(now, now-n.limits.since)
-			n.limits.levels.Table.Prune(now)
+			now := l.clock.Now()
+			l.grants.Prune(now, now-l.since)
+			l.levels.Table.Prune(now)
 		}
 	}
 }
@@ -82,8 +85,8 @@ func (n *Node) recall() func(context.Context, []store.GrantAsk) error {
 
 // yield is this node's part of another node's recall. Before it admits requests it
 // holds nothing.
-func (n *Node) yield(ctx context.Context, asks []store.GrantAsk) error {
-	if g := n.limits.running.Load(); g != nil {
+func (l *limits) yield(ctx context.Context, asks []store.GrantAsk) error {
+	if g := l.running.Load(); g != nil {
 		return g.Yield(ctx, asks)
 	}
 	return nil

@@ -55,11 +55,10 @@ type Node struct {
 	proxyListener, adminListener *listener // from openListeners
 
 	// The state, from openState.
-	replica   *replica.Replica
-	store     *store.Store // the replica's
-	local     *local.Local
-	fresh     bool   // this process made the state
-	bootIndex uint64 // end of the log at the start: entries after it are new in this process
+	replica *replica.Replica
+	store   *store.Store // the replica's
+	local   *local.Local
+	startup startup
 
 	// The requests, from openRequests.
 	limits     limits

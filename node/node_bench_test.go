@@ -42,7 +42,7 @@ func BenchmarkProxied(b *testing.B) {
 		{Change: &store.KeyCreate{Key: store.Key{ID: store.KeyID(ids.New("key_")), Hash: apikey.Hash(n.store.Pepper(), key),
 			Account: store.DefaultAccount, Type: store.Live, Name: "bench", Scopes: []string{"read"}, Hint: apikey.Hint(key), Life: store.Life{CreatedAt: time.Now()}}}},
 	} {
-		cmd.At, cmd.Account, cmd.Actor = time.Now(), store.DefaultAccount, n.system()
+		cmd.At, cmd.Account, cmd.Actor = time.Now(), store.DefaultAccount, n.startup.system()
 		if r, err := n.replica.Propose(ctx, cmd); err != nil || r.Refusal != nil {
 			b.Fatal(err, r.Refusal)
 		}

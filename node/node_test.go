@@ -160,7 +160,7 @@ func TestOperatorTokenIsReplaced(t *testing.T) {
 	n := startLone(t, t.TempDir())
 	old := n.token(t)
 	const given = "op_given_by_the_environment"
-	if err := n.replaceToken(t.Context(), given); err != nil {
+	if err := n.startup.replaceToken(t.Context(), given); err != nil {
 		t.Fatal(err)
 	}
 	for token, want := range map[string]int{given: 200, old: 401} {
@@ -170,7 +170,7 @@ func TestOperatorTokenIsReplaced(t *testing.T) {
 	}
 	before := n.store.Applied()
 	for _, same := range []string{given, ""} {
-		if err := n.replaceToken(t.Context(), same); err != nil || n.store.Applied() != before {
+		if err := n.startup.replaceToken(t.Context(), same); err != nil || n.store.Applied() != before {
 			t.Errorf("%q changes the state: %v", same, err)
 		}
 	}
@@ -307,10 +307,11 @@ func TestReloadNode(t *testing.T) {
 func TestLocalDataAsksTheState(t *testing.T) {
 	t.Parallel()
 	n := startLone(t, t.TempDir())
-	if got := n.retention(store.DefaultAccount); got < 24*time.Hour || got%(24*time.Hour) != 0 {
+	from := &source{n.store, n.clock, n.log}
+	if got := from.retention(store.DefaultAccount); got < 24*time.Hour || got%(24*time.Hour) != 0 {
 		t.Errorf("the default account's retention is %v", got)
 	}
-	if got := n.retention("acct_gone"); got != 0 {
+	if got := from.retention("acct_gone"); got != 0 {
 		t.Errorf("a deleted account's retention is %v", got)
 	}
 	days := 9
@@ -323,11 +324,11 @@ func TestLocalDataAsksTheState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := n.retention(store.DefaultAccount); got != 9*24*time.Hour {
+	if got := from.retention(store.DefaultAccount); got != 9*24*time.Hour {
 		t.Errorf("the retention is %v, want 9 days", got)
 	}
 	for id, want := range map[store.KeyID]string{"key_1": "staging", "key_gone": ""} {
-		if got := n.environment(id); got != want {
+		if got := from.environment(id); got != want {
 			t.Errorf("the environment of %s is %q, want %q", id, got, want)
 		}
 	}
@@ -335,7 +336,7 @@ func TestLocalDataAsksTheState(t *testing.T) {
 
 // change proposes a command of the node itself.
 func change(n *loneNode, c *store.Command) error {
-	c.At, c.Actor = time.Now(), n.system()
+	c.At, c.Actor = time.Now(), n.startup.system()
 	_, err := n.replica.Write(context.Background(), c)
 	return err
 }

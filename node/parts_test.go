@@ -122,13 +122,14 @@ func TestMetricsOfUpkeep(t *testing.T) {
 func TestRetentionOfUnknown(t *testing.T) {
 	t.Parallel()
 	n := startLone(t, t.TempDir())
-	if got := n.retention(store.DefaultAccount); got != store.DefaultRetention*24*time.Hour {
+	from := &source{n.store, n.clock, n.log}
+	if got := from.retention(store.DefaultAccount); got != store.DefaultRetention*24*time.Hour {
 		t.Errorf("the default account keeps its requests for %v", got)
 	}
-	if got := n.retention("acct_none"); got != 0 {
+	if got := from.retention("acct_none"); got != 0 {
 		t.Errorf("an account that is gone keeps its requests for %v", got)
 	}
-	if got := n.environment("key_none"); got != "" {
+	if got := from.environment("key_none"); got != "" {
 		t.Errorf("a key that is gone has the environment %q", got)
 	}
 }

@@ -33,7 +33,7 @@ func (n *Node) openBackground() {
 	if !n.lone() {
 		n.background.run(n.limits.grants.RunRecalls)
 	}
-	n.background.run(n.tick)
+	n.background.run(n.limits.tick)
 	for _, l := range n.listeners() {
 		if l.certs != nil {
 			n.background.run(l.certs.Run)
@@ -97,7 +97,7 @@ func (n *Node) startupWrites(ctx context.Context) error {
 		return nil
 	}
 	n.background.run(func(ctx context.Context) {
-		err := n.whenReady(ctx, func(ctx context.Context) error { return n.replaceToken(ctx, n.config.OperatorToken()) })
+		err := n.whenReady(ctx, func(ctx context.Context) error { return n.startup.replaceToken(ctx, n.config.OperatorToken()) })
 		if err != nil {
 			n.log.Error("replace the operator token with PERFGATE_OPERATOR_TOKEN", "error", err)
 		}

@@ -2,12 +2,14 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
@@ -36,6 +38,7 @@ func (n *Node) openDataDir(context.Context) error {
 func (n *Node) openState(ctx context.Context) (err error) {
 	cache := pebble.NewCache(pebbleCache)
 	n.cleanup("cache", func(context.Context) error { cache.Unref(); return nil })
+	n.startup = startup{config: n.config, log: n.log, token: newTokenFile(n.config, n.log)}
 	coordinate, err := n.coordinate()
 	if err != nil {
 		return err
@@ -50,30 +53,40 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	}
 	n.cleanup("replica", n.replica.Shutdown)
 	n.store = n.replica.Store()
+	from := &source{n.store, n.clock, n.log}
 	n.local, err = local.Open(local.Config{
 		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, datadir.LocalDir), Cache: cache,
 		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
-		Node: n.replica.Identity().ID, Logger: n.log, Retention: n.retention, Environment: n.environment, Fatal: n.fatal,
-		Clock: n.clock.Wall, Aged: n.aged(),
+		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, Fatal: n.fatal,
+		Clock: n.clock.Wall, Aged: from.aged(),
 	})
 	if err != nil {
 		return err
 	}
 	n.cleanup("local data", func(context.Context) error { return n.local.Close() })
-	n.bootIndex = n.replica.LastIndex()
-	n.fresh = !n.store.Initialized()
+	n.startup.replica, n.startup.store = n.replica, n.store
+	n.startup.bootIndex = n.replica.LastIndex()
+	n.startup.fresh = !n.store.Initialized()
 	return n.begin(ctx)
+}
+
+// source is where the node's own data learns from the replicated state and the clock.
+// It does not change, and any goroutine may use it.
+type source struct {
+	store *store.Store
+	clock *clock.Clock
+	log   *slog.Logger
 }
 
 // aged returns the clock by which this node's own data grows old: cluster time, which
 // wrong clocks do not push ahead, and the time that has passed since it last moved. For
 // one goroutine.
-func (n *Node) aged() func() time.Time {
+func (s *source) aged() func() time.Time {
 	var last time.Time // cluster time as last seen, at the monotonic time since
 	var since int64
 	return func() time.Time {
-		wall, mono := n.clock.Read()
-		now := n.store.ClusterTime()
+		wall, mono := s.clock.Read()
+		now := s.store.ClusterTime()
 		if now.IsZero() {
 			return wall
 		}
@@ -86,23 +99,23 @@ func (n *Node) aged() func() time.Time {
 
 // retention is the time for which an account's request audit is kept; 0 is the
 // default.
-func (n *Node) retention(id store.AccountID) time.Duration {
-	cell := n.store.Cell(id)
+func (s *source) retention(id store.AccountID) time.Duration {
+	cell := s.store.Cell(id)
 	if cell == nil {
 		return 0 // a deleted account
 	}
-	s := cell.Load()
-	if s == nil {
+	set := cell.Load()
+	if set == nil {
 		return 0
 	}
-	return time.Duration(s.RetentionDays) * 24 * time.Hour
+	return time.Duration(set.RetentionDays) * 24 * time.Hour
 }
 
 // environment is the environment of a key, for usage; "" if the key cannot be read.
-func (n *Node) environment(id store.KeyID) string {
-	k, err := n.store.Key(id)
+func (s *source) environment(id store.KeyID) string {
+	k, err := s.store.Key(id)
 	if err != nil {
-		n.log.Warn("read a key for its environment", "key", id, "error", err)
+		s.log.Warn("read a key for its environment", "key", id, "error", err)
 	}
 	if k == nil {
 		return ""

@@ -41,9 +41,9 @@ func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) 
 		// Clients of the admin listener may know the addresses of nodes, those of the
 		// proxy may not.
 		Waiting:   n.adminListener.slot.Waiting,
-		Yield:     n.yield,
+		Yield:     n.limits.yield,
 		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
-		Token:     n.heldToken, KeepToken: n.keepToken,
+		Token:     n.startup.token.held, KeepToken: n.startup.token.keep,
 	}
 	return func(r *replica.Replica) replica.Coordinator { return cluster.New(r, clustering) }, nil
 }
@@ -63,7 +63,7 @@ func (n *Node) gateConfig(c *config.Config, table *limiter.Buckets) admit.Config
 		Store: n.store, Grants: n.limits.grants,
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
 		Shared: !n.lone(),
-		Clock:  n.clock.Read, Since: n.limits.since, BootIndex: n.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
+		Clock:  n.clock.Read, Since: n.limits.since, BootIndex: n.startup.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
 	}
 }
 
