@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -19,6 +20,7 @@ const (
 	maxFileLines = 400 // of any Go file, tests too
 	maxFuncLines = 60  // of a function outside of tests, from "func" to its closing brace
 	maxFields    = 20  // of a struct outside of tests; an embedded one counts once
+	maxMethods   = 40  // of a type outside of tests, whatever their receiver; those of embedded types do not count
 )
 
 // rulesOf returns every house rule that a file breaks.
@@ -66,25 +68,74 @@ func rulesOf(file string, src []byte) (faults []string, err error) {
 
 // funcName returns the name of a function, or type and name of a method.
 func funcName(fn *ast.FuncDecl) string {
-	if fn.Recv == nil {
-		return fn.Name.Name
-	}
-	typ := fn.Recv.List[0].Type
-	if p, ok := typ.(*ast.StarExpr); ok {
-		typ = p.X
-	}
-	if g, ok := typ.(*ast.IndexExpr); ok {
-		typ = g.X
-	}
-	if id, ok := typ.(*ast.Ident); ok {
-		return id.Name + "." + fn.Name.Name
+	if typ := receiver(fn); typ != "" {
+		return typ + "." + fn.Name.Name
 	}
 	return fn.Name.Name
 }
 
-// TestHouseRules holds the rules for every file, and doc.go for every package.
+// receiver returns the name of the type that a method belongs to, "" for a function.
+func receiver(fn *ast.FuncDecl) string {
+	if fn.Recv == nil {
+		return ""
+	}
+	typ := fn.Recv.List[0].Type
+	for {
+		switch t := typ.(type) {
+		case *ast.StarExpr:
+			typ = t.X
+		case *ast.ParenExpr:
+			typ = t.X
+		case *ast.IndexExpr:
+			typ = t.X
+		case *ast.IndexListExpr:
+			typ = t.X
+		case *ast.Ident:
+			return t.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// methods counts methods by directory and type: a package's types grow over files.
+type methods map[string]int
+
+// add counts the methods that a file declares outside of tests.
+func (m methods) add(file string, src []byte) error {
+	if strings.HasSuffix(file, "_test.go") {
+		return nil
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil {
+			m[path.Join(path.Dir(file), receiver(fn))]++
+		}
+	}
+	return nil
+}
+
+// tooManyYet are the types that still have more than maxMethods, with their number. The
+// list only gets shorter.
+var tooManyYet = methods{"store/local/Local": 45, "httpapi/rest/Call": 45, "httpapi/client/Client": 41, "httpapi/proxy/exchange": 41}
+
+// faults returns every type that has too many, and more than yet says of it.
+func (m methods) faults(yet methods) (faults []string) {
+	for _, typ := range slices.Sorted(maps.Keys(m)) {
+		if n, most := m[typ], max(maxMethods, yet[typ]); n > most {
+			faults = append(faults, fmt.Sprintf("%s has %d methods, at most %d: move some to a type that owns the fields they use", typ, n, most))
+		}
+	}
+	return faults
+}
+
+// TestHouseRules holds the rules for every file and type, and doc.go for every package.
 func TestHouseRules(t *testing.T) {
 	documented := map[string]bool{".": true} // main.go is the whole command
+	declared := methods{}
 	err := eachGoFile(func(file string, src []byte) error {
 		faults, err := rulesOf(file, src)
 		for _, fault := range faults {
@@ -92,10 +143,13 @@ func TestHouseRules(t *testing.T) {
 		}
 		dir := path.Dir(file)
 		documented[dir] = documented[dir] || path.Base(file) == "doc.go"
-		return err
+		return errors.Join(err, declared.add(file, src))
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, fault := range declared.faults(tooManyYet) {
+		t.Error(fault)
 	}
 	if len(documented) < 10 {
 		t.Fatalf("the module's tree was not found; saw %v", slices.Sorted(maps.Keys(documented)))
@@ -131,6 +185,45 @@ func TestRulesOf(t *testing.T) {
 		faults, err := rulesOf(c.file, []byte(c.src))
 		if got := strings.Join(faults, "; "); err != nil || got != c.want {
 			t.Errorf("%s: got %q, %v, want %q", c.file, got, err, c.want)
+		}
+	}
+}
+
+// TestMethods shows methods each kind of receiver, and the bound from both sides. The
+// methods of a type in several files count together, those of a type with the same name
+// in another package and those in tests do not.
+func TestMethods(t *testing.T) {
+	of := func(receiver string, n int) string {
+		return "package p\n" + strings.Repeat("func ("+receiver+") m() {}\n", n)
+	}
+	type file struct{ name, src string }
+	const fault = "p/t has 41 methods, at most 40: move some to a type that owns the fields they use"
+	for _, c := range []struct {
+		name  string
+		files []file
+		want  string
+	}{
+		{"at the bound", []file{{"p/a.go", of("*t", maxMethods)}}, ""},
+		{"one more", []file{{"p/a.go", of("*t", maxMethods+1)}}, fault},
+		{"values", []file{{"p/a.go", of("v t", maxMethods+1)}}, fault},
+		{"two files and receivers", []file{{"p/a.go", of("v *t", maxMethods)}, {"p/b.go", of("t", 1)}}, fault},
+		{"one type parameter", []file{{"p/a.go", of("v *t[A]", maxMethods)}, {"p/b.go", of("v t[A]", 1)}}, fault},
+		{"two type parameters", []file{{"p/a.go", of("v *t[A, B]", maxMethods)}, {"p/b.go", of("v (t[A, B])", 1)}}, fault},
+		{"tests", []file{{"p/a.go", of("*t", maxMethods)}, {"p/a_test.go", of("*t", 1)}}, ""},
+		{"two types", []file{{"p/a.go", of("*t", maxMethods)}, {"p/b.go", of("*u", maxMethods)}}, ""},
+		{"two packages", []file{{"p/a.go", of("*t", maxMethods)}, {"q/a.go", of("*t", maxMethods)}}, ""},
+		{"one that may have more", []file{{"p/a.go", of("*yet", maxMethods+2)}}, ""},
+		{"one that may not have so many more", []file{{"p/a.go", of("*yet", maxMethods+3)}}, "p/yet has 43 methods, at most 42: move some to a type that owns the fields they use"},
+		{"functions", []file{{"p/a.go", "package p\n" + strings.Repeat("func f() {}\n", maxMethods+1)}}, ""},
+	} {
+		m := methods{}
+		for _, f := range c.files {
+			if err := m.add(f.name, []byte(f.src)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(m.faults(methods{"p/yet": maxMethods + 2}), "; "); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
 }
