@@ -100,7 +100,7 @@ func (f *founding) follow() {
 // missing describes the voters that the cluster lacks, "" if it has the expected voters
 // and this node is one of them.
 func (f *founding) missing() string {
-	return lacking(f.committed(), f.self.ID, f.Expect)
+	return lacking(f.r.CommittedServers(), f.self.ID, f.Expect)
 }
 
 func lacking(servers []raft.Server, self string, expect int) string {
@@ -112,20 +112,6 @@ func lacking(servers []raft.Server, self string, expect int) string {
 		return "this node has no vote yet"
 	}
 	return ""
-}
-
-// committed are the servers of Raft's configuration, once that is committed: a vote
-// that is not may be gone with the leader.
-func (f *founding) committed() []raft.Server {
-	rf := f.r.Raft()
-	if rf == nil {
-		return nil
-	}
-	c := rf.GetConfiguration()
-	if c.Error() != nil || c.Index() > rf.CommitIndex() {
-		return nil
-	}
-	return c.Configuration().Servers
 }
 
 // ready is why a founding node should get no traffic yet. It ends the founding when

@@ -99,7 +99,7 @@ func TestPlaceOfAFounder(t *testing.T) {
 func TestCommittedServers(t *testing.T) {
 	t.Parallel()
 	c := led(t, 1)
-	if got := c.founding.committed(); len(got) != 1 || got[0].Suffrage != raft.Voter || !strings.HasPrefix(string(got[0].ID), c.r.Identity().ID) {
+	if got := c.r.CommittedServers(); len(got) != 1 || got[0].Suffrage != raft.Voter || !strings.HasPrefix(string(got[0].ID), c.r.Identity().ID) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -1,0 +1,38 @@
+package replica
+
+import "github.com/hashicorp/raft"
+
+// CommittedServers are the servers of Raft's latest configuration, nil while that may
+// not be committed: an entry that is not committed may be lost with its leader.
+func (r *Replica) CommittedServers() []raft.Server { return r.engine.committedServers() }
+
+// committedServers looks through the entries that are not committed: Raft itself does
+// not tell (with raft 1.8.0 the index of the answer of GetConfiguration is always 0).
+// Raft stores an entry before it uses its configuration, so that one which it uses and
+// has not committed is among them, unless a newer leader has cut it off meanwhile.
+func (e *engine) committedServers() []raft.Server {
+	rf := e.running.Load()
+	if rf == nil {
+		return nil
+	}
+	term := rf.CurrentTerm()
+	f := rf.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	index := rf.CommitIndex() + 1
+	last, err := e.log.LastIndex()
+	if err != nil {
+		return nil
+	}
+	for ; index <= last; index++ {
+		var l raft.Log
+		if err := e.log.GetLog(index, &l); err != nil || l.Type == raft.LogConfiguration {
+			return nil
+		}
+	}
+	if rf.CurrentTerm() != term {
+		return nil
+	}
+	return f.Configuration().Servers
+}
