@@ -22,8 +22,8 @@ const (
 	maxHeader = 64 << 10
 )
 
-// ErrDamaged is wrapped by every error about a file that differs from the written one.
-var ErrDamaged = errors.New("the backup is damaged")
+// errDamaged is wrapped by every error about a file that differs from the written one.
+var errDamaged = errors.New("the backup is damaged")
 
 // Header describes a backup; it is its first line.
 type Header struct {
@@ -121,7 +121,7 @@ func NewReader(src io.Reader, passphrase string) (*Reader, error) {
 		return nil, broken(err)
 	}
 	if err := json.Unmarshal(line, &r.Header); err != nil { // members that come later pass
-		return nil, fmt.Errorf("%w: its header: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: its header: %w", errDamaged, err)
 	}
 	h := &r.Header
 	switch {
@@ -129,13 +129,13 @@ func NewReader(src io.Reader, passphrase string) (*Reader, error) {
 		return nil, fmt.Errorf("it was written by perfgate %s in format %d, level %d; this program knows format %d and levels up to %d: use a newer version",
 			h.Version, h.Format, h.Level, format, store.Level)
 	case h.ClusterID == "" || h.CreatedAt.IsZero() || h.Level < 1:
-		return nil, fmt.Errorf("%w: its header is incomplete", ErrDamaged)
+		return nil, fmt.Errorf("%w: its header is incomplete", errDamaged)
 	}
 	if r.rows, err = snapshot.NewReader(head); err != nil {
 		return nil, broken(err)
 	}
 	if r.rows.Index() != h.Applied {
-		return nil, fmt.Errorf("%w: its rows are at another index than its header says", ErrDamaged)
+		return nil, fmt.Errorf("%w: its rows are at another index than its header says", errDamaged)
 	}
 	return r, nil
 }
@@ -150,23 +150,23 @@ func (r *Reader) Next() (key, value []byte, err error) {
 	case err != io.EOF:
 		err = broken(err)
 	case !r.src.whole:
-		err = fmt.Errorf("%w: it ends too early", ErrDamaged)
+		err = fmt.Errorf("%w: it ends too early", errDamaged)
 	}
 	return key, value, err
 }
 
-// Bytes is how long the document was, once it is read, without its encryption.
-func (r *Reader) Bytes() int64 { return r.src.n }
+// bytes is how long the document was, once it is read, without its encryption.
+func (r *Reader) bytes() int64 { return r.src.n }
 
 // broken is a read error as one about the backup.
 func broken(err error) error {
 	switch {
-	case errors.Is(err, ErrDamaged):
+	case errors.Is(err, errDamaged):
 		return err
 	case tooShort(err):
-		return fmt.Errorf("%w: it ends too early", ErrDamaged)
+		return fmt.Errorf("%w: it ends too early", errDamaged)
 	case errors.Is(err, snapshot.ErrDamaged), errors.Is(err, bufio.ErrBufferFull):
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return err
 }
@@ -202,7 +202,7 @@ func (s *summed) Read(p []byte) (int, error) {
 		return 0, s.err
 	}
 	if s.held != sha256.Size || !bytes.Equal(s.sum.Sum(nil), s.buf[:s.held]) {
-		return 0, fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
+		return 0, fmt.Errorf("%w: its checksum is wrong", errDamaged)
 	}
 	s.whole = true
 	return 0, io.EOF

@@ -177,15 +177,15 @@ func TestRefusals(t *testing.T) {
 		is         error
 		says       string
 	}{
-		"no passphrase":    {sealed, "", ErrPassphrase, "is encrypted"},
-		"wrong passphrase": {sealed, "Secret", ErrPassphrase, "cannot be opened"},
+		"no passphrase":    {sealed, "", errPassphrase, "is encrypted"},
+		"wrong passphrase": {sealed, "Secret", errPassphrase, "cannot be opened"},
 		"empty":            {nil, "", nil, "no backup"},
 		"something else":   {[]byte(strings.Repeat("{}", 100)), "", nil, "no backup"},
-		"cut":              {plain[:len(plain)/2], "", ErrDamaged, "damaged"},
+		"cut":              {plain[:len(plain)/2], "", errDamaged, "damaged"},
 		"a later format":   {swap(magic, "PERFGATE-BACKUP 2\n"), "", nil, "newer version"},
 		"a later level":    {swap(fmt.Sprintf(`"level":%d`, store.Level), `"level":9`), "", nil, "newer version"},
-		"another index":    {swap(`"applied":4`, `"applied":5`), "", ErrDamaged, "another index"},
-		"no cluster":       {swap(`"cl_1"`, `""`), "", ErrDamaged, "incomplete"},
+		"another index":    {swap(`"applied":4`, `"applied":5`), "", errDamaged, "another index"},
+		"no cluster":       {swap(`"cl_1"`, `""`), "", errDamaged, "incomplete"},
 	} {
 		r, err := Verify(bytes.NewReader(c.raw), c.passphrase)
 		if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {

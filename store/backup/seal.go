@@ -12,8 +12,8 @@ import (
 // sealedMagic is how an age file begins.
 const sealedMagic = "age-encryption.org/"
 
-// ErrPassphrase is wrapped by the error about a passphrase that is missing or wrong.
-var ErrPassphrase = errors.New("passphrase")
+// errPassphrase is wrapped by the error about a passphrase that is missing or wrong.
+var errPassphrase = errors.New("passphrase")
 
 // workFactor is scrypt's, as a power of two: about a second for each guess.
 var workFactor = 18
@@ -26,7 +26,7 @@ const maxWorkFactor = 22
 func Seal(w io.Writer, passphrase string) (io.WriteCloser, error) {
 	to, err := age.NewScryptRecipient(passphrase)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPassphrase, err)
+		return nil, fmt.Errorf("%w: %w", errPassphrase, err)
 	}
 	to.SetWorkFactor(workFactor)
 	return age.Encrypt(w, to)
@@ -42,20 +42,20 @@ func unseal(src *bufio.Reader, passphrase string) (plain io.Reader, sealed bool,
 		return src, false, nil
 	}
 	if passphrase == "" {
-		return nil, true, fmt.Errorf("the backup is encrypted: a %w is needed", ErrPassphrase)
+		return nil, true, fmt.Errorf("the backup is encrypted: a %w is needed", errPassphrase)
 	}
 	id, err := age.NewScryptIdentity(passphrase)
 	if err != nil {
-		return nil, true, fmt.Errorf("%w: %w", ErrPassphrase, err)
+		return nil, true, fmt.Errorf("%w: %w", errPassphrase, err)
 	}
 	id.SetMaxWorkFactor(maxWorkFactor)
 	r, err := age.Decrypt(src, id)
 	var none *age.NoIdentityMatchError
 	if errors.As(err, &none) {
-		return nil, true, fmt.Errorf("the backup cannot be opened with this %w", ErrPassphrase)
+		return nil, true, fmt.Errorf("the backup cannot be opened with this %w", errPassphrase)
 	}
 	if err != nil {
-		return nil, true, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, true, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return opened{r}, true, nil
 }
@@ -66,7 +66,7 @@ type opened struct{ r io.Reader }
 func (o opened) Read(p []byte) (int, error) {
 	n, err := o.r.Read(p)
 	if err != nil && err != io.EOF {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return n, err
 }

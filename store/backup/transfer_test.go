@@ -50,7 +50,7 @@ func TestSummedReader(t *testing.T) {
 		bad := slices.Clone(doc.Bytes())
 		bad[rapid.IntRange(0, len(bad)-1).Draw(t, "at")] ^= 1
 		s = &summed{src: bytes.NewReader(bad), sum: sha256.New()}
-		if _, err := io.ReadAll(s); !errors.Is(err, ErrDamaged) || s.whole {
+		if _, err := io.ReadAll(s); !errors.Is(err, errDamaged) || s.whole {
 			t.Fatalf("a changed bit: %v", err)
 		}
 	})
@@ -203,7 +203,7 @@ func TestSealBounds(t *testing.T) {
 	if _, err := Verify(bytes.NewReader(costly), "secret"); err == nil || time.Since(began) > 30*time.Second {
 		t.Errorf("a costly file: %v after %v", err, time.Since(began))
 	}
-	if _, err := Seal(io.Discard, ""); !errors.Is(err, ErrPassphrase) {
+	if _, err := Seal(io.Discard, ""); !errors.Is(err, errPassphrase) {
 		t.Errorf("an empty passphrase: %v", err)
 	}
 }

@@ -50,7 +50,7 @@ func (r *Reader) Visit(now time.Time, see func(row, value []byte, k *store.Key) 
 			return nil, fmt.Errorf("row %d of the backup: %w", r.Rows, err)
 		}
 	}
-	out.Rows, out.Bytes = r.Rows, r.Bytes()
+	out.Rows, out.Bytes = r.Rows, r.bytes()
 	return out, nil
 }
 

@@ -11,8 +11,8 @@ const Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 const base = uint64(len(Alphabet))
 
-// Len is the number of random digits of an id: 22 digits hold 130 bits.
-const Len = 22
+// idLen is the number of random digits of an id: 22 digits hold 130 bits.
+const idLen = 22
 
 // timeLen is the number of digits of a time in milliseconds, enough until the
 // year 8888.
@@ -21,15 +21,15 @@ const timeLen = 8
 // Uint64Len is the number of digits that hold any uint64.
 const Uint64Len = 11
 
-// New returns prefix and [Len] digits from crypto/rand that cannot be guessed.
-func New(prefix string) string { return prefix + Random(Len) }
+// New returns prefix and idLen digits from crypto/rand that cannot be guessed.
+func New(prefix string) string { return prefix + Random(idLen) }
 
 // NewSorted returns prefix, 8 digits that sort by now (in milliseconds) and 14
 // random digits.
 func NewSorted(prefix string, now time.Time) string {
-	b := append(make([]byte, 0, len(prefix)+Len), prefix...)
+	b := append(make([]byte, 0, len(prefix)+idLen), prefix...)
 	b = Append(b, uint64(now.UnixMilli()), timeLen)
-	return string(b) + Random(Len-timeLen)
+	return string(b) + Random(idLen-timeLen)
 }
 
 // Random returns n uniformly distributed digits from crypto/rand.

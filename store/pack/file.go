@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// FileMode is the mode of the files that [WriteFile] writes: many hold secrets.
-const FileMode = 0o600
+// fileMode is the mode of the files that [WriteFile] writes: many hold secrets.
+const fileMode = 0o600
 
 // WriteFile replaces the file name by data, mode 0600. It writes a file beside it,
 // name + ".tmp", makes it durable and renames it. When WriteFile returns nil, the
@@ -22,7 +22,7 @@ func WriteFile(fs vfs.FS, name string, data []byte) error {
 		return err
 	}
 	if fd := f.Fd(); fd != vfs.InvalidFd { // before the data is in it, and regardless of the umask
-		err = syscall.Fchmod(int(fd), FileMode)
+		err = syscall.Fchmod(int(fd), fileMode)
 	}
 	if err == nil {
 		_, err = f.Write(data)

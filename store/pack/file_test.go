@@ -45,7 +45,7 @@ func TestWriteFileOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(name)
-	if err != nil || info.Mode() != FileMode || read(t, vfs.Default, name) != "new" {
+	if err != nil || info.Mode() != fileMode || read(t, vfs.Default, name) != "new" {
 		t.Errorf("%v %v %q", info.Mode(), err, read(t, vfs.Default, name))
 	}
 	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {

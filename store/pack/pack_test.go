@@ -82,11 +82,11 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("of a string: %v: got %+v of %+v", err, same, v)
 		}
 		for cut := range raw {
-			if _, err := everything(raw[:cut]); !errors.Is(err, ErrDamaged) {
+			if _, err := everything(raw[:cut]); !errors.Is(err, errDamaged) {
 				t.Fatalf("%d of %d bytes: %v", cut, len(raw), err)
 			}
 		}
-		if _, err := everything(append(raw, 0)); !errors.Is(err, ErrDamaged) {
+		if _, err := everything(append(raw, 0)); !errors.Is(err, errDamaged) {
 			t.Fatalf("one byte too many: %v", err)
 		}
 	})

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ErrDamaged reports bytes that differ from the packed ones.
-var ErrDamaged = errors.New("cannot be decoded: damaged, cut short or too long")
+// errDamaged reports bytes that differ from the packed ones.
+var errDamaged = errors.New("cannot be decoded: damaged, cut short or too long")
 
 // Reader reads packed values from front to back. Texts share the memory of
 // the input. After the first fault every read returns zero.
@@ -31,10 +31,10 @@ func (r *Reader[T]) Fail() {
 // Bad reports whether there was a fault.
 func (r *Reader[T]) Bad() bool { return r.bad }
 
-// Err is [ErrDamaged] after a fault, and when bytes are left over.
+// Err is errDamaged after a fault, and when bytes are left over.
 func (r *Reader[T]) Err() error {
 	if r.bad || len(r.rest) != 0 {
-		return ErrDamaged
+		return errDamaged
 	}
 	return nil
 }

@@ -14,11 +14,11 @@ const format = 1
 
 var errMalformed = errors.New("malformed log entry")
 
-// Append appends l to dst: the format byte, the type byte, index and term
+// appendEntry appends l to dst: the format byte, the type byte, index and term
 // (uvarint), the time of appending (seconds since 1970 as a varint and
 // nanoseconds as a uvarint), then extensions and data, each with a uvarint
 // length before it.
-func Append(dst []byte, l *raft.Log) []byte {
+func appendEntry(dst []byte, l *raft.Log) []byte {
 	dst = append(dst, format, byte(l.Type))
 	dst = binary.AppendUvarint(dst, l.Index)
 	dst = binary.AppendUvarint(dst, l.Term)
@@ -27,9 +27,9 @@ func Append(dst []byte, l *raft.Log) []byte {
 	return pack.Append(dst, l.Data)
 }
 
-// Decode reads an entry of Append. The entry does not share memory with src.
+// decodeEntry reads an entry of appendEntry. The entry does not share memory with src.
 // Bytes that are missing or left over are an error.
-func Decode(src []byte, l *raft.Log) error {
+func decodeEntry(src []byte, l *raft.Log) error {
 	r := pack.NewReader(src)
 	r.Version(format)
 	out := raft.Log{Type: raft.LogType(r.Byte()), Index: r.Uvarint(), Term: r.Uvarint(), AppendedAt: r.Unix()}

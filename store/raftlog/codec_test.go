@@ -17,18 +17,18 @@ func TestCodecRoundTrip(t *testing.T) {
 			Extensions: rapid.SliceOf(rapid.Byte()).Draw(t, "ext"),
 			AppendedAt: time.Unix(rapid.Int64().Draw(t, "sec"), rapid.Int64Range(0, 999_999_999).Draw(t, "nsec")),
 		}
-		raw := Append(nil, &in)
+		raw := appendEntry(nil, &in)
 		var out raft.Log
-		if err := Decode(raw, &out); err != nil {
+		if err := decodeEntry(raw, &out); err != nil {
 			t.Fatal(err)
 		}
 		same2(t, &out, &in)
-		if Decode(raw[:len(raw)-1], &out) == nil || Decode(append(raw, 0), &out) == nil {
+		if decodeEntry(raw[:len(raw)-1], &out) == nil || decodeEntry(append(raw, 0), &out) == nil {
 			t.Fatal("a byte missing or left over was accepted")
 		}
 	})
 	var zero raft.Log
-	if err := Decode(Append(nil, &raft.Log{}), &zero); err != nil || !zero.AppendedAt.IsZero() {
+	if err := decodeEntry(appendEntry(nil, &raft.Log{}), &zero); err != nil || !zero.AppendedAt.IsZero() {
 		t.Fatalf("the zero time became %v, %v", zero.AppendedAt, err)
 	}
 }
@@ -45,13 +45,13 @@ func same2(t *rapid.T, got, want *raft.Log) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{format, 0})
-	f.Add(Append(nil, entry(23)))
+	f.Add(appendEntry(nil, entry(23)))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var l, again raft.Log
-		if Decode(raw, &l) != nil {
+		if decodeEntry(raw, &l) != nil {
 			return
 		}
-		if err := Decode(Append(nil, &l), &again); err != nil {
+		if err := decodeEntry(appendEntry(nil, &l), &again); err != nil {
 			t.Fatal(err)
 		}
 		same(t, &again, &l)

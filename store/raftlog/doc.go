@@ -10,7 +10,7 @@
 // having written anything.
 //
 // Keys: 'l' and the index, 8 bytes big-endian, for an entry; 's' and Raft's own
-// key for a value. Entries are encoded by [Append].
+// key for a value. Entries are encoded by appendEntry.
 //
 // The package starts no goroutine. Raft stores entries from one goroutine, removes
 // the oldest from another, which takes snapshots, and reads from any. The bounds of

@@ -17,9 +17,9 @@ import (
 	"github.com/perfgate/perfgate/store/disk"
 )
 
-// ErrNotFound is the answer for a value that was never set. Raft compares its
+// errNotFound is the answer for a value that was never set. Raft compares its
 // text, so it must be exactly this.
-var ErrNotFound = errors.New("not found")
+var errNotFound = errors.New("not found")
 
 // memTable bounds the write buffer, and with it the part that a start replays from
 // Pebble's own log: two of them at most.
@@ -118,7 +118,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	var buf []byte
 	for _, e := range entries {
 		key := entryKey(e.Index)
-		buf = Append(buf[:0], e)
+		buf = appendEntry(buf[:0], e)
 		if err := b.Set(key[:], buf, nil); err != nil {
 			return fmt.Errorf("store log entry %d: %w", e.Index, err)
 		}
@@ -178,11 +178,11 @@ func (l *Log) Set(key, value []byte) error {
 	return l.guard.Commit(b, pebble.Sync)
 }
 
-// Get reads one of Raft's values, or [ErrNotFound].
+// Get reads one of Raft's values, or errNotFound.
 func (l *Log) Get(key []byte) ([]byte, error) {
 	v, closer, err := l.db.Get(valueKey(key))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, ErrNotFound
+		return nil, errNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get %q: %w", key, err)
@@ -196,7 +196,7 @@ func (l *Log) SetUint64(key []byte, v uint64) error {
 	return l.Set(key, binary.BigEndian.AppendUint64(nil, v))
 }
 
-// GetUint64 reads a number, or [ErrNotFound].
+// GetUint64 reads a number, or errNotFound.
 func (l *Log) GetUint64(key []byte) (uint64, error) {
 	v, err := l.Get(key)
 	if err != nil {
@@ -315,7 +315,7 @@ func (r *readAhead) fill(db *pebble.DB, index uint64) (err error) {
 			return fmt.Errorf("read log entry %d: %w", want, err)
 		}
 		var e raft.Log
-		if err := Decode(v, &e); err != nil {
+		if err := decodeEntry(v, &e); err != nil {
 			return fmt.Errorf("read log entry %d: %w", want, err)
 		}
 		r.entries = append(r.entries, e)
@@ -339,7 +339,7 @@ func getOne(db *pebble.DB, index uint64, out *raft.Log) error {
 	if err != nil {
 		return fmt.Errorf("read log entry %d: %w", index, err)
 	}
-	if err := Decode(v, out); err != nil {
+	if err := decodeEntry(v, out); err != nil {
 		return errors.Join(fmt.Errorf("read log entry %d: %w", index, err), closer.Close())
 	}
 	return closer.Close()
