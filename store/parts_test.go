@@ -48,6 +48,9 @@ func TestPendingAgreesWithModel(t *testing.T) {
 				if err := p.renew(); err != nil {
 					rt.Fatal(err)
 				}
+				if n := len(p.over); n != 0 {
+					rt.Fatalf("%d rows are kept in memory after a commit", n)
+				}
 				committed = maps.Clone(now)
 			case "abandon":
 				if err := p.close(); err != nil {
@@ -184,7 +187,8 @@ func TestDraft(t *testing.T) {
 }
 
 // The clocks of a command, in hours after the epoch: the time of the command, the
-// leader's wall clock (0: no stamp), and the last round of the sweeper (0: none).
+// leader's wall clock (0: no stamp), and the last round of the sweeper (0: none); then
+// what each of them says and, last, cluster time.
 func TestMoment(t *testing.T) {
 	hours := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Hour) }
 	const week = MinRetention * 24
@@ -194,18 +198,19 @@ func TestMoment(t *testing.T) {
 		at, wall, swept int
 		now, atWall     int
 		kept            int
+		after           int // cluster time; 0: none
 	}{
-		{"never stamped", 0, 5, 0, 0, 5, 5, 5},
-		{"never stamped, swept", 0, 5, 0, 3, 5, 5, 5},
-		{"the first stamp", 0, 5, 6, 0, 6, 6, 5},
-		{"the first stamp, swept before", 0, 5, 6, 4, 4, 6, 5},
-		{"the first stamp, swept in its future", 0, 5, 6, 9, 6, 6, 5},
-		{"no stamp after one", 10, 12, 0, 0, 10, 12, 12},
-		{"a wall clock behind", 10, 12, 8, 0, 8, 8, 12},
-		{"a wall clock ahead", 10, 12, 99, 0, 10, 99, 12},
-		{"a command of a week ago", 500, 500 - week, 600, 0, 500, 600, 500 - week},
-		{"an older command", 500, 500 - week - 1, 600, 0, 500, 600, 500},
-		{"an older command without a stamp", 500, 100, 0, 0, 500, 100, 500},
+		{"never stamped", 0, 5, 0, 0, 5, 5, 5, 0},
+		{"never stamped, swept", 0, 5, 0, 3, 5, 5, 5, 0},
+		{"the first stamp", 0, 5, 6, 0, 6, 6, 5, 6},
+		{"the first stamp, swept before", 0, 5, 6, 4, 4, 6, 5, 4},
+		{"the first stamp, swept in its future", 0, 5, 6, 9, 6, 6, 5, 6},
+		{"no stamp after one", 10, 12, 0, 0, 10, 12, 12, 10},
+		{"a wall clock behind", 10, 12, 8, 0, 8, 8, 12, 10},
+		{"a wall clock ahead", 10, 12, 99, 0, 10, 99, 12, 10},
+		{"a command of a week ago", 500, 500 - week, 600, 0, 500, 600, 500 - week, 500},
+		{"an older command", 500, 500 - week - 1, 600, 0, 500, 600, 500, 500},
+		{"an older command without a stamp", 500, 100, 0, 0, 500, 100, 500, 500},
 	} {
 		var m moment
 		if c.cluster != 0 {
@@ -222,6 +227,13 @@ func TestMoment(t *testing.T) {
 		m.begin(cmd, 2, swept)
 		if !m.now().Equal(hours(c.now)) || !m.wall().Equal(hours(c.atWall)) || !m.keptFrom().Equal(hours(c.kept)) {
 			t.Errorf("%s: now %v, wall %v, kept from %v", c.name, m.now().Sub(epoch), m.wall().Sub(epoch), m.keptFrom().Sub(epoch))
+		}
+		after := int64(0)
+		if c.after != 0 {
+			after = hours(c.after).UnixNano()
+		}
+		if m.clock.now != after {
+			t.Errorf("%s: cluster time is %v, want %v", c.name, timeOf(m.clock.now).Sub(epoch), timeOf(after).Sub(epoch))
 		}
 		for _, at := range []time.Time{m.at, m.now(), m.wall(), m.keptFrom()} {
 			if at.Location() != time.UTC {
