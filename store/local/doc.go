@@ -6,8 +6,8 @@
 // Writers never wait: [Local.Observe] packs a value into a queue that is bounded
 // in bytes, and one goroutine, the writer, turns its content into Pebble batches at
 // least once a second. When the queue is full, dropped events are counted and
-// the count becomes an event of its own; denials are dropped last, and usage
-// goes on being counted beside the queue.
+// the count becomes an event of its own; denials are dropped last, no account
+// fills the queue alone, and usage goes on being counted beside the queue.
 //
 // # Crashes
 //

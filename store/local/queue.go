@@ -2,6 +2,7 @@ package local
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"math/rand/v2"
 	"sync"
 
@@ -12,8 +13,9 @@ import (
 // each behind a mutex that is held for one copy. Nothing of the caller's memory
 // is kept, so the queue is bounded in bytes for any input: queueShards
 // buffers and one spare, 9 MiB, of which a quarter of each is kept for denials.
-// At about 170 bytes a record that is some 36,000 requests, and 12,000 denials
-// in addition, between two turns of the writer.
+// How much of the room one account may take is decided in fair.go. At about 170
+// bytes a record, an account alone has room for some 32,000 requests, and 11,000
+// denials in addition, between two turns of the writer.
 const (
 	queueShards = 8
 	shardBytes  = 1 << 20
@@ -26,8 +28,10 @@ type queue struct {
 }
 
 type shard struct {
+	seed   maphash.Seed // of accounts; it differs between shards, and does not change
 	mu     sync.Mutex
 	buf    []byte
+	held   shares // of buf
 	closed bool
 	_      [64]byte // shards do not share a cache line
 }
@@ -35,7 +39,7 @@ type shard struct {
 func newQueue(size int) *queue {
 	q := &queue{size: size, wake: make(chan struct{}, 1)}
 	for i := range q.shards {
-		q.shards[i].buf = make([]byte, 0, size)
+		q.shards[i].buf, q.shards[i].seed = make([]byte, 0, size), maphash.MakeSeed()
 	}
 	return q
 }
@@ -73,26 +77,20 @@ func appendRecord(dst []byte, o *Observation, ns uint64, flags byte) []byte {
 	return dst
 }
 
-// push queues o's record, or answers false when there is no room: a denial
-// finds room as long as any shard has some, another request only in three
-// quarters of the two shards that it tries.
+// push queues o's record, or answers false when there is no room for its account: a
+// denial is tried in all shards, another request in two.
 func (q *queue) push(o *Observation, ns uint64, flags byte) bool {
-	need, room, tries := recordBound(o), q.size-q.size/4, 2
+	need, tries := recordBound(o), 2
 	if flags&recDenied != 0 {
-		room, tries = q.size, queueShards
+		tries = queueShards
 	}
 	first := rand.Uint32() // per-thread generator: no shared cache line
 	for i := range tries {
 		s := &q.shards[(first+uint32(i))%queueShards]
-		s.mu.Lock()
-		before := len(s.buf)
-		if s.closed || before+need > room {
-			s.mu.Unlock()
+		before, after := s.push(o, ns, flags, need, q.size)
+		if after == 0 {
 			continue
 		}
-		s.buf = appendRecord(s.buf, o, ns, flags)
-		after := len(s.buf)
-		s.mu.Unlock()
 		if before < q.size/2 && after >= q.size/2 {
 			select {
 			case q.wake <- struct{}{}:
@@ -104,6 +102,22 @@ func (q *queue) push(o *Observation, ns uint64, flags byte) bool {
 	return false
 }
 
+// push appends o's record, of at most need bytes, and returns the length of the
+// buffer before and after it; zeros if there is no room in a shard of size bytes.
+func (s *shard) push(o *Observation, ns uint64, flags byte, need, size int) (before, after int) {
+	account, denied := maphash.String(s.seed, string(o.Account)), flags&recDenied != 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = len(s.buf)
+	if s.closed || !s.held.room(account, denied, before, need, size) {
+		return 0, 0
+	}
+	s.buf = appendRecord(s.buf, o, ns, flags)
+	after = len(s.buf)
+	s.held.add(account, denied, after-before)
+	return before, after
+}
+
 // swap takes the content of shard i and leaves it the empty buffer spare.
 func (q *queue) swap(i int, spare []byte) []byte {
 	s := &q.shards[i]
@@ -111,6 +125,7 @@ func (q *queue) swap(i int, spare []byte) []byte {
 	defer s.mu.Unlock()
 	full := s.buf
 	s.buf = spare[:0]
+	s.held = shares{}
 	return full
 }
 
