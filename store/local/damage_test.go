@@ -157,7 +157,7 @@ func TestFlippedBit(t *testing.T) {
 						flip(t, fs, path.Join("data/local", name), at)
 						h := &logtest.Log{}
 						l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
-						wait(t, "the damage to be found", func() bool { return l.LossCount() > 0 && l.damage.found.Load() == nil })
+						wait(t, "the damage to be found", func() bool { return l.LossCount() > 0 && !l.damage.pending() })
 						reports(t, l, h, "", true)
 					})
 				}
@@ -248,10 +248,10 @@ func TestDamageWhileRunning(t *testing.T) {
 	}
 	for range l.Events(store.EventQuery{}) { // the block may be in the cache: then the scrub finds it
 	}
-	for _, table := range l.tables() {
-		l.check(table)
+	for _, table := range l.scrub.tables() {
+		l.scrub.check(table)
 	}
-	wait(t, "the damaged data to be set aside", func() bool { return l.LossCount() == 1 && l.damage.found.Load() == nil })
+	wait(t, "the damaged data to be set aside", func() bool { return l.LossCount() == 1 && !l.damage.pending() })
 	if u, ok := l.LastUsed("key_a"); !ok || !u.At.Equal(day0.Add(49*time.Second)) {
 		t.Errorf("last use %v %v", u, ok)
 	}
@@ -281,7 +281,7 @@ func TestDamageDuringStream(t *testing.T) {
 			continue
 		}
 		seen++
-		l.hurt(errDamaged)
+		l.damage.hurt(errDamaged)
 		if err := l.replace(); err != nil || l.LossCount() != 0 {
 			t.Errorf("replaced during a stream: %v", err)
 		}
@@ -292,7 +292,7 @@ func TestDamageDuringStream(t *testing.T) {
 	if !ended {
 		t.Errorf("the stream went on for %d events", seen)
 	}
-	wait(t, "the data to be set aside", func() bool { return l.LossCount() == 1 && l.damage.found.Load() == nil })
+	wait(t, "the data to be set aside", func() bool { return l.LossCount() == 1 && !l.damage.pending() })
 	if _, err := l.Mark("x"); err != nil {
 		t.Error(err)
 	}

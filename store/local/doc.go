@@ -45,5 +45,6 @@
 // data, and the scrub, which compares tables with their checksums; [Local.Close] ends
 // both. A queue's shard, the spill, the last uses, the uses of the database and the
 // losses each have a lock that is held for a copy. No lock is taken while another one
-// is held.
+// is held. The directory and its seal have none: they belong to Open, the writer and
+// Close, in this order.
 package local

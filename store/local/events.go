@@ -231,7 +231,7 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 		if !yield(e, nil) {
 			return errStopped
 		}
-		if r.l.damage.found.Load() != nil {
+		if r.l.damage.pending() {
 			return errReplacing // which waits for this stream
 		}
 		if s.i++; s.i == len(s.rows) {

@@ -74,12 +74,13 @@ type Local struct {
 	w      *writer
 	ahead  int // readAhead, but in tests
 
-	lost     atomic.Uint64 // events not kept, since Open
 	unsynced atomic.Bool   // something was written since the last fsync
 	broken   chan struct{} // closed at the first failure: Pebble may never answer again
 
+	dir    directory
 	uses   uses // of db, by others than the writer
 	damage damage
+	scrub  scrub
 
 	requests chan turn
 	stop     chan struct{} // closed by Close
@@ -120,13 +121,15 @@ func prepare(cfg Config) (*Local, error) {
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock,
 		queue: newQueue(shardBytes), spill: newSpill(), last: newLastUses(), ahead: readAhead,
 		requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{}), broken: make(chan struct{}),
-		damage: damage{wake: make(chan struct{}, 1), scrubbed: make(chan struct{})},
+		dir:    directory{fs: cfg.FS, path: cfg.Dir, log: cfg.Logger},
+		damage: damage{wake: make(chan struct{}, 1)},
 	}
+	l.scrub = scrub{l, make(chan struct{})}
 	if l.now == nil {
 		l.now = time.Now
 	}
 	l.guard = disk.NewGuard(disk.GuardConfig{
-		Name: fmt.Sprintf("the node's own data %q", cfg.Dir), Logger: l.log, Fatal: l.stopped, Park: true, Damaged: l.hurt,
+		Name: fmt.Sprintf("the node's own data %q", cfg.Dir), Logger: l.log, Fatal: l.stopped, Park: true, Damaged: l.damage.hurt,
 	})
 	if err := l.openData(); err != nil {
 		return nil, fmt.Errorf("open the node's own data %q: %w", cfg.Dir, err)
@@ -205,9 +208,6 @@ func (l *Local) Observe(o *Observation) {
 	if l.queue.push(o, ns, flags) {
 		return
 	}
-	if flags&recEvent != 0 {
-		l.lost.Add(1)
-	}
 	l.spill.take(o, ns, flags)
 }
 
@@ -239,7 +239,7 @@ func (l *Local) flags(o *Observation) (f byte) {
 
 // Dropped is how many audit events were not kept since Open because the queue
 // was full.
-func (l *Local) Dropped() uint64 { return l.lost.Load() }
+func (l *Local) Dropped() uint64 { return l.spill.lost.Load() }
 
 // Flush returns when everything observed before the call is on disk.
 func (l *Local) Flush() error { return l.turn(true) }
@@ -275,10 +275,10 @@ func (l *Local) Close() error {
 	close(l.stop)
 	<-l.done
 	err := errors.Join(l.w.err, l.db.Close())
-	if err == nil {
-		err = l.finishSeal()
+	if err == nil && !l.damage.pending() { // else the next start finds the damage
+		err = l.dir.sealFiles()
 	}
-	if err := errors.Join(err, l.damage.lock.Close()); err != nil {
+	if err := errors.Join(err, l.dir.lock.Close()); err != nil {
 		return fmt.Errorf("close the node's own data: %w", err)
 	}
 	return nil
@@ -287,7 +287,7 @@ func (l *Local) Close() error {
 // enter admits one use of db, until leave; no longer once Close was called, nor
 // while damaged data waits to be set aside.
 func (l *Local) enter() error {
-	if l.damage.found.Load() != nil {
+	if l.damage.pending() {
 		return errReplacing
 	}
 	if !l.uses.begin() {

@@ -19,19 +19,24 @@ const (
 
 // scrub compares all tables with their checksums, until stop closes. Damage is
 // found otherwise only by a query or a compaction that happens to read it.
-func (l *Local) scrub() {
-	defer close(l.damage.scrubbed)
+type scrub struct {
+	l    *Local
+	done chan struct{} // closed when run has ended
+}
+
+func (s *scrub) run() {
+	defer close(s.done)
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	var left []table
 	for {
 		select {
-		case <-l.stop:
+		case <-s.l.stop:
 			return
 		case <-wait.C:
 		}
 		if len(left) == 0 {
-			left = l.tables()
+			left = s.tables()
 		}
 		if len(left) == 0 {
 			wait.Reset(scrubEvery)
@@ -39,7 +44,7 @@ func (l *Local) scrub() {
 		}
 		t := left[0]
 		left = left[1:]
-		l.check(t)
+		s.check(t)
 		if len(left) == 0 {
 			wait.Reset(scrubEvery)
 		} else {
@@ -54,7 +59,8 @@ type table struct {
 	size uint64
 }
 
-func (l *Local) tables() (out []table) {
+func (s *scrub) tables() (out []table) {
+	l := s.l
 	if l.enter() != nil {
 		return nil
 	}
@@ -73,7 +79,8 @@ func (l *Local) tables() (out []table) {
 
 // check compares one table with its checksums. One that a compaction removed
 // meanwhile is no loss; Pebble notices the others that are missing.
-func (l *Local) check(t table) {
+func (s *scrub) check(t table) {
+	l := s.l
 	if l.enter() != nil {
 		return
 	}
@@ -82,7 +89,7 @@ func (l *Local) check(t table) {
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 	case disk.Damaged(err), errors.Is(err, syscall.EIO):
-		l.hurt(fmt.Errorf("%w: a block of %s does not match its checksum", errDamaged, t.name))
+		l.damage.hurt(fmt.Errorf("%w: a block of %s does not match its checksum", errDamaged, t.name))
 	default:
 		l.log.Error("check a table of this node's own data", "table", t.name, "error", err)
 	}

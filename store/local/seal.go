@@ -7,10 +7,12 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path"
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/store/disk"
@@ -34,7 +36,7 @@ type seal struct {
 }
 
 // sealedFile is one file of a clean stop. Tables have checksums of their own, which
-// [Local.scrub] compares.
+// the [scrub] compares.
 type sealedFile struct {
 	Size int64  `json:"size"`
 	Sum  uint32 `json:"sum,omitempty"`
@@ -52,32 +54,43 @@ const maxSeal = 1 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (l *Local) sealPath() string { return l.cfg.Dir + SealSuffix }
-
-// readSeal reads the seal; a missing or damaged one is empty.
-func (l *Local) readSeal() (s seal, err error) {
-	raw, err := readFile(l.cfg.FS, l.sealPath(), maxSeal)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err != nil {
-		return s, fmt.Errorf("read %q: %w", l.sealPath(), err)
-	}
-	text, sum, _ := strings.Cut(string(raw), "\n")
-	if sum != sealSum(text) || json.Unmarshal([]byte(text), &s) != nil {
-		l.log.Warn("the seal of this node's own data is damaged; a loss since the last start may stay unnoticed", "file", l.sealPath())
-		return seal{}, nil //nolint:nilerr // the start goes on without it
-	}
-	return s, nil
+// directory is the directory of the database and the seal beside it. It has no lock of
+// its own: it belongs to Open, the writer and Close, in this order.
+type directory struct {
+	fs   vfs.FS
+	path string
+	log  *slog.Logger
+	lock *pebble.Lock // nil while it is not locked
+	seal seal         // as it is on disk
 }
 
-func (l *Local) writeSeal(s *seal) error {
-	raw, err := json.Marshal(s)
+func (d *directory) sealPath() string { return d.path + SealSuffix }
+
+// readSeal reads the seal; a missing or damaged one is empty.
+func (d *directory) readSeal() error {
+	d.seal = seal{}
+	raw, err := readFile(d.fs, d.sealPath(), maxSeal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %q: %w", d.sealPath(), err)
+	}
+	text, sum, _ := strings.Cut(string(raw), "\n")
+	if sum != sealSum(text) || json.Unmarshal([]byte(text), &d.seal) != nil {
+		d.log.Warn("the seal of this node's own data is damaged; a loss since the last start may stay unnoticed", "file", d.sealPath())
+		d.seal = seal{} // the start goes on without it
+	}
+	return nil
+}
+
+func (d *directory) writeSeal() error {
+	raw, err := json.Marshal(&d.seal)
 	if err != nil {
 		return err
 	}
-	if err := pack.WriteFile(l.cfg.FS, l.sealPath(), []byte(string(raw)+"\n"+sealSum(string(raw)))); err != nil {
-		return fmt.Errorf("write %q: %w", l.sealPath(), err)
+	if err := pack.WriteFile(d.fs, d.sealPath(), []byte(string(raw)+"\n"+sealSum(string(raw)))); err != nil {
+		return fmt.Errorf("write %q: %w", d.sealPath(), err)
 	}
 	return nil
 }
@@ -95,11 +108,12 @@ func readFile(fs vfs.FS, name string, bound int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, bound))
 }
 
-// sealFiles sums up the files of the directory, which no database has open.
-func (l *Local) sealFiles() (map[string]sealedFile, error) {
-	names, err := l.cfg.FS.List(l.cfg.Dir)
+// sealFiles seals the directory after a clean stop: it sums up the files, which no
+// database has open any more.
+func (d *directory) sealFiles() error {
+	names, err := d.fs.List(d.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	files := make(map[string]sealedFile, len(names))
 	for _, name := range names {
@@ -107,15 +121,25 @@ func (l *Local) sealFiles() (map[string]sealedFile, error) {
 		if name == "LOCK" || strings.HasPrefix(name, "OPTIONS-") {
 			continue
 		}
-		if files[name], err = l.sum(name); err != nil {
-			return nil, err
+		if files[name], err = d.sum(name); err != nil {
+			return err
 		}
 	}
-	return files, nil
+	d.seal.Files = files
+	return d.writeSeal()
 }
 
-func (l *Local) sum(name string) (s sealedFile, err error) {
-	f, err := l.cfg.FS.Open(l.cfg.FS.PathJoin(l.cfg.Dir, name))
+// unseal makes the seal of a clean stop void, before anything is written.
+func (d *directory) unseal() error {
+	if d.seal.Files == nil {
+		return nil
+	}
+	d.seal.Files = nil
+	return d.writeSeal()
+}
+
+func (d *directory) sum(name string) (s sealedFile, err error) {
+	f, err := d.fs.Open(d.fs.PathJoin(d.path, name))
 	if err != nil {
 		return s, err
 	}
@@ -136,10 +160,10 @@ func (l *Local) sum(name string) (s sealedFile, err error) {
 	return s, nil
 }
 
-// examine compares the directory with s before Pebble opens it, and returns an
+// examine compares the directory with its seal before Pebble opens it, and returns an
 // error that [damaging] reports if the data in it is not all there.
-func (l *Local) examine(s *seal) error {
-	names, err := l.cfg.FS.List(l.cfg.Dir)
+func (d *directory) examine() error {
+	names, err := d.fs.List(d.path)
 	if err != nil {
 		return err
 	}
@@ -150,14 +174,14 @@ func (l *Local) examine(s *seal) error {
 		made = made || strings.HasPrefix(name, "marker.manifest.")
 		some = some || path.Ext(name) == ".log" || path.Ext(name) == ".sst"
 	}
-	if !made && (some || s.Store != "") {
+	if !made && (some || d.seal.Store != "") {
 		return fmt.Errorf("%w: the database is missing or has no manifest", errDamaged)
 	}
-	if s.Files == nil {
-		return disk.CheckLogs(l.cfg.FS, l.cfg.Dir)
+	if d.seal.Files == nil {
+		return disk.CheckLogs(d.fs, d.path)
 	}
-	for name, want := range s.Files {
-		got, err := l.sum(name)
+	for name, want := range d.seal.Files {
+		got, err := d.sum(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("%w: %s is missing", errDamaged, name)

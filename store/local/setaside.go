@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,34 +38,6 @@ var errDamaged = errors.New("this node's own data is damaged")
 // errReplacing is the answer while damaged data waits for running queries to end.
 var errReplacing = errors.New("this node's own data is damaged and is being set aside; try again in a moment")
 
-// damage holds the facts that Local knows of damage to its directory.
-type damage struct {
-	found    atomic.Pointer[error] // not set aside yet
-	wake     chan struct{}         // capacity 1: found was set
-	lock     *pebble.Lock          // of the directory; belongs to Open, the writer, Close, in this order
-	seal     seal                  // as it is on disk; the same owners
-	scrubbed chan struct{}         // closed when the scrub has ended
-
-	mu     sync.Mutex
-	losses []Loss // of the seal, for readers
-	count  uint64 // losses since Open
-}
-
-// Losses are the last times that this node lost its own data, oldest first, at
-// most three. They are remembered over restarts.
-func (l *Local) Losses() []Loss {
-	l.damage.mu.Lock()
-	defer l.damage.mu.Unlock()
-	return slices.Clone(l.damage.losses)
-}
-
-// LossCount is the number of losses since Open, those found by it included.
-func (l *Local) LossCount() uint64 {
-	l.damage.mu.Lock()
-	defer l.damage.mu.Unlock()
-	return l.damage.count
-}
-
 // damaging reports whether err means that the data is damaged, not that it cannot
 // be reached: for want of rights, space or descriptors, or because another process
 // has it. Pebble's own errors at opening are about the content of files.
@@ -92,23 +62,12 @@ type lockError struct{ cause error }
 func (e *lockError) Error() string { return "lock it: " + e.cause.Error() }
 func (e *lockError) Unwrap() error { return e.cause }
 
-// hurt notes that the data is damaged; the writer sets it aside soon. It may be
-// called from any goroutine, under Pebble's locks.
-func (l *Local) hurt(err error) {
-	if l.damage.found.CompareAndSwap(nil, &err) {
-		select {
-		case l.damage.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // openData opens the directory, after setting it aside if it is damaged.
 func (l *Local) openData() (err error) {
-	if l.damage.seal, err = l.readSeal(); err != nil {
+	if err := l.dir.readSeal(); err != nil {
 		return err
 	}
-	defer l.publish()
+	defer func() { l.damage.publish(l.dir.seal.Losses) }()
 	if err = l.openOnce(true); err == nil || !damaging(err) || l.guard.Err() != nil {
 		return err
 	}
@@ -124,11 +83,11 @@ func (l *Local) openData() (err error) {
 // openOnce locks, examines and opens the directory. The seal of a clean stop is
 // void before Pebble writes, and names the database once it is made.
 func (l *Local) openOnce(examine bool) (err error) {
-	d := &l.damage
-	if err := l.cfg.FS.MkdirAll(l.cfg.Dir, 0o700); err != nil {
+	d := &l.dir
+	if err := d.fs.MkdirAll(d.path, 0o700); err != nil {
 		return err
 	}
-	if d.lock, err = pebble.LockDirectory(l.cfg.Dir, l.cfg.FS); err != nil {
+	if d.lock, err = pebble.LockDirectory(d.path, d.fs); err != nil {
 		return &lockError{err}
 	}
 	defer func() {
@@ -137,19 +96,16 @@ func (l *Local) openOnce(examine bool) (err error) {
 		}
 	}()
 	if examine {
-		if err := l.examine(&d.seal); err != nil {
+		if err := d.examine(); err != nil {
 			return err
 		}
 	}
-	if d.seal.Files != nil {
-		d.seal.Files = nil
-		if err := l.writeSeal(&d.seal); err != nil {
-			return err
-		}
+	if err := d.unseal(); err != nil {
+		return err
 	}
 	o := l.options()
 	o.Lock = d.lock
-	if l.db, err = disk.Open(l.cfg.Dir, o); err != nil {
+	if l.db, err = disk.Open(d.path, o); err != nil {
 		return err
 	}
 	if err := l.begin(); err != nil {
@@ -161,7 +117,7 @@ func (l *Local) openOnce(examine bool) (err error) {
 // settle gives the seal the name of the database with this salt. A database that is
 // not the sealed one lost its beginning, or was put there.
 func (l *Local) settle(salt []byte) error {
-	s := &l.damage.seal
+	s := &l.dir.seal
 	name := hex.EncodeToString(salt)
 	switch {
 	case s.Store == name:
@@ -176,54 +132,64 @@ func (l *Local) settle(salt []byte) error {
 		}
 	}
 	s.Store = name
-	return l.writeSeal(s)
+	return l.dir.writeSeal()
 }
 
-// setAside moves the directory out of the way, closed, and remembers why. The seal
-// is written first: a crash after it finds the damage again, or no directory.
+// setAside moves the directory out of the way, closed, and remembers why.
 func (l *Local) setAside(reason error) error {
-	s, fs := &l.damage.seal, l.cfg.FS
-	loss := Loss{Time: l.now().UTC(), Reason: l.plain(reason)}
-	names, err := fs.List(l.cfg.Dir)
-	if err != nil || slices.ContainsFunc(names, func(n string) bool { return n != "LOCK" }) {
-		loss.Kept = fs.PathBase(l.cfg.Dir) + damagedInfix + loss.Time.Format(damagedTime)
+	loss, err := l.dir.lose(reason, l.now().UTC())
+	if err != nil {
+		return err
 	}
+	l.damage.counted()
+	l.log.Error("this node's own data was damaged: the audit events of requests, usage and last uses that it held are lost; the node goes on with new data",
+		"reason", loss.Reason, "kept_in", loss.Kept, "dir", l.cfg.Dir)
+	return l.dir.move(loss.Kept)
+}
+
+// lose notes a loss in the seal, which is written before anything is moved: a crash
+// after it finds the damage again, or no directory.
+func (d *directory) lose(reason error, now time.Time) (Loss, error) {
+	loss := Loss{Time: now, Reason: d.plain(reason)}
+	names, err := d.fs.List(d.path)
+	if err != nil || slices.ContainsFunc(names, func(n string) bool { return n != "LOCK" }) {
+		loss.Kept = d.fs.PathBase(d.path) + damagedInfix + loss.Time.Format(damagedTime)
+	}
+	s := &d.seal
 	s.Store, s.Files = "", nil
 	s.Losses = append(s.Losses, loss)
 	s.Losses = s.Losses[max(0, len(s.Losses)-maxDamaged):]
-	if err := l.writeSeal(s); err != nil {
-		return err
-	}
-	l.damage.mu.Lock()
-	l.damage.count++
-	l.damage.mu.Unlock()
-	l.log.Error("this node's own data was damaged: the audit events of requests, usage and last uses that it held are lost; the node goes on with new data",
-		"reason", loss.Reason, "kept_in", loss.Kept, "dir", l.cfg.Dir)
-	parent := fs.PathDir(l.cfg.Dir)
-	if loss.Kept == "" {
+	return loss, d.writeSeal()
+}
+
+// move gives the directory the name kept, for which it makes room; "" leaves it, since
+// nothing is in it.
+func (d *directory) move(kept string) error {
+	if kept == "" {
 		return nil
 	}
-	if err := l.makeRoom(parent); err != nil {
+	parent := d.fs.PathDir(d.path)
+	if err := d.makeRoom(parent); err != nil {
 		return err
 	}
-	if err := fs.Rename(l.cfg.Dir, fs.PathJoin(parent, loss.Kept)); err != nil {
+	if err := d.fs.Rename(d.path, d.fs.PathJoin(parent, kept)); err != nil {
 		return fmt.Errorf("set the damaged data aside: %w", err)
 	}
-	return pack.SyncDir(fs, parent)
+	return pack.SyncDir(d.fs, parent)
 }
 
 // makeRoom removes the oldest of the directories set aside, but for those that may
 // stay beside another one.
-func (l *Local) makeRoom(parent string) error {
-	names, err := l.cfg.FS.List(parent)
+func (d *directory) makeRoom(parent string) error {
+	names, err := d.fs.List(parent)
 	if err != nil {
 		return err
 	}
-	prefix := l.cfg.FS.PathBase(l.cfg.Dir) + damagedInfix
+	prefix := d.fs.PathBase(d.path) + damagedInfix
 	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) })
 	slices.Sort(names) // by time
 	for len(names) >= maxDamaged {
-		if err := l.cfg.FS.RemoveAll(l.cfg.FS.PathJoin(parent, names[0])); err != nil {
+		if err := d.fs.RemoveAll(d.fs.PathJoin(parent, names[0])); err != nil {
 			return fmt.Errorf("remove the oldest data set aside: %w", err)
 		}
 		names = names[1:]
@@ -232,15 +198,9 @@ func (l *Local) makeRoom(parent string) error {
 }
 
 // plain is a reason in one line, without paths of this machine: it is in an event.
-func (l *Local) plain(err error) string {
+func (d *directory) plain(err error) string {
 	text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), errDamaged.Error()+": "), "\n")
-	return strings.ReplaceAll(text, l.cfg.Dir, l.cfg.FS.PathBase(l.cfg.Dir))
-}
-
-func (l *Local) publish() {
-	l.damage.mu.Lock()
-	defer l.damage.mu.Unlock()
-	l.damage.losses = slices.Clone(l.damage.seal.Losses)
+	return strings.ReplaceAll(text, d.path, d.fs.PathBase(d.path))
 }
 
 // replace sets the data aside while the node runs, once no query uses it, and goes
@@ -252,7 +212,7 @@ func (l *Local) replace() error {
 		return nil // the writer's tick asks again
 	}
 	old := l.w
-	if err := errors.Join(old.batch.Close(), l.db.Close(), l.damage.lock.Close()); err != nil {
+	if err := errors.Join(old.batch.Close(), l.db.Close(), l.dir.lock.Close()); err != nil {
 		l.log.Warn("close the damaged data", "error", err)
 	}
 	err := l.setAside(*found)
@@ -266,22 +226,9 @@ func (l *Local) replace() error {
 	defer l.uses.resume()
 	l.w.usage, l.w.spare = old.usage, old.spare
 	l.last.unsaved()
-	l.publish()
+	l.damage.publish(l.dir.seal.Losses)
 	l.damage.found.Store(nil)
 	return nil
-}
-
-// finishSeal seals the directory after a clean stop.
-func (l *Local) finishSeal() error {
-	if l.damage.found.Load() != nil {
-		return nil // the next start finds it
-	}
-	files, err := l.sealFiles()
-	if err != nil {
-		return err
-	}
-	l.damage.seal.Files = files
-	return l.writeSeal(&l.damage.seal)
 }
 
 // lost writes the event of a loss, durably.
@@ -309,19 +256,3 @@ func lossEvent(e *store.Event, r *request[string]) {
 	}})
 	e.Changes, e.Request, e.UserAgent = after, nil, ""
 }
-
-// Warning describes the losses for people, for a week; "" if there were none.
-func (l *Local) Warning(now time.Time) string {
-	losses := l.Losses()
-	if len(losses) == 0 || now.Sub(losses[len(losses)-1].Time) > warnFor {
-		return ""
-	}
-	last := losses[len(losses)-1]
-	text := fmt.Sprintf("request events, usage and last uses recorded here before %s are lost: %s", last.Time.Format(time.RFC3339), last.Reason)
-	if last.Kept != "" {
-		text += "; the remains are in " + last.Kept + " in the data directory, and can be removed"
-	}
-	return text
-}
-
-const warnFor = 7 * 24 * time.Hour

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfgate/perfgate/store"
@@ -128,7 +129,9 @@ func tallyOf(status int, refused bool, units, cost uint64) tally {
 // that an overload costs audit events but no usage. It holds at most maxRows
 // rows; requests beyond them are known by number only.
 type spill struct {
-	mu   sync.Mutex
+	lost atomic.Uint64 // events not kept, since Open
+
+	mu   sync.Mutex // guards the rest
 	c    counts
 	last map[store.KeyID]LastUse
 	loss loss
@@ -139,6 +142,9 @@ func newSpill() *spill {
 }
 
 func (s *spill) take(o *Observation, ns uint64, flags byte) {
+	if flags&recEvent != 0 {
+		s.lost.Add(1)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if flags&recEvent != 0 {

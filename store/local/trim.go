@@ -15,12 +15,12 @@ import (
 // defaultRetention is how long events are kept of an account that does not exist.
 const defaultRetention = store.DefaultRetention * 24 * time.Hour
 
-func (l *Local) retention(account store.AccountID) time.Duration {
+func (w *writer) retention(account store.AccountID) time.Duration {
 	if account == "" {
 		account = store.DefaultAccount // refusals without a key are the operator's
 	}
-	if l.cfg.Retention != nil {
-		if d := l.cfg.Retention(account); d > 0 {
+	if w.l.cfg.Retention != nil {
+		if d := w.l.cfg.Retention(account); d > 0 {
 			return d
 		}
 	}
@@ -28,9 +28,9 @@ func (l *Local) retention(account store.AccountID) time.Duration {
 }
 
 // aged is the time by which data is too old: never later than now.
-func (l *Local) aged(now time.Time) time.Time {
-	if l.cfg.Aged != nil {
-		if t := l.cfg.Aged(); t.Before(now) {
+func (w *writer) aged(now time.Time) time.Time {
+	if w.l.cfg.Aged != nil {
+		if t := w.l.cfg.Aged(); t.Before(now) {
 			return t
 		}
 	}
@@ -40,7 +40,7 @@ func (l *Local) aged(now time.Time) time.Time {
 // trim removes the events older than their retention, then the oldest events beyond
 // the size bound. Whole ranges go, by one tombstone each.
 func (w *writer) trim(now time.Time) error {
-	aged := w.l.aged(now)
+	aged := w.aged(now)
 	if err := w.expire(aged); err != nil {
 		return fmt.Errorf("remove expired events: %w", err)
 	}
@@ -83,7 +83,7 @@ func (w *writer) expire(now time.Time) error {
 	common := ^uint32(0)
 	ends := make(map[store.AccountID]uint32, len(w.oldest))
 	for a := range w.oldest {
-		ends[a] = bucketOf(nanos(now.Add(-w.l.retention(a))))
+		ends[a] = bucketOf(nanos(now.Add(-w.retention(a))))
 		common = min(common, ends[a])
 	}
 	for _, row := range []byte{rowStray, rowEvent} {

@@ -88,8 +88,8 @@ func (w *writer) loadAccounts() error {
 
 func (l *Local) run() {
 	defer close(l.done)
-	go l.scrub()
-	defer func() { <-l.damage.scrubbed }()
+	go l.scrub.run()
+	defer func() { <-l.scrub.done }()
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
 	trim := time.NewTicker(trimEvery)
@@ -138,7 +138,7 @@ func (w *writer) replaced() bool {
 // is no failure: the data is set aside.
 func (w *writer) note(err error) error {
 	if disk.Damaged(err) {
-		w.l.hurt(err)
+		w.l.damage.hurt(err)
 		return err
 	}
 	if err != nil && w.err == nil {
