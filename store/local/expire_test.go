@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // Trimming, restarts and new events in any order leave what a list of all events says:
@@ -247,7 +248,7 @@ func TestDiskFailsWithoutFatal(t *testing.T) {
 		}
 		return nil
 	})
-	h := &heard{}
+	h := &logtest.Log{}
 	l := open(t, Config{FS: errorfs.Wrap(vfs.NewMem(), broken), Logger: slog.New(slog.NewTextHandler(h, nil))})
 	must(t, l.SetMark("boot", []byte("7"), true))
 	failing.Store(true)
@@ -255,7 +256,7 @@ func TestDiskFailsWithoutFatal(t *testing.T) {
 	if err := l.Flush(); err == nil {
 		t.Error("Flush answered although nothing was written")
 	}
-	wait(t, "the failure to be logged", func() bool { return h.has("disk failed") })
+	wait(t, "the failure to be logged", func() bool { return h.Has("disk failed") })
 	if err := l.Close(); !errors.Is(err, errBroken) {
 		t.Errorf("Close: %v", err)
 	}

@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // Rows of this package's own that do not decode are damage at the start: the data is
@@ -39,7 +40,7 @@ func TestOwnRowsThatDoNotDecode(t *testing.T) {
 			must(t, err)
 			must(t, l.db.Set(row.key, row.value, pebble.Sync))
 			must(t, errors.Join(l.w.batch.Close(), l.db.Close(), l.dir.lock.Close()))
-			h := &heard{}
+			h := &logtest.Log{}
 			l = open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 			reports(t, l, h, "does not decode", true)
 		})
@@ -162,7 +163,7 @@ func TestScrubOfOneTable(t *testing.T) {
 				}
 				return nil
 			}))
-			h := &heard{}
+			h := &logtest.Log{}
 			l, err := prepare(Config{FS: disk, Dir: "data/local", Node: "node1", Logger: slog.New(slog.NewTextHandler(h, nil))})
 			must(t, err)
 			l.Observe(admitted(day0, "default", "key_a"))
@@ -178,7 +179,7 @@ func TestScrubOfOneTable(t *testing.T) {
 			if got := l.damage.pending(); got != c.damaged {
 				t.Errorf("damage is known: %v, want %v", got, c.damaged)
 			}
-			if got := h.has("check a table"); got != c.logged {
+			if got := h.Has("check a table"); got != c.logged {
 				t.Errorf("logged: %v, want %v", got, c.logged)
 			}
 			if c.damaged && len(l.scrub.tables()) != 0 {
@@ -193,7 +194,7 @@ func TestScrubOfOneTable(t *testing.T) {
 
 // A last use that does not decode is logged, and the memory's is still known.
 func TestLastUseThatDoesNotDecode(t *testing.T) {
-	h := &heard{}
+	h := &logtest.Log{}
 	l := open(t, Config{Logger: slog.New(slog.NewTextHandler(h, nil))})
 	l.Observe(admitted(day0, "default", "key_a"))
 	must(t, l.Flush())
@@ -206,7 +207,7 @@ func TestLastUseThatDoesNotDecode(t *testing.T) {
 	if u, ok := l.LastUsed("key_b"); ok {
 		t.Errorf("last use %v of a key that memory does not know", u)
 	}
-	if !h.has("read a key's last use") {
+	if !h.Has("read a key's last use") {
 		t.Error("nothing is logged")
 	}
 }
