@@ -158,7 +158,7 @@ func (h *Accounts) List(c *rest.Call) (*rest.Page[accountView], error) {
 		out.Data = append(out.Data, viewAccount(a))
 	}
 	if next != "" {
-		out.Next = c.Seal(string(next))
+		out.Next = q.Seal(string(next))
 	}
 	return out, nil
 }

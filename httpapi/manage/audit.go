@@ -62,7 +62,7 @@ func (h *Audit) Logs(c *rest.Call) error {
 	events := mergeEvents(h.Changes.Events(eq), h.Requests.Events(eq))
 	form := formOf(format)
 	if limit > 0 {
-		return sendPage(c, events, form, limit, end)
+		return sendPage(c, q, events, form, limit, end)
 	}
 	return sendStream(c, events, form)
 }
@@ -85,7 +85,7 @@ func formOf(format string) eventForm {
 }
 
 // sendPage holds one page in memory: at most [rest.MaxLimit] events of a few KiB.
-func sendPage(c *rest.Call, events iter.Seq2[*store.Event, error], form eventForm, limit int, end time.Time) error {
+func sendPage(c *rest.Call, q *rest.Query, events iter.Seq2[*store.Event, error], form eventForm, limit int, end time.Time) error {
 	out := []byte(form.open)
 	n := 0
 	var last store.EventPos
@@ -95,7 +95,7 @@ func sendPage(c *rest.Call, events iter.Seq2[*store.Event, error], form eventFor
 			return err
 		}
 		if n == limit {
-			next = c.Seal(formatPlace(end, last))
+			next = q.Seal(formatPlace(end, last))
 			break
 		}
 		if n++; n > 1 {

@@ -162,7 +162,7 @@ func (h *Keys) List(c *rest.Call) (*rest.Page[keyView], error) {
 		return nil, err
 	}
 	if searches {
-		return h.search(c, kq, &search, after)
+		return h.search(c, q, kq, &search, after)
 	}
 	kq.After = store.KeyID(after)
 	keys, next, err := h.Store.Keys(kq)
@@ -177,7 +177,7 @@ func (h *Keys) List(c *rest.Call) (*rest.Page[keyView], error) {
 		out.Data = append(out.Data, h.view(c, k))
 	}
 	if next != "" {
-		out.Next = c.Seal(string(next))
+		out.Next = q.Seal(string(next))
 	}
 	return out, nil
 }

@@ -105,7 +105,7 @@ type placedKey struct {
 // one of the exports: it reads all keys of the account for each page. It holds two pages of them. A page begins
 // after the place of the last key of the one before, so that a key that keeps its
 // place is listed exactly once.
-func (h *Keys) search(c *rest.Call, kq store.KeyQuery, s *keySearch, cursor string) (*rest.Page[keyView], error) {
+func (h *Keys) search(c *rest.Call, q *rest.Query, kq store.KeyQuery, s *keySearch, cursor string) (*rest.Page[keyView], error) {
 	var after *keyPlace
 	if cursor != "" {
 		after = new(keyPlace)
@@ -152,7 +152,7 @@ func (h *Keys) search(c *rest.Call, kq store.KeyQuery, s *keySearch, cursor stri
 		if err != nil {
 			return nil, err
 		}
-		out.Next = c.Seal(string(place))
+		out.Next = q.Seal(string(place))
 	}
 	return out, nil
 }

@@ -120,7 +120,7 @@ func (h *Tiers) List(c *rest.Call) (*rest.Page[tierView], error) {
 			continue
 		}
 		if len(out.Data) == limit {
-			out.Next = c.Seal(out.Data[limit-1].Name)
+			out.Next = q.Seal(out.Data[limit-1].Name)
 			break
 		}
 		out.Data = append(out.Data, viewTier(t))

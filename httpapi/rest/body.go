@@ -60,8 +60,10 @@ func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 	if f := c.lost(); f != nil {
 		return nil, f
 	}
-	if f := c.takeBody(len(raw)); f != nil {
-		return nil, f
+	if c.meter != nil && len(raw) > 0 {
+		if f := c.meter.takeBody(len(raw)); f != nil {
+			return nil, f
+		}
 	}
 	return raw, c.repeatable(raw)
 }

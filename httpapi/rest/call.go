@@ -38,11 +38,11 @@ type Call struct {
 	mono      int64      // the monotonic time that belongs to Now
 	pass      admit.Pass // of a key, as the gate judged it by rule
 	rule      admit.Rule
-	hint      string      // of a credential that was refused
-	once      *store.Once // set by the first read of a body, where the client asked for it
-	first     *store.Once // of the first of several commands
-	done      []func()    // called when the call ends, last first
-	committed bool        // a command carries this call's audit event
+	meter     *meter // nil for a caller without bound, and for a call that does not count
+	hint      string // of a credential that was refused
+	repeat    repeat
+	done      []func() // called when the call ends, last first
+	committed bool     // a command carries this call's audit event
 }
 
 // Caller is the identity that makes a call. Record is nil for operators and for
@@ -124,7 +124,7 @@ func (c *Call) observe(f *fault.Error, took time.Duration) {
 	o := &local.Observation{
 		At: c.Now, Duration: took, RequestID: c.RequestID(),
 		Method: c.Request.Method, Route: c.Route.Path, Status: c.w.status, Client: c.Client,
-		UserAgent: c.agent(), Account: c.Account, Hint: c.hint, Management: true, Action: c.Route.Action,
+		UserAgent: agent(c.Request), Account: c.Account, Hint: c.hint, Management: true, Action: c.Route.Action,
 		Actor: c.Caller.Actor,
 	}
 	if f != nil {
@@ -141,8 +141,9 @@ func (c *Call) observe(f *fault.Error, took time.Duration) {
 // maxAgent bounds the part of a User-Agent that is kept, in bytes.
 const maxAgent = 256
 
-func (c *Call) agent() string {
-	s := apikey.Mask(c.Request.UserAgent())
+// agent is the part of r's User-Agent that is kept.
+func agent(r *http.Request) string {
+	s := apikey.Mask(r.UserAgent())
 	if len(s) > maxAgent {
 		s = s[:maxAgent]
 	}

@@ -12,16 +12,16 @@ import (
 // cursorMAC is how many bytes of the authentication code a cursor carries.
 const cursorMAC = 16
 
-// Seal makes the cursor that resumes this list after pos. It is bound to the
+// Seal makes the cursor that resumes q's list after pos. It is bound to the
 // account, the call and its filters by a code under the cluster's pepper: every
 // node accepts it, no client can make one, and it does not fit another list.
-func (c *Call) Seal(pos string) *string {
-	s := base64.RawURLEncoding.EncodeToString(append(c.cursorCode(pos), pos...))
+func (q *Query) Seal(pos string) *string {
+	s := base64.RawURLEncoding.EncodeToString(append(q.cursorCode(pos), pos...))
 	return &s
 }
 
 // resume returns the position in a cursor, "" without one.
-func (c *Call) resume(cursor string) (string, error) {
+func (q *Query) resume(cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
 	}
@@ -30,21 +30,21 @@ func (c *Call) resume(cursor string) (string, error) {
 		return "", fault.New(fault.InvalidCursor)
 	}
 	pos := string(raw[cursorMAC:])
-	if !hmac.Equal(raw[:cursorMAC], c.cursorCode(pos)) {
+	if !hmac.Equal(raw[:cursorMAC], q.cursorCode(pos)) {
 		return "", fault.New(fault.InvalidCursor)
 	}
 	return pos, nil
 }
 
-func (c *Call) cursorCode(pos string) []byte {
-	pepper := c.frame.cfg.Store.Pepper()
+func (q *Query) cursorCode(pos string) []byte {
+	pepper := q.call.frame.cfg.Store.Pepper()
 	filters := url.Values{}
-	for k, v := range c.Request.URL.Query() {
+	for k, v := range q.values {
 		if k != "cursor" && k != "limit" {
 			filters[k] = v
 		}
 	}
-	sum := digest("cursor", string(c.Account), c.Route.ID, filters.Encode(), pos)
+	sum := digest("cursor", string(q.call.Account), q.call.Route.ID, filters.Encode(), pos)
 	m := hmac.New(sha256.New, pepper[:])
 	m.Write(sum[:])
 	return m.Sum(nil)[:cursorMAC]

@@ -27,7 +27,7 @@ func TestCursorIsBound(t *testing.T) {
 			if after, err = q.Cursor(); err != nil {
 				return err
 			}
-			cursor = *c.Seal("pos 1 of \x00 any bytes")
+			cursor = *q.Seal("pos 1 of \x00 any bytes")
 			return c.Answer(1)
 		}}, "", true)
 		return cursor, after, w.Code

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ const maxTags = 16
 // the one that may still hold; apply then compares with that one. Weak tags never
 // match.
 func (c *Call) IfMatch(current func() (uint64, error)) (uint64, error) {
-	tags, err := c.ifMatch()
+	tags, err := ifMatch(c.Request.Header)
 	if err != nil || len(tags) == 0 {
 		return 0, err
 	}
@@ -36,9 +37,9 @@ func (c *Call) IfMatch(current func() (uint64, error)) (uint64, error) {
 	return now, nil
 }
 
-// ifMatch lists the tags of If-Match that can hold; none is any.
-func (c *Call) ifMatch() (tags []uint64, err error) {
-	lines := c.Request.Header.Values("If-Match")
+// ifMatch lists the tags of h's If-Match that can hold; none is any.
+func ifMatch(h http.Header) (tags []uint64, err error) {
+	lines := h.Values("If-Match")
 	rest := strings.TrimSpace(strings.Join(lines, ","))
 	if len(lines) == 0 || rest == "*" {
 		return nil, nil

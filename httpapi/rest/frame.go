@@ -13,7 +13,6 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -48,9 +47,8 @@ type Observer interface {
 type Frame struct {
 	cfg     Config
 	metrics *metrics
-	calls   *limiter.Buckets // of management, by key
-	shares  shares           // of accounts in management
-	pending inFlight         // Idempotency-Keys being worked on here
+	meters  meters   // of keys and accounts in management
+	pending inFlight // Idempotency-Keys being worked on here
 	large   slots
 	exports slots
 	recheck time.Duration // see recheckEvery
@@ -72,7 +70,7 @@ func New(cfg Config) (*Frame, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the management API's metrics: %w", err)
 	}
-	return &Frame{cfg: cfg, metrics: m, calls: limiter.NewBuckets(maxCallers), shares: newShares(), large: largeBodies(), exports: exports(), recheck: recheckEvery}, nil
+	return &Frame{cfg: cfg, metrics: m, meters: newMeters(), large: largeBodies(), exports: exports(), recheck: recheckEvery}, nil
 }
 
 // Refuse answers a request that belongs to no route.

@@ -44,6 +44,12 @@ func (f *inFlight) end(scope store.Hash) {
 	delete(f.busy, scope)
 }
 
+// repeat holds the identities that make a call repeatable; both are nil where the client did not ask for it.
+type repeat struct {
+	once  *store.Once // of the next command; set by the first read of a body
+	first *store.Once // of the first of several commands
+}
+
 // repeatable gives the call its Once if it is a POST with an Idempotency-Key.
 // Calls that store nothing ignore the header.
 func (c *Call) repeatable(body []byte) error {
@@ -60,7 +66,7 @@ func (c *Call) repeatable(body []byte) error {
 		return &fault.Error{Code: fault.IdempotencyInProgress, RetryAfter: 1}
 	}
 	c.done = append(c.done, func() { pending.end(scope) })
-	c.once = &store.Once{Scope: scope, Body: digest(c.Request.URL.RawQuery, string(body))}
+	c.repeat.once = &store.Once{Scope: scope, Body: digest(c.Request.URL.RawQuery, string(body))}
 	return nil
 }
 
@@ -68,10 +74,10 @@ func (c *Call) repeatable(body []byte) error {
 // held for the first call may hold no longer, such as that a key expires in the future;
 // that is no reason to refuse the repeat.
 func (c *Call) Repeated() bool {
-	if c.once == nil {
+	if c.repeat.once == nil {
 		return false
 	}
-	yes, err := c.frame.cfg.Store.Repeated(c.once, c.Now)
+	yes, err := c.frame.cfg.Store.Repeated(c.repeat.once, c.Now)
 	return yes && err == nil // apply reads it again and reports the error
 }
 
@@ -79,13 +85,13 @@ func (c *Call) Repeated() bool {
 // own, derived from the call's and from pos. A repeat of the call that takes the
 // same steps finds the result of each.
 func (c *Call) Continue(pos string) {
-	if c.once == nil {
+	if c.repeat.once == nil {
 		return
 	}
-	if c.first == nil {
-		c.first = c.once
+	if c.repeat.first == nil {
+		c.repeat.first = c.repeat.once
 	}
-	c.once = &store.Once{Scope: digest(string(c.first.Scope[:]), pos), Body: c.first.Body}
+	c.repeat.once = &store.Once{Scope: digest(string(c.repeat.first.Scope[:]), pos), Body: c.repeat.first.Body}
 }
 
 // digest hashes parts so that no two lists of parts collide.

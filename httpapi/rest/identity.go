@@ -4,29 +4,16 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 )
 
 // AccountHeader picks the account that an operator's call is about.
 const AccountHeader = "X-Perf-Account"
-
-// perMinute is the management bucket of each key: calls a minute, all at once
-// if need be. Buckets of maxCallers keys that are not whole fit (5 MB).
-const (
-	perMinute  = 300
-	maxCallers = 65_536
-)
-
-// pace is that bucket's.
-func pace() limiter.Pace { return limiter.Pace{Limit: perMinute, Window: int64(time.Minute)} }
 
 // identify establishes the caller and the account that the call is about, and
 // charges the key's management bucket.
@@ -56,8 +43,14 @@ func (c *Call) identify() *fault.Error {
 			c.Account = pass.Account.ID
 		}
 	}
-	if pass.Valid {
-		c.showLimits(&pass)
+	switch {
+	case !pass.Valid:
+	case c.Route.Access&Unmetered == 0:
+		c.meter = c.frame.meters.of(pass.Record.ID, c.Account, c.w.Header(), c.Now, c.mono)
+		c.meter.look() // a refusal shows it, too
+	default:
+		c.frame.cfg.Gate.Look(c.Request.Context(), &pass, c.Now)
+		admit.SetLimitHeaders(c.w.Header(), &pass.Limits, c.Now)
 	}
 	if f != nil {
 		return f
@@ -68,8 +61,8 @@ func (c *Call) identify() *fault.Error {
 	if want := c.Request.Header.Get(AccountHeader); want != "" && want != string(c.Account) {
 		return fault.Newf(fault.Forbidden, "%s: a key acts on its own account only.", AccountHeader)
 	}
-	if c.Route.Access&Unmetered == 0 {
-		if f := c.charge(); f != nil {
+	if c.meter != nil {
+		if f := c.meter.takeCall(); f != nil {
 			return f
 		}
 	}
@@ -93,46 +86,6 @@ func (c *Call) lost() *fault.Error {
 	}
 	now, _ := c.frame.cfg.Clock()
 	return c.frame.cfg.Gate.Lost(c.Request, &c.pass, c.rule, now)
-}
-
-func (c *Call) bucket() limiter.Name {
-	return limiter.NameOf("management", string(c.Caller.Record.ID))
-}
-
-// showLimits reports to a valid key, however the call ends, the state of its
-// management bucket, or of its traffic's limits for calls that are not metered.
-func (c *Call) showLimits(pass *admit.Pass) {
-	if c.Route.Access&Unmetered != 0 {
-		c.frame.cfg.Gate.Look(c.Request.Context(), pass, c.Now)
-		admit.SetLimitHeaders(c.w.Header(), &pass.Limits, c.Now)
-		return
-	}
-	c.setLimits(keyState(c.frame.calls.Peek(c.bucket(), pace(), 1, c.mono, limiter.Forever)))
-}
-
-func (c *Call) setLimits(s limiter.State) {
-	d := limiter.Decision{N: 1}
-	d.States[0] = s
-	admit.SetLimitHeaders(c.w.Header(), &d, c.Now)
-}
-
-func keyState(v limiter.Verdict) limiter.State {
-	return limiter.State{Policy: limiter.KeyMinute, Limit: perMinute, Remaining: v.Remaining, Reset: v.Reset}
-}
-
-// charge takes one call from the key's management bucket, which is apart from
-// its traffic's, and one from the share of its account: in this order, so that a
-// key beyond its own bound takes nothing from the others.
-func (c *Call) charge() *fault.Error {
-	v := c.frame.calls.Take(c.bucket(), pace(), 1, c.mono, limiter.Forever)
-	c.setLimits(keyState(v))
-	if v.Allowed {
-		return c.takeCall()
-	}
-	return &fault.Error{
-		Code: fault.RequestsPerMinute, RetryAfter: v.RetryAfter,
-		Message: fmt.Sprintf("You have exceeded your rate limit of %d management calls a minute.", perMinute),
-	}
 }
 
 // Operator returns the id of the operator token that r carries, "" if it

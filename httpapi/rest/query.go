@@ -106,7 +106,7 @@ func (q *Query) Cursor() (string, error) {
 	if err := q.Err(); err != nil {
 		return "", err
 	}
-	return q.call.resume(q.values.Get("cursor"))
+	return q.resume(q.values.Get("cursor"))
 }
 
 // Period is the time from one parameter up to another, of which the second must not be

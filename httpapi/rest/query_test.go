@@ -167,10 +167,10 @@ func TestContinue(t *testing.T) {
 			if pos != "" {
 				c.Continue(pos)
 			}
-			if c.once == nil {
+			if c.repeat.once == nil {
 				return nil
 			}
-			out = append(out, *c.once)
+			out = append(out, *c.repeat.once)
 		}
 		return out
 	}

@@ -21,12 +21,12 @@ func (c *Call) Propose(cmd *store.Command) (Receipt, error) {
 	if c.Client.IsValid() {
 		cmd.IP = c.Client.String()
 	}
-	cmd.Agent = c.agent()
+	cmd.Agent = agent(c.Request)
 	cmd.Request = store.RequestInfo{ID: c.RequestID(), Method: c.Request.Method, Route: c.Route.Path}
-	cmd.Once = c.once
+	cmd.Once = c.repeat.once
 	tags := []uint64{cmd.Match}
 	if cmd.Match == 0 && c.Param != "" {
-		if list, err := c.ifMatch(); err != nil {
+		if list, err := ifMatch(c.Request.Header); err != nil {
 			return Receipt{}, err
 		} else if list != nil {
 			tags = list
