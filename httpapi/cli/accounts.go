@@ -114,7 +114,7 @@ func accountsUpdate(a *app) *cobra.Command {
 			c := call{method: http.MethodPatch, path: accountPath(args[0])}
 			var now *client.Limits
 			if f.limits.set(cmd) { // the API replaces limits as a whole
-				account, err := s.api.GetManagedAccount(cmd.Context(), args[0])
+				account, err := s.api.Accounts().Get(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}

@@ -110,7 +110,7 @@ func tiersUpdate(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			now, err := s.api.GetTier(cmd.Context(), args[0]) // the API replaces limits as a whole
+			now, err := s.api.Tiers().Get(cmd.Context(), args[0]) // the API replaces limits as a whole
 			if err != nil {
 				return err
 			}

@@ -97,27 +97,27 @@ var accountCalls = []apiCall{
 	{"UpdateAccount", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.UpdateAccount(ctx, client.Patch{"browser_keys": "block"})
 	}, "PATCH /v1/account", `{"browser_keys":"block"}`},
-	{"CreateManagedAccount", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.CreateManagedAccount(ctx, client.NewAccount{Name: "Acme", Tier: "pro", Region: "eu", BrowserKeys: "alert", Alerts: []int{80}, RetentionDays: 7})
+	{"Accounts.Create", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Accounts().Create(ctx, client.NewAccount{Name: "Acme", Tier: "pro", Region: "eu", BrowserKeys: "alert", Alerts: []int{80}, RetentionDays: 7})
 	}, "POST /v1/accounts", `{"name":"Acme","tier":"pro","region":"eu","browser_keys":"alert","alert_thresholds":[80],"retention_days":7}`},
-	{"ListManagedAccounts", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.ListManagedAccounts(ctx, client.Page{Limit: 2, Cursor: "c"})
+	{"Accounts.List", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Accounts().List(ctx, client.Page{Limit: 2, Cursor: "c"})
 	}, "GET /v1/accounts?cursor=c&limit=2", ""},
-	{"GetManagedAccount", func(ctx context.Context, c *client.Client) (any, error) { return c.GetManagedAccount(ctx, "acct_1") }, "GET /v1/accounts/acct_1", ""},
-	{"UpdateManagedAccount", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.UpdateManagedAccount(ctx, "acct_1", client.Patch{"tier": "pro"})
+	{"Accounts.Get", func(ctx context.Context, c *client.Client) (any, error) { return c.Accounts().Get(ctx, "acct_1") }, "GET /v1/accounts/acct_1", ""},
+	{"Accounts.Update", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Accounts().Update(ctx, "acct_1", client.Patch{"tier": "pro"})
 	}, "PATCH /v1/accounts/acct_1", `{"tier":"pro"}`},
-	{"DeleteManagedAccount", func(ctx context.Context, c *client.Client) (any, error) { return c.DeleteManagedAccount(ctx, "acct_1") }, "DELETE /v1/accounts/acct_1", ""},
-	{"CreateTier", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.CreateTier(ctx, client.Tier{Name: "t", Live: client.Limits{PerMonth: pointer(int64(0))}, Features: client.Features{IPAllowlist: true}})
+	{"Accounts.Delete", func(ctx context.Context, c *client.Client) (any, error) { return c.Accounts().Delete(ctx, "acct_1") }, "DELETE /v1/accounts/acct_1", ""},
+	{"Tiers.Create", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Tiers().Create(ctx, client.Tier{Name: "t", Live: client.Limits{PerMonth: pointer(int64(0))}, Features: client.Features{IPAllowlist: true}})
 	}, "POST /v1/tiers", `{"name":"t","live":{"requests_per_minute":null,"burst":null,"requests_per_month":0},` +
 		`"test":{"requests_per_minute":null,"burst":null,"requests_per_month":null},"features":{"ip_allowlist":true}}`},
-	{"ListTiers", func(ctx context.Context, c *client.Client) (any, error) { return c.ListTiers(ctx, client.Page{}) }, "GET /v1/tiers", ""},
-	{"GetTier", func(ctx context.Context, c *client.Client) (any, error) { return c.GetTier(ctx, "a b") }, "GET /v1/tiers/a%20b", ""},
-	{"UpdateTier", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.UpdateTier(ctx, "t", client.Patch{"live": client.Limits{}})
+	{"Tiers.List", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().List(ctx, client.Page{}) }, "GET /v1/tiers", ""},
+	{"Tiers.Get", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().Get(ctx, "a b") }, "GET /v1/tiers/a%20b", ""},
+	{"Tiers.Update", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Tiers().Update(ctx, "t", client.Patch{"live": client.Limits{}})
 	}, "PATCH /v1/tiers/t", `{"live":{"requests_per_minute":null,"burst":null,"requests_per_month":null}}`},
-	{"DeleteTier", func(ctx context.Context, c *client.Client) (any, error) { return c.DeleteTier(ctx, "t") }, "DELETE /v1/tiers/t", ""},
+	{"Tiers.Delete", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().Delete(ctx, "t") }, "DELETE /v1/tiers/t", ""},
 }
 
 // nodeCalls are the calls about the cluster and its nodes.
@@ -201,19 +201,23 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// The tables above contain every method of the client, but for the iterators and
-// those that other tests are about.
+// The tables above contain every method of the client and of its topics, but for the
+// iterators and those that other tests are about.
 func TestCallsAreComplete(t *testing.T) {
-	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "ManagedAccounts": true, "Events": true}
+	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Tiers": true}
 	for _, call := range allCalls() {
 		listed[call.name] = true
 	}
 	for _, call := range streamCalls {
 		listed[call.name] = true
 	}
-	for typ, i := reflect.TypeFor[*client.Client](), 0; i < typ.NumMethod(); i++ {
-		if name := typ.Method(i).Name; !listed[name] {
-			t.Errorf("%s: add it to the tables of calls", name)
+	for prefix, typ := range map[string]reflect.Type{
+		"": reflect.TypeFor[*client.Client](), "Accounts.": reflect.TypeFor[client.Accounts](), "Tiers.": reflect.TypeFor[client.Tiers](),
+	} {
+		for i := range typ.NumMethod() {
+			if name := prefix + typ.Method(i).Name; !listed[name] {
+				t.Errorf("%s: add it to the tables of calls", name)
+			}
 		}
 	}
 }

@@ -80,11 +80,11 @@ func TestInvalidID(t *testing.T) {
 	c, rec := serve(t, answering(200, "{}"))
 	for _, id := range []string{"", ".", ".."} {
 		for name, err := range map[string]error{
-			"GetKey":               second(c.GetKey(t.Context(), id)),
-			"RevokeKey":            second(c.RevokeKey(t.Context(), id, "")),
-			"DeleteManagedAccount": second(c.DeleteManagedAccount(t.Context(), id)),
-			"DeleteTier":           second(c.DeleteTier(t.Context(), id)),
-			"RemoveNode":           second(c.RemoveNode(t.Context(), id)),
+			"GetKey":          second(c.GetKey(t.Context(), id)),
+			"RevokeKey":       second(c.RevokeKey(t.Context(), id, "")),
+			"Accounts.Delete": second(c.Accounts().Delete(t.Context(), id)),
+			"DeleteTier":      second(c.Tiers().Delete(t.Context(), id)),
+			"RemoveNode":      second(c.RemoveNode(t.Context(), id)),
 		} {
 			if err == nil || !strings.Contains(err.Error(), "an id is missing or invalid") {
 				t.Errorf("%s(%q): %v", name, id, err)
@@ -300,8 +300,8 @@ func TestIterators(t *testing.T) {
 		{"Keys", func(c *client.Client, most int) (string, error) {
 			return collect(c.Keys(t.Context(), client.KeyFilter{Type: "live", Page: client.Page{Limit: 2}}), most, func(k *client.Key) string { return k.ID })
 		}, "/v1/keys?limit=2&type=live"},
-		{"ManagedAccounts", func(c *client.Client, most int) (string, error) {
-			return collect(c.ManagedAccounts(t.Context()), most, func(a *client.Account) string { return a.ID })
+		{"Accounts.All", func(c *client.Client, most int) (string, error) {
+			return collect(c.Accounts().All(t.Context()), most, func(a *client.Account) string { return a.ID })
 		}, "/v1/accounts"},
 		{"Events", func(c *client.Client, most int) (string, error) {
 			return collect(c.Events(t.Context(), client.AuditQuery{User: "u", Format: "csv"}), most, func(e *client.Event) string { return e.ID })

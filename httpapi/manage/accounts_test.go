@@ -19,18 +19,18 @@ func TestAccounts(t *testing.T) {
 	c := g.Client()
 	ctx := context.Background()
 	perMinute, perMonth := int64(6000), int64(5_000_000)
-	a, err := c.CreateManagedAccount(ctx, client.NewAccount{Name: "Acme", Tier: "enterprise", Limits: &client.Limits{PerMinute: &perMinute, PerMonth: &perMonth}})
+	a, err := c.Accounts().Create(ctx, client.NewAccount{Name: "Acme", Tier: "enterprise", Limits: &client.Limits{PerMinute: &perMinute, PerMonth: &perMonth}})
 	apitest.Must(t, err)
 	if !strings.HasPrefix(a.ID, "acct_") || a.RetentionDays != 30 || a.BrowserKeys != "alert" || *a.Limits.PerMonth != perMonth || a.Limits.Burst != nil || a.CreatedAt.IsZero() {
 		t.Errorf("%+v", a)
 	}
-	b, err := c.UpdateManagedAccount(ctx, a.ID, client.Patch{"name": "Acme 2", "tier": "pro", "limits": nil, "region": "eu", "retention_days": 90, "alert_thresholds": []int{90, 50, 90}, "browser_keys": "block"})
+	b, err := c.Accounts().Update(ctx, a.ID, client.Patch{"name": "Acme 2", "tier": "pro", "limits": nil, "region": "eu", "retention_days": 90, "alert_thresholds": []int{90, 50, 90}, "browser_keys": "block"})
 	apitest.Must(t, err)
 	if b.Name != "Acme 2" || b.Tier != "pro" || b.Limits != nil || *b.Region != "eu" || b.RetentionDays != 90 || !slices.Equal(b.Alerts, []int{50, 90}) || b.Revocation == nil {
 		t.Errorf("%+v", b)
 	}
 	var names []string
-	for a, err := range c.ManagedAccounts(ctx) {
+	for a, err := range c.Accounts().All(ctx) {
 		apitest.Must(t, err)
 		names = append(names, a.ID)
 	}
@@ -94,7 +94,7 @@ func TestOwnAccount(t *testing.T) {
 func TestDeleteAccount(t *testing.T) {
 	g := apitest.New(t)
 	id, _, secret := newAccount(g)
-	d, err := g.Client().DeleteManagedAccount(context.Background(), id)
+	d, err := g.Client().Accounts().Delete(context.Background(), id)
 	apitest.Must(t, err)
 	if !d.Deleted || d.ID != id || !d.Revocation.Effective {
 		t.Errorf("%+v", d)

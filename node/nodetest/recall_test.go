@@ -39,7 +39,7 @@ func (s *shared) key(a client.NewAccount, k client.NewKey) string {
 	s.t.Helper()
 	api := s.c.API(0)
 	a.Name, a.Tier, k.Name, k.Type = "Acme", "enterprise", "key", "live"
-	account, err := api.CreateManagedAccount(s.t.Context(), a)
+	account, err := api.Accounts().Create(s.t.Context(), a)
 	if err != nil {
 		s.t.Fatal(err)
 	}
