@@ -31,13 +31,20 @@ type Backend interface {
 	manage.Node
 }
 
+// Routes are the routes of the proxy, for the calls that verify a key or warn of
+// settings that no route looks at.
+type Routes interface {
+	admit.Routes
+	manage.RouteTable
+}
+
 // Config holds the parts of an [API]. Store, Local, Gate, Routes, Backend, Logger
 // and Registry are required.
 type Config struct {
 	Store    *store.Store
 	Local    *local.Local
 	Gate     *admit.Gate
-	Routes   admit.Routes // the proxy's, for calls that verify a key
+	Routes   Routes // the proxy's
 	Backend  Backend
 	Logger   *slog.Logger
 	Registry *prometheus.Registry // read by /metrics; the API's own metrics go in too

@@ -37,7 +37,7 @@ type topics struct {
 
 func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 	return &topics{
-		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Local},
+		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Local, Routes: cfg.Routes},
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store},

@@ -116,6 +116,9 @@ func (everything) Judge(*http.Request) ([]admit.Demand, *fault.Error) {
 	return []admit.Demand{{Units: 1}}, nil
 }
 
+func (everything) Requires(string) bool { return true }
+func (everything) Meets(string) bool    { return true }
+
 func (g *Rig) openStores(start time.Time, clock func() (time.Time, int64), logger *slog.Logger) {
 	t := g.T
 	t.Helper()

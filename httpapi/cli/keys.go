@@ -203,6 +203,9 @@ func showKey(a *app, k *client.Key) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
+	for _, w := range k.Warnings {
+		a.warn("%s", w)
+	}
 	switch {
 	case k.Secret != nil:
 		fmt.Fprintln(a.Stderr, "Copy the key now: it is not shown again.")

@@ -173,6 +173,23 @@ func TestKeysSecretWithheld(t *testing.T) {
 	}
 }
 
+// Warnings of the API are printed after the key, and change neither the exit code nor
+// stdout. A terminal never sees what they hold beside text.
+func TestKeysWarnings(t *testing.T) {
+	const warned = `{"id":"key_1","name":"n","warnings":["no route requires \u001b[2Jx","another"]}`
+	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: warned}, "PATCH /v1/keys/key_1": {body: warned}})
+	for _, args := range []string{"keys create n --type live --scope x", "keys update key_1 --route /x"} {
+		got := s.run(t, "", strings.Fields(args)...)
+		if got.code != 0 || strings.Contains(got.out, "route") || strings.Count(got.err, "perfgate: warning: ") != 2 ||
+			!strings.Contains(got.err, "perfgate: warning: another\n") || !strings.Contains(got.err, "no route requires") || strings.Contains(got.err, "\x1b") {
+			t.Errorf("%s: %+v", args, got)
+		}
+		if got := s.run(t, "", append(strings.Fields(args), "--json")...); got.code != 0 || got.out != warned+"\n" || got.err != "" {
+			t.Errorf("%s --json: %+v", args, got)
+		}
+	}
+}
+
 func TestKeysUsage(t *testing.T) {
 	s := start(t, nil)
 	testFailures(t, s, []failure{

@@ -37,8 +37,15 @@ type Key struct {
 	SecretWithheld bool    `json:"secret_withheld,omitempty"`
 	// Revocation is set by writes that may take a right away.
 	Revocation *Revocation `json:"revocation,omitempty"`
-	// StillValid and AlsoRevoked are set by a revocation: the other keys of its
-	// rotations that are still accepted, and those that it revoked too.
+	Chain
+	// Warnings are set by a creation or change with scopes or routes that no route of
+	// the proxy looks at.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Chain is set by a revocation: the other keys of the key's rotations that are still
+// accepted, and those that the call revoked too.
+type Chain struct {
 	StillValid  []string `json:"still_valid,omitempty"`
 	AlsoRevoked []string `json:"also_revoked,omitempty"`
 }

@@ -9,7 +9,7 @@ import (
 // Amounts of money keep their digits, and a missing value differs from zero.
 func TestDecodeKey(t *testing.T) {
 	c, _ := serve(t, answering(200, `{"id":"key_1","max_cost_per_call":0.10,"monthly_budget":1000000000000.000001,"limits":{"requests_per_minute":0,"burst":null},`+
-		`"expires_at":null,"last_used_at":"2027-01-31T00:00:00Z","environment":"","key":"pk_live_x","of_a_later_version":{},`+
+		`"expires_at":null,"last_used_at":"2027-01-31T00:00:00Z","environment":"","key":"pk_live_x","of_a_later_version":{},"warnings":["w"],`+
 		`"revocation":{"index":3,"effective":false,"took_ms":9,"nodes":[{"name":"n1","how":"unconfirmed"}]}}`))
 	k, err := c.GetKey(t.Context(), "key_1")
 	if err != nil {
@@ -21,7 +21,7 @@ func TestDecodeKey(t *testing.T) {
 	if k.Limits.PerMinute == nil || *k.Limits.PerMinute != 0 || k.Limits.Burst != nil || k.Limits.PerMonth != nil {
 		t.Errorf("limits %+v", k.Limits)
 	}
-	if k.ExpiresAt != nil || !k.LastUsedAt.Equal(someTime) || k.Environment == nil || k.RevokedBy != nil || *k.Secret != "pk_live_x" || k.SecretWithheld {
+	if k.ExpiresAt != nil || !k.LastUsedAt.Equal(someTime) || k.Environment == nil || k.RevokedBy != nil || *k.Secret != "pk_live_x" || k.SecretWithheld || len(k.Warnings) != 1 || k.Warnings[0] != "w" {
 		t.Errorf("%+v", k)
 	}
 	if r := k.Revocation; r.Index != 3 || r.Effective || r.TookMS != 9 || len(r.Nodes) != 1 || r.Nodes[0].How != "unconfirmed" {

@@ -31,8 +31,9 @@ type useLog interface {
 
 // Keys serves the calls about keys.
 type Keys struct {
-	Store keyStore
-	Uses  useLog
+	Store  keyStore
+	Uses   useLog
+	Routes RouteTable
 }
 
 // newKey is the body of POST /v1/keys, and with a secret a line of an import.
@@ -132,6 +133,7 @@ func (h *Keys) Create(c *rest.Call, in *newKey) (*issuedKey, error) {
 	}
 	c.ETag = rc.Key.Modified
 	out := h.issued(c, rc, secret)
+	out.Warnings = h.unused(in.Scopes, in.Routes)
 	return &out, nil
 }
 
@@ -319,7 +321,7 @@ func (h *Keys) Update(c *rest.Call, in *keyPatch) (*changedKey, error) {
 		return nil, err
 	}
 	c.ETag = rc.Key.Modified
-	return &changedKey{h.view(c, rc.Key), c.Revoked(rc)}, nil
+	return &changedKey{keyView: h.view(c, rc.Key), Revocation: c.Revoked(rc), Warnings: h.unused(u.Scopes, u.Routes)}, nil
 }
 
 // reason is the text that a revocation keeps.
@@ -363,7 +365,7 @@ func (h *Keys) Revoke(c *rest.Call, in *revocation) (*revokedKey, error) {
 	}
 	c.ETag = rc.Key.Modified
 	c.Status = http.StatusOK
-	out := &revokedKey{changedKey: changedKey{h.view(c, rc.Key), c.Revoked(rc)}, AlsoRevoked: []store.KeyID{}}
+	out := &revokedKey{changedKey: changedKey{keyView: h.view(c, rc.Key), Revocation: c.Revoked(rc)}, AlsoRevoked: []store.KeyID{}}
 	out.StillValid, err = h.accepted(c, rc.Key)
 	return out, err
 }

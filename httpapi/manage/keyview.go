@@ -51,12 +51,14 @@ type issuedKey struct {
 	Withheld bool    `json:"secret_withheld,omitzero"`
 	keyView
 	Revocation *rest.Revocation `json:"revocation,omitzero"` // of a rotation
+	Warnings   []string         `json:"warnings,omitempty"`  // of a creation; see [Keys.unused]
 }
 
 // changedKey is the answer of a write that may have taken a right away.
 type changedKey struct {
 	keyView
 	Revocation *rest.Revocation `json:"revocation"`
+	Warnings   []string         `json:"warnings,omitempty"` // see [Keys.unused]
 }
 
 // issued shows k with its secret, unless the call is a repeat.

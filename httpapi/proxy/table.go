@@ -142,6 +142,12 @@ func (p *Proxy) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
 	return p.live.Load().table.judge(r)
 }
 
+// Requires is [Table.Requires] of the routes in force.
+func (p *Proxy) Requires(scope string) bool { return p.live.Load().table.Requires(scope) }
+
+// Meets is [Table.Meets] of the routes in force.
+func (p *Proxy) Meets(text string) bool { return p.live.Load().table.Meets(text) }
+
 func (t *Table) judge(r *http.Request) ([]admit.Demand, *fault.Error) {
 	if r.Method != "" && r.Host != "" {
 		found, _, f := t.find(r)
@@ -176,6 +182,21 @@ func (t *Table) Covering(method, path string) (routes []string) {
 		routes = append(routes, r.rule.Route)
 	}
 	return routes
+}
+
+// Requires reports whether a route requires a scope.
+func (t *Table) Requires(scope string) bool {
+	return slices.ContainsFunc(t.routes, func(r *route) bool { return slices.Contains(r.rule.Require, scope) })
+}
+
+// Meets reports whether some request that a route takes is one that a key with this
+// pattern among its routes may make.
+func (t *Table) Meets(text string) bool {
+	p := pattern.Compile(text)
+	return slices.ContainsFunc(t.routes, func(r *route) bool {
+		return text == r.rule.Route || pattern.Overlaps(&p, &r.pattern) &&
+			(p.Method() == "" || r.takes(p.Method()) || p.Method() == http.MethodGet && r.takes(http.MethodHead))
+	})
 }
 
 // matchAny lists the routes that match finds for any host or any method: "" as the

@@ -1,0 +1,38 @@
+package manage
+
+import (
+	"fmt"
+
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// RouteTable knows the routes of this node's proxy.
+type RouteTable interface {
+	// Requires reports whether a route requires the scope.
+	Requires(scope string) bool
+	// Meets reports whether a key with this pattern among its routes may make any
+	// request that a route takes.
+	Meets(pattern string) bool
+}
+
+// unused warns of scopes and routes of a key that no route of the proxy looks at, which
+// are a typo more often than not. They are no fault: the routes may come later, and a
+// service may read the scopes of a verdict. nil and empty lists have none.
+func (h *Keys) unused(scopes, routes *[]string) (warnings []string) {
+	if scopes != nil {
+		for _, s := range *scopes {
+			if store.ScopeNamed(s) == 0 && !h.Routes.Requires(s) {
+				warnings = append(warnings, fmt.Sprintf("no route of this node requires the scope %s", rest.Quote(s, maxScope)))
+			}
+		}
+	}
+	if routes != nil {
+		for _, r := range *routes {
+			if !h.Routes.Meets(r) {
+				warnings = append(warnings, fmt.Sprintf("no route of this node takes a request that %s covers", rest.Quote(r, 100)))
+			}
+		}
+	}
+	return warnings
+}
