@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/httpapi/span"
 )
 
 // tailOverlap is how far each query reaches back before the newest event: nodes
@@ -23,10 +24,10 @@ func auditTail(a *app) *cobra.Command {
 interrupted. With --json, one event per line.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval <= 0 {
-				return usagef("--interval %s: must be more than zero", interval)
+				return usagef("--interval %s: must be more than zero", span.Format(interval))
 			}
 			if since < 0 {
-				return usagef("--since %s: must not be negative", since)
+				return usagef("--since %s: must not be negative", span.Format(since))
 			}
 			s, err := a.dial()
 			if err != nil {

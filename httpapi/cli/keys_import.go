@@ -79,7 +79,9 @@ func (s *session) importKeys(ctx context.Context, path string) error {
 		return errors.New("nothing to import: the input has no lines")
 	}
 	if !s.json {
-		fmt.Fprintf(s.Stdout, "%d keys imported, %d lines refused\n", sum.good, sum.bad)
+		if _, err := fmt.Fprintf(s.Stdout, "%d keys imported, %d lines refused\n", sum.good, sum.bad); err != nil {
+			return err
+		}
 	}
 	if sum.bad > 0 {
 		return fmt.Errorf("%d of %d lines were not imported", sum.bad, sum.good+sum.bad)
