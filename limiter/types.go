@@ -13,6 +13,13 @@ type Limit struct {
 // keeps a bucket's level within 64 bits, with room for one more full charge.
 const MaxBurst = 100_000_000
 
+// Bounded is l as a bucket holds it to it: no minute and no burst above [MaxBurst]. Only
+// then does the limit that clients are shown hold.
+func (l Limit) Bounded() Limit {
+	l.PerMinute, l.Burst = min(l.PerMinute, MaxBurst), min(l.Burst, MaxBurst)
+	return l
+}
+
 // burst is how many units the bucket holds.
 func (l *Limit) burst() int64 {
 	if l.Burst > 0 {

@@ -1,5 +1,7 @@
 package store
 
+import "github.com/perfgate/perfgate/limiter"
+
 // The bounds of the values that users may set. The API checks them first, so that it can
 // name the value; apply checks them again, so that no node depends on another
 // one's checks. Lengths of texts are bounded in characters by the API and in
@@ -22,6 +24,9 @@ const (
 	MaxMetadata    = 50    // pairs of a key
 	MaxAlerts      = 10    // alert thresholds of an account
 
-	MaxRequests = 1_000_000_000_000     // of any limit
-	MaxAmount   = 9_000_000 * MoneyUnit // of a cost or budget; JSON numbers hold its billionths exactly
+	MaxRequests = 1_000_000_000_000 // of any limit
+	// MaxPerMinute bounds a new limit per minute and a burst: a bucket holds no more. A
+	// larger one of an earlier version counts as this one; see [limiter.Limit.Bounded].
+	MaxPerMinute = limiter.MaxBurst
+	MaxAmount    = 9_000_000 * MoneyUnit // of a cost or budget; JSON numbers hold its billionths exactly
 )

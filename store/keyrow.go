@@ -235,7 +235,7 @@ func ownLimit(l *Limits) limiter.Limit {
 	if out.Burst == 0 {
 		out.Burst = out.PerMinute
 	}
-	return out
+	return out.Bounded()
 }
 
 func value(n *int64) int64 {

@@ -8,9 +8,13 @@ import (
 
 // newState resolves the part of an account that admission reads.
 func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
+	limits := resolve(a, tier)
+	for i := range limits {
+		limits[i] = limits[i].Bounded()
+	}
 	return &AccountState{
 		Account:   *a,
-		Limit:     resolve(a, tier),
+		Limit:     limits,
 		Allowlist: allow,
 		Features:  Features{IPAllowlist: tier.IPAllowlist},
 	}

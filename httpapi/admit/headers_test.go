@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/store"
 )
 
 func TestSetLimitHeaders(t *testing.T) {
@@ -103,5 +105,76 @@ func BenchmarkSetLimitHeaders(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		SetLimitHeaders(h, &d, now)
+	}
+}
+
+// Limits above the largest bucket, which an earlier version took, are shown as they hold:
+// in headers and verdicts, of accounts and of keys.
+func TestShownLimitsHold(t *testing.T) {
+	const more = 5 * limiter.MaxBurst
+	for name, set := range map[string]func(*harness) (key string){
+		"account": func(h *harness) string { h.limits(more, store.MaxRequests); return h.key(nil) },
+		"key": func(h *harness) string {
+			return h.key(func(k *store.Key) { k.Limits = &store.Limits{PerMinute: ptr(int64(more))} })
+		},
+		"burst": func(h *harness) string {
+			return h.key(func(k *store.Key) {
+				k.Limits = &store.Limits{PerMinute: ptr(int64(limiter.MaxBurst)), Burst: ptr(int64(more))}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			key := set(h)
+			policy := limiter.KeyMinute
+			if name == "account" {
+				policy = limiter.Minute
+			} else {
+				h.limits(limiter.MaxBurst, store.MaxRequests)
+			}
+			p, f := h.send(key, 1)
+			if f != nil {
+				t.Fatal(f)
+			}
+			for _, st := range p.Limits.States[:p.Limits.N] {
+				if st.Policy == policy && (st.Limit != limiter.MaxBurst || st.Remaining != limiter.MaxBurst-1) {
+					t.Errorf("header: %+v", st)
+				}
+			}
+			v, f := h.Verify(t.Context(), fixed{demands: []Demand{{Units: 1}}}, &VerifyRequest{Key: key, Consume: new(bool)}, h.now)
+			if got := v.Limits[policy.String()]; f != nil || got.Limit != limiter.MaxBurst || got.Remaining != limiter.MaxBurst-1 {
+				t.Errorf("verdict: %+v, %v", got, f)
+			}
+			// The rest of the bucket passes, and not one more: what is shown is what there is.
+			if _, f := h.send(key, limiter.MaxBurst-1); f != nil {
+				t.Errorf("the rest: %v", f)
+			}
+			if _, f := h.send(key, 1); code(f) != fault.RequestsPerMinute {
+				t.Errorf("one more: %v", f)
+			}
+			h.pass(time.Minute)
+			if _, f := h.send(key, limiter.MaxBurst); f != nil {
+				t.Errorf("a minute later: %v", f)
+			}
+			h.pass(30 * time.Second)
+			if p, f = h.send(key, 1); f != nil {
+				t.Fatal(f)
+			}
+			if st := p.Limits.States[p.Limits.Binding]; st.Remaining != limiter.MaxBurst/2-1 {
+				t.Errorf("half a minute after the last: %+v", st)
+			}
+		})
+	}
+}
+
+// A verdict shows no more left than the limit, as the headers do.
+func TestVerdictOfABurst(t *testing.T) {
+	h := newHarness(t)
+	key := h.key(func(k *store.Key) {
+		k.Limits = &store.Limits{PerMinute: ptr(int64(10)), Burst: ptr(int64(100))}
+	})
+	v, f := h.Verify(t.Context(), fixed{demands: []Demand{{Units: 1}}}, &VerifyRequest{Key: key}, h.now)
+	if got := v.Limits["key-minute"]; f != nil || got.Limit != 10 || got.Remaining != 10 {
+		t.Errorf("%+v, %v", got, f)
 	}
 }

@@ -186,7 +186,7 @@ func (q *VerifyRequest) check() (asked request, f *fault.Error) {
 func verifyLimits(d *limiter.Decision, now time.Time) map[string]VerifyLimit {
 	out := make(map[string]VerifyLimit, d.N)
 	for _, st := range d.States[:d.N] {
-		out[st.Policy.String()] = VerifyLimit{st.Limit, max(0, st.Remaining), resetAt(now, st.Reset)}
+		out[st.Policy.String()] = VerifyLimit{st.Limit, shown(&st), resetAt(now, st.Reset)}
 	}
 	return out
 }

@@ -25,7 +25,8 @@ const (
 	maxScope       = 64
 	maxMetaName    = 64
 	maxMetaValue   = 500
-	maxLimit64     = store.MaxRequests // of any number of requests
+	maxPerMonth    = store.MaxRequests
+	maxPerMinute   = store.MaxPerMinute // and of a burst
 )
 
 // keyFields are the settings that creation, import and PATCH share. A member
@@ -129,9 +130,10 @@ func checkLimits(field string, l *store.Limits) error {
 	for _, m := range []struct {
 		name  string
 		value *int64
-	}{{"requests_per_minute", l.PerMinute}, {"burst", l.Burst}, {"requests_per_month", l.PerMonth}} {
-		if m.value != nil && (*m.value < 1 || *m.value > maxLimit64) {
-			faults.Add(rest.Invalid(field+"."+m.name, "must be a whole number from 1 to %d, or null", int64(maxLimit64)))
+		most  int64
+	}{{"requests_per_minute", l.PerMinute, maxPerMinute}, {"burst", l.Burst, maxPerMinute}, {"requests_per_month", l.PerMonth, maxPerMonth}} {
+		if m.value != nil && (*m.value < 1 || *m.value > m.most) {
+			faults.Add(rest.Invalid(field+"."+m.name, "must be a whole number from 1 to %d, or null", m.most))
 		}
 	}
 	return faults.Err()

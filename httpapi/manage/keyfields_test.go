@@ -77,8 +77,12 @@ func TestKeyFieldBounds(t *testing.T) {
 		{"a later year", keyFields{expiresAt: at(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))}, "expires_at"},
 		{"the smallest limit", keyFields{limits: limit(1)}, ""},
 		{"a smaller limit", keyFields{limits: limit(0)}, "limits.requests_per_minute"},
-		{"the largest limit", keyFields{limits: limit(maxLimit64)}, ""},
-		{"a larger limit", keyFields{limits: limit(maxLimit64 + 1)}, "limits.requests_per_minute"},
+		{"the largest limit", keyFields{limits: limit(maxPerMinute)}, ""},
+		{"a larger limit", keyFields{limits: limit(maxPerMinute + 1)}, "limits.requests_per_minute"},
+		{"the largest burst", keyFields{limits: &store.Limits{PerMinute: new(int64(1)), Burst: new(int64(maxPerMinute))}}, ""},
+		{"a larger burst", keyFields{limits: &store.Limits{PerMinute: new(int64(1)), Burst: new(int64(maxPerMinute + 1))}}, "limits.burst"},
+		{"the largest month", keyFields{limits: &store.Limits{PerMonth: new(int64(maxPerMonth))}}, ""},
+		{"a larger month", keyFields{limits: &store.Limits{PerMonth: new(int64(maxPerMonth + 1))}}, "limits.requests_per_month"},
 		{"a burst alone", keyFields{limits: &store.Limits{Burst: new(int64(1))}}, "limits.burst"},
 	})
 }
