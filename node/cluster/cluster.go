@@ -55,7 +55,7 @@ func New(r *replica.Replica, s *Config) *Cluster {
 		dropped: map[string]bool{}, gone: map[string]bool{}, orphans: map[string]int64{},
 	}
 	c.diagnosis = &diagnosis{node: n, peers: c.peers, holder: c.holder, certs: c.certs}
-	c.recalls = &recalls{node: n, peers: c.peers, kick: make(chan struct{}, 1)}
+	c.recalls = &recalls{node: n, peers: c.peers, metrics: c.metrics, kick: make(chan struct{}, 1)}
 	c.status = &status{node: n, clocks: c.clocks, peers: c.peers, leadership: c.leadership, holder: c.holder, diagnosis: c.diagnosis, founding: c.founding}
 	c.settlements = &settlements{node: n, peers: c.peers, leadership: c.leadership}
 	c.server = &server{node: n, leadership: c.leadership, settlements: c.settlements, membership: c.membership, recalls: c.recalls, status: c.status}

@@ -15,6 +15,16 @@ type metrics struct {
 	renewals    *prometheus.CounterVec
 	revocations prometheus.Histogram
 	unconfirmed prometheus.Counter
+	recalls     *prometheus.HistogramVec
+	yields      *prometheus.CounterVec
+}
+
+// result is the label of a call between nodes.
+func result(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "answered"
 }
 
 func newMetrics() *metrics {
@@ -31,6 +41,13 @@ func newMetrics() *metrics {
 		}),
 		unconfirmed: prometheus.NewCounter(prometheus.CounterOpts(opts("revocations_unconfirmed_total",
 			"Nodes that may have gone on with the old state when a write was answered; counted by the leader."))),
+		recalls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "perfgate", Subsystem: "cluster", Name: "recall_seconds",
+			Help:    "Time until other nodes had given back the units of months and budgets that this node asked for, by result.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}, []string{"result"}),
+		yields: prometheus.NewCounterVec(prometheus.CounterOpts(opts("yields_total",
+			"Calls to other nodes to give units of months and budgets back, by result; counted by the leader.")), []string{"result"}),
 	}
 }
 
@@ -57,6 +74,7 @@ func (c *Cluster) Collectors() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		c.leadership.metrics.renewals, c.leadership.metrics.revocations, c.leadership.metrics.unconfirmed,
+		c.metrics.recalls, c.metrics.yields,
 		gauge("lease_remaining_seconds", "How long this node may serve if nothing is heard from the leader.", func() float64 {
 			return c.holder.lease.Left(c.Clock.Now()).Seconds()
 		}),

@@ -28,8 +28,9 @@ const (
 // rounds take, never on how many requests wait.
 type recalls struct {
 	*node
-	peers *peers
-	kick  chan struct{} // holds a token when queue has changed
+	peers   *peers
+	metrics *metrics
+	kick    chan struct{} // holds a token when queue has changed
 
 	mu    sync.Mutex
 	queue []*round // not begun; guarded by mu
@@ -75,6 +76,13 @@ func (r *recalling) asks() []store.GrantAsk {
 
 // Recall implements [replica.Writer].
 func (c *Cluster) Recall(ctx context.Context, asks []store.GrantAsk) error {
+	began := time.Now()
+	err := c.recall(ctx, asks)
+	c.metrics.recalls.WithLabelValues(result(err)).Observe(time.Since(began).Seconds())
+	return err
+}
+
+func (c *Cluster) recall(ctx context.Context, asks []store.GrantAsk) error {
 	var index uint64
 	err := c.r.WithLeader(ctx, func() (err error) {
 		if c.r.Leads() {
@@ -178,7 +186,9 @@ func (rc *recalls) gather(ctx context.Context, r *round) {
 	for _, s := range rc.otherServers() {
 		nodes.Go(func() {
 			id := string(s.ID)
-			if _, err := call[struct{}](ctx, rc.mesh, rc.peers.addressOf(id, string(s.Address)), id, callYield, body); err != nil {
+			_, err := call[struct{}](ctx, rc.mesh, rc.peers.addressOf(id, string(s.Address)), id, callYield, body)
+			rc.metrics.yields.WithLabelValues(result(err)).Inc()
+			if err != nil {
 				rc.log.Debug("a node gave nothing back", "node", rc.nameOf(id), "error", err)
 			}
 		})
