@@ -23,6 +23,18 @@ const (
 	spareFiles    = 256 // descriptors for everything that is no client's connection
 )
 
+// The bytes of request bodies that HTTP/2 clients may send before a handler reads them.
+// They are in memory: streams of a connection share its window, so the bound of a
+// listener is its connections times the window.
+const (
+	receiveMemory = 8 << 30  // of all connections of a listener
+	minWindow     = 64 << 10 // RFC 9113 gives each connection as much from its beginning
+	maxWindow     = 1 << 20  // net/http's default; more gains nothing at 100 Mbit/s and 80 ms
+)
+
+// window is the receive window of each of so many connections.
+func window(conns int) int { return max(minWindow, min(receiveMemory/max(conns, 1), maxWindow)) }
+
 // Config describes one listener.
 type Config struct {
 	Name    string        // "proxy" or "admin", for the log
@@ -65,10 +77,12 @@ func New(c Config) *Server {
 		// "OPTIONS *" is answered by the handler like anything else: 405 here, not 200.
 		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams, // clients may send 1 MiB ahead on a connection, net/http's default
-			SendPingTimeout:      IdleTimeout / 2,
-			PingTimeout:          HeadTimeout,
-			WriteByteTimeout:     IdleTimeout,
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: window(c.MaxConns),
+			MaxReceiveBufferPerStream:     window(c.MaxConns),
+			SendPingTimeout:               IdleTimeout / 2,
+			PingTimeout:                   HeadTimeout,
+			WriteByteTimeout:              IdleTimeout,
 		},
 		// Faults of clients on the wire (TLS to a plain port, a reset) are logged for
 		// debugging only.
