@@ -47,7 +47,7 @@ func (h byHand) Enter(ctx context.Context) (replica.Entry, error) {
 func (h byHand) Start(ctx context.Context, tasks *sync.WaitGroup) error {
 	h.leadership.notices = newNotices(ctx, h.node, h.peers, h.leadership)
 	h.peers.ctx = ctx
-	h.mesh.Handle(h.calls())
+	h.mesh.Handle(h.server.handler())
 	h.answerAsMember()
 	tasks.Go(func() { <-ctx.Done(); h.leadership.notices.tasks.Wait() })
 	h.leadership.carrier.Deliver(ctx, &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}})

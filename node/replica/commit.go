@@ -45,7 +45,7 @@ func (c *committer) judge(cmd *store.Command, raw []byte) (*Proposal, error) {
 	if raw == nil {
 		raw = cmd.Encode()
 	}
-	return &Proposal{Raw: raw, Takes: cmd.Takes(), Waits: cmd.Waits(), Vital: cmd.Vital()}, nil
+	return &Proposal{Raw: raw, Account: cmd.Account, Takes: cmd.Takes(), Waits: cmd.Waits(), Vital: cmd.Vital()}, nil
 }
 
 // judgeForwarded makes a proposal of a command that another node encoded. A command
@@ -84,7 +84,7 @@ func (c *committer) commit(ctx context.Context, p *Proposal) (Receipt, error) {
 		return Receipt{}, Refuse(ErrBusy, nil)
 	}
 	defer func() { <-slots }()
-	free, err := c.admitLarge(ctx, len(p.Raw))
+	free, err := c.admitLarge(ctx, p.Account, len(p.Raw))
 	if err != nil {
 		return Receipt{}, err
 	}

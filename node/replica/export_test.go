@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/raftlog"
 	"github.com/perfgate/perfgate/store/snapshot"
 )
@@ -45,8 +46,16 @@ type Room = room
 // NewRoom is one of total bytes.
 func NewRoom(total int) *Room { return &room{total: total} }
 
-// Take is take.
-func (r *room) Take(ctx context.Context, n int) (free func()) { return r.take(ctx, n) }
+// Take is take, for the account that no command names.
+func (r *room) Take(ctx context.Context, n int) (free func()) { return r.take(ctx, "", n) }
+
+// TakeFor is take.
+func (r *room) TakeFor(ctx context.Context, account store.AccountID, n int) (free func()) {
+	return r.take(ctx, account, n)
+}
+
+// Shares is the number of accounts that hold or wait for some of the room.
+func (r *room) Shares() int { return len(r.by) }
 
 // Large is the room of r's large writes.
 func (r *Replica) Large() *Room { return &r.committer.large }

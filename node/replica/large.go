@@ -2,8 +2,11 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/perfgate/perfgate/store"
 )
 
 // Bounds of large commands at the leader. Every node applies them one after the
@@ -17,27 +20,47 @@ const (
 	largeWait    = 5 * time.Second // for room; then the write is refused, and nothing is held of it
 )
 
-// room is a number of bytes that callers share, first come first served.
+// room is a number of bytes that callers share. Of those that wait, the next one is of the
+// account that holds the fewest bytes, and of several such that of the account whose
+// turn was longest ago; an account's own come in their order. So an account with many
+// large changes has each other one wait for one of them only.
 type room struct {
 	total int
 
-	mu   sync.Mutex
-	used int
-	line []*roomWaiter // bounded by maxOutstanding: each holds a slot
+	mu    sync.Mutex
+	used  int
+	line  []*roomWaiter // bounded by maxOutstanding: each holds a slot
+	by    map[store.AccountID]*roomShare
+	turns uint64 // given so far
+}
+
+// roomShare is an account's part of a room; there is one while it holds or waits for some.
+type roomShare struct {
+	used  int
+	turn  uint64 // the last one that it had
+	calls int    // that hold or wait
 }
 
 type roomWaiter struct {
-	bytes int
-	ready chan struct{} // closed when the bytes are the waiter's
+	account store.AccountID
+	bytes   int
+	ready   chan struct{} // closed when the bytes are the waiter's
 }
 
-// take waits until n bytes are free, or all of them if n is more, and returns the
-// function that frees them. It returns nil when ctx has ended first.
-func (r *room) take(ctx context.Context, n int) (free func()) {
+// take waits until n bytes are free for account, or all of them if n is more, and
+// returns the function that frees them. It returns nil when ctx has ended first.
+func (r *room) take(ctx context.Context, account store.AccountID, n int) (free func()) {
 	n = min(n, r.total)
-	w := &roomWaiter{n, make(chan struct{})}
+	w := &roomWaiter{account, n, make(chan struct{})}
 	r.mu.Lock()
 	r.line = append(r.line, w)
+	if r.by == nil {
+		r.by = make(map[store.AccountID]*roomShare)
+	}
+	if r.by[account] == nil {
+		r.by[account] = new(roomShare)
+	}
+	r.by[account].calls++
 	r.admitLocked()
 	r.mu.Unlock()
 	free = func() { r.give(w) }
@@ -54,38 +77,59 @@ func (r *room) take(ctx context.Context, n int) (free func()) {
 func (r *room) give(w *roomWaiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	share := r.by[w.account]
 	select {
 	case <-w.ready:
 		r.used -= w.bytes
+		share.used -= w.bytes
 	default:
-		for i, o := range r.line {
-			if o == w {
-				r.line = append(r.line[:i], r.line[i+1:]...)
-				break
-			}
-		}
+		i := slices.Index(r.line, w)
+		r.line = slices.Delete(r.line, i, i+1)
+	}
+	if share.calls--; share.calls == 0 {
+		delete(r.by, w.account)
 	}
 	r.admitLocked()
 }
 
-// admitLocked lets in as many as there is room for, in their order.
+// admitLocked lets in as many as there is room for. One for which there is none yet is
+// not overtaken, or a large one would never get in.
 func (r *room) admitLocked() {
-	for len(r.line) > 0 && r.used+r.line[0].bytes <= r.total {
-		r.used += r.line[0].bytes
-		close(r.line[0].ready)
-		r.line[0] = nil
-		r.line = r.line[1:]
+	for len(r.line) > 0 {
+		i := r.nextLocked()
+		w := r.line[i]
+		if r.used+w.bytes > r.total {
+			return
+		}
+		share := r.by[w.account]
+		r.turns++
+		share.turn = r.turns
+		share.used += w.bytes
+		r.used += w.bytes
+		r.line = slices.Delete(r.line, i, i+1)
+		close(w.ready)
 	}
 }
 
-// admitLarge waits for room for a command of n bytes, if that is large.
-func (c *committer) admitLarge(ctx context.Context, n int) (free func(), err error) {
+// nextLocked is the place in the line of the waiter whose turn it is.
+func (r *room) nextLocked() (next int) {
+	for i, w := range r.line {
+		mine, best := r.by[w.account], r.by[r.line[next].account]
+		if mine.used < best.used || mine.used == best.used && mine.turn < best.turn {
+			next = i
+		}
+	}
+	return next
+}
+
+// admitLarge waits for room for a command of n bytes of account, if that is large.
+func (c *committer) admitLarge(ctx context.Context, account store.AccountID, n int) (free func(), err error) {
 	if n < largeCommand {
 		return func() {}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, largeWait)
 	defer cancel()
-	if free = c.large.take(ctx, n); free == nil {
+	if free = c.large.take(ctx, account, n); free == nil {
 		return nil, Refuse(ErrBusy, nil)
 	}
 	return free, nil

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -52,6 +53,53 @@ func TestRoom(t *testing.T) {
 		(<-small)()
 		if all := r.Take(t.Context(), 100); all == nil {
 			t.Error("the bytes were not given back")
+		}
+	})
+}
+
+// An account with a long line of large changes has another's wait for one of them, not
+// for all, and so does each of several such accounts.
+func TestRoomIsSharedByAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := replica.NewRoom(100)
+		order := make(chan store.AccountID, 100)
+		var all []store.AccountID
+		free := r.TakeFor(t.Context(), "acct_a", 100)
+		for _, account := range []store.AccountID{"acct_a", "acct_a", "acct_a", "acct_a", "acct_b", "acct_b", "acct_c"} {
+			go func() {
+				free := r.TakeFor(t.Context(), account, 100)
+				order <- account
+				time.Sleep(time.Second) // it is being applied
+				free()
+			}()
+			synctest.Wait() // they come one after the other
+		}
+		free()
+		for range 7 {
+			all = append(all, <-order)
+		}
+		if want := []store.AccountID{"acct_b", "acct_c", "acct_a", "acct_b", "acct_a", "acct_a", "acct_a"}; !slices.Equal(all, want) {
+			t.Errorf("in the order %v, want %v", all, want)
+		}
+		// Beside an account that holds a part, one that holds none gets the next.
+		time.Sleep(time.Minute)
+		first := r.TakeFor(t.Context(), "acct_a", 50)
+		second := r.TakeFor(t.Context(), "acct_a", 50)
+		for _, account := range []store.AccountID{"acct_a", "acct_a", "acct_d"} {
+			go func() {
+				defer r.TakeFor(t.Context(), account, 50)()
+				order <- account
+			}()
+			synctest.Wait()
+		}
+		first()
+		if got := <-order; got != "acct_d" {
+			t.Errorf("%s overtakes an account that holds nothing", got)
+		}
+		second()
+		synctest.Wait()
+		if r.Shares() != 0 {
+			t.Errorf("%d shares are left", r.Shares())
 		}
 	})
 }

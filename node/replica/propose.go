@@ -27,10 +27,11 @@ const leaderPoll = 10 * time.Millisecond
 // Proposal is a command on its way to the leader, with its traits ([store.Traits]).
 // They are read from the command itself, at the leader too.
 type Proposal struct {
-	Raw   []byte
-	Takes bool
-	Waits bool
-	Vital bool
+	Raw     []byte
+	Account store.AccountID
+	Takes   bool
+	Waits   bool
+	Vital   bool
 }
 
 // Propose hands cmd to the leader once and returns when every serving node has
