@@ -59,7 +59,14 @@ func TestStateChangesAreLoggedOnce(t *testing.T) {
 	var down atomic.Bool
 	up := broken(t, &down)
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, Retries: new(int)})
+	ended := func(requests int) { // a request is logged and observed after its answer
+		t.Helper()
+		for range requests {
+			r.log.next(t)
+		}
+	}
 	r.do("GET", "/", "")
+	ended(1)
 	if got := r.gauge("perfgate_upstream_up")[up]; got != 1 || len(r.with("")) != 0 {
 		t.Fatalf("up %v, log %q", got, r.with(""))
 	}
@@ -75,6 +82,7 @@ func TestStateChangesAreLoggedOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
+		ended(n)
 		if got := r.gauge("perfgate_upstream_up")[up]; got != 0 {
 			t.Errorf("round %d: up %v while down", round, got)
 		}
@@ -88,6 +96,7 @@ func TestStateChangesAreLoggedOnce(t *testing.T) {
 		for range 3 {
 			r.do("GET", "/", "")
 		}
+		ended(3)
 		if got := r.with("level=INFO", `msg="an upstream is up again"`, "upstream="+up, "down_for="); len(got) != round {
 			t.Errorf("round %d: %q", round, got)
 		}
@@ -108,11 +117,13 @@ func TestOneLineForARequest(t *testing.T) {
 		Route{Path: "/half/", Upstreams: []string{closedPort(t), good}})
 	for range 2 {
 		r.do("GET", "/half/", "")
+		r.log.next(t) // a request is logged and observed after its answer
 	}
 	if got := r.with(""); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
 	res := r.do("GET", "/dead/", "")
+	r.log.next(t)
 	if got := r.with(""); len(got) != 1 || len(r.with("request_id="+res.Header.Get(fault.RequestIDHeader), "route=/dead/", "attempts=2", "error=")) != 1 {
 		t.Errorf("%q", got)
 	}
