@@ -87,6 +87,7 @@ func TestUnseen(t *testing.T) {
 		{"in another zone", tier, nil, nil, false, months{}, begin.AddDate(0, 0, -9), begin.Add(5 * time.Minute).In(time.FixedZone("", -3600)), months{account: 361}},
 
 		{"a key's own minute", tier, own(6, 9, 1_000), nil, false, months{key: 20}, ago(10 * time.Minute), to, months{661, 20 + 70, 0}},
+		{"a minute without a burst", tier, limitOf(6, 1_000), nil, false, months{key: 20}, ago(10 * time.Minute), to, months{661, 20 + 67, 0}},
 		{"the minute of its account", tier, limitOf(6_000, 1_000), nil, false, months{key: 20}, ago(10 * time.Minute), to, months{661, 20 + 661, 0}},
 		{"no minute of its own", tier, &Limits{PerMonth: ptr(int64(300))}, nil, false, months{key: 20}, ago(10 * time.Minute), to, months{661, 300, 0}},
 		{"no month of its own", tier, &Limits{PerMinute: ptr(int64(6))}, nil, false, months{}, ago(10 * time.Minute), to, months{account: 661}},
