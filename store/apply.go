@@ -77,8 +77,8 @@ func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 const batchBytes = 4 << 20
 
 // txn is a batch of commands being applied. Its reads see the writes of its earlier
-// commands; its parts say which. What a part has changed is committed and published
-// with the others, or thrown away with them.
+// commands; its parts say which. The changes of a part are committed and published
+// with the others', or thrown away with them.
 type txn struct {
 	s       *Store
 	applied uint64  // the last entry in the batch

@@ -26,9 +26,9 @@ type settings struct {
 	ResetAt time.Time `json:"reset_at,omitzero"`
 }
 
-// facts are the settings as they are published: what readers learn of the cluster
-// itself and of its nodes. It may be used from any goroutine; apply alone replaces
-// the settings, after their row is committed.
+// facts are the settings as they are published: all that readers learn of the cluster
+// itself and of its nodes. It may be used from any goroutine; apply alone replaces the
+// settings, after their row is committed.
 type facts struct{ settled atomic.Pointer[settings] }
 
 // Initialized reports whether the cluster has begun its life: [Init] is applied.

@@ -79,7 +79,7 @@ func TestDamagedRowEndsTheStore(t *testing.T) {
 }
 
 // A state with a damaged row that is held in memory is not opened; the error names
-// the directory and the kind of row. What is whole again opens again.
+// the directory and the kind of row. A state that is whole again opens again.
 func TestOpenDamaged(t *testing.T) {
 	for _, c := range []struct {
 		row    []byte
@@ -122,8 +122,8 @@ func TestOpenDamaged(t *testing.T) {
 	}
 }
 
-// A disk that cannot be read fails the calls that need it, each with the name of
-// what was asked for; nothing is taken for absent. When it can be read again, they go on.
+// A disk that cannot be read fails the calls that need it, each with the name of the
+// requested object; nothing is taken for absent. When it can be read again, they go on.
 func TestUnreadableDisk(t *testing.T) {
 	h := populated(t, 2_000)
 	k := h.must(create("last")).Key
@@ -184,8 +184,8 @@ func TestUnreadableDisk(t *testing.T) {
 	}
 }
 
-// A command that cannot read what it changes ends the store and is not acknowledged,
-// whichever read it is that fails.
+// A command that cannot read the object that it changes ends the store and is not
+// acknowledged, whichever read it is that fails.
 func TestUnreadableDiskEndsTheStore(t *testing.T) {
 	whole := populated(t, 500)
 	if err := whole.db.Flush(); err != nil {

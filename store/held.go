@@ -96,9 +96,8 @@ func (hs *holdings) reset() {
 	hs.of = make(map[AccountID]*holding)
 }
 
-// commit runs write, which commits a batch, and counts what the batch changed: the
-// accounts in grown by their keys, and those in states that are nil, which were
-// deleted.
+// commit runs write, which commits a batch, and counts the changes of the batch: the
+// accounts in grown by their keys, and those in states that are nil, which were deleted.
 func (hs *holdings) commit(grown map[AccountID]Held, states map[AccountID]*AccountState, write func() error) error {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()

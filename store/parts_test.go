@@ -71,8 +71,8 @@ func TestPendingAgreesWithModel(t *testing.T) {
 	})
 }
 
-// The first fault of a batch stays, look-ups and scans find nothing after it, and what
-// the batch itself has written can still be read.
+// The first fault of a batch stays, look-ups and scans find nothing after it, and rows
+// that the batch itself has written can still be read.
 func TestPendingFault(t *testing.T) {
 	h := begun(t)
 	p := newPending(h.database)

@@ -27,7 +27,7 @@ func newPending(d database) pending {
 	return pending{committed: d, batch: d.db.NewBatch(), over: make(map[string][]byte)}
 }
 
-// close throws away what was not committed.
+// close throws away the rows that were not committed.
 func (p *pending) close() error {
 	err := p.closeIter()
 	return errors.Join(err, p.batch.Close())

@@ -106,7 +106,7 @@ func TestStateOfRecord(t *testing.T) {
 	})
 }
 
-// KeySize is what a key adds to the bytes that its account holds.
+// KeySize is the number of bytes that a key adds to its account.
 func TestKeySize(t *testing.T) {
 	h := begun(t)
 	var want Held

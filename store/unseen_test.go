@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// merged gives the rows of a backup to u as a restore does, and returns what it hands on.
+// merged gives the rows of a backup to u as a restore does, and returns the rows that it
+// hands on.
 func merged(t *testing.T, s *Store, u *Unseen) (rows map[string]string) {
 	t.Helper()
 	type pair struct{ row, value []byte }
@@ -54,8 +55,8 @@ func merged(t *testing.T, s *Store, u *Unseen) (rows map[string]string) {
 	return rows
 }
 
-// What a month counts after a restore, by the limits and the time that the backup does
-// not show: as much as the minute's limit lets through, up to the month's limit.
+// The count of a month after a restore, by the limits and the time that the backup
+// does not show, is as much as the minute's limit lets through, up to the month's limit.
 func TestUnseen(t *testing.T) {
 	to := time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
 	begin := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -189,7 +190,7 @@ func TestThrough(t *testing.T) {
 		{60, 10, 10 * time.Minute, 611},
 		{1, 1, 30 * time.Second, 2},
 		{1_000_000_000, 1, 31 * day, 1_000_000_000*31*24*60 + 2},
-		{1 << 60, 1, time.Hour, math.MaxInt64}, // beyond what is counted
+		{1 << 60, 1, time.Hour, math.MaxInt64}, // beyond the largest count
 	} {
 		if got := through(c.minute, c.burst, c.span); got != c.want {
 			t.Errorf("%d a minute, burst %d, in %v: %d, want %d", c.minute, c.burst, c.span, got, c.want)
