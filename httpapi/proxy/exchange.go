@@ -25,7 +25,6 @@ type exchange struct {
 	rc    *http.ResponseController // of w; guarded by mu against use after the handler's end
 	r     *http.Request            // as it came in
 	id    string
-	start time.Time
 
 	client netip.Addr
 	lane   *lane // nil until a route is found
@@ -74,9 +73,13 @@ type trail struct {
 
 // progress is written by the goroutines that move bytes, and read by tick.
 type progress struct {
-	last atomic.Int64 // time of the last byte, in nanoseconds since start
-	head atomic.Bool  // the upstream's response has begun
+	start time.Time    // of the request
+	last  atomic.Int64 // time of the last byte, in nanoseconds since start
+	head  atomic.Bool  // the upstream's response has begun
 }
+
+// touch records that a byte has moved.
+func (p *progress) touch() { p.last.Store(int64(time.Since(p.start))) }
 
 // fate is how a request is ended early. mu guards all of it.
 type fate struct {

@@ -189,9 +189,9 @@ func (l *lane) prepare(out *http.Request, u *upstream) (*http.Request, *attempt)
 }
 
 // blames reports whether err is the upstream's failure rather than the client's or ours.
-func (x *exchange) blames(err error) bool {
+func (p *payload) blames(err error) bool {
 	var f *fault.Error
-	return !errors.As(err, &f) && x.body.failed() == nil && !errors.Is(err, context.Canceled)
+	return !errors.As(err, &f) && p.body.failed() == nil && !errors.Is(err, context.Canceled)
 }
 
 // slow reports whether an upstream took a request and did not answer in time: it

@@ -37,7 +37,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // begin takes one view of the settings, for the whole of the request.
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
-	x := &exchange{proxy: p, live: p.live.Load(), r: r, id: requestID(w, r), start: now}
+	x := &exchange{proxy: p, live: p.live.Load(), r: r, id: requestID(w, r), progress: progress{start: now}}
 	x.decided = now // a refusal before the charge shows limits too
 	x.w = &writer{ResponseWriter: w, x: x}
 	x.rc = http.NewResponseController(w)

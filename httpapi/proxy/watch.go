@@ -6,9 +6,6 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// touch records that a byte has moved.
-func (x *exchange) touch() { x.last.Store(int64(time.Since(x.start))) }
-
 // watch starts the timer of x, for its idle time, total time and age.
 func (x *exchange) watch() {
 	t := x.lane.route.timeouts

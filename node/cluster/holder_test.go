@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/lease"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 )
@@ -68,7 +69,7 @@ func TestServingOnWithoutALease(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Stale, c.Lease = true, time.Minute })
 	serves := func(what string, on bool) {
 		t.Helper()
-		s.holder.lease.Revoke()
+		s.holder.lease = lease.Lease{} // as if it had run out
 		if s.Serving() != on || s.Alone() != on {
 			t.Errorf("%s: serving %v, alone %v", what, s.Serving(), s.Alone())
 		}
