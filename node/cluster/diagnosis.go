@@ -43,6 +43,10 @@ func (d *diagnosis) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if d.applied(); d.removed.Load() {
+			d.r.Fail(mesh.ErrRemoved)
+			return
+		}
 		_, now := d.Clock.Read()
 		holds := d.holder.lease.Left(now) > 0 || d.holder.left.Load()
 		if holds {

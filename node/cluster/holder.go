@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/lease"
+	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 )
@@ -37,6 +38,9 @@ type holder struct {
 // serving reports whether this node may admit requests. It is asked twice for each
 // of them, takes no lock and makes no system call.
 func (h *holder) serving() bool {
+	if h.removed.Load() {
+		return false
+	}
 	wall, now := h.Clock.Read()
 	if h.lease.Valid(now, wall.UnixNano()-now) {
 		return true
@@ -46,7 +50,7 @@ func (h *holder) serving() bool {
 
 // alone reports whether this node serves on without a lease.
 func (h *holder) alone() bool {
-	if !h.stale.Load() {
+	if !h.stale.Load() || h.removed.Load() {
 		return false
 	}
 	wall, now := h.Clock.Read()
@@ -75,6 +79,8 @@ func (h *holder) state() string {
 // ready is why this node should not get traffic.
 func (h *holder) ready() error {
 	switch {
+	case h.removed.Load():
+		return mesh.ErrRemoved
 	case !h.serving():
 		return errors.New("the node holds no serving lease")
 	case h.clockIsWrong():
@@ -184,7 +190,7 @@ func (h *holder) compare(leader, sent time.Time, took time.Duration) {
 // selfReport is the report of this node about itself.
 func (h *holder) selfReport(wall time.Time) *selfReport {
 	return &selfReport{
-		ID: h.self.ID, Boot: h.self.Boot, Term: h.currentTerm(), Applied: h.r.Store().Applied(), Name: h.Name, Address: h.mesh.Advertise(),
+		ID: h.self.ID, Boot: h.self.Boot, Term: h.currentTerm(), Applied: h.applied(), Name: h.Name, Address: h.mesh.Advertise(),
 		Region: h.Region, Version: h.Version, Level: store.Level, State: h.state(),
 		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Full(), Wall: wall,
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/perfgate/perfgate/node/lease"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store"
 )
 
 // renewals are those that were granted and refused.
@@ -59,6 +61,40 @@ func TestServingByTheLease(t *testing.T) {
 	}
 	if _, err := s.leadership.grant(t.Context(), s.holder.selfReport(s.Clock.Wall())); err == nil {
 		t.Error("the leader gives it another one")
+	}
+}
+
+// A node may be sent the entry of its own removal. No write waits for its lease once
+// it has reported the entry, so it must not serve from then on, and it ends.
+func TestRemovedNodeServesNoMore(t *testing.T) {
+	t.Parallel()
+	for _, stale := range []bool{false, true} {
+		s := opened(t, func(c *Config) { c.Lease, c.Stale = time.Minute, stale })
+		for range 3 { // the record of the node, which says whether it serves without a lease, comes first
+			s.holder.renew(t.Context())
+		}
+		if !s.Serving() {
+			t.Fatal("it does not serve with a lease")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		removal, answered := &store.MemberRemove{ID: s.self.ID, Gossip: make([]byte, gossipKeySize)}, make(chan struct{})
+		go func() { // its answer waits for the leases of earlier terms
+			defer close(answered)
+			_, _ = s.r.Write(ctx, &store.Command{At: s.Clock.Wall(), Account: store.DefaultAccount, Change: removal})
+		}()
+		s.until("the removal is applied", func() bool { return s.r.Store().Removed(s.self.ID) })
+		s.holder.selfReport(s.Clock.Wall())
+		if s.Serving() || s.Alone() {
+			t.Errorf("stale %v: serving %v, alone %v after it has reported its removal", stale, s.Serving(), s.Alone())
+		}
+		has(t, "after its removal", s.Ready(), "this node was removed from the cluster")
+		s.ends.Store(true)
+		bounded, end := context.WithTimeout(t.Context(), 20*time.Second) // a test that fails must end
+		s.diagnosis.run(bounded)
+		end()
+		cancel()
+		<-answered
+		has(t, "the end of the node", s.r.Failed(), "this node was removed from the cluster")
 	}
 }
 

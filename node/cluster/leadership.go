@@ -94,7 +94,7 @@ func (l *leadership) settle(ctx context.Context, index, term uint64, takes bool)
 	w := l.table.Write(term, index, takes, l.Clock.Now())
 	defer w.Cancel()
 	// The state here includes the write, and a report need not travel for that.
-	l.inTerm(term, func() { l.table.Report(l.self, l.r.Store().Applied(), l.Clock.Now()) })
+	l.inTerm(term, func() { l.table.Report(l.self, l.applied(), l.Clock.Now()) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

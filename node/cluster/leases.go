@@ -90,7 +90,7 @@ func (h *holder) sendReports(ctx context.Context) {
 	var sent uint64
 	for {
 		next := h.r.Changed()
-		if now := h.r.Store().Applied(); now != sent {
+		if now := h.applied(); now != sent {
 			// The answer to a notice reports it sooner and costs less.
 			timer := time.NewTimer(reportLinger)
 			select {
@@ -99,7 +99,7 @@ func (h *holder) sendReports(ctx context.Context) {
 				return
 			case <-timer.C:
 			}
-			if now = h.r.Store().Applied(); h.reader.reported.Load() >= now {
+			if now = h.applied(); h.reader.reported.Load() >= now {
 				sent = now
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,7 +17,7 @@ import (
 
 // node is the part that every other part of the coordinator stands on: this node's
 // settings, replica and mesh. New and Enter set the fields, before any goroutine of
-// this package reads them; nothing changes them afterwards.
+// this package reads them; nothing but removed changes afterwards.
 type node struct {
 	*Config
 	r        *replica.Replica
@@ -24,6 +25,18 @@ type node struct {
 	self     lease.Node
 	log      *slog.Logger
 	troubles *troubles
+	removed  atomic.Bool // this node has applied its own removal; set by applied
+}
+
+// applied is the index that this node reports as applied. A removed node may still be
+// sent the entry of its removal, and no write waits for a lease of a node that has
+// applied the write: so the node stops serving before it reports the entry.
+func (n *node) applied() uint64 {
+	index := n.r.Store().Applied()
+	if !n.removed.Load() && n.r.Store().Removed(n.self.ID) {
+		n.removed.Store(true)
+	}
+	return index
 }
 
 // nameOf is a node's name, its id where none is known.

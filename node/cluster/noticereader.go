@@ -88,7 +88,7 @@ func (nr *noticeReader) answerNotices(ctx context.Context, conn net.Conn, term *
 	var b [noticedSize]byte
 	for {
 		next := nr.r.Changed()
-		now := noticed{nr.self.Boot, term.Load(), nr.r.Store().Applied()}
+		now := noticed{nr.self.Boot, term.Load(), nr.applied()}
 		if now != sent && now.term == nr.currentTerm() {
 			if err := conn.SetWriteDeadline(time.Now().Add(noticeWrite)); err != nil {
 				return err

@@ -26,8 +26,9 @@ import (
 // other nodes.
 type stage struct {
 	*Cluster
-	t   *testing.T
-	log logtest.Log
+	t    *testing.T
+	log  logtest.Log
+	ends atomic.Bool // the test has the node end
 }
 
 // byHand keeps the goroutines of the coordinator from running.
@@ -76,6 +77,12 @@ func newStage(t *testing.T, adjust func(*Config)) *stage {
 	rc.Coordinate = func(r *replica.Replica) replica.Coordinator {
 		s.Cluster = New(r, config)
 		return byHand{s.Cluster}
+	}
+	fatal := rc.Fatal
+	rc.Fatal = func(err error) {
+		if !s.ends.Load() {
+			fatal(err)
+		}
 	}
 	r := replicatest.Start(t, rc)
 	t.Cleanup(func() {

@@ -171,10 +171,11 @@ func TestSpillLikeAddingUp(t *testing.T) {
 			rows, last, l := s.drain()
 			got := map[string]tally{}
 			for key, sum := range rows {
-				minute, r, ok := key[:4], usageRow{}, false
-				if r, ok = parseRow([]byte(key[4:])); !ok {
+				r, ok := parseRow([]byte(key[4:]))
+				if !ok {
 					t.Fatalf("row %x", key)
 				}
+				minute := key[:4]
 				n := int64(minute[0])<<24 | int64(minute[1])<<16 | int64(minute[2])<<8 | int64(minute[3])
 				got[fmt.Sprint(n, store.AccountID(r.account), store.KeyID(r.key), r.live == 1, string(r.env), r.status, string(r.route))] = *sum
 			}
