@@ -49,8 +49,10 @@ const maxLog = 256 << 20
 // write that a crash interrupted, unless a later block proves the opposite; it then
 // drops the rest of the file without an error. CheckLogs also finds the proof
 // within the same block. A record after which nothing was synced proves nothing:
-// damage in it cannot be told from a crash. Pebble counts too few bytes as synced
-// where records are larger than a block, and proves less there.
+// damage in it cannot be told from a crash. Nor may it prove the record before it:
+// Pebble wakes the writer of a record before it notes that the record is synced, and
+// the next record may say so of earlier ones only. Pebble also counts too few bytes
+// as synced where records are larger than a block, and proves less there.
 func CheckLogs(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	if err != nil {

@@ -127,7 +127,7 @@ func reports(t *testing.T, l *Local, h *logtest.Log, reason string, kept bool) {
 }
 
 // Any one bit that differs after a clean stop is found, and so is any in the synced
-// part of the logs after a crash: nothing is lost without a report.
+// part of the logs after a crash but its last two records: nothing is lost without a report.
 func TestFlippedBit(t *testing.T) {
 	for _, tables := range []bool{false, true} {
 		for _, crashed := range []bool{false, true} {
@@ -145,7 +145,9 @@ func TestFlippedBit(t *testing.T) {
 				size := int(info.Size())
 				last := size - 1
 				if crashed && path.Ext(name) == ".log" {
-					last -= size / 10 // Flush wrote ten records alike; the last proves nothing
+					// Flush wrote ten records alike. The last proves nothing, and what it says
+					// was synced before it may lack the record before; see disk.CheckLogs.
+					last -= size / 5
 				}
 				for _, at := range []int{0, size / 3, size / 2, last * 9 / 10, last} {
 					manifest := strings.HasPrefix(name, "MANIFEST-")
