@@ -17,7 +17,7 @@ var forbidden = []struct{ from, to, reason string }{
 	{"node/mesh", "store/...", "the wire between nodes carries bytes"},
 	{"node/lease", "store/...", "the lease is a pure state machine"},
 	{"node/lease", "httpapi/...", "the lease is a pure state machine"},
-	{"httpapi/...", "node/...", "the HTTP layer is told what it needs through interfaces"},
+	{"httpapi/...", "node/...", "the HTTP layer reaches the node through interfaces of its own"},
 	{"httpapi/admit", "httpapi", "admission serves every door, not only ours"},
 	{"httpapi/proxy", "httpapi", "proxied traffic does not depend on the management API"},
 	{"httpapi/manage", "httpapi", "the route table names the handlers, never the other way round"},

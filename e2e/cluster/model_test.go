@@ -177,8 +177,8 @@ func model(n int) porcupine.Model {
 }
 
 // steps turns h's operations on one key into those of the model. With grace
-// every node may take over a write that gives a right so much later than it is
-// answered; that is no promise, it explains the look of a broken one.
+// a write that gives a right may reach each node that long after its answer. perfgate
+// promises no grace: it only shows how far a history is from a legal one.
 func steps(h *history, ops []op, grace time.Duration) []porcupine.Operation {
 	var out []porcupine.Operation
 	add := func(o *op, s step, end int64) {

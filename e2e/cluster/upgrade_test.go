@@ -35,7 +35,7 @@ func former(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if err := command("git", "-C", strings.TrimSpace(string(root)), "archive", "-o", archive, from); err != nil {
-		skip("there is no commit ", from, " to upgrade from: ", err)
+		skip("cannot read commit ", from, ", which is upgraded: ", err)
 	}
 	if err := command("tar", "-xf", archive, "-C", tree); err != nil {
 		t.Fatal(err)

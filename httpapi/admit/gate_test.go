@@ -335,7 +335,7 @@ func TestLost(t *testing.T) {
 		if f := h.Lost(r, &pass, rule, noon.Add(tt.wait)); code(f) != tt.want {
 			t.Errorf("%s: %v, want %q", name, f, tt.want)
 		}
-		// The lease is no part of it.
+		// Lost judges the rights of the key only; Still judges the lease too.
 		if h.shut = true; code(h.Still(r, &pass, rule, noon)) != fault.NodeIsolated || code(h.Lost(r, &pass, rule, noon.Add(tt.wait))) != tt.want {
 			t.Errorf("%s: the lease is confused with the rights", name)
 		}

@@ -145,7 +145,7 @@ func TestShownLimitsHold(t *testing.T) {
 			if got := v.Limits[policy.String()]; f != nil || got.Limit != limiter.MaxBurst || got.Remaining != limiter.MaxBurst-1 {
 				t.Errorf("verdict: %+v, %v", got, f)
 			}
-			// The rest of the bucket passes, and not one more: what is shown is what there is.
+			// Exactly the number of requests that Remaining shows passes.
 			if _, f := h.send(key, limiter.MaxBurst-1); f != nil {
 				t.Errorf("the rest: %v", f)
 			}

@@ -20,7 +20,7 @@ func TestRequestID(t *testing.T) {
 			t.Errorf("id %q became %q", id, got)
 		}
 		if !IsToken(got) {
-			t.Errorf("id %q became %q, which is no token", id, got)
+			t.Errorf("id %q became %q, which is not a token (RFC 9110)", id, got)
 		}
 	}
 	r := httptest.NewRequest("GET", "/", nil)

@@ -199,7 +199,7 @@ func TestImportOpensOnePrefix(t *testing.T) {
 	}
 }
 
-// The prefix of a hash must be one, and the type that it tells the line's.
+// The prefix of a line with a hash must be valid, and must name the type of the line.
 func TestImportPrefixMember(t *testing.T) {
 	g := apitest.New(t)
 	hash := `"sha256":"` + strings.Repeat("0", 64) + `"`

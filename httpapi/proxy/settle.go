@@ -54,7 +54,6 @@ func (x *exchange) takeLateCost(res *http.Response) {
 func (x *exchange) statedCost(lines []string) store.Money {
 	text := strings.TrimSpace(lines[0])
 	m, _, err := store.ParseMoney(text)
-	number, _ := strconv.ParseFloat(text, 64) // larger ones than ParseMoney reads, too
 	switch {
 	case len(lines) > 1:
 		x.badCost(lines, "it is stated several times")
@@ -64,12 +63,19 @@ func (x *exchange) statedCost(lines []string) store.Money {
 			x.badCost(lines, "it is above the bound on the cost of this call")
 		}
 		return m
-	case err == nil || number > float64(store.MaxAmount/store.MoneyUnit):
+	case err == nil || absurd(text):
 		x.badCost(lines, "it is absurdly large")
 		return store.MaxAmount
 	}
 	x.badCost(lines, err.Error())
 	return x.reserve
+}
+
+// absurd reports whether text is a number above the largest amount, which
+// [store.ParseMoney] need not read.
+func absurd(text string) bool {
+	number, _ := strconv.ParseFloat(text, 64) // of a number out of range: infinity
+	return number > float64(store.MaxAmount/store.MoneyUnit)
 }
 
 // maxShownCost bounds the part of a bad cost that is logged, in bytes.
