@@ -82,7 +82,7 @@ strip_prefix = "/v2"
 max_body = "64"
 `)
 	out, _, err := check(t, []string{"--config", path, "--data-dir", path}, "PERFGATE_DRAIN=1s")
-	if exitCode(err) != 2 || out != "" {
+	if configtest.ExitCode(err) != 2 || out != "" {
 		t.Fatalf("%v, prints %q", err, out)
 	}
 	for _, want := range []string{
@@ -152,7 +152,7 @@ func TestCheckConfigWarns(t *testing.T) {
 		t.Errorf("%v, warns %q", err, warned)
 	}
 	// An error hides no warning.
-	if _, warned, err := check(t, []string{"--trusted-proxies", "::/0", "--expect", "0"}); exitCode(err) != 2 || !strings.Contains(warned, "trusts everybody") {
+	if _, warned, err := check(t, []string{"--trusted-proxies", "::/0", "--expect", "0"}); configtest.ExitCode(err) != 2 || !strings.Contains(warned, "trusts everybody") {
 		t.Errorf("%v, warns %q", err, warned)
 	}
 }
@@ -160,7 +160,7 @@ func TestCheckConfigWarns(t *testing.T) {
 // A certificate for later is no better than one of the past.
 func TestCheckConfigEarlyCertificate(t *testing.T) {
 	early := dated(t, time.Now().Add(time.Hour), time.Now().Add(48*time.Hour))
-	if _, _, err := check(t, []string{"--config", configtest.File(t, tlsTable(early)), "--data-dir", t.TempDir()}); exitCode(err) != 2 || !strings.Contains(err.Error(), "it is valid from") {
+	if _, _, err := check(t, []string{"--config", configtest.File(t, tlsTable(early)), "--data-dir", t.TempDir()}); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "it is valid from") {
 		t.Error(err)
 	}
 }
@@ -184,7 +184,7 @@ func TestCheckConfigProbes(t *testing.T) {
 		t.Errorf("without --probe: %v, prints %q", err, out)
 	}
 	out, _, err := check(t, append(args, "--probe"))
-	if exitCode(err) != 1 || out != "" || strings.Contains(err.Error(), "upstreams[0]") ||
+	if configtest.ExitCode(err) != 1 || out != "" || strings.Contains(err.Error(), "upstreams[0]") ||
 		!strings.Contains(err.Error(), `line 3: proxy.routes[0].upstreams[1] = "`+down+`": connect: `) || !strings.Contains(err.Error(), "upstreams[2]") || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("%v, prints %q", err, out)
 	}

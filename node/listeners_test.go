@@ -80,10 +80,10 @@ func TestCertificateFaults(t *testing.T) {
 	} {
 		c := mustLoad(t, []string{"--config", configtest.File(t, fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\nclient_ca_file = %q", tls.CertFile, tls.KeyFile, tls.ClientCAFile))})
 		_, err := newListener(c, "proxy", slog.New(slog.DiscardHandler))
-		if exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
+		if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want a usage error with %q", err, want)
 		}
-		if _, err := checkFiles(c); exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
+		if _, err := checkFiles(c); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 			t.Errorf("checkFiles = %v, want a usage error with %q", err, want)
 		}
 	}
@@ -101,7 +101,7 @@ func TestListenerFault(t *testing.T) {
 		n := &Node{config: mustLoad(t, args), log: slog.New(slog.DiscardHandler)}
 		err := n.openListeners(t.Context())
 		want := fmt.Sprintf("--%s-listen: %s.listen = %q: something else listens there already", name, name, taken.Addr())
-		if exitCode(err) != 2 || err.Error() != want {
+		if configtest.ExitCode(err) != 2 || err.Error() != want {
 			t.Errorf("%v, want the usage error %s", err, want)
 		}
 		if err := n.close(); err != nil {

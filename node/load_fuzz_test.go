@@ -30,7 +30,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		c, err := Load([]string{"--config", path}, configtest.Environ())
 		if err != nil {
-			if exitCode(err) != 2 {
+			if configtest.ExitCode(err) != 2 {
 				t.Fatalf("not a usage error: %v", err)
 			}
 			return

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,18 +15,6 @@ func mustLoad(t *testing.T, args []string, pairs ...string) *config.Config {
 	return configtest.MustLoad(t, Load, args, pairs...)
 }
 
-// exitCode is the code that the process ends with for err.
-func exitCode(err error) int {
-	var coded interface{ ExitCode() int }
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &coded):
-		return coded.ExitCode()
-	}
-	return 1
-}
-
 func TestCheckConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -35,7 +22,7 @@ func TestCheckConfig(t *testing.T) {
 	}
 	for _, dir := range []string{file, filepath.Join(file, "below")} {
 		out, warned, err := check(t, []string{"--data-dir", dir})
-		if exitCode(err) != 2 || !strings.Contains(err.Error(), "--data-dir: node.data_dir") || out != "" || warned != "" {
+		if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "--data-dir: node.data_dir") || out != "" || warned != "" {
 			t.Errorf("%s: %v, prints %q and %q", dir, err, out, warned)
 		}
 	}
@@ -57,7 +44,7 @@ func TestOpenUnusableDataDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = open()
-	if exitCode(err) != 2 || !strings.Contains(err.Error(), "another perfgate (process ") || !strings.Contains(err.Error(), "--data-dir: node.data_dir") {
+	if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "another perfgate (process ") || !strings.Contains(err.Error(), "--data-dir: node.data_dir") {
 		t.Errorf("the second opens with %v", err)
 	}
 	if err := first.close(); err != nil {

@@ -291,7 +291,7 @@ func TestReloadNode(t *testing.T) {
 	if !n.Log().Enabled(t.Context(), slog.LevelDebug) {
 		t.Error("the level of the log did not change")
 	}
-	if err := reload("[proxy]\nupstream = \"ftp://x\"\n[log]\nlevel = \"error\""); exitCode(err) != 2 {
+	if err := reload("[proxy]\nupstream = \"ftp://x\"\n[log]\nlevel = \"error\""); configtest.ExitCode(err) != 2 {
 		t.Errorf("a bad upstream: %v", err)
 	}
 	if status, body := n.get(t, n.proxyListener, "/", key); status != 200 || body != "mine" {

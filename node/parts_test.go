@@ -49,7 +49,7 @@ func TestBackupFolderFault(t *testing.T) {
 	path := configtest.File(t, "[backup]\ndir = \""+filepath.Join(taken, "backups")+"\"")
 	c := mustLoad(t, []string{"--config", path, "--data-dir", filepath.Join(dir, "data"), "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"})
 	_, err := Open(t.Context(), Options{Config: c, Out: &logtest.Log{}, Version: "test", Exit: func(int) {}})
-	if exitCode(err) != 2 || !strings.Contains(err.Error(), "backup.dir = ") || !strings.Contains(err.Error(), "make and read the folder: ") {
+	if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "backup.dir = ") || !strings.Contains(err.Error(), "make and read the folder: ") {
 		t.Errorf("Open = %v", err)
 	}
 }

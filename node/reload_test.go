@@ -86,7 +86,7 @@ func TestReload(t *testing.T) {
 // every route away.
 func TestReloadChangesAllOrNothing(t *testing.T) {
 	l := routed(t)
-	if err := l.step("[log]\nlevel = \"info\"\n[proxy]\nroute = 1"); exitCode(err) != 2 || !strings.Contains(err.Error(), "nothing was changed") {
+	if err := l.step("[log]\nlevel = \"info\"\n[proxy]\nroute = 1"); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("a bad file: %v", err)
 	}
 	l.unchanged()
@@ -97,7 +97,7 @@ func TestReloadChangesAllOrNothing(t *testing.T) {
 	l.unchanged()
 	l.refuse = nil
 	for _, text := range []string{"", "# nothing", "[log]\nlevel = \"info\""} {
-		if err := l.step(text); exitCode(err) != 2 || !strings.Contains(err.Error(), "must have proxy.upstream or [[proxy.routes]]") {
+		if err := l.step(text); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "must have proxy.upstream or [[proxy.routes]]") {
 			t.Errorf("%q took the routes away: %v", text, err)
 		}
 		l.unchanged()
@@ -157,7 +157,7 @@ func TestReloadCertificates(t *testing.T) {
 	}
 	bad := b
 	bad.KeyFile = a.KeyFile
-	if err := reload(text(bad)); exitCode(err) != 2 || certs.Leaf().DNSNames[0] != "b" {
+	if err := reload(text(bad)); configtest.ExitCode(err) != 2 || certs.Leaf().DNSNames[0] != "b" {
 		t.Errorf("a pair that does not match: %v", err)
 	}
 	if err := reload(""); err != nil || !strings.Contains(log.String(), "restart key=proxy.tls.cert_file") {
@@ -190,7 +190,7 @@ func TestReloadChecksFiles(t *testing.T) {
 		if err := os.WriteFile(path, []byte("[proxy]\nupstream = \"http://b\"\n"+text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Reload(); exitCode(err) != 2 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was changed") || changed {
+		if err := r.Reload(); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was changed") || changed {
 			t.Errorf("%q is reloaded with %v, want %s", text, err, want)
 		}
 	}

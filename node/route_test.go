@@ -98,7 +98,7 @@ func TestRouteFaults(t *testing.T) {
 				args = append(args, "--config", configtest.File(t, tt.file))
 			}
 			_, err := Load(args, configtest.Environ("EMPTY="))
-			if exitCode(err) != 2 {
+			if configtest.ExitCode(err) != 2 {
 				t.Fatalf("Load = %v, want a usage error", err)
 			}
 			for _, want := range tt.want {

@@ -100,7 +100,7 @@ func TestFaults(t *testing.T) {
 			}
 			_, err := Load(args, configtest.Environ(tt.env...))
 			var usage *UsageError
-			if !errors.As(err, &usage) || exitCode(err) != 2 {
+			if !errors.As(err, &usage) || configtest.ExitCode(err) != 2 {
 				t.Fatalf("Load = %v, want a usage error", err)
 			}
 			for _, want := range tt.want {

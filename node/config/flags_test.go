@@ -85,7 +85,7 @@ func TestFlagError(t *testing.T) {
 	if err := FlagError(nil); err != nil {
 		t.Errorf("no error becomes %v", err)
 	}
-	if err := FlagError(fmt.Errorf("x: %w", pflag.ErrHelp)); !errors.Is(err, pflag.ErrHelp) || exitCode(err) != 1 {
+	if err := FlagError(fmt.Errorf("x: %w", pflag.ErrHelp)); !errors.Is(err, pflag.ErrHelp) || configtest.ExitCode(err) != 1 {
 		t.Errorf("help becomes %v", err)
 	}
 	for arg, want := range map[string]string{
@@ -98,7 +98,7 @@ func TestFlagError(t *testing.T) {
 		"--proxy-listen": "flag needs an argument: --proxy-listen; --help lists the flags",
 	} {
 		_, err := Load([]string{arg}, configtest.Environ())
-		if exitCode(err) != 2 || err.Error() != want {
+		if configtest.ExitCode(err) != 2 || err.Error() != want {
 			t.Errorf("%s: %v, want %s", arg, err, want)
 		}
 	}

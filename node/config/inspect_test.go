@@ -119,7 +119,7 @@ func TestEncodings(t *testing.T) {
 		"[node]\nname = \"\xe2\x82\xac\"": "node.name", // UTF-8, and refused for another reason
 	} {
 		_, err := Load([]string{"--config", configtest.File(t, in)}, configtest.Environ())
-		if exitCode(err) != 2 || !strings.Contains(err.Error(), want) || len(leaves(err)) != 1 {
+		if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), want) || len(leaves(err)) != 1 {
 			t.Errorf("%q: %v, want %s", in, err, want)
 		}
 	}
@@ -190,7 +190,7 @@ func TestMeantElsewhere(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `did you mean "proxy.key_header"?`) {
 		t.Error(err)
 	}
-	if _, err = Load([]string{"--proxy-listn", ":1"}, configtest.Environ()); exitCode(err) != 2 || !strings.Contains(err.Error(), "did you mean --proxy-listen?") {
+	if _, err = Load([]string{"--proxy-listn", ":1"}, configtest.Environ()); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "did you mean --proxy-listen?") {
 		t.Error(err)
 	}
 }
@@ -214,7 +214,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	_, err := Load(nil, configtest.Environ("PERFGATE_PROXY_DRAIN=7"))
-	if exitCode(err) != 2 || !strings.Contains(err.Error(), `PERFGATE_PROXY_DRAIN: proxy.drain = "7": must be a duration`) {
+	if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), `PERFGATE_PROXY_DRAIN: proxy.drain = "7": must be a duration`) {
 		t.Error(err)
 	}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"reflect"
@@ -125,18 +124,6 @@ func TestNodeName(t *testing.T) {
 	if c := mustLoad(t, nil, "PERFGATE_NAME=n7"); c.Node.Name != "n7" || c.File() != "" {
 		t.Errorf("the node's name is %q, of the file %q", c.Node.Name, c.File())
 	}
-}
-
-// exitCode is the code that the process ends with for err.
-func exitCode(err error) int {
-	var coded interface{ ExitCode() int }
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &coded):
-		return coded.ExitCode()
-	}
-	return 1
 }
 
 func flagsOf(t *testing.T, args ...string) *pflag.FlagSet {

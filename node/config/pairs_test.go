@@ -28,7 +28,7 @@ var pairs = map[string]struct{ bad, says, good string }{
 func TestPairs(t *testing.T) {
 	for name, tt := range pairs {
 		_, err := Load([]string{"--config", configtest.File(t, tt.bad)}, configtest.Environ())
-		if exitCode(err) != 2 || !strings.Contains(err.Error(), tt.says) {
+		if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want %q", name, err, tt.says)
 		}
 		if _, err := Load([]string{"--config", configtest.File(t, tt.good)}, configtest.Environ()); err != nil {

@@ -38,7 +38,7 @@ func TestSecretBounds(t *testing.T) {
 		{operatorTokenEnv, strings.Repeat("s", 20) + "é", false},
 	} {
 		_, err := Load(nil, configtest.Environ(tt.name+"="+tt.value))
-		if tt.ok != (err == nil) || err != nil && exitCode(err) != 2 {
+		if tt.ok != (err == nil) || err != nil && configtest.ExitCode(err) != 2 {
 			t.Errorf("%s of %d bytes: %v", tt.name, len(tt.value), err)
 		}
 		if err != nil && (!strings.HasPrefix(err.Error(), tt.name+": must be ") || strings.Contains(err.Error(), "sss")) {
@@ -70,7 +70,7 @@ func TestClusterSecretFile(t *testing.T) {
 		switch {
 		case tt.fault == "" && err != nil:
 			t.Errorf("%s: %v", tt.path, err)
-		case tt.fault != "" && (exitCode(err) != 2 || !strings.Contains(err.Error(), "perfgate.toml: line 3: cluster.secret_file = ") || !strings.Contains(err.Error(), tt.fault) || strings.Contains(err.Error(), "sss")):
+		case tt.fault != "" && (configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "perfgate.toml: line 3: cluster.secret_file = ") || !strings.Contains(err.Error(), tt.fault) || strings.Contains(err.Error(), "sss")):
 			t.Errorf("%s: %v, want %q", tt.path, err, tt.fault)
 		}
 	}

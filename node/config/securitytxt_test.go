@@ -34,7 +34,7 @@ func TestSecurityTxtFaults(t *testing.T) {
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", text, err)
-		case want != "" && (exitCode(err) != 2 || !strings.Contains(err.Error(), want)):
+		case want != "" && (configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), want)):
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}

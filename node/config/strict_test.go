@@ -35,7 +35,7 @@ func TestUnknownKeys(t *testing.T) {
 		"[webhooks]\nallow_private = [\"10.0.0.0/8\", \"x\"]": `webhooks.allow_private[1] = "x": must be an IP address or CIDR range`,
 	} {
 		_, err := Load([]string{"--config", configtest.File(t, text)}, configtest.Environ())
-		if exitCode(err) != 2 || !regexp.MustCompile(`perfgate\.toml: line [1-3]: `+regexp.QuoteMeta(want)).MatchString(err.Error()) {
+		if configtest.ExitCode(err) != 2 || !regexp.MustCompile(`perfgate\.toml: line [1-3]: `+regexp.QuoteMeta(want)).MatchString(err.Error()) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -72,12 +72,12 @@ func TestUnreadableFile(t *testing.T) {
 			if how == nil {
 				env = configtest.Environ("PERFGATE_CONFIG=" + path)
 			}
-			if _, err := Load(how, env); exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
+			if _, err := Load(how, env); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", path, err, want)
 			}
 		}
 	}
-	if _, err := Load([]string{"--config="}, configtest.Environ("PERFGATE_CONFIG=/nonexistent")); exitCode(err) != 2 || err.Error() != "--config: must be the path of a configuration file" {
+	if _, err := Load([]string{"--config="}, configtest.Environ("PERFGATE_CONFIG=/nonexistent")); configtest.ExitCode(err) != 2 || err.Error() != "--config: must be the path of a configuration file" {
 		t.Errorf("an empty path: %v", err)
 	}
 }

@@ -58,7 +58,7 @@ func TestBounds(t *testing.T) {
 		}
 		table, _, _ := strings.Cut(strings.TrimPrefix(tt.table, "["), "]")
 		for _, v := range tt.bad {
-			if err := load(v); exitCode(err) != 2 || !strings.Contains(err.Error(), table+"."+tt.key) {
+			if err := load(v); configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), table+"."+tt.key) {
 				t.Errorf("%s %s = %s loads with %v", tt.table, tt.key, v, err)
 			}
 		}

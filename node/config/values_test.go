@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
 )
 
 func TestSize(t *testing.T) {
@@ -141,7 +143,7 @@ func TestFault(t *testing.T) {
 		`PERFGATE_UPSTREAM: proxy.upstream[0] = "\"": bad`:        c.FaultAt("proxy.upstream", "proxy.upstream[0]", `"`, "bad"),
 		`PERFGATE_UPSTREAM: proxy.upstream.password: must be set`: c.FaultAt("proxy.upstream", "proxy.upstream.password", "", "must be set"),
 	} {
-		if err.Error() != want || exitCode(err) != 2 {
+		if err.Error() != want || configtest.ExitCode(err) != 2 {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/spf13/pflag"
 
+	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
@@ -181,11 +182,7 @@ func TestRestoreCommandRefuses(t *testing.T) {
 		"a bad export":   {[]string{file, "--audit", wrong}, "must be the JSON", 1},
 	} {
 		_, _, err := restored(t, append(c.args, "--data-dir", never)...)
-		code := 1
-		var coded interface{ ExitCode() int }
-		if errors.As(err, &coded) {
-			code = coded.ExitCode()
-		}
+		code := configtest.ExitCode(err)
 		if err == nil || !strings.Contains(err.Error(), c.says) || code != c.code {
 			t.Errorf("%s: exit code %d, %v", name, code, err)
 		}

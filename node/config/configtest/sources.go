@@ -1,6 +1,7 @@
 package configtest
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,4 +38,16 @@ func MustLoad[C any](t testing.TB, load func([]string, func(string) (string, boo
 		t.Fatal(err)
 	}
 	return c
+}
+
+// ExitCode is the code that the process ends with for err.
+func ExitCode(err error) int {
+	var coded interface{ ExitCode() int }
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &coded):
+		return coded.ExitCode()
+	}
+	return 1
 }
