@@ -31,8 +31,8 @@ type diagnosis struct {
 // run asks the other nodes for the reason while this one has no lease,
 // until ctx ends: whether it was removed, belongs to another cluster, has another
 // secret, or reaches nobody. The reason is logged once and is in the
-// cluster's status. A node that was removed ends; it asks for that as soon as it has no
-// leader, since nobody tells it and its lease lasts for a while.
+// cluster's status. A node that was removed ends. Most are not sent the entry
+// of their removal: they ask as soon as they have no leader, since the lease lasts longer.
 func (d *diagnosis) run(ctx context.Context) {
 	tick := time.NewTicker(diagnoseEvery)
 	defer tick.Stop()
@@ -43,7 +43,7 @@ func (d *diagnosis) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if d.applied(); d.removed.Load() {
+		if d.isRemoved() {
 			d.r.Fail(mesh.ErrRemoved)
 			return
 		}

@@ -25,7 +25,7 @@ type node struct {
 	self     lease.Node
 	log      *slog.Logger
 	troubles *troubles
-	removed  atomic.Bool // this node has applied its own removal; set by applied
+	removed  atomic.Bool // this node has applied its own removal; set by isRemoved
 }
 
 // applied is the index that this node reports as applied. A removed node may still be
@@ -33,10 +33,16 @@ type node struct {
 // applied the write: so the node stops serving before it reports the entry.
 func (n *node) applied() uint64 {
 	index := n.r.Store().Applied()
+	n.isRemoved()
+	return index
+}
+
+// isRemoved reports whether this node has applied its own removal.
+func (n *node) isRemoved() bool {
 	if !n.removed.Load() && n.r.Store().Removed(n.self.ID) {
 		n.removed.Store(true)
 	}
-	return index
+	return n.removed.Load()
 }
 
 // nameOf is a node's name, its id where none is known.

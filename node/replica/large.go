@@ -21,9 +21,10 @@ const (
 )
 
 // room is a number of bytes that callers share. Of those that wait, the next one is of the
-// account that holds the fewest bytes, and of several such that of the account whose
-// turn was longest ago; an account's own come in their order. So an account with many
-// large changes has each other one wait for one of them only.
+// account that holds the fewest bytes, and among several such accounts of the one that
+// has neither joined nor given bytes back for the longest time. The waiters of one
+// account keep their order. So the changes of several accounts alternate, however many
+// each of them has, and accounts that come later overtake nobody for good.
 type room struct {
 	total int
 
@@ -31,13 +32,13 @@ type room struct {
 	used  int
 	line  []*roomWaiter // bounded by maxOutstanding: each holds a slot
 	by    map[store.AccountID]*roomShare
-	turns uint64 // given so far
+	clock uint64 // counts the accounts that join and the bytes that are given back
 }
 
 // roomShare is an account's part of a room; there is one while it holds or waits for some.
 type roomShare struct {
 	used  int
-	turn  uint64 // the last one that it had
+	since uint64 // room.clock when the account joined, or last gave bytes back
 	calls int    // that hold or wait
 }
 
@@ -58,7 +59,8 @@ func (r *room) take(ctx context.Context, account store.AccountID, n int) (free f
 		r.by = make(map[store.AccountID]*roomShare)
 	}
 	if r.by[account] == nil {
-		r.by[account] = new(roomShare)
+		r.clock++
+		r.by[account] = &roomShare{since: r.clock}
 	}
 	r.by[account].calls++
 	r.admitLocked()
@@ -82,6 +84,8 @@ func (r *room) give(w *roomWaiter) {
 	case <-w.ready:
 		r.used -= w.bytes
 		share.used -= w.bytes
+		r.clock++
+		share.since = r.clock
 	default:
 		i := slices.Index(r.line, w)
 		r.line = slices.Delete(r.line, i, i+1)
@@ -92,8 +96,8 @@ func (r *room) give(w *roomWaiter) {
 	r.admitLocked()
 }
 
-// admitLocked lets in as many as there is room for. One for which there is none yet is
-// not overtaken, or a large one would never get in.
+// admitLocked lets in as many as there is room for. While there is no room for the next
+// one, none that needs less is let in: a large one would never get in.
 func (r *room) admitLocked() {
 	for len(r.line) > 0 {
 		i := r.nextLocked()
@@ -101,10 +105,7 @@ func (r *room) admitLocked() {
 		if r.used+w.bytes > r.total {
 			return
 		}
-		share := r.by[w.account]
-		r.turns++
-		share.turn = r.turns
-		share.used += w.bytes
+		r.by[w.account].used += w.bytes
 		r.used += w.bytes
 		r.line = slices.Delete(r.line, i, i+1)
 		close(w.ready)
@@ -115,7 +116,7 @@ func (r *room) admitLocked() {
 func (r *room) nextLocked() (next int) {
 	for i, w := range r.line {
 		mine, best := r.by[w.account], r.by[r.line[next].account]
-		if mine.used < best.used || mine.used == best.used && mine.turn < best.turn {
+		if mine.used < best.used || mine.used == best.used && mine.since < best.since {
 			next = i
 		}
 	}

@@ -1,6 +1,10 @@
 package replica
 
-import "github.com/hashicorp/raft"
+import (
+	"slices"
+
+	"github.com/hashicorp/raft"
+)
 
 // CommittedServers are the servers of Raft's latest configuration, nil while that may
 // not be committed: an entry that is not committed may be lost with its leader.
@@ -9,7 +13,7 @@ func (r *Replica) CommittedServers() []raft.Server { return r.engine.committedSe
 // committedServers looks through the entries that are not committed: Raft itself does
 // not tell (with raft 1.8.0 the index of the answer of GetConfiguration is always 0).
 // Raft stores an entry before it uses its configuration, so that one which it uses and
-// has not committed is among them, unless a newer leader has cut it off meanwhile.
+// has not committed is among them.
 func (e *engine) committedServers() []raft.Server {
 	rf := e.running.Load()
 	if rf == nil {
@@ -31,7 +35,10 @@ func (e *engine) committedServers() []raft.Server {
 			return nil
 		}
 	}
-	if rf.CurrentTerm() != term {
+	// A newer leader may have cut off the entry of a configuration before the scan. Raft
+	// then uses the committed one again.
+	again := rf.GetConfiguration()
+	if again.Error() != nil || rf.CurrentTerm() != term || !slices.Equal(f.Configuration().Servers, again.Configuration().Servers) {
 		return nil
 	}
 	return f.Configuration().Servers
