@@ -13,8 +13,8 @@ type Limit struct {
 // keeps a bucket's level within 64 bits, with room for one more full charge.
 const MaxBurst = 100_000_000
 
-// Bounded is l as a bucket holds it to it: no minute and no burst above [MaxBurst]. Only
-// then does the limit that clients are shown hold.
+// Bounded returns l with its minute and burst cut to [MaxBurst], the most that a bucket
+// enforces. A limit that clients are shown must be bounded first.
 func (l Limit) Bounded() Limit {
 	l.PerMinute, l.Burst = min(l.PerMinute, MaxBurst), min(l.Burst, MaxBurst)
 	return l

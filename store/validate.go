@@ -92,7 +92,7 @@ func longest(list []string) (n int) {
 }
 
 // checkLimits refuses zero: it would mean "no limit" to the limiter, and
-// and its writer means the opposite. Disabling a key is the way to stop it.
+// its writer means the opposite. Disabling a key is the way to stop it.
 func checkLimits(field string, l *Limits) *Refusal {
 	if l == nil {
 		return nil

@@ -152,8 +152,8 @@ func (g *Gate) Settle(p *Pass, reserve, actual store.Money) {
 	}
 }
 
-// Refund gives back all of a charge but the minute's: the request reached no
-// upstream.
+// Refund gives back all of a charge but the minute's, of a request that reached no
+// upstream or is refused for its body.
 func (g *Gate) Refund(p *Pass, units int64, reserve store.Money) {
 	if p.Record == nil {
 		return
@@ -164,22 +164,23 @@ func (g *Gate) Refund(p *Pass, units int64, reserve store.Money) {
 	}
 }
 
-// The malformed bodies of a key that are refunded though an upstream may have a part of
-// them: forgiven at once, and as many in each forgivenFor. Without a bound a client could
-// have upstreams work for nothing: they may act on the part that they have, and ending a
-// body badly costs the client no more than hanging up.
+// A malformed body is refunded though an upstream may have a part of it. Without a bound,
+// a client could have upstreams work for nothing: they may act on the part that they have,
+// and ending a body badly costs the client no more than hanging up. The bound is the
+// account's on this node, since an account may have any number of keys.
 const (
-	forgiven     = 10
-	forgivenFor  = time.Hour
-	forgivenKeys = 1 << 14 // with malformed bodies lately, some 80 bytes each; no others are refunded
+	forgiven         = 10        // refunds in a row
+	forgivenFor      = time.Hour // in which an account regains all of them
+	forgivenAccounts = 1 << 14   // with malformed bodies lately, some 80 bytes each; no others are refunded
 )
 
-// Forgive reports whether one more request of p's key with a malformed body is refunded.
+// Forgive takes one of the refunds of malformed bodies that p's account has left, and
+// reports whether there was one.
 func (g *Gate) Forgive(p *Pass) bool {
 	if p.Record == nil {
 		return false
 	}
 	_, mono := g.cfg.Clock()
-	name, pace := limiter.NameOf("malformed", string(p.Record.Counted().ID)), limiter.Pace{Limit: forgiven, Window: int64(forgivenFor)}
+	name, pace := limiter.NameOf("malformed", string(p.Account.ID)), limiter.Pace{Limit: forgiven, Window: int64(forgivenFor)}
 	return g.malformed.Take(name, pace, 1, mono, limiter.Forever).Allowed
 }

@@ -85,7 +85,7 @@ type Gate struct {
 	failures *failures                     // has its own locks
 
 	preflights *failures        // has its own locks
-	malformed  *limiter.Buckets // bodies, by key; see Forgive
+	malformed  *limiter.Buckets // bodies, by account; see Forgive
 }
 
 // ratePlaces bounds the gate's own table for RateLimit: 21 MB when it is full.
@@ -108,7 +108,7 @@ func NewGate(c Config) *Gate {
 	}
 	c.BootIndex = max(c.BootIndex, c.Store.BootIndex())
 	g := &Gate{cfg: c, hops: newHops(c.Trusted, c.ClientIPHeader), failures: newFailures(failureBurst), preflights: newFailures(preflightBurst),
-		malformed: limiter.NewBuckets(forgivenKeys)}
+		malformed: limiter.NewBuckets(forgivenAccounts)}
 	if h := http.CanonicalHeaderKey(c.KeyHeader); h != "Authorization" {
 		g.keyHeader = h
 	}

@@ -58,11 +58,13 @@ func TestRotationSharesLimits(t *testing.T) {
 	}
 }
 
-// Ten malformed bodies of a key with a budget and of its successors are forgiven at once, and ten more an
-// hour. Another key has its own.
+// Ten malformed bodies of an account's keys are forgiven in a row, and ten more an hour.
+// Another account has its own.
 func TestForgive(t *testing.T) {
 	h := newHarness(t)
-	old, other := h.key(func(k *store.Key) { k.ID, k.MonthlyBudget = "key_0", ptr(store.MoneyUnit) }), h.key(nil)
+	h.apply(&store.Command{Account: "acct_1", Change: &store.AccountCreate{Account: store.Account{ID: "acct_1", Name: "one", Tier: "pro"}}})
+	other := h.key(func(k *store.Key) { k.Account = "acct_1" })
+	old, second := h.key(func(k *store.Key) { k.ID, k.MonthlyBudget = "key_0", ptr(store.MoneyUnit) }), h.key(nil)
 	next := apikey.New(apikey.LivePrefix)
 	h.apply(&store.Command{Change: &store.KeyRotate{
 		ID: "key_0", New: "key_1", Hash: apikey.Hash(h.store.Pepper(), next), Hint: "h", OverlapEndsAt: h.now.Add(24 * time.Hour), Counts: true,
@@ -75,15 +77,15 @@ func TestForgive(t *testing.T) {
 		return h.Forgive(&p)
 	}
 	for i := range 10 {
-		if !forgives([]string{old, next}[i%2]) {
+		if !forgives([]string{old, next, second}[i%3]) {
 			t.Fatalf("malformed body %d is not forgiven", i+1)
 		}
 	}
-	if forgives(old) || forgives(next) {
+	if forgives(old) || forgives(next) || forgives(second) {
 		t.Error("an eleventh is forgiven")
 	}
 	if !forgives(other) {
-		t.Error("another key is not forgiven")
+		t.Error("another account is not forgiven")
 	}
 	h.pass(6 * time.Minute)
 	if !forgives(next) || forgives(old) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
@@ -82,10 +83,19 @@ func (x *exchange) mayTrail(name string) bool {
 
 // brokeOff reports whether err, of reading a client's body, is the end of the
 // connection rather than a fault of the body itself.
-func brokeOff(err error) bool {
+func brokeOff(r *http.Request, err error) bool {
+	if r.ProtoMajor == 2 {
+		// Frames have no form that can be malformed. The other errors are those of a
+		// stream or connection that ends, which may be read before r's context is done.
+		return !errors.Is(err, errBadTrailer) && !strings.HasPrefix(err.Error(), http2Length)
+	}
 	var n net.Error
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &n)
 }
+
+// http2Length begins net/http's error for a body that is shorter than its
+// Content-Length. The error has no type.
+const http2Length = "request declared a Content-Length of"
 
 // whole reports whether the body has been read to its end.
 func (b *body) whole() bool {

@@ -135,7 +135,7 @@ func (x *exchange) bodyFault(err error) *fault.Error {
 		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Cause: err}
 	case errors.Is(err, errBodyTooLarge), errors.Is(err, bodies.ErrTooLarge):
 		return fault.New(fault.BodyTooLarge)
-	case x.r.Context().Err() != nil, brokeOff(err):
+	case x.r.Context().Err() != nil, brokeOff(x.r, err):
 		return errClientGone
 	}
 	return fault.Wrap(fault.InvalidRequest, fmt.Errorf("read the request's body: %w", err))

@@ -72,7 +72,7 @@ func (x *exchange) statedCost(lines []string) store.Money {
 }
 
 // absurd reports whether text is a number above the largest amount, which
-// [store.ParseMoney] need not read.
+// [store.ParseMoney] refuses.
 func absurd(text string) bool {
 	number, _ := strconv.ParseFloat(text, 64) // of a number out of range: infinity
 	return number > float64(store.MaxAmount/store.MoneyUnit)
