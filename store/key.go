@@ -91,6 +91,24 @@ type Limits struct {
 	PerMonth  *int64 `json:"requests_per_month"`
 }
 
+// Enforced returns l with its minute and burst cut to [MaxPerMinute], the most that a
+// bucket enforces: an earlier version took larger ones. It does not change l, which it
+// returns if there is nothing to cut.
+func (l *Limits) Enforced() *Limits {
+	if l == nil || cut(l.PerMinute) == l.PerMinute && cut(l.Burst) == l.Burst {
+		return l
+	}
+	return &Limits{PerMinute: cut(l.PerMinute), Burst: cut(l.Burst), PerMonth: l.PerMonth}
+}
+
+func cut(n *int64) *int64 {
+	if n == nil || *n <= MaxPerMinute {
+		return n
+	}
+	most := int64(MaxPerMinute)
+	return &most
+}
+
 // Key is everything stored about one API key, as commands write it and the
 // management API shows it. Zero times mean never. A Key read from the store is
 // shared and must not be changed.

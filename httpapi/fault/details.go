@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Detail is one fault of a request: its place and its nature. Param is a JSON pointer
+// Detail is one fault of a request, with its place. Param is a JSON pointer
 // into the body (RFC 6901), the name of a query parameter, or "line N" of a body in
 // lines; "" is the body as a whole.
 type Detail struct {

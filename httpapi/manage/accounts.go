@@ -52,7 +52,7 @@ type deleted struct {
 
 func viewAccount(a *store.Account) accountView {
 	return accountView{
-		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: a.Limits,
+		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: a.Limits.Enforced(),
 		BrowserKeys: a.BrowserKeys, Alerts: a.Alerts, RetentionDays: a.RetentionDays, CreatedAt: a.CreatedAt.UTC(),
 	}
 }

@@ -40,7 +40,8 @@ type changedTier struct {
 }
 
 func viewTier(t *store.Tier) tierView {
-	return tierView{t.Name, t.Live, t.TestLimits(), features{t.IPAllowlist}}
+	test := t.TestLimits()
+	return tierView{t.Name, *t.Live.Enforced(), *test.Enforced(), features{t.IPAllowlist}}
 }
 
 // newTier is the body of POST /v1/tiers.

@@ -17,9 +17,10 @@ func Overlaps(a, b *Pattern) bool {
 	return endsOverlap(a.end, b.end, len(a.segs) == 0) && endsOverlap(b.end, a.end, len(a.segs) == 0)
 }
 
-// endsOverlap reports whether the same segments may be followed by what a and b
-// accept, as far as a decides. root is true without any segments: then the path "/" is
-// an exact end and a slash at once.
+// endsOverlap reports whether a leaves room for a path with the same segments and an
+// end that b accepts. Two endings overlap if each of them leaves room for
+// the other. root means that there are no segments: the path "/" then ends both
+// exactly and with a slash.
 func endsOverlap(a, b ending, root bool) bool {
 	switch a {
 	case endNever:

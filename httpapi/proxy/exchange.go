@@ -71,9 +71,10 @@ type trail struct {
 	attempts int       // at upstreams
 }
 
-// progress is written by the goroutines that move bytes, and read by tick.
+// progress is written by the goroutines that move bytes, and read by tick; start never
+// changes.
 type progress struct {
-	start time.Time    // of the request
+	start time.Time
 	last  atomic.Int64 // time of the last byte, in nanoseconds since start
 	head  atomic.Bool  // the upstream's response has begun
 }

@@ -36,7 +36,7 @@ type health struct {
 	log *slog.Logger // names the upstream
 
 	// mu is held while the fields below are set, so that they always belong together:
-	// a success between the steps of a failure would else leave an upstream that is
+	// a success between the steps of a failure could otherwise leave an upstream that is
 	// down without failures, and the next success would take it for up already.
 	// Readers need no lock.
 	mu       sync.Mutex
