@@ -256,10 +256,7 @@ func TestHandOver(t *testing.T) {
 	}
 	p := s.voter("n2")
 	p.present()
-	go func() {
-		<-p.timeouts
-		p.leads()
-	}()
+	defer p.takesOver()()
 	s.HandOver()
 	if id, _, _ := s.peers.leader(); string(id) != p.id {
 		t.Errorf("%q leads", id)
@@ -288,10 +285,7 @@ func TestStepAside(t *testing.T) {
 	err := s.leadership.stepAside(t.Context())
 	has(t, "no voter with a right clock", err, "no voter with a right clock has taken over")
 	right.hears(func(f *selfReport) { f.Wall = f.Wall.Add(month + time.Second) })
-	go func() {
-		<-right.timeouts
-		right.leads()
-	}()
+	defer right.takesOver()()
 	if err := s.leadership.stepAside(t.Context()); err != nil {
 		t.Error(err)
 	}

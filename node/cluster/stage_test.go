@@ -331,6 +331,18 @@ func (p *puppet) follow(stop chan struct{}) {
 	}
 }
 
+// takesOver makes the puppet lead once it is asked to. The function that it returns waits
+// for that: the test must not end before.
+func (p *puppet) takesOver() (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-p.timeouts
+		p.leads()
+	}()
+	return func() { <-done }
+}
+
 // leads makes the puppet the leader of a newer term: n1 follows it until the test ends.
 func (p *puppet) leads() {
 	p.s.t.Helper()
