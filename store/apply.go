@@ -34,7 +34,7 @@ func (s *Store) ApplyBatch(logs []*raft.Log) []any {
 	if err != nil {
 		if s.failed == nil {
 			s.failed = err
-			s.cfg.Fatal(err)
+			s.guard.Fail(err)
 		}
 		for i := range answers {
 			answers[i] = err

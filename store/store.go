@@ -23,9 +23,9 @@ type Config struct {
 	// Routes compiles the route patterns of a key, once for each record that is
 	// read into the cache. Without it, a key that has routes may use none.
 	Routes func(patterns []string) Routes
-	// Fatal is called, perhaps more than once and from any goroutine, with the reason
-	// why the store cannot go on: a failed write, a damaged file, a command of a newer
-	// version. The node must stop; the store acknowledges nothing from then on.
+	// Fatal is called once, from any goroutine, with the reason why the store cannot go
+	// on: a failed write, a damaged file, a command of a newer version. The node must
+	// stop; the store acknowledges nothing from then on.
 	// By default it panics.
 	Fatal func(error)
 }

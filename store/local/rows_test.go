@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -156,9 +157,9 @@ func TestScrubOfOneTable(t *testing.T) {
 		{"unreadable", errorfs.OpFileReadAt, syscall.EIO, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			failing := false
+			var failing atomic.Bool // Pebble reads tables in the background too
 			disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if failing && c.err != nil && op.Kind == c.op && path.Ext(op.Path) == ".sst" {
+				if failing.Load() && c.err != nil && op.Kind == c.op && path.Ext(op.Path) == ".sst" {
 					return c.err
 				}
 				return nil
@@ -173,9 +174,9 @@ func TestScrubOfOneTable(t *testing.T) {
 			if len(tables) != 1 || tables[0].size == 0 {
 				t.Fatalf("tables %+v", tables)
 			}
-			failing = true
+			failing.Store(true)
 			l.scrub.check(tables[0])
-			failing = false
+			failing.Store(false)
 			if got := l.damage.pending(); got != c.damaged {
 				t.Errorf("damage is known: %v, want %v", got, c.damaged)
 			}
