@@ -93,7 +93,7 @@ func TestMonthSurvivesKill(t *testing.T) {
 	if last.StatusCode != 429 || last.Code() != "requests_per_month" {
 		t.Fatalf("after %d requests: %s\n%s", admitted, last.Status, last.Raw)
 	}
-	// One chunk, an eighth of the rest, may be lost with the process.
+	// The units at hand, an eighth of the rest, may be lost with the process.
 	if admitted > 40 || admitted < 35 {
 		t.Errorf("%d of 40 admitted over a crash", admitted)
 	}

@@ -208,9 +208,12 @@ func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 
 func (m *Meter) spend(q *quota, d *Decision, p Policy, limit, n int64) {
 	q.spend(n, m.now)
-	if q.ahead(limit, m.now) && !(m.shared && (limit-q.total)/fewLeft < n) { // else another node may need it more
+	if !q.ahead(limit, m.now) || m.shared && (limit-q.total)/fewLeft < n { // another node may need it more
+		return
+	}
+	if units := q.next(limit, 1); units > 0 {
 		q.ask(limit, m.now)
-		d.want(Want{Policy: p, Month: q.month, Units: q.next(limit, 1)})
+		d.want(Want{Policy: p, Month: q.month, Units: units})
 	}
 }
 

@@ -91,12 +91,14 @@ func (q *quota) roll(now int64) {
 	q.cur, q.since = 0, now
 }
 
-// next is the size of the chunk to ask for: some 5 s of demand, never more than
-// an eighth of the total that is still to be granted, so that the last units are
-// dealt one by one; but always enough for the request at hand.
+// next is the size of the chunk to ask for: some 5 s of demand, but always enough for
+// the request at hand. Otherwise the units at hand never become more than an eighth
+// of those that are not spent, which bounds what a crash loses; so the last ones are
+// dealt one by one. It is 0 if the units at hand are enough.
 func (q *quota) next(limit, need int64) int64 {
-	rest := limit - q.total
-	return min(max(min(max(q.cur, q.last), rest/8), need-q.chunk, 1), max(rest, 0))
+	rest, held := limit-q.total, max(q.chunk, 0)
+	ahead := min(max(q.cur, q.last), (rest+held)/8-held)
+	return min(max(ahead, need-q.chunk, 0), max(rest, 0))
 }
 
 // ask records that a want is sent. A refusal under another limit says nothing.

@@ -234,12 +234,40 @@ func TestChunkSize(t *testing.T) {
 		{0, 0, 0, 995, 1000, 10, 5},
 		{0, 0, -30, 0, 1000, 1, 31},
 		{10, 0, 0, 1000, 1000, 1, 0},
+		{5000, 0, 2, 5, 40, 1, 2},
+		{5000, 0, 5, 5, 45, 1, 0},
 	} {
 		q := quota{cur: c.cur, last: c.last, chunk: c.chunk, total: c.total}
 		if got := q.next(c.limit, c.need); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
 	}
+}
+
+// A crash loses the units at hand: never more than an eighth of those that are not
+// spent, or those that a request at hand needs.
+func TestUnitsAtHandAreBounded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m, book := NewMeter(), ledger{}
+		a := at(0, Limit{PerMonth: rapid.Int64Range(1, 2000).Draw(t, "limit")})
+		most := rapid.SampledFrom([]int64{1, 1, 3, 40}).Draw(t, "most units")
+		var spent int64
+		for {
+			a.Now += rapid.SampledFrom([]int64{0, 1e6, 1e9, 6e9}).Draw(t, "pause")
+			a.Units = rapid.Int64Range(1, most).Draw(t, "units")
+			d := book.take(t, m, a)
+			if !d.Allowed {
+				break
+			}
+			spent += a.Units
+			if held := book[grantOf{MonthQuota, thisMonth}] - spent; held > (a.Account.PerMonth-spent)/8 && held > a.Units {
+				t.Fatalf("%d units at hand, with %d of %d spent and a request for %d", held, spent, a.Account.PerMonth, a.Units)
+			}
+		}
+		if spent+most <= a.Account.PerMonth {
+			t.Fatalf("refused with %d of %d spent", spent, a.Account.PerMonth)
+		}
+	})
 }
 
 func TestBudgetSettles(t *testing.T) {
