@@ -175,6 +175,30 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// A request that began before the turn of a month, and that is charged after a request
+// of the new one, is settled in the month that it was charged to.
+func TestSettleAtTheTurnOfAMonth(t *testing.T) {
+	h := newHarness(t)
+	key := h.key(func(k *store.Key) { k.MonthlyBudget = ptr(store.Money(100)) })
+	turn := time.Date(h.now.Year(), h.now.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+	h.pass(turn.Sub(h.now))
+	charge := func(reserve store.Money, began time.Time) Pass {
+		p, f := h.Check(post(key, nil), here, chat, began)
+		if f == nil {
+			f = h.Charge(t.Context(), &p, 1, reserve, began)
+		}
+		if f != nil {
+			t.Fatalf("a reserve of %d at %v: %v", reserve, began, f)
+		}
+		return p
+	}
+	h.Settle(ptr(charge(60, turn)), 60, 1)
+	for range 20 {
+		h.Settle(ptr(charge(60, turn.Add(-time.Second))), 60, 1)
+	}
+	charge(79, turn)
+}
+
 // With no leader a month that is not known cannot be charged: 503, not a guess,
 // and nothing is taken from the minute. A look just shows no limits.
 func TestPending(t *testing.T) {
