@@ -45,6 +45,9 @@ var keyCalls = []apiCall{
 	{"ListKeys", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.ListKeys(ctx, client.KeyFilter{Type: "live", State: "active", Environment: "e", Name: "a b&c", CreatedBy: "op_1", Page: client.Page{Limit: 5, Cursor: "x="}})
 	}, "GET /v1/keys?created_by=op_1&cursor=x%3D&environment=e&limit=5&name=a+b%26c&state=active&type=live", ""},
+	{"ListKeys", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.ListKeys(ctx, client.KeyFilter{Q: "prod uction", Due: "rotation", Sort: "-last_used_at"})
+	}, "GET /v1/keys?due=rotation&q=prod+uction&sort=-last_used_at", ""},
 	{"GetKey", func(ctx context.Context, c *client.Client) (any, error) { return c.GetKey(ctx, "key_1") }, "GET /v1/keys/key_1", ""},
 	{"UpdateKey", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.UpdateKey(ctx, "key/1", client.Patch{"expires_at": nil})
@@ -72,8 +75,8 @@ var keyCalls = []apiCall{
 		return c.VerifyKey(ctx, client.VerifyRequest{Key: "pk_live_x"})
 	}, "POST /v1/keys/verify", `{"key":"pk_live_x"}`},
 	{"VerifyKey", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.VerifyKey(ctx, client.VerifyRequest{Key: "k", IP: "192.0.2.1", Method: "POST", Path: "/", Units: pointer(int64(0)), Consume: pointer(false)})
-	}, "POST /v1/keys/verify", `{"key":"k","ip":"192.0.2.1","method":"POST","path":"/","units":0,"consume":false}`},
+		return c.VerifyKey(ctx, client.VerifyRequest{Key: "k", IP: "192.0.2.1", Method: "POST", Host: "h", Path: "/", Units: pointer(int64(0)), Consume: pointer(false)})
+	}, "POST /v1/keys/verify", `{"key":"k","ip":"192.0.2.1","method":"POST","host":"h","path":"/","units":0,"consume":false}`},
 	{"RateLimit", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.RateLimit(ctx, client.RateRequest{Namespace: "ns", Identifier: "u", Limit: 5, Window: "60s", Burst: pointer(int64(2)), Units: pointer(int64(0))})
 	}, "POST /v1/ratelimit", `{"namespace":"ns","identifier":"u","limit":5,"window":"60s","burst":2,"units":0}`},

@@ -122,11 +122,11 @@ func holdsKey(target string, query url.Values) bool {
 
 // send returns a response with a status below 300; the caller closes its body.
 func (c *Client) send(ctx context.Context, method, target string, query url.Values, body any, opts []Option) (*http.Response, error) {
+	if holdsKey(target, query) { // first: the other errors repeat the target
+		return nil, fmt.Errorf("%s: %w", method, ErrKeyInURL)
+	}
 	if path.Clean(target) != target { // an id such as ".." would lead to the path of another call
 		return nil, fmt.Errorf("%s %s: an id is missing or invalid", method, target)
-	}
-	if holdsKey(target, query) {
-		return nil, fmt.Errorf("%s: %w", method, ErrKeyInURL)
 	}
 	var payload io.Reader
 	asJSON := false

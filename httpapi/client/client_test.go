@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,37 @@ func TestInvalidID(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// A key in a path or a query is not sent, whatever else is wrong with them, and not
+// repeated by the error. In a body it may be.
+func TestNoKeyInURL(t *testing.T) {
+	const key = "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ"
+	c, rec := serve(t, answering(200, "{}"))
+	do := func(path string, query url.Values) error { return c.Do(t.Context(), "GET", path, query, nil, nil) }
+	for name, err := range map[string]error{
+		"an id":               second(c.GetKey(t.Context(), key)),
+		"part of an id":       second(c.RevokeKey(t.Context(), "a"+key+"z", "")),
+		"a filter":            second(c.ListKeys(t.Context(), client.KeyFilter{Q: key})),
+		"the key of usage":    second(c.Usage(t.Context(), client.UsageQuery{Key: key})),
+		"a name of the query": do("/v1/x", url.Values{key: nil}),
+		"the second value":    do("/v1/x", url.Values{"a": {"", "b" + key}}),
+		"an encoded path":     do("/v1/x/pk%5Flive"+key[7:], nil),
+		"a path of no call":   do("/v1//"+key, nil),
+	} {
+		if !errors.Is(err, client.ErrKeyInURL) || strings.Contains(err.Error(), key[8:40]) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := rec.take(); len(got) > 0 {
+		t.Errorf("sent: %v", got)
+	}
+	if _, err := c.VerifyKey(t.Context(), client.VerifyRequest{Key: key}); err != nil || !strings.Contains(rec.take()[0].body, key) {
+		t.Errorf("in a body: %v", err)
+	}
+	if _, err := c.GetKey(t.Context(), key[:len(key)-1]+"Y"); err != nil || len(rec.take()) != 1 {
+		t.Errorf("an id that only looks like a key: %v", err)
+	}
+}
 
 // Do sends and decodes in each of the forms that it documents.
 func TestDo(t *testing.T) {
