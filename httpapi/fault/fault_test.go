@@ -178,7 +178,7 @@ func TestDecodeReadsWhatWriteWrote(t *testing.T) {
 		for _, c := range Codes() {
 			sent := &Error{Code: c, RetryAfter: 7, Message: "A sentence <of> its own."}
 			got := Decode(write("GET", accept, sent))
-			if got.Code != c || got.RetryAfter != 7 || got.Message != sent.Message {
+			if got.Code != c || got.RetryAfter != 7 || got.Message != sent.Message || got.Foreign() {
 				t.Errorf("%s: %+v", c, got)
 			}
 		}
@@ -203,7 +203,7 @@ func TestDecodeOfOthers(t *testing.T) {
 			Body:    io.NopCloser(strings.NewReader(c.body)),
 			Request: &http.Request{URL: &url.URL{Host: "api.test"}},
 		})
-		if got.Code != c.want || !strings.Contains(got.Message, "api.test") {
+		if got.Code != c.want || !strings.Contains(got.Message, "api.test") || !got.Foreign() {
 			t.Errorf("%d %.20q: %+v", c.status, c.body, got)
 		}
 	}
