@@ -172,18 +172,6 @@ p = { r = { s = 1 } }
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"listen", "data_dir", "region", "name", "upstream"}
-	for in, want := range map[string]string{
-		"listn": "listen", "lisetn": "listen", "listten": "listen", "Listen": "listen", "datadir": "data_dir", "nmae": "name", "upstreem": "upstream", "upstreams": "upstream",
-		"": "", "x": "", "lost": "", "timeout": "", strings.Repeat("listen", 100): "",
-	} {
-		if got := nearest(in, names); got != want {
-			t.Errorf("%q is taken for %q, want %q", in, got, want)
-		}
-	}
-}
-
 // A name of another table leads to that table, and a flag to the nearest one.
 func TestMeantElsewhere(t *testing.T) {
 	_, err := Load([]string{"--config", configtest.File(t, "[admin]\nkey_header = \"x\"")}, configtest.Environ())

@@ -38,8 +38,11 @@ func TestOrder(t *testing.T) {
 	if c.Node.Name != "flag" || c.Node.Region != "env" || c.Log.Level != "debug" {
 		t.Errorf("name %q, region %q, level %q", c.Node.Name, c.Node.Region, c.Log.Level)
 	}
-	if c.RunsDemo() {
+	if c.RunsDemo() || !c.Routed() {
 		t.Error("the demo runs beside an upstream")
+	}
+	if port, ok := c.Getenv("PERFGATE_PORT"); !ok || port != "tcp://10.0.0.1:80" || c.File() != path {
+		t.Errorf("it knows the variable %q, %v and the file %q", port, ok, c.File())
 	}
 	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	if !reflect.DeepEqual(c.Proxy.TrustedProxies, want) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,30 @@ func TestLayersMendFaults(t *testing.T) {
 	var usage *UsageError
 	if !errors.As(err, &usage) || usage.Key != "log.level" || !strings.HasSuffix(usage.Source, "perfgate.toml") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A fault hides those that follow from it: of the same key, and of keys that depend on it.
+// A key that merely looks like a part of their text hides none.
+func TestConsequences(t *testing.T) {
+	for _, tt := range []struct {
+		file   string
+		faults []string // in this order
+	}{
+		{"[cluster]\nlisten = 5\njoin = [\"a:1\"]", []string{"cluster.listen = 5"}},
+		{"[cluster]\nl = 5\njoin = [\"a:1\"]", []string{"cluster.l = 5", "cluster.join"}},
+		{"[proxy]\ntls = 5\n[log]\nlevel = \"loud\"", []string{"proxy.tls = 5", "log.level"}},
+		{"[proxy.tls]\nkey_file = 5\ncert_file = \"c\"", []string{"proxy.tls.key_file = 5"}},
+		{"a = 5\nmust = 5\n[log]\nlevel = \"loud\"", []string{"a = 5", "must = 5", "log.level"}},
+		{"[proxy]\nlisten = 5\n[admin]\nlisten = \":8080\"", []string{"proxy.listen = 5"}}, // the proxy's default
+		{"[proxy]\ntrusted_proxies = [\"x\"]\nproxy_protocol = true", []string{"proxy.trusted_proxies[0]"}},
+	} {
+		_, err := Load([]string{"--config", configtest.File(t, tt.file)}, configtest.Environ())
+		got := leaves(err)
+		same := slices.EqualFunc(got, tt.faults, func(fault, want string) bool { return strings.Contains(fault, ": "+want) })
+		if !same {
+			t.Errorf("%q: %q, want faults of %q", tt.file, got, tt.faults)
+		}
 	}
 }
 

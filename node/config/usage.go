@@ -62,7 +62,7 @@ func show(v any) string {
 		s = fmt.Sprint(v)
 	}
 	if len(s) > shownValue {
-		s = s[:shownValue] + "…"
+		s = strings.ToValidUTF8(s[:shownValue], "") + "…" // no half of a character
 	}
 	return s
 }

@@ -157,10 +157,19 @@ func (v validator) later() {
 // bad adds a fault of key, unless one is known already: of key itself, or of a key
 // that the reason names, whose value is then not the one that was meant.
 func (v validator) bad(key, reason string) {
-	if slices.ContainsFunc(v.l.faulty, func(known string) bool { return within(known, key) || strings.Contains(reason, known) }) {
+	if slices.ContainsFunc(v.l.faulty, func(known string) bool { return within(known, key) || names(reason, known) }) {
 		return
 	}
 	v.l.fault(v.source.of[key], key, v.source.raw[key], reason)
+}
+
+// names reports whether a reason names the key of a known fault, the list that it is in,
+// or a key of its table. A key that is part of another name, or a word, as an unknown one
+// may be, is not named.
+func names(reason, known string) bool {
+	key, _, _ := strings.Cut(known, "[")
+	_, rest, ok := strings.Cut(reason, key)
+	return ok && strings.Contains(key, ".") && (rest == "" || strings.IndexAny(rest, " .,;") == 0)
 }
 
 // check adds a fault of key unless ok.

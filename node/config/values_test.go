@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/perfgate/perfgate/node/config/configtest"
 )
@@ -113,8 +114,14 @@ func TestShow(t *testing.T) {
 			t.Errorf("show(%#v) = %s, want %s", tt.in, got, tt.want)
 		}
 	}
-	if got := show(strings.Repeat("x", 1000)); len(got) > shownValue+len("…") || !strings.HasSuffix(got, "…") {
-		t.Errorf("a long value is shown in %d bytes", len(got))
+	for _, long := range []string{strings.Repeat("x", 1000), strings.Repeat("é", 1000), strings.Repeat("aé", 1000)} {
+		got := show(long)
+		if rest, ok := strings.CutSuffix(got, "…"); !ok || len(rest) > shownValue || len(rest) < shownValue-1 || !utf8.ValidString(got) {
+			t.Errorf("a long value is shown as %q, in %d bytes", got, len(got))
+		}
+	}
+	if got := show(strings.Repeat("x", shownValue-2)); len(got) != shownValue || strings.HasSuffix(got, "…") {
+		t.Errorf("a value that is just short enough is shown as %s", got)
 	}
 }
 
