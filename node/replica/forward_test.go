@@ -3,6 +3,7 @@ package replica_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -108,6 +109,40 @@ func TestStampedEntries(t *testing.T) {
 	}
 	if got := r.Store().ClusterTime(); !got.Equal(start.Add(time.Minute)) {
 		t.Errorf("after a minute and a jump it is %v", got)
+	}
+}
+
+// TestUnknownCommands: a command that some node could not apply is not appended, for it
+// would stop that node; the answer says what to upgrade.
+func TestUnknownCommands(t *testing.T) {
+	t.Parallel()
+	r := replicatest.New(t)
+	replicatest.Must(t, r, &store.Command{At: time.Now(), Change: &store.MemberPut{Member: store.Member{ID: "old", Name: "n9", Address: "a:1", Level: store.LevelOfCounts - 1}}})
+	rotate := &store.Command{At: time.Now(), Account: store.DefaultAccount, Change: &store.KeyRotate{ID: "key_1", New: "key_2", Counts: true}}
+	propose := func(cmd *store.Command) error { _, err := r.Propose(t.Context(), cmd); return err }
+	forward := func(raw []byte) error { _, err := r.CommitForwarded(t.Context(), raw); return err }
+	last := r.LastIndex()
+	for name, tc := range map[string]struct {
+		err    error
+		reason error
+		says   string
+	}{
+		"too new for a member": {propose(rotate), replica.ErrUnavailable, "it needs level 3, the cluster is at 2); upgrade them first"},
+		"the same, forwarded":  {forward(rotate.Encode()), replica.ErrUnavailable, "it needs level 3, the cluster is at 2); upgrade them first"},
+		"too new for this one": {forward([]byte("\xffnew")), replica.ErrUnknownCommand, "upgrade all nodes of the cluster to the same version"},
+		"nothing":              {forward(nil), replica.ErrUnknownCommand, "The leader does not know this change"},
+	} {
+		answered(t, tc.err, tc.reason)
+		if !strings.Contains(tc.err.Error(), tc.says) {
+			t.Errorf("%s: %v, must say %q", name, tc.err, tc.says)
+		}
+	}
+	if r.LastIndex() != last {
+		t.Errorf("the log went on from %d to %d", last, r.LastIndex())
+	}
+	rotate.Change.(*store.KeyRotate).Counts = false // every version knows this; apply finds no such key
+	if out, err := r.Propose(t.Context(), rotate); err != nil || out.Refusal == nil {
+		t.Errorf("an old command: %+v, %v", out, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica"
@@ -36,13 +37,54 @@ func TestIdentity(t *testing.T) {
 	if id, err := replica.OpenIdentity(other, "data"); err != nil || id.ID == first.ID {
 		t.Errorf("two directories have the same id, %v", err)
 	}
-	for _, c := range [][2]string{{datadir.BootFile, "-1"}, {datadir.NodeIDFile, "nonsense"}} {
+	for _, c := range [][2]string{
+		{datadir.BootFile, "-1"}, {datadir.BootFile, ""}, {datadir.BootFile, "18446744073709551616"},
+		{datadir.NodeIDFile, "nonsense"}, {datadir.NodeIDFile, first.ID[1:]}, {datadir.NodeIDFile, first.ID + "0"}, {datadir.NodeIDFile, strings.ToUpper("a" + first.ID[1:])},
+	} {
 		file, text := c[0], c[1]
 		if err := replica.WriteLine(other, "data", file, text); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := replica.OpenIdentity(other, "data"); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := replica.OpenIdentity(other, "data"); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "the data directory is damaged") {
 			t.Errorf("%s holding %q: %v", file, text, err)
+		}
+		if err := other.Remove(other.PathJoin("data", file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An identity that cannot be read or counted durably is not used.
+func TestIdentityOnAFailingDisk(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first bool // the start
+		kind  errorfs.OpKind
+		file  string
+		want  string
+	}{
+		"write the id":      {true, errorfs.OpFileSync, datadir.NodeIDFile, "write node id: "},
+		"read the id":       {false, errorfs.OpOpen, datadir.NodeIDFile, "read node id: "},
+		"read the counter":  {false, errorfs.OpOpen, datadir.BootFile, "read boot counter: "},
+		"write the counter": {false, errorfs.OpFileSync, datadir.BootFile, "count this start: "},
+		"the first start":   {true, errorfs.OpFileSync, datadir.BootFile, "count this start: "},
+	} {
+		mem := replicatest.Memory(t)
+		if !tt.first {
+			if _, err := replica.OpenIdentity(mem, "data"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		failing := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == tt.kind && strings.Contains(op.Path, tt.file) {
+				return errorfs.ErrInjected
+			}
+			return nil
+		}))
+		if id, err := replica.OpenIdentity(failing, "data"); !errors.Is(err, errorfs.ErrInjected) || !strings.HasPrefix(err.Error(), tt.want) || id != (replica.Identity{}) {
+			t.Errorf("%s: %+v, %v; want %q", name, id, err, tt.want)
+		}
+		if _, err := replica.OpenIdentity(mem, "data"); err != nil {
+			t.Errorf("%s, on a good disk again: %v", name, err)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package replica_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,6 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
-	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // answered fails unless err has the reason, and the hint to try again.
@@ -211,25 +209,4 @@ func TestHangingDisk(t *testing.T) {
 	}
 	disk.mu.Unlock()
 	replicatest.Shut(t, r)
-}
-
-func TestRaftLogger(t *testing.T) {
-	for level, lines := range map[slog.Level]map[string]int{
-		slog.LevelInfo: {"below": 0, "heartbeat": 0, "level=ERROR msg=failed": 1},
-		slog.LevelDebug: {
-			`level=DEBUG msg="below the level" from=raft`: 1, "level=ERROR msg=failed": 1,
-			`level=DEBUG msg="heartbeat timeout" from=raft term=7 error=why`: 1,
-		},
-	} {
-		var log logtest.Log
-		l := replica.NewRaftLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})))
-		l.Info("below the level")
-		l.With("term", 7).Named("sub").Warn("heartbeat timeout", "error", errors.New("why"))
-		l.Error("failed")
-		for text, want := range lines {
-			if got := log.Count(text); got != want {
-				t.Errorf("at %v %q is there %d times, want %d:\n%s", level, text, got, want, log.String())
-			}
-		}
-	}
 }

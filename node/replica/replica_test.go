@@ -1,12 +1,15 @@
 package replica_test
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 )
 
@@ -41,6 +44,60 @@ func TestReplicaKeepsWhatItAcknowledged(t *testing.T) {
 	}
 	if again := r.Identity(); again.ID != first.ID || again.Boot != first.Boot+1 {
 		t.Errorf("identity was %+v, is %+v after a restart", first, again)
+	}
+}
+
+// parting is a coordinator that takes its time to say farewell.
+type parting struct {
+	replica.Coordinator
+	said chan struct{} // gets one for each farewell
+	end  chan struct{}
+}
+
+func (p parting) Farewell() {
+	p.said <- struct{}{}
+	<-p.end
+}
+
+// A shutdown that is not waited for goes on, and happens once. A replica that is abandoned
+// says no farewell. What was acknowledged is there afterwards in any case.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	c := replicatest.Config(t, vfs.Default, t.TempDir())
+	p := parting{said: make(chan struct{}, 10), end: make(chan struct{})}
+	c.Coordinate = func(r *replica.Replica) replica.Coordinator {
+		p.Coordinator = replica.Lone(r)
+		return p
+	}
+	r := replicatest.Start(t, c)
+	replicatest.Begin(t, r)
+	replicatest.Must(t, r, replicatest.CreateKey(1))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Shutdown(ctx); !errors.Is(err, context.Canceled) || err.Error() != "close the replica: context canceled" {
+		t.Errorf("a shutdown that nobody waits for: %v", err)
+	}
+	<-r.Stopped()
+	close(p.end)
+	replicatest.Shut(t, r)
+	replicatest.Shut(t, r)
+	if len(p.said) != 1 {
+		t.Errorf("%d farewells", len(p.said))
+	}
+	r = replicatest.Start(t, c)
+	replicatest.Must(t, r, replicatest.CreateKey(2))
+	if r.Abandon(); !r.Abandoned() {
+		t.Error("it is not abandoned")
+	}
+	replicatest.Shut(t, r)
+	if len(p.said) != 1 {
+		t.Error("an abandoned replica says farewell")
+	}
+	c.Coordinate = nil
+	r = replicatest.Start(t, c)
+	defer replicatest.Shut(t, r)
+	if !replicatest.Holds(t, r, 1) || !replicatest.Holds(t, r, 2) || r.Abandoned() {
+		t.Error("a key is lost")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica"
@@ -105,20 +106,39 @@ func TestRestartBehindBarriers(t *testing.T) {
 	}
 }
 
-// TestForeignLog: a state beside an older or an empty log is refused, because
-// indexes would be given out twice.
+// TestForeignLog: a directory whose parts do not belong together is refused, because
+// indexes would be given out twice, or entries would be missing. The error names it.
 func TestForeignLog(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	r := replicatest.At(t, vfs.Default, dir)
-	replicatest.Begin(t, r)
-	replicatest.Must(t, r, replicatest.CreateKey(1))
-	replicatest.Shut(t, r)
-	if err := os.RemoveAll(dir + "/" + datadir.LogDir); err != nil {
-		t.Fatal(err)
-	}
-	_, err := replica.Open(t.Context(), replicatest.Config(t, vfs.Default, dir))
-	if err == nil || !strings.Contains(err.Error(), dir) {
-		t.Fatalf("a state without its log was taken: %v", err)
+	for part, tt := range map[string]struct {
+		tune func(*raft.Config)
+		keys int
+		want string
+	}{
+		datadir.LogDir:      {nil, 1, "the state is at index"},
+		datadir.SnapshotDir: {replicatest.Often, 300, "but the newest readable snapshot ends at 0: put back the whole directory"},
+	} {
+		dir := t.TempDir()
+		c := replicatest.Config(t, vfs.Default, dir)
+		c.Tune = tt.tune
+		r := replicatest.Start(t, c)
+		replicatest.Begin(t, r)
+		for n := range tt.keys {
+			replicatest.Must(t, r, replicatest.CreateKey(n))
+		}
+		if tt.tune != nil {
+			replicatest.Eventually(t, "a log without the entries of a snapshot", func() bool {
+				first, err := r.Log().FirstIndex()
+				return err == nil && first > 1
+			})
+		}
+		replicatest.Shut(t, r)
+		if err := os.RemoveAll(dir + "/" + part); err != nil {
+			t.Fatal(err)
+		}
+		_, err := replica.Open(t.Context(), replicatest.Config(t, vfs.Default, dir))
+		if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("without %s: %v, want %q", part, err, tt.want)
+		}
 	}
 }
