@@ -66,7 +66,7 @@ func (f *facts) Trust() Trust {
 
 // Members lists the nodes of the cluster, by name.
 func (f *facts) Members() []Member {
-	return slices.DeleteFunc(slices.Clone(f.settled.Load().Members), func(m Member) bool { return !m.Removed.IsZero() })
+	return f.settled.Load().present()
 }
 
 // Member returns the facts of the node id, also after its removal.
@@ -88,6 +88,11 @@ func (f *facts) RemovedMembers() (ids []string) {
 	return ids
 }
 
+// present lists the members that were not removed.
+func (set *settings) present() []Member {
+	return slices.DeleteFunc(slices.Clone(set.Members), func(m Member) bool { return !m.Removed.IsZero() })
+}
+
 func (set *settings) member(id string) (Member, bool) {
 	for _, m := range set.Members {
 		if m.ID == id {
@@ -101,10 +106,8 @@ func (set *settings) member(id string) (Member, bool) {
 // are none.
 func (f *facts) ClusterLevel() int {
 	level := Level
-	for _, m := range f.settled.Load().Members {
-		if m.Removed.IsZero() {
-			level = min(level, m.Level)
-		}
+	for _, m := range f.settled.Load().present() {
+		level = min(level, m.Level)
 	}
 	return level
 }

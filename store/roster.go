@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/go-json-experiment/json"
 )
@@ -24,6 +23,6 @@ func (r *Roster) Add(row, value []byte) error {
 		return err
 	}
 	r.ClusterID, r.CA = set.ClusterID, set.CA
-	r.Members = slices.DeleteFunc(set.Members, func(m Member) bool { return !m.Removed.IsZero() })
+	r.Members = set.present()
 	return nil
 }
