@@ -49,10 +49,15 @@
 //
 // # Locks
 //
-// membership.joins is taken first and held across writes and changes of Raft's
-// configuration; one node joins at a time. notices.mu, reports.mu, recalls.mu and troubles.mu are
-// leaves, as is the lock inside [lease.Table]. All other shared fields are atomics;
-// the hot path, Serving, reads these only.
+// membership.removals is taken first, then membership.joins, and both are held across
+// writes and changes of Raft's configuration; one node joins at a time. leadership.terms
+// is held while a term begins, and to read while a message of a term is taken; the lock
+// inside [lease.Table] and reports.mu are taken under it. peers.hearing is held while the
+// view of gossip is taken over, with the lock inside [mesh.Members] under it, and
+// founding.mu while the file of the founding is removed. notices.mu, matches.mu,
+// reports.mu, recalls.mu and troubles.mu are leaves, as are the locks inside
+// [lease.Table] and [mesh.Members]. All other shared fields are atomics; the hot path,
+// Serving, reads these only.
 //
 // # Wire
 //
