@@ -10,7 +10,12 @@
 // file while there is still something to release, and the node refuses new writes
 // until space is back.
 //
-// [Space.Watch] runs in a goroutine of its caller; the package starts none. The
-// only lock is the one under which the ballast is written, and nothing is called
-// back while it is held.
+// The ballast holds no data, so a fault in writing it is logged and it is written again a
+// second later. Each part of it is fsynced before the next one, so that a write which
+// needs the space waits for one part at most.
+//
+// [Space.Watch] runs in a goroutine of its caller; the package starts none. Space.mu is
+// held while the volume is looked at, the ballast is written or released, and full is
+// set, since these belong together: a write that finds no space waits for it. Nothing
+// is called back while it is held.
 package disk
