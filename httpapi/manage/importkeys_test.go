@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/apitest"
@@ -274,6 +276,33 @@ func TestImportInSteps(t *testing.T) {
 	}
 	if again := send().Want(t, 200); again.Body != a.Body {
 		t.Error("the repeat answers otherwise")
+	}
+}
+
+// Each command of a long call has the time at which it is proposed: a leader takes an old
+// one for that of a node with a wrong clock.
+func TestStepsHaveTheirOwnTimes(t *testing.T) {
+	g := apitest.New(t)
+	g.Backend.Held, g.Backend.Hold = make(chan struct{}, 2), make(chan struct{})
+	var lines []string
+	for i := range manage.ImportStep + 1 {
+		lines = append(lines, fmt.Sprintf(`{"name":"n%d","type":"live","key":"sk-foreign-%010d"}`, i, i))
+	}
+	done := make(chan apitest.Answer)
+	go func() { done <- g.Op("POST", "/v1/keys/import", strings.Join(lines, "\n")) }()
+	<-g.Backend.Held // the first command has its time
+	g.Now.Add(int64(time.Minute))
+	close(g.Backend.Hold)
+	a := <-done
+	a.Want(t, 200)
+	var times []time.Time
+	for _, m := range regexp.MustCompile(`"at":"([^"]*)"`).FindAllStringSubmatch(g.Backend.Commands(), -1) {
+		at, err := time.Parse(time.RFC3339Nano, m[1])
+		apitest.Must(t, err)
+		times = append(times, at)
+	}
+	if len(times) < 2 || times[len(times)-1].Sub(times[len(times)-2]) != time.Minute {
+		t.Errorf("the commands have the times %v, want the last two a minute apart", times)
 	}
 }
 

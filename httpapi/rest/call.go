@@ -104,7 +104,9 @@ func (c *Call) Answered() bool { return c.w.status != 0 }
 func (c *Call) RequestID() string { return c.w.Header().Get(fault.RequestIDHeader) }
 
 // Stamp is the call's time in the form that is stored: milliseconds, UTC.
-func (c *Call) Stamp() time.Time { return c.Now.UTC().Truncate(time.Millisecond) }
+func (c *Call) Stamp() time.Time { return stamp(c.Now) }
+
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // Linearize returns once this node's state includes every write that was
 // answered before. The frame does so before every GET that needs a leader.

@@ -10,10 +10,13 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// Propose completes cmd with the caller, time and origin of the call and hands it
-// to the cluster. A refusal by apply comes back as a fault.
+// Propose completes cmd with the caller and origin of the call and with the time, and
+// hands it to the cluster. A refusal by apply comes back as a fault.
 func (c *Call) Propose(cmd *store.Command) (Receipt, error) {
-	cmd.At = c.Stamp()
+	// A call of many commands, or with a slow body, may have begun long ago, and a leader
+	// takes an old time for that of a wrong clock.
+	now, _ := c.frame.cfg.Clock()
+	cmd.At = stamp(now)
 	cmd.Actor = c.Caller.Actor
 	if cmd.Account == "" {
 		cmd.Account = c.Account
