@@ -142,11 +142,12 @@ func (p *Proxy) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
 	return p.live.Load().table.judge(r)
 }
 
-// Requires is [Table.Requires] of the routes in force.
-func (p *Proxy) Requires(scope string) bool { return p.live.Load().table.Requires(scope) }
+// Requires reports whether a route in force requires a scope.
+func (p *Proxy) Requires(scope string) bool { return p.live.Load().table.requires(scope) }
 
-// Meets is [Table.Meets] of the routes in force.
-func (p *Proxy) Meets(text string) bool { return p.live.Load().table.Meets(text) }
+// Meets reports whether some request that a route in force takes is one that a key with
+// this pattern among its routes may make.
+func (p *Proxy) Meets(text string) bool { return p.live.Load().table.meets(text) }
 
 func (t *Table) judge(r *http.Request) ([]admit.Demand, *fault.Error) {
 	if r.Method != "" && r.Host != "" {
@@ -184,14 +185,11 @@ func (t *Table) Covering(method, path string) (routes []string) {
 	return routes
 }
 
-// Requires reports whether a route requires a scope.
-func (t *Table) Requires(scope string) bool {
+func (t *Table) requires(scope string) bool {
 	return slices.ContainsFunc(t.routes, func(r *route) bool { return slices.Contains(r.rule.Require, scope) })
 }
 
-// Meets reports whether some request that a route takes is one that a key with this
-// pattern among its routes may make.
-func (t *Table) Meets(text string) bool {
+func (t *Table) meets(text string) bool {
 	p := pattern.Compile(text)
 	return slices.ContainsFunc(t.routes, func(r *route) bool {
 		return text == r.rule.Route || pattern.Overlaps(&p, &r.pattern) &&
