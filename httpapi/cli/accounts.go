@@ -116,7 +116,7 @@ func accountsUpdate(a *app) *cobra.Command {
 			if f.limits.set(cmd) { // the API replaces limits as a whole
 				account, err := s.api.Accounts().Get(cmd.Context(), args[0])
 				if err != nil {
-					return s.diagnose(cmd.Context(), err)
+					return err
 				}
 				now, c.ifMatch = account.Limits, s.etag
 			}

@@ -169,7 +169,7 @@ func changeAllowlist(ctx context.Context, a *app, force bool, change func([]clie
 	for try := 1; ; try++ {
 		v, err := s.api.GetAllowlist(ctx)
 		if err != nil {
-			return s.diagnose(ctx, err)
+			return err
 		}
 		list, err := change(v.Entries)
 		if err != nil {

@@ -20,14 +20,13 @@ const probeTime = 3 * time.Second
 
 // diagnose turns the error of a call into one that tells a server that does not run, one
 // that is no perfgate, a proxy listener, and a token that is not accepted from each
-// other. Only errors that may have one of these causes cost calls of their own.
+// other. Only errors that may have one of these causes cost calls of their own. The
+// client of the session has it as Explain, so that no call passes it by.
 func (s *session) diagnose(ctx context.Context, err error) error {
 	var failed *url.Error
 	var f *fault.Error
 	var garbled *json.SyntaxError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &failed) && errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no server listens at %s: %w. Start a node with perfgate serve, or name its admin listener with --server", s.base.Host, failed.Err)
 	case errors.As(err, &failed):

@@ -124,7 +124,7 @@ func keysUpdate(a *app) *cobra.Command {
 				// else changes the key in between.
 				now, err := s.api.GetKey(cmd.Context(), args[0])
 				if err != nil {
-					return s.diagnose(cmd.Context(), err)
+					return err
 				}
 				if body["limits"], err = f.limits.merge(cmd, now.Limits); err != nil {
 					return err

@@ -170,7 +170,7 @@ func revokeSecret(ctx context.Context, a *app, reason string, chain bool) error 
 	consume := false
 	v, err := s.api.VerifyKey(ctx, client.VerifyRequest{Key: secret, Consume: &consume})
 	if err != nil {
-		return s.diagnose(ctx, err)
+		return err
 	}
 	if v.KeyID == nil || v.Account == nil {
 		return fmt.Errorf("no account has this key (%s); nothing was changed", text(v.Code))

@@ -51,7 +51,7 @@ func (a *app) session(u *url.URL, token string) (*session, error) {
 		return nil, err
 	}
 	s := &session{app: a, api: api, base: u}
-	api.Account, api.Agent = a.account, "perfgate-cli/"+a.Version
+	api.Account, api.Agent, api.Explain = a.account, "perfgate-cli/"+a.Version, s.diagnose
 	api.HTTP = &http.Client{
 		Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			resp, err := transport.RoundTrip(r)
@@ -89,7 +89,7 @@ func (s *session) do(ctx context.Context, c call, out any) error {
 	if c.ifMatch != "" {
 		opts = append(opts, client.IfMatch(c.ifMatch))
 	}
-	return s.diagnose(ctx, s.api.Do(ctx, c.method, c.path, c.query, c.body, out, opts...))
+	return s.api.Do(ctx, c.method, c.path, c.query, c.body, out, opts...)
 }
 
 // raw makes a call and returns the answer undecoded.

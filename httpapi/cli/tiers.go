@@ -112,7 +112,7 @@ func tiersUpdate(a *app) *cobra.Command {
 			}
 			now, err := s.api.Tiers().Get(cmd.Context(), args[0]) // the API replaces limits as a whole
 			if err != nil {
-				return s.diagnose(cmd.Context(), err)
+				return err
 			}
 			etag := s.etag
 			body, err := f.body(cmd, now, false)

@@ -25,15 +25,12 @@ func (c *Client) SetAllowlist(ctx context.Context, entries []AllowEntry, opts ..
 
 // allowlist makes a call that answers with the allowlist and its ETag.
 func allowlist(ctx context.Context, c *Client, method string, body any, opts []Option) (*Allowlist, error) {
-	resp, err := c.send(ctx, method, "/v1/allowlist", nil, body, opts)
+	out := new(Allowlist)
+	header, err := c.do(ctx, method, "/v1/allowlist", nil, body, out, opts)
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	out := &Allowlist{ETag: resp.Header.Get("ETag")}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return nil, fmt.Errorf("%s /v1/allowlist: read the answer: %w", method, err)
-	}
+	out.ETag = header.Get("ETag")
 	return out, nil
 }
 

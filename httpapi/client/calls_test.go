@@ -268,3 +268,25 @@ func TestCallsReportForeignAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Whatever call fails, and however, its error is the one that Explain made of it.
+func TestEveryFailureIsExplained(t *testing.T) {
+	explained := errors.New("explained")
+	for _, status := range []int{200, 503} { // an answer that is no JSON, and a fault
+		c, _ := serve(t, answering(status, "<html>"))
+		seen := 0
+		c.Explain = func(context.Context, error) error { seen++; return explained }
+		for i, call := range allCalls() {
+			if _, err := call.do(t.Context(), c); !errors.Is(err, explained) || seen != i+1 {
+				t.Errorf("%d: %s: %v after %d calls of Explain", status, call.name, err, seen)
+			}
+		}
+	}
+	c, _ := serve(t, answering(503, "<html>"))
+	c.Explain = func(context.Context, error) error { return explained }
+	for _, call := range streamCalls {
+		if err := call.do(t.Context(), c, io.Discard); !errors.Is(err, explained) {
+			t.Errorf("%s: %v", call.name, err)
+		}
+	}
+}

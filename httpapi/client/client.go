@@ -28,6 +28,9 @@ type Client struct {
 	// HTTP sends the requests. The default has no timeout: the context of a call
 	// bounds it.
 	HTTP *http.Client
+	// Explain, if it is set, sees the error of every failed call but [Client.Readyz],
+	// and returns the one for the caller in its place.
+	Explain func(ctx context.Context, err error) error
 
 	base  *url.URL
 	token string // not sent if empty
@@ -84,22 +87,39 @@ func Header(name, value string) Option {
 // if that is an io.Writer, dropped if out is nil, and otherwise decoded into out as
 // JSON; a *json.RawMessage receives it undecoded.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, body, out any, opts ...Option) error {
+	_, err := c.do(ctx, method, path, query, body, out, opts)
+	return err
+}
+
+// do is [Client.Do], and returns the header of the answer. Every call comes through here.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, body, out any, opts []Option) (http.Header, error) {
 	resp, err := c.send(ctx, method, path, query, body, opts)
-	if err != nil {
-		return err
+	if err == nil {
+		defer resp.Body.Close()
+		if err = read(resp, out); err == nil {
+			return resp.Header, nil
+		}
+		err = fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	defer resp.Body.Close()
+	if c.Explain != nil {
+		err = c.Explain(ctx, err)
+	}
+	return nil, err
+}
+
+// read takes the body of an answer as [Client.Do] describes it.
+func read(resp *http.Response, out any) error {
 	switch out := out.(type) {
 	case nil:
 		return nil
 	case io.Writer:
 		if _, err := io.Copy(out, resp.Body); err != nil {
-			return fmt.Errorf("%s %s: the answer broke off: %w", method, path, err)
+			return fmt.Errorf("the answer broke off: %w", err)
 		}
 		return nil
 	}
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)
+		return fmt.Errorf("read the answer: %w", err)
 	}
 	return nil
 }
