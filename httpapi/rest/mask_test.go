@@ -32,6 +32,7 @@ var pasted = []struct {
 	{"POST", "/v1/keys", `{"name":"n","type":"KEY"}`, nil},
 	{"POST", "/v1/keys", `{"name":"n","type":"test","KEY":1}`, nil},
 	{"POST", "/v1/keys", `{"name":"n","type":"test","` + strings.Repeat("x", 70) + `KEY":1}`, nil},
+	{"POST", "/v1/keys", `{"name":"n","type":"test","` + strings.Repeat("x", 160) + `KEY":1}`, nil}, // param is cut within the key
 	{"POST", "/v1/keys", `{"name":"n","type":"test","metadata":{"` + strings.Repeat("x", 80) + `KEY":1}}`, nil},
 	{"POST", "/v1/keys", `{"name":"n","name":"KEY"}`, nil},
 	{"POST", "/v1/keys/import", `{"name":"KEY","type":"live","key":"KEY","KEY":1}`, nil},
