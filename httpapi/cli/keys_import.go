@@ -90,7 +90,24 @@ func (s *session) importKeys(ctx context.Context, path string) error {
 }
 
 // importCount counts the lines sent, and those accepted and refused among them.
-type importCount struct{ lines, good, bad int }
+type importCount struct {
+	lines, good, bad int
+	warned           map[string]bool // the warnings of all chunks so far
+}
+
+// warnOfLine prints the warnings of one line, each once for the whole input.
+func (s *session) warnOfLine(sum *importCount, line int, warnings []string) {
+	for _, w := range warnings {
+		if s.json || sum.warned[w] {
+			continue
+		}
+		if sum.warned == nil {
+			sum.warned = map[string]bool{}
+		}
+		sum.warned[w] = true
+		s.warn("line %d: %s", line, w)
+	}
+}
 
 // addImport counts and reports the answer to one chunk of so many lines.
 func (s *session) addImport(sum *importCount, raw []byte, lines int) error {
@@ -101,6 +118,7 @@ func (s *session) addImport(sum *importCount, raw []byte, lines int) error {
 	for _, l := range p.Data {
 		if l.Error == nil {
 			sum.good++
+			s.warnOfLine(sum, sum.lines+l.Line, l.Warnings)
 			continue
 		}
 		sum.bad++

@@ -109,3 +109,19 @@ func TestImportFails(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// The warnings of an import go to stderr, each once, with the number of its first line in
+// the whole input; --json shows them where the API does.
+func TestImportWarnings(t *testing.T) {
+	s := start(t, map[string]answer{"POST /v1/keys/import": {body: `{"data":[{"line":1,"id":"key_1","error":null},` +
+		`{"line":2,"id":"key_2","error":null,"warnings":["no route \u001b[31m\"raed\"","no route \"/v1/chta\""]}],"next_cursor":null}`}})
+	in := strings.Repeat("{}\n", importLines+1)
+	got := s.run(t, in, "keys", "import")
+	want := "perfgate: warning: line 2: no route ?[31m\"raed\"\nperfgate: warning: line 2: no route \"/v1/chta\"\n"
+	if got.code != 0 || len(s.calls) != 2 || got.err != want {
+		t.Errorf("after %d calls: %+v", len(s.calls), got)
+	}
+	if got := s.run(t, in, "keys", "import", "--json"); got.code != 0 || got.err != "" || strings.Count(got.out, `"warnings"`) != 2 {
+		t.Errorf("--json: %+v", got)
+	}
+}

@@ -134,6 +134,7 @@ type ImportedLine struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	} `json:"error"`
+	Warnings []string `json:"warnings"`
 }
 
 // VerifyRequest describes a request with Key. Empty fields are not judged.

@@ -29,9 +29,12 @@ type importLine struct {
 
 // importedLine is the result of one line.
 type importedLine struct {
-	Line  int          `json:"line"`
-	ID    *store.KeyID `json:"id"`
-	Error *lineError   `json:"error"`
+	Line     int          `json:"line"`
+	ID       *store.KeyID `json:"id"`
+	Error    *lineError   `json:"error"`
+	Warnings []string     `json:"warnings,omitempty"` // see [Keys.unused]
+
+	key *store.Key // that the line describes; nil if it was refused
 }
 
 // lineError is the reason why a line was not imported.
@@ -80,6 +83,7 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 			at.ID = &result.ID
 		}
 	}
+	h.warnOfLines(out.Data)
 	return out, nil
 }
 
@@ -145,7 +149,7 @@ func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Pag
 			f := fault.From(err)
 			at.Error = &lineError{f.Code, apikey.Mask(f.Sentence())}
 		} else {
-			seen[k.Hash] = n
+			seen[k.Hash], at.key = n, k
 			cmd.Keys = append(cmd.Keys, *k)
 			cmd.Lines = append(cmd.Lines, n)
 			if prefixes {

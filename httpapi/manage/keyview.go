@@ -51,7 +51,7 @@ type issuedKey struct {
 	Withheld bool    `json:"secret_withheld,omitzero"`
 	keyView
 	Revocation *rest.Revocation `json:"revocation,omitzero"` // of a rotation
-	Warnings   []string         `json:"warnings,omitempty"`  // of a creation; see [Keys.unused]
+	Warnings   []string         `json:"warnings,omitempty"`  // see [Keys.unused]
 }
 
 // changedKey is the answer of a write that may have taken a right away.

@@ -51,6 +51,7 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	}
 	c.ETag = rc.Key.Modified
 	out := h.issued(c, rc, secret)
+	out.Warnings = h.unused(&rc.Key.Scopes, &rc.Key.Routes)
 	if old, err := h.Store.Key(k.ID); err == nil && old != nil && old.State(c.Now) == store.Rotating {
 		out.OverlapEndsAt = when(old.OverlapEndsAt)
 	}

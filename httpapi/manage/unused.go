@@ -16,6 +16,41 @@ type RouteTable interface {
 	Meets(pattern string) bool
 }
 
+// maxWarnings bounds the warnings of one import: a reader who has seen so many fixes the
+// file and not the lines.
+const maxWarnings = 100
+
+// warnOfLines adds the warnings of [Keys.unused] to the lines that were imported. One typo
+// is often in every line: each warning stands at the first line that it is true of, and
+// each scope and route is looked for once.
+func (h *Keys) warnOfLines(lines []importedLine) {
+	seenScopes, seenRoutes := map[string]bool{}, map[string]bool{}
+	left := maxWarnings
+	for i := range lines {
+		at := &lines[i]
+		if at.ID == nil || at.key == nil {
+			continue
+		}
+		scopes, routes := unseen(seenScopes, at.key.Scopes), unseen(seenRoutes, at.key.Routes)
+		found := h.unused(&scopes, &routes)
+		at.Warnings = found[:min(len(found), left)]
+		if left -= len(at.Warnings); left == 0 {
+			return
+		}
+	}
+}
+
+// unseen lists the texts that are not in seen yet, and enters them.
+func unseen(seen map[string]bool, texts []string) (fresh []string) {
+	for _, s := range texts {
+		if !seen[s] {
+			seen[s] = true
+			fresh = append(fresh, s)
+		}
+	}
+	return fresh
+}
+
 // unused warns of scopes and routes of a key that no route of the proxy looks at, which
 // are a typo more often than not. They are no fault: the routes may come later, and a
 // service may read the scopes of a verdict. nil and empty lists have none.
