@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
@@ -76,7 +77,13 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 	if r != nil && KeyInQuery(r.URL.RawQuery) {
 		refused = fault.KeyInQuery
 	}
-	if asked.credential = refused; refused == "" {
+	asked.credential = refused
+	if refused == fault.MalformedKey && q.Caller == "" && q.looks() && apikey.Parse(q.Key) != apikey.Malformed {
+		// An operator finds an imported key by its secret even where the import stated
+		// another prefix than the key has, so that no request with it is looked up.
+		hash, refused = apikey.Hash(g.cfg.Store.Pepper(), q.Key), ""
+	}
+	if refused == "" {
 		if f := p.lookup(g.cfg.Store, hash); f != nil {
 			return VerifyAnswer{}, f
 		}
@@ -85,8 +92,11 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 		p = Pass{} // another account's key is as unknown as any
 	}
 	bill, code := p.judge(&asked, demands, q.Units, now)
-	return g.verified(ctx, &p, bill, code, q.Consume != nil && !*q.Consume, now)
+	return g.verified(ctx, &p, bill, code, q.looks(), now)
 }
+
+// looks reports whether q charges nothing.
+func (q *VerifyRequest) looks() bool { return q.Consume != nil && !*q.Consume }
 
 // bill is the price of a request by the routes that may take it.
 type bill struct {
