@@ -24,7 +24,7 @@ type Unseen struct {
 
 	accounts map[AccountID]*Account
 	tiers    map[string]*Tier
-	keys     []*Key // with months of their own
+	keys     []*Key // with months of their own that may have been used since
 	rows     []unseenRow
 }
 
@@ -40,11 +40,14 @@ const unseenMax = 1_000_000
 func (u *Unseen) Add(row, v []byte, k *Key) error {
 	switch {
 	case k != nil:
-		if k.State(u.To) != Revoked && (monthOf(k) > 0 || k.MonthlyBudget != nil) {
+		if k.State(u.since()) != Revoked && (monthOf(k) > 0 || k.MonthlyBudget != nil) {
 			if len(u.keys) >= unseenMax {
 				return fmt.Errorf("more than %d keys have months of their own, which is more than can be counted; restore with the counts of the backup", unseenMax)
 			}
-			u.keys = append(u.keys, &Key{ID: k.ID, Account: k.Account, Type: k.Type, Limits: k.Limits, MonthlyBudget: k.MonthlyBudget})
+			u.keys = append(u.keys, &Key{
+				ID: k.ID, Account: k.Account, Type: k.Type, Limits: k.Limits, MonthlyBudget: k.MonthlyBudget,
+				Life: Life{OverlapEndsAt: k.OverlapEndsAt, Lineage: k.Lineage},
+			})
 		}
 	case row[0] == rowAccount:
 		a := new(Account)
@@ -68,6 +71,14 @@ func (u *Unseen) Add(row, v []byte, k *Key) error {
 	return nil
 }
 
+// since is the backup's time, or the restore's if a clock went back in between.
+func (u *Unseen) since() time.Time {
+	if u.To.Before(u.From) {
+		return u.To
+	}
+	return u.From
+}
+
 // Settle works the bounds out when all rows were added.
 func (u *Unseen) Settle() {
 	to := u.To.UTC()
@@ -88,16 +99,58 @@ func (u *Unseen) Settle() {
 			}
 		}
 	}
-	for _, k := range u.keys {
-		if limit := monthOf(k); limit > 0 {
-			u.rows = append(u.rows, unseenRow{monthRow(month, k.Account, k.Type, false, k.ID), limit, u.throughKey(k, span)})
+	slices.SortFunc(u.keys, compareCounted)
+	for len(u.keys) > 0 {
+		n := 1
+		for n < len(u.keys) && compareCounted(u.keys[0], u.keys[n]) == 0 {
+			n++
 		}
-		if k.MonthlyBudget != nil {
-			u.rows = append(u.rows, unseenRow{monthRow(month, k.Account, k.Type, true, k.ID), int64(*k.MonthlyBudget), math.MaxInt64})
-		}
+		u.settleLineage(u.keys[:n], month, span)
+		u.keys = u.keys[n:]
 	}
 	u.accounts, u.tiers, u.keys = nil, nil, nil
 	slices.SortFunc(u.rows, func(a, b unseenRow) int { return bytes.Compare(a.row, b.row) })
+}
+
+// compareCounted brings the keys of one lineage together: they are counted as one.
+func compareCounted(a, b *Key) int {
+	return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Type, b.Type), cmp.Compare(a.lineage().ID, b.lineage().ID))
+}
+
+// settleLineage works out the bounds of keys of one lineage. They share their buckets,
+// each with the limits of its own, so that the largest bound what went through. If none
+// of them works any more, nothing is counted.
+func (u *Unseen) settleLineage(keys []*Key, month int, span time.Duration) {
+	if !slices.ContainsFunc(keys, func(k *Key) bool { return k.State(u.To) != Revoked }) {
+		return
+	}
+	var limit, minute, burst int64
+	var budget *Money
+	bounded := true // by a minute of their own
+	for _, k := range keys {
+		limit = max(limit, monthOf(k))
+		if b := k.MonthlyBudget; b != nil && (budget == nil || *b > *budget) {
+			budget = b
+		}
+		if k.Limits == nil || value(k.Limits.PerMinute) == 0 {
+			bounded = bounded && monthOf(k) == 0
+			continue
+		}
+		own := value(k.Limits.PerMinute)
+		minute, burst = max(minute, own), max(burst, cmp.Or(value(k.Limits.Burst), own))
+	}
+	k := keys[0]
+	counted := k.lineage().ID
+	if limit > 0 {
+		extra := u.throughAccount(k, span)
+		if bounded {
+			extra = min(extra, through(minute, burst, span))
+		}
+		u.rows = append(u.rows, unseenRow{monthRow(month, k.Account, k.Type, false, counted), limit, extra})
+	}
+	if budget != nil {
+		u.rows = append(u.rows, unseenRow{monthRow(month, k.Account, k.Type, true, counted), int64(*budget), math.MaxInt64})
+	}
 }
 
 func monthOf(k *Key) int64 {
@@ -107,18 +160,14 @@ func monthOf(k *Key) int64 {
 	return value(k.Limits.PerMonth)
 }
 
-// throughKey is the smaller of the bounds of the key's own minute and its account's.
-func (u *Unseen) throughKey(k *Key, span time.Duration) int64 {
-	n := int64(math.MaxInt64)
-	if a := u.accounts[k.Account]; a != nil && u.tiers[a.Tier] != nil {
-		l := resolve(a, u.tiers[a.Tier])[k.Type]
-		n = through(l.PerMinute, l.Burst, span)
+// throughAccount is the bound of the minute of k's account.
+func (u *Unseen) throughAccount(k *Key, span time.Duration) int64 {
+	a := u.accounts[k.Account]
+	if a == nil || u.tiers[a.Tier] == nil {
+		return math.MaxInt64
 	}
-	if k.Limits != nil {
-		minute := value(k.Limits.PerMinute)
-		n = min(n, through(minute, cmp.Or(value(k.Limits.Burst), minute), span))
-	}
-	return n
+	l := resolve(a, u.tiers[a.Tier])[k.Type]
+	return through(l.PerMinute, l.Burst, span)
 }
 
 // through is the most that a bucket admits in span; without a rate there is no bound.

@@ -128,6 +128,86 @@ func TestUnseen(t *testing.T) {
 	}
 }
 
+// The keys of a chain of rotations are counted as its first key, by the largest of the
+// limits of those that were accepted after the backup, as long as one still works.
+func TestUnseenCountsLineages(t *testing.T) {
+	to := epoch.Add(12 * time.Hour)
+	from := to.Add(-10 * time.Minute)
+	limits := func(minute, burst, month int64) *Limits {
+		return &Limits{PerMinute: &minute, Burst: &burst, PerMonth: &month}
+	}
+	type link struct {
+		limits  *Limits
+		budget  Money         // 0 is none
+		overlap time.Duration // after the backup, until which the key is accepted beside the next
+		revoked bool
+	}
+	type months struct{ key, budget int64 }
+	for _, c := range []struct {
+		name  string
+		chain []link
+		want  months
+	}{
+		{"a rotated key", []link{{limits: limits(6, 9, 1_000), budget: 90, overlap: -time.Minute}, {limits: limits(6, 9, 1_000), budget: 90}}, months{20 + 70, 90}},
+		{"three keys", []link{{limits(6, 9, 1_000), 90, -time.Minute, false}, {limits(6, 9, 1_000), 90, time.Hour, false}, {limits(6, 9, 1_000), 90, 0, false}}, months{20 + 70, 90}},
+		{"the old key has the larger limits", []link{{limits: limits(12, 9, 1_000), budget: 90, overlap: time.Hour}, {limits: limits(6, 6, 30), budget: 40}}, months{20 + 130, 90}},
+		{"the new key has the larger limits", []link{{limits: limits(6, 6, 30), budget: 40, overlap: time.Hour}, {limits: limits(12, 9, 1_000), budget: 90}}, months{20 + 130, 90}},
+		{"the larger minute and the larger burst", []link{{limits: limits(12, 1, 1_000), overlap: time.Hour}, {limits: limits(6, 40, 1_000)}}, months{20 + 161, 5}},
+		{"one without a minute", []link{{limits: limits(6, 6, 50), overlap: time.Hour}, {limits: &Limits{PerMonth: ptr(int64(900))}}}, months{20 + 661, 5}},
+		{"one without a month", []link{{limits: limits(6, 9, 1_000), overlap: time.Hour}, {limits: &Limits{PerMinute: ptr(int64(6))}, budget: 40}}, months{20 + 70, 40}},
+		{"one with a budget alone", []link{{limits: limits(6, 9, 1_000), overlap: time.Hour}, {limits: &Limits{}, budget: 40}}, months{20 + 70, 40}},
+		{"an overlap that ended before the backup", []link{{limits(12, 9, 1_000), 90, -time.Minute, false}, {limits(6, 6, 1_000), 40, 0, false}}, months{20 + 67, 40}},
+		{"an overlap that ended after it", []link{{limits(12, 9, 1_000), 90, time.Minute, false}, {limits(6, 6, 1_000), 40, 0, false}}, months{20 + 130, 90}},
+		{"no key works any more", []link{{limits(12, 9, 1_000), 90, time.Minute, false}, {limits(6, 6, 1_000), 40, 0, true}}, months{20, 5}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := begun(t)
+			h.at = from.Add(-time.Hour)
+			h.must(&Command{Change: &TierPut{Tier: Tier{Name: "free", Live: *limitOf(60, 10_000)}}})
+			k := newKey("0")
+			k.Limits, k.MonthlyBudget = limits(6, 6, 20), ptr(Money(5))
+			id := h.must(&Command{Change: &KeyCreate{Key: k}}).Key.ID
+			first := id
+			for _, budget := range []bool{false, true} {
+				h.must(&Command{Change: &Grant{Asks: []GrantAsk{{Account: DefaultAccount, Type: Live, Key: id, Budget: budget, Month: Month(to), Want: 20}}}})
+			}
+			for i, l := range c.chain {
+				update := &KeyUpdate{ID: id, Limits: l.limits}
+				if update.MonthlyBudget = &l.budget; l.budget == 0 {
+					update.MonthlyBudget, update.Clear = nil, []string{"monthly_budget"}
+				}
+				h.must(&Command{Change: update})
+				if i == len(c.chain)-1 {
+					if l.revoked {
+						h.must(&Command{Change: &KeyRevoke{ID: id}})
+					}
+					break
+				}
+				next := string(rune('1' + i))
+				h.must(&Command{Change: &KeyRotate{ID: id, New: KeyID("key_" + next), Hash: hashOf(next), Hint: next, OverlapEndsAt: from.Add(l.overlap), Counts: true}})
+				id = KeyID("key_" + next)
+			}
+			u := &Unseen{From: from, To: to}
+			rows := merged(t, h.Store, u)
+			total := func(budget bool) int64 {
+				return unpackGranted([]byte(rows[string(monthRow(Month(to), DefaultAccount, Live, budget, first))]))
+			}
+			if got := (months{total(false), total(true)}); got != c.want {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+			months := 0
+			for row := range rows {
+				if row[0] == rowMonth {
+					months++
+				}
+			}
+			if months != 4 { // two of the account, for live and test keys, and two of the lineage
+				t.Errorf("%d months have a count, want 4", months)
+			}
+		})
+	}
+}
+
 // Raised counts the months that went up, and no month goes down or beyond its limit,
 // whatever was granted and whichever limits there are.
 func TestUnseenOnlyRaises(t *testing.T) {
