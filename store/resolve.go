@@ -8,13 +8,9 @@ import (
 
 // newState resolves the part of an account that admission reads.
 func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
-	limits := resolve(a, tier)
-	for i := range limits {
-		limits[i] = limits[i].Bounded()
-	}
 	return &AccountState{
 		Account:   *a,
-		Limit:     limits,
+		Limit:     resolve(a, tier),
 		Allowlist: allow,
 		Features:  Features{IPAllowlist: tier.IPAllowlist},
 	}
@@ -25,7 +21,7 @@ func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
 // resolved live limits: half the minute, the same month. The tiers free and pro
 // set their test limits, enterprise does not, so there an account's own live
 // limits decide both. A burst that is not set is the minute's limit; one of the
-// tier does not outlive an account's own minute.
+// tier does not outlive an account's own minute. Both are cut to what a bucket enforces.
 func resolve(a *Account, tier *Tier) (out [keyTypes]limiter.Limit) {
 	out[Live] = override(override(limiter.Limit{}, &tier.Live), a.Limits)
 	half := limiter.Limit{PerMinute: out[Live].PerMinute / 2, PerMonth: out[Live].PerMonth}
@@ -37,6 +33,7 @@ func resolve(a *Account, tier *Tier) (out [keyTypes]limiter.Limit) {
 		if out[i].Burst == 0 {
 			out[i].Burst = out[i].PerMinute
 		}
+		out[i] = out[i].Bounded()
 	}
 	return out
 }

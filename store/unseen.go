@@ -136,8 +136,8 @@ func (u *Unseen) settleLineage(keys []*Key, month int, span time.Duration) {
 			bounded = bounded && monthOf(k) == 0
 			continue
 		}
-		own := value(k.Limits.PerMinute)
-		minute, burst = max(minute, own), max(burst, cmp.Or(value(k.Limits.Burst), own))
+		own := ownLimit(k.Limits)
+		minute, burst = max(minute, own.PerMinute), max(burst, own.Burst)
 	}
 	k := keys[0]
 	counted := k.lineage().ID

@@ -208,6 +208,28 @@ func TestUnseenCountsLineages(t *testing.T) {
 	}
 }
 
+// Limits of an earlier version that exceed what a bucket enforces bound the count as they
+// are enforced.
+func TestUnseenCountsLargeLimitsAsEnforced(t *testing.T) {
+	const most, month = MaxPerMinute, MaxRequests
+	to := epoch.Add(time.Hour)
+	h := begun(t)
+	large := &Limits{PerMinute: ptr(int64(5 * most)), Burst: ptr(int64(7 * most)), PerMonth: ptr(int64(month))}
+	h.must(&Command{Change: &TierPut{Tier: Tier{Name: "free", Live: Limits{PerMonth: large.PerMonth}, Test: *large}}})
+	k := newKey("a")
+	k.Limits = large // its account has no minute
+	h.must(&Command{Change: &KeyCreate{Key: k}})
+	rows := merged(t, h.Store, &Unseen{From: to.Add(-2 * time.Minute), To: to})
+	for _, c := range []struct {
+		key KeyID
+		typ KeyType
+	}{{"", Test}, {k.ID, Live}} {
+		if got := unpackGranted([]byte(rows[string(monthRow(Month(to), DefaultAccount, c.typ, false, c.key))])); got != 3*most+1 {
+			t.Errorf("key %q, type %v: %d, want %d", c.key, c.typ, got, 3*most+1)
+		}
+	}
+}
+
 // Raised counts the months that went up, and no month goes down or beyond its limit,
 // whatever was granted and whichever limits there are.
 func TestUnseenOnlyRaises(t *testing.T) {
