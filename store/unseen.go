@@ -14,14 +14,16 @@ import (
 
 // Unseen bounds the usage of a backup's months between its time and that of its
 // restore, which the backup does not show: the units that the minute's limits let
-// through in that time, and never more than the month's own limit. Budgets
-// have no limit by the minute and count as used up.
+// through in that time on all nodes, each of which has buckets of its own, and never
+// more than the month's own limit. Budgets have no limit by the minute and count as
+// used up.
 //
-// It is right as long as the limits were those that the backup holds.
+// It is right as long as the limits and the nodes were those that the backup holds.
 type Unseen struct {
 	From, To time.Time // the backup's time and the restore's
 	Raised   int       // months, once all rows went through Merge
 
+	nodes    int64 // members; 0 of a lone node
 	accounts map[AccountID]*Account
 	tiers    map[string]*Tier
 	keys     []*Key // with months of their own that may have been used since
@@ -49,6 +51,12 @@ func (u *Unseen) Add(row, v []byte, k *Key) error {
 				Life: Life{OverlapEndsAt: k.OverlapEndsAt, Lineage: k.Lineage},
 			})
 		}
+	case bytes.Equal(row, settingsRow):
+		var r Roster
+		if err := r.Add(row, v); err != nil {
+			return err
+		}
+		u.nodes = int64(len(r.Members))
 	case row[0] == rowAccount:
 		a := new(Account)
 		if err := json.Unmarshal(v, a); err != nil {
@@ -95,7 +103,7 @@ func (u *Unseen) Settle() {
 		}
 		for t, l := range resolve(a, tier) {
 			if l.PerMonth > 0 {
-				u.rows = append(u.rows, unseenRow{monthRow(month, id, KeyType(t), false, ""), l.PerMonth, through(l.PerMinute, l.Burst, span)})
+				u.rows = append(u.rows, unseenRow{monthRow(month, id, KeyType(t), false, ""), l.PerMonth, u.through(l.PerMinute, l.Burst, span)})
 			}
 		}
 	}
@@ -144,7 +152,7 @@ func (u *Unseen) settleLineage(keys []*Key, month int, span time.Duration) {
 	if limit > 0 {
 		extra := u.throughAccount(k, span)
 		if bounded {
-			extra = min(extra, through(minute, burst, span))
+			extra = min(extra, u.through(minute, burst, span))
 		}
 		u.rows = append(u.rows, unseenRow{monthRow(month, k.Account, k.Type, false, counted), limit, extra})
 	}
@@ -167,7 +175,16 @@ func (u *Unseen) throughAccount(k *Key, span time.Duration) int64 {
 		return math.MaxInt64
 	}
 	l := resolve(a, u.tiers[a.Tier])[k.Type]
-	return through(l.PerMinute, l.Burst, span)
+	return u.through(l.PerMinute, l.Burst, span)
+}
+
+// through is the most that the buckets of all nodes admit in span.
+func (u *Unseen) through(perMinute, burst int64, span time.Duration) int64 {
+	nodes, one := max(1, u.nodes), through(perMinute, burst, span)
+	if one > math.MaxInt64/nodes {
+		return math.MaxInt64
+	}
+	return nodes * one
 }
 
 // through is the most that a bucket admits in span; without a rate there is no bound.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -230,6 +231,34 @@ func TestUnseenCountsLargeLimitsAsEnforced(t *testing.T) {
 	}
 }
 
+// Each node has minutes of its own, so that all members let as much through; a member that
+// was removed lets nothing through.
+func TestUnseenCountsEachNode(t *testing.T) {
+	to := epoch.Add(time.Hour)
+	own := limitOf(6, 1_000)
+	for members, want := range map[int][2]int64{0: {661, 67}, 1: {661, 67}, 3: {3 * 661, 3 * 67}, 20: {10_000, 1_000}} {
+		h := begun(t)
+		h.must(&Command{Change: &TierPut{Tier: Tier{Name: "free", Live: *limitOf(60, 10_000)}}})
+		k := newKey("a")
+		k.Limits = own
+		h.must(&Command{Change: &KeyCreate{Key: k}})
+		if members > 0 {
+			h.must(&Command{Change: &ClusterOpen{CA: []byte("ca"), CAKey: []byte("key"), Gossip: make([]byte, 32)}})
+			for i := range members + 1 {
+				name := fmt.Sprint("n", i)
+				h.must(&Command{Change: &MemberPut{Member: Member{ID: name, Name: name, Address: fmt.Sprintf("10.0.0.%d:1", i+1), Level: Level}}})
+			}
+			h.must(&Command{Change: &MemberRemove{ID: "n0", Gossip: make([]byte, 32)}})
+		}
+		rows := merged(t, h.Store, &Unseen{From: to.Add(-10 * time.Minute), To: to})
+		for i, key := range []KeyID{"", k.ID} {
+			if got := unpackGranted([]byte(rows[string(monthRow(Month(to), DefaultAccount, Live, false, key))])); got != want[i] {
+				t.Errorf("%d members, key %q: %d, want %d", members, key, got, want[i])
+			}
+		}
+	}
+}
+
 // Raised counts the months that went up, and no month goes down or beyond its limit,
 // whatever was granted and whichever limits there are.
 func TestUnseenOnlyRaises(t *testing.T) {
@@ -302,7 +331,7 @@ func TestThrough(t *testing.T) {
 
 // A row that cannot be read ends the restore; nothing is taken for a limit.
 func TestUnseenDamaged(t *testing.T) {
-	for _, row := range [][]byte{named(rowAccount, "acct_a"), named(rowTier, "gold")} {
+	for _, row := range [][]byte{named(rowAccount, "acct_a"), named(rowTier, "gold"), settingsRow} {
 		u := &Unseen{To: epoch}
 		if err := u.Add(row, []byte("{"), nil); err == nil {
 			t.Errorf("row %q was read", row)
