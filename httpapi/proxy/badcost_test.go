@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/store"
 )
@@ -92,5 +93,50 @@ func TestBadCostsAreShownWithCare(t *testing.T) {
 	lines := r.with("level=ERROR", "header=X-Cost")
 	if len(lines) != 1 || strings.Contains(lines[0], key[8:24]) || strings.Contains(lines[0], strings.Repeat("y", maxShownCost)) {
 		t.Errorf("%v", lines)
+	}
+}
+
+// An upstream whose costs are all wrong does not flood the log: it has one line a minute,
+// and each cost counts in the metric.
+func TestBadCostsDoNotFloodTheLog(t *testing.T) {
+	bad := func() string {
+		return backend(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Cost", "two") })
+	}
+	one, other := bad(), bad()
+	r := newRig(t, Settings{},
+		Route{Path: "/one", Upstreams: []string{one}, Cost: "header:X-Cost"},
+		Route{Path: "/other", Upstreams: []string{other}, Cost: "header:X-Cost"})
+	const calls = 20
+	began := time.Now()
+	for range calls {
+		for _, path := range []string{"/one", "/other"} {
+			text(t, r.do("GET", path, ""))
+			r.log.next(t)
+		}
+	}
+	most := 1 + int(time.Since(began)/time.Minute) // on a machine that is stuck
+	for _, path := range []string{"/one", "/other"} {
+		if got := r.with("level=ERROR", "route="+path, "cost=two", "left_out="); len(got) < 1 || len(got) > most {
+			t.Errorf("%s: %d lines in the log, want %d: %v", path, len(got), most, got)
+		}
+		if got := r.metric("perfgate_proxy_cost_errors_total", "route")[path]; got != calls {
+			t.Errorf("%s: the metric counts %v, want %d", path, got, calls)
+		}
+	}
+}
+
+// One fault in a minute has its turn, and says how many had none since the last.
+func TestMinutely(t *testing.T) {
+	var m minutely
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		after   time.Duration
+		leftOut int64
+		ok      bool
+	}{{0, 0, true}, {0, 0, false}, {time.Second, 0, false}, {58 * time.Second, 0, false}, {time.Second, 3, true}, {time.Second, 0, false}, {time.Hour, 1, true}, {time.Minute, 0, true}} {
+		at = at.Add(c.after)
+		if leftOut, ok := m.turn(at); leftOut != c.leftOut || ok != c.ok {
+			t.Errorf("at %v: %d left out, %v; want %d, %v", at, leftOut, ok, c.leftOut, c.ok)
+		}
 	}
 }

@@ -26,6 +26,7 @@ type upstream struct {
 	counts    *upstreamCounts
 
 	inFlight atomic.Int64
+	badCosts minutely
 	health
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -81,12 +83,38 @@ func absurd(text string) bool {
 // maxShownCost bounds the part of a bad cost that is logged, in bytes.
 const maxShownCost = 64
 
-// badCost logs and counts a stated cost that the operator has to know of.
+// badCost counts a stated cost that the operator has to know of, and logs it, unless
+// another one of the upstream was logged within the last minute.
 func (x *exchange) badCost(lines []string, why string) {
-	route, shown := x.lane.route, apikey.Mask(strings.Join(lines, ", "))
+	route := x.lane.route
 	x.proxy.metrics.badCosts.WithLabelValues(route.rule.Route).Inc()
+	leftOut, ok := x.upstream.badCosts.turn(time.Now())
+	if !ok {
+		return
+	}
+	shown := apikey.Mask(strings.Join(lines, ", "))
 	x.proxy.logger.Error("the cost that the upstream states is wrong", "route", route.rule.Route, "upstream", x.upstream.name,
-		"header", route.costHeader, "cost", shown[:min(len(shown), maxShownCost)], "reason", why, "request_id", x.id)
+		"header", route.costHeader, "cost", shown[:min(len(shown), maxShownCost)], "reason", why, "request_id", x.id, "left_out", leftOut)
+}
+
+// minutely bounds the lines about a fault that any number of requests may meet: one a
+// minute. It is safe for concurrent use.
+type minutely struct {
+	mu      sync.Mutex // guards all fields
+	last    time.Time  // of the last line; zero before the first
+	leftOut int64      // faults since then
+}
+
+// turn reports whether a fault at now is to be logged, and how many before it were not.
+func (m *minutely) turn(now time.Time) (leftOut int64, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.last.IsZero() && now.Sub(m.last) < time.Minute {
+		m.leftOut++
+		return 0, false
+	}
+	leftOut, m.leftOut, m.last = m.leftOut, 0, now
+	return leftOut, true
 }
 
 // settle ends the charge of x, once: a request that reached no upstream, or that is
