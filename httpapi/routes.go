@@ -46,7 +46,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		accounts:  manage.Accounts{Store: cfg.Store},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
-		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version},
+		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version, Voters: cfg.Voters},
 		pages: manage.Pages{
 			Ready: cfg.Backend.Ready, SecurityTxt: cfg.SecurityTxt, OpenAPI: openAPI,
 			Metrics: metrics, MetricsOpen: cfg.MetricsOpen,

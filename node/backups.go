@@ -22,7 +22,7 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 		Dir: c.Dir, Every: c.Every, Keep: c.Keep, Passphrase: c.Passphrase, Logger: n.log,
 		Leads: n.replica.Leads, Cluster: n.store.ClusterID,
 		Begin: func(at time.Time) (*backup.Backup, error) {
-			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.options.Version, CreatedAt: at})
+			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.options.Version, CreatedAt: at, Voters: n.replica.Voters()})
 		},
 	}
 	if err := b.Open(); err != nil {

@@ -78,7 +78,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 	c, txt := n.config, n.config.SecurityTxt
 	return httpapi.Config{
 		Store: n.store, Local: n.local, Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
-		Node: c.Node.Name, Version: n.options.Version,
+		Node: c.Node.Name, Version: n.options.Version, Voters: n.replica.Voters,
 		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),
 		SecurityTxt: manage.SecurityTxt{
 			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,

@@ -14,10 +14,12 @@ import (
 // its moment from being removed from the disk.
 const maxBackups = 2
 
-// Backup serves the call that reads a backup. Node and Version go into its header.
+// Backup serves the call that reads a backup. Node, Version and Voters, which may be
+// nil, go into its header.
 type Backup struct {
 	Store         *store.Store
 	Node, Version string
+	Voters        func() []string
 
 	sending atomic.Int32 // backups, at most maxBackups
 }
@@ -33,7 +35,11 @@ func (h *Backup) Read(c *rest.Call) error {
 		return &fault.Error{Code: fault.TooBusy, RetryAfter: 10, Message: "Two backups are being read already."}
 	}
 	defer h.sending.Add(-1)
-	b, err := backup.Begin(h.Store, backup.Header{Node: h.Node, Version: h.Version, CreatedAt: c.Now})
+	header := backup.Header{Node: h.Node, Version: h.Version, CreatedAt: c.Now}
+	if h.Voters != nil {
+		header.Voters = h.Voters()
+	}
+	b, err := backup.Begin(h.Store, header)
 	if err != nil {
 		return err
 	}

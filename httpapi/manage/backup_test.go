@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,13 +21,18 @@ import (
 )
 
 func TestBackup(t *testing.T) {
-	g := apitest.New(t, func(c *httpapi.Config) { c.Node, c.Version = "n1", "1.2.3" })
+	g := apitest.New(t, func(c *httpapi.Config) {
+		c.Node, c.Version, c.Voters = "n1", "1.2.3", func() []string { return []string{"a", "b"} }
+	})
 	id, _ := g.Key("live", "read")
 	a := g.Op("GET", "/v1/backup", "").Want(t, 200)
 	r, err := backup.Verify(strings.NewReader(a.Body), "")
 	apitest.Must(t, err)
 	if r.ClusterID != "c" || r.Node != "n1" || r.Version != "1.2.3" || r.Applied != g.Store.Applied() || r.Census.Active == 0 || !strings.Contains(a.Body, id) {
 		t.Errorf("%+v", r)
+	}
+	if !slices.Equal(r.Voters, []string{"a", "b"}) {
+		t.Errorf("voters %q", r.Voters)
 	}
 	if d := a.Header.Get("Content-Disposition"); d != `attachment; filename="`+r.Name()+`"` {
 		t.Errorf("Content-Disposition %q", d)

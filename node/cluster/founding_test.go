@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,5 +102,19 @@ func TestCommittedServers(t *testing.T) {
 	c := led(t, 1)
 	if got := c.r.CommittedServers(); len(got) != 1 || got[0].Suffrage != raft.Voter || !strings.HasPrefix(string(got[0].ID), c.r.Identity().ID) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A server without a vote is none of the voters.
+func TestVoters(t *testing.T) {
+	t.Parallel()
+	s := opened(t, nil)
+	other := s.voter("n2")
+	s.joined("n3")
+	got, want := s.r.Voters(), []string{s.self.ID, other.id}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || len(s.servers()) != 3 {
+		t.Errorf("voters %q, want %q of %v", got, want, s.servers())
 	}
 }

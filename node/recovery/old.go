@@ -16,7 +16,9 @@ type oldCluster struct {
 	id    string
 	cas   [][]byte // empty: nobody can tell its nodes from others, and none is asked
 	peers []oldPeer
-	here  int // of the peers' number, nodes that are there without being asked: this one
+	here  int // voters that are there without being asked and are no peers: this node
+
+	nonvoters map[string]bool // of the peers, by id
 }
 
 // oldPeer is a node of the old cluster.
@@ -30,7 +32,7 @@ func (p oldPeer) String() string {
 }
 
 // running returns the peers that answer as nodes of the old cluster, and whether they
-// are a majority. It takes some seconds where hosts do not answer.
+// are a majority of the voters. It takes some seconds where hosts do not answer.
 func (o *oldCluster) running(ctx context.Context) (there []oldPeer, majority bool) {
 	if len(o.cas) == 0 {
 		return nil, false
@@ -44,13 +46,20 @@ func (o *oldCluster) running(ctx context.Context) (there []oldPeer, majority boo
 		})
 	}
 	all.Wait()
+	voters, answering := o.here, 0
 	for i, p := range o.peers {
+		votes := !o.nonvoters[p.id]
+		if votes {
+			voters++
+		}
 		if found[i] {
 			there = append(there, p)
+			if votes {
+				answering++
+			}
 		}
 	}
-	voters := len(o.peers) + o.here
-	return there, len(there) > 0 && len(there)+o.here > voters/2
+	return there, answering > 0 && answering+o.here > voters/2
 }
 
 // names lists peers for people.

@@ -15,6 +15,7 @@ import (
 	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/backup"
 )
 
 // trust is the authority of the cluster c1.
@@ -97,6 +98,46 @@ func TestRestoreBesideTheOldCluster(t *testing.T) {
 	}
 }
 
+// Only voters make a majority: a nonvoter that runs is no reason to refuse, and one that
+// does not run hides no majority. A backup that does not name the voters counts all.
+func TestRestoreCountsVoters(t *testing.T) {
+	t.Parallel()
+	a := newTrust(t)
+	addrB, _ := a.runs(t, "b")
+	addrC, _ := a.runs(t, "c")
+	r := replicatest.At(t, replicatest.Memory(t), "data")
+	replicatest.Begin(t, r)
+	replicatest.Must(t, r, &store.Command{At: time.Now(), Change: &store.ClusterOpen{CA: a.ca, CAKey: a.key, Gossip: make([]byte, 32)}})
+	const nobody = "127.0.0.1:1"
+	for id, addr := range map[string]string{"a": nobody, "b": addrB, "c": addrC, "d": nobody, "e": nobody} {
+		replicatest.Must(t, r, &store.Command{At: time.Now(), Change: &store.MemberPut{Member: store.Member{ID: id, Name: "n-" + id, Address: addr, Level: store.Level}}})
+	}
+	for _, c := range []struct {
+		name    string
+		voters  []string
+		refused bool
+	}{
+		{"two of three, and nonvoters that are gone", []string{"a", "b", "c"}, true},
+		{"one of three, and a nonvoter", []string{"a", "b", "d"}, false},
+		{"one of two, and a nonvoter", []string{"a", "b"}, false},
+		{"nonvoters alone", []string{"a"}, false},
+		{"two of five", []string{"a", "b", "c", "d", "e"}, false},
+		{"an earlier version", nil, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := writeText(t, filepath.Join(dir, "b.backup"), string(headed(t, r, backup.Header{Node: "n-a", Version: "test", CreatedAt: time.Now(), Voters: c.voters})))
+			_, errs, err := restored(t, file, "--data-dir", filepath.Join(dir, "data"))
+			if refused := err != nil && strings.Contains(err.Error(), "cluster c1 of the backup still runs"); refused != c.refused || !refused && err != nil {
+				t.Errorf("%s%v", errs, err)
+			}
+			if running := "n-b (" + addrB + "), n-c (" + addrC + ")"; err == nil && !strings.Contains(errs, running) {
+				t.Errorf("it does not warn of %s: %s", running, errs)
+			}
+		})
+	}
+}
+
 // A node is not made a cluster of its own while it and the others that run are a
 // majority of the voters, unless that is forced.
 func TestRecoverBesideTheOldCluster(t *testing.T) {
@@ -144,6 +185,11 @@ func TestOldClusterRunning(t *testing.T) {
 	if _, majority := old.running(t.Context()); !majority {
 		t.Error("two of three are no majority")
 	}
+	old.nonvoters = map[string]bool{"b": true}
+	if there, majority := old.running(t.Context()); majority || len(there) != 1 {
+		t.Errorf("a nonvoter makes a majority: %v, %v", there, majority)
+	}
+	old.nonvoters = nil
 	old.here = 0
 	if _, majority := old.running(t.Context()); majority {
 		t.Error("one of two is a majority")

@@ -32,7 +32,13 @@ import (
 // backupOf is a backup of r's state.
 func backupOf(tb testing.TB, r *replica.Replica, at time.Time) []byte {
 	tb.Helper()
-	b, err := backup.Begin(r.Store(), backup.Header{Node: "n1", Version: "test", CreatedAt: at})
+	return headed(tb, r, backup.Header{Node: "n1", Version: "test", CreatedAt: at})
+}
+
+// headed is a backup of r with a header.
+func headed(tb testing.TB, r *replica.Replica, h backup.Header) []byte {
+	tb.Helper()
+	b, err := backup.Begin(r.Store(), h)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,12 +142,16 @@ type restorePlan struct {
 
 // refuseWhileRunning asks the nodes of the backup's cluster whether they run.
 func (p *restorePlan) refuseWhileRunning() error {
-	old := &oldCluster{id: p.roster.ClusterID}
+	old := &oldCluster{id: p.roster.ClusterID, nonvoters: map[string]bool{}}
 	if p.roster.CA != nil {
 		old.cas = [][]byte{p.roster.CA}
 	}
 	for _, m := range p.roster.Members {
 		old.peers = append(old.peers, oldPeer{m.ID, m.Name, m.Address})
+		// A backup of an earlier version does not say who votes: all count then.
+		if voters := p.report.Backup.Voters; voters != nil {
+			old.nonvoters[m.ID] = !slices.Contains(voters, m.ID)
+		}
 	}
 	there, majority := old.running(context.Background())
 	switch {

@@ -10,6 +10,25 @@ import (
 // not be committed: an entry that is not committed may be lost with its leader.
 func (r *Replica) CommittedServers() []raft.Server { return r.engine.committedServers() }
 
+// Voters are the ids of the voters in Raft's latest configuration; nil where it is not
+// known.
+func (r *Replica) Voters() (ids []string) {
+	rf := r.Raft()
+	if rf == nil {
+		return nil
+	}
+	f := rf.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	for _, s := range f.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	return ids
+}
+
 // committedServers looks through the entries that are not committed: Raft itself does
 // not tell (with raft 1.8.0 the index of the answer of GetConfiguration is always 0).
 // Raft stores an entry before it uses its configuration, so that one which it uses and

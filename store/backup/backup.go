@@ -34,6 +34,8 @@ type Header struct {
 	Level     int       `json:"level"`      // see store.Level
 	CreatedAt time.Time `json:"created_at"` // every write answered before is in it
 	Applied   uint64    `json:"applied"`    // Raft index that the rows are at
+	// Voters are the ids of the nodes with a vote; nil in a backup of an earlier version.
+	Voters []string `json:"voters,omitzero"`
 }
 
 // Name is a file name for the backup: ordered by time, and safe everywhere.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func TestBegin(t *testing.T) {
 	}
 	defer b.Close()
 	want := Header{Format: format, ClusterID: "cl_1", Node: "n", Level: store.Level, CreatedAt: at.UTC(), Applied: 4}
-	if b.Header != want {
+	if !reflect.DeepEqual(b.Header, want) {
 		t.Errorf("%+v, want %+v", b.Header, want)
 	}
 }
