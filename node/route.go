@@ -21,7 +21,7 @@ func compileRoutes(c *config.Config, demo string) (*proxy.Table, error) {
 		routes = append(routes, proxyRoute(&c.Proxy.Routes[i]))
 	}
 	rest := c.Proxy.Upstream
-	if rest == "" && !slices.ContainsFunc(routes, catchAll) {
+	if rest == "" && !slices.ContainsFunc(routes, func(r proxy.Route) bool { return r.CatchAll() }) {
 		rest = demo
 	}
 	if rest != "" {
@@ -43,10 +43,6 @@ func proxyRoute(r *config.Route) proxy.Route {
 		Cost: r.Cost, MaxCostPerCall: r.MaxCostPerCall, AllowEncodedSlash: r.AllowEncodedSlash,
 		AllowMethodOverride: r.AllowMethodOverride, PassAuthorization: r.PassAuthorization,
 	}
-}
-
-func catchAll(r proxy.Route) bool {
-	return r.Path == "/" && r.Host == "" && len(r.Methods) == 0
 }
 
 // routeFaults turns the proxy's errors about routes into usage errors that name

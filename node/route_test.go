@@ -28,6 +28,7 @@ func TestExampleRoutes(t *testing.T) {
 func TestCompileRoutes(t *testing.T) {
 	const demo = "http://127.0.0.1:9002"
 	path := configtest.File(t, "[[proxy.routes]]\npath = \"/v1/\"\nupstreams = [\"http://127.0.0.1:9000\"]\nheaders = { A = \"${UP}\" }\n")
+	all := configtest.File(t, "[[proxy.routes]]\npath = \"/{rest...}\"\nupstreams = [\"http://127.0.0.1:9000\"]\n")
 	for _, c := range []struct {
 		args []string
 		demo string
@@ -38,6 +39,7 @@ func TestCompileRoutes(t *testing.T) {
 		{nil, "", 0},
 		{[]string{"--config", path, "--demo"}, demo, 2},
 		{[]string{"--config", path}, "", 1},
+		{[]string{"--config", all, "--demo"}, demo, 1},
 	} {
 		table, err := compileRoutes(mustLoad(t, c.args, "UP=secret"), c.demo)
 		if err != nil {
@@ -89,6 +91,7 @@ func TestRouteFaults(t *testing.T) {
 		"upstream short":  {args: []string{"--upstream", "http://10.1:80"}, want: []string{"four numbers from 0 to 255"}},
 		"empty variable":  {file: "[[proxy.routes]]\npath = \"/\"\nupstreams = [\"http://x\"]\nheaders = { A = \"${EMPTY}\" }", want: []string{`proxy.routes[0].headers.A`, "EMPTY is empty; it must have a value"}},
 		"two catch-alls":  {file: "[proxy]\nupstream = \"http://x\"\n[[proxy.routes]]\npath = \"/\"\nupstreams = [\"http://x\"]", want: []string{`proxy.upstream`}},
+		"same paths":      {file: "[[proxy.routes]]\npath = \"/app\"\nupstreams = [\"http://x\"]\n[[proxy.routes]]\npath = \"/app/\"\nrequire = [\"strict\"]\nupstreams = [\"http://x\"]", want: []string{`line 5: proxy.routes[1].path = "/app/": same host, path and methods as proxy.routes[0]`}},
 		"upstream":        {args: []string{"--upstream", "localhost:9000"}, want: []string{"--upstream: proxy.upstream", "http://"}},
 		"upstream secret": {args: []string{"--upstream", "http://u:hunter2@h/?q"}, want: []string{"proxy.upstream"}, not: "hunter2"},
 	} {

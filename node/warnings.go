@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/node/config"
 )
 
 // warnings are the settings of c that are a mistake more often than not, of the
-// values and of the upstreams.
+// values, of the upstreams and of the routes.
 func warnings(c *config.Config) []error {
 	out := c.Warnings(time.Now())
 	var machine []string // addresses of this machine
@@ -35,6 +36,18 @@ func warnings(c *config.Config) []error {
 				out = append(out, c.FaultAt(up.key, up.place, up.url.Redacted(), fmt.Sprintf("this is %s of this node itself: %s", own.key, own.effect)))
 			}
 		}
+	}
+	return append(out, routeWarnings(c)...)
+}
+
+// routeWarnings are those of the routes of c, if they compile.
+func routeWarnings(c *config.Config) (out []error) {
+	table, err := compileRoutes(c, "")
+	if err != nil {
+		return nil
+	}
+	for _, w := range table.Warnings() {
+		out = append(out, routeFaults(c, w))
 	}
 	return out
 }
@@ -121,7 +134,9 @@ func ownPaths(c *config.Config) (s shadow) {
 			continue
 		}
 		pairs = append(pairs, own.Method+" "+own.Path)
-		s.named = s.named || slices.ContainsFunc(covering, func(route string) bool { return route != "/" })
+		s.named = s.named || slices.ContainsFunc(covering, func(route string) bool {
+			return !(&proxy.Route{Path: route}).CatchAll()
+		})
 	}
 	s.paths = strings.Join(pairs, ", ")
 	return s

@@ -1,5 +1,17 @@
 package pattern
 
+import "fmt"
+
+// Paths identifies the paths that p matches: two well-formed patterns have the same
+// ones if and only if this is equal, however they are written. Methods are not looked at.
+func (p *Pattern) Paths() string {
+	end := p.end
+	if len(p.segs) == 0 && end == endRest {
+		end = endSubtree // the path of a request begins with the slash that {x...} asks for
+	}
+	return fmt.Sprintf("%q %d", p.segs, end)
+}
+
 // Overlaps reports whether some path is one of a's and one of b's. Methods are not
 // looked at.
 func Overlaps(a, b *Pattern) bool {

@@ -1,10 +1,12 @@
 package pattern
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
-// Two patterns overlap if one path is of both: compared with all short paths over a
-// small alphabet.
-func TestOverlaps(t *testing.T) {
+// shortPaths are all short paths over a small alphabet.
+func shortPaths() []string {
 	paths := []string{"/"}
 	for from, level := 0, 0; level < 4; level++ {
 		to := len(paths)
@@ -22,6 +24,42 @@ func TestOverlaps(t *testing.T) {
 	for _, p := range paths[1:] {
 		paths = append(paths, p+"/")
 	}
+	return paths
+}
+
+// Two patterns have the same Paths if and only if they match the same ones.
+func TestPaths(t *testing.T) {
+	paths, same := shortPaths(), 0
+	texts := []string{
+		"/", "//", "/{$}", "/{x...}", "/{y...}", "GET /", "/a", "//a", "/a/", "/a//", "GET /a", "GET /a/", "/a{$}", "/a/{$}", "/a/{x...}", "/a/{y...}", "/a/b",
+		"GET /a/b", "/a/b/", "/a/b{$}", "/a/b/{$}", "/b", "POST /b", "/b/{x}", "/{x}", "/{y}", "GET /{z}", "/{x}/", "/{y}/", "/{x}/{$}", "/{x}/{y...}", "/{x}/b", "/{y}/b",
+		"GET /{x}/{y}", "/{y}/{x}", "/{x}/c/{y...}",
+	}
+	for _, a := range texts {
+		for _, b := range texts {
+			p, errA := Parse(a)
+			q, errB := Parse(b)
+			if errA != nil || errB != nil {
+				t.Fatalf("%q and %q: %v, %v", a, b, errA, errB)
+			}
+			i := slices.IndexFunc(paths, func(path string) bool { return p.MatchPath(path) != q.MatchPath(path) })
+			if got := p.Paths() == q.Paths(); got != (i < 0) {
+				t.Errorf("%q and %q have the same paths: %v; the first that differs is number %d", a, b, got, i)
+			}
+			if i < 0 && a != b {
+				same++
+			}
+		}
+	}
+	if same < len(texts)/2 {
+		t.Errorf("only %d pairs have the same paths", same)
+	}
+}
+
+// Two patterns overlap if one path is of both: compared with all short paths over a
+// small alphabet.
+func TestOverlaps(t *testing.T) {
+	paths := shortPaths()
 	var patterns []Pattern
 	for _, text := range []string{
 		"/", "/{$}", "/{x...}", "GET /", "/a", "/a/", "GET /a", "/a{$}", "/a/{$}", "/a/{x...}", "/a/b", "GET /a/b", "/a/b/", "/a/b/{$}",

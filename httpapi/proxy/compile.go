@@ -70,15 +70,13 @@ func Compile(routes []Route, env func(string) (string, bool)) (*Table, error) {
 	if len(routes) > maxRoutes {
 		errs = append(errs, &FieldError{"proxy.routes", strconv.Itoa(len(routes)), fmt.Sprintf("at most %d routes are supported", maxRoutes)})
 	}
-	seen := map[string]int{}
+	same := sameRoutes{byPath: map[string][]placed{}}
 	for i := range routes {
 		c := compiler{prefix: fmt.Sprintf("proxy.routes[%d].", i), env: env}
 		r := c.route(&routes[i])
-		identity := fmt.Sprintf("%s %s %q", r.host, routes[i].Path, r.methods)
-		if j, ok := seen[identity]; ok && len(c.errs) == 0 {
-			c.fail("path", routes[i].Path, "same host, path and methods as proxy.routes[%d]", j)
+		if len(c.errs) == 0 {
+			same.add(&c, i, r)
 		}
-		seen[identity] = i
 		errs = append(errs, c.errs...)
 		t.routes = append(t.routes, r)
 	}
@@ -86,6 +84,7 @@ func Compile(routes []Route, env func(string) (string, bool)) (*Table, error) {
 		return nil, errors.Join(errs...)
 	}
 	t.sort()
+	t.warnings = same.warnings
 	return t, nil
 }
 
@@ -111,7 +110,7 @@ func (c *compiler) route(in *Route) *route {
 	if m := r.pattern.Method(); m != "" {
 		r.methods = []string{m}
 	}
-	slices.Sort(r.methods)
+	r.methods = methodSet(r.methods)
 	c.upstreams(r, in.Upstreams)
 	for i, s := range in.Require {
 		if s == "" || strings.ContainsAny(s, " \t\"\\,") {

@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/pattern"
+)
 
 // Route is one [[proxy.routes]] of the configuration.
 type Route struct {
@@ -54,6 +58,17 @@ type Route struct {
 	// AllowEncodedSlash lets %2F pass in the path.
 	AllowEncodedSlash bool
 }
+
+// CatchAll reports whether r takes every request that no other route does.
+func (r *Route) CatchAll() bool {
+	p, err := pattern.Parse(r.Path)
+	return err == nil && p.Paths() == everything && r.Host == "" && len(r.Methods) == 0 && p.Method() == ""
+}
+
+var all = pattern.Compile("/")
+
+// everything identifies the paths of a catch-all.
+var everything = all.Paths()
 
 // Timeouts of a route.
 type Timeouts struct {

@@ -14,8 +14,12 @@ import (
 // Table is an immutable set of routes, the most specific first: by host (exact,
 // then the longest wildcard, then any), then by path, then as configured.
 type Table struct {
-	routes []*route
+	routes   []*route
+	warnings []*FieldError
 }
+
+// Warnings are the places of the configuration that are a mistake more often than not.
+func (t *Table) Warnings() []*FieldError { return t.warnings }
 
 // Len is the number of routes.
 func (t *Table) Len() int { return len(t.routes) }
