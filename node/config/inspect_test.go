@@ -125,6 +125,20 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+// A byte order mark hides none of the faults after it.
+func TestByteOrderMark(t *testing.T) {
+	for text, want := range map[string]string{
+		"[node]\nnmae = 5\n": "line 2: node.nmae = 5: unknown key",
+		"[node]\nname = x\n": "line 2, column 8: ",
+	} {
+		_, err := Load([]string{"--config", configtest.File(t, "\xef\xbb\xbf"+text)}, configtest.Environ())
+		got := leaves(err)
+		if len(got) != 2 || !strings.Contains(got[0], "line 1: it begins with a byte order mark") || !strings.Contains(got[1], want) {
+			t.Errorf("%q: %q, want the mark and %q", text, got, want)
+		}
+	}
+}
+
 // A file that is no TOML hides none of the faults in the environment and the flags.
 func TestSyntaxHidesNoOtherSource(t *testing.T) {
 	_, err := Load([]string{"--config", configtest.File(t, "[node]\nname = x")}, configtest.Environ("PERFGATE_EXPECT=three"))

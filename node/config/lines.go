@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -50,6 +51,32 @@ func parseLines(doc []byte) lines {
 		}
 	}
 	return w.found
+}
+
+// meaningFault is the first line up to which doc, which has the syntax of TOML, has no
+// meaning: a key or a table is in it twice. The decoder does not say where.
+func meaningFault(doc []byte, sound func([]byte) bool) int {
+	var starts []int // offsets of the lines on which an expression begins
+	var p unstable.Parser
+	p.Reset(doc)
+	for p.NextExpression() {
+		it := p.Expression().Key()
+		if it.Next() {
+			at := int(it.Node().Raw.Offset)
+			starts = append(starts, bytes.LastIndexByte(doc[:at], '\n')+1)
+		}
+	}
+	n := sort.Search(len(starts), func(i int) bool {
+		end := len(doc)
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		return !sound(doc[:end])
+	})
+	if n == len(starts) {
+		return 0
+	}
+	return bytes.Count(doc[:starts[n]], []byte("\n")) + 1
 }
 
 type lineWalker struct {
@@ -110,17 +137,20 @@ func (w *lineWalker) value(name string, v *unstable.Node) {
 	}
 }
 
-// encodingFault is the reason for which a file is not plain UTF-8, or nil: editors
-// write other encodings that look the same.
+// saveUTF8 ends the faults of a file's encoding.
+const saveUTF8 = "; save it as UTF-8 without a byte order mark"
+
+// byteOrderMark begins a file that some editors save as UTF-8.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// encodingFault is the reason for which a file is not UTF-8, or nil: editors write other
+// encodings that look the same.
 func encodingFault(doc []byte) error {
-	const save = "; save it as UTF-8 without a byte order mark"
 	switch {
 	case bytes.HasPrefix(doc, []byte("\xff\xfe\x00\x00")), bytes.HasPrefix(doc, []byte("\x00\x00\xfe\xff")):
-		return errors.New("it is encoded in UTF-32" + save)
+		return errors.New("it is encoded in UTF-32" + saveUTF8)
 	case bytes.HasPrefix(doc, []byte("\xff\xfe")), bytes.HasPrefix(doc, []byte("\xfe\xff")):
-		return errors.New("it is encoded in UTF-16" + save)
-	case bytes.HasPrefix(doc, []byte("\xef\xbb\xbf")):
-		return errors.New("line 1: it begins with a byte order mark (BOM)" + save)
+		return errors.New("it is encoded in UTF-16" + saveUTF8)
 	case len(doc) >= 2 && (doc[0] == 0) != (doc[1] == 0):
 		return errors.New("it looks like UTF-16 without a byte order mark; save it as UTF-8")
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -197,20 +198,39 @@ func (l *loader) file(path string) {
 		l.fault(path, "", nil, err.Error())
 		return
 	}
+	text, marked := bytes.CutPrefix(doc, byteOrderMark)
+	if doc = text; marked {
+		l.fault(path, "", nil, "line 1: it begins with a byte order mark (BOM)"+saveUTF8)
+	}
 	values, err := koanftoml.Parser().Unmarshal(doc)
 	if err != nil {
-		reason := datadir.Reason(err).Error()
-		var syntax *toml.DecodeError
-		if errors.As(err, &syntax) {
-			line, column := syntax.Position()
-			reason = fmt.Sprintf("line %d, column %d: %s", line, column, strings.TrimPrefix(syntax.Error(), "toml: "))
-		}
 		l.unread = true
-		l.fault(path, "", nil, reason)
+		l.fault(path, "", nil, tomlFault(doc, err))
 		return
 	}
 	l.lines = parseLines(doc)
 	l.layer(values, func(string) string { return path })
+}
+
+// tomlFault describes the error of the decoder about doc, with its line.
+func tomlFault(doc []byte, err error) string {
+	reason := strings.TrimPrefix(err.Error(), "toml: ")
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		line, column := syntax.Position()
+		return fmt.Sprintf("line %d, column %d: %s", line, column, reason)
+	}
+	line := meaningFault(doc, func(part []byte) bool {
+		_, err := koanftoml.Parser().Unmarshal(part)
+		return err == nil
+	})
+	if strings.Contains(reason, "already") {
+		reason += "; write it once"
+	}
+	if line == 0 {
+		return reason
+	}
+	return fmt.Sprintf("line %d: %s", line, reason)
 }
 
 // environment lays the known variables over the file. Unknown names pass: see
