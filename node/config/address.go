@@ -82,3 +82,12 @@ func plainHost(host string) string {
 	}
 	return ip.Unmap().String()
 }
+
+// plainAddress is a HOST:PORT with its host in one spelling; "" stays.
+func plainAddress(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return s
+	}
+	return net.JoinHostPort(plainHost(host), port)
+}

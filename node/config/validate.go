@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -117,18 +119,40 @@ func (v validator) cluster() {
 // to form: this node need not be in it.
 func (v validator) join() {
 	c := &v.Cluster
+	others := map[string]bool{}
 	for i, peer := range c.Join {
 		if reason := peerFault(peer); reason != "" {
 			v.l.fault(v.source.of["cluster.join"], fmt.Sprintf("cluster.join[%d]", i), peer, reason)
 		}
+		if !c.own(peer) {
+			others[plainAddress(peer)] = true
+		}
 	}
-	switch nodes := len(slices.Compact(slices.Sorted(slices.Values(c.Join)))) + 1; {
+	switch nodes := len(others) + 1; {
 	case c.Expect <= 1:
 	case len(c.Join) == 0:
 		v.bad("cluster.expect", "cluster.join must list the other nodes")
 	case nodes < c.Expect:
-		v.bad("cluster.join", fmt.Sprintf("leads to %d nodes at most and cluster.expect is %d, so no cluster can form; list the addresses of all nodes, or leave cluster.expect out to join a cluster that exists", nodes, c.Expect))
+		v.bad("cluster.join", fmt.Sprintf("leads to %s and cluster.expect is %d, so no cluster can form; list the addresses of all nodes, or leave cluster.expect out to join a cluster that exists", countNodes(nodes), c.Expect))
 	}
+}
+
+// own reports whether peer is surely an address of this node: the one that it states, or
+// one at which it listens.
+func (c *Cluster) own(peer string) bool {
+	if plainAddress(peer) == plainAddress(c.Advertise) || plainAddress(peer) == plainAddress(c.Listen) {
+		return true
+	}
+	host, _, _ := net.SplitHostPort(peer)
+	ip, err := netip.ParseAddr(plainHost(host))
+	return err == nil && ip.IsLoopback() && Overlap(peer, c.Listen)
+}
+
+func countNodes(n int) string {
+	if n == 1 {
+		return "this node alone"
+	}
+	return fmt.Sprintf("%d nodes at most", n)
 }
 
 // records checks the tables about the data that a node keeps and writes.

@@ -84,6 +84,33 @@ func TestGoodCombinations(t *testing.T) {
 	}
 }
 
+// This node counts once among those that join leads to, whether it is in the list or not.
+func TestJoinLeadsToEnough(t *testing.T) {
+	for _, tt := range []struct {
+		listen, advertise, join string
+		expect                  int
+		says                    string // "" loads
+	}{
+		{"127.0.0.1:1", "", `"127.0.0.1:1", "127.0.0.1:2"`, 3, "leads to 2 nodes at most"},
+		{"127.0.0.1:1", "", `"127.0.0.1:1"`, 3, "leads to this node alone"},
+		{"127.0.0.1:1", "", `"localhost:1", "127.0.0.1:2", "localhost:2"`, 3, "leads to 2 nodes at most"},
+		{":1", "", `"127.0.0.1:1", "10.0.0.2:1"`, 3, "leads to 2 nodes at most"},
+		{":1", "gate:1", `"GATE:1", "b:1"`, 3, "leads to 2 nodes at most"},
+		{":1", "10.0.0.1:9", `"10.0.0.1:9", "10.0.0.2:9", "10.0.0.2:9"`, 3, "leads to 2 nodes at most"},
+		{"10.0.0.1:1", "", `"10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"`, 3, ""},
+		{"10.0.0.1:1", "", `"10.0.0.2:1", "10.0.0.3:1"`, 3, ""},
+		{":1", "", `"a:1", "b:1"`, 3, ""}, // the one or the other may be this node, and nobody knows
+		{":1", "", `"127.0.0.1:2", "127.0.0.1:3"`, 3, ""},
+		{":1", "", `"127.0.0.1:1"`, 1, ""},
+	} {
+		text := fmt.Sprintf("[cluster]\nsecret_file = \"x\"\nlisten = %q\nadvertise = %q\njoin = [%s]\nexpect = %d", tt.listen, tt.advertise, tt.join, tt.expect)
+		_, err := Load([]string{"--config", configtest.File(t, text)}, configtest.Environ())
+		if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), "cluster.join = ") || !strings.Contains(err.Error(), tt.says+" and cluster.expect is 3")) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
 func TestLoopback(t *testing.T) {
 	for listen, want := range map[string]bool{
 		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
