@@ -62,10 +62,15 @@ func (v validator) proxy() {
 	p := &v.Proxy
 	v.address("proxy.listen", p.Listen)
 	v.check("proxy.client_ip_header", fieldName.MatchString(p.ClientIPHeader), "must be the name of one header field")
+	v.check("proxy.client_ip_header", !framing(p.ClientIPHeader) && !strings.EqualFold(p.ClientIPHeader, "Authorization"),
+		"this header has a meaning of its own; name the one in which the proxies report their client, such as X-Forwarded-For")
 	v.check("proxy.proxy_protocol", !p.ProxyProtocol || len(p.TrustedProxies) > 0, "proxy.trusted_proxies must list the peers that use it")
 	v.check("proxy.key_header", p.KeyHeader == "" || fieldName.MatchString(p.KeyHeader), "must be the name of a header field")
 	v.check("proxy.key_header", !strings.EqualFold(p.KeyHeader, "Authorization"),
 		"Authorization is always read; name another header field or leave it empty")
+	v.check("proxy.key_header", !framing(p.KeyHeader) && !taken(p.KeyHeader),
+		"this header has a meaning of its own, so a key in it would never work, or would be seen by others; name one that is for keys alone, such as X-Api-Key")
+	v.check("proxy.key_header", p.KeyHeader == "" || !strings.EqualFold(p.KeyHeader, p.ClientIPHeader), "must differ from proxy.client_ip_header")
 	for i, r := range p.Routes {
 		if place := fmt.Sprintf("%s[%d].pass_authorization", routesKey, i); r.PassAuthorization && p.KeyHeader == "" {
 			v.l.fault(v.source.of[routesKey], place, true, "proxy.key_header must name the header that keys come in")
@@ -106,8 +111,11 @@ func (v validator) cluster() {
 		v.check("cluster.advertise", c.Advertise == "", missing)
 		v.check("cluster.expect", c.Expect <= 1, missing)
 	} else {
-		v.check("cluster.secret_file", c.SecretFile != "" || len(c.Secret) > 0,
-			"a cluster needs a secret, here or in "+clusterSecretEnv+", the same on every node; \"perfgate cluster secret\" makes one")
+		missing := "a cluster needs a secret, here or in " + clusterSecretEnv
+		if blank, _ := v.Getenv(clusterSecretEnv); blank != "" {
+			missing = clusterSecretEnv + " is blank, and a cluster needs a secret, here or there"
+		}
+		v.check("cluster.secret_file", c.SecretFile != "" || len(c.Secret) > 0, missing+", the same on every node; \"perfgate cluster secret\" makes one")
 	}
 	v.check("cluster.secret_file", c.SecretFile == "" || len(c.Secret) == 0, clusterSecretEnv+" is set too; remove one of them")
 	// A write may have to wait for a lease to end, and its caller waits 10 s.
