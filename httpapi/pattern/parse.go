@@ -22,7 +22,7 @@ func check(text string) error {
 	path := text
 	if method, rest, ok := strings.Cut(text, " "); ok {
 		if !ValidMethod(method) {
-			return fmt.Errorf("%q is not a method", method)
+			return fmt.Errorf("%q is not a method; leave it out to take all", method)
 		}
 		path = strings.TrimLeft(rest, " \t")
 	}
@@ -82,9 +82,10 @@ func ValidName(s string) bool {
 }
 
 // ValidMethod reports whether a pattern or a route may name the method m: any
-// in upper case that is proxied.
+// in upper case that is proxied. "*" is no method, although HTTP's grammar has it: it
+// would be meant as all of them.
 func ValidMethod(m string) bool {
-	return m != "" && httpguts.ValidHeaderFieldName(m) && m == strings.ToUpper(m) && Proxied(m)
+	return m != "" && httpguts.ValidHeaderFieldName(m) && !strings.Contains(m, "*") && m == strings.ToUpper(m) && Proxied(m)
 }
 
 // Proxied reports whether requests with the method m are proxied at all: all but

@@ -101,7 +101,7 @@ func (c *compiler) route(in *Route) *route {
 	r.host = c.host(in.Host)
 	for i, m := range in.Methods {
 		if m = strings.ToUpper(m); !pattern.ValidMethod(m) {
-			c.fail(fmt.Sprintf("methods[%d]", i), m, "must be an HTTP method other than CONNECT and TRACE")
+			c.fail(fmt.Sprintf("methods[%d]", i), m, "must be an HTTP method other than CONNECT and TRACE; leave methods out to take all")
 		} else if r.pattern.Method() != "" {
 			c.fail(fmt.Sprintf("methods[%d]", i), m, "the path already names the method")
 		}
@@ -113,8 +113,8 @@ func (c *compiler) route(in *Route) *route {
 	r.methods = methodSet(r.methods)
 	c.upstreams(r, in.Upstreams)
 	for i, s := range in.Require {
-		if s == "" || strings.ContainsAny(s, " \t\"\\,") {
-			c.fail(fmt.Sprintf("require[%d]", i), s, "must be a scope: a word without spaces, quotes and commas")
+		if !scope(s) {
+			c.fail(fmt.Sprintf("require[%d]", i), s, "must be a scope: a word of visible ASCII characters without quotes, backslashes and commas")
 		}
 	}
 	if in.Public && len(in.Require) > 0 {
@@ -147,13 +147,32 @@ func (c *compiler) route(in *Route) *route {
 	return r
 }
 
+// scope holds for a text that can be a scope of a key.
+func scope(s string) bool {
+	return s != "" && !strings.ContainsAny(s, `"\,`) && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 func (c *compiler) host(s string) string {
-	h := strings.TrimSuffix(strings.ToLower(s), ".")
-	exact := strings.TrimPrefix(h, "*")
-	if s != "" && (exact == "" || strings.ContainsAny(exact, "*/:@ ") && !strings.HasPrefix(exact, "[") || h != exact && exact[0] != '.') {
-		c.fail("host", s, `must be a host name without port, or "*.example.com"`)
+	if reason := hostFault(s); s != "" && reason != "" {
+		c.fail("host", s, "%s", reason)
 	}
-	return exact
+	return strings.TrimPrefix(strings.TrimSuffix(strings.ToLower(s), "."), "*")
+}
+
+// hostFault is the reason for which no request can have the host s of a route, or "".
+func hostFault(s string) string {
+	name, wild := strings.CutPrefix(strings.TrimSuffix(s, "."), "*.")
+	switch {
+	case name == "", strings.ContainsAny(name, "*/@ "), strings.Contains(name, ":") && (wild || name[0] != '[' || name[len(name)-1] != ']'):
+		return `must be a host name without port, or "*.example.com"`
+	case strings.ContainsFunc(name, func(r rune) bool { return r > '~' }):
+		return "must be written as clients send it, in ASCII: xn--…"
+	case !wild && iprange.LooksIPv4(name) && net.ParseIP(name) == nil:
+		return "must be a host name or an IP address; an IPv4 address is four numbers from 0 to 255"
+	case !validHost(name) || name[0] == '-':
+		return "must be a host name or an IP address that can exist"
+	}
+	return ""
 }
 
 func (c *compiler) upstreams(r *route, in []string) {
@@ -217,6 +236,9 @@ func (c *compiler) headers(r *route, in map[string]string) {
 			continue
 		}
 		value := c.expand(key, in[name])
+		if in[name] != "" && strings.Trim(in[name], " \t") == "" {
+			c.fail(key, notShown, `must not be blank; "" removes the header`)
+		}
 		if !httpguts.ValidHeaderFieldValue(value) {
 			c.fail(key, notShown, "must not contain characters that a header cannot carry")
 			continue
@@ -265,8 +287,12 @@ func (c *compiler) expand(key, s string) string {
 			c.fail(key, notShown, "the environment variable %s is not set", name)
 			return ""
 		}
-		if value == "" {
-			c.fail(key, notShown, "the environment variable %s is empty; it must have a value", name)
+		if strings.Trim(value, " \t") == "" {
+			state := "blank"
+			if value == "" {
+				state = "empty"
+			}
+			c.fail(key, notShown, "the environment variable %s is %s; it must have a value", name, state)
 			return ""
 		}
 		out.WriteString(value)

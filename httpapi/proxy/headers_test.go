@@ -157,55 +157,73 @@ func TestPassAuthorization(t *testing.T) {
 
 // compileErrors are the beginnings of the errors that changes of a good route make.
 var compileErrors = map[string]func(*Route){
-	`proxy.routes[1].path = "x": `:                                        func(r *Route) { r.Path = "x" },
-	`proxy.routes[1].path = "/{a": `:                                      func(r *Route) { r.Path = "/{a" },
-	`proxy.routes[1].path = "/a": same host`:                              func(r *Route) { r.Path = "/a" },
-	`proxy.routes[1].path = "get /x": "get" is not a method`:              func(r *Route) { r.Path = "get /x" },
-	`proxy.routes[1].path = "/{a}/{a}": `:                                 func(r *Route) { r.Path = "/{a}/{a}" },
-	`proxy.routes[1].path = "/{a...}/b": `:                                func(r *Route) { r.Path = "/{a...}/b" },
-	`proxy.routes[1].path = "/a/../b": `:                                  func(r *Route) { r.Path = "/a/../b" },
-	`proxy.routes[1].path = "/b/*": "*" is no wildcard`:                   func(r *Route) { r.Path = "/b/*" },
-	`proxy.routes[1].path = "/b/**": `:                                    func(r *Route) { r.Path = "/b/**" },
-	`proxy.routes[1].path = "/*.js": `:                                    func(r *Route) { r.Path = "/*.js" },
-	`proxy.routes[1].path = "/u/:id": ":id" is no wildcard here`:          func(r *Route) { r.Path = "/u/:id" },
-	`proxy.routes[1].upstreams[0] = "http://0x7f.1": `:                    func(r *Route) { r.Upstreams = []string{"http://0x7f.1"} },
-	`proxy.routes[1].upstreams[0] = "http://a..b": `:                      func(r *Route) { r.Upstreams = []string{"http://a..b"} },
-	`proxy.routes[1].upstreams[0] = "http://-a": `:                        func(r *Route) { r.Upstreams = []string{"http://-a"} },
-	`proxy.routes[1].upstreams[0] = "http://a,b": `:                       func(r *Route) { r.Upstreams = []string{"http://a,b"} },
-	`proxy.routes[1].strip_prefix = "/c": no path of this route`:          func(r *Route) { r.StripPrefix = "/c" },
-	`proxy.routes[1].strip_prefix = "/b/c": no path of this route`:        func(r *Route) { r.Path, r.StripPrefix = "GET /b", "/b/c" },
-	`proxy.routes[1].pass_authorization = "true": has no effect on a`:     func(r *Route) { r.PassAuthorization, r.Public = true, true },
-	`proxy.routes[1].pass_authorization = "true": has no effect`:          func(r *Route) { r.PassAuthorization, r.Headers = true, map[string]string{"authorization": "x"} },
-	`proxy.routes[1].path = "": `:                                         func(r *Route) { r.Path = "" },
-	`proxy.routes[1].host = "a:80": `:                                     func(r *Route) { r.Host = "a:80" },
-	`proxy.routes[1].host = "a.*": `:                                      func(r *Route) { r.Host = "a.*" },
-	`proxy.routes[1].host = "*": `:                                        func(r *Route) { r.Host = "*" },
-	`proxy.routes[1].methods[1] = "TRACE": `:                              func(r *Route) { r.Methods = []string{"GET", "TRACE"} },
-	`proxy.routes[1].methods[0] = "GET": the path already names`:          func(r *Route) { r.Path, r.Methods = "PUT /x", []string{"GET"} },
-	`proxy.routes[1].upstreams = "": `:                                    func(r *Route) { r.Upstreams = nil },
-	`proxy.routes[1].upstreams[0] = "ftp://x": `:                          func(r *Route) { r.Upstreams = []string{"ftp://x"} },
-	`proxy.routes[1].upstreams[0] = "10.0.0.1:80": `:                      func(r *Route) { r.Upstreams = []string{"10.0.0.1:80"} },
-	`proxy.routes[1].upstreams[0] = "http://u:xxxxx@h": `:                 func(r *Route) { r.Upstreams = []string{"http://u:hunter2@h"} },
-	`proxy.routes[1].upstreams[0] = "http://h/?q": `:                      func(r *Route) { r.Upstreams = []string{"http://h/?q"} },
-	`proxy.routes[1].require[0] = "a b": `:                                func(r *Route) { r.Require = []string{"a b"} },
-	`proxy.routes[1].require = "a": a public route`:                       func(r *Route) { r.Require, r.Public = []string{"a"}, true },
-	`proxy.routes[1].preflight = "allow": `:                               func(r *Route) { r.Preflight = "allow" },
-	`proxy.routes[1].allow_method_override[0] = "X-Foo": `:                func(r *Route) { r.AllowMethodOverride = []string{"X-Foo"} },
-	`proxy.routes[1].strip_prefix = "b": `:                                func(r *Route) { r.StripPrefix = "b" },
-	`proxy.routes[1].headers.A = "…": the environment variable`:           func(r *Route) { r.Headers = map[string]string{"A": "hunter2 ${MISSING}"} },
-	`proxy.routes[1].headers.A = "…": must be ${NAME}`:                    func(r *Route) { r.Headers = map[string]string{"A": "${X"} },
-	`proxy.routes[1].headers.X-Perf-Account = "…": `:                      func(r *Route) { r.Headers = map[string]string{"X-Perf-Account": "a"} },
-	`proxy.routes[1].headers.connection = "…": `:                          func(r *Route) { r.Headers = map[string]string{"connection": "a"} },
-	`proxy.routes[1].timeouts.idle = "-1": `:                              func(r *Route) { r.Timeouts.Idle = -1 },
-	`proxy.routes[1].max_body = "64": must be a size such as`:             func(r *Route) { r.MaxBody = "64" },
-	`proxy.routes[1].max_body = "1025TiB": must be at most 1024TiB`:       func(r *Route) { r.MaxBody = "1025TiB" },
-	`proxy.routes[1].retries = "-1": `:                                    func(r *Route) { r.Retries = new(-1) },
-	`proxy.routes[1].cost = "abc": `:                                      func(r *Route) { r.Cost = "abc" },
-	`proxy.routes[1].cost = "header:a b": `:                               func(r *Route) { r.Cost = "header:a b" },
-	`proxy.routes[1].cost = "-0.5": `:                                     func(r *Route) { r.Cost = -0.5 },
-	`proxy.routes[1].cost = "2": above the route's max_cost_per_call`:     func(r *Route) { r.Cost, r.MaxCostPerCall = int64(2), 1.5 },
-	`proxy.routes[1].max_cost_per_call = "0": `:                           func(r *Route) { r.MaxCostPerCall = int64(0) },
-	`proxy.routes[1].max_cost_per_call = "1": a public route asks for no`: func(r *Route) { r.MaxCostPerCall, r.Public = int64(1), true },
+	`proxy.routes[1].path = "x": `:                                         func(r *Route) { r.Path = "x" },
+	`proxy.routes[1].path = "/{a": `:                                       func(r *Route) { r.Path = "/{a" },
+	`proxy.routes[1].path = "/a": same host`:                               func(r *Route) { r.Path = "/a" },
+	`proxy.routes[1].path = "get /x": "get" is not a method`:               func(r *Route) { r.Path = "get /x" },
+	`proxy.routes[1].path = "/{a}/{a}": `:                                  func(r *Route) { r.Path = "/{a}/{a}" },
+	`proxy.routes[1].path = "/{a...}/b": `:                                 func(r *Route) { r.Path = "/{a...}/b" },
+	`proxy.routes[1].path = "/a/../b": `:                                   func(r *Route) { r.Path = "/a/../b" },
+	`proxy.routes[1].path = "/b/*": "*" is no wildcard`:                    func(r *Route) { r.Path = "/b/*" },
+	`proxy.routes[1].path = "/b/**": `:                                     func(r *Route) { r.Path = "/b/**" },
+	`proxy.routes[1].path = "/*.js": `:                                     func(r *Route) { r.Path = "/*.js" },
+	`proxy.routes[1].path = "/u/:id": ":id" is no wildcard here`:           func(r *Route) { r.Path = "/u/:id" },
+	`proxy.routes[1].upstreams[0] = "http://0x7f.1": `:                     func(r *Route) { r.Upstreams = []string{"http://0x7f.1"} },
+	`proxy.routes[1].upstreams[0] = "http://a..b": `:                       func(r *Route) { r.Upstreams = []string{"http://a..b"} },
+	`proxy.routes[1].upstreams[0] = "http://-a": `:                         func(r *Route) { r.Upstreams = []string{"http://-a"} },
+	`proxy.routes[1].upstreams[0] = "http://a,b": `:                        func(r *Route) { r.Upstreams = []string{"http://a,b"} },
+	`proxy.routes[1].strip_prefix = "/c": no path of this route`:           func(r *Route) { r.StripPrefix = "/c" },
+	`proxy.routes[1].strip_prefix = "/b/c": no path of this route`:         func(r *Route) { r.Path, r.StripPrefix = "GET /b", "/b/c" },
+	`proxy.routes[1].pass_authorization = "true": has no effect on a`:      func(r *Route) { r.PassAuthorization, r.Public = true, true },
+	`proxy.routes[1].pass_authorization = "true": has no effect`:           func(r *Route) { r.PassAuthorization, r.Headers = true, map[string]string{"authorization": "x"} },
+	`proxy.routes[1].path = "": `:                                          func(r *Route) { r.Path = "" },
+	`proxy.routes[1].host = "a:80": `:                                      func(r *Route) { r.Host = "a:80" },
+	`proxy.routes[1].host = "a.*": `:                                       func(r *Route) { r.Host = "a.*" },
+	`proxy.routes[1].host = "*": `:                                         func(r *Route) { r.Host = "*" },
+	`proxy.routes[1].host = "a.*.b": `:                                     func(r *Route) { r.Host = "a.*.b" },
+	`proxy.routes[1].host = "*a.b": `:                                      func(r *Route) { r.Host = "*a.b" },
+	`proxy.routes[1].host = "*.": `:                                        func(r *Route) { r.Host = "*." },
+	`proxy.routes[1].host = "256.1.1.1": must be a host name or an IP`:     func(r *Route) { r.Host = "256.1.1.1" },
+	`proxy.routes[1].host = "10.1": must be a host name or an IP`:          func(r *Route) { r.Host = "10.1" },
+	`proxy.routes[1].host = "-a": must be`:                                 func(r *Route) { r.Host = "-a" },
+	`proxy.routes[1].host = "*.-a": must be`:                               func(r *Route) { r.Host = "*.-a" },
+	`proxy.routes[1].host = "a..b": must be`:                               func(r *Route) { r.Host = "a..b" },
+	`proxy.routes[1].host = "a,b": must be`:                                func(r *Route) { r.Host = "a,b" },
+	`proxy.routes[1].host = "[::1]:80": must be`:                           func(r *Route) { r.Host = "[::1]:80" },
+	`proxy.routes[1].host = "[::x]": must be`:                              func(r *Route) { r.Host = "[::x]" },
+	`proxy.routes[1].host = "bücher.example": must be written`:             func(r *Route) { r.Host = "bücher.example" },
+	`proxy.routes[1].methods[0] = "*": must be an HTTP method other`:       func(r *Route) { r.Methods = []string{"*"} },
+	`proxy.routes[1].path = "* /b": "*" is not a method; leave it out`:     func(r *Route) { r.Path = "* /b" },
+	`proxy.routes[1].require[0] = "é": `:                                   func(r *Route) { r.Require = []string{"é"} },
+	`proxy.routes[1].headers.A = "…": must not be blank`:                   func(r *Route) { r.Headers = map[string]string{"A": " \t"} },
+	`proxy.routes[1].headers.A = "…": the environment variable BLANK is b`: func(r *Route) { r.Headers = map[string]string{"A": "Bearer ${BLANK}"} },
+	`proxy.routes[1].headers.A = "…": the environment variable EMPTY is e`: func(r *Route) { r.Headers = map[string]string{"A": "${EMPTY}"} },
+	`proxy.routes[1].methods[1] = "TRACE": `:                               func(r *Route) { r.Methods = []string{"GET", "TRACE"} },
+	`proxy.routes[1].methods[0] = "GET": the path already names`:           func(r *Route) { r.Path, r.Methods = "PUT /x", []string{"GET"} },
+	`proxy.routes[1].upstreams = "": `:                                     func(r *Route) { r.Upstreams = nil },
+	`proxy.routes[1].upstreams[0] = "ftp://x": `:                           func(r *Route) { r.Upstreams = []string{"ftp://x"} },
+	`proxy.routes[1].upstreams[0] = "10.0.0.1:80": `:                       func(r *Route) { r.Upstreams = []string{"10.0.0.1:80"} },
+	`proxy.routes[1].upstreams[0] = "http://u:xxxxx@h": `:                  func(r *Route) { r.Upstreams = []string{"http://u:hunter2@h"} },
+	`proxy.routes[1].upstreams[0] = "http://h/?q": `:                       func(r *Route) { r.Upstreams = []string{"http://h/?q"} },
+	`proxy.routes[1].require[0] = "a b": `:                                 func(r *Route) { r.Require = []string{"a b"} },
+	`proxy.routes[1].require = "a": a public route`:                        func(r *Route) { r.Require, r.Public = []string{"a"}, true },
+	`proxy.routes[1].preflight = "allow": `:                                func(r *Route) { r.Preflight = "allow" },
+	`proxy.routes[1].allow_method_override[0] = "X-Foo": `:                 func(r *Route) { r.AllowMethodOverride = []string{"X-Foo"} },
+	`proxy.routes[1].strip_prefix = "b": `:                                 func(r *Route) { r.StripPrefix = "b" },
+	`proxy.routes[1].headers.A = "…": the environment variable`:            func(r *Route) { r.Headers = map[string]string{"A": "hunter2 ${MISSING}"} },
+	`proxy.routes[1].headers.A = "…": must be ${NAME}`:                     func(r *Route) { r.Headers = map[string]string{"A": "${X"} },
+	`proxy.routes[1].headers.X-Perf-Account = "…": `:                       func(r *Route) { r.Headers = map[string]string{"X-Perf-Account": "a"} },
+	`proxy.routes[1].headers.connection = "…": `:                           func(r *Route) { r.Headers = map[string]string{"connection": "a"} },
+	`proxy.routes[1].timeouts.idle = "-1": `:                               func(r *Route) { r.Timeouts.Idle = -1 },
+	`proxy.routes[1].max_body = "64": must be a size such as`:              func(r *Route) { r.MaxBody = "64" },
+	`proxy.routes[1].max_body = "1025TiB": must be at most 1024TiB`:        func(r *Route) { r.MaxBody = "1025TiB" },
+	`proxy.routes[1].retries = "-1": `:                                     func(r *Route) { r.Retries = new(-1) },
+	`proxy.routes[1].cost = "abc": `:                                       func(r *Route) { r.Cost = "abc" },
+	`proxy.routes[1].cost = "header:a b": `:                                func(r *Route) { r.Cost = "header:a b" },
+	`proxy.routes[1].cost = "-0.5": `:                                      func(r *Route) { r.Cost = -0.5 },
+	`proxy.routes[1].cost = "2": above the route's max_cost_per_call`:      func(r *Route) { r.Cost, r.MaxCostPerCall = int64(2), 1.5 },
+	`proxy.routes[1].max_cost_per_call = "0": `:                            func(r *Route) { r.MaxCostPerCall = int64(0) },
+	`proxy.routes[1].max_cost_per_call = "1": a public route asks for no`:  func(r *Route) { r.MaxCostPerCall, r.Public = int64(1), true },
 }
 
 func TestCompileErrors(t *testing.T) {
@@ -213,10 +231,26 @@ func TestCompileErrors(t *testing.T) {
 		r := Route{Path: "/b", Upstreams: []string{"http://10.0.0.1"}}
 		change(&r)
 		routes := []Route{{Path: "/a", Upstreams: []string{"http://10.0.0.1"}}, r}
-		_, err := Compile(routes, func(n string) (string, bool) { return "v", n != "MISSING" })
+		values := map[string]string{"BLANK": " \t", "EMPTY": ""}
+		_, err := Compile(routes, func(n string) (string, bool) {
+			if v, ok := values[n]; ok {
+				return v, true
+			}
+			return "v", n != "MISSING"
+		})
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v", want, err)
 		}
+	}
+}
+
+// Hosts that requests can have.
+func TestHosts(t *testing.T) {
+	for _, host := range []string{"", "a", "A.b.", "a-b.c_d", "xn--bcher-kva.example", "*.example.com", "*.b", "10.0.0.1", "[::1]", "[2001:DB8::1]", "1a.b2"} {
+		if reason := hostFault(host); host != "" && reason != "" {
+			t.Errorf("%q: %s", host, reason)
+		}
+		compile(t, Route{Path: "/", Host: host, Upstreams: []string{"http://h"}})
 	}
 }
 
