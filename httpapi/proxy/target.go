@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/pattern"
@@ -15,11 +17,17 @@ import (
 // than the one that was routed. encodedSlash reports a slash that only decoding
 // shows; the route decides whether that is allowed.
 func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
+	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) { // a token, as a method is
+		return false, fault.Newf(fault.InvalidRequest, "The method is not valid.")
+	}
 	if !pattern.Proxied(r.Method) || r.RequestURI == "*" || r.URL.Path == "*" {
 		return false, &fault.Error{Code: fault.MethodNotAllowed, Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 {
 		return false, fault.Newf(fault.InvalidRequest, "The request target has a fragment.")
+	}
+	if !validTarget(r.RequestURI) {
+		return false, fault.Newf(fault.InvalidRequest, "The request target has a character that must be percent-encoded.")
 	}
 	path := r.URL.Path
 	if apikey.HoldsEncoded(path) || apikey.HoldsEncoded(r.URL.RawPath) || apikey.Holds(r.Method) || apikey.Holds(r.Host) {
@@ -36,6 +44,18 @@ func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
 		return false, fault.Newf(fault.InvalidRequest, "The path %s.", why)
 	}
 	return encodedSlash, nil
+}
+
+// validTarget holds for a target of the characters that RFC 3986 allows in one. HTTP/2
+// carries any octet, and a request line of HTTP/1.1 with a space is another request.
+func validTarget(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c <= ' ', c >= 0x7f, c == '"', c == '<', c == '>', c == '\\', c == '^', c == '`', '{' <= c && c <= '}':
+			return false
+		}
+	}
+	return true
 }
 
 // validHost holds for a host as an authority has it: labels of letters, digits,

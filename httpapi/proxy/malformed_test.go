@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// field is a header field of HTTP/2, pseudo-headers included.
+type field [2]string
+
+// frames sends one request over HTTP/2 as it stands, which no client of net/http would,
+// and returns the status of the answer, or "reset". The fields come after those of a
+// GET of / with the good key, and replace them by name. Without a body, the head ends
+// the stream.
+func (r *rig) frames(body string, fields ...field) string {
+	r.t.Helper()
+	conn, br := r.dial()
+	defer conn.Close()
+	return exchangeFrames(r.t, conn, br, body, fields)
+}
+
+func exchangeFrames(t *testing.T, conn net.Conn, br *bufio.Reader, body string, fields []field) string {
+	t.Helper()
+	given := map[string]bool{}
+	for _, f := range fields {
+		given[f[0]] = true
+	}
+	var all []field
+	for _, f := range []field{{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "x"}, {"authorization", "Bearer good"}} {
+		if !given[f[0]] {
+			all = append(all, f)
+		}
+	}
+	for _, pseudo := range []bool{true, false} {
+		for _, f := range fields {
+			if strings.HasPrefix(f[0], ":") == pseudo {
+				if pseudo {
+					all = append([]field{f}, all...)
+				} else {
+					all = append(all, f)
+				}
+			}
+		}
+	}
+	io.WriteString(conn, http2.ClientPreface)
+	f := http2.NewFramer(conn, br)
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	f.WriteSettings()
+	var head bytes.Buffer
+	enc := hpack.NewEncoder(&head)
+	for _, h := range all {
+		enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
+	}
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndHeaders: true, EndStream: body == ""})
+	if body != "" {
+		f.WriteData(1, true, []byte(body))
+	}
+	for {
+		switch frame, err := f.ReadFrame(); frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			return frame.PseudoValue("status")
+		case *http2.RSTStreamFrame:
+			return "reset"
+		default:
+			if err != nil {
+				t.Fatalf("no answer: %v", err)
+			}
+		}
+	}
+}
+
+// blameless fails the test if the upstream was tried or its health has changed.
+func (r *rig) blameless(path string, tried *atomic.Int64) {
+	r.t.Helper()
+	if n := tried.Load(); n != 0 {
+		r.t.Errorf("the upstream was asked %d times", n)
+	}
+	for _, l := range r.live.Load().lanes {
+		for _, u := range l.upstreams {
+			if n := u.failures.Load(); n != 0 || u.isDown() {
+				r.t.Errorf("route %s%s: %d failures are counted, down %v", path, l.route.rule.Route, n, u.isDown())
+			}
+		}
+	}
+}
+
+// A method or a target that HTTP/2 carries and HTTP/1.1 could not is the client's fault:
+// no upstream is tried, and none is taken for down.
+func TestMalformedRequestLinesOverHTTP2(t *testing.T) {
+	var tried atomic.Int64
+	up := backend(t, func(http.ResponseWriter, *http.Request) { tried.Add(1) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, Public: true})
+	var cases []field
+	for _, method := range []string{"GE T", "G@T", "GET/", "(", "\xc3\xa9", "G\tT", "GET\x7f", `"`} {
+		cases = append(cases, field{":method", method})
+	}
+	for c := range strings.SplitSeq("\x00 \t \x01 \x1f \x7f \x80 \xff \" < > ^ ` { | } \\", " ") {
+		cases = append(cases, field{":path", "/a" + c + "b"}, field{":path", "/a?b=" + c + "c"}, field{":path", "/?" + c})
+	}
+	cases = append(cases, field{":path", "/a b"}, field{":path", "/?a b"}, field{":path", "/ HTTP/1.1\r\nX: y"}, field{":path", "/?a HTTP/1.1"}, field{":path", "/?\xc3\xa4"})
+	for _, c := range cases {
+		for range failuresToEject {
+			if status := r.frames("", c); status != "400" && status != "reset" {
+				t.Errorf("%q: status %s", c, status)
+			}
+		}
+	}
+	r.blameless("", &tried)
+	for _, path := range []string{"/a-._~:@!$&'()*+,;=%41?b=[]/?:@%zz%", "/%20?%22"} {
+		if status := r.frames("", field{":path", path}); status != "200" {
+			t.Errorf("%q: status %s", path, status)
+		}
+	}
+	if n := tried.Load(); n != 2 {
+		t.Errorf("the upstream saw %d sound requests", n)
+	}
+}
