@@ -107,14 +107,25 @@ func (b *body) whole() bool {
 // headers.
 var errBadTrailer = errors.New("a trailer has an invalid name or value")
 
+// validTrailers holds for trailers, announced or there, that may be sent to an upstream.
+// The transport refuses others, as if that were the upstream's failure.
+func validTrailers(h http.Header) bool {
+	for name, values := range h {
+		if !httpguts.ValidTrailerHeader(name) || !httpguts.ValidHeaderFieldName(name) ||
+			slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // takeTrailer copies the trailers that came after the body to those that go
 // upstream. It returns io.EOF if they are sound.
 func (x *exchange) takeTrailer() error {
+	if !validTrailers(x.r.Trailer) {
+		return errBadTrailer
+	}
 	for name, values := range x.r.Trailer {
-		if !httpguts.ValidTrailerHeader(name) || !httpguts.ValidHeaderFieldName(name) ||
-			slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
-			return errBadTrailer
-		}
 		if x.trailer != nil && x.mayTrail(name) && !holdsKey(values) {
 			x.trailer[name] = values
 		}

@@ -124,3 +124,55 @@ func TestMalformedRequestLinesOverHTTP2(t *testing.T) {
 		t.Errorf("the upstream saw %d sound requests", n)
 	}
 }
+
+// A name that no trailer may have is refused before the upstream is asked, over both
+// protocols.
+func TestMalformedTrailerNames(t *testing.T) {
+	var tried atomic.Int64
+	up := backend(t, func(http.ResponseWriter, *http.Request) { tried.Add(1) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, Public: true})
+	for _, name := range []string{"X(A", "X A", "A:B", `"x"`, "\xc3\xa9", "X-A, B@", "Host"} {
+		for range failuresToEject {
+			res := r.raw("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: " + name + "\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+			if res.StatusCode != 400 {
+				t.Errorf("%q: status %d", name, res.StatusCode)
+			}
+			if status := r.frames("abc", field{":method", "POST"}, field{"trailer", name}); status != "400" {
+				t.Errorf("%q over HTTP/2: status %s", name, status)
+			}
+		}
+	}
+	r.blameless("", &tried)
+}
+
+// Over HTTP/2, a Content-Length that is none, or is not that of the body, is refused.
+func TestLengthsOverHTTP2(t *testing.T) {
+	var tried atomic.Int64
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) { tried.Add(1); io.Copy(w, r.Body) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}}, Route{Path: "/bound", Upstreams: []string{up}, MaxCostPerCall: "1"},
+		Route{Path: "/open", Upstreams: []string{up}, Public: true})
+	for _, path := range []string{"/", "/bound", "/open"} {
+		for _, c := range []struct {
+			body    string
+			lengths []string
+		}{
+			{"", []string{"5"}}, {"", []string{"x"}}, {"", []string{"0", "5"}}, {"", []string{"5", "5"}}, {"{}", []string{"2", "3"}}, {"{}", []string{"3", "2"}}, {"{}", []string{"2", "02"}},
+			{"{}", []string{"x"}}, {"{}", []string{"+2"}}, {"{}", []string{"-2"}}, {"{}", []string{""}}, {"{}", []string{"2, 2"}}, {"{}", []string{"99999999999999999999"}},
+		} {
+			fields := []field{{":method", "POST"}, {":path", path}}
+			for _, l := range c.lengths {
+				fields = append(fields, field{"content-length", l})
+			}
+			// net/http resets a stream with octets beyond the length, which it takes for 0 if it is no number.
+			if status := r.frames(c.body, fields...); status != "400" && (c.body == "" || status != "reset") {
+				t.Errorf("%s with the body %q and the lengths %q: status %s", path, c.body, c.lengths, status)
+			}
+		}
+	}
+	r.blameless("", &tried)
+	for _, c := range []struct{ body, length string }{{"", "0"}, {"{}", "2"}} {
+		if status := r.frames(c.body, field{":method", "POST"}, field{"content-length", c.length}); status != "200" {
+			t.Errorf("the body %q and the length %s: status %s", c.body, c.length, status)
+		}
+	}
+}

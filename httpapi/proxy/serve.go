@@ -81,6 +81,9 @@ func (x *exchange) findRoute() *fault.Error {
 		return f
 	}
 	x.lane = x.live.lanes[route]
+	if f := admit.CheckLength(x.r); f != nil {
+		return f
+	}
 	if x.proxy.via.loops(x.r.Header["Via"]) {
 		return fault.New(fault.LoopDetected)
 	}
@@ -110,11 +113,14 @@ func (x *exchange) openBody() {
 	}
 }
 
-// admitBody refuses a body that announces more than the route allows, and, of a
-// key, a call that may cost more than it is allowed to.
+// admitBody refuses a body that announces more than the route allows or a trailer that
+// cannot be, and, of a key, a call that may cost more than it is allowed to.
 func (x *exchange) admitBody() *fault.Error {
 	if bound := x.lane.route.maxBody; bound >= 0 && x.r.ContentLength > bound {
 		return fault.New(fault.BodyTooLarge)
+	}
+	if x.body != nil && !validTrailers(x.r.Trailer) {
+		return fault.Newf(fault.InvalidRequest, "The header Trailer has a name that no trailer may have.")
 	}
 	if x.open {
 		return nil
