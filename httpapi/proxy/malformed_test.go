@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -174,5 +176,67 @@ func TestLengthsOverHTTP2(t *testing.T) {
 		if status := r.frames(c.body, field{":method", "POST"}, field{"content-length", c.length}); status != "200" {
 			t.Errorf("the body %q and the length %s: status %s", c.body, c.length, status)
 		}
+	}
+}
+
+// unharmed fails the test if a failure counts against an upstream.
+func (r *rig) unharmed(name string) {
+	r.t.Helper()
+	var none atomic.Int64
+	r.blameless(name, &none)
+}
+
+// An upstream that hangs up on a request with a large head, or before the client has sent
+// all of its body, is not counted as failing: one client could take it down for all. One
+// that hangs up on sound requests is.
+func TestUpstreamIsNotBlamedForTheClient(t *testing.T) {
+	hangUp := rawBackend(t, func(c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			br.Discard(br.Buffered())
+		}
+	})
+	small := func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }
+	bounded := httptest.NewUnstartedServer(http.HandlerFunc(small))
+	bounded.Config.Protocols, bounded.Config.MaxHeaderBytes = protocols(true), 4<<10
+	bounded.Start()
+	t.Cleanup(bounded.Close)
+	large := "X-Large: " + strings.Repeat("x", 15<<10) + "\r\n"
+	const chunked = "Transfer-Encoding: chunked\r\n"
+	for _, c := range []struct {
+		name, upstream, head, body string
+		status                     []int
+		warm, failures             bool
+	}{
+		{name: "large head", upstream: hangUp, head: large, status: []int{502}},
+		{name: "large head over HTTP/2", upstream: strings.Replace(bounded.URL, "http", "h2c", 1), head: large, status: []int{431}, warm: true},
+		{name: "large head, answered", upstream: bounded.URL, head: large, status: []int{431, 502}},
+		{name: "another protocol over HTTP/2", upstream: strings.Replace(bounded.URL, "http", "h2c", 1), head: "Connection: Upgrade\r\nUpgrade: websocket\r\n", status: []int{400}},
+		{name: "body under way", upstream: hangUp, head: chunked, body: strings.Repeat("8000\r\n"+strings.Repeat("x", 0x8000)+"\r\n", 256), status: []int{502}},
+		{name: "sound", upstream: hangUp, status: []int{502}, failures: true},
+		{name: "sound, with a body", upstream: hangUp, head: chunked, body: "0\r\n\r\n", status: []int{502}, failures: true},
+		{name: "large head, nothing listens", upstream: closedPort(t), head: large, status: []int{502}, failures: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{c.upstream}})
+			if c.warm { // the bounds of an upstream of HTTP/2 are known once it has answered
+				r.do("GET", "/", "")
+			}
+			for range failuresToEject {
+				conn, br := r.dial()
+				go io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\n"+cred+c.head+"\r\n"+c.body)
+				res, err := http.ReadResponse(br, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Contains(c.status, res.StatusCode) {
+					t.Errorf("status %d, want one of %d", res.StatusCode, c.status)
+				}
+			}
+			if !c.failures {
+				r.unharmed(c.name)
+			} else if up := r.gauge("perfgate_upstream_up")[c.upstream]; up != 0 {
+				t.Error("an upstream that fails is taken for up")
+			}
+		})
 	}
 }

@@ -143,7 +143,9 @@ func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
 		if !x.blames(err) {
 			return nil, err
 		}
-		u.fail(time.Now(), err)
+		if !mayOwe(x, err) {
+			u.fail(time.Now(), err)
+		}
 		l.counts.upstreamError(err)
 		err = fmt.Errorf("upstream %s: %w", u.url.Host, err)
 		if tried = append(tried, u); !again || len(tried) > l.route.retries || !idempotent(out.Method) || slow(err) {
@@ -163,6 +165,9 @@ func (u *upstream) roundTrip(req *http.Request, began time.Time) (*http.Response
 		err = fmt.Errorf("the status %d is not one of HTTP", res.StatusCode)
 	}
 	if err != nil {
+		if f := ofRequest(err); f != nil {
+			return nil, f
+		}
 		u.counts.failed.Inc()
 		return nil, err
 	}
