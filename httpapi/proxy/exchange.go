@@ -52,6 +52,7 @@ type charges struct {
 	settled  bool        // the reserve has been replaced by the cost, or the charge refunded
 	refunded bool        // it reached no upstream: it counts for nothing but the minute
 	late     bool        // the cost may follow in the response's trailer
+	trailed  bool        // the response's trailer has been searched for a cost
 	sent     atomic.Bool // a connection to an upstream was there to write the request to
 }
 

@@ -27,26 +27,44 @@ func (x *exchange) takeCost(res *http.Response) {
 	case len(stated) > 0:
 		x.cost = x.statedCost(stated)
 	default:
-		// HTTP/2 need not announce a trailer.
+		// A body of unknown length may have a trailer that is not announced.
 		_, announced := res.Trailer[route.costHeader]
-		x.late = announced || res.ProtoMajor == 2 && res.ContentLength < 0
+		x.late = announced || res.ContentLength < 0
 		if x.late || res.StatusCode < 300 {
 			x.cost = x.reserve
 		}
 	}
 }
 
-// takeLateCost takes the cost from the trailer of a response that has ended.
+// takeLateCost takes the cost from the trailer of a response that has ended, once. It
+// replaces a guess. Where the cost is settled already, the larger amount counts: a trailer
+// of HTTP/2 may follow any body.
 func (x *exchange) takeLateCost(res *http.Response) {
-	if !x.late || x.settled {
+	if x.lane.route.costHeader == "" || x.trailed {
 		return
 	}
-	if stated := res.Trailer[x.lane.route.costHeader]; len(stated) > 0 {
+	x.trailed = true
+	stated := res.Trailer[x.lane.route.costHeader]
+	switch {
+	case !x.late:
+		if len(stated) > 0 {
+			x.raise(x.statedCost(stated))
+		}
+		return
+	case len(stated) > 0:
 		x.cost = x.statedCost(stated)
-	} else if res.StatusCode >= 300 {
+	case res.StatusCode >= 300:
 		x.cost = 0
 	}
 	x.settle(nil)
+}
+
+// raise charges what a larger cost has above the one that is settled.
+func (x *exchange) raise(cost store.Money) {
+	if x.settled && cost > x.cost {
+		x.proxy.gate.Settle(&x.pass, x.cost, cost)
+		x.cost = cost
+	}
 }
 
 // statedCost is the amount that an upstream states in lines, of which there is at least

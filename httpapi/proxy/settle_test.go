@@ -122,6 +122,52 @@ func TestCostIsSettledWhenKnown(t *testing.T) {
 	}
 }
 
+// A cost counts from a trailer that is not announced, whatever the protocol and the length
+// of the body; where the head states one too, the larger one counts.
+func TestCostInAnUnannouncedTrailer(t *testing.T) {
+	const half, fifth, tenth = store.MoneyUnit / 2, store.MoneyUnit / 5, store.MoneyUnit / 10
+	var status int
+	var head, trailer, length string
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		if head != "" {
+			w.Header().Set("X-Cost", head)
+		}
+		if length != "" {
+			w.Header().Set("Content-Length", length)
+		}
+		w.WriteHeader(status)
+		w.Write([]byte("body"))
+		http.NewResponseController(w).Flush()
+		if trailer != "" {
+			w.Header().Set(http.TrailerPrefix+"X-Cost", trailer)
+		}
+	}
+	for _, http2 := range []bool{false, true} {
+		r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{upstreamOf(t, http2, answer)}, Cost: "header:X-Cost", MaxCostPerCall: "0.5"})
+		for _, c := range []struct {
+			status                int
+			head, trailer, length string
+			want                  store.Money
+		}{
+			{200, "", "0.2", "", fifth}, {200, "", "2", "", 2 * store.MoneyUnit}, {200, "", "", "", half}, {500, "", "0.2", "", fifth}, {500, "", "", "", 0},
+			{200, "0.1", "0.2", "", fifth}, {200, "0.2", "0.1", "", fifth}, {200, "0.1", "", "", tenth}, {200, "0", "0.1", "", tenth}, {500, "0.1", "0.2", "", fifth},
+			{200, "0.1", "x", "", half}, {200, "", "2", "4", 2 * store.MoneyUnit}, {500, "", "0.2", "4", fifth}, {200, "0.1", "0.2", "4", fifth}, {200, "0.1", "", "4", tenth},
+		} {
+			if c.length != "" && !http2 {
+				continue // HTTP/1.1 has no trailer there
+			}
+			status, head, trailer, length = c.status, c.head, c.trailer, c.length
+			_, reserved, settled := r.gate.money()
+			text(t, r.do("GET", "/", ""))
+			o := r.log.next(t)
+			_, reserved2, settled2 := r.gate.money()
+			if cost := reserved2 + settled2 - reserved - settled; o.Cost != c.want || cost != c.want {
+				t.Errorf("HTTP/2 %v, status %d, head %q, trailer %q, length %q: it costs %d, settled at %d, want %d", http2, c.status, c.head, c.trailer, c.length, o.Cost, cost, c.want)
+			}
+		}
+	}
+}
+
 // A request that is refused because its body is malformed costs nothing, as long as the
 // key's malformed bodies are forgiven; then it costs its reserve, as if the client had
 // left, which is never forgiven. A body that is too large costs nothing in any case.
