@@ -28,7 +28,12 @@ type gateway struct {
 
 func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 	t.Helper()
-	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if cost := r.URL.Query().Get("cost"); cost != "" {
+			w.Header().Set("X-Cost", cost)
+		}
+		io.Copy(io.Discard, r.Body)
+	}))
 	t.Cleanup(up.Close)
 	for i := range routes {
 		routes[i].Upstreams = []string{up.URL}
@@ -193,6 +198,23 @@ func TestVerifyChargesTheUnitsOfTheRoute(t *testing.T) {
 	} {
 		if got := g.verify(t, c.q); got != string(c.want) {
 			t.Errorf("%v: %q, want %q", c.q, got, c.want)
+		}
+	}
+}
+
+// Where a response reports the cost and nothing bounds it, a verdict asks for the same
+// room in the budget as a request does.
+func TestVerifyReservesWhatWasSeen(t *testing.T) {
+	g := newGateway(t, proxy.Route{Path: "/asked", Cost: "header:X-Cost"})
+	key := g.Op("POST", "/v1/keys", `{"name":"n","type":"live","monthly_budget":1}`).Want(t, 201).Text("key")
+	for i, want := range []fault.Code{"", fault.BudgetExceeded} {
+		for range 2 { // a verdict takes nothing
+			if got := g.verify(t, map[string]any{"key": key, "path": "/asked"}); got != string(want) {
+				t.Errorf("verdict %d: %q, want %q", i, got, want)
+			}
+		}
+		if _, got := g.send(t, "GET", "h", "/asked?cost=0.6", key); got != string(want) {
+			t.Errorf("request %d: %q, want %q", i, got, want)
 		}
 	}
 }

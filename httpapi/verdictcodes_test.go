@@ -48,6 +48,7 @@ func TestDescriptionListsEveryVerdict(t *testing.T) {
 	for want, q := range map[fault.Code]map[string]any{
 		fault.InvalidRequest:    {"key": plain, "path": "/files/../x"},
 		fault.KeyInQuery:        {"key": plain, "path": "/files/a?key=" + plain},
+		fault.URITooLong:        {"key": plain, "path": "/files/" + strings.Repeat("x", 60<<10)},
 		fault.CostAboveLimit:    {"key": poor, "path": "/dear"},
 		fault.MalformedKey:      {"key": "pk_live_x"},
 		fault.InvalidKey:        {"key": "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ"},

@@ -30,6 +30,9 @@ type Demand struct {
 	Units   int64
 	Cost    store.Money // the fixed cost; 0 where there is none, or where the response reports it
 	MaxCost store.Money // the route's own bound on the cost of one call; 0 is none
+	// Seen is the largest cost that the responses of the route reported lately, where
+	// they report it. It stands in for a bound that neither the key nor the route has.
+	Seen store.Money
 }
 
 // Price is step 9 of admission without the body: the bound on the cost of one call
@@ -41,6 +44,10 @@ func (d *Demand) Price(rec *store.Record) (bound, reserve store.Money, _ *fault.
 	}
 	switch {
 	case bound == 0:
+		if rec != nil && rec.Budget > 0 {
+			// Never more than the whole budget, which would refuse the key for good.
+			reserve = max(reserve, min(d.Seen, rec.Budget))
+		}
 	case d.Cost > bound:
 		return 0, 0, fault.Newf(fault.CostAboveLimit, "A call of this route costs %s, above the %s that this key may spend on one call.",
 			d.Cost.AppendDecimal(nil), bound.AppendDecimal(nil))
@@ -49,6 +56,9 @@ func (d *Demand) Price(rec *store.Record) (bound, reserve store.Money, _ *fault.
 	}
 	return bound, reserve, nil
 }
+
+// MaxTarget bounds the target of a request, in bytes, as the listeners do.
+const MaxTarget = 8 << 10
 
 // demands is step 1 for q: the demands of the routes that may take such a request,
 // or the fault that a client would get. Without a path no route is judged.
@@ -61,6 +71,9 @@ func (q *VerifyRequest) demands(routes Routes) (*http.Request, []Demand, *fault.
 			return nil, nil, fault.New(fault.MethodNotAllowed)
 		}
 		return &http.Request{Method: q.Method, URL: &url.URL{}, Host: q.Host}, []Demand{{Units: 1}}, nil
+	}
+	if len(q.Path) > MaxTarget {
+		return nil, nil, fault.New(fault.URITooLong)
 	}
 	r, ok := q.request()
 	if !ok {

@@ -27,13 +27,12 @@ const maxCostBody = 1 << 20
 // request's body to it. The client's media type is not trusted, since many upstreams
 // read JSON under any media type, and decode content codings.
 func (x *exchange) limitCost() *fault.Error {
-	demand := x.lane.route.demand()
+	demand := x.lane.demand(x.pass.Record, x.start)
 	var f *fault.Error
 	if x.maxCost, x.reserve, f = demand.Price(x.pass.Record); f != nil {
 		return f
 	}
 	if x.maxCost == 0 {
-		x.reserve = max(x.reserve, x.lane.estimate(x.pass.Record, x.start))
 		return nil
 	}
 	if upgrades(x.r.Header) {

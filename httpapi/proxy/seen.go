@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -43,12 +44,12 @@ func (s *seenCosts) rollLocked(now time.Time) {
 	s.cur, s.since = 0, now
 }
 
-// estimate is the amount of rec's budget that a call without a bound reserves: the
-// largest cost seen lately, but never more than the whole budget, which would refuse the
-// key for good.
-func (l *lane) estimate(rec *store.Record, now time.Time) store.Money {
-	if l.route.costHeader == "" || rec == nil || rec.Budget == 0 {
-		return 0
+// demand is what a call of rec's demands, nil for a key that is not known yet. Keys
+// without a budget reserve nothing, and do not wait for the lock of the costs.
+func (l *lane) demand(rec *store.Record, now time.Time) admit.Demand {
+	d := l.route.demand()
+	if l.route.costHeader != "" && (rec == nil || rec.Budget > 0) {
+		d.Seen = l.seen.largest(now)
 	}
-	return min(l.seen.largest(now), rec.Budget)
+	return d
 }

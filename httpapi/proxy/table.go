@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -143,7 +144,8 @@ func (r *route) slash(encoded bool) *fault.Error {
 
 // Judge implements [admit.Routes].
 func (p *Proxy) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
-	return p.live.Load().table.judge(r)
+	live, now := p.live.Load(), time.Now()
+	return live.table.judge(r, func(r *route) admit.Demand { return live.lanes[r].demand(nil, now) })
 }
 
 // Requires reports whether a route in force requires a scope.
@@ -153,13 +155,14 @@ func (p *Proxy) Requires(scope string) bool { return p.live.Load().table.require
 // this pattern among its routes may make.
 func (p *Proxy) Meets(text string) bool { return p.live.Load().table.meets(text) }
 
-func (t *Table) judge(r *http.Request) ([]admit.Demand, *fault.Error) {
+// judge finds the routes that may take r, and asks for the demand of each.
+func (t *Table) judge(r *http.Request, demand func(*route) admit.Demand) ([]admit.Demand, *fault.Error) {
 	if r.Method != "" && r.Host != "" {
 		found, _, f := t.find(r)
 		if f != nil {
 			return nil, f
 		}
-		return []admit.Demand{found.demand()}, nil
+		return []admit.Demand{demand(found)}, nil
 	}
 	encodedSlash, f := checkTarget(r)
 	if f != nil {
@@ -174,7 +177,7 @@ func (t *Table) judge(r *http.Request) ([]admit.Demand, *fault.Error) {
 		if f := rt.slash(encodedSlash); f != nil {
 			return nil, f
 		}
-		out = append(out, rt.demand())
+		out = append(out, demand(rt))
 	}
 	return out, nil
 }
@@ -234,7 +237,7 @@ func (r *route) behind(others []*route, anyHost bool, method string) bool {
 	return !slices.ContainsFunc(r.methods, func(m string) bool { return !takes(m) })
 }
 
-// demand is r as admission sees it.
+// demand is r as admission sees it, without the costs that its responses report.
 func (r *route) demand() admit.Demand {
 	return admit.Demand{Rule: r.rule, Units: r.units, Cost: r.cost, MaxCost: r.maxCost}
 }

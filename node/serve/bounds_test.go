@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
 )
 
 // Each bound of a head from both sides, without a connection.
@@ -62,5 +64,12 @@ func TestRefusalOf(t *testing.T) {
 		if got := refusalOf([]byte(other)); got != nil {
 			t.Errorf("%q becomes %q", other, got)
 		}
+	}
+}
+
+// Verdicts know the bound on targets, though no listener sees these.
+func TestBoundOfVerdicts(t *testing.T) {
+	if admit.MaxTarget != maxTarget {
+		t.Errorf("verdicts refuse targets above %d bytes, listeners above %d", admit.MaxTarget, maxTarget)
 	}
 }
