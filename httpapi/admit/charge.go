@@ -164,17 +164,17 @@ func (g *Gate) Refund(p *Pass, units int64, reserve store.Money) {
 	}
 }
 
-// A malformed body is refunded though an upstream may have a part of it. Without a bound,
-// a client could have upstreams work for nothing: they may act on the part that they have,
-// and ending a body badly costs the client no more than hanging up. The bound is the
-// account's on this node, since an account may have any number of keys.
+// A body that turns out too large or malformed is refunded though an upstream may have a
+// part of it. Without a bound, a client could have upstreams work for nothing: they may act
+// on the part that they have, and ending a body badly costs the client no more than hanging
+// up. The bound is the account's on this node, since an account may have any number of keys.
 const (
 	forgiven         = 10        // refunds in a row
 	forgivenFor      = time.Hour // in which an account regains all of them
-	forgivenAccounts = 1 << 14   // with malformed bodies lately, some 80 bytes each; no others are refunded
+	forgivenAccounts = 1 << 14   // with refused bodies lately, some 80 bytes each; no others are refunded
 )
 
-// Forgive takes one of the refunds of malformed bodies that p's account has left, and
+// Forgive takes one of the refunds of refused bodies that p's account has left, and
 // reports whether there was one.
 func (g *Gate) Forgive(p *Pass) bool {
 	if p.Record == nil {

@@ -32,7 +32,7 @@ type testGate struct {
 	charge    atomic.Pointer[fault.Error]
 	preflight atomic.Pointer[fault.Error]
 	isolated  atomic.Bool
-	// unforgiving is set when no more malformed bodies are refunded.
+	// unforgiving is set when no more refused bodies are refunded.
 	unforgiving atomic.Bool
 	mu          sync.Mutex
 	units       int64

@@ -159,15 +159,13 @@ func (x *exchange) settle(refused *fault.Error) {
 }
 
 // refusedBody reports whether why refuses x for its body, of which an upstream may have
-// a part: one that is too large, or one that is malformed, of which some are forgiven.
-// A client that breaks off is not refused: it has left.
+// a part, as too large or malformed, and the account's refusals are still forgiven. A
+// client that breaks off is not refused: it has left.
 func (x *exchange) refusedBody(why *fault.Error) bool {
 	switch {
 	case why == nil || why == errClientGone:
 		return false
-	case why.Code == fault.BodyTooLarge:
-		return true
-	case why.Code != fault.InvalidRequest || x.body.failed() == nil:
+	case why.Code != fault.BodyTooLarge && why.Code != fault.InvalidRequest, x.body.failed() == nil:
 		return false
 	}
 	return x.proxy.gate.Forgive(&x.pass)

@@ -168,9 +168,10 @@ func TestCostInAnUnannouncedTrailer(t *testing.T) {
 	}
 }
 
-// A request that is refused because its body is malformed costs nothing, as long as the
-// key's malformed bodies are forgiven; then it costs its reserve, as if the client had
-// left, which is never forgiven. A body that is too large costs nothing in any case.
+// A request that is refused because its body is malformed or too large costs nothing, as
+// long as the account's refused bodies are forgiven; then it costs its reserve, as if the
+// client had left, which is never forgiven. Where no upstream has a byte of it, a body
+// that is too large costs nothing in any case.
 func TestMalformedBodiesAreRefunded(t *testing.T) {
 	const half = store.MoneyUnit / 2
 	reader := backend(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -188,7 +189,8 @@ func TestMalformedBodiesAreRefunded(t *testing.T) {
 		requests = append(requests, request{name: c.name, framing: c.framing, body: c.body, free: true})
 	}
 	requests = append(requests,
-		request{name: "too large", framing: "Transfer-Encoding: chunked", body: "800\r\n" + strings.Repeat("x", 2048), free: true, unforgiven: true},
+		request{name: "too large", framing: "Transfer-Encoding: chunked", body: "800\r\n" + strings.Repeat("x", 2048), free: true},
+		request{name: "announced as too large", framing: "Content-Length: 2048", body: strings.Repeat("x", 2048), free: true, unforgiven: true},
 		request{name: "leaves in a chunk", framing: "Transfer-Encoding: chunked", body: "5\r\nabc", leaves: true},
 		request{name: "leaves in the body", framing: "Content-Length: 5", body: "abc", leaves: true},
 	)
