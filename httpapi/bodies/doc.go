@@ -8,5 +8,7 @@
 // [ErrFull] at once. A wait could be endless, because the bodies that hold the credit
 // may be the slow ones. One holder, an account, gets at most half of it.
 //
+// The reader sets a deadline of [Time] on the connection, so that the credit comes back.
+//
 // There are no goroutines. Memory.mu is held for a few instructions for each piece.
 package bodies

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 )
 
 // Max is the memory of a node for held bodies, in bytes.
@@ -24,6 +25,23 @@ const (
 	firstPiece = 4 << 10
 	nextPiece  = 64 << 10
 )
+
+// bodyTime bounds how long a body of less than [unit] may take to arrive, and a larger one
+// for each [unit] of it: a client that sends a byte now and then would keep its part of the
+// memory, and its connection, from all others.
+const (
+	bodyTime = 10 * time.Second
+	unit     = 1 << 20
+)
+
+// Time is how long a body may take to arrive, of the announced length, -1 if that is not
+// known, and of at most limit bytes.
+func Time(announced, limit int64) time.Duration {
+	if announced < 0 {
+		announced = limit
+	}
+	return bodyTime * time.Duration(1+announced/unit)
+}
 
 // ErrFull refuses a body for which there is no credit left.
 var ErrFull = errors.New("too many bodies are held in memory")

@@ -42,6 +42,7 @@ const (
 	WouldLoseQuorum       Code = "would_lose_quorum"
 	IdempotencyInProgress Code = "idempotency_in_progress"
 	PreconditionFailed    Code = "precondition_failed"
+	RequestTimeout        Code = "request_timeout"
 	BodyTooLarge          Code = "body_too_large"
 	URITooLong            Code = "uri_too_long"
 	UnsupportedMediaType  Code = "unsupported_media_type"
@@ -108,6 +109,7 @@ var table = map[Code]row{
 	WouldLoseQuorum:       {409, "The change would leave no majority of the nodes in contact; repeat it with force=true if that is intended."},
 	IdempotencyInProgress: {409, "A request with this Idempotency-Key is still in progress; repeat it in a moment."},
 	PreconditionFailed:    {412, "The resource has changed since it was read; read it again and repeat."},
+	RequestTimeout:        {408, "The request's body did not arrive in time."},
 	BodyTooLarge:          {413, "The body is larger than allowed."},
 	URITooLong:            {414, "The request target is too long."},
 	UnsupportedMediaType:  {415, "The media type of the body is not supported."},

@@ -20,6 +20,7 @@ var statuses = map[int][]Code{
 	403: {"ip_not_allowed", "insufficient_scope", "route_not_allowed", "key_exposed", "feature_not_in_tier", "forbidden"},
 	404: {"not_found"},
 	405: {"method_not_allowed"},
+	408: {"request_timeout"},
 	409: {"conflict", "would_lock_out", "would_lose_quorum", "idempotency_in_progress"},
 	412: {"precondition_failed"},
 	413: {"body_too_large"},
@@ -39,7 +40,7 @@ var statuses = map[int][]Code{
 
 var types = map[int]string{
 	400: "invalid_request", 401: "authentication_error", 402: "budget_exceeded", 403: "permission_error",
-	404: "invalid_request", 405: "invalid_request", 409: "invalid_request", 412: "invalid_request",
+	404: "invalid_request", 405: "invalid_request", 408: "invalid_request", 409: "invalid_request", 412: "invalid_request",
 	413: "invalid_request", 414: "invalid_request", 415: "invalid_request", 422: "invalid_request",
 	429: "rate_limit_exceeded", 431: "invalid_request", 500: "internal_error", 501: "internal_error",
 	502: "upstream_error", 503: "unavailable", 504: "upstream_error", 505: "internal_error", 508: "internal_error",

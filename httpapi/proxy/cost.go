@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/net/http/httpguts"
@@ -75,15 +76,22 @@ func readAsUTF8(types []string) bool {
 	return false
 }
 
-// limitBody reads the body and checks or adds its max_cost_per_call. A body that is
+// limitBody reads the body, in a bounded time, and checks or adds its max_cost_per_call. A body that is
 // not one JSON object is refused: more lenient readers (NaN, comments, UTF-16,
 // batches) would find a max_cost_per_call that was not checked.
 func (x *exchange) limitBody() *fault.Error {
 	if x.r.ContentLength > maxCostBody {
 		return fault.Newf(fault.BodyTooLarge, "A body whose cost is checked may have at most 1 MiB.")
 	}
+	due := time.Now().Add(x.proxy.heldFor(x.r.ContentLength, maxCostBody))
+	x.readUntil(x.rc, due)
 	held, err := x.proxy.bodies.Read(x.body, x.holder(), x.r.ContentLength, maxCostBody)
-	if err != nil {
+	x.readUntil(x.rc, time.Time{})
+	switch {
+	case err == nil:
+	case isTimeout(err) && !time.Now().Before(due):
+		return fault.Wrap(fault.RequestTimeout, err)
+	default:
 		return x.bodyFault(err)
 	}
 	raw := held.Bytes

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -236,6 +238,68 @@ func TestHeldBodiesAreBounded(t *testing.T) {
 	r.log.next(t)
 	if n, _ := r.bodies.Held(); n != 0 {
 		t.Errorf("%d bytes held after the end", n)
+	}
+}
+
+// A client that trickles a body which is held gets 408, over both protocols, and what the
+// body took of the memory is free again.
+func TestHeldBodiesMustArrive(t *testing.T) {
+	var seen atomic.Int64
+	up := backend(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); seen.Add(1) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, MaxCostPerCall: "1"})
+	if got := r.heldFor(-1, maxCostBody); got <= 0 || got > time.Minute {
+		t.Errorf("a body has %v", got)
+	}
+	r.heldFor = func(int64, int64) time.Duration { return 50 * time.Millisecond }
+	for _, framing := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
+		res := r.raw("POST / HTTP/1.1\r\nHost: x\r\n" + cred + framing + "\r\n\r\n" + "2\r\n{ \r\n")
+		if res.StatusCode != 408 || code(t, res) != fault.RequestTimeout || !res.Close {
+			t.Errorf("%s: status %d, close %v", framing, res.StatusCode, res.Close)
+		}
+		if o := r.log.next(t); o.Status != 408 || o.Units != 0 {
+			t.Errorf("observed %+v", o)
+		}
+	}
+	body, stop := io.Pipe()
+	defer stop.Close()
+	tr, _ := overHTTP2(t)
+	req, _ := http.NewRequest("POST", r.srv.URL, body)
+	req.Header.Set("Authorization", "Bearer good")
+	go io.WriteString(stop, "{")
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 408 {
+		t.Errorf("over HTTP/2: status %d", res.StatusCode)
+	}
+	r.log.next(t)
+	if n, _ := r.bodies.Held(); n != 0 || seen.Load() != 0 {
+		t.Errorf("%d bytes are still held; the upstream saw %d requests", n, seen.Load())
+	}
+}
+
+// deadlines is a response that keeps the deadlines of reads.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// A held body that has arrived leaves no deadline, which would end a slow answer.
+func TestHeldBodyLeavesNoDeadline(t *testing.T) {
+	up := backend(t, func(_ http.ResponseWriter, r *http.Request) {})
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, MaxCostPerCall: "1"})
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	req := httptest.NewRequest("POST", "/", strings.NewReader("{}"))
+	req.Header.Set("Authorization", "Bearer good")
+	r.Proxy.ServeHTTP(w, req)
+	if w.Code != 200 || len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
+		t.Errorf("status %d, deadlines %v", w.Code, w.set)
 	}
 }
 

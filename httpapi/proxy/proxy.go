@@ -74,6 +74,7 @@ type Proxy struct {
 	streams   *streams
 	via       via
 	bodies    *bodies.Memory // of bodies that are read before they are forwarded
+	heldFor   func(announced, limit int64) time.Duration
 
 	live atomic.Pointer[live] // replaced by Reload, loaded once by each request
 
@@ -92,7 +93,7 @@ type live struct {
 
 // New returns a proxy with the settings in c. It starts no goroutines.
 func New(c Config) *Proxy {
-	p := &Proxy{gate: c.Gate, observer: c.Observer, logger: c.Logger, roots: c.Roots, forwarder: newReverse(c.Logger), via: newVia(c.Node), bodies: c.Bodies}
+	p := &Proxy{gate: c.Gate, observer: c.Observer, logger: c.Logger, roots: c.Roots, forwarder: newReverse(c.Logger), via: newVia(c.Node), bodies: c.Bodies, heldFor: bodies.Time}
 	if p.bodies == nil {
 		p.bodies = bodies.NewMemory(bodies.Max)
 	}

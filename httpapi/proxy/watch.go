@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -95,6 +96,16 @@ func (x *exchange) killLocked(why *fault.Error) {
 		x.rc.SetWriteDeadline(past)
 	} else {
 		x.timer.Reset(fault.LingerTime)
+	}
+}
+
+// readUntil sets the deadline of reads from the client, none if t is zero, unless a
+// deadline in the past is to end them.
+func (f *fate) readUntil(rc *http.ResponseController, t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.killed {
+		rc.SetReadDeadline(t)
 	}
 }
 

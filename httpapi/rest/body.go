@@ -68,23 +68,14 @@ func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 	return raw, c.repeatable(raw)
 }
 
-// bodyTime bounds how long a body of at most [MaxBody] may take to arrive, and
-// a larger one for each [MaxBody] of it: a client that sends a byte now and then
-// would keep a slot of a large body, and its connection, from all others.
-const bodyTime = 10 * time.Second
-
 // receive reads the body in time.
 func (c *Call) receive(limit int64) ([]byte, error) {
 	if c.Request.ContentLength == 0 {
 		return nil, nil
 	}
 	control := http.NewResponseController(c.w)
-	size := c.Request.ContentLength
-	if size < 0 {
-		size = limit
-	}
 	// A writer without deadlines (a test's) is waited for.
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime * time.Duration(1+size/MaxBody)))
+	_ = control.SetReadDeadline(time.Now().Add(bodies.Time(c.Request.ContentLength, limit)))
 	held, err := c.frame.cfg.Bodies.Read(c.Request.Body, c.holder(), c.Request.ContentLength, limit)
 	if err != nil {
 		return nil, err
