@@ -63,6 +63,7 @@ func admitted(at time.Time, account store.AccountID, key store.KeyID) *Observati
 func denial(at time.Time, account store.AccountID, code string, status int) *Observation {
 	o := admitted(at, account, "")
 	o.Code, o.Status, o.Hint = code, status, "pk_live_0123…STUV"
+	o.Units, o.Cost = 0, 0 // nothing was charged
 	return o
 }
 

@@ -296,7 +296,6 @@ func addUp(q UsageQuery, all []*Observation) []UsageRow {
 		r.Requests++
 		if o.Code != "" && o.Status < 500 {
 			r.Denied++
-			continue
 		}
 		r.Units += o.Units
 		r.Cost += o.Cost

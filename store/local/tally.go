@@ -112,16 +112,14 @@ func (c *counts) add(t tally, bound int) bool {
 
 func minuteOf(ns uint64) uint32 { return uint32(ns / uint64(time.Minute)) }
 
-// tallyOf is the tally of one request. A refused request costs nothing, even if
-// a cost was observed; a fault of ours or the upstream's (5xx) after admission
-// keeps its charge.
+// tallyOf is the tally of one request. A refused request shows the units and the cost that
+// it was charged and not refunded, such as one with a malformed body. A fault of ours or
+// the upstream's (5xx) after admission is no denial.
 func tallyOf(status int, refused bool, units, cost uint64) tally {
-	t := tally{requests: 1}
+	t := tally{requests: 1, units: units, cost: cost}
 	if refused && status < 500 {
 		t.denied = 1
-		return t
 	}
-	t.units, t.cost = units, cost
 	return t
 }
 
