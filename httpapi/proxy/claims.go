@@ -29,6 +29,19 @@ var claims = map[string]claim{
 	"Forwarded":       claimReplaced, // X-Forwarded-* say the same, and two accounts could differ
 	"X-Forwarded-For": claimReplaced,
 
+	"Akamai-Client-Ip":          claimAddress,
+	"Ali-Cdn-Real-Ip":           claimAddress,
+	"Cdn-Src-Ip":                claimAddress,
+	"Client-Address":            claimAddress,
+	"Cloudfront-Viewer-Address": claimAddress,
+	"Do-Connecting-Ip":          claimAddress,
+	"Incap-Client-Ip":           claimAddress,
+	"Real-Ip":                   claimAddress,
+	"X-Original-Ip":             claimAddress,
+	"X-Proxymesh-Ip":            claimAddress,
+	"X-Source-Ip":               claimAddress,
+	"X-Sucuri-Clientip":         claimAddress,
+	"X-User-Ip":                 claimAddress,
 	"Cf-Connecting-Ip":          claimAddress,
 	"Cf-Connecting-Ipv6":        claimAddress,
 	"Cf-Pseudo-Ipv4":            claimAddress,
@@ -63,9 +76,8 @@ var claims = map[string]claim{
 	"X-Vercel-Forwarded-For":    claimAddress,
 
 	"Cf-Visitor":               claimOrigin,
-	"Client-Cert":              claimOrigin,
-	"Client-Cert-Chain":        claimOrigin,
 	"Front-End-Https":          claimOrigin,
+	"Wl-Proxy-Ssl":             claimOrigin,
 	"Remote-Email":             claimOrigin,
 	"Remote-Groups":            claimOrigin,
 	"Remote-Host":              claimOrigin,
@@ -73,10 +85,12 @@ var claims = map[string]claim{
 	"Remote-User":              claimOrigin,
 	"X-Arr-Clientcert":         claimOrigin,
 	"X-Arr-Ssl":                claimOrigin,
-	"X-Authenticated-User":     claimOrigin,
-	"X-Client-Cert":            claimOrigin,
 	"X-Client-Dn":              claimOrigin,
+	"X-Client-S-Dn":            claimOrigin,
+	"X-Client-Port":            claimOrigin,
 	"X-Client-Verify":          claimOrigin,
+	"X-Client-Verified":        claimOrigin,
+	"X-Host-Override":          claimOrigin,
 	"X-Envoy-Original-Path":    claimOrigin,
 	"X-Goog-Iap-Jwt-Assertion": claimOrigin,
 	"X-Host":                   claimOrigin,
@@ -85,19 +99,16 @@ var claims = map[string]claim{
 	"X-Original-Uri":           claimOrigin,
 	"X-Original-Url":           claimOrigin,
 	"X-Proxy-User":             claimOrigin,
-	"X-Remote-Group":           claimOrigin,
-	"X-Remote-Host":            claimOrigin,
-	"X-Remote-User":            claimOrigin,
 	"X-Rewrite-Url":            claimOrigin,
 	"X-Scheme":                 claimOrigin,
 	"X-Url-Scheme":             claimOrigin,
-	"X-Webauth-User":           claimOrigin,
 }
 
 // claimPrefixes are families of headers with claimOrigin.
 var claimPrefixes = [...]string{
-	"X-Forwarded-", "X-Ssl-", "Ssl-Client-", "X-Tls-Client-", "X-Client-Cert-", "X-Client-Ssl-", "X-Auth-Request-",
-	"X-Remote-Extra-", "X-Ms-Client-Principal", "X-Amzn-Oidc-", "X-Amzn-Mtls-", "X-Goog-Authenticated-User-",
+	"X-Forwarded-", "X-Ssl-", "Ssl-Client-", "X-Tls-Client-", "X-Client-Cert", "X-Client-Ssl-", "X-Auth-Request-", "X-Auth-User",
+	"Client-Cert", "Tls-Client-Cert", "Forwarded-", "Oidc-Claim-", "X-Authenticated-", "X-Consumer-", "X-Webauth-",
+	"X-Remote-", "X-Ms-Client-Principal", "X-Amzn-Oidc-", "X-Amzn-Mtls-", "X-Goog-Authenticated-User-",
 	"Cf-Access-", "Tailscale-User-", "X-Pomerium-", "X-Authentik-", "X-Vouch-",
 }
 
@@ -107,7 +118,7 @@ func claimOf(name string) claim {
 		return c
 	}
 	switch name[0] { // the first letters of the prefixes
-	case 'X', 'S', 'C', 'T':
+	case 'X', 'S', 'C', 'T', 'F', 'O':
 	default:
 		return noClaim
 	}
@@ -147,10 +158,11 @@ func mayClaim(name string, values []string, clientHeader string, client netip.Ad
 // own limits on methods were judged by the request's.
 func overridesMethod(name string) bool {
 	switch name {
-	case "X-Http-Method", "X-Method", "Http-Method", "X-Http-Override", "X-Http-Verb", "X-Rewrite-Method", "X-Original-Method":
+	case "X-Http-Method", "X-Method", "Http-Method", "X-Http-Override", "X-Http-Verb", "X-Rewrite-Method", "X-Original-Method",
+		"X-Verb", "X-Override-Method", "X-Tunnel-Method", "X-Requested-Method", "X-Request-Method", "X-Real-Method":
 		return true
 	}
-	return strings.Contains(name, "Method-Override") || strings.Contains(name, "Methodoverride") || strings.Contains(name, "Verb-Override")
+	return strings.Contains(name, "Method-Override") || strings.Contains(name, "Methodoverride") || strings.Contains(name, "Overridemethod") || strings.Contains(name, "Verb-Override")
 }
 
 // dropsMethod reports whether the header name overrides the method and the route

@@ -20,7 +20,12 @@ var claimNames = strings.Fields(`X-Real-IP x-real-ip TRUE-CLIENT-IP CF-Connectin
 	Remote-User REMOTE-USER X-Remote-User X-Remote-Group X-Remote-Extra-Scopes X-Auth-Request-User X-Auth-Request-Email
 	X-SSL-Client-Verify X-SSL-Client-DN x-ssl-client-cert SSL-Client-Cert X-SSL-CERT X-Client-Cert Client-Cert Client-Cert-Chain
 	X-TLS-Client-CN X-ARR-ClientCert X-Amzn-Oidc-Identity X-Goog-Authenticated-User-Email Cf-Access-Authenticated-User-Email
-	Tailscale-User-Login X-MS-CLIENT-PRINCIPAL X-MS-CLIENT-PRINCIPAL-ID X-My-Client`)
+	Tailscale-User-Login X-MS-CLIENT-PRINCIPAL X-MS-CLIENT-PRINCIPAL-ID X-My-Client
+	CloudFront-Viewer-Address Incap-Client-IP Do-Connecting-IP X-Sucuri-ClientIP Ali-CDN-Real-IP Akamai-Client-IP Cdn-Src-Ip
+	X-Source-IP X-User-IP X-Original-IP Real-IP Client-Address X-Client-Port X-ProxyMesh-IP X-Webauth-Name X-Webauth-Email
+	X-Remote-Groups X-Remote-Email X-Auth-User X-Auth-Username X-Authenticated-Userid X-Authenticated-Groups X-Consumer-ID
+	X-Consumer-Username OIDC-Claim-Sub X-Client-Certificate X-Client-S-DN TLS-Client-Cert TLS-Client-Certificate
+	Client-Certificate X-Client-Verified WL-Proxy-SSL Forwarded-Host Forwarded-Proto X-Host-Override`)
 
 // No header that names a client, its user or its certificate comes from a
 // stranger, whatever header is configured.
@@ -81,7 +86,8 @@ func TestMethodOverrides(t *testing.T) {
 	up := backend(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header })
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}},
 		Route{Path: "/allowed", Upstreams: []string{up}, AllowMethodOverride: []string{"x-http-method-override"}})
-	for _, name := range strings.Fields("X-HTTP-Method-Override x-http-method-override X-Method-Override X-HTTP-Method HTTP-Method-Override Method-Override X-Original-Method") {
+	for _, name := range strings.Fields("X-HTTP-Method-Override x-http-method-override X-Method-Override X-HTTP-Method HTTP-Method-Override Method-Override X-Original-Method " +
+		"X-Verb X-Override-Method X-Tunnel-Method X-Requested-Method X-Request-Method X-HTTP-Overridemethod X-Real-Method") {
 		for _, method := range []string{"GET", "POST", "PUT"} {
 			for _, path := range []string{"/", "/allowed"} {
 				r.raw(method + " " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + cred + name + ": DELETE\r\nAccess-Control-Request-Method: PUT\r\n\r\n")
