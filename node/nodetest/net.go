@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -44,6 +45,20 @@ func (n *Net) Host(i int) mesh.Net { return host{n, i} }
 
 // Address is an address of host i; another port is another address.
 func Address(i, port int) string { return fmt.Sprintf("10.0.0.%d:%d", i+1, port) }
+
+// Alias is another address that leads to the listener at address, as a second
+// name in the DNS would.
+func Alias(address string) string { return strings.Replace(address, "10.0.", "10.1.", 1) }
+
+// aliased is the address that is listened at, where at is an alias of it.
+func aliased(at netip.AddrPort) netip.AddrPort {
+	if ip := at.Addr().Unmap(); ip.Is4() {
+		b := ip.As4()
+		b[1] = 0
+		return netip.AddrPortFrom(netip.AddrFrom4(b), at.Port())
+	}
+	return at
+}
 
 func (n *Net) change(f func()) {
 	n.mu.Lock()
@@ -148,6 +163,7 @@ func (h host) DialContext(ctx context.Context, _, addr string) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
+	at = aliased(at)
 	n := h.net
 	for {
 		n.mu.Lock()
