@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -120,6 +123,9 @@ func TestNoticesAreAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	index := s.r.LastIndex()
 	for _, n := range []notice{{term - 1, index}, {term, index}} {
 		if _, err := conn.Write(n.append(nil)); err != nil {
@@ -135,4 +141,35 @@ func TestNoticesAreAnswered(t *testing.T) {
 		t.Errorf("%+v, must be %+v", got, want)
 	}
 	s.until("the report to be spared", func() bool { return s.reader.reported.Load() == got.applied })
+}
+
+// A notice of a new term is answered although nothing is applied after it: the leader of
+// that term may wait for the answer.
+func TestNoticeOfANewTermIsAnswered(t *testing.T) {
+	t.Parallel()
+	s := opened(t, nil)
+	near, far := net.Pipe()
+	defer far.Close()
+	if err := far.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var term atomic.Uint64
+	term.Store(s.currentTerm() - 1)
+	heard, ended := make(chan struct{}), make(chan error)
+	go func() { ended <- s.reader.answerNotices(ctx, near, &term, heard) }()
+	heard <- struct{}{} // it has looked at the old term, and waits
+	term.Store(s.currentTerm())
+	heard <- struct{}{}
+	var b [noticedSize]byte
+	if _, err := io.ReadFull(far, b[:]); err != nil {
+		t.Error(err)
+	}
+	if got := binary.BigEndian.Uint64(b[8:]); got != s.currentTerm() {
+		t.Errorf("the answer is of term %d, must be of %d", got, s.currentTerm())
+	}
+	cancel()
+	if err := <-ended; err != context.Canceled {
+		t.Error(err)
+	}
 }

@@ -50,6 +50,7 @@ func (nr *noticeReader) takeFrom(ctx context.Context, conn net.Conn, peer string
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var term atomic.Uint64 // of the newest notice
+	heard := make(chan struct{}, 1)
 	answers := make(chan error, 1)
 	r := bufio.NewReaderSize(conn, 64*noticeSize)
 	var b [noticeSize]byte
@@ -72,7 +73,11 @@ func (nr *noticeReader) takeFrom(ctx context.Context, conn net.Conn, peer string
 		done()
 		if first {
 			first = false
-			go func() { answers <- nr.answerNotices(ctx, conn, &term) }()
+			go func() { answers <- nr.answerNotices(ctx, conn, &term, heard) }()
+		}
+		select {
+		case heard <- struct{}{}:
+		default:
 		}
 		select {
 		case err := <-answers:
@@ -82,8 +87,9 @@ func (nr *noticeReader) takeFrom(ctx context.Context, conn net.Conn, peer string
 	}
 }
 
-// answerNotices sends the index that is applied here until ctx ends.
-func (nr *noticeReader) answerNotices(ctx context.Context, conn net.Conn, term *atomic.Uint64) error {
+// answerNotices sends the index that is applied here until ctx ends. It looks again when
+// that changes, and when a notice has been heard, which may be the first of a new term.
+func (nr *noticeReader) answerNotices(ctx context.Context, conn net.Conn, term *atomic.Uint64, heard <-chan struct{}) error {
 	var sent noticed
 	var b [noticedSize]byte
 	for {
@@ -103,6 +109,7 @@ func (nr *noticeReader) answerNotices(ctx context.Context, conn net.Conn, term *
 		}
 		select {
 		case <-next:
+		case <-heard:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
