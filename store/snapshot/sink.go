@@ -117,6 +117,9 @@ func (k *Sink) finish() error {
 	if err := errors.Join(pack.SyncDir(fs, k.dir), pack.SyncDir(fs, k.store.cfg.Dir)); err != nil {
 		return err
 	}
+	// From its meta file on, newer snapshots that end beside it may have it removed.
+	k.store.mu.Lock()
+	defer k.store.mu.Unlock()
 	return writeMeta(fs, k.dir, &k.meta)
 }
 
