@@ -39,11 +39,12 @@ func (m *member) Accounts(after store.AccountID, limit int) ([]*store.Account, s
 
 func (m *member) Cell(id store.AccountID) *store.Cell { return m.cells.Cell(id) }
 
-// propose is that of months; every node learns the totals, as apply tells them.
-func (f *fleet) propose(ctx context.Context, c *store.Command) (store.Result, error) {
-	r, err := f.months.propose(ctx, c)
+// propose is that of months; every node learns the totals in the order of the log.
+func (f *fleet) propose(_ context.Context, c *store.Command) (store.Result, error) {
+	advance(f.delay)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	r, err := f.apply(c)
 	f.index++
 	r.Index = f.index
 	for i, a := range c.Change.(*store.Grant).Asks {

@@ -59,6 +59,11 @@ func (l *months) propose(ctx context.Context, c *store.Command) (store.Result, e
 	advance(l.delay)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.apply(c)
+}
+
+// apply is called with l.mu held.
+func (l *months) apply(c *store.Command) (store.Result, error) {
 	l.commands = append(l.commands, c)
 	if l.fail != nil && !l.lose {
 		return store.Result{}, l.fail
