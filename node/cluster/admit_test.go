@@ -91,7 +91,7 @@ func TestAdmissionAtAFollower(t *testing.T) {
 	if err != nil || out.Leader != leader.mesh.Advertise() || out.Cert != nil {
 		t.Errorf("%+v, %v", out, err)
 	}
-	raw, err := p.mesh.Ask(t.Context(), s.mesh.Advertise(), askInfo, info{ID: p.id})
+	raw, err := p.ask(askInfo, info{ID: p.id})
 	var i info
 	if err := json.Unmarshal(raw, &i); err != nil || i.Leader != leader.mesh.Advertise() || i.ClusterID != "c1" || i.Name != "n1" || i.ID != s.self.ID || i.Removed {
 		t.Errorf("its information: %s, %v", raw, err)
@@ -105,7 +105,7 @@ func TestAnswersToStrangers(t *testing.T) {
 	s := newStage(t, nil)
 	p := s.puppet("n2")
 	ask := func(kind string, body any) (i info, err error) {
-		raw, err := p.mesh.Ask(t.Context(), s.mesh.Advertise(), kind, body)
+		raw, err := p.ask(kind, body)
 		if err == nil {
 			err = json.Unmarshal(raw, &i)
 		}

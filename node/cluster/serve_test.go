@@ -103,7 +103,11 @@ func TestCallsThatAreRefused(t *testing.T) {
 		{"a proposal beyond the bound", callPropose, make([]byte, replica.MaxCommand+1), http.StatusBadRequest},
 		{"a call of a newer version", "/new", nil, http.StatusNotFound},
 	} {
-		_, err := p.mesh.Call(t.Context(), s.mesh.Advertise(), s.self.ID, c.path, c.body)
+		var err error
+		s.until("an answer to "+c.name, func() bool {
+			_, err = p.mesh.Call(t.Context(), s.mesh.Advertise(), s.self.ID, c.path, c.body)
+			return !errors.Is(err, mesh.ErrUnreachable)
+		})
 		var status *mesh.StatusError
 		if !errors.As(err, &status) || status.Status != c.code {
 			t.Errorf("%s: %v, must be %d", c.name, err, c.code)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -201,6 +202,17 @@ func (p *puppet) report() selfReport {
 	}
 }
 
+// ask sends a join request to n1. Like a real node, it asks again if no answer came: a
+// loaded machine can take longer over a handshake than the product waits.
+func (p *puppet) ask(kind string, body any) (answer []byte, err error) {
+	p.s.t.Helper()
+	p.s.until("an answer to a join request", func() bool {
+		answer, err = p.mesh.Ask(p.s.t.Context(), p.s.mesh.Advertise(), kind, body)
+		return !errors.Is(err, mesh.ErrUnreachable)
+	})
+	return answer, err
+}
+
 // request asks for membership, and returns the answer with the key that it is for.
 func (p *puppet) request(report selfReport) (out joinAnswer, key []byte, err error) {
 	p.s.t.Helper()
@@ -211,7 +223,7 @@ func (p *puppet) request(report selfReport) (out joinAnswer, key []byte, err err
 	if err != nil {
 		p.s.t.Fatal(err)
 	}
-	raw, err := p.mesh.Ask(p.s.t.Context(), p.s.mesh.Advertise(), askJoin, joinRequest{selfReport: report, CSR: csr})
+	raw, err := p.ask(askJoin, joinRequest{selfReport: report, CSR: csr})
 	if err == nil {
 		err = json.Unmarshal(raw, &out)
 	}
