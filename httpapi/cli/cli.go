@@ -43,7 +43,7 @@ type Command struct {
 // the exit code. Errors are printed on stderr.
 func Execute(ctx context.Context, c Config, args []string) int {
 	root := New(c)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // cobra takes the process's arguments instead of nil
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
