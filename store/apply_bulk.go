@@ -18,6 +18,10 @@ var (
 // [Result.Next], and the proposer goes on with After set to it until Next is "".
 // Where Limit is set, the command revokes that many at most, and looks at
 // 25 times as many.
+//
+// Where Last is set, IDs are the keys of a chain of rotations and Last is the end of the
+// chain, as the proposer read it. The command also revokes the keys that have replaced it
+// since, so that no rotation leaves a key of the chain valid.
 type KeyRevokeBulk struct {
 	IDs           []KeyID   `json:"ids,omitzero"`
 	CreatedBy     string    `json:"created_by,omitzero"`
@@ -27,6 +31,7 @@ type KeyRevokeBulk struct {
 	Reason        string    `json:"reason,omitzero"`
 	After         KeyID     `json:"after,omitzero"`
 	Limit         int       `json:"limit,omitzero"`
+	Last          KeyID     `json:"last,omitzero"`
 }
 
 // The bounds of one [KeyRevokeBulk].
@@ -38,8 +43,11 @@ const (
 	bulkRowsFor = BulkRows / BulkKeys
 )
 
-// LevelOfBulkLimit is the level of [KeyRevokeBulk.Limit].
-const LevelOfBulkLimit = 3
+// The levels of members of [KeyRevokeBulk].
+const (
+	LevelOfBulkLimit = 3 // Limit
+	LevelOfLast      = 4 // Last
+)
 
 func init() { register[KeyRevokeBulk]("key_revoke_bulk") }
 
@@ -48,7 +56,10 @@ var eventsOfKeyRevokeBulk = []Action{keyRevoked}
 // traits implements [Change].
 func (in *KeyRevokeBulk) traits() Traits {
 	level := 1
-	if in.Limit != 0 {
+	switch {
+	case in.Last != "":
+		level = LevelOfLast
+	case in.Limit != 0:
 		level = LevelOfBulkLimit
 	}
 	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: level, Events: eventsOfKeyRevokeBulk}
@@ -69,6 +80,8 @@ func (in *KeyRevokeBulk) apply(t *txn) Result {
 		return invalid("reason", "it is longer than %d bytes", maxText)
 	case in.Limit < 0 || in.Limit > BulkKeys:
 		return invalid("limit", "it must be 0 to %d", BulkKeys)
+	case in.Last != "" && len(in.IDs) == 0:
+		return invalid("last", "it goes with ids")
 	}
 	var r Result
 	if len(in.IDs) == 0 {
@@ -79,12 +92,29 @@ func (in *KeyRevokeBulk) apply(t *txn) Result {
 			in.revoke(t, &r, row, k)
 		}
 	}
+	in.follow(t, &r)
 	return r
+}
+
+// follow revokes the keys that replaced Last: as many as rotations were made since the
+// proposer read the chain, and [MaxImport] at most.
+func (in *KeyRevokeBulk) follow(t *txn, r *Result) {
+	if in.Last == "" {
+		return
+	}
+	at, _ := t.keys.byID(in.Last)
+	for n := 0; n < MaxImport && at != nil && at.ReplacedBy != ""; n++ {
+		next, row := t.keys.byID(at.ReplacedBy)
+		if next != nil {
+			in.revoke(t, r, row, next)
+		}
+		at = next
+	}
 }
 
 // revoke revokes one key if it passes the filters and is not revoked yet.
 func (in *KeyRevokeBulk) revoke(t *txn, r *Result, row []byte, k *Key) {
-	if k.Account != t.cmd.Account || !in.matches(k) {
+	if k.Account != t.cmd.Account || !in.Matches(k) {
 		return
 	}
 	r.Matched++
@@ -126,7 +156,8 @@ func (in *KeyRevokeBulk) filter(t *txn) (r Result) {
 	return r
 }
 
-func (in *KeyRevokeBulk) matches(k *Key) bool {
+// Matches reports whether k passes the filters that are set, IDs aside.
+func (in *KeyRevokeBulk) Matches(k *Key) bool {
 	return (in.CreatedBy == "" || k.CreatedBy == in.CreatedBy) &&
 		(in.Type == nil || k.Type == *in.Type) &&
 		(in.Environment == nil || k.Environment == *in.Environment) &&

@@ -35,6 +35,7 @@ var traitRows = []struct {
 	{"key_revoke_bulk ids", &KeyRevokeBulk{IDs: []KeyID{"key_a"}}, Yes, Yes, No, 1, "key.revoke"},
 	{"key_revoke_bulk filter", &KeyRevokeBulk{CreatedBy: "op"}, Yes, Yes, No, 1, "key.revoke"},
 	{"key_revoke_bulk limit", &KeyRevokeBulk{CreatedBy: "op", Limit: 5}, Yes, Yes, No, 3, "key.revoke"},
+	{"key_revoke_bulk last", &KeyRevokeBulk{IDs: []KeyID{"key_a"}, Last: "key_a"}, Yes, Yes, No, 4, "key.revoke"},
 	{"key_rotate at once", &KeyRotate{}, Yes, Yes, No, 1, "key.rotate key.create"},
 	{"key_rotate counts", &KeyRotate{Counts: true}, Yes, Yes, No, 3, "key.rotate key.create"},
 	{"key_rotate overlap", &KeyRotate{OverlapEndsAt: epoch.Add(time.Hour)}, Yes, Yes, No, 1, "key.rotate key.create"},

@@ -44,6 +44,7 @@ func samples() map[string]*Command {
 			IDs: []KeyID{key.ID}, CreatedBy: "op", Type: ptr(Test), Environment: ptr(""), CreatedBefore: at, Reason: "r", After: "key_x",
 		}},
 		"key_revoke_bulk.limit": {Change: &KeyRevokeBulk{CreatedBy: "op", Limit: 500}},
+		"key_revoke_bulk.last":  {Change: &KeyRevokeBulk{IDs: []KeyID{key.ID}, Last: "key_new"}},
 		"key_import.prefixes":   {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}}},
 
 		"key_import":     {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}}},

@@ -9,7 +9,8 @@ import "time"
 //	1  a lone node
 //	2  clusters: members, certificate authority, resets
 //	3  stamps of the leader, prefixes of imports, limits of bulk revocations, lineages of keys
-const Level = 3
+//	4  revocation of whole chains by one command, imports of keys that another account revoked
+const Level = 4
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.
 const levelOfMember = 2

@@ -42,6 +42,7 @@ var refusals = []struct {
 	{"key_revoke_bulk: no filter", Command{Change: &KeyRevokeBulk{Reason: "all"}}, InvalidValue, "ids"},
 	{"key_revoke_bulk: many ids", Command{Change: &KeyRevokeBulk{IDs: make([]KeyID, MaxImport+1)}}, InvalidValue, "ids"},
 	{"key_revoke_bulk: a long reason", Command{Change: &KeyRevokeBulk{CreatedBy: "op", Reason: strings.Repeat("x", maxText+1)}}, InvalidValue, "reason"},
+	{"key_revoke_bulk: last without ids", Command{Change: &KeyRevokeBulk{CreatedBy: "op", Last: "key_a"}}, InvalidValue, "last"},
 	{"key_revoke_bulk: after an unknown key", Command{Change: &KeyRevokeBulk{CreatedBy: "op", After: "key_none"}}, NotFound, ""},
 
 	{"key_import: no account", Command{Account: "acct_none", Change: &KeyImport{}}, NotFound, ""},

@@ -1,14 +1,19 @@
 package manage_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/store"
 )
 
 // texts reads a member of an answer that is a list of strings.
@@ -81,6 +86,84 @@ func TestRevokeChain(t *testing.T) {
 		call()
 		if n := len(g.Events("?action=key.revoke")); n != 3 {
 			t.Errorf("%d events of revocations, want 3", n)
+		}
+	}
+}
+
+// racing is a backend in which something else happens right before the first bulk
+// revocation is made. One that crashes makes no other after it.
+type racing struct {
+	httpapi.Backend
+	before  func()
+	crashes bool
+	made    int
+}
+
+func (b *racing) Propose(ctx context.Context, cmd *store.Command) (rest.Receipt, error) {
+	if _, bulk := cmd.Change.(*store.KeyRevokeBulk); bulk {
+		if b.made++; b.made == 1 {
+			b.before()
+		} else if b.crashes {
+			return rest.Receipt{}, fault.New(fault.NoLeader)
+		}
+	}
+	return b.Backend.Propose(ctx, cmd)
+}
+
+// older adds a node of an older version to the cluster.
+func older(g *apitest.Rig, level int) {
+	g.T.Helper()
+	rc, err := g.Backend.Apply(&store.Command{At: time.Now(), Change: &store.MemberPut{Member: store.Member{ID: "old", Name: "old", Address: "h:1", Level: level}}})
+	if err != nil || rc.Refusal != nil {
+		g.T.Fatal(err, rc.Refusal)
+	}
+}
+
+// One command revokes the chain, with the keys that rotations added after it was read: a
+// crash after it leaves none of them valid.
+func TestRevokeChainIsOneCommand(t *testing.T) {
+	race := &racing{crashes: true}
+	g := apitest.New(t, func(c *httpapi.Config) { race.Backend, c.Backend = c.Backend, race })
+	ids, secrets := rotated(g, 3)
+	race.before = func() {
+		for range 2 {
+			a := g.Op("POST", "/v1/keys/"+ids[len(ids)-1]+"/rotate", `{"overlap":"1d"}`).Want(t, 201)
+			ids, secrets = append(ids, a.Text("id")), append(secrets, a.Text("key"))
+		}
+	}
+	a := g.Op("POST", "/v1/keys/"+ids[1]+"/revoke", `{"chain":true}`).Want(t, 200)
+	want := slices.Sorted(slices.Values(slices.Concat(ids[:1], ids[2:])))
+	if got := texts(t, a, "also_revoked"); !slices.Equal(got, want) || len(texts(t, a, "still_valid")) != 0 {
+		t.Errorf("also revoked %v, want %v: %s", got, want, a.Body)
+	}
+	for i, secret := range secrets {
+		if valid(g, secret) {
+			t.Errorf("key %d of the chain is valid", i)
+		}
+	}
+}
+
+// While a node of the cluster does not know how to follow a chain, the chain is read again
+// after the command.
+func TestRevokeChainInAnOlderCluster(t *testing.T) {
+	race := &racing{}
+	g := apitest.New(t, func(c *httpapi.Config) { race.Backend, c.Backend = c.Backend, race })
+	older(g, store.LevelOfLast-1)
+	ids, secrets := rotated(g, 2)
+	race.before = func() {
+		a := g.Op("POST", "/v1/keys/"+ids[1]+"/rotate", `{"overlap":"1d"}`).Want(t, 201)
+		ids, secrets = append(ids, a.Text("id")), append(secrets, a.Text("key"))
+	}
+	a := g.Op("POST", "/v1/keys/"+ids[0]+"/revoke", `{"chain":true}`).Want(t, 200)
+	if got := texts(t, a, "also_revoked"); !slices.Equal(got, slices.Sorted(slices.Values(ids[1:]))) || len(texts(t, a, "still_valid")) != 0 {
+		t.Errorf("also revoked %v: %s", got, a.Body)
+	}
+	if strings.Contains(g.Backend.Commands(), `"last"`) {
+		t.Error("a command has a member that not every node knows")
+	}
+	for i, secret := range secrets {
+		if valid(g, secret) {
+			t.Errorf("key %d of the chain is valid", i)
 		}
 	}
 }
