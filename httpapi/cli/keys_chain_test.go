@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/client"
 )
 
 // A revocation that leaves other keys of the rotation valid says so, with the way to
@@ -24,5 +26,30 @@ func TestRevokeNamesTheKeysOfTheRotation(t *testing.T) {
 		if !strings.Contains(got.err, "key_2 key_4 of the same rotation is still valid; to revoke it too, repeat with --chain") {
 			t.Errorf("%s warns %q", args, got.err)
 		}
+	}
+}
+
+// The same holds for a revocation of several keys, and for its dry run.
+func TestRevokeManyNamesTheKeysOfTheRotations(t *testing.T) {
+	for body, word := range map[string]string{
+		`{"matched":2,"revoked":2,"dry_run":false,"ids":["key_1","key_2"],"still_valid":["key_3","key_4"]}`: "revoked      2\n",
+		`{"matched":2,"revoked":0,"dry_run":true,"ids":["key_1","key_2"],"still_valid":["key_3","key_4"]}`:  "revoked      0 (dry run)\n",
+	} {
+		s := start(t, map[string]answer{"POST /v1/keys/revoke": {body: body}})
+		got := s.run(t, "", "keys", "revoke", "key_1", "key_2")
+		if got.code != 0 || !strings.Contains(got.out, word) || !strings.Contains(got.out, "still valid  key_3 key_4\n") ||
+			!strings.Contains(got.err, "same rotations that stay valid: 2; to revoke a rotation whole: perfgate keys revoke key_3 --chain") {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+}
+
+// The question before a revocation names the number of keys that it leaves valid.
+func TestAskRevoke(t *testing.T) {
+	if got := askRevoke(&client.RevokedKeys{Matched: 2}); got != "Revoke 2 keys for good?" {
+		t.Error(got)
+	}
+	if got := askRevoke(&client.RevokedKeys{Matched: 2, StillValid: []string{"key_3"}}); !strings.Contains(got, "stay valid: 1") {
+		t.Error(got)
 	}
 }

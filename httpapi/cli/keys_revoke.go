@@ -104,7 +104,7 @@ func revokeMany(ctx context.Context, a *app, ids []string, body map[string]any, 
 		if err := s.do(ctx, c, &v); err != nil {
 			return err
 		}
-		if v.Matched > 0 && !a.confirm(fmt.Sprintf("Revoke %d keys for good?", v.Matched)) {
+		if v.Matched > 0 && !a.confirm(askRevoke(&v)) {
 			return errors.New("nothing was changed")
 		}
 	}
@@ -132,6 +132,14 @@ func revokeMany(ctx context.Context, a *app, ids []string, body map[string]any, 
 		return errors.New("no key matches; check the filters with perfgate keys list")
 	}
 	return nil
+}
+
+// askRevoke is the question before the revocation that v, a dry run, is about.
+func askRevoke(v *client.RevokedKeys) string {
+	if n := len(v.StillValid); n > 0 {
+		return fmt.Sprintf("Revoke %d keys for good? (Other keys of the same rotations that stay valid: %d.)", v.Matched, n)
+	}
+	return fmt.Sprintf("Revoke %d keys for good?", v.Matched)
 }
 
 // bulkFlags adds the filters of a bulk revocation.
@@ -197,5 +205,9 @@ func showRevoked(a *app, v *client.RevokedKeys) error {
 	}
 	t.field("keys", strings.Join(v.IDs, " "))
 	t.field("revocation", effect(v.Revocation))
+	t.field("still valid", strings.Join(v.StillValid, " "))
+	if n := len(v.StillValid); n > 0 {
+		defer a.warn("other keys of the same rotations that stay valid: %d; to revoke a rotation whole: perfgate keys revoke %s --chain", n, v.StillValid[0])
+	}
 	return t.flush()
 }

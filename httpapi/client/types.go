@@ -118,11 +118,13 @@ type BulkRevocation struct {
 }
 
 // RevokedKeys is the outcome of a bulk revocation; Revoked is 0 after a dry run.
+// StillValid are other keys of the same rotations, which are still accepted.
 type RevokedKeys struct {
 	Matched    int         `json:"matched"`
 	Revoked    int         `json:"revoked"`
 	DryRun     bool        `json:"dry_run"`
 	IDs        []string    `json:"ids"`
+	StillValid []string    `json:"still_valid"`
 	Revocation *Revocation `json:"revocation"`
 }
 

@@ -57,6 +57,70 @@ func TestRevokeTellsWhatIsStillValid(t *testing.T) {
 	}
 }
 
+// A bulk revocation says which keys of the same rotations stay valid, and so does its dry
+// run; those that the filters select are not among them.
+func TestBulkRevocationTellsWhatIsStillValid(t *testing.T) {
+	sorted := func(ids ...string) []string { return slices.Sorted(slices.Values(ids)) }
+	for name, tc := range map[string]struct {
+		body func(a, b []string) string
+		want func(a, b []string) []string
+	}{
+		"the first of one":        {func(a, _ []string) string { return list(a[0]) }, func(a, _ []string) []string { return sorted(a[1:]...) }},
+		"the last of each":        {func(a, b []string) string { return list(a[2], b[1]) }, func(a, b []string) []string { return sorted(a[0], a[1], b[0]) }},
+		"all of one":              {func(a, _ []string) string { return list(a...) }, func(a, _ []string) []string { return nil }},
+		"with a filter":           {func(a, b []string) string { return `"type":"live",` + list(b[0]) }, func(_, b []string) []string { return b[1:] }},
+		"a filter that has all":   {func(a, _ []string) string { return `"type":"live"` }, func(a, _ []string) []string { return nil }},
+		"a filter that has none":  {func(a, _ []string) string { return `"type":"live","created_by":"user_none"` }, func(a, _ []string) []string { return nil }},
+		"ids that a filter drops": {func(a, _ []string) string { return `"type":"test",` + list(a[0]) }, func(a, _ []string) []string { return nil }},
+	} {
+		g := apitest.New(t)
+		a, _ := rotated(g, 3)
+		b, _ := rotated(g, 2)
+		g.Key("live", "read") // without a rotation
+		body, want := tc.body(a, b), tc.want(a, b)
+		for _, dry := range []string{`,"dry_run":true}`, `}`, `}`, `,"dry_run":true}`} { // the last two for keys that are revoked already
+			answer := g.Op("POST", "/v1/keys/revoke", "{"+body+dry).Want(t, 200)
+			if got := texts(t, answer, "still_valid"); !slices.Equal(got, want) {
+				t.Errorf("%s%s: still valid %v, want %v", name, dry, got, want)
+			}
+		}
+	}
+}
+
+// stepping is a backend that answers bulk revocations with its steps and changes nothing.
+type stepping struct {
+	httpapi.Backend
+	script
+}
+
+func (b *stepping) Propose(ctx context.Context, cmd *store.Command) (rest.Receipt, error) {
+	if _, bulk := cmd.Change.(*store.KeyRevokeBulk); bulk {
+		return b.script.Propose(ctx, cmd)
+	}
+	return b.Backend.Propose(ctx, cmd)
+}
+
+// A key that a later step of the revocation ends does not stay valid.
+func TestBulkRevocationInStepsTellsWhatIsStillValid(t *testing.T) {
+	s := &stepping{}
+	g := apitest.New(t, func(c *httpapi.Config) { s.Backend, c.Backend = c.Backend, s })
+	ids, _ := rotated(g, 2)
+	g.Op("PATCH", "/v1/keys/"+ids[1], `{"environment":"other"}`).Want(t, 200)
+	for body, want := range map[string][]string{`{"type":"live"}`: nil, `{"environment":""}`: ids[1:]} {
+		s.script = script{steps: []rest.Receipt{step(1, store.KeyID(ids[0]), true, store.KeyID(ids[0])), step(1, "", true)}}
+		a := g.Op("POST", "/v1/keys/revoke", body).Want(t, 200)
+		if got := texts(t, a, "still_valid"); len(s.asked) != 2 || !slices.Equal(got, want) {
+			t.Errorf("%s: still valid %v, want %v, after %d steps", body, got, want, len(s.asked))
+		}
+	}
+}
+
+// list is the member ids of a body.
+func list(ids ...string) string {
+	raw, _ := json.Marshal(ids)
+	return `"ids":` + string(raw)
+}
+
 // With chain, whichever key of a rotation is named, none of them is valid afterwards;
 // a repeat with the same Idempotency-Key changes nothing.
 func TestRevokeChain(t *testing.T) {

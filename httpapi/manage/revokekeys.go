@@ -23,13 +23,15 @@ type bulk struct {
 }
 
 // revokedKeys is its answer. Matched counts keys that are revoked already too.
-// Of a dry run IDs are the keys that would be revoked, and Revoked is 0. IDs are
-// cut at [store.MaxImport].
+// Of a dry run IDs are the keys that would be revoked, and Revoked is 0. StillValid are
+// keys that are accepted afterwards although they replaced a key that is revoked by the
+// call or named in it, or were replaced by one. Both lists are cut at [store.MaxImport].
 type revokedKeys struct {
 	Matched    int              `json:"matched"`
 	Revoked    int              `json:"revoked"`
 	DryRun     bool             `json:"dry_run"`
 	IDs        []store.KeyID    `json:"ids"`
+	StillValid []store.KeyID    `json:"still_valid"`
 	Revocation *rest.Revocation `json:"revocation"`
 }
 
@@ -87,6 +89,7 @@ const bulkStep = 500
 // the result of each; it completes the rest of a run that broke off.
 func (h *Keys) revokeAll(c *rest.Call, cmd *store.KeyRevokeBulk) (*revokedKeys, error) {
 	out := &revokedKeys{}
+	others := newPartners(h, c, cmd)
 	step := *cmd
 	if len(cmd.IDs) == 0 && h.Store.ClusterLevel() >= store.LevelOfBulkLimit {
 		step.Limit = bulkStep
@@ -104,6 +107,9 @@ func (h *Keys) revokeAll(c *rest.Call, cmd *store.KeyRevokeBulk) (*revokedKeys, 
 		out.Revoked += len(rc.Keys)
 		out.IDs = append(out.IDs, rc.Keys[:min(len(rc.Keys), store.MaxImport-len(out.IDs))]...)
 		out.Revocation = worse(out.Revocation, c.Revoked(rc))
+		if err := others.ofAll(slices.Concat(step.IDs, rc.Keys)); err != nil {
+			return nil, err
+		}
 		switch {
 		case len(left) > 0:
 			c.Continue("from " + string(left[0]))
@@ -111,6 +117,7 @@ func (h *Keys) revokeAll(c *rest.Call, cmd *store.KeyRevokeBulk) (*revokedKeys, 
 			step.After = rc.Next
 			c.Continue(string(rc.Next))
 		default:
+			out.StillValid = others.valid
 			return out, nil
 		}
 	}
@@ -131,11 +138,8 @@ func (h *Keys) dryRun(c *rest.Call, cmd *store.KeyRevokeBulk) (*revokedKeys, err
 	if err := c.Linearize(); err != nil {
 		return nil, err
 	}
-	named := map[store.KeyID]bool{}
-	for _, id := range cmd.IDs {
-		named[id] = true
-	}
 	out := &revokedKeys{DryRun: true}
+	others := newPartners(h, c, cmd)
 	q := store.KeyQuery{Account: c.Account, Now: c.Now, Type: cmd.Type, Environment: cmd.Environment, CreatedBy: cmd.CreatedBy, Limit: rest.MaxLimit}
 	for more := true; more; more = q.After != "" {
 		keys, next, err := h.Store.Keys(q)
@@ -143,12 +147,18 @@ func (h *Keys) dryRun(c *rest.Call, cmd *store.KeyRevokeBulk) (*revokedKeys, err
 			return nil, err
 		}
 		for _, k := range keys {
-			if len(named) > 0 && !named[k.ID] || !cmd.CreatedBefore.IsZero() && !k.CreatedAt.Before(cmd.CreatedBefore) {
+			if !others.selects(k) {
 				continue
 			}
 			out.Matched++
 			if k.RevokedAt.IsZero() && len(out.IDs) < store.MaxImport {
 				out.IDs = append(out.IDs, k.ID)
+			}
+			if !k.RevokedAt.IsZero() && !others.named[k.ID] {
+				continue
+			}
+			if err := others.of(k); err != nil {
+				return nil, err
 			}
 		}
 		if err := c.Request.Context().Err(); err != nil {
@@ -156,5 +166,6 @@ func (h *Keys) dryRun(c *rest.Call, cmd *store.KeyRevokeBulk) (*revokedKeys, err
 		}
 		q.After = next
 	}
+	out.StillValid = others.valid
 	return out, nil
 }
