@@ -174,22 +174,30 @@ type KeyImport struct {
 	// that is looked up anyhow, and [AnyPrefix] one of which only the hash is known.
 	// Without the member, as older versions wrote it, every credential is looked up.
 	Prefixes []string `json:"prefixes,omitzero"`
+	// Reassign also adds the keys that another account imported and revoked.
+	Reassign bool `json:"reassign,omitzero"`
 }
 
 // AnyPrefix stands for the unknown prefix of a key of which only the hash is known.
 const AnyPrefix = "*"
 
-// LevelOfPrefixes is the level of [KeyImport.Prefixes].
-const LevelOfPrefixes = 3
+// The levels of members of [KeyImport].
+const (
+	LevelOfPrefixes = 3 // Prefixes
+	LevelOfReassign = 4 // Reassign
+)
 
 func init() { register[KeyImport]("key_import") }
 
 var eventsOfKeyImport = []Action{keyImported}
 
-// traits: an import only adds keys; it never replaces one.
+// traits: an import only adds keys; it never replaces one that works.
 func (in *KeyImport) traits() Traits {
 	t := Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyImport}
-	if in.Prefixes != nil {
+	switch {
+	case in.Reassign:
+		t.Level = LevelOfReassign
+	case in.Prefixes != nil:
 		t.Level = LevelOfPrefixes
 	}
 	return t
@@ -215,11 +223,7 @@ func (in *KeyImport) apply(t *txn) Result {
 			line.Line = in.Lines[i]
 		}
 		k := in.Keys[i]
-		k.Imported = true
-		if in.Prefixes != nil { // every node takes the same decision: all have this level
-			t.releaseHash(&k.Hash)
-		}
-		if no := t.admitKey(&k); no != nil {
+		if no := in.add(t, &k, uint32(i)); no != nil {
 			line.Error = no.Error()
 			continue
 		}
@@ -228,10 +232,33 @@ func (in *KeyImport) apply(t *txn) Result {
 		} else {
 			prefixes = append(prefixes, in.Prefixes[i])
 		}
-		t.keys.add(&k, t.index, uint32(i))
-		t.event(keyImported, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 		line.ID = k.ID
 	}
 	t.notePrefixes(prefixes)
 	return r
+}
+
+// add adds k, the key number n of the import, or refuses it.
+func (in *KeyImport) add(t *txn, k *Key, n uint32) *Refusal {
+	k.Imported = true
+	if in.Prefixes != nil { // every node takes the same decision: all have this level
+		t.releaseHash(&k.Hash)
+	}
+	var former AccountID
+	if in.Reassign {
+		former = t.revokedBy(&k.Hash)
+	}
+	if no := t.admitKey(k, former != ""); no != nil {
+		return no
+	}
+	t.keys.add(k, t.index, n)
+	changes := diffKeys(&Key{}, k, true)
+	t.event(keyImported, k.ID, string(k.ID), "", changes)
+	if former != "" {
+		t.rows.put(formerRow(&k.Hash, former), []byte{1})
+		// Operators find it among the events of the default account; the account of the key
+		// is not told where it was before.
+		t.eventOf(DefaultAccount, keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
+	}
+	return nil
 }

@@ -29,8 +29,9 @@ func (t *txn) target(id KeyID) (*Key, []byte, *Refusal) {
 	return k, row, nil
 }
 
-// admitKey checks a key that is to be added and sets the fields that apply decides.
-func (t *txn) admitKey(k *Key) *Refusal {
+// admitKey checks a key that is to be added and sets the fields that apply decides. Its
+// hash must be vacant, or else must not exist.
+func (t *txn) admitKey(k *Key, vacant bool) *Refusal {
 	if k.Account == "" {
 		k.Account = t.cmd.Account
 	}
@@ -47,34 +48,13 @@ func (t *txn) admitKey(k *Key) *Refusal {
 	if r := normalizeKey(k); r != nil {
 		return r
 	}
-	if t.rows.get(hashRow(nil, &k.Hash)) != nil {
+	if !vacant && t.rows.get(hashRow(nil, &k.Hash)) != nil || t.rows.get(formerRow(&k.Hash, k.Account)) != nil {
 		return refuse(Conflict, "this key exists already").Refusal
 	}
 	if t.rows.get(named(rowKeyID, k.ID)) != nil {
 		return refuse(Conflict, "there is a key %q already", k.ID).Refusal
 	}
 	return nil
-}
-
-// releaseHash removes the key with this hash if its account was deleted and the
-// sweeper has not come to it: the hash is another account's to import.
-func (t *txn) releaseHash(h *Hash) {
-	row := t.rows.get(hashRow(nil, h))
-	if row == nil {
-		return
-	}
-	var r Record
-	account, _, _, err := unpackRecord(&r, string(row))
-	if err != nil {
-		t.rows.fault(err)
-		return
-	}
-	if t.state.account(account) != nil {
-		return
-	}
-	if k, at := t.keys.byID(r.ID); k != nil && k.Hash == *h {
-		t.keys.remove(at, k)
-	}
 }
 
 // KeyCreate adds one key. Apply sets Created and Modified, and refuses a hash
@@ -97,7 +77,7 @@ func (in *KeyCreate) apply(t *txn) Result {
 		return Result{Refusal: no}
 	}
 	k := in.Key
-	if no := t.admitKey(&k); no != nil {
+	if no := t.admitKey(&k, false); no != nil {
 		return Result{Refusal: no}
 	}
 	t.noteImported(k.Imported)
@@ -237,7 +217,7 @@ func (in *KeyRotate) apply(t *txn) Result {
 	k.ID, k.Hash, k.Hint = in.New, in.Hash, in.Hint
 	k.CreatedBy = t.cmd.Actor.ID
 	k.Imported = false
-	if r := t.admitKey(&k); r != nil {
+	if r := t.admitKey(&k, false); r != nil {
 		return Result{Refusal: r}
 	}
 	k.Replaces = old.ID

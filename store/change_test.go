@@ -31,6 +31,7 @@ var traitRows = []struct {
 	{"key_create", &KeyCreate{}, No, Yes, No, 1, "key.create"},
 	{"key_import", &KeyImport{}, No, Yes, No, 1, "key.import"},
 	{"key_import prefixes", &KeyImport{Prefixes: []string{""}}, No, Yes, No, 3, "key.import"},
+	{"key_import reassign", &KeyImport{Prefixes: []string{""}, Reassign: true}, No, Yes, No, 4, "key.import"},
 	{"key_revoke", &KeyRevoke{ID: "key_a"}, Yes, Yes, No, 1, "key.revoke"},
 	{"key_revoke_bulk ids", &KeyRevokeBulk{IDs: []KeyID{"key_a"}}, Yes, Yes, No, 1, "key.revoke"},
 	{"key_revoke_bulk filter", &KeyRevokeBulk{CreatedBy: "op"}, Yes, Yes, No, 1, "key.revoke"},

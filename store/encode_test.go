@@ -46,6 +46,7 @@ func samples() map[string]*Command {
 		"key_revoke_bulk.limit": {Change: &KeyRevokeBulk{CreatedBy: "op", Limit: 500}},
 		"key_revoke_bulk.last":  {Change: &KeyRevokeBulk{IDs: []KeyID{key.ID}, Last: "key_new"}},
 		"key_import.prefixes":   {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}}},
+		"key_import.reassign":   {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}, Reassign: true}},
 
 		"key_import":     {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}}},
 		"allowlist_set":  {Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: key.Allowlist[0], Note: "office"}}}},

@@ -38,6 +38,48 @@ func (t *txn) notePrefixes(prefixes []string) {
 	t.state.putAccount(&state)
 }
 
+// releaseHash removes the key with this hash if its account was deleted and the
+// sweeper has not come to it: the hash is another account's to import.
+func (t *txn) releaseHash(h *Hash) {
+	row := t.rows.get(hashRow(nil, h))
+	if row == nil {
+		return
+	}
+	var r Record
+	account, _, _, err := unpackRecord(&r, string(row))
+	if err != nil {
+		t.rows.fault(err)
+		return
+	}
+	if t.state.account(account) != nil {
+		return
+	}
+	if k, at := t.keys.byID(r.ID); k != nil && k.Hash == *h {
+		t.keys.remove(at, k)
+	}
+}
+
+// revokedBy returns the account, another one than the command's, that imported the key
+// with this hash and revoked it; "" if there is none. Its hash is vacant for an import
+// that reassigns: a key that is revoked for good is not written again, so that its
+// account keeps it as it is without the hash.
+func (t *txn) revokedBy(h *Hash) AccountID {
+	row := t.rows.get(hashRow(nil, h))
+	if row == nil {
+		return ""
+	}
+	var r Record
+	account, _, _, err := unpackRecord(&r, string(row))
+	if err != nil {
+		t.rows.fault(err)
+		return ""
+	}
+	if k, _ := t.keys.byID(r.ID); account != t.cmd.Account && k != nil && k.Imported && !k.RevokedAt.IsZero() {
+		return account
+	}
+	return ""
+}
+
 // countImports moves the count of prefixes from the published state of an account to
 // its next one; both may be nil.
 func (v *view) countImports(cell *Cell, next *AccountState) {

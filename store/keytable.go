@@ -78,10 +78,19 @@ func (kt *keyTable) grow(account AccountID, by Held) {
 }
 
 // remove removes the rows of a key of an account that is deleted: nobody asks for its
-// size any more.
+// size any more. A hash that became another account's stays there.
 func (kt *keyTable) remove(row []byte, k *Key) {
 	kt.rows.delete(row)
 	kt.rows.delete(named(rowKeyID, k.ID))
+	if k.Imported && kt.reassigned(k) {
+		kt.rows.delete(formerRow(&k.Hash, k.Account))
+		return
+	}
 	kt.rows.delete(hashRow(nil, &k.Hash))
 	kt.stale = append(kt.stale, k.Hash)
+}
+
+// reassigned reports whether k's hash is no longer k's own.
+func (kt *keyTable) reassigned(k *Key) bool {
+	return kt.rows.get(formerRow(&k.Hash, k.Account)) != nil
 }

@@ -11,6 +11,7 @@ import (
 // zero byte (apply refuses them), so it ends those that are followed by more.
 //
 //	h <hash 32>                                        the fields of a key that admission reads
+//	f <hash 32> <account>                              account that revoked the key before it became another account's
 //	i <account> 0 <created index 8> <n 4>              the whole key, in order of creation
 //	k <key id>                                         the key's row in i
 //	c <account>                                        account
@@ -28,6 +29,7 @@ import (
 // sort like numbers.
 const (
 	rowHash     = 'h'
+	rowFormer   = 'f'
 	rowKey      = 'i'
 	rowKeyID    = 'k'
 	rowAccount  = 'c'
@@ -50,6 +52,11 @@ var (
 )
 
 func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }
+
+func formerRow(h *Hash, account AccountID) []byte {
+	b := make([]byte, 0, 1+len(h)+len(account))
+	return append(append(append(b, rowFormer), h[:]...), account...)
+}
 
 func named[S ~string | ~[]byte](table byte, name S) []byte {
 	return append(append(make([]byte, 0, 1+len(name)), table), name...)

@@ -209,6 +209,11 @@ func (g *Gate) Lost(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.E
 	if again.Record == p.Record && again.Account == p.Account && p.Record.Expires == 0 && p.Record.Overlap == 0 {
 		return nil // neither has changed
 	}
+	if again.Record != nil && again.Record.ID != p.Record.ID {
+		// The credential was imported again, into another account: what it may do there is
+		// no right of the key that p was judged for.
+		return fault.New(fault.KeyRevoked)
+	}
 	q := request{serving: true, client: p.Client, browser: isBrowser(r.Header)}
 	q.target(r, again.Record)
 	v := decide(subject{again.Record, again.Account}, &q, &rule, now)

@@ -341,3 +341,35 @@ func TestLost(t *testing.T) {
 		}
 	}
 }
+
+// A credential that another account imported meanwhile gives the request that began with
+// it no right of that account.
+func TestLostToAnotherAccount(t *testing.T) {
+	h := newHarness(t)
+	const secret, other = "sk_live_aaaaaaaaaaaaaaaa", store.AccountID("acct_other")
+	load := func(account store.AccountID, id store.KeyID) {
+		k := store.Key{ID: id, Hash: apikey.Hash(h.store.Pepper(), secret), Account: account, Type: store.Live, Name: "n", Scopes: []string{"read", "write"}, Hint: "…"}
+		r := h.apply(&store.Command{Account: account, Change: &store.KeyImport{Keys: []store.Key{k}, Lines: []int{1}, Prefixes: []string{"sk_live_"}, Reassign: true}})
+		if r.Lines[0].Error != "" {
+			t.Fatal(r.Lines[0].Error)
+		}
+	}
+	load(store.DefaultAccount, "key_first")
+	r := post(secret, nil)
+	pass, f := h.Check(r, here, chat, noon)
+	if f != nil {
+		t.Fatal(f)
+	}
+	h.apply(&store.Command{Change: &store.AccountCreate{Account: store.Account{ID: other, Name: "other"}}})
+	h.apply(&store.Command{Change: &store.KeyRevoke{ID: "key_first"}})
+	load(other, "key_second")
+	if again, f := h.Check(r, here, chat, noon); f != nil || again.Account.ID != other {
+		t.Fatalf("a new request is judged as %+v, %v", again.Account, f)
+	}
+	if f := h.Lost(r, &pass, chat, noon); code(f) != fault.KeyRevoked {
+		t.Errorf("the old request: %v", f)
+	}
+	if f := h.Still(r, &pass, chat, noon); code(f) != fault.KeyRevoked {
+		t.Errorf("the old request, before it is sent: %v", f)
+	}
+}

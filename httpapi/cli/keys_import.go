@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,8 @@ const (
 )
 
 func keysImport(a *app) *cobra.Command {
-	return &cobra.Command{
+	var reassign bool
+	cmd := &cobra.Command{
 		Use: "import [FILE]", Short: "Import existing keys", Args: cobra.MaximumNArgs(1),
 		Long: `Import existing keys from FILE, or from stdin. Each line is one JSON object with
 "name", "type", and "key" or "sha256"; it may contain all other settings of a key.
@@ -31,19 +33,27 @@ With "sha256", "prefix" tells how the key begins (such as "sk_live_"), so that
 credentials that begin otherwise are still refused without a lookup.
 
 Lines that cannot be imported are reported and do not stop the import; the exit
-code is then 1.`,
+code is then 1. A key that exists is refused, in whatever account it is and also
+if it is revoked. An operator can move a key to another account: revoke it where it
+is, then import it with --reassign.`,
 		Example: `  echo '{"name":"old","type":"live","sha256":"9f86d0…"}' | perfgate keys import`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.dial()
 			if err != nil {
 				return err
 			}
-			return s.importKeys(cmd.Context(), fileArg(args))
+			var query url.Values
+			if reassign {
+				query = url.Values{"reassign": {"true"}}
+			}
+			return s.importKeys(cmd.Context(), fileArg(args), query)
 		},
 	}
+	cmd.Flags().BoolVar(&reassign, "reassign", false, "also import keys that another account has revoked (operators)")
+	return cmd
 }
 
-func (s *session) importKeys(ctx context.Context, path string) error {
+func (s *session) importKeys(ctx context.Context, path string, query url.Values) error {
 	in, size, err := s.input(path)
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
@@ -64,7 +74,7 @@ func (s *session) importKeys(ctx context.Context, path string) error {
 			sum.lines += lines
 			continue
 		}
-		raw, err := s.raw(ctx, call{method: http.MethodPost, path: keysPath + "/import", body: bytes.NewReader(chunk), contentType: "application/x-ndjson"})
+		raw, err := s.raw(ctx, call{method: http.MethodPost, path: keysPath + "/import", query: query, body: bytes.NewReader(chunk), contentType: "application/x-ndjson"})
 		if err != nil {
 			if sum.lines > 0 {
 				return fmt.Errorf("after line %d: %w", sum.lines, err)

@@ -58,6 +58,19 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// --reassign is asked for in every chunk.
+func TestImportReassign(t *testing.T) {
+	s := importServer(t)
+	if got := s.run(t, strings.Repeat("{}\n", importLines+1), "keys", "import", "--reassign"); got.code != 0 || len(s.calls) != 2 {
+		t.Fatalf("exit code %d after %d calls: %s", got.code, len(s.calls), got.err)
+	}
+	for _, c := range s.calls {
+		if !strings.HasPrefix(c.String(), "POST /v1/keys/import?reassign=true ") {
+			t.Errorf("%.60s", c.String())
+		}
+	}
+}
+
 // A chunk is bounded in bytes too, and never splits a line.
 func TestImportBytes(t *testing.T) {
 	s := importServer(t)

@@ -71,6 +71,9 @@ var keyCalls = []apiCall{
 	{"ImportKeys", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.ImportKeys(ctx, strings.NewReader("{}\n{}\n"))
 	}, "POST /v1/keys/import", "{}\n{}\n"},
+	{"ImportKeys", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.ImportKeys(ctx, strings.NewReader("{}\n"), client.Reassign())
+	}, "POST /v1/keys/import?reassign=true", "{}\n"},
 	{"VerifyKey", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.VerifyKey(ctx, client.VerifyRequest{Key: "pk_live_x"})
 	}, "POST /v1/keys/verify", `{"key":"pk_live_x"}`},

@@ -67,12 +67,18 @@ func IdempotencyKey(key string) Option {
 	return func(r *http.Request) { r.Header.Set("Idempotency-Key", key) }
 }
 
+// Reassign also imports keys that another account imported and revoked; for operators.
+func Reassign() Option { return parameter("reassign") }
+
 // Force makes a change even if it locks the caller out or leaves the cluster without
 // a majority.
-func Force() Option {
+func Force() Option { return parameter("force") }
+
+// parameter sets a parameter of the query to true.
+func parameter(name string) Option {
 	return func(r *http.Request) {
 		q := r.URL.Query()
-		q.Set("force", "true")
+		q.Set(name, "true")
 		r.URL.RawQuery = q.Encode()
 	}
 }

@@ -47,8 +47,14 @@ type lineError struct {
 // the others. The body is repeatable as a whole; a repeat completes an import that
 // broke off.
 func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
+	q := c.Query("reassign")
+	reassign := q.Bool("reassign")
+	if q.Err() != nil {
+		return nil, q.Err()
+	}
+	if reassign && c.Caller.Actor.Type != store.ActorOperator {
+		// Whoever knows a key that another account revoked could have its clients' requests.
+		return nil, fault.Newf(fault.Forbidden, "Only an operator token may import keys that another account has revoked.")
 	}
 	raw, err := c.Body(maxImportBody, "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json", "text/plain")
 	if err != nil {
@@ -61,6 +67,7 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 	if len(cmd.Keys) == 0 {
 		return out, nil
 	}
+	cmd.Reassign = reassign
 	more := store.Held{Keys: len(cmd.Keys)}
 	for i := range cmd.Keys {
 		more.Bytes += store.KeySize(&cmd.Keys[i])
@@ -100,7 +107,7 @@ func proposeImport(c *rest.Call, all *store.KeyImport) (map[int]store.ImportLine
 		if at > 0 {
 			c.Continue("line " + strconv.Itoa(all.Lines[at]))
 		}
-		step := &store.KeyImport{Keys: all.Keys[at:end], Lines: all.Lines[at:end]}
+		step := &store.KeyImport{Keys: all.Keys[at:end], Lines: all.Lines[at:end], Reassign: all.Reassign}
 		if all.Prefixes != nil {
 			step.Prefixes = all.Prefixes[at:end]
 		}
