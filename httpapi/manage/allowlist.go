@@ -127,6 +127,10 @@ func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
 	var entries []store.AllowEntry
 	if sendsText(c, raw) {
 		entries, err = parseAllowText(raw)
+		if err == nil && len(entries) == 0 && !force {
+			// A file that could not be written is empty, too.
+			err = rest.Invalid("entries", `is empty, which would allow every address; if that is meant, send the JSON {"entries": []}, or repeat with force=true`)
+		}
 	} else {
 		var forced bool
 		entries, forced, err = parseAllowJSON(raw)

@@ -133,7 +133,7 @@ func TestAllowlistFromCurl(t *testing.T) {
 		status int
 		says   string // shown as text, or in the message of the fault
 	}{
-		{"192.0.2.1 # a\n", 200, "192.0.2.1 # a\n"}, {" \n\t2001:db8::/32", 200, "2001:db8::/32\n"}, {"# nothing\n", 200, ""},
+		{"192.0.2.1 # a\n", 200, "192.0.2.1 # a\n"}, {" \n\t2001:db8::/32", 200, "2001:db8::/32\n"}, {"# nothing\n", 422, "is empty"},
 		{`{"entries":[{"cidr":"192.0.2.2"}]}`, 200, "192.0.2.2\n"}, {"\r\n {\"entries\":[]}", 200, ""}, {"[]", 422, "an object"}, {"x", 422, "line 1"},
 	} {
 		a := g.Op("PUT", "/v1/allowlist", c.body, "Content-Type", rest.FormType).Want(t, c.status)
@@ -192,8 +192,39 @@ func TestLockOutForced(t *testing.T) {
 	put("203.0.113.0/24\n", "Content-Type", "text/plain").Want(t, 409, fault.WouldLockOut)
 	put(`{"entries":[{"cidr":"203.0.113.0/24"}],"force":false}`).Want(t, 409, fault.WouldLockOut)
 	put("203.0.113.0/24\n192.0.2.9\n", "Content-Type", "text/plain").Want(t, 200)
-	put("", "Content-Type", "text/plain").Want(t, 200)
+	put(`{"entries":[]}`).Want(t, 200)
 	put(`{"entries":[{"cidr":"203.0.113.0/24"}],"force":true}`).Want(t, 200)
 	put(`{"entries":[]}`).Want(t, 403, fault.IPNotAllowed)
 	g.Op("PUT", "/v1/allowlist", `{"entries":[{"cidr":"198.51.100.0/24"}]}`).Want(t, 200)
+}
+
+// A text without entries, such as a file that could not be written, does not allow every
+// address by accident: neither an operator's nor a key's.
+func TestEmptyTextKeepsTheAllowlist(t *testing.T) {
+	g := apitest.New(t)
+	_, secret := g.Key("live", "admin")
+	const list = "127.0.0.0/8\n"
+	g.Op("PUT", "/v1/allowlist", list, "Content-Type", "text/plain").Want(t, 200)
+	shows := func(when, want string) {
+		t.Helper()
+		if got := g.Op("GET", "/v1/allowlist", "", "Accept", "text/plain").Body; got != want {
+			t.Errorf("%s: the list is %q, want %q", when, got, want)
+		}
+	}
+	for _, body := range []string{"", "\n \r\n", "# all are gone\n#\n"} {
+		for _, token := range []string{apitest.OperatorToken, secret} {
+			a := g.Do(g.Admin.URL, "PUT", "/v1/allowlist", token, body, "Content-Type", "text/plain").Want(t, 422, fault.InvalidValue)
+			if !strings.Contains(a.Message(), `{"entries": []}`) || !strings.Contains(a.Message(), "force=true") {
+				t.Errorf("%q is answered %s", body, a.Message())
+			}
+			g.Do(g.Admin.URL, "PUT", "/v1/allowlist?force=false", token, body, "Content-Type", "text/plain").Want(t, 422, fault.InvalidValue)
+		}
+	}
+	g.Op("PUT", "/v1/allowlist", "").Want(t, 400, fault.InvalidJSON)
+	shows("after refusals", list)
+	g.Op("PUT", "/v1/allowlist?force=true", "# all are gone\n", "Content-Type", "text/plain").Want(t, 200)
+	shows("by force", "")
+	g.Op("PUT", "/v1/allowlist", list, "Content-Type", "text/plain").Want(t, 200)
+	g.Op("PUT", "/v1/allowlist", `{"entries": []}`).Want(t, 200)
+	shows("in JSON", "")
 }
