@@ -119,7 +119,7 @@ func TestIdlestFirst(t *testing.T) {
 		t.Errorf("%d open, %+v", total, counts)
 	}
 	used.end()
-	if since := used.quiet.Load(); since != int64(a.clock) {
+	if since := used.since.Load(); since != int64(a.clock) {
 		t.Errorf("quiet since %d, not since its request ended", since)
 	}
 }
@@ -152,8 +152,9 @@ func TestKnownAddresses(t *testing.T) {
 	}
 }
 
-// With every connection in use, newcomers are on probation, and those are bounded,
-// too. The idlest of them makes place.
+// With every connection in use and no crowd, newcomers are on probation, and those are
+// bounded, too, in all and for each address. There is always a place: the idlest of the
+// address with the most makes it, else the request that has lasted longest.
 func TestProbation(t *testing.T) {
 	a := newAccepting(8)
 	for i := range 8 {
@@ -165,25 +166,139 @@ func TestProbation(t *testing.T) {
 	for i := range 3 * probation {
 		a.open(1, fmt.Sprintf("192.0.2.%d", i))
 	}
-	if total, counts := a.conns.open(); total > 7+probation || counts.refused == 0 {
+	if total, counts := a.conns.open(); total != 7+probation || counts.refused == 0 || counts.cut != 0 {
 		t.Errorf("%d open, %+v", total, counts)
 	}
 	if closed(a.all[len(a.all)-1]) {
 		t.Error("the newest connection on probation is closed, not the idlest")
 	}
-	for _, c := range a.all {
-		if c.probation && !closed(c) {
-			c.begin()
+	probe := a.open(1, "198.51.100.7")
+	for i := range 40 { // none of them is ever quiet
+		a.open(1, fmt.Sprintf("192.0.2.%d", 1+i%2)).begin()
+	}
+	if closed(probe) {
+		t.Error("two addresses keep another one out")
+	}
+	for _, c := range a.all[8:] {
+		c.Close()
+	}
+	longest := a.open(1, "192.0.2.1")
+	longest.begin()
+	for i := range 40 {
+		a.open(1, fmt.Sprintf("192.0.2.%d", 1+i%3)).begin()
+	}
+	for _, ip := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		if n := a.left(ip); n != probation/probationShare {
+			t.Errorf("one address holds %d places on probation", n)
 		}
 	}
-	if a.open(1, "192.0.2.200") != nil {
-		t.Error("a newcomer is taken beyond every bound")
+	if !closed(longest) || closed(a.all[len(a.all)-1]) {
+		t.Errorf("closed: the request that has lasted longest %v, the newest one %v", closed(longest), closed(a.all[len(a.all)-1]))
 	}
 	for _, c := range a.all {
 		c.Close()
 	}
 	if total, _ := a.conns.open(); total != 0 || len(a.hosts) != 0 {
 		t.Errorf("after the end %d connections and %d addresses are counted", total, len(a.hosts))
+	}
+}
+
+// busy opens n connections from an address and begins a request on each.
+func (a *accepting) busy(n int, from string) {
+	for range n {
+		a.open(1, from).begin()
+	}
+}
+
+// Requests of crowds that came without a valid credential make way for a newcomer of any
+// other address, the one that has lasted longest first; for one of a crowd they do not.
+func TestCrowdsMakeWay(t *testing.T) {
+	const most = 64
+	a := newAccepting(most)
+	alone := a.open(1, "192.0.2.9") // the oldest request of all, and alone at its address
+	alone.begin()
+	good := a.open(1, "192.0.2.1")
+	good.Vouch()
+	good.begin()
+	a.busy(1, "192.0.2.1")
+	longest := a.all[2]
+	a.busy(26, "192.0.2.1")
+	a.busy(40, "192.0.2.2")
+	if _, counts := a.conns.open(); counts.cut != 0 || counts.refused == 0 || a.total < most-most/knownShare {
+		t.Fatalf("%d open, %+v: crowds make way for each other", a.total, counts)
+	}
+	a.clock += barrenFor
+	customer := a.open(1, "198.51.100.7")
+	if customer.probation || closed(alone) || closed(good) || !closed(longest) {
+		t.Errorf("the newcomer is on probation: %v; closed: one alone %v, one with a credential %v, the one that lasted longest %v", customer.probation, closed(alone), closed(good), closed(longest))
+	}
+	// Further ones of a crowd neither close a young connection, which may be about to send
+	// its request, nor stand in the way of the others with their vain search.
+	a.busy(40, "192.0.2.2")
+	if closed(customer) {
+		t.Error("a crowd closes a connection that has just come")
+	}
+	customer.begin()
+	if c := a.open(1, "198.51.100.8"); c.probation {
+		t.Error("another newcomer is on probation")
+	} else {
+		c.begin()
+	}
+	if _, counts := a.conns.open(); counts.cut != 2 || counts.idlest != 0 {
+		t.Errorf("%+v", counts)
+	}
+	customer.end()
+	a.clock += turn
+	a.busy(1, "192.0.2.2")
+	if !closed(customer) {
+		t.Error("a crowd does not close an idle connection")
+	}
+}
+
+// A crowd that is known takes the place of the requests of another one, not of its own.
+func TestKnownCrowd(t *testing.T) {
+	const most = 64
+	a := newAccepting(most)
+	a.open(1, "198.51.100.7").Vouch()
+	a.busy(11, "198.51.100.7")
+	a.busy(25, "192.0.2.1")
+	a.busy(25, "192.0.2.2")
+	for range most {
+		if c := a.open(1, "198.51.100.7"); c.probation {
+			break // at its own bound
+		} else {
+			c.begin()
+		}
+	}
+	if n := a.left("198.51.100.7"); n < most/addressShare {
+		t.Errorf("a known address has %d connections of %d", n, most)
+	}
+	if _, counts := a.conns.open(); counts.cut == 0 {
+		t.Errorf("%+v", counts)
+	}
+}
+
+// At the bound of its own address, a newcomer takes the place of a stranger's request
+// once that has had its turn.
+func TestOwnTurn(t *testing.T) {
+	const most = 64
+	a := newAccepting(most)
+	good := a.open(1, "192.0.2.1")
+	good.Vouch()
+	good.begin()
+	a.busy(most/addressShare-1, "192.0.2.1")
+	for range 10 { // those on probation do not count: another newcomer does not become the address's 33rd
+		if c := a.open(1, "192.0.2.1"); !c.probation {
+			t.Error("a request is cut before it has had its turn")
+		}
+		a.clock += barrenFor
+	}
+	a.clock += turn - 10*barrenFor
+	if c := a.open(1, "192.0.2.1"); c.probation {
+		t.Error("the newcomer is on probation")
+	}
+	if closed(good) || !closed(a.all[1]) || closed(a.all[2]) {
+		t.Errorf("closed: one with a credential %v, the one that lasted longest %v, a later one %v", closed(good), closed(a.all[1]), closed(a.all[2]))
 	}
 }
 

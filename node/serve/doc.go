@@ -12,7 +12,8 @@
 // reach, and renews it before it ends.
 //
 // Connections are bounded, in all and for each address. A newcomer takes the place
-// of quiet ones, so that a silent client keeps no other out; see conns and
+// of quiet ones, or of requests without a valid key from addresses with many, so that
+// clients that are silent or slow keep no other out; see conns and
 // docs/decisions/046-connections.md.
 //
 // net/http answers some malformed requests by itself, in plain text. On plaintext

@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,18 +23,12 @@ type limitedListener struct {
 }
 
 func (l *limitedListener) Accept() (net.Conn, error) {
-	for {
-		raw, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c := l.conns.take(raw); c != nil {
-			return l.named(c), nil
-		}
+	raw, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	return l.named(l.conns.take(raw)), nil
 }
-
-var errCrowded = errors.New("the client has too many connections")
 
 // named is c, or c with the client that its PROXY header names: the header is
 // required of the listed peers, and everybody else's bytes are left alone.
@@ -44,13 +37,13 @@ func (l *limitedListener) named(c *conn) net.Conn {
 	if !slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(peer) }) {
 		return c
 	}
-	validate := func(h *proxyproto.Header) error {
-		if ip := addressOf(h.SourceAddr); !h.Command.IsLocal() && ip.IsValid() && !l.conns.move(c, ip) {
-			return errCrowded
+	move := func(h *proxyproto.Header) error {
+		if ip := addressOf(h.SourceAddr); !h.Command.IsLocal() && ip.IsValid() {
+			l.conns.move(c, ip)
 		}
 		return nil
 	}
-	return proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.ValidateHeader(validate), proxyproto.SetReadHeaderTimeout(HeadTimeout))
+	return proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.ValidateHeader(move), proxyproto.SetReadHeaderTimeout(HeadTimeout))
 }
 
 // connOf is the accepted connection below c, nil if it is none of ours.
@@ -93,19 +86,21 @@ func connState(nc net.Conn, state http.ConnState) {
 }
 
 // serve answers the probes on a connection on probation, and everything else with
-// 503. Other requests go to next.
+// 503, and ends the connection: the rest of a body is not waited for. Other requests go
+// to next.
 func (s *conns) serve(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.onProbation.Load() == 0 || r.URL.Path == "/readyz" || r.URL.Path == "/livez" {
+		c, ok := admit.VoucherOf(r.Context()).(*conn)
+		if !ok || !c.probation {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if c, ok := admit.VoucherOf(r.Context()).(*conn); !ok || !c.probation {
+		w.Header().Set("Connection", "close") // ends the connection on HTTP/2, too
+		if r.URL.Path == "/readyz" || r.URL.Path == "/livez" {
 			next.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
-		w.Header().Set("Connection", "close") // ends the connection on HTTP/2, too
 		admit.WriteFault(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "All connections of this node are taken; try again in a moment."})
 	})
 }

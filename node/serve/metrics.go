@@ -14,7 +14,7 @@ func (s *Server) Collectors() []prometheus.Collector {
 	closed := func(reason string, of func(connCounts) int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: "perfgate", Subsystem: "listener", Name: "connections_closed_total", ConstLabels: labels(reason),
-			Help: "Connections that were closed for newcomers (address: theirs was at its bound; idlest: all were taken), and newcomers that found none to be closed (refused).",
+			Help: "Connections that were closed for newcomers (address: theirs was at its bound; idlest: all were taken; request: all had a request under way, theirs without a valid key and from an address with many), and newcomers that found none to be closed (refused).",
 		}, func() float64 {
 			_, counts := s.conns.open()
 			return float64(of(counts))
@@ -32,6 +32,7 @@ func (s *Server) Collectors() []prometheus.Collector {
 		}, func() float64 { return float64(s.conns.max) }),
 		closed("address", func(c connCounts) int64 { return c.crowded }),
 		closed("idlest", func(c connCounts) int64 { return c.idlest }),
+		closed("request", func(c connCounts) int64 { return c.cut }),
 		closed("refused", func(c connCounts) int64 { return c.refused }),
 	}
 }
