@@ -58,8 +58,12 @@ func (s *session) events(ctx context.Context, q url.Values, each func([]byte, *c
 	q.Set("format", "ndjson")
 	return s.lines(ctx, call{method: http.MethodGet, path: auditPath, query: q}, func(line []byte) error {
 		var e client.Event
-		if err := decode(line, &e); err != nil {
-			return err
+		err := decode(line, &e)
+		if err == nil && e.ID == "" {
+			err = fmt.Errorf("read the server's answer: a line is no event: %w", client.ErrForeign)
+		}
+		if err != nil {
+			return s.diagnose(ctx, err)
 		}
 		return each(line, &e)
 	})

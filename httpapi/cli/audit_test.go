@@ -31,23 +31,24 @@ func TestAuditList(t *testing.T) {
 
 // A file appears under its name once it is complete.
 func TestAuditExport(t *testing.T) {
+	const log = `{"data":[` + "\n"
 	broken := false
 	s := start(t, map[string]answer{"GET /v1/audit-logs": {do: func(w http.ResponseWriter, r *http.Request, _ string) {
-		io.WriteString(w, "first\n")
+		io.WriteString(w, log)
 		if broken {
 			cut(w)
 		}
 	}}})
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.csv")
-	if got := s.run(t, "", "audit", "export"); got.code != 0 || got.out != "first\n" || s.received() != "GET /v1/audit-logs?format=json" {
+	if got := s.run(t, "", "audit", "export"); got.code != 0 || got.out != log || s.received() != "GET /v1/audit-logs?format=json" {
 		t.Errorf("to stdout: %+v after %s", got, s.received())
 	}
 	got := s.run(t, "", "audit", "export", "--format", "csv", "--user", "u", "--output", path)
 	if got.code != 0 || got.out != "" || s.received() != "GET /v1/audit-logs?format=csv&user=u" {
 		t.Errorf("%+v after %s", got, s.received())
 	}
-	if raw, err := os.ReadFile(path); err != nil || string(raw) != "first\n" {
+	if raw, err := os.ReadFile(path); err != nil || string(raw) != log {
 		t.Errorf("%q, %v", raw, err)
 	}
 	broken = true

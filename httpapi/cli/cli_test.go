@@ -58,8 +58,8 @@ func TestFailures(t *testing.T) {
 		{args: "cluster status", code: 1, err: "perfgate: None. (no_leader); try again in 2 s\n"},
 		{args: "usage", code: 1, err: "502 Bad Gateway"},
 		{args: "allowlist get", code: 1, err: "read the answer"},
-		{args: "accounts list", code: 1, err: "read the server's answer"},
-		{args: "tiers get t", code: 1, err: "read the server's answer"},
+		{args: "accounts list", code: 1, err: "read the answer"},
+		{args: "tiers get t", code: 1, err: "read the answer"},
 		{args: "keys get key_1", code: 1, err: "perfgate: ?[31mred?row (internal)\n"},
 		{args: "keys get key_3", code: 1, err: "No such route or endpoint. (not_found)"},
 		{args: "tiers get ..", code: 1, err: "an id is missing"},
@@ -99,7 +99,7 @@ func TestPages(t *testing.T) {
 		fmt.Sscan(r.FormValue("limit"), &limit)
 		var data []string
 		for ; len(data) < min(limit, 2) && n < 5; n++ {
-			data = append(data, fmt.Sprintf(`{"id":"acct_%d"}`, n))
+			data = append(data, fmt.Sprintf(`{"id":"acct_%d","name":"n","tier":"pro"}`, n))
 		}
 		next := "null"
 		if n < 5 {

@@ -70,12 +70,12 @@ func TestHealth(t *testing.T) {
 		{200, `{"status":"ok","reason":null}`, 0, "ok\n", `{"status":"ok","reason":null}` + "\n", ""},
 		{503, `{"status":"unavailable","reason":"draining\u001b[2J"}`, 1, "", `{"status":"unavailable","reason":"draining\u001b[2J"}` + "\n", "perfgate: not ready: draining?[2J\n"},
 		{503, `{"status":"unavailable"}`, 1, "", `{"status":"unavailable","reason":null}` + "\n", "perfgate: not ready: unavailable\n"},
-		{200, `<html>`, 1, "", "", "perfgate: check health: GET /readyz: 200 OK"},
-		{502, `{}`, 1, "", "", "perfgate: check health: GET /readyz: 502 Bad Gateway"},
+		{200, `<html>`, 1, "", "", "check --server: GET /readyz: 200 OK"},
+		{502, `{}`, 1, "", "", "check --server: GET /readyz: 502 Bad Gateway"},
 	} {
 		s := start(t, map[string]answer{"GET /readyz": {status: tt.status, body: tt.body}})
 		got := s.run(t, "", "health")
-		if got.code != tt.code || got.out != tt.out || !strings.HasPrefix(got.err, tt.err) {
+		if got.code != tt.code || got.out != tt.out || !strings.Contains(got.err, tt.err) {
 			t.Errorf("%s: %+v", tt.body, got)
 		}
 		if auth := s.calls[0].header.Get("Authorization"); auth != "" {

@@ -13,6 +13,7 @@ func page(status int, text string, own bool) answer {
 	return answer{do: func(w http.ResponseWriter, _ *http.Request, _ string) {
 		if !own {
 			w.Header().Del("X-Request-Id")
+			w.Header().Set("Content-Type", "text/html")
 		}
 		w.WriteHeader(status)
 		io.WriteString(w, text)
@@ -25,7 +26,7 @@ func TestDiagnosis(t *testing.T) {
 	const refused = `{"error":{"type":"authentication_error","code":"invalid_key","message":"The API key is not known.","request_id":"r"}}`
 	const unknown = `{"error":{"type":"invalid_request","code":"not_found","message":"No such route or endpoint.","request_id":"r"}}`
 	const missing = `{"error":{"type":"invalid_request","code":"not_found","message":"There is no such key in this account.","request_id":"r"}}`
-	admin, livez, html := page(200, "openapi: 3.1.0\n", true), page(200, "ok\n", true), page(200, "<html>Welcome", false)
+	admin, livez, html := page(200, "openapi: 3.1.0\n", true), page(200, `{"status":"ok","reason":null}`, true), page(200, "<html>Welcome", false)
 	for _, c := range []struct {
 		name    string
 		answers map[string]answer // beside a 404 of html
@@ -36,7 +37,7 @@ func TestDiagnosis(t *testing.T) {
 		{"a proxy without the route", map[string]answer{"GET /v1/keys": page(404, unknown, true), "GET /openapi.yaml": page(404, unknown, true), "GET /livez": livez}, "is the proxy listener of a perfgate node", true},
 		{"a proxy that wants a key", map[string]answer{"GET /v1/keys": page(401, refused, true), "GET /openapi.yaml": page(401, refused, true), "GET /livez": livez}, "is the proxy listener of a perfgate node", true},
 		{"a proxy before a web site", map[string]answer{"GET /v1/keys": page(404, "<html>", true), "GET /openapi.yaml": html, "GET /livez": livez}, "is the proxy listener of a perfgate node", true},
-		{"a web site", map[string]answer{"GET /v1/keys": html, "GET /openapi.yaml": html, "GET /livez": html}, "is not perfgate's admin API; check --server", true},
+		{"a web site", map[string]answer{"GET /v1/keys": html, "GET /openapi.yaml": html, "GET /livez": html}, "is not a perfgate management API; check --server", true},
 		{"a web site with errors", map[string]answer{"GET /v1/keys": page(502, "<html>", false), "GET /openapi.yaml": page(404, "", false), "GET /livez": page(404, "", false)}, "answered 502 Bad Gateway", true},
 		{"no such key", map[string]answer{"GET /v1/keys": page(404, missing, true)}, "There is no such key in this account. (not_found)", false},
 		{"no such call", map[string]answer{"GET /v1/keys": page(404, unknown, true), "GET /openapi.yaml": admin}, "No such route or endpoint. (not_found)", true},

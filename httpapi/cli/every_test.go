@@ -79,6 +79,7 @@ func fixed(t *testing.T, status int, body string) (*server, *[]http.Header) {
 	s := start(t, nil)
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		headers = append(headers, r.Header)
+		setType(w, r)
 		w.WriteHeader(status)
 		io.WriteString(w, body)
 	})
@@ -112,17 +113,25 @@ func TestEveryCommandReportsRefusals(t *testing.T) {
 	}
 }
 
-// An answer that is not the API's is an error, except where a command passes it
-// on undecoded.
+// An answer that is not the API's is an error, in JSON too, whether it is shown as a
+// table or as it came.
 func TestEveryCommandReportsForeignAnswers(t *testing.T) {
-	s, _ := fixed(t, http.StatusOK, "<html>Welcome")
-	for args, stdin := range everyCommand {
-		if args == "backup" || args == "audit export" {
-			continue // streamed to stdout as they are
-		}
-		got := s.run(t, stdin, strings.Fields(args)...)
-		if got.code != 1 || strings.Contains(got.out, "Welcome") || !strings.Contains(got.err, "answer") {
-			t.Errorf("%s: %+v", args, got)
+	for _, body := range []string{"<html>Welcome", `{}`, `{"message":"Welcome"}`, `{"data":[{"message":"Welcome"}],"next_cursor":null}`} {
+		s := start(t, nil)
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, body)
+		})
+		for args, stdin := range everyCommand {
+			if args == "audit export" && strings.HasPrefix(body, `{"data":[`) {
+				continue // its JSON is streamed to stdout as it comes
+			}
+			for _, format := range []string{"--json=false", "--json"} {
+				got := s.run(t, stdin, append([]string{format}, strings.Fields(args)...)...)
+				if got.code != 1 || got.out != "" || !strings.Contains(got.err, "is not a perfgate management API; check --server") {
+					t.Errorf("%s %s: %s: %+v", body, args, format, got)
+				}
+			}
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestEveryCommandDiagnoses(t *testing.T) {
 	}{
 		{"a wrong token", 401, refused, 200, false, "does not accept this token; check PERFGATE_TOKEN or --data-dir", true},
 		{"a proxy listener", 401, refused, 404, false, "is the proxy listener of a perfgate node and not its admin listener", false},
-		{"another server", 502, "<html>", 404, true, "is not perfgate's admin API; check --server", false},
+		{"another server", 502, "<html>", 404, true, "is not a perfgate management API; check --server", false},
 	} {
 		var leaked []string
 		s := start(t, nil)
@@ -43,6 +43,7 @@ func TestEveryCommandDiagnoses(t *testing.T) {
 				if c.foreign {
 					w.WriteHeader(404)
 				}
+				io.WriteString(w, `{"status":"ok","reason":null}`)
 			default:
 				w.WriteHeader(c.status)
 				io.WriteString(w, c.body)
@@ -75,8 +76,10 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on 
 // An answer that cannot be written out is a failure: a script that redirects stdout must
 // not go on without it.
 func TestEveryCommandReportsLostOutput(t *testing.T) {
-	const whatever = `{"id":"e","data":[{"line":1,"id":"key_1","error":null}],"next_cursor":null,"request":{"id":"req_1","status":200},"valid":true,"healthy":true,` +
-		`"matched":1,"revoked":1,"entries":[{"cidr":"192.0.2.1"},{"cidr":"192.0.2.9"}],"changes":null}` + "\n"
+	const members = `"id":"e","name":"n","state":"active","tier":"pro","live":{},"test":{},"time":"2027-01-01T00:00:00Z","action":"a"`
+	const whatever = `{"data":[{` + members + `,"line":1,"error":null,"requests":1,"denied":0}],"next_cursor":null,` + members + `,"deleted":true,` +
+		`"request":{"id":"req_1","status":200},"valid":true,"code":null,"cluster_id":"c","nodes":[],"healthy":true,` +
+		`"matched":1,"revoked":1,"ids":[],"entries":[{"cidr":"192.0.2.1"},{"cidr":"192.0.2.9"}],"changes":null}` + "\n"
 	s, _ := fixed(t, http.StatusOK, whatever)
 	env := map[string]string{serverEnv: s.URL, tokenEnv: "pgop_token"}
 	for args, stdin := range everyCommand {

@@ -67,6 +67,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls = append(s.calls, request{r.Method + " " + r.URL.RequestURI(), string(body), r.Header})
 	s.mu.Unlock()
 	w.Header().Set("X-Request-Id", "req-1")
+	setType(w, r)
 	a, ok := s.answers[r.Method+" "+r.URL.EscapedPath()]
 	switch {
 	case !ok:
@@ -77,7 +78,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.do(w, r, string(body))
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
 	if a.etag != "" {
 		w.Header().Set("ETag", a.etag)
 	}
@@ -85,6 +85,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(a.status)
 	}
 	io.WriteString(w, a.body)
+}
+
+// setType sets the type of an answer as perfgate does.
+func setType(w http.ResponseWriter, r *http.Request) {
+	t := "application/json"
+	switch {
+	case r.URL.Path == "/v1/backup":
+		t = "application/octet-stream"
+	case r.URL.Path == auditPath:
+		t = first(map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}[r.URL.Query().Get("format")], t)
+	}
+	w.Header().Set("Content-Type", t)
 }
 
 // received returns the calls since the last run, one per line.

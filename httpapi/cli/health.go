@@ -41,7 +41,7 @@ func (a *app) health(ctx context.Context) error {
 	}
 	h, err := s.api.Readyz(ctx)
 	if err != nil {
-		return fmt.Errorf("check health: %w", err)
+		return fmt.Errorf("check health: %w", s.diagnose(ctx, err))
 	}
 	if a.json {
 		if err := json.NewEncoder(a.Stdout).Encode(h); err != nil {

@@ -114,7 +114,7 @@ func TestImportFails(t *testing.T) {
 			fmt.Fprint(w, `{"error":{"code":"no_leader","message":"There is no leader."}}`)
 			return
 		}
-		fmt.Fprint(w, `{"data":[]}`)
+		fmt.Fprint(w, `{"data":[],"next_cursor":null}`)
 	}}
 	// The error tells from which line the import can be continued.
 	got := s.run(t, strings.Repeat("{}\n", importLines+1), "keys", "import")

@@ -65,7 +65,7 @@ func keysServer(t *testing.T) *server {
 		"POST /v1/keys":              {status: 201, body: issuedKey},
 		"GET /v1/keys":               {body: `{"data":[` + aKey + `,` + revokedKey + `],"next_cursor":null}`},
 		"GET /v1/keys/key_1":         {body: aKey, etag: `"9"`},
-		"GET /v1/keys/key_3":         {body: `{"id":"key_3","limits":null}`, etag: `"3"`},
+		"GET /v1/keys/key_3":         {body: `{"id":"key_3","name":"n","state":"active","limits":null}`, etag: `"3"`},
 		"PATCH /v1/keys/key_1":       {body: revokedKey},
 		"PATCH /v1/keys/key_3":       {body: aKey},
 		"POST /v1/keys/key_1/rotate": {status: 201, body: issuedKey},
@@ -133,9 +133,9 @@ func TestKeysRevokeOutcome(t *testing.T) {
 		code           int
 	}{
 		{`{"matched":2,"revoked":0,"dry_run":true,"ids":["key_1"]}`, "matched  2\nrevoked  0 (dry run)\nkeys     key_1\n", "", 0},
-		{`{"matched":2,"revoked":1}`, "matched  2\nrevoked  1\n", "", 0},
-		{`{"matched":1,"revoked":1}`, "matched  1\nrevoked  1\n", "1 of 2 keys were not found", 1},
-		{`{"matched":"one"}`, "", "read the server's answer", 1},
+		{`{"matched":2,"revoked":1,"ids":[]}`, "matched  2\nrevoked  1\n", "", 0},
+		{`{"matched":1,"revoked":1,"ids":[]}`, "matched  1\nrevoked  1\n", "1 of 2 keys were not found", 1},
+		{`{"matched":"one"}`, "", "read the answer", 1},
 	} {
 		s := start(t, map[string]answer{"POST /v1/keys/revoke": {body: tt.body}})
 		got := s.run(t, "", "keys", "revoke", "key_1", "key_2")
@@ -166,7 +166,7 @@ func TestKeysExpireIn(t *testing.T) {
 
 // A repeated creation does not show the secret, and says so.
 func TestKeysSecretWithheld(t *testing.T) {
-	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: `{"id":"key_1","secret_withheld":true}`}})
+	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: `{"id":"key_1","name":"a","state":"active","secret_withheld":true}`}})
 	got := s.run(t, "", "keys", "create", "a", "--type", "live")
 	if got.code != 0 || !strings.Contains(got.err, "was shown when this call was first made") || strings.Contains(got.err, copyNow) {
 		t.Errorf("%+v", got)
@@ -176,7 +176,7 @@ func TestKeysSecretWithheld(t *testing.T) {
 // Warnings of the API are printed after the key, and change neither the exit code nor
 // stdout. A terminal never sees what they hold beside text.
 func TestKeysWarnings(t *testing.T) {
-	const warned = `{"id":"key_1","name":"n","warnings":["no route requires \u001b[2Jx","another"]}`
+	const warned = `{"id":"key_1","name":"n","state":"active","warnings":["no route requires \u001b[2Jx","another"]}`
 	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: warned}, "PATCH /v1/keys/key_1": {body: warned}})
 	for _, args := range []string{"keys create n --type live --scope x", "keys update key_1 --route /x"} {
 		got := s.run(t, "", strings.Fields(args)...)

@@ -46,7 +46,7 @@ func TestKeysVerifyFails(t *testing.T) {
 		{args: "keys verify", stdin: " \npk_live_x", code: 1, err: "no key on stdin"},
 		{args: "keys verify pk_live_x", code: 2, err: "unknown command"},
 		{args: "keys verify --units x", code: 2, err: "--units"},
-		{args: "keys verify", stdin: "pk_live_x", code: 1, err: "read the server's answer"},
+		{args: "keys verify", stdin: "pk_live_x", code: 1, err: "read the answer"},
 	})
 	if got := s.run(t, strings.Repeat("x", 2*maxSecret), "keys", "verify"); got.code != 1 || len(s.calls[0].body) > maxSecret+100 {
 		t.Errorf("a secret without an end: %+v, %d bytes sent", got, len(s.calls[0].body))

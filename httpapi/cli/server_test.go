@@ -21,7 +21,7 @@ import (
 // The token comes from the flag, the environment or the local node; the node's own
 // is sent to this machine only.
 func TestToken(t *testing.T) {
-	s := start(t, map[string]answer{"GET /v1/cluster": {body: `{"healthy":true}`}})
+	s := start(t, map[string]answer{"GET /v1/cluster": {body: `{"cluster_id":"c","nodes":[],"healthy":true}`}})
 	dir := t.TempDir()
 	put(t, dir, tokenFile, []byte("pgop_local\n"))
 	for _, tt := range []struct {
@@ -86,7 +86,7 @@ func TestServerURL(t *testing.T) {
 			t.Errorf("%q: %+v", server, got)
 		}
 	}
-	s := start(t, map[string]answer{"GET /prefix/v1/cluster": {body: `{"healthy":true}`}})
+	s := start(t, map[string]answer{"GET /prefix/v1/cluster": {body: `{"cluster_id":"c","nodes":[],"healthy":true}`}})
 	if got := perfgate(t, "", map[string]string{tokenEnv: "pgop_x", serverEnv: s.URL + "/prefix/"}, "cluster", "status"); got.code != 0 {
 		t.Errorf("behind a prefix: %+v", got)
 	}
@@ -114,7 +114,7 @@ func TestLocalServer(t *testing.T) {
 // local data directory, and otherwise not.
 func TestTLS(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, `{"status":"ok","healthy":true}`)
+		io.WriteString(w, `{"cluster_id":"c","nodes":[],"status":"ok","healthy":true}`)
 	}))
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)

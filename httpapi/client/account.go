@@ -108,7 +108,7 @@ func (c *Client) Readyz(ctx context.Context) (*Health, error) {
 	defer resp.Body.Close()
 	h := new(Health)
 	if err := json.NewDecoder(resp.Body).Decode(h); err != nil || h.Status == "" {
-		return nil, fmt.Errorf("GET /readyz: %s, not an answer of perfgate; is this the address of a node?", resp.Status)
+		return nil, fmt.Errorf("GET /readyz: %s: %w", resp.Status, ErrForeign)
 	}
 	return h, nil
 }

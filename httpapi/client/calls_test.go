@@ -163,9 +163,13 @@ func allCalls() []apiCall {
 	return append(append(append([]apiCall{}, keyCalls...), accountCalls...), nodeCalls...)
 }
 
+// anyAnswer has the members of the answers to all calls.
+const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,` +
+	`"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"deleted":true,"status":"ok"}`
+
 // Each method makes exactly one request, with the credentials and the account.
 func TestCalls(t *testing.T) {
-	c, rec := serve(t, answering(200, `{"id":"x","data":[],"status":"ok"}`))
+	c, rec := serve(t, answering(200, anyAnswer))
 	c.Account, c.Agent = "acct_9", "perfgate/test"
 	check := func(name string, err error, line, body string) {
 		t.Helper()
@@ -201,7 +205,7 @@ func TestCalls(t *testing.T) {
 		var out strings.Builder
 		err := call.do(t.Context(), c, &out)
 		check(call.name, err, call.line, "")
-		if out.String() != `{"id":"x","data":[],"status":"ok"}` {
+		if out.String() != anyAnswer {
 			t.Errorf("%s copies %q", call.name, out.String())
 		}
 	}
@@ -259,15 +263,44 @@ func TestCallsReportFaults(t *testing.T) {
 	}
 }
 
-// Every method that decodes its answer reports one that is cut or foreign.
+// Every method that decodes its answer reports one that is cut or foreign, also one in
+// JSON.
 func TestCallsReportForeignAnswers(t *testing.T) {
-	for _, body := range []string{"", "<html>", `{"id":`} {
+	for _, body := range []string{"", "<html>", `{"id":`, "{}", "[]", "null", `{"message":"hello"}`} {
 		c, _ := serve(t, answering(200, body))
 		for _, call := range allCalls() {
 			got, err := call.do(t.Context(), c)
 			if err == nil || !strings.Contains(err.Error(), "read the answer") || !reflect.ValueOf(got).IsNil() {
 				t.Errorf("%s takes %q for an answer: %v, %v", call.name, body, got, err)
 			}
+			if object := strings.HasSuffix(body, "}"); object && !errors.Is(err, client.ErrForeign) {
+				t.Errorf("%s does not call %q foreign: %v", call.name, body, err)
+			}
+		}
+	}
+	for name, body := range map[string]string{"ListKeys": "[7]", "Usage": `[{"time":"2027-01-01T00:00:00Z"}]`, "Accounts.List": `{"id":"x"}`, "Tiers.List": "[null]"} {
+		c, _ := serve(t, answering(200, `{"data":`+body+`,"next_cursor":null}`))
+		for _, call := range allCalls() {
+			if call.name == name {
+				if _, err := call.do(t.Context(), c); !errors.Is(err, client.ErrForeign) {
+					t.Errorf("%s takes %s for a list: %v", name, body, err)
+				}
+			}
+		}
+	}
+	// What is streamed has no members to look at; nothing of another type is copied.
+	c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") })
+	for _, call := range streamCalls[:3] {
+		var out strings.Builder
+		if err := call.do(t.Context(), c, &out); !errors.Is(err, client.ErrForeign) || out.Len() > 0 {
+			t.Errorf("%s copies %q: %v", call.name, out.String(), err)
+		}
+	}
+	for _, body := range []string{"", "{}", `{"message":"hello"}`} {
+		var out strings.Builder
+		c, _ := serve(t, answering(200, body))
+		if err := c.AuditLogs(t.Context(), client.AuditQuery{}, &out); !errors.Is(err, client.ErrForeign) || out.Len() > 0 {
+			t.Errorf("%q is taken for an audit log: %v after %q", body, err, out.String())
 		}
 	}
 }

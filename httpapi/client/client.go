@@ -102,7 +102,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	resp, err := c.send(ctx, method, path, query, body, opts)
 	if err == nil {
 		defer resp.Body.Close()
-		if err = read(resp, out); err == nil {
+		if err = read(resp, path, out); err == nil {
 			return resp.Header, nil
 		}
 		err = fmt.Errorf("%s %s: %w", method, path, err)
@@ -111,23 +111,6 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		err = c.Explain(ctx, err)
 	}
 	return nil, err
-}
-
-// read takes the body of an answer as [Client.Do] describes it.
-func read(resp *http.Response, out any) error {
-	switch out := out.(type) {
-	case nil:
-		return nil
-	case io.Writer:
-		if _, err := io.Copy(out, resp.Body); err != nil {
-			return fmt.Errorf("the answer broke off: %w", err)
-		}
-		return nil
-	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	return nil
 }
 
 // ErrKeyInURL is the error of a call that was not made, because an API key stands in

@@ -53,7 +53,7 @@ func TestNoCredentials(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	c, rec := serve(t, answering(200, `{}`))
+	c, rec := serve(t, answering(200, anyAnswer))
 	_, err := c.UpdateKey(t.Context(), "key_1", client.Patch{}, client.IfMatch(`"5"`), client.IdempotencyKey("k"), client.Force(), client.Header("X-Request-Id", "r"))
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func second[T any](_ T, err error) error { return err }
 // repeated by the error. In a body it may be.
 func TestNoKeyInURL(t *testing.T) {
 	const key = "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ"
-	c, rec := serve(t, answering(200, "{}"))
+	c, rec := serve(t, answering(200, anyAnswer))
 	do := func(path string, query url.Values) error { return c.Do(t.Context(), "GET", path, query, nil, nil) }
 	for name, err := range map[string]error{
 		"an id":               second(c.GetKey(t.Context(), key)),
@@ -238,6 +238,7 @@ func TestContext(t *testing.T) {
 // writer that fails.
 func TestBrokenStream(t *testing.T) {
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		setType(w, r)
 		io.WriteString(w, `{"data":[`)
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
@@ -269,8 +270,8 @@ func TestReadyz(t *testing.T) {
 	}{
 		{200, `{"status":"ok","reason":null}`, "ok", "", ""},
 		{503, `{"status":"unavailable","reason":"draining"}`, "unavailable", "draining", ""},
-		{200, `<html>`, "", "", "GET /readyz: 200 OK, not an answer of perfgate"},
-		{200, `{}`, "", "", "not an answer of perfgate"},
+		{200, `<html>`, "", "", "GET /readyz: 200 OK: this is not a perfgate"},
+		{200, `{}`, "", "", "not a perfgate"},
 		{404, `{"error":{"code":"not_found"}}`, "", "", "404 Not Found"},
 	} {
 		c, rec := serve(t, answering(tt.status, tt.body))
@@ -294,15 +295,20 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
+// element is one of any list.
+func element(id string) string {
+	return `{"id":"` + id + `","name":"n","state":"active","tier":"free","time":"2027-01-01T00:00:00Z","action":"a"}`
+}
+
 // pages answers three pages, one of them empty, and then a fault.
 func pages(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Query().Get("cursor") {
 	case "":
-		io.WriteString(w, `{"data":[{"id":"a"},{"id":"b"}],"next_cursor":"2"}`)
+		io.WriteString(w, `{"data":[`+element("a")+`,`+element("b")+`],"next_cursor":"2"}`)
 	case "2":
 		io.WriteString(w, `{"data":[],"next_cursor":"3"}`)
 	case "3":
-		io.WriteString(w, `{"data":[{"id":"c"}],"next_cursor":"4"}`)
+		io.WriteString(w, `{"data":[`+element("c")+`],"next_cursor":"4"}`)
 	default:
 		fault.Write(w, r, fault.New(fault.InvalidCursor))
 	}
@@ -353,7 +359,7 @@ func TestIterators(t *testing.T) {
 			t.Errorf("%s, first two: %q, %v", tt.name, ids, err)
 		}
 	}
-	c, _ := serve(t, answering(200, `{"data":[{"id":"a"}],"next_cursor":null}`))
+	c, _ := serve(t, answering(200, `{"data":[`+element("a")+`],"next_cursor":null}`))
 	if ids, err := collect(c.Keys(t.Context(), client.KeyFilter{}), 9, func(k *client.Key) string { return k.ID }); ids != "a" || err != nil {
 		t.Errorf("the last page: %q, %v", ids, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,8 +60,19 @@ func serve(t *testing.T, h http.HandlerFunc) (*client.Client, *recorder) {
 func answering(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"7"`)
+		setType(w, r)
 		w.WriteHeader(status)
 		io.WriteString(w, body)
+	}
+}
+
+// setType sets the type of an answer that is streamed, as perfgate does.
+func setType(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/v1/backup"):
+		w.Header().Set("Content-Type", "application/octet-stream")
+	case strings.HasSuffix(r.URL.Path, "/v1/audit-logs"):
+		w.Header().Set("Content-Type", map[string]string{"": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}[r.URL.Query().Get("format")])
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 // Amounts of money keep their digits, and a missing value differs from zero.
 func TestDecodeKey(t *testing.T) {
-	c, _ := serve(t, answering(200, `{"id":"key_1","max_cost_per_call":0.10,"monthly_budget":1000000000000.000001,"limits":{"requests_per_minute":0,"burst":null},`+
+	c, _ := serve(t, answering(200, `{"id":"key_1","name":"n","state":"active","max_cost_per_call":0.10,"monthly_budget":1000000000000.000001,"limits":{"requests_per_minute":0,"burst":null},`+
 		`"expires_at":null,"last_used_at":"2027-01-31T00:00:00Z","environment":"","key":"pk_live_x","of_a_later_version":{},"warnings":["w"],`+
 		`"revocation":{"index":3,"effective":false,"took_ms":9,"nodes":[{"name":"n1","how":"unconfirmed"}]}}`))
 	k, err := c.GetKey(t.Context(), "key_1")
@@ -53,7 +53,7 @@ func TestDecodeVerdict(t *testing.T) {
 }
 
 func TestDecodeUsage(t *testing.T) {
-	c, _ := serve(t, answering(200, `{"data":[{"time":"2027-01-31T00:00:00Z","group":"g","requests":3,"denied":2,"units":1,"cost":0.30,"billable":4},{"group":null}]}`))
+	c, _ := serve(t, answering(200, `{"data":[{"time":"2027-01-31T00:00:00Z","group":"g","requests":3,"denied":2,"units":1,"cost":0.30,"billable":4},{"time":"2027-01-31T00:00:00Z","group":null,"requests":0,"denied":0}]}`))
 	rows, err := c.Usage(t.Context(), client.UsageQuery{})
 	if err != nil || len(rows) != 2 || rows[0].Cost.String() != "0.30" || *rows[0].Group != "g" || rows[0].Billable != 4 || rows[1].Group != nil {
 		t.Errorf("%+v, %v", rows, err)

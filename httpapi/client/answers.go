@@ -1,0 +1,185 @@
+package client
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// ErrForeign is the error of a call whose answer is a success, but none of perfgate's:
+// the server is probably another one.
+var ErrForeign = errors.New("this is not a perfgate management API")
+
+// shape is enough of the answers to a call to tell perfgate from other servers. Every
+// version of perfgate sends these members.
+type shape struct {
+	call    string   // method and path; {} stands for one segment
+	members []string // of the answer
+	rows    []string // of each element of data
+}
+
+// The members of what several calls answer with.
+var (
+	page    = []string{"data", "next_cursor"}
+	key     = []string{"id", "name", "state"}
+	account = []string{"id", "name", "tier"}
+	tier    = []string{"name", "live", "test"}
+	cluster = []string{"cluster_id", "nodes"}
+	deleted = []string{"id", "deleted"}
+	allowed = []string{"entries"}
+	event   = []string{"id", "time", "action"}
+)
+
+// shapes lists every call that answers in JSON.
+var shapes = []shape{
+	{"POST /v1/keys", key, nil},
+	{"GET /v1/keys", page, key},
+	{"GET /v1/keys/{}", key, nil},
+	{"PATCH /v1/keys/{}", key, nil},
+	{"POST /v1/keys/revoke", []string{"matched", "revoked", "ids"}, nil},
+	{"POST /v1/keys/import", page, []string{"line", "id", "error"}},
+	{"POST /v1/keys/verify", []string{"valid", "code"}, nil},
+	{"POST /v1/keys/{}/rotate", key, nil},
+	{"POST /v1/keys/{}/revoke", key, nil},
+	{"POST /v1/ratelimit", []string{"allowed", "limit", "remaining", "reset"}, nil},
+	{"GET /v1/allowlist", allowed, nil},
+	{"PUT /v1/allowlist", allowed, nil},
+	{"GET /v1/usage", []string{"data"}, []string{"time", "requests", "denied"}},
+	{"GET /v1/audit-logs", page, event},
+	{"GET /v1/account", account, nil},
+	{"PATCH /v1/account", account, nil},
+	{"POST /v1/accounts", account, nil},
+	{"GET /v1/accounts", page, account},
+	{"GET /v1/accounts/{}", account, nil},
+	{"PATCH /v1/accounts/{}", account, nil},
+	{"DELETE /v1/accounts/{}", deleted, nil},
+	{"POST /v1/tiers", tier, nil},
+	{"GET /v1/tiers", page, tier},
+	{"GET /v1/tiers/{}", tier, nil},
+	{"PATCH /v1/tiers/{}", tier, nil},
+	{"DELETE /v1/tiers/{}", deleted, nil},
+	{"GET /v1/cluster", cluster, nil},
+	{"POST /v1/cluster/transfer-leadership", cluster, nil},
+	{"DELETE /v1/cluster/nodes/{}", deleted, nil},
+	{"GET /livez", []string{"status"}, nil},
+	{"GET /readyz", []string{"status"}, nil},
+}
+
+// shapeOf finds the shape of a call's answers. path is escaped.
+func shapeOf(method, path string) (shape, bool) {
+	for _, s := range shapes {
+		if m, pattern, _ := strings.Cut(s.call, " "); m == method && matches(pattern, path) {
+			return s, true
+		}
+	}
+	return shape{}, false
+}
+
+func matches(pattern, path string) bool {
+	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(want) != len(got) {
+		return false
+	}
+	for i := range want {
+		if want[i] != got[i] && want[i] != "{}" {
+			return false
+		}
+	}
+	return true
+}
+
+// check returns an error unless raw has the members of the shape.
+func (s shape) check(raw []byte) error {
+	if err := has(raw, "it", s.members); err != nil || s.rows == nil {
+		return err
+	}
+	var list struct{ Data []json.RawMessage }
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return fmt.Errorf("its data is no array: %w", ErrForeign)
+	}
+	for _, row := range list.Data {
+		if err := has(row, "an element of data", s.rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func has(raw []byte, what string, members []string) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return fmt.Errorf("%s is no JSON object: %w", what, ErrForeign)
+	}
+	for _, name := range members {
+		if _, ok := object[name]; !ok {
+			return fmt.Errorf("%s has no %q: %w", what, name, ErrForeign)
+		}
+	}
+	return nil
+}
+
+// read takes the body of the answer to a call as [Client.Do] describes it. Nothing is
+// copied out of an answer of another type than perfgate's.
+func read(resp *http.Response, path string, out any) error {
+	switch out := out.(type) {
+	case nil:
+		return nil
+	case io.Writer:
+		body, err := streamed(resp, path)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, body); err != nil {
+			return fmt.Errorf("the answer broke off: %w", err)
+		}
+		return nil
+	}
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if s, ok := shapeOf(resp.Request.Method, path); ok {
+		if err := s.check(raw); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return nil
+}
+
+// listBegins is the beginning of a list in JSON.
+const listBegins = `{"data":[`
+
+// streamed is the body of an answer that is copied, if it is of the type and begins as
+// perfgate's does.
+func streamed(resp *http.Response, path string) (io.Reader, error) {
+	want, begins := "", ""
+	switch format := resp.Request.URL.Query().Get("format"); {
+	case path == "/v1/backup":
+		want = "application/octet-stream"
+	case path != "/v1/audit-logs":
+		return resp.Body, nil
+	case format == "ndjson":
+		want = "application/x-ndjson"
+	case format == "csv":
+		want = "text/csv"
+	default:
+		want, begins = "application/json", listBegins
+	}
+	header := resp.Header.Get("Content-Type")
+	if got, _, _ := mime.ParseMediaType(header); got != want {
+		return nil, fmt.Errorf("the answer has the type %q: %w", header, ErrForeign)
+	}
+	body := bufio.NewReader(resp.Body)
+	if head, err := body.Peek(len(begins)); string(head) != begins && (err == nil || errors.Is(err, io.EOF)) {
+		return nil, fmt.Errorf("the answer does not begin with %s: %w", begins, ErrForeign)
+	}
+	return body, nil // one that breaks off so early says so when it is read
+}
