@@ -7,9 +7,11 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// steps are the commands that help with each code: KEY, IP and URL stand for those
-// of the event. A code without a command is explained by its sentence.
+// steps are the commands that help with each code: KEY, IP, URL, METHOD and PATH stand
+// for those of the event. A code without a command is explained by its sentence.
 var steps = map[fault.Code]string{
+	fault.NotFound:     "perfgate check-config",
+	fault.MissingKey:   "perfgate keys verify --method METHOD --path PATH",
 	fault.MalformedKey: "perfgate keys list",
 	fault.InvalidKey:   "perfgate keys list",
 	fault.KeyRevoked:   "perfgate audit list --key KEY --action key.revoke",
@@ -41,10 +43,13 @@ var steps = map[fault.Code]string{
 // nextStep is the command to run next, or "".
 func nextStep(e *client.Event) string {
 	step := steps[fault.Code(e.Reason)]
+	if e.Action != requestAction && fault.Code(e.Reason) == fault.NotFound {
+		step = "" // not a route, but an object of the call
+	}
 	if step == "" && e.Reason == "" && e.Action == requestAction && e.Request.Status >= 400 && e.Request.Upstream != "" {
 		step = "curl -v URL"
 	}
-	for name, value := range map[string]string{"KEY": e.KeyID, "IP": e.IP, "URL": urlOf(e)} {
+	for name, value := range map[string]string{"KEY": e.KeyID, "IP": e.IP, "URL": urlOf(e), "METHOD": e.Request.Method, "PATH": e.Request.Path} {
 		if !strings.Contains(step, " "+name) {
 			continue
 		}
@@ -53,7 +58,8 @@ func nextStep(e *client.Event) string {
 		}
 		step = strings.ReplaceAll(step, " "+name, " "+shellWord(value))
 	}
-	if e.Account != "" && e.Account != defaultAccount && strings.HasPrefix(step, "perfgate ") && !strings.HasPrefix(step, "perfgate cluster") {
+	if e.Account != "" && e.Account != defaultAccount && strings.HasPrefix(step, "perfgate ") &&
+		!strings.HasPrefix(step, "perfgate cluster") && !strings.HasPrefix(step, "perfgate check-config") {
 		step += " --account " + shellWord(e.Account)
 	}
 	return step

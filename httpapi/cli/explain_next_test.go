@@ -22,7 +22,7 @@ func requestEvent(code fault.Code, status int) *client.Event {
 func TestNextSteps(t *testing.T) {
 	for _, code := range fault.Codes() {
 		step := nextStep(requestEvent(code, code.Status()))
-		needed := slices.Contains([]int{401, 402, 429, 502, 503, 504}, code.Status()) && code != fault.MissingKey
+		needed := slices.Contains([]int{401, 402, 404, 429, 502, 503, 504}, code.Status())
 		if step == "" && needed {
 			t.Errorf("%s: no next step", code)
 		}
@@ -40,9 +40,21 @@ func TestNextSteps(t *testing.T) {
 		if err == nil {
 			err = cmd.ValidateArgs(cmd.Flags().Args())
 		}
-		if about := strings.HasSuffix(args, " --account acct_7"); err != nil || about == strings.HasPrefix(args, "cluster") {
+		if about := strings.HasSuffix(args, " --account acct_7"); err != nil || about == (strings.HasPrefix(args, "cluster") || args == "check-config") {
 			t.Errorf("%s: %s: %v", code, step, err)
 		}
+	}
+	e := requestEvent(fault.MissingKey, 401)
+	e.Request.Path, e.Account = "/v1/it's", ""
+	if step := nextStep(e); step != `perfgate keys verify --method GET --path '/v1/it'\''s'` {
+		t.Errorf("without a key: %s", step)
+	}
+	if step := nextStep(requestEvent(fault.NotFound, 404)); step != "perfgate check-config" {
+		t.Errorf("without a route: %s", step)
+	}
+	missing := requestEvent(fault.NotFound, 404)
+	if missing.Action = "key.read"; nextStep(missing) != "" {
+		t.Errorf("an unknown key leads to %s", nextStep(missing))
 	}
 	if step := nextStep(&client.Event{Action: requestAction, Reason: "key_revoked", Request: &client.EventRequest{}}); step != "" {
 		t.Errorf("without the id of a key: %q", step)
