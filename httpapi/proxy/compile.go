@@ -34,7 +34,7 @@ type route struct {
 	strip        string
 	preserveHost bool
 	headers      []headerRule // sorted by name
-	secrets      []string     // names of headers with values from the environment
+	secrets      []string     // names of headers with values from the environment, dashed
 	overrides    []string     // headers that may override the method; canonical
 	hostRule     string       // Host as the header rules set it, or ""
 	timeouts     Timeouts
@@ -244,7 +244,7 @@ func (c *compiler) headers(r *route, in map[string]string) {
 			continue
 		}
 		if strings.Contains(in[name], "${") {
-			r.secrets = append(r.secrets, canonical)
+			r.secrets = append(r.secrets, dashed(canonical))
 		}
 		if canonical == "Host" {
 			r.hostRule = value

@@ -275,7 +275,7 @@ func (a *answer) Read(p []byte) (int, error) {
 		a.brokeOff(err)
 	}
 	if err == io.EOF && len(a.res.Trailer) > 0 {
-		a.x.withhold(a.res.Trailer) // it has come with the end
+		a.x.editHead(a.res.Trailer) // it has come with the end
 	}
 	return n, err
 }

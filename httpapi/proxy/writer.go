@@ -20,7 +20,10 @@ type writer struct {
 
 func (w *writer) WriteHeader(status int) {
 	if status < 200 {
-		w.x.withhold(w.Header())
+		h := w.Header() // ReverseProxy passes on the upstream's as it came
+		dropHops(h)
+		delete(h, "Upgrade")
+		w.x.editHead(h)
 	} else if w.status.CompareAndSwap(0, int32(status)) {
 		w.x.stamp(w.Header())
 		if b := w.x.body; b != nil && w.x.r.ProtoMajor == 1 && !b.whole() {
