@@ -2,8 +2,6 @@ package node
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,21 +16,18 @@ import (
 // values, of the upstreams and of the routes.
 func warnings(c *config.Config) []error {
 	out := c.Warnings(time.Now())
-	var machine []string // addresses of this machine
-	if all, err := net.InterfaceAddrs(); err == nil {
-		for _, a := range all {
-			if ip, ok := a.(*net.IPNet); ok {
-				machine = append(machine, ip.IP.String())
-			}
-		}
+	all := upstreams(c)
+	var m machine
+	if len(all) > 0 {
+		m = thisMachine()
 	}
-	for _, up := range upstreams(c) {
+	for _, up := range all {
 		for _, own := range []struct{ key, listen, effect string }{
 			{"proxy.listen", c.Proxy.Listen, "requests would go round in circles"},
 			{"admin.listen", c.Admin.Listen, "clients of the proxy would reach the management API"},
 			{"cluster.listen", c.Cluster.Listen, "it does not serve HTTP to others"},
 		} {
-			if own.listen != "" && reaches(up.url, own.listen, machine) {
+			if own.listen != "" && m.reaches(up.url, own.listen) {
 				out = append(out, c.FaultAt(up.key, up.place, up.url.Redacted(), fmt.Sprintf("this is %s of this node itself: %s", own.key, own.effect)))
 			}
 		}
@@ -83,22 +78,6 @@ func port(u *url.URL) string {
 		return "443"
 	}
 	return "80"
-}
-
-// reaches reports whether a connection to u ends at the listener with the address
-// listen; machine are the addresses of this machine.
-func reaches(u *url.URL, listen string, machine []string) bool {
-	host := u.Hostname()
-	to := net.JoinHostPort(host, port(u))
-	if !config.Overlap(to, listen) {
-		return false
-	}
-	bound, _, _ := net.SplitHostPort(listen)
-	if any, err := netip.ParseAddr(bound); bound != "" && (err != nil || !any.IsUnspecified()) {
-		return true // the very host
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && (ip.IsLoopback() || ip.IsUnspecified() || slices.Contains(machine, ip.Unmap().String()))
 }
 
 // shadow are the calls that perfgate answers itself on the proxy listener although
