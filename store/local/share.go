@@ -181,8 +181,8 @@ func (w *writer) shrinkAccounts(bound uint64, now time.Time) error {
 		if err := w.cutAccount(a, share, now); err != nil {
 			return err
 		}
-		if removed := before - s.total[a]; removed > 0 {
-			s.dead += removed
+		if after := s.total[a]; after < before { // a crash may have left a count too low
+			s.dead += before - after
 			s.deadAt = now
 			accounts++
 		}
@@ -209,8 +209,7 @@ func fairShare(list []uint64, bound uint64) uint64 {
 }
 
 // cutAccount removes the oldest buckets of an account until it has at most share bytes.
-// Of the newest bucket it removes the older half, by time, once for each passing of
-// half that time.
+// The newest one is halved, once for each passing of half the time that it then covers.
 func (w *writer) cutAccount(a store.AccountID, share uint64, now time.Time) error {
 	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: sizeRows(a), UpperBound: append(sizeRows(a), 0xff, 0xff, 0xff, 0xff, 0xff)})
 	if err != nil {
@@ -232,18 +231,44 @@ func (w *writer) cutAccount(a store.AccountID, share uint64, now time.Time) erro
 	return it.Error()
 }
 
-// halveAccount removes the older half, by time, of an account's events in bucket b.
+// halveAccount removes the older half, by time, of an account's events in bucket b, or
+// all that are left of a bucket that is over. The count becomes that of the rows which
+// stay. They are read for that, 1 GB a second, since events are not spread evenly over time.
 func (w *writer) halveAccount(a store.AccountID, b uint32, size uint64, now time.Time) error {
-	start := max(uint64(b)*uint64(span), w.sizes.cut[a])
-	end := min(uint64(b+1)*uint64(span), nanos(now))
-	if end < start+2*uint64(trimEvery) {
-		return nil
-	}
-	middle := start + (end-start)/2
-	w.sizes.cut[a] = middle
-	w.sizes.shrink(a, size/2)
 	prefix := accountPrefix(nil, b, a)
-	return errors.Join(
-		w.remove(prefix, binary.BigEndian.AppendUint64(slices.Clone(prefix), middle)),
-		w.batch.Set(sizeRow(a, b), binary.BigEndian.AppendUint64(nil, size-size/2), nil))
+	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	end := min(uint64(b+1)*uint64(span), nanos(now))
+	middle := end
+	if it.First() {
+		first, ok := parsePlace(it.Key())
+		if !ok {
+			return errCorrupt
+		}
+		switch start := max(first.ns, w.sizes.cut[a]); {
+		case end >= start+2*uint64(trimEvery):
+			middle = start + (end-start)/2
+		case bucketOf(nanos(now)) <= b:
+			return it.Error()
+		}
+	}
+	from := binary.BigEndian.AppendUint64(slices.Clone(prefix), middle)
+	rest := uint64(0)
+	for ok := it.SeekGE(from); ok; ok = it.Next() {
+		rest += uint64(len(it.Key()) + len(it.Value()))
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	w.sizes.cut[a] = middle
+	w.sizes.shrink(a, size)
+	row := sizeRow(a, b)
+	if rest == 0 {
+		return errors.Join(w.remove(prefix, from), w.batch.Delete(row, nil))
+	}
+	w.sizes.total[a] += rest
+	return errors.Join(w.remove(prefix, from), w.batch.Set(row, binary.BigEndian.AppendUint64(nil, rest), nil))
 }

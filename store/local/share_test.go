@@ -1,6 +1,7 @@
 package local
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,66 @@ func TestFloodInOneBucket(t *testing.T) {
 	}
 	if n := len(times(t, l, "acct_flood")); n < 1900 || n > 2100 {
 		t.Errorf("%d of the flood's 4,000 events left, want half", n)
+	}
+	counted(t, l)
+	go l.run()
+	must(t, l.Close())
+}
+
+// However an account's events are spread over time and sizes, and whenever they are cut,
+// the counts stay those of the rows. An account is cut to its share, but for what it sent
+// in the last minutes.
+func TestCutsAreCounted(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		now := day0
+		l := still(t, Config{Clock: func() time.Time { return now }})
+		accounts := []store.AccountID{"acct_a", "acct_b"}
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(0, int(span)).Draw(rt, "wait")))
+			for range rapid.IntRange(0, 30).Draw(rt, "events") {
+				// A long request is noted at its end, at the time of its beginning.
+				at := now.Add(-time.Duration(rapid.IntRange(0, int(2*span)).Draw(rt, "age")))
+				o := denial(at, rapid.SampledFrom(accounts).Draw(rt, "account"), "invalid_key", 401)
+				o.UserAgent = strings.Repeat("x", rapid.IntRange(0, 250).Draw(rt, "size"))
+				l.Observe(o)
+			}
+			must(t, l.w.write(true, false))
+			must(t, l.w.saveSizes())
+			a := rapid.SampledFrom(accounts).Draw(rt, "cut")
+			share := rapid.Uint64Range(0, 8000).Draw(rt, "share")
+			must(t, l.w.cutAccount(a, share, now))
+			must(t, l.w.commit(0))
+			counted(t, l)
+			if t.Failed() {
+				rt.FailNow()
+			}
+		}
+		go l.run()
+		must(t, l.Close())
+	})
+}
+
+// An account whose last events are of a bucket that is over is cut until it keeps its
+// share, minute by minute, although none is added.
+func TestCutOfAnOldBucket(t *testing.T) {
+	now := day0.Add(3 * span)
+	l := still(t, Config{Clock: func() time.Time { return now }})
+	fill(t, l, day0, 1, 400, "acct_flood")
+	all := l.w.sizes.total["acct_flood"]
+	for range 10 {
+		must(t, l.w.saveSizes())
+		must(t, l.w.cutAccount("acct_flood", all/10, now))
+		must(t, l.w.commit(0))
+		counted(t, l)
+		for a, at := range l.w.sizes.cut {
+			if bucketOf(at) < bucketOf(nanos(now)) {
+				delete(l.w.sizes.cut, a) // as shrinkAccounts does
+			}
+		}
+		now = now.Add(trimEvery)
+	}
+	if n := l.w.sizes.total["acct_flood"]; n > all/10 {
+		t.Errorf("%d of %d bytes left, and the share is %d", n, all, all/10)
 	}
 	go l.run()
 	must(t, l.Close())
