@@ -316,6 +316,9 @@ func (h *Keys) Update(c *rest.Call, in *keyPatch) (*changedKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.Charge(store.KeySize(k)); err != nil { // all of it is written again
+		return nil, err
+	}
 	rc, err := c.Propose(&store.Command{Match: match, Change: u})
 	if err != nil {
 		return nil, err

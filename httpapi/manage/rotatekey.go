@@ -40,6 +40,9 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	if err := h.room(c, store.Held{Keys: 1, Bytes: store.KeySize(k)}); err != nil {
 		return nil, err
 	}
+	if err := c.Charge(store.KeySize(k)); err != nil { // the new key has a copy of the settings
+		return nil, err
+	}
 	secret := apikey.New(prefixOf(k.Type))
 	rc, err := c.Propose(&store.Command{Change: &store.KeyRotate{
 		ID: k.ID, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Store.Pepper(), secret),

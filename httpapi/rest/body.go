@@ -60,12 +60,30 @@ func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 	if f := c.lost(); f != nil {
 		return nil, f
 	}
-	if c.meter != nil && len(raw) > 0 {
-		if f := c.meter.takeBody(len(raw)); f != nil {
-			return nil, f
-		}
+	if err := c.charge(int64(len(raw))); err != nil {
+		return nil, err
 	}
 	return raw, c.repeatable(raw)
+}
+
+// Charge takes the bytes of something stored that the call is about to write again from
+// the share of its account, as if they had been sent: a small body could otherwise write
+// any number of bytes. A repeat writes nothing and takes none.
+func (c *Call) Charge(size int64) error {
+	if c.Repeated() {
+		return nil
+	}
+	return c.charge(size)
+}
+
+func (c *Call) charge(size int64) error {
+	if c.meter == nil || size == 0 {
+		return nil
+	}
+	if f := c.meter.takeBytes(size); f != nil {
+		return f
+	}
+	return nil
 }
 
 // receive reads the body in time.

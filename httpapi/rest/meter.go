@@ -22,8 +22,8 @@ const (
 // an account cannot get more of it by having more keys. Operators have no bound.
 const (
 	accountPerMinute = 2 * perMinute // calls; one key in wrong hands leaves as many to the others
-	accountBytes     = 64 << 20      // of bodies an hour
-	accountBurst     = 16 << 20      // of bodies at once: the largest body of any call
+	accountBytes     = 64 << 20      // of bodies, and of keys that are written again, an hour
+	accountBurst     = 16 << 20      // of them at once: the largest body of any call
 )
 
 // meters hold the buckets of management, 5 MB for each kind when they are full. A table
@@ -31,7 +31,7 @@ const (
 type meters struct {
 	keys  *limiter.Buckets // calls, by key; apart from the traffic of the key
 	calls *limiter.Buckets // calls, by account
-	bytes *limiter.Buckets // of bodies, by account
+	bytes *limiter.Buckets // of bodies and of keys that are written again, by account
 }
 
 func newMeters() meters {
@@ -96,11 +96,11 @@ func (m *meter) takeCall() *fault.Error {
 	return nil
 }
 
-// takeBody takes the bytes of a body from the share of the key's account.
-func (m *meter) takeBody(size int) *fault.Error {
-	v := m.meters.bytes.Take(m.account, bytesPace(), int64(size), m.mono, limiter.Forever)
+// takeBytes takes bytes that are sent or written from the share of the key's account.
+func (m *meter) takeBytes(size int64) *fault.Error {
+	v := m.meters.bytes.Take(m.account, bytesPace(), size, m.mono, limiter.Forever)
 	if !v.Allowed {
-		return exceeded(v, "%d MiB of management bodies an hour, %d MiB of them at once, for all keys of the account.", accountBytes>>20, accountBurst>>20)
+		return exceeded(v, "%d MiB of management bodies and changed keys an hour, %d MiB of them at once, for all keys of the account.", accountBytes>>20, accountBurst>>20)
 	}
 	return nil
 }

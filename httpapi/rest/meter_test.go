@@ -106,3 +106,31 @@ func TestAccountBytes(t *testing.T) {
 		t.Error("a body that is too large is refused for that")
 	}
 }
+
+// Bytes that a call writes beside its body are taken from the same bound.
+func TestCharge(t *testing.T) {
+	g := apitest.New(t)
+	f := g.Frame()
+	_, secret := g.Key("live", "admin")
+	rt := rest.Route{Scope: store.ScopeAdmin, Serve: func(c *rest.Call) error {
+		if err := c.Charge(rest.MaxBody); err != nil {
+			return err
+		}
+		return c.Answer(struct{}{})
+	}}
+	for i := range rest.AccountBurst / rest.MaxBody {
+		if w := serve(f, rt, "", "Authorization", "Bearer "+secret); w.Code != 200 {
+			t.Fatalf("call %d: %d %s", i, w.Code, w.Body)
+		}
+	}
+	if w := serve(f, rt, "", "Authorization", "Bearer "+secret); codeOf(w) != string(fault.RequestsPerMinute) || w.Header().Get("Retry-After") == "" {
+		t.Errorf("beyond the bound: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	unmetered := rt
+	unmetered.Access = rest.Unmetered
+	for token, rt := range map[string]rest.Route{apitest.OperatorToken: rt, secret: unmetered} {
+		if w := serve(f, rt, "", "Authorization", "Bearer "+token); w.Code != 200 {
+			t.Errorf("a call without a bound: %d %s", w.Code, w.Body)
+		}
+	}
+}
