@@ -58,7 +58,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, datadir.LocalDir), Cache: cache,
 		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
 		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, Fatal: n.fatal,
-		Clock: n.clock.Wall, Aged: from.aged(),
+		Clock: n.clock.Wall, Aged: from.aged(), Witness: n.replica.Marks(),
 	})
 	if err != nil {
 		return err

@@ -46,6 +46,9 @@ type Config struct {
 	// Environment returns a key's environment, for observations that do not have it;
 	// nil tells none. It is asked once a key in each query that needs it.
 	Environment func(store.KeyID) string
+	// Witness remembers the name of the database apart from Dir and its seal, so that
+	// the removal of both does not look like a new node; nil remembers it nowhere.
+	Witness Witness
 	// Fatal is called once, when the disk failed in a way that more writing would
 	// make worse; the node stops. It must not call Close.
 	Fatal func(error)
@@ -53,6 +56,12 @@ type Config struct {
 	// Aged is the time by which data is too old, for those who know one that a wrong
 	// clock does not push ahead; Clock if nil. It is asked once a minute.
 	Aged func() time.Time
+}
+
+// Witness keeps a name durably, as the node's log does.
+type Witness interface {
+	LocalName() (string, error) // "" if none was set
+	SetLocalName(string) error
 }
 
 // ErrClosed is answered by every call after Close.
@@ -121,7 +130,7 @@ func prepare(cfg Config) (*Local, error) {
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock,
 		queue: newQueue(shardBytes), spill: newSpill(), last: newLastUses(), ahead: readAhead,
 		requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{}), broken: make(chan struct{}),
-		dir:    directory{fs: cfg.FS, path: cfg.Dir, log: cfg.Logger},
+		dir:    directory{fs: cfg.FS, path: cfg.Dir, log: cfg.Logger, witness: cfg.Witness},
 		damage: damage{wake: make(chan struct{}, 1)},
 	}
 	l.scrub = scrub{l, make(chan struct{})}

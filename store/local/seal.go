@@ -57,31 +57,62 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // directory is the directory of the database and the seal beside it. It has no lock of
 // its own: it belongs to Open, the writer and Close, in this order.
 type directory struct {
-	fs   vfs.FS
-	path string
-	log  *slog.Logger
-	lock *pebble.Lock // nil while it is not locked
-	seal seal         // as it is on disk
+	fs      vfs.FS
+	path    string
+	log     *slog.Logger
+	witness Witness      // nil if there is none
+	lock    *pebble.Lock // nil while it is not locked
+	seal    seal         // as it is on disk, but see sealed
+	sealed  bool         // false while there is no seal on disk that can be read
 }
 
 func (d *directory) sealPath() string { return d.path + SealSuffix }
 
-// readSeal reads the seal; a missing or damaged one is empty.
+// readSeal reads the seal. In the place of a missing or damaged one, the witness knows
+// whether there was a database.
 func (d *directory) readSeal() error {
-	d.seal = seal{}
+	d.seal, d.sealed = seal{}, false
 	raw, err := readFile(d.fs, d.sealPath(), maxSeal)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return d.recall()
+	case err != nil:
 		return fmt.Errorf("read %q: %w", d.sealPath(), err)
 	}
 	text, sum, _ := strings.Cut(string(raw), "\n")
 	if sum != sealSum(text) || json.Unmarshal([]byte(text), &d.seal) != nil {
 		d.log.Warn("the seal of this node's own data is damaged; a loss since the last start may stay unnoticed", "file", d.sealPath())
 		d.seal = seal{} // the start goes on without it
+		return d.recall()
 	}
+	d.sealed = true
 	return nil
+}
+
+// recall takes the name of the database from the witness.
+func (d *directory) recall() (err error) {
+	if d.witness != nil {
+		d.seal.Store, err = d.witness.LocalName()
+	}
+	return err
+}
+
+// name gives the seal the name of the database, and then the witness, which is asked
+// where there is no seal only.
+func (d *directory) name(name string) error {
+	if d.seal.Store != name || !d.sealed {
+		d.seal.Store = name
+		if err := d.writeSeal(); err != nil {
+			return err
+		}
+	}
+	if d.witness == nil {
+		return nil
+	}
+	if known, err := d.witness.LocalName(); err != nil || known == name {
+		return err
+	}
+	return d.witness.SetLocalName(name)
 }
 
 func (d *directory) writeSeal() error {
@@ -92,6 +123,7 @@ func (d *directory) writeSeal() error {
 	if err := pack.WriteFile(d.fs, d.sealPath(), []byte(string(raw)+"\n"+sealSum(string(raw)))); err != nil {
 		return fmt.Errorf("write %q: %w", d.sealPath(), err)
 	}
+	d.sealed = true
 	return nil
 }
 

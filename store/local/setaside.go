@@ -119,20 +119,16 @@ func (l *Local) openOnce(examine bool) (err error) {
 func (l *Local) settle(salt []byte) error {
 	s := &l.dir.seal
 	name := hex.EncodeToString(salt)
-	switch {
-	case s.Store == name:
-		return nil
-	case s.Store != "":
+	if s.Store != "" && s.Store != name {
 		return fmt.Errorf("%w: the database is not the one that this node left there", errDamaged)
 	}
-	if n := len(s.Losses); n > 0 {
+	if n := len(s.Losses); n > 0 && s.Store == "" {
 		// The event is on disk before the seal says that there is nothing left to tell.
 		if err := l.w.lost(&s.Losses[n-1]); err != nil {
 			return err
 		}
 	}
-	s.Store = name
-	return l.dir.writeSeal()
+	return l.dir.name(name)
 }
 
 // setAside moves the directory out of the way, closed, and remembers why.

@@ -17,9 +17,9 @@ import (
 	"github.com/perfgate/perfgate/store/disk"
 )
 
-// errNotFound is the answer for a value that was never set. Raft compares its
+// ErrNotFound is the answer for a value that was never set. Raft compares its
 // text, so it must be exactly this.
-var errNotFound = errors.New("not found")
+var ErrNotFound = errors.New("not found")
 
 // memTable bounds the write buffer, and with it the part that a start replays from
 // Pebble's own log: two of them at most.
@@ -168,7 +168,7 @@ func (l *Log) erase(from, to []byte) error {
 	return l.findBounds()
 }
 
-// Set stores one of Raft's values durably.
+// Set stores one of Raft's values, or a mark of the node's own, durably.
 func (l *Log) Set(key, value []byte) error {
 	b := l.db.NewBatch()
 	defer b.Close()
@@ -178,11 +178,11 @@ func (l *Log) Set(key, value []byte) error {
 	return l.guard.Commit(b, pebble.Sync)
 }
 
-// Get reads one of Raft's values, or errNotFound.
+// Get reads what Set stored, or ErrNotFound.
 func (l *Log) Get(key []byte) ([]byte, error) {
 	v, closer, err := l.db.Get(valueKey(key))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get %q: %w", key, err)
@@ -196,7 +196,7 @@ func (l *Log) SetUint64(key []byte, v uint64) error {
 	return l.Set(key, binary.BigEndian.AppendUint64(nil, v))
 }
 
-// GetUint64 reads a number, or errNotFound.
+// GetUint64 reads a number, or ErrNotFound.
 func (l *Log) GetUint64(key []byte) (uint64, error) {
 	v, err := l.Get(key)
 	if err != nil {

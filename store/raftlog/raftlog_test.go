@@ -90,7 +90,7 @@ func TestStableStore(t *testing.T) {
 	if err := l.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.GetUint64([]byte("CurrentTerm")); !errors.Is(err, errNotFound) {
+	if _, err := l.GetUint64([]byte("CurrentTerm")); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("after Reset: %v", err)
 	}
 }

@@ -1,0 +1,38 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/perfgate/perfgate/store/raftlog"
+)
+
+// Marks are facts of this node alone that are kept beside its log, under names that
+// Raft does not use: they are there as long as the log is.
+type Marks struct{ log *raftlog.Log }
+
+// Marks returns the marks of this node.
+func (r *Replica) Marks() Marks { return Marks{r.engine.log} }
+
+var localNameKey = []byte("perfgate.local")
+
+// LocalName is the name of the database of the node's own data, as it was last set; ""
+// if it never was.
+func (m Marks) LocalName() (string, error) {
+	v, err := m.log.Get(localNameKey)
+	if errors.Is(err, raftlog.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the name of the node's own data: %w", err)
+	}
+	return string(v), nil
+}
+
+// SetLocalName sets the name, durably.
+func (m Marks) SetLocalName(name string) error {
+	if err := m.log.Set(localNameKey, []byte(name)); err != nil {
+		return fmt.Errorf("keep the name of the node's own data: %w", err)
+	}
+	return nil
+}
