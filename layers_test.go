@@ -67,6 +67,7 @@ var layers = map[string][]string{
 		"httpapi/admit",
 		"httpapi/apikey",
 		"httpapi/fault",
+		"httpapi/invisible",
 		"httpapi/iprange",
 		"httpapi/pattern",
 		"httpapi/rest",
@@ -76,7 +77,9 @@ var layers = map[string][]string{
 		"store/ids",
 		"store/local",
 	},
-	"httpapi/pattern": {},
+	"httpapi/pattern": {
+		"httpapi/invisible",
+	},
 	"httpapi/proxy": {
 		"httpapi/admit",
 		"httpapi/apikey",
@@ -98,8 +101,9 @@ var layers = map[string][]string{
 		"store/ids",
 		"store/local",
 	},
-	"httpapi/span": {},
-	"limiter":      {},
+	"httpapi/span":      {},
+	"httpapi/invisible": {},
+	"limiter":           {},
 	"node": {
 		"httpapi",
 		"httpapi/admit",
@@ -135,6 +139,7 @@ var layers = map[string][]string{
 		"store/pack",
 	},
 	"node/config": {
+		"httpapi/invisible",
 		"httpapi/iprange",
 		"httpapi/span",
 		"node/datadir",

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/invisible"
 	"github.com/perfgate/perfgate/httpapi/iprange"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
@@ -262,7 +263,7 @@ func (l *allowBuilder) add(place, cidr, note string) {
 		return
 	}
 	p, err := iprange.Parse(cidr)
-	if err == nil && (utf8.RuneCountInString(note) > maxNote || rest.Unseen(note, "") != "") {
+	if err == nil && (utf8.RuneCountInString(note) > maxNote || invisible.In(note, "") != "") {
 		err = fmt.Errorf("has a note of more than %d characters or with characters that cannot be seen", maxNote)
 	}
 	if err == nil && cidr == "" {

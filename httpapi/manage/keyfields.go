@@ -11,6 +11,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/invisible"
 	"github.com/perfgate/perfgate/httpapi/iprange"
 	"github.com/perfgate/perfgate/httpapi/pattern"
 	"github.com/perfgate/perfgate/httpapi/rest"
@@ -109,7 +110,7 @@ func sortedPrefixes(list []netip.Prefix) []netip.Prefix {
 	return slices.Compact(list)
 }
 
-// checkText holds for lo–hi characters that can be seen; see [rest.Unseen].
+// checkText holds for lo–hi characters that can be seen; see [invisible.In].
 func checkText(field, s string, lo, hi int) error {
 	n := utf8.RuneCountInString(s)
 	if n < lo || n > hi {
@@ -118,7 +119,7 @@ func checkText(field, s string, lo, hi int) error {
 	if lo > 0 && strings.TrimSpace(s) == "" {
 		return rest.Invalid(field, "must not be blank")
 	}
-	if c := rest.Unseen(s, ""); c != "" {
+	if c := invisible.In(s, ""); c != "" {
 		return rest.Invalid(field, "must not hold control characters or others that cannot be seen, such as %s", c)
 	}
 	return nil
@@ -182,7 +183,7 @@ func checkMetadata(m map[string]string) error {
 			faults.Add(rest.Invalid("metadata", "a name must have 1–%d characters that can all be seen", maxMetaName))
 		} else if utf8.RuneCountInString(value) > maxMetaValue {
 			faults.Add(rest.InvalidMember("metadata", name, "must be at most %d characters", maxMetaValue))
-		} else if c := rest.Unseen(value, "\n\t\r"); c != "" {
+		} else if c := invisible.In(value, "\n\t\r"); c != "" {
 			faults.Add(rest.InvalidMember("metadata", name, "must not hold control characters other than tabs and line breaks, or others that cannot be seen, such as %s", c))
 		}
 	}

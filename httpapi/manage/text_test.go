@@ -22,6 +22,12 @@ func TestTextsThatLookAlike(t *testing.T) {
 		{"POST", "/v1/accounts", `{"name":"TEXT"}`, "name"},
 		{"PATCH", "/v1/accounts/default", `{"name":"TEXT"}`, "name"},
 		{"PATCH", "/v1/accounts/default", `{"region":"TEXT"}`, "region"},
+		{"POST", "/v1/keys", `{"name":"a","type":"live","routes":["/v1/TEXT"]}`, "routes.0"},
+		{"POST", "/v1/keys", `{"name":"a","type":"live","scopes":["TEXT"]}`, "scopes.0"},
+		{"PATCH", key, `{"routes":["/v1/TEXT"]}`, "routes.0"},
+		{"POST", "/v1/keys/revoke", `{"ids":["key_1"],"reason":"TEXT"}`, "reason"},
+		{"POST", "/v1/tiers", `{"name":"TEXT","live":{},"test":{}}`, "name"},
+		{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"192.0.2.0/24","note":"TEXT"}]}`, "entries.0"},
 	} {
 		for _, hidden := range []string{"\u200b", "\ufeff", "\u202e", "\u2066", "\u200d", "\u2060"} {
 			body := strings.ReplaceAll(c.body, "TEXT", "ad"+hidden+"min")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/perfgate/perfgate/httpapi/invisible"
 )
 
 // Parse compiles a well-formed pattern, as a configured route must have. The
@@ -19,6 +21,9 @@ func Parse(text string) (Pattern, error) {
 }
 
 func check(text string) error {
+	if c := invisible.In(text, ""); c != "" {
+		return fmt.Errorf("it must not hold characters that cannot be seen, such as %s", c)
+	}
 	path := text
 	if method, rest, ok := strings.Cut(text, " "); ok {
 		if !ValidMethod(method) {

@@ -56,6 +56,8 @@ func TestParseRefuses(t *testing.T) {
 		"TRACE /":        `"TRACE" is not a method`,
 		"G(T /":          `"G(T" is not a method`,
 		"/a?b":           "decoded",
+		"/a\u200bb":      "U+200B",
+		"/a\u202e/":      "U+202E",
 		"/a#b":           "decoded",
 		"/a%20b":         "decoded",
 		`/a\b`:           "decoded",

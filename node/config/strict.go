@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/invisible"
 )
 
 // check walks one layer beside the type it will be decoded into, and reports
@@ -23,7 +25,7 @@ func (l *loader) check(v any, t reflect.Type, key string, from func(string) stri
 		if _, err := convert(v, t); err != nil {
 			return report(err.Error())
 		}
-		return v, true
+		return v, l.seen(v, key, from)
 	}
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map:
@@ -45,6 +47,20 @@ func (l *loader) check(v any, t reflect.Type, key string, from func(string) stri
 		return out, whole
 	}
 	return v, true
+}
+
+// seen reports the characters of a text that nobody sees; false means that there are some.
+func (l *loader) seen(v any, key string, from func(string) string) bool {
+	s, _ := v.(string)
+	hidden := invisible.In(s, "\t\n\r")
+	if hidden == "" {
+		return true
+	}
+	if strings.Contains(key, ".headers.") || strings.Contains(s, "@") {
+		v = nil // it may hold a credential
+	}
+	l.fault(from(key), key, v, "must not hold characters that cannot be seen, such as "+hidden)
+	return false
 }
 
 func (l *loader) checkTable(table map[string]any, t reflect.Type, key string, from func(string) string) map[string]any {

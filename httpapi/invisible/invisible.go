@@ -1,4 +1,4 @@
-package rest
+package invisible
 
 import (
 	"fmt"
@@ -15,15 +15,14 @@ const blanks = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 // Cyrillic it only makes two names look alike.
 const firstJoining = '\u0590'
 
-// Unseen names the first character of s with which two texts could look alike, or be
-// shown in another order than they are: control characters but those in except,
-// line separators, zero-width characters (U+200B, U+FEFF), directions of writing, and
-// joiners that join nothing. It returns "" if there is none. Every text that people
-// choose and others read is checked with it.
-func Unseen(s, except string) string {
+// In names the first character of s with which two texts could look alike, or be shown
+// in another order than they are: control characters but those in except, line
+// separators, zero-width characters (U+200B, U+FEFF), directions of writing, and joiners
+// that join nothing. It returns "" if there is none.
+func In(s, except string) string {
 	before := rune(0)
 	for _, r := range s {
-		if unseen(r, before) && !strings.ContainsRune(except, r) {
+		if is(r, before) && !strings.ContainsRune(except, r) {
 			return fmt.Sprintf("U+%04X", r)
 		}
 		before = r
@@ -31,7 +30,7 @@ func Unseen(s, except string) string {
 	return ""
 }
 
-func unseen(r, before rune) bool {
+func is(r, before rune) bool {
 	switch {
 	case r == '\u200c', r == '\u200d', unicode.Is(unicode.Variation_Selector, r):
 		return before < firstJoining

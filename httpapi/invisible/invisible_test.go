@@ -1,12 +1,12 @@
-package rest_test
+package invisible_test
 
 import (
 	"testing"
 
-	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/httpapi/invisible"
 )
 
-func TestUnseen(t *testing.T) {
+func TestIn(t *testing.T) {
 	for _, c := range []struct{ text, except, want string }{
 		{"", "", ""},
 		{"Ada Lovelace – naïve 数据 𝕏", "", ""},
@@ -37,7 +37,7 @@ func TestUnseen(t *testing.T) {
 		{"a\U000e0041", "", "U+E0041"},
 		{"a\u180e", "", "U+180E"},
 	} {
-		if got := rest.Unseen(c.text, c.except); got != c.want {
+		if got := invisible.In(c.text, c.except); got != c.want {
 			t.Errorf("%+q but %+q: %q, want %q", c.text, c.except, got, c.want)
 		}
 	}
