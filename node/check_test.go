@@ -134,7 +134,7 @@ func TestCheckConfigWarns(t *testing.T) {
 		{"ends soon", tlsTable(dated(t, time.Now().Add(-time.Hour), time.Now().Add(13*24*time.Hour))), nil, []string{"proxy.tls.cert_file", "the certificate ends soon, at "}, ""},
 		{"ends later", tlsTable(dated(t, time.Now().Add(-time.Hour), time.Now().Add(15*24*time.Hour))), nil, nil, "warning"},
 	} {
-		args := append([]string{"--data-dir", t.TempDir()}, tt.args...)
+		args := append([]string{"--data-dir", filepath.Join(t.TempDir(), "data")}, tt.args...)
 		if tt.file != "" {
 			args = append(args, "--config", configtest.File(t, tt.file))
 		}
@@ -151,7 +151,7 @@ func TestCheckConfigWarns(t *testing.T) {
 			t.Errorf("%s: warns\n%s", tt.name, warned)
 		}
 	}
-	if _, warned, err := check(t, []string{"--data-dir", t.TempDir()}, "PERFGATE_PROXY_LISTN=:1"); err != nil || !strings.Contains(warned, "warning: PERFGATE_PROXY_LISTN: this variable has no effect") {
+	if _, warned, err := check(t, []string{"--data-dir", filepath.Join(t.TempDir(), "data")}, "PERFGATE_PROXY_LISTN=:1"); err != nil || !strings.Contains(warned, "warning: PERFGATE_PROXY_LISTN: this variable has no effect") {
 		t.Errorf("%v, warns %q", err, warned)
 	}
 	// An error hides no warning.

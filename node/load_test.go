@@ -26,7 +26,7 @@ func TestCheckConfig(t *testing.T) {
 			t.Errorf("%s: %v, prints %q and %q", dir, err, out, warned)
 		}
 	}
-	if out, warned, err := check(t, []string{"--data-dir", t.TempDir()}); err != nil || out != "ok\n" || warned != "" {
+	if out, warned, err := check(t, []string{"--data-dir", filepath.Join(t.TempDir(), "data")}); err != nil || out != "ok\n" || warned != "" {
 		t.Errorf("%v, prints %q and %q", err, out, warned)
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 // warnings are the settings of c that are a mistake more often than not, of the
-// values, of the upstreams and of the routes.
+// values, of the files, of the upstreams and of the routes.
 func warnings(c *config.Config) []error {
-	out := c.Warnings(time.Now())
+	out := append(c.Warnings(time.Now()), exposed(c)...)
 	all := upstreams(c)
 	var m machine
 	if len(all) > 0 {

@@ -90,6 +90,8 @@ func (v validator) admin() {
 	v.pair("admin.tls", &a.TLS)
 	v.oneOf("admin.tls.min_version", a.TLS.MinVersion, "1.3")
 	v.check("admin.insecure", !a.Insecure || a.TLS.ClientCAFile == "", "must be false, as admin.tls.client_ca_file needs TLS")
+	v.check("admin.tls.client_ca_file", a.TLS.ClientCAFile == "" || a.TLS.CertFile != "" || !a.Loopback(),
+		"admin.tls.cert_file and key_file must be set too, for on loopback this listener has no TLS without them")
 }
 
 func (v validator) cluster() {
