@@ -65,7 +65,15 @@ func (g *Gate) RateLimit(q *RateRequest, now time.Time) (RateAnswer, *fault.Erro
 	return out, nil
 }
 
-// check names every fault of q.
+// Check names every fault of q.
+func (q *RateRequest) Check() error {
+	if _, _, f := q.check(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// check validates q and returns the bucket and the units that it asks for.
 func (q *RateRequest) check() (pace limiter.Pace, units int64, f *fault.Error) {
 	var faults fault.List
 	if q.Identifier == "" || len(q.Identifier) > maxRateText {

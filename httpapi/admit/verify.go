@@ -167,6 +167,14 @@ func (g *Gate) verified(ctx context.Context, p *Pass, b bill, code fault.Code, l
 	return out, nil
 }
 
+// Check names every fault of q.
+func (q *VerifyRequest) Check() error {
+	if _, f := q.check(); f != nil {
+		return f
+	}
+	return nil
+}
+
 // check validates q and turns its description of the client into the request to judge.
 func (q *VerifyRequest) check() (asked request, f *fault.Error) {
 	asked.anywhere = q.IP == ""

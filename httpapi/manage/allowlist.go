@@ -59,6 +59,23 @@ type newAllowlist struct {
 	Force bool `json:"force"` // as in the query
 }
 
+// Check implements [rest.Checker].
+func (in *newAllowlist) Check(*rest.Call) error {
+	_, err := in.list()
+	return err
+}
+
+func (in *newAllowlist) list() ([]store.AllowEntry, error) {
+	if in.Entries == nil {
+		return nil, rest.Invalid("entries", "is required; an empty array allows every address")
+	}
+	var list allowBuilder
+	for i, e := range *in.Entries {
+		list.add("entries."+strconv.Itoa(i), e.CIDR, e.Note)
+	}
+	return list.result()
+}
+
 // changedAllowlist answers a PUT.
 type changedAllowlist struct {
 	allowlist
@@ -134,7 +151,7 @@ func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
 		}
 	} else {
 		var forced bool
-		entries, forced, err = parseAllowJSON(raw)
+		entries, forced, err = parseAllowJSON(c, raw)
 		force = force || forced
 	}
 	if err != nil {
@@ -215,19 +232,12 @@ func sendsText(c *rest.Call, raw []byte) bool {
 	return false
 }
 
-func parseAllowJSON(raw []byte) (entries []store.AllowEntry, force bool, err error) {
+func parseAllowJSON(c *rest.Call, raw []byte) (entries []store.AllowEntry, force bool, err error) {
 	var in newAllowlist
-	if err := rest.Decode(raw, &in); err != nil {
+	if err := c.Decode(raw, &in); err != nil {
 		return nil, false, err
 	}
-	if in.Entries == nil {
-		return nil, false, rest.Invalid("entries", "is required; an empty array allows every address")
-	}
-	var list allowBuilder
-	for i, e := range *in.Entries {
-		list.add("entries."+strconv.Itoa(i), e.CIDR, e.Note)
-	}
-	entries, err = list.result()
+	entries, err = in.list()
 	return entries, in.Force, err
 }
 

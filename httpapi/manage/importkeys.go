@@ -175,63 +175,70 @@ func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Pag
 // it is looked up; see [store.KeyImport].
 func readImportLine(c *rest.Call, line []byte, pepper store.Hash) (*store.Key, string, error) {
 	var in importLine
-	if err := rest.Decode(line, &in); err != nil {
+	if err := c.Decode(line, &in); err != nil {
 		return nil, "", err
 	}
 	k, err := in.newKey.key(c)
-	if err != nil {
+	if err := in.check(err); err != nil {
 		return nil, "", err
 	}
 	k.Imported = true
-	if (in.Key == nil) == (in.SHA256 == nil) {
-		return nil, "", rest.Invalid("key", `send either "key" or "sha256"`)
-	}
-	if in.Key != nil {
-		prefix, err := in.readKey(k, pepper)
-		return k, prefix, err
-	}
-	sum, err := readSum(*in.SHA256)
-	if err != nil {
-		return nil, "", rest.Invalid("sha256", "%v", err)
-	}
-	k.Hash, k.Hint = apikey.HashSum(pepper, sum), "…"
-	prefix, err := in.readPrefix(k.Type)
-	return k, prefix, err
-}
-
-// readKey gives k the secret of the line and returns its prefix.
-func (in *importLine) readKey(k *store.Key, pepper store.Hash) (string, error) {
-	form := apikey.Parse(*in.Key)
-	other := prefixOf(store.Live + store.Test - k.Type)
-	switch {
-	case form == apikey.Malformed:
-		return "", rest.Invalid("key", "must be %d–%d visible ASCII characters", apikey.MinForeignLen, apikey.MaxForeignLen)
-	case strings.HasPrefix(*in.Key, other):
-		return "", rest.Invalid("type", "is %s, but the key begins with %s", k.Type, other)
-	case in.Prefix != nil:
-		return "", rest.Invalid("prefix", `goes with "sha256" only; a whole key shows its own`)
+	if in.Key == nil {
+		sum, _ := readSum(*in.SHA256) // checked
+		k.Hash, k.Hint = apikey.HashSum(pepper, sum), "…"
+		if in.Prefix == nil {
+			return k, store.AnyPrefix, nil
+		}
+		return k, apikey.Prefix(*in.Prefix + "00000000"), nil // the rest of the key, of any form
 	}
 	k.Hash, k.Hint = apikey.Hash(pepper, *in.Key), apikey.Hint(*in.Key)
-	if form == apikey.Native {
-		return "", nil
+	if apikey.Parse(*in.Key) == apikey.Native {
+		return k, "", nil
 	}
-	return apikey.Prefix(*in.Key), nil
+	return k, apikey.Prefix(*in.Key), nil
 }
 
-// readPrefix returns the prefix of a key of which only the SHA-256 is known.
-func (in *importLine) readPrefix(t store.KeyType) (string, error) {
-	if in.Prefix == nil {
-		return store.AnyPrefix, nil
-	}
-	p := *in.Prefix
-	other := prefixOf(store.Live + store.Test - t)
+// Check implements [rest.Checker].
+func (in *importLine) Check(c *rest.Call) error { return in.check(in.newKey.Check(c)) }
+
+// check adds the faults of the secret, of its SHA-256 and of its prefix to those of the
+// other settings.
+func (in *importLine) check(settings error) error {
+	var faults fault.List
+	faults.Add(settings)
 	switch {
-	case len(p) < minPrefix || !rest.Visible(p, apikey.MaxForeignLen) || apikey.Holds(p):
-		return "", rest.Invalid("prefix", "must be the first %d or more characters of the key, such as sk_live_", minPrefix)
-	case strings.HasPrefix(p, other):
-		return "", rest.Invalid("type", "is %s, but the key begins with %s", t, other)
+	case (in.Key == nil) == (in.SHA256 == nil):
+		faults.Add(rest.Invalid("key", `send either "key" or "sha256"`))
+	case in.Key != nil:
+		if apikey.Parse(*in.Key) == apikey.Malformed {
+			faults.Add(rest.Invalid("key", "must be %d–%d visible ASCII characters", apikey.MinForeignLen, apikey.MaxForeignLen))
+		}
+		faults.Add(in.checkType(*in.Key))
+		if in.Prefix != nil {
+			faults.Add(rest.Invalid("prefix", `goes with "sha256" only; a whole key shows its own`))
+		}
+	default:
+		if _, err := readSum(*in.SHA256); err != nil {
+			faults.Add(rest.Invalid("sha256", "%v", err))
+		}
+		if p := in.Prefix; p != nil && (len(*p) < minPrefix || !rest.Visible(*p, apikey.MaxForeignLen) || apikey.Holds(*p)) {
+			faults.Add(rest.Invalid("prefix", "must be the first %d or more characters of the key, such as sk_live_", minPrefix))
+		} else if p != nil {
+			faults.Add(in.checkType(*p))
+		}
 	}
-	return apikey.Prefix(p + "00000000"), nil // the rest of the key, of any form
+	return faults.Err()
+}
+
+// checkType refuses a key that begins as those of the other type do.
+func (in *importLine) checkType(begins string) error {
+	if in.Type == nil {
+		return nil
+	}
+	if other := prefixOf(store.Live + store.Test - *in.Type); strings.HasPrefix(begins, other) {
+		return rest.Invalid("type", "is %s, but the key begins with %s", *in.Type, other)
+	}
+	return nil
 }
 
 // minPrefix is the length that a prefix must have to tell keys apart.

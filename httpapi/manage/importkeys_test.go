@@ -301,3 +301,28 @@ func TestImportRepeatedFromAnOlderVersion(t *testing.T) {
 		t.Errorf("%d after %d commands: %.300s", w.Code, len(s.asked), w.Body)
 	}
 }
+
+// A line that is refused is told all of its faults, those of the secret too, also beside
+// a member that cannot be read.
+func TestImportNamesAllFaultsOfALine(t *testing.T) {
+	g := apitest.New(t)
+	lines := `{"name":"","type":"live","key":"short","prefix":"sk_","scopes":["a b"]}` + "\n" +
+		`{"name":"n","type":"live","sha256":"x","prefix":"a","colour":1}` + "\n" +
+		`{"name":"n","routes":["x"]}` + "\n"
+	a := g.Op("POST", "/v1/keys/import", lines, "Content-Type", "application/x-ndjson").Want(t, 200)
+	var page struct {
+		Data []struct{ Error struct{ Message string } }
+	}
+	apitest.Must(t, json.Unmarshal([]byte(a.Body), &page))
+	for i, want := range [][]string{
+		{"name: must be", "scopes.0: must be", "key: must be 16–256", `prefix: goes with "sha256" only`},
+		{"colour is not a known field", "sha256: must be", "prefix: must be"},
+		{"type: is required", "routes.0: ", `key: send either`},
+	} {
+		for _, w := range want {
+			if len(page.Data) != 3 || !strings.Contains(page.Data[i].Error.Message, w) {
+				t.Errorf("line %d is not told %q: %s", i+1, w, a.Body)
+			}
+		}
+	}
+}

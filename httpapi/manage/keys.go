@@ -345,6 +345,12 @@ type revocation struct {
 	Chain bool `json:"chain"`
 }
 
+// Check implements [rest.Checker].
+func (in *revocation) Check(*rest.Call) error {
+	_, err := in.text()
+	return err
+}
+
 // revokedKey is its answer. StillValid are the keys that the revoked one replaced, or
 // that replaced it, and that are still accepted; AlsoRevoked those that chain revoked.
 type revokedKey struct {

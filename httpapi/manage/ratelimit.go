@@ -18,10 +18,16 @@ type RateLimit struct {
 	Gate rateLimiter
 }
 
+// charge is the body of POST /v1/ratelimit.
+type charge struct{ admit.RateRequest }
+
+// Check implements [rest.Checker].
+func (in *charge) Check(*rest.Call) error { return in.RateRequest.Check() }
+
 // Charge charges a bucket that the caller defines for its own users.
-func (h *RateLimit) Charge(c *rest.Call, in *admit.RateRequest) (*admit.RateAnswer, error) {
+func (h *RateLimit) Charge(c *rest.Call, in *charge) (*admit.RateAnswer, error) {
 	in.Caller = c.Account
-	out, f := h.Gate.RateLimit(in, c.Now)
+	out, f := h.Gate.RateLimit(&in.RateRequest, c.Now)
 	if f != nil {
 		return nil, f
 	}

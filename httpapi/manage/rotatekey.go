@@ -21,21 +21,35 @@ type rotation struct {
 	Overlap *string `json:"overlap"`
 }
 
+// Check implements [rest.Checker].
+func (in *rotation) Check(*rest.Call) error {
+	_, err := in.overlap(store.Live)
+	return err
+}
+
+// overlap is the one that was sent, or else the default of keys of type t.
+func (in *rotation) overlap(t store.KeyType) (d time.Duration, err error) {
+	switch {
+	case in.Overlap != nil:
+		d, err = span.Parse(*in.Overlap)
+	case t == store.Live:
+		d = liveOverlap
+	}
+	if err != nil || d < 0 || d > maxOverlap {
+		return 0, rest.Invalid("overlap", `must be a duration such as "24h", "7d" or "0s", at most %dd`, int(maxOverlap/span.Day))
+	}
+	return d, nil
+}
+
 // Rotate replaces a key by a new one; for the overlap both are valid.
 func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	k, err := h.latest(c)
 	if err != nil {
 		return nil, err
 	}
-	overlap := time.Duration(0)
-	if k.Type == store.Live {
-		overlap = liveOverlap
-	}
-	if in.Overlap != nil {
-		overlap, err = span.Parse(*in.Overlap)
-		if err != nil || overlap < 0 || overlap > maxOverlap {
-			return nil, rest.Invalid("overlap", `must be a duration such as "24h", "7d" or "0s", at most %dd`, int(maxOverlap/span.Day))
-		}
+	overlap, err := in.overlap(k.Type)
+	if err != nil {
+		return nil, err
 	}
 	if err := h.room(c, store.Held{Keys: 1, Bytes: store.KeySize(k)}); err != nil {
 		return nil, err

@@ -37,8 +37,15 @@ type verdict struct {
 	RetryAfter *int64                        `json:"retry_after"`
 }
 
+// verification is the body of POST /v1/keys/verify.
+type verification struct{ admit.VerifyRequest }
+
+// Check implements [rest.Checker].
+func (in *verification) Check(*rest.Call) error { return in.VerifyRequest.Check() }
+
 // Key judges a key as the proxy would judge a request with it.
-func (h *Verify) Key(c *rest.Call, in *admit.VerifyRequest) (*verdict, error) {
+func (h *Verify) Key(c *rest.Call, body *verification) (*verdict, error) {
+	in := &body.VerifyRequest
 	if c.Caller.Record != nil {
 		in.Caller = c.Account
 	}

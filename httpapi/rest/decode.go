@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,9 +64,23 @@ func decodeAll(raw []byte, v any, faults *fault.List) (dropped []jsontext.Pointe
 	}
 }
 
-// without returns the object raw without the member that path leads to. Of an array
-// with a wrong element nothing is left: the others would move.
+// without returns raw, an object or an array, without the member that path leads to. Of
+// an array with a wrong element nothing is left: the others would move.
 func without(raw jsontext.Value, path []string) (jsontext.Value, bool) {
+	var list []jsontext.Value
+	if len(path) > 1 && json.Unmarshal(raw, &list) == nil {
+		i, err := strconv.Atoi(path[0])
+		if err != nil || i < 0 || i >= len(list) {
+			return nil, false
+		}
+		element, ok := without(list[i], path[1:])
+		if !ok {
+			return nil, false
+		}
+		list[i] = element
+		out, err := json.Marshal(list)
+		return out, err == nil
+	}
 	var object map[string]jsontext.Value
 	if len(path) == 0 || json.Unmarshal(raw, &object) != nil || object[path[0]] == nil {
 		return nil, false

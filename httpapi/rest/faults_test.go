@@ -129,6 +129,13 @@ func TestRefusalParam(t *testing.T) {
 		{"POST", "/v1/tiers", `{"name":"A","live":{"burst":0}}`, "/name /live/burst /test"},
 		{"PATCH", "/v1/tiers/free", `{"live":null,"test":{"burst":0}}`, "/live /test/burst"},
 		{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"x"},{"cidr":"y"}]}`, "/entries/0 /entries/1"},
+		// A member that cannot be read hides no value that is wrong.
+		{"POST", "/v1/ratelimit", `{"identifier":"","limit":"x","window":"x","colour":1}`, "/limit /colour /identifier /window"},
+		{"POST", "/v1/keys/verify", `{"key":"k","ip":"x","path":5,"units":-1,"colour":1}`, "/path /colour /ip /units"},
+		{"POST", "/v1/keys/" + id + "/rotate", `{"overlap":"x","colour":1}`, "/colour /overlap"},
+		{"POST", "/v1/keys/" + id + "/revoke", `{"reason":"\u200b","chain":"x","colour":1}`, "/chain /colour /reason"},
+		{"PUT", "/v1/allowlist", `{"entries":[{"cidr":"x"},{"cidr":"192.0.2.1","colour":1},{"cidr":5},{"cidr":"192.0.2.2","note":"\u200b"}],"force":1}`,
+			"/entries/1/colour /entries/2/cidr /force /entries/0 /entries/3"},
 	} {
 		a := g.Op(c.method, c.path, c.body).Want(t, 422)
 		var doc struct{ Error fault.Body }

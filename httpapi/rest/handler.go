@@ -30,7 +30,7 @@ func decoded[In, Out any](f func(*Call, *In) (Out, error), optional bool) Handle
 		}
 		in := new(In)
 		if len(raw) > 0 || !optional {
-			if err := c.decode(raw, in); err != nil {
+			if err := c.Decode(raw, in); err != nil {
 				return err
 			}
 		}
@@ -48,8 +48,9 @@ type Checker interface {
 	Check(c *Call) error
 }
 
-// decode reads a body, and where it has faults, adds those that its values have.
-func (c *Call) decode(raw []byte, in any) error {
+// Decode is [Decode] for a body that may be a [Checker]: where it has faults, those that
+// its values have are added.
+func (c *Call) Decode(raw []byte, in any) error {
 	var faults fault.List
 	dropped, whole := decodeAll(raw, in, &faults)
 	body, ok := in.(Checker)
