@@ -148,7 +148,7 @@ func isTerminal(f any) bool {
 // confirm asks a question on stderr and reads the answer from stdin: only y and yes
 // agree.
 func (a *app) confirm(question string) bool {
-	fmt.Fprint(a.Stderr, "perfgate: "+printable(question)+" [y/N] ")
+	fmt.Fprint(a.Stderr, "perfgate: "+masked(question)+" [y/N] ")
 	line, _ := bufio.NewReader(io.LimitReader(a.Stdin, 64)).ReadString('\n')
 	line = strings.ToLower(strings.TrimSpace(line))
 	return line == "y" || line == "yes"

@@ -56,7 +56,7 @@ func Execute(ctx context.Context, c Config, args []string) int {
 		fmt.Fprintln(c.Stderr, errorJSON(err))
 	} else {
 		for line := range strings.Lines(describe(err)) {
-			fmt.Fprintln(c.Stderr, "perfgate:", printable(strings.TrimSuffix(line, "\n")))
+			fmt.Fprintln(c.Stderr, "perfgate:", masked(strings.TrimSuffix(line, "\n")))
 		}
 	}
 	var coded interface{ ExitCode() int }
@@ -78,6 +78,8 @@ func New(c Config) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSubcommand,
+
+		PersistentPreRunE: refuseEmpty,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(c.Stderr)
 			if err := cmd.Help(); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
@@ -79,7 +80,7 @@ func errorJSON(err error) string {
 	if failed != nil {
 		return `{"error":{"type":"command_error","code":"failed","message":"the error cannot be written as JSON"}}`
 	}
-	return string(out)
+	return apikey.Mask(string(out))
 }
 
 // noSubcommand reports the arguments of a command that needs a subcommand.

@@ -133,7 +133,7 @@ func (s *session) addImport(sum *importCount, raw []byte, lines int) error {
 		}
 		sum.bad++
 		if !s.json {
-			fmt.Fprintf(s.Stderr, "perfgate: line %d: %s (%s)\n", sum.lines+l.Line, printable(l.Error.Message), printable(l.Error.Code))
+			fmt.Fprintf(s.Stderr, "perfgate: line %d: %s (%s)\n", sum.lines+l.Line, masked(l.Error.Message), masked(l.Error.Code))
 		}
 	}
 	sum.lines += lines

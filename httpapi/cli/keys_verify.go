@@ -1,16 +1,11 @@
 package cli
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 )
@@ -85,31 +80,4 @@ func showVerdict(a *app, raw []byte) error {
 		return exitError(exitFailure)
 	}
 	return nil
-}
-
-const maxSecret = 4096 // bytes of a secret from stdin
-
-// readSecret reads one line from stdin. On a terminal it prompts, and the input is
-// not echoed.
-func (a *app) readSecret(prompt string) (string, error) {
-	var line string
-	if f, ok := a.Stdin.(*os.File); ok && isTerminal(f) {
-		fmt.Fprint(a.Stderr, prompt)
-		raw, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.Stderr)
-		if err != nil {
-			return "", fmt.Errorf("read stdin: %w", err)
-		}
-		line = string(raw)
-	} else {
-		var err error
-		line, err = bufio.NewReader(io.LimitReader(a.Stdin, maxSecret)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("read stdin: %w", err)
-		}
-	}
-	if line = strings.TrimSpace(line); line == "" {
-		return "", errors.New("no key on stdin: pipe the key in, or type it at the prompt")
-	}
-	return line, nil
 }

@@ -21,7 +21,7 @@ func TestKeysVerify(t *testing.T) {
 		{"", "pk_live_x\n", valid, `{"consume":false,"key":"pk_live_x"}`, "valid    true\nkey      key_1\naccount  default\nscopes   read x", 0},
 		{"--consume --units 0 --ip 192.0.2.1 --method POST --path /x", "  pk_live_x  ", valid,
 			`{"consume":true,"ip":"192.0.2.1","key":"pk_live_x","method":"POST","path":"/x","units":0}`, "valid    true\nkey      key_1\naccount  default\nscopes   read x", 0},
-		{"--units 2", "pk_live_x\r\nsecond line", limited, `{"consume":false,"key":"pk_live_x","units":2}`, "valid        false\ncode         rate_limited\nkey          key_1\naccount      default\nretry after  7 s", 1},
+		{"--units 2", "pk_live_x\r\n \n", limited, `{"consume":false,"key":"pk_live_x","units":2}`, "valid        false\ncode         rate_limited\nkey          key_1\naccount      default\nretry after  7 s", 1},
 		{"", "pk_live_x", unknown, `{"consume":false,"key":"pk_live_x"}`, "valid  false\ncode   invalid_key", 1},
 	} {
 		s := start(t, map[string]answer{"POST /v1/keys/verify": {body: tt.answer}})
@@ -48,7 +48,16 @@ func TestKeysVerifyFails(t *testing.T) {
 		{args: "keys verify --units x", code: 2, err: "--units"},
 		{args: "keys verify", stdin: "pk_live_x", code: 1, err: "read the answer"},
 	})
-	if got := s.run(t, strings.Repeat("x", 2*maxSecret), "keys", "verify"); got.code != 1 || len(s.calls[0].body) > maxSecret+100 {
-		t.Errorf("a secret without an end: %+v, %d bytes sent", got, len(s.calls[0].body))
+	for stdin, want := range map[string]string{
+		"pk_live_x\npk_live_y\n":                              "more than one line on stdin: give one key at a time; nothing was sent",
+		"pk_live_x\n\n\npk_live_y":                            "more than one line",
+		strings.Repeat("x", 2*maxSecret):                      "longer than 4096 bytes; nothing was sent",
+		"pk_live_x\n" + strings.Repeat(" ", maxSecret) + "yy": "longer than",
+	} {
+		for _, args := range [][]string{{"keys", "verify"}, {"keys", "revoke", "--stdin"}} {
+			if got := s.run(t, stdin, args...); got.code != 1 || !strings.Contains(got.err, want) || len(s.calls) > 0 || strings.Contains(got.err, "pk_live_y") {
+				t.Errorf("%v of %.30q: %+v after %d calls, want %q", args, stdin, got, len(s.calls), want)
+			}
+		}
 	}
 }

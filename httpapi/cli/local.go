@@ -60,6 +60,7 @@ directories of all other nodes must be removed before they start again.`,
 // server. The global flags have no meaning for it and are refused.
 func local(c Command, cmd *cobra.Command) *cobra.Command {
 	cmd.Hidden = c.Run == nil
+	cmd.Annotations = map[string]string{runsHere: "true"}
 	if c.Flags != nil {
 		cmd.Flags().AddFlagSet(c.Flags)
 	}

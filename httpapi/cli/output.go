@@ -9,12 +9,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/client"
 )
 
 // warn prints a warning that does not change the exit code.
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintln(a.Stderr, "perfgate: warning: "+printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.Stderr, "perfgate: warning: "+masked(fmt.Sprintf(format, args...)))
 }
 
 // printJSON prints an answer as it came, with a final newline.
@@ -65,6 +66,10 @@ func printable(s string) string {
 		return r
 	}, s)
 }
+
+// masked is [printable] for messages, which may repeat what was typed: a key among it is
+// masked.
+func masked(s string) string { return apikey.Mask(printable(s)) }
 
 // minute formats a time for a table in UTC, to the minute; nil and zero are "".
 func minute(t *time.Time) string {

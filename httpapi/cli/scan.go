@@ -112,14 +112,14 @@ func (s *scan) fail(path string, err error) {
 		err = p.Err
 	}
 	s.failed++
-	fmt.Fprintf(s.Stderr, "perfgate: %s: %v\n", printable(path), err)
+	fmt.Fprintf(s.Stderr, "perfgate: %s: %v\n", masked(path), err)
 }
 
 // file searches a regular file.
 func (s *scan) file(path string, info fs.FileInfo) {
 	if info.Size() > s.max {
 		if s.skipped++; s.skipped <= scanSkipped {
-			fmt.Fprintf(s.Stderr, "perfgate: %s: skipped because it has %d bytes; see --max-size\n", printable(path), info.Size())
+			fmt.Fprintf(s.Stderr, "perfgate: %s: skipped because it has %d bytes; see --max-size\n", masked(path), info.Size())
 		}
 		return
 	}
@@ -207,6 +207,7 @@ func (s *scan) window(path string, b []byte, line *int, last bool) int {
 
 func (s *scan) report(f finding) {
 	s.found++
+	f.Path = apikey.Mask(f.Path)
 	if s.json {
 		_ = json.NewEncoder(s.Stdout).Encode(f)
 		return
