@@ -62,6 +62,7 @@ var layers = map[string][]string{
 		"httpapi/fault",
 	},
 	"httpapi/fault":   {},
+	"httpapi/h1":      {},
 	"httpapi/iprange": {},
 	"httpapi/manage": {
 		"httpapi/admit",
