@@ -45,6 +45,21 @@ var (
 	errStatusLine = bad("status_line", "The status line is malformed.")
 )
 
+// The faults of a request's head that no octet alone shows.
+var (
+	errMethodCase = bad("method", "Methods are case-sensitive: write the method in capital letters.")
+	errHosts      = bad("host", "Host is given more than once.")
+	errNoHost     = bad("host", "Host is missing.")
+	errHost       = bad("host", "Host must be a name or an address, and perhaps a port.")
+	errPath       = bad("target", "The request target is neither a path nor a URL.")
+	errAsterisk   = bad("target", "The target * is only for OPTIONS.")
+	errAuthority  = bad("target", "The target of CONNECT must be a host and a port.")
+	errAbsolute   = bad("target", "The request target must be a path, or a URL with the scheme of this connection and a host.")
+	errOtherHost  = bad("host", "The host in the request target is not that in Host.")
+	errTypes      = bad("content_type", "Content-Type is given more than once.")
+	errExpect     = bad("expect", "Expect: only 100-continue is supported.")
+)
+
 // The faults of a body's framing.
 var (
 	errLength    = bad("content_length", "Content-Length must be one decimal number without a sign or leading zeros.")

@@ -6,6 +6,7 @@ const (
 	inValue              // HTAB, SP, VCHAR, obs-text; RFC 9110, 5.5
 	inTarget             // of a request target: RFC 3986, and the brackets that clients send unescaped
 	inQuoted             // qdtext of a quoted string, RFC 9110, 5.6.4
+	inHost               // of the name of a host
 )
 
 // octets holds the classes of each octet.
@@ -16,6 +17,9 @@ var octets = func() (t [256]uint8) {
 		visible := '!' <= c && c <= '~'
 		if letter || digit || isOneOf(c, "!#$%&'*+-.^_`|~") {
 			t[c] |= inToken
+		}
+		if letter || digit || isOneOf(c, "-._~") {
+			t[c] |= inHost
 		}
 		if c == '\t' || c == ' ' || visible || c >= 0x80 {
 			t[c] |= inValue

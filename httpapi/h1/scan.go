@@ -235,34 +235,33 @@ func (s *scanner) lineEnd(c byte, otherwise error) (int, error) {
 
 // readHead reads a section that s has not begun, with its last line. The octets after
 // it stay in br. Err is an [*Error], io.EOF before the first octet, io.ErrUnexpectedEOF
-// after it, or that of the connection.
+// after it, or that of the connection; the text is then the part before it.
 func readHead(br *bufio.Reader, s *scanner) (string, error) {
 	var spilled []byte // what did not fit into br's buffer
 	for scanned := 0; ; {
-		if _, err := br.Peek(scanned + 1); err == bufio.ErrBufferFull {
-			p, _ := br.Peek(scanned)
+		_, err := br.Peek(scanned + 1)
+		p, _ := br.Peek(br.Buffered())
+		n := 0
+		switch {
+		case err == bufio.ErrBufferFull:
 			spilled = append(spilled, p...)
 			br.Discard(scanned)
 			scanned = 0
 			continue
-		} else if err != nil {
-			if err == io.EOF && s.size > 0 {
-				err = io.ErrUnexpectedEOF
-			}
-			return "", err
+		case err == nil:
+			n, err = s.scan(p[scanned:])
+		case err == io.EOF && s.size > 0:
+			err = io.ErrUnexpectedEOF
 		}
-		p, _ := br.Peek(br.Buffered())
-		n, err := s.scan(p[scanned:])
-		if err != nil {
-			return "", err
+		scanned += n
+		if err == nil && !s.done() {
+			continue
 		}
-		if scanned += n; s.done() {
-			text := string(p[:scanned])
-			if spilled != nil {
-				text = string(spilled) + text
-			}
-			br.Discard(scanned)
-			return text, nil
+		text := string(p[:scanned])
+		if spilled != nil {
+			text = string(spilled) + text
 		}
+		br.Discard(scanned)
+		return text, err
 	}
 }

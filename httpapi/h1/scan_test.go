@@ -95,7 +95,7 @@ var heads = []struct {
 // is asked for more fails the test. Octets after a head are not read.
 func TestRequestHeads(t *testing.T) {
 	for _, tt := range heads {
-		for name, r := range map[string]io.Reader{"whole": strings.NewReader(tt.text + ""), "by octets": iotest.OneByteReader(strings.NewReader(tt.text))} {
+		for name, r := range map[string]io.Reader{"whole": strings.NewReader(tt.text), "by octets": iotest.OneByteReader(strings.NewReader(tt.text))} {
 			rest := ""
 			if tt.want == nil {
 				rest = "REST"
@@ -111,6 +111,9 @@ func TestRequestHeads(t *testing.T) {
 				continue
 			}
 			if err != nil {
+				if !strings.HasPrefix(tt.text, text) || len(tt.text)-len(text) > 40 {
+					t.Errorf("%s, %s: before the fault stands %q", tt.name, name, text)
+				}
 				continue
 			}
 			if after, _ := io.ReadAll(br); text != tt.text || string(after) != rest {
