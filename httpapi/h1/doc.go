@@ -14,4 +14,26 @@
 // readHead returns the section once it is whole, and parseFields takes it apart. A
 // chunkedReader decodes a body, a chunkedWriter encodes one. A fault of the peer is an
 // [*Error], which says how to answer it.
+//
+// # The server
+//
+// A [Server] serves any [http.Handler] as net/http's server does: handlers, their
+// response controllers, trailers and interim answers keep their meaning. It differs where
+// net/http repairs, and in these points: the request's body can be read during the answer
+// without being asked for; a body that nobody reads is read after the answer, not before
+// it; no Content-Type is guessed; the content of an answer with status 205 is dropped.
+//
+// A malformed request is answered by [Server].Refuse, and the connection ends. A body
+// that breaks is an error of the handler's Read, and the connection ends after the
+// answer. Connections of HTTP/2 are given to an [http.Server].
+//
+// # Goroutines and locks
+//
+// Each connection has one goroutine, on which handlers run, and a second one while a
+// request takes longer than watchAfter: it waits for the client to leave, and for the
+// octet that it may get, see reader. It never reads while a body or a head is read.
+//
+// Server.mu is held when a connection comes or goes. body.mu is held while a part of the
+// body is read. Under it, response.mu may be taken, which keeps the interim answers of
+// several goroutines apart, and reader.mu, under which deadlines for reading are set.
 package h1

@@ -57,6 +57,9 @@ var (
 	errAbsolute   = bad("target", "The request target must be a path, or a URL with the scheme of this connection and a host.")
 	errOtherHost  = bad("host", "The host in the request target is not that in Host.")
 	errTypes      = bad("content_type", "Content-Type is given more than once.")
+	errHalfHead   = bad("incomplete", "The connection ended before the head of the request was complete.")
+	errSlowHead   = bad("incomplete", "The head of the request took too long.")
+	errPlaintext  = bad("plaintext", "This port speaks TLS: use https.")
 	errExpect     = bad("expect", "Expect: only 100-continue is supported.")
 )
 

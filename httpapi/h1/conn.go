@@ -1,0 +1,328 @@
+package h1
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// bufferSize is the size of the buffers of a connection, one for each direction. It must
+// hold the preface of HTTP/2.
+const bufferSize = 4 << 10
+
+var (
+	readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
+	writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, bufferSize) }}
+)
+
+// The states of a connection, for Shutdown.
+const (
+	idle   int32 = iota // no octet of a request has come; Shutdown may close it
+	busy                // with a request, from its first octet on
+	closed              // by Shutdown
+)
+
+// conn is an accepted connection. Its goroutine owns every field that has no other owner
+// stated.
+type conn struct {
+	server *Server
+	nc     net.Conn
+	br     *bufio.Reader // over in
+	bw     *bufio.Writer // over out; guarded by response.mu until a final answer begins
+	in     reader
+	out    writer
+
+	ctx     context.Context // of all requests
+	tls     *tls.ConnectionState
+	remote  string
+	served  bool // a request
+	gone    bool // nc has another owner now
+	state   atomic.Int32
+	current atomic.Pointer[response] // of the request in flight
+}
+
+// hook tells the server's owner about a state.
+func (c *conn) hook(state http.ConnState) {
+	if f := c.server.ConnState; f != nil {
+		f(c.nc, state)
+	}
+}
+
+// serve serves the requests one after the other.
+func (c *conn) serve() {
+	defer c.end()
+	if !c.handshake() {
+		return
+	}
+	c.buffer()
+	c.remote = c.nc.RemoteAddr().String()
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), http.ServerContextKey, c.httpServer()))
+	defer cancel()
+	if c.ctx = ctx; c.server.ConnContext != nil {
+		c.ctx = c.server.ConnContext(ctx, c.nc)
+	}
+	for c.next() {
+		c.served = true
+	}
+}
+
+// httpServer is the value of [http.ServerContextKey]. By it httputil.ReverseProxy knows
+// that a panic with [http.ErrAbortHandler] is recovered; without it, an answer that
+// breaks off would look whole.
+func (c *conn) httpServer() *http.Server {
+	if c.server.HTTP2 != nil {
+		return c.server.HTTP2
+	}
+	return new(http.Server)
+}
+
+// end closes the connection, unless it has another owner.
+func (c *conn) end() {
+	c.server.forget(c)
+	if c.br != nil {
+		c.br.Reset(nil)
+		c.bw.Reset(nil)
+		readers.Put(c.br)
+		writers.Put(c.bw)
+	}
+	if !c.gone {
+		c.nc.Close()
+		c.hook(http.StateClosed)
+	}
+}
+
+// buffer gives the connection its buffers.
+func (c *conn) buffer() {
+	c.br, c.bw = readers.Get().(*bufio.Reader), writers.Get().(*bufio.Writer)
+	c.br.Reset(&c.in)
+	c.bw.Reset(&c.out)
+}
+
+// handshake makes the connection one of TLS, if it is to be. It reports whether it
+// speaks HTTP/1.
+func (c *conn) handshake() bool {
+	tc, ok := c.nc.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	c.nc.SetDeadline(after(c.server.HeadTimeout))
+	if err := tc.HandshakeContext(context.Background()); err != nil {
+		c.server.logger().Debug("TLS handshake failed", "addr", c.nc.RemoteAddr(), "error", err)
+		c.refusePlaintext(err)
+		return false
+	}
+	c.nc.SetDeadline(time.Time{})
+	state := tc.ConnectionState()
+	if c.tls = &state; state.NegotiatedProtocol != "h2" {
+		return true
+	}
+	c.handOver(c.nc)
+	return false
+}
+
+// refusePlaintext tells a client that speaks HTTP to a port of TLS so.
+func (c *conn) refusePlaintext(err error) {
+	var r tls.RecordHeaderError
+	if !errors.As(err, &r) || r.Conn == nil || !looksLikeHTTP(r.RecordHeader[:]) {
+		return
+	}
+	c.nc = r.Conn
+	c.buffer()
+	c.nc.SetDeadline(after(c.server.HeadTimeout))
+	c.ctx = context.Background()
+	c.refuse(c.newRequest(c.ctx), errPlaintext)
+}
+
+func looksLikeHTTP(p []byte) bool {
+	for _, method := range [...]string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET"} {
+		if string(p) == method {
+			return true
+		}
+	}
+	return false
+}
+
+// handOver gives the connection to the server of HTTP/2.
+func (c *conn) handOver(nc net.Conn) {
+	s := c.server
+	s.mu.Lock()
+	h := s.handover
+	s.mu.Unlock()
+	if h == nil {
+		return
+	}
+	c.gone = true
+	h.give(nc)
+}
+
+// preface begins a connection of HTTP/2 (RFC 9113, 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// speaksHTTP2 reports whether the octets to come are the preface. It waits only for as
+// long as they may be.
+func (c *conn) speaksHTTP2() bool {
+	for {
+		p, _ := c.br.Peek(min(c.br.Buffered(), len(preface)))
+		if string(p) != preface[:len(p)] {
+			return false
+		}
+		if len(p) == len(preface) {
+			return true
+		}
+		if _, err := c.br.Peek(len(p) + 1); err != nil {
+			return false // who reads the head finds it again
+		}
+	}
+}
+
+// next serves a request and reports whether another may follow.
+func (c *conn) next() bool {
+	c.state.Store(idle)
+	if c.server.closing.Load() {
+		return false
+	}
+	wait := c.server.IdleTimeout
+	if !c.served {
+		wait = c.server.HeadTimeout
+	}
+	c.in.setDeadline(after(wait))
+	if _, err := c.br.Peek(1); err != nil || !c.state.CompareAndSwap(idle, busy) {
+		return false
+	}
+	if c.served && !c.headIsThere() {
+		c.in.setDeadline(after(c.server.HeadTimeout))
+	}
+	if !c.served && c.tls == nil && c.server.HTTP2 != nil && c.speaksHTTP2() {
+		early, _ := c.br.Peek(c.br.Buffered())
+		c.in.setDeadline(time.Time{})
+		c.handOver(&earlyConn{c.nc, bytes.Clone(early)})
+		return false
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	r := c.newRequest(ctx)
+	h, err := c.readRequest(r)
+	if e := new(Error); errors.As(err, &e) {
+		c.refuse(r, e)
+		return false
+	} else if err != nil {
+		return false
+	}
+	return c.answer(newResponse(c, r, h, cancel))
+}
+
+// headIsThere reports whether a whole head has been read already, which is the rule.
+func (c *conn) headIsThere() bool {
+	p, _ := c.br.Peek(c.br.Buffered())
+	return p[0] != '\r' && bytes.Contains(p, []byte("\r\n\r\n"))
+}
+
+var blank http.Request
+
+// newRequest is a request without a head.
+func (c *conn) newRequest(ctx context.Context) *http.Request {
+	r := blank.WithContext(ctx)
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	r.Header, r.Body, r.RemoteAddr, r.TLS = http.Header{}, http.NoBody, c.remote, c.tls
+	return r
+}
+
+// readRequest reads a head into r. An error that is no [*Error] needs no answer.
+func (c *conn) readRequest(r *http.Request) (h head, err error) {
+	s := requestScanner()
+	text, err := readHead(c.br, &s)
+	if err == nil {
+		return parseRequest(r, text, s.fields, c.tls != nil)
+	}
+	parsePart(r, text)
+	var n net.Error
+	switch timeout := errors.As(err, &n) && n.Timeout(); {
+	case !s.begun():
+	case timeout:
+		err = errSlowHead
+	case err == io.ErrUnexpectedEOF:
+		err = errHalfHead
+	}
+	return h, err
+}
+
+// refuse answers a malformed request and ends the connection.
+func (c *conn) refuse(r *http.Request, e *Error) {
+	c.server.fault(e)
+	w := newResponse(c, r, head{close: true}, func() {})
+	if c.run(w, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { c.server.refuse(rw, r, e) })) && w.finish() {
+		c.linger()
+	}
+}
+
+// answer has the handler answer a request, and reports whether another may follow.
+func (c *conn) answer(w *response) bool {
+	c.hook(http.StateActive)
+	c.current.Store(w)
+	if w.body == nil {
+		c.in.watch()
+	} else {
+		c.in.setDeadline(time.Time{})
+	}
+	ok := c.run(w, c.server.Handler)
+	if w.hijacked {
+		return false
+	}
+	ok = ok && w.finish()
+	whole := w.body == nil || w.body.end(w.close || !ok)
+	c.in.unwatch() // after the body can be read no more, for its end begins to watch
+	w.cancel()
+	c.current.Store(nil)
+	switch {
+	case !ok:
+		c.breakOff(w.framing)
+		return false
+	case w.close || !whole:
+		if !whole || c.br.Buffered() > 0 {
+			c.linger()
+		}
+		return false
+	}
+	c.out.reset()
+	c.hook(http.StateIdle)
+	return true
+}
+
+// run runs a handler and reports whether it has returned without a panic.
+func (c *conn) run(w *response, h http.Handler) (ok bool) {
+	defer func() {
+		if ok {
+			return
+		}
+		if v := recover(); v != http.ErrAbortHandler {
+			c.server.logger().Error("panic in a handler", "addr", c.remote, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	h.ServeHTTP(w, w.r)
+	return true
+}
+
+// cancel ends the context of the request in flight: its client has left.
+func (c *conn) cancel() {
+	if w := c.current.Load(); w != nil {
+		w.cancel()
+	}
+}
+
+// after is the deadline d from now; none if d is zero.
+func after(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}

@@ -1,0 +1,249 @@
+package h1
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// holdBytes is the content that is held back before the head is sent: a shorter answer
+// gets a Content-Length.
+const holdBytes = 2 << 10
+
+var holders = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, holdBytes) }}
+
+// The framings of content.
+const (
+	undecided  uint8 = iota
+	none             // there is no content: HEAD, 1xx, 204, 205, 304
+	withLength       // as many octets as were declared
+	inChunks
+	untilClose
+)
+
+// response is the answer to one request. The handler's goroutine owns every field that
+// has no other owner stated. It implements the interfaces of [http.ResponseController].
+type response struct {
+	c      *conn
+	r      *http.Request
+	body   *body // of the request; nil if there is none
+	cancel context.CancelFunc
+	header http.Header
+	close  bool // the connection ends after the answer
+
+	mu     sync.Mutex // held while an interim answer is written, and when the final one begins
+	expect bool       // the client waits for a 100; guarded by mu
+
+	status   int   // of the final answer; 0 until its head is written
+	length   int64 // of the content, as declared; -1 is not declared
+	written  int64 // octets of content so far
+	framing  uint8
+	held     *bufio.Writer // content before its framing is decided, and that of the next chunk; nil until it is needed
+	trailers []string      // that the handler has announced
+	hijacked bool
+}
+
+func newResponse(c *conn, r *http.Request, h head, cancel context.CancelFunc) *response {
+	w := &response{c: c, r: r, cancel: cancel, header: http.Header{}, close: h.close, expect: h.expect, length: -1}
+	if h.length != 0 {
+		w.body = &body{w: w, chunks: chunkedReader{br: c.br}}
+		w.body.left.Store(h.length)
+		r.Body = w.body
+	}
+	return w
+}
+
+// Header implements [http.ResponseWriter].
+func (w *response) Header() http.Header { return w.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *response) WriteHeader(status int) {
+	switch {
+	case status < 100 || status > 999:
+		panic("h1: a status must have three digits")
+	case w.hijacked || w.status != 0:
+		w.c.server.logger().Warn("an answer was begun twice", "addr", w.c.remote, "status", status)
+		return
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		w.writeInterim(status)
+		return
+	}
+	w.mu.Lock()
+	if w.expect { // the client may send the body or leave it out: nobody can tell
+		w.expect, w.close = false, true
+	}
+	w.status = status
+	w.mu.Unlock()
+	w.begin()
+}
+
+// writeInterim writes an answer of status 1xx, which HTTP/1.0 does not know.
+func (w *response) writeInterim(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if status == http.StatusContinue && !w.expect || w.r.ProtoMinor == 0 {
+		return
+	}
+	if status == http.StatusContinue {
+		w.expect = false
+	}
+	bw := w.c.bw
+	writeStatus(bw, status)
+	for name, values := range w.header {
+		if !framesMessage(name) && isToken(name) {
+			for _, v := range values {
+				writeField(bw, name, v)
+			}
+		}
+	}
+	bw.WriteString("\r\n")
+	bw.Flush() // an error stays and is found at the final answer
+}
+
+// sendContinue tells a client that waits for it to send the body, unless some of it is
+// there already.
+func (w *response) sendContinue() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.expect {
+		return
+	}
+	w.expect = false
+	if w.c.br.Buffered() == 0 {
+		w.c.bw.WriteString("HTTP/1.1 100 Continue\r\n\r\n")
+		w.c.bw.Flush() // an error stays
+	}
+}
+
+// Write implements [io.Writer].
+func (w *response) Write(p []byte) (int, error) {
+	if w.hijacked {
+		return 0, http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n := int64(len(p))
+	switch {
+	case n == 0:
+		return 0, nil
+	case w.status == http.StatusResetContent:
+		return len(p), nil
+	case !mayHaveContent(w.status):
+		return 0, http.ErrBodyNotAllowed
+	case w.length >= 0 && w.written+n > w.length:
+		return 0, http.ErrContentLength
+	}
+	w.written += n
+	switch {
+	case w.r.Method == http.MethodHead:
+		return len(p), nil
+	case w.length >= 0:
+		return w.c.bw.Write(p)
+	case w.held == nil:
+		w.held = holders.Get().(*bufio.Writer)
+		w.held.Reset(contentWriter{w})
+	}
+	return w.held.Write(p)
+}
+
+// contentWriter writes content of a length that was not declared.
+type contentWriter struct{ w *response }
+
+func (cw contentWriter) Write(p []byte) (int, error) {
+	w := cw.w
+	w.decide()
+	if w.framing == inChunks {
+		return chunkedWriter{w.c.bw}.Write(p)
+	}
+	return w.c.bw.Write(p)
+}
+
+// FlushError sends what was written so far.
+func (w *response) FlushError() error {
+	if w.hijacked {
+		return http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.decide()
+	if w.held != nil {
+		if err := w.held.Flush(); err != nil {
+			return err
+		}
+	}
+	return w.c.bw.Flush()
+}
+
+// Flush implements [http.Flusher].
+func (w *response) Flush() { _ = w.FlushError() }
+
+// finish completes the answer and reports whether the client can take it for whole.
+func (w *response) finish() bool {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.framing == undecided {
+		w.decideAll()
+	}
+	if w.held != nil {
+		w.held.Flush() // an error stays in the connection's buffer
+		w.held.Reset(nil)
+		holders.Put(w.held)
+		w.held = nil
+	}
+	if w.framing == inChunks {
+		chunkedWriter{w.c.bw}.end(w.trailer())
+	}
+	return w.c.bw.Flush() == nil && (w.framing != withLength || w.written == w.length)
+}
+
+// EnableFullDuplex has nothing to do: a request's body can always be read during the
+// answer.
+func (w *response) EnableFullDuplex() error { return nil }
+
+// SetReadDeadline sets the deadline of reads of the request's body.
+func (w *response) SetReadDeadline(t time.Time) error {
+	w.c.in.setDeadline(t)
+	return nil
+}
+
+// SetWriteDeadline sets the deadline of writes of the answer.
+func (w *response) SetWriteDeadline(t time.Time) error { return w.c.out.setDeadline(t) }
+
+// errBodyLeft refuses to hijack a connection whose next octets are a body's.
+var errBodyLeft = errors.New("h1: the body of the request was not read to its end")
+
+// Hijack implements [http.Hijacker]. The reader holds octets that came after the
+// request.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	switch {
+	case w.hijacked:
+		return nil, nil, http.ErrHijacked
+	case w.body != nil && w.body.state.Load() != bodyWhole:
+		return nil, nil, errBodyLeft
+	}
+	if w.status != 0 {
+		if err := w.FlushError(); err != nil {
+			return nil, nil, err
+		}
+	}
+	c := w.c
+	c.in.unwatch()
+	c.nc.SetDeadline(time.Time{})
+	if c.in.has {
+		c.br.Peek(c.br.Buffered() + 1) // takes the octet that came meanwhile
+	}
+	br := c.br
+	c.bw.Reset(nil)
+	writers.Put(c.bw)
+	c.br, c.bw, c.gone, w.hijacked = nil, nil, true, true
+	c.hook(http.StateHijacked)
+	c.server.forget(c)
+	return c.nc, bufio.NewReadWriter(br, bufio.NewWriter(c.nc)), nil
+}

@@ -1,0 +1,240 @@
+package h1
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// A client that is slow to answer is watched after so long. Most requests end before.
+	watchAfter = 20 * time.Millisecond
+
+	// The bounds of the input that is read after an answer that ends the connection, so
+	// that the client can read the answer before a reset.
+	lingerTime  = 2 * time.Second
+	lingerBytes = 256 << 10
+
+	// writePiece is the part of an answer that WriteTimeout is for.
+	writePiece = 64 << 10
+)
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// reader reads from the connection. While a handler works on a request that has been
+// read to its end, it watches whether the client leaves: a goroutine waits for an octet,
+// which belongs to the next request.
+type reader struct {
+	c     *conn
+	timer *time.Timer // of watch; nil before the first one
+
+	mu      sync.Mutex // guards the fields below
+	ended   sync.Cond  // over mu: reading has become false
+	armed   bool       // the timer may start the goroutine
+	reading bool       // the goroutine reads
+	aborted bool       // unwatch waits for the goroutine
+	has     bool       // octet has been read
+	octet   [1]byte
+}
+
+// Read implements [io.Reader] for the connection's buffer. Nobody reads while the client
+// is watched.
+func (r *reader) Read(p []byte) (n int, err error) {
+	r.mu.Lock()
+	if r.has && len(p) > 0 {
+		p[0], r.has = r.octet[0], false
+		r.mu.Unlock()
+		return 1, nil
+	}
+	r.mu.Unlock()
+	return r.c.nc.Read(p)
+}
+
+// setDeadline sets the deadline of reads. It does not disturb unwatch.
+func (r *reader) setDeadline(t time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.aborted {
+		r.c.nc.SetReadDeadline(t)
+	}
+}
+
+// watch cancels the request in flight when the client leaves.
+func (r *reader) watch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.armed = true
+	if r.timer == nil {
+		r.ended.L = &r.mu
+		r.timer = time.AfterFunc(watchAfter, r.start)
+		return
+	}
+	r.timer.Reset(watchAfter)
+}
+
+// start is called by the timer.
+func (r *reader) start() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.armed || r.reading || r.has {
+		return
+	}
+	r.reading = true
+	r.c.nc.SetReadDeadline(time.Time{})
+	go r.wait()
+}
+
+// wait waits for an octet or for the end.
+func (r *reader) wait() {
+	n, err := r.c.nc.Read(r.octet[:])
+	r.mu.Lock()
+	r.has = n == 1
+	r.reading = false
+	// A deadline is that of unwatch, or one that the handler has set: the client is there.
+	left := err != nil && !isTimeout(err)
+	r.mu.Unlock()
+	if left {
+		r.c.cancel()
+	}
+	r.ended.Broadcast()
+}
+
+// unwatch ends what watch began. A deadline must be set before the next read.
+func (r *reader) unwatch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.armed {
+		return
+	}
+	r.armed = false
+	r.timer.Stop()
+	if !r.reading {
+		return
+	}
+	r.aborted = true
+	r.c.nc.SetReadDeadline(past)
+	for r.reading {
+		r.ended.Wait()
+	}
+	r.aborted = false
+}
+
+// writer writes to the connection. A client that takes nothing for WriteTimeout is cut
+// off.
+type writer struct {
+	c *conn
+
+	mu    sync.Mutex // guards the fields below
+	own   bool       // the handler has set a deadline
+	since time.Time  // when the server last set one
+}
+
+// Write implements [io.Writer] for the connection's buffer, which keeps errors.
+func (w *writer) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		w.renew()
+		m, err = w.c.nc.Write(p[n:min(len(p), n+writePiece)])
+		n += m
+	}
+	if err != nil {
+		w.c.cancel()
+	}
+	return n, err
+}
+
+// renew sets the server's deadline, unless it has done so a short while ago.
+func (w *writer) renew() {
+	timeout := w.c.server.WriteTimeout
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if timeout == 0 || w.own {
+		return
+	}
+	if now := time.Now(); now.Sub(w.since) > timeout/8 {
+		w.c.nc.SetWriteDeadline(now.Add(timeout))
+		w.since = now
+	}
+}
+
+// setDeadline sets the handler's deadline, for the rest of the answer.
+func (w *writer) setDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own = true
+	return w.c.nc.SetWriteDeadline(t)
+}
+
+// reset ends the handler's deadline.
+func (w *writer) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.own {
+		w.own, w.since = false, time.Time{}
+		w.c.nc.SetWriteDeadline(time.Time{})
+	}
+}
+
+// linger ends the answers and reads some of what the client still sends: a connection
+// that is closed with octets unread is reset, and the client may never see the answer.
+func (c *conn) linger() {
+	if !closeWrite(c.nc) {
+		return
+	}
+	c.in.setDeadline(time.Now().Add(lingerTime))
+	for left := lingerBytes - c.br.Buffered(); left > 0; {
+		c.br.Discard(c.br.Buffered())
+		if _, err := c.br.Peek(1); err != nil {
+			return
+		}
+		left -= c.br.Buffered()
+	}
+}
+
+// breakOff makes an answer that has begun not look whole: TLS has no end, and where the
+// end of the connection would be that of the answer, it is reset, because some clients
+// do without the end of TLS. Elsewhere a reset would only take what the client has not
+// received yet.
+func (c *conn) breakOff(framing uint8) {
+	lowest := c.nc
+	for nc := c.nc; nc != nil; nc = below(nc) {
+		if l, ok := nc.(interface{ SetLinger(int) error }); ok && framing == untilClose {
+			l.SetLinger(0)
+		}
+		lowest = nc
+	}
+	lowest.Close()
+}
+
+// closeWrite ends the direction to the client, on every layer, and reports whether it
+// could.
+func closeWrite(nc net.Conn) (ok bool) {
+	for ; nc != nil; nc = below(nc) {
+		if w, can := nc.(interface{ CloseWrite() error }); can {
+			if err := w.CloseWrite(); err != nil {
+				return false
+			}
+			_, secured := nc.(*tls.Conn) // its end is one of TLS only
+			ok = ok || !secured
+		}
+	}
+	return ok
+}
+
+// below is the connection that nc is made of; nil if it is made of none.
+func below(nc net.Conn) net.Conn {
+	switch nc := nc.(type) {
+	case interface{ NetConn() net.Conn }:
+		return nc.NetConn()
+	case interface{ Raw() net.Conn }:
+		return nc.Raw()
+	}
+	return nil
+}
+
+func isTimeout(err error) bool {
+	n, ok := err.(net.Error)
+	return ok && n.Timeout()
+}
