@@ -39,6 +39,7 @@ var layers = map[string][]string{
 		"httpapi/admit",
 		"httpapi/client",
 		"httpapi/fault",
+		"httpapi/h1",
 		"httpapi/manage",
 		"httpapi/rest",
 		"limiter",
@@ -194,6 +195,7 @@ var layers = map[string][]string{
 	"node/serve": {
 		"httpapi/admit",
 		"httpapi/fault",
+		"httpapi/h1",
 		"node/datadir",
 	},
 	"store": {

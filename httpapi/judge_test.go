@@ -47,11 +47,7 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 		})
 		c.Routes = p
 	})
-	srv := httptest.NewUnstartedServer(g.API.Proxy(p))
-	srv.Config.DisableGeneralOptionsHandler = true
-	srv.Start()
-	t.Cleanup(srv.Close)
-	return &gateway{g, srv.Listener.Addr().String()}
+	return &gateway{g, apitest.Serve(t, g.API.Proxy(p)).Listener.Addr().String()}
 }
 
 // send sends the lines of one request as they are, and returns the status and the
@@ -117,6 +113,8 @@ func cases(t *testing.T, g *gateway) []judged {
 		{"another case", "GET", "h", "/Files/a", plain, fault.NotFound},
 		{"another method", "DELETE", "h", "/posts", plain, fault.MethodNotAllowed},
 		{"another method's case", "post", "h", "/posts", plain, fault.MethodNotAllowed},
+		{"a common method in another case", "get", "h", "/files/a", plain, fault.MethodNotAllowed},
+		{"a method of its own", "Foo", "h", "/files/a", plain, ""},
 		{"a method that is never proxied", "TRACE", "h", "/files/a", plain, fault.MethodNotAllowed},
 		{"a method that is none", "GE[T", "h", "/files/a", plain, fault.InvalidRequest},
 		{"HEAD as GET", "HEAD", "h", "/get", plain, ""},

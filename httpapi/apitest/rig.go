@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -39,8 +38,8 @@ type Rig struct {
 	Store   *store.Store
 	Local   *local.Local
 	Backend *Backend
-	Admin   *httptest.Server
-	Proxy   *httptest.Server
+	Admin   *Endpoint
+	Proxy   *Endpoint
 	Doc     *openapi3.T  // openapi.yaml
 	Now     atomic.Int64 // of the clock, nanoseconds: it moves only when a test moves it
 	Next    atomic.Int64 // requests on the proxy listener that the API left to the proxy
@@ -97,14 +96,12 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 	var err error
 	g.API, err = httpapi.New(g.Config)
 	Must(t, err)
-	g.Admin = httptest.NewServer(g.API.Admin())
-	t.Cleanup(g.Admin.Close)
-	g.Proxy = httptest.NewServer(g.API.Proxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	g.Admin = Serve(t, g.API.Admin())
+	g.Proxy = Serve(t, g.API.Proxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		g.Next.Add(1)
 		w.Header().Set(nextHeader, "1")
 		w.WriteHeader(http.StatusTeapot)
 	})))
-	t.Cleanup(g.Proxy.Close)
 	g.describe()
 	return g
 }

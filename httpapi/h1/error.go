@@ -5,7 +5,7 @@ import "net/http"
 // Error is a fault in the octets that the peer has sent. All of them are variables of
 // this package, so that they can be compared.
 type Error struct {
-	Status  int    // of the answer, if the peer is a client
+	Status  int    // of the answer, if the peer is a client: 400, 408, 414, 431, 501 or 505
 	Reason  string // a short constant, for metrics
 	Message string // a sentence for the peer
 }
@@ -47,20 +47,19 @@ var (
 
 // The faults of a request's head that no octet alone shows.
 var (
-	errMethodCase = bad("method", "Methods are case-sensitive: write the method in capital letters.")
-	errHosts      = bad("host", "Host is given more than once.")
-	errNoHost     = bad("host", "Host is missing.")
-	errHost       = bad("host", "Host must be a name or an address, and perhaps a port.")
-	errPath       = bad("target", "The request target is neither a path nor a URL.")
-	errAsterisk   = bad("target", "The target * is only for OPTIONS.")
-	errAuthority  = bad("target", "The target of CONNECT must be a host and a port.")
-	errAbsolute   = bad("target", "The request target must be a path, or a URL with the scheme of this connection and a host.")
-	errOtherHost  = bad("host", "The host in the request target is not that in Host.")
-	errTypes      = bad("content_type", "Content-Type is given more than once.")
-	errHalfHead   = bad("incomplete", "The connection ended before the head of the request was complete.")
-	errSlowHead   = bad("incomplete", "The head of the request took too long.")
-	errPlaintext  = bad("plaintext", "This port speaks TLS: use https.")
-	errExpect     = bad("expect", "Expect: only 100-continue is supported.")
+	errHosts     = bad("host", "Host is given more than once.")
+	errNoHost    = bad("host", "Host is missing.")
+	errHost      = bad("host", "Host must be a name or an address, and perhaps a port.")
+	errPath      = bad("target", "The request target is neither a path nor a URL.")
+	errAsterisk  = bad("target", "The target * is only for OPTIONS.")
+	errAuthority = bad("target", "The target of CONNECT must be a host and a port.")
+	errAbsolute  = bad("target", "The request target must be a path, or a URL with the scheme of this connection and a host.")
+	errOtherHost = bad("host", "The host in the request target is not that in Host.")
+	errTypes     = bad("content_type", "Content-Type is given more than once.")
+	errHalfHead  = bad("incomplete", "The connection ended before the head of the request was complete.")
+	errSlowHead  = &Error{http.StatusRequestTimeout, "incomplete", "The head of the request took too long."}
+	errPlaintext = bad("plaintext", "This port speaks TLS: use https.")
+	errExpect    = bad("expect", "Expect: only 100-continue is supported.")
 )
 
 // The faults of a body's framing.

@@ -7,7 +7,7 @@ import (
 )
 
 // validHost reports whether s is a host with or without a port: a name or an IPv4
-// address of letters, digits, "-", ".", "_" and "~", or an IPv6 address in brackets. The
+// address of letters, digits, "-", "." and "_", or an IPv6 address in brackets. The
 // other characters that RFC 3986 allows have no use here, and programs differ about them.
 func validHost(s string) bool {
 	host, port := splitHost(s)

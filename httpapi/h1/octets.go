@@ -18,7 +18,7 @@ var octets = func() (t [256]uint8) {
 		if letter || digit || isOneOf(c, "!#$%&'*+-.^_`|~") {
 			t[c] |= inToken
 		}
-		if letter || digit || isOneOf(c, "-._~") {
+		if letter || digit || isOneOf(c, "-._") {
 			t[c] |= inHost
 		}
 		if c == '\t' || c == ' ' || visible || c >= 0x80 {

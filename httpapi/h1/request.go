@@ -20,9 +20,6 @@ func parseRequest(r *http.Request, text string, n int, secure bool) (h head, err
 	line, fields := cutStart(text)
 	parseLine(r, line)
 	r.Header = parseFields(fields, n)
-	if err := judgeMethod(r.Method); err != nil {
-		return h, err
-	}
 	if err := parseTarget(r, secure); err != nil {
 		return h, err
 	}
@@ -76,17 +73,6 @@ func parsePart(r *http.Request, text string) {
 		parseLine(r, line)
 		r.Header = parseFields(fields, strings.Count(fields, "\r\n"))
 	}
-}
-
-// judgeMethod refuses a method that differs from a common one by the case of its letters
-// only. Methods are case-sensitive, but not every upstream knows it.
-func judgeMethod(method string) error {
-	for _, common := range [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"} {
-		if len(method) == len(common) && method != common && strings.EqualFold(method, common) {
-			return errMethodCase
-		}
-	}
-	return nil
 }
 
 // parseTarget judges the four forms of a target, and Host.

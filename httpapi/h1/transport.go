@@ -11,10 +11,9 @@ const (
 	// A client that is slow to answer is watched after so long. Most requests end before.
 	watchAfter = 20 * time.Millisecond
 
-	// The bounds of the input that is read after an answer that ends the connection, so
-	// that the client can read the answer before a reset.
-	lingerTime  = 2 * time.Second
-	lingerBytes = 256 << 10
+	// After an answer that ends the connection, input is read for so long: the client can
+	// read the answer before its own writes meet a reset.
+	lingerTime = 2 * time.Second
 
 	// writePiece is the part of an answer that WriteTimeout is for.
 	writePiece = 64 << 10
@@ -184,12 +183,11 @@ func (c *conn) linger() {
 		return
 	}
 	c.in.setDeadline(time.Now().Add(lingerTime))
-	for left := lingerBytes - c.br.Buffered(); left > 0; {
+	for {
 		c.br.Discard(c.br.Buffered())
 		if _, err := c.br.Peek(1); err != nil {
 			return
 		}
-		left -= c.br.Buffered()
 	}
 }
 
@@ -198,38 +196,38 @@ func (c *conn) linger() {
 // do without the end of TLS. Elsewhere a reset would only take what the client has not
 // received yet.
 func (c *conn) breakOff(framing uint8) {
-	lowest := c.nc
 	for nc := c.nc; nc != nil; nc = below(nc) {
+		_, secured := nc.(*tls.Conn)
 		if l, ok := nc.(interface{ SetLinger(int) error }); ok && framing == untilClose {
 			l.SetLinger(0)
 		}
-		lowest = nc
-	}
-	lowest.Close()
-}
-
-// closeWrite ends the direction to the client, on every layer, and reports whether it
-// could.
-func closeWrite(nc net.Conn) (ok bool) {
-	for ; nc != nil; nc = below(nc) {
-		if w, can := nc.(interface{ CloseWrite() error }); can {
-			if err := w.CloseWrite(); err != nil {
-				return false
-			}
-			_, secured := nc.(*tls.Conn) // its end is one of TLS only
-			ok = ok || !secured
+		if !secured {
+			nc.Close()
+			return
 		}
 	}
-	return ok
+}
+
+// closeWrite ends the direction to the client, that of TLS and that of TCP, and reports
+// whether it could.
+func closeWrite(nc net.Conn) bool {
+	for ; nc != nil; nc = below(nc) {
+		w, ok := nc.(interface{ CloseWrite() error })
+		if !ok {
+			continue
+		}
+		err := w.CloseWrite()
+		if _, secured := nc.(*tls.Conn); !secured || err != nil {
+			return err == nil
+		}
+	}
+	return false
 }
 
 // below is the connection that nc is made of; nil if it is made of none.
 func below(nc net.Conn) net.Conn {
-	switch nc := nc.(type) {
-	case interface{ NetConn() net.Conn }:
+	if nc, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		return nc.NetConn()
-	case interface{ Raw() net.Conn }:
-		return nc.Raw()
 	}
 	return nil
 }

@@ -7,8 +7,8 @@
 // A request goes forward only, through ten steps. One that is refused at a step
 // never reaches the next, and no upstream sees a byte of it.
 //
-//  1. http.Server of the listener (node/serve) accepts and bounds the connection.
-//  2. http.Server parses the head. It is the parser until httpapi/h1 takes over.
+//  1. serve.Server, the listener (node/serve), accepts and bounds the connection.
+//  2. h1.Server parses the head, or http.Server over HTTP/2.
 //  3. [Proxy.ServeHTTP] → begin takes the time and one view of the settings; both
 //     are passed on in the exchange, and so is all that is learned later.
 //  4. exchange.findRoute: [admit.Gate.Client] finds the client's address,
@@ -51,7 +51,7 @@
 //
 // # Assumptions
 //
-// The listener sets DisableGeneralOptionsHandler, so that "OPTIONS *" arrives
-// here, and bounds the time and size of request heads. It sets no ReadTimeout or
-// WriteTimeout, which would end streams.
+// The listener bounds the time and size of request heads, and lets a request's body be
+// read during the answer. It has no bound on the time of a whole body or answer, which
+// would end streams.
 package proxy

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,17 +47,29 @@ func TestInvalidHost(t *testing.T) {
 		"[127.0.0.1]": 400, "[fe80::1%25eth0]": 400, "::1": 400, ":80": 400, ".": 400, "h$": 400, "h&": 400, "(h)": 400, "h=": 400, "h~": 400,
 		strings.Repeat("a", 64): 400, strings.Repeat("a.", 127) + "aa": 400, "h\xc3\xa4": 400,
 		"x": 200, "X.Example:8080": 200, "x.": 200, "127.0.0.1": 200, "127.0.0.1:80": 200, "[::1]": 200, "[::1]:80": 200, "under_score.example": 200, "xn--4ca.example": 200,
-		"": 200, // names no host at all
+		"": 400,
 	} {
-		for _, line := range []string{"GET / HTTP/1.1\r\nHost: " + host, "GET http://" + host + "/ HTTP/1.1\r\nHost: x"} {
-			if host == "" && strings.HasPrefix(line, "GET http") {
-				continue
-			}
+		for _, line := range []string{"GET / HTTP/1.1\r\nHost: " + host, "GET http://" + host + "/ HTTP/1.1\r\nHost: " + host} {
 			seen = false
 			res := r.raw(line + "\r\n\r\n")
 			if res.StatusCode != want || seen != (want == 200) {
 				t.Errorf("%q: status %d, upstream asked %v, want %d", line, res.StatusCode, seen, want)
 			}
+		}
+	}
+}
+
+// Methods are case-sensitive: one that an upstream could fold to another reaches none.
+func TestMethodCase(t *testing.T) {
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Method) })
+	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, Public: true})
+	for method, want := range map[string]int{"get": 405, "Post": 405, "delete": 405, "options": 405, "trace": 405, "gets": 200, "FOO": 200, "foo": 200} {
+		res := r.raw(method + " / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if res.StatusCode != want || want == 200 && text(t, res) != method || want == 405 && res.Header.Get("Allow") == "" {
+			t.Errorf("%s: status %d, Allow %q", method, res.StatusCode, res.Header.Get("Allow"))
+		}
+		if status := r.frames("", field{":method", method}); status != strconv.Itoa(want) {
+			t.Errorf("%s over HTTP/2: status %s", method, status)
 		}
 	}
 }

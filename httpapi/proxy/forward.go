@@ -36,11 +36,6 @@ func newReverse(logger *slog.Logger) *reverse {
 }
 
 func (f *reverse) forward(x *exchange, r *http.Request) *fault.Error {
-	if x.body != nil && r.ProtoMajor == 1 {
-		// An upstream may answer before it has read all; without this, the server first
-		// drains the client's body.
-		x.rc.EnableFullDuplex()
-	}
 	rp := httputil.ReverseProxy{
 		Rewrite:       x.rewrite,
 		Transport:     sending{x},

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
@@ -172,7 +173,7 @@ type rig struct {
 	gate *testGate
 	log  *testLog
 	reg  *prometheus.Registry
-	srv  *httptest.Server
+	srv  *apitest.Endpoint
 	out  logtest.Log
 }
 
@@ -185,15 +186,7 @@ func newRig(t *testing.T, settings Settings, routes ...Route) *rig {
 		Settings: settings, Gate: r.gate, Observer: r.log, Registry: r.reg,
 		Logger: slog.New(slog.NewTextHandler(&r.out, nil)),
 	})
-	r.srv = httptest.NewUnstartedServer(r.Proxy)
-	r.srv.Config.DisableGeneralOptionsHandler = true
-	r.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	var p http.Protocols
-	p.SetHTTP1(true)
-	p.SetUnencryptedHTTP2(true)
-	r.srv.Config.Protocols = &p
-	r.srv.Start()
-	t.Cleanup(r.srv.Close)
+	r.srv = apitest.Serve(t, r.Proxy)
 	return r
 }
 

@@ -179,7 +179,6 @@ func (x *exchange) refuse(f *fault.Error) {
 	if f == errClientGone && x.r.ProtoMajor == 1 {
 		x.w.Header()["Connection"] = []string{"close"}
 	}
-	x.linger() // before it answers, the server reads some of the rest of the body
 	admit.WriteFault(x.w, x.r, f)
 }
 

@@ -20,7 +20,7 @@ func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
 	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) { // a token, as a method is
 		return false, fault.Newf(fault.InvalidRequest, "The method is not valid.")
 	}
-	if !pattern.Proxied(r.Method) || r.RequestURI == "*" || r.URL.Path == "*" {
+	if !pattern.Proxied(r.Method) || miscased(r.Method) || r.RequestURI == "*" || r.URL.Path == "*" {
 		return false, &fault.Error{Code: fault.MethodNotAllowed, Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
 	if strings.IndexByte(r.RequestURI, '#') >= 0 {
@@ -44,6 +44,18 @@ func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
 		return false, fault.Newf(fault.InvalidRequest, "The path %s.", why)
 	}
 	return encodedSlash, nil
+}
+
+// miscased holds for a method that differs from a common one in the case of its letters
+// only. Methods are case-sensitive, but some upstreams ignore the case, and would serve
+// another method than the one that was judged.
+func miscased(method string) bool {
+	for _, common := range [...]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"} {
+		if method != common && strings.EqualFold(method, common) {
+			return true
+		}
+	}
+	return false
 }
 
 // validTarget holds for a target of the characters that RFC 3986 allows in one. HTTP/2

@@ -27,8 +27,8 @@ func (w *writer) WriteHeader(status int) {
 	} else if w.status.CompareAndSwap(0, int32(status)) {
 		w.x.stamp(w.Header())
 		if b := w.x.body; b != nil && w.x.r.ProtoMajor == 1 && !b.whole() {
-			// In full duplex the server does not notice a body that cannot be read to its
-			// end, and would take the rest of it for the next request.
+			// The rest of the body may never come: the client learns now that the connection
+			// ends, and not when the server has waited for it.
 			w.Header()["Connection"] = []string{"close"}
 		}
 	}

@@ -3,12 +3,11 @@ package serve
 import (
 	"net/http"
 
-	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// The bounds of a request's head, in bytes. net/http's own refusals are plain text,
-// so its bound is wider than ours.
+// The bounds of a request's head over HTTP/2, in bytes; h1 has the same for HTTP/1.1.
+// net/http's own refusals are plain text, so its bound is wider than ours.
 const (
 	maxTarget  = 8 << 10
 	maxHead    = 32 << 10 // target and header fields
@@ -28,9 +27,7 @@ func bounded(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
-		w.Header().Set("Connection", "close") // dropped on HTTP/2
-		admit.WriteFault(w, r, fault.New(code))
+		answer(w, r, fault.New(code))
 	})
 }
 

@@ -39,34 +39,6 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// net/http's own refusals become answers of this API; other writes stay.
-func TestRefusalOf(t *testing.T) {
-	const fields = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-	for line, want := range map[string]string{
-		"HTTP/1.1 400 Bad Request":                     `"invalid_request"`,
-		"HTTP/1.1 431 Request Header Fields Too Large": `"headers_too_large"`,
-		"HTTP/1.1 501 Unsupported transfer encoding":   `"not_implemented"`,
-		"HTTP/1.1 505 HTTP Version Not Supported":      `"http_version_not_supported"`,
-	} {
-		got := string(refusalOf([]byte(line + fields + line[len("HTTP/1.1 "):])))
-		if !strings.HasPrefix(got, line[:len("HTTP/1.1 400")]) || !strings.Contains(got, want) || !strings.Contains(got, `"request_id"`) || !strings.Contains(got, "\r\nConnection: close\r\n") {
-			t.Errorf("%s becomes %q", line, got)
-		}
-	}
-	const expect = "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 0\r\n"
-	if got := string(refusalOf([]byte(expect + "\r\n"))); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "100-continue") {
-		t.Errorf("%q becomes %q", expect, got)
-	}
-	for _, other := range []string{
-		expect + "X-Request-Id: of an upstream's answer\r\n\r\n",
-		"", "HTTP/1.1", "HTTP/1.1 200 OK" + fields, "HTTP/1.1 400 Bad Request\r\nX: y" + fields, "HTTP/1.1 400 Bad Request\r\n\r\n",
-	} {
-		if got := refusalOf([]byte(other)); got != nil {
-			t.Errorf("%q becomes %q", other, got)
-		}
-	}
-}
-
 // Verdicts know the bound on targets, though no listener sees these.
 func TestBoundOfVerdicts(t *testing.T) {
 	if admit.MaxTarget != maxTarget {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"math"
 	"net"
 	"net/netip"
@@ -213,6 +214,22 @@ func (c *conn) Close() error {
 	c.of.leaveLocked(c)
 	c.of.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// CloseWrite passes on the end of a tunnel's other side.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// SetLinger lets an answer that breaks off end with a reset.
+func (c *conn) SetLinger(seconds int) error {
+	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return l.SetLinger(seconds)
+	}
+	return errors.ErrUnsupported
 }
 
 // Vouch implements [admit.Voucher].

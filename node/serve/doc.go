@@ -16,10 +16,11 @@
 // clients that are silent or slow keep no other out; see conns and
 // docs/decisions/046-connections.md.
 //
-// net/http answers some malformed requests by itself, in plain text. On plaintext
-// connections these answers are replaced by ones of this API; see refusalOf.
+// HTTP/1.1 is served by httpapi/h1, which refuses what is malformed; refuse answers in the
+// form of this API. It gives connections of HTTP/2 to net/http.
 //
-// Goroutines: net/http's for each connection; Certificates.Run is the caller's.
+// Goroutines: those of h1 and net/http for each connection; Certificates.Run is the
+// caller's.
 // Locks: Certificates.mu, held during one poll or swap; handshakes read an atomic
 // pointer. conns.mu, held when a connection comes, goes or is vouched for, and not
 // for each request. Neither is taken under the other.

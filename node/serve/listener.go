@@ -2,11 +2,11 @@ package serve
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	proxyproto "github.com/pires/go-proxyproto"
 
@@ -43,8 +43,21 @@ func (l *limitedListener) named(c *conn) net.Conn {
 		}
 		return nil
 	}
-	return proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.ValidateHeader(move), proxyproto.SetReadHeaderTimeout(HeadTimeout))
+	return &proxied{c, proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.ValidateHeader(move), proxyproto.SetReadHeaderTimeout(HeadTimeout))}
 }
+
+// proxied is a connection of which a PROXY header names the client.
+type proxied struct {
+	*conn
+	header *proxyproto.Conn // over conn: it reads the header before anything else
+}
+
+func (p *proxied) Read(b []byte) (int, error)         { return p.header.Read(b) }
+func (p *proxied) LocalAddr() net.Addr                { return p.header.LocalAddr() }
+func (p *proxied) RemoteAddr() net.Addr               { return p.header.RemoteAddr() }
+func (p *proxied) SetDeadline(t time.Time) error      { return p.header.SetDeadline(t) }
+func (p *proxied) SetReadDeadline(t time.Time) error  { return p.header.SetReadDeadline(t) }
+func (p *proxied) SetWriteDeadline(t time.Time) error { return p.header.SetWriteDeadline(t) }
 
 // connOf is the accepted connection below c, nil if it is none of ours.
 func connOf(c net.Conn) *conn {
@@ -52,11 +65,9 @@ func connOf(c net.Conn) *conn {
 		switch v := c.(type) {
 		case *conn:
 			return v
-		case *plainConn:
-			c = v.Conn
-		case *proxyproto.Conn:
-			c = v.Raw()
-		case *tls.Conn:
+		case *proxied:
+			return v.conn
+		case interface{ NetConn() net.Conn }: // TLS, or HTTP/2 whose preface has been read
 			c = v.NetConn()
 		default:
 			return nil
@@ -100,7 +111,6 @@ func (s *conns) serve(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
-		admit.WriteFault(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "All connections of this node are taken; try again in a moment."})
+		answer(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "All connections of this node are taken; try again in a moment."})
 	})
 }

@@ -21,6 +21,7 @@ func (s *Server) Collectors() []prometheus.Collector {
 		})
 	}
 	return []prometheus.Collector{
+		s.malformed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "perfgate", Subsystem: "listener", Name: "connections", Help: "Open connections of clients.", ConstLabels: labels(""),
 		}, func() float64 {
@@ -35,4 +36,12 @@ func (s *Server) Collectors() []prometheus.Collector {
 		closed("request", func(c connCounts) int64 { return c.cut }),
 		closed("refused", func(c connCounts) int64 { return c.refused }),
 	}
+}
+
+// malformedCounter counts malformed requests of HTTP/1.1, in as many series as h1 has reasons.
+func malformedCounter(listener string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "perfgate", Subsystem: "listener", Name: "malformed_requests_total", ConstLabels: prometheus.Labels{"listener": listener},
+		Help: "Requests of HTTP/1.1 that were refused because their head or body is malformed, by reason.",
+	}, []string{"reason"})
 }

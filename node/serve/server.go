@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -9,6 +10,10 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // The bounds of a listener. Bodies and answers stream for as long as they move,
@@ -57,25 +62,44 @@ type Config struct {
 // Server is one HTTP listener: it speaks HTTP/1.1 and HTTP/2, over TLS or (h2c,
 // prior knowledge) without it.
 type Server struct {
-	cfg   Config
-	http  *http.Server
-	conns *conns
-	ln    net.Listener // set by Open
+	cfg       Config
+	http      *h1.Server
+	conns     *conns
+	malformed *prometheus.CounterVec // requests of HTTP/1.1, by reason
+	ln        net.Listener           // set by Open
 }
 
 // New returns the server of a listener, which is not bound yet.
 func New(c Config) *Server {
-	s := &Server{cfg: c, conns: newConns(c.MaxConns, c.Trusted)}
-	s.http = &http.Server{
-		Handler:           s.conns.serve(bounded(c.Handler)),
+	s := &Server{cfg: c, conns: newConns(c.MaxConns, c.Trusted), malformed: malformedCounter(c.Name)}
+	logger := c.Logger.With("listener", c.Name)
+	handler := whole(c.Handler)
+	s.http = &h1.Server{
+		Handler:      s.conns.serve(handler),
+		HTTP2:        overHTTP2(c, s.conns.serve(bounded(handler)), logger),
+		Refuse:       refuse,
+		Fault:        func(e *h1.Error) { s.malformed.WithLabelValues(e.Reason).Inc() },
+		ConnContext:  connContext,
+		ConnState:    connState,
+		HeadTimeout:  HeadTimeout,
+		IdleTimeout:  IdleTimeout,
+		WriteTimeout: IdleTimeout,
+		Logger:       logger,
+	}
+	return s
+}
+
+// overHTTP2 is the part of the server for HTTP/2, which gets its connections from that for
+// HTTP/1.1.
+func overHTTP2(c Config, handler http.Handler, logger *slog.Logger) *http.Server {
+	s := &http.Server{
+		Handler:           handler,
 		ConnContext:       connContext,
 		ConnState:         connState,
 		ReadHeaderTimeout: HeadTimeout,
 		IdleTimeout:       IdleTimeout,
 		MaxHeaderBytes:    hardHead - headOfHTTP,
 		Protocols:         new(http.Protocols),
-		// "OPTIONS *" is answered by the handler like anything else: 405 here, not 200.
-		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerConnection: window(c.MaxConns),
@@ -84,16 +108,13 @@ func New(c Config) *Server {
 			PingTimeout:                   HeadTimeout,
 			WriteByteTimeout:              IdleTimeout,
 		},
-		// Faults of clients on the wire (TLS to a plain port, a reset) are logged for
-		// debugging only.
-		ErrorLog: slog.NewLogLogger(c.Logger.With("listener", c.Name).Handler(), slog.LevelDebug),
+		// Faults of clients on the wire (a reset, a broken frame) are logged for debugging only.
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		// "OPTIONS *" is answered by the handler, in the same way as over HTTP/1.1.
+		DisableGeneralOptionsHandler: true,
 	}
-	s.http.Protocols.SetHTTP1(true)
-	s.http.Protocols.SetHTTP2(c.Certs != nil)
-	s.http.Protocols.SetUnencryptedHTTP2(c.Certs == nil)
-	if c.Certs != nil {
-		s.http.TLSConfig = c.Certs.Config()
-	}
+	s.Protocols.SetHTTP2(c.Certs != nil)
+	s.Protocols.SetUnencryptedHTTP2(c.Certs == nil)
 	return s
 }
 
@@ -135,8 +156,8 @@ func (s *Server) Open(ctx context.Context) error {
 	}
 	addr := ln.Addr()
 	ln = &limitedListener{Listener: ln, conns: s.conns, proxies: s.cfg.ProxyProtocol}
-	if s.cfg.Certs == nil {
-		ln = plainListener{ln}
+	if s.cfg.Certs != nil {
+		ln = tls.NewListener(ln, s.cfg.Certs.Config())
 	}
 	s.ln = ln
 	s.cfg.Logger.Info(s.cfg.Name+" listening", "addr", addr.String(), "tls", s.cfg.Certs != nil)
@@ -148,16 +169,10 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
 // Run serves until Shutdown or Close; it blocks.
 func (s *Server) Run() error {
-	var err error
-	if s.cfg.Certs != nil {
-		err = s.http.ServeTLS(s.ln, "", "")
-	} else {
-		err = s.http.Serve(s.ln)
+	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // Shutdown stops accepting and waits for requests in flight until ctx ends;

@@ -1,0 +1,39 @@
+package apitest
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
+)
+
+// Endpoint is a listener that serves a handler.
+type Endpoint struct {
+	URL      string
+	Listener net.Listener
+}
+
+// Serve serves h on loopback in plaintext until t ends, with both versions of HTTP, as a
+// listener of a node does.
+func Serve(t testing.TB, h http.Handler) *Endpoint {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	Must(t, err)
+	s := &h1.Server{Handler: h, HTTP2: &http.Server{
+		Handler: h, Protocols: new(http.Protocols), DisableGeneralOptionsHandler: true,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}}
+	s.HTTP2.Protocols.SetUnencryptedHTTP2(true)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		s.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve %s: %v", ln.Addr(), err)
+		}
+	})
+	return &Endpoint{"http://" + ln.Addr().String(), ln}
+}
