@@ -90,10 +90,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // setType sets the type of an answer as perfgate does.
 func setType(w http.ResponseWriter, r *http.Request) {
 	t := "application/json"
-	switch {
-	case r.URL.Path == "/v1/backup":
+	switch r.URL.Path {
+	case "/v1/backup":
 		t = "application/octet-stream"
-	case r.URL.Path == auditPath:
+	case auditPath:
 		t = first(map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}[r.URL.Query().Get("format")], t)
 	}
 	w.Header().Set("Content-Type", t)
