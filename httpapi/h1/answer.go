@@ -99,13 +99,15 @@ func (w *response) endHead() {
 		bw.WriteString("\r\nContent-Length: 0")
 	case w.framing == inChunks:
 		bw.WriteString("\r\nTransfer-Encoding: chunked")
+	case w.length >= 0 && mayHaveContent(w.status):
+		bw.WriteString("\r\nContent-Length: ")
+		bw.Write(strconv.AppendInt(bw.AvailableBuffer(), w.length, 10))
+	}
+	if w.framing == inChunks || w.r.Method == http.MethodHead && w.r.ProtoMinor > 0 && w.length < 0 {
 		for _, name := range w.trailers {
 			bw.WriteString("\r\nTrailer: ")
 			bw.WriteString(name)
 		}
-	case w.length >= 0 && mayHaveContent(w.status):
-		bw.WriteString("\r\nContent-Length: ")
-		bw.Write(strconv.AppendInt(bw.AvailableBuffer(), w.length, 10))
 	}
 	bw.WriteString("\r\n")
 	w.writeConnection()

@@ -49,7 +49,7 @@ var answers = []struct {
 		w.Header().Set("X-A", "1\r\nX: y")
 		w.Header().Set("X-Late", "no trailer")
 	}, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\nTrailer: X-Not-Set\r\n\r\n3\r\nabc\r\n0\r\nX-A: 1  X: y\r\n\r\n",
-		"HTTP/1.1 200 OK\r\n" + closing + "\r\nabc", "HTTP/1.1 200 OK\r\n\r\n"},
+		"HTTP/1.1 200 OK\r\n" + closing + "\r\nabc", "HTTP/1.1 200 OK\r\nTrailer: X-A\r\nTrailer: X-Not-Set\r\n\r\n"},
 	{"a trailer that was not announced", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "abc")
 		w.Header().Set(http.TrailerPrefix+"x-a", "1")
@@ -59,7 +59,7 @@ var answers = []struct {
 	{"early hints", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</a>")
 		w.WriteHeader(103)
-		w.WriteHeader(100) // nobody waits for it
+		w.WriteHeader(100) // is the server's
 		w.Header().Del("Link")
 		w.WriteHeader(200)
 		w.WriteHeader(500)

@@ -81,15 +81,13 @@ func (w *response) WriteHeader(status int) {
 	w.begin()
 }
 
-// writeInterim writes an answer of status 1xx, which HTTP/1.0 does not know.
+// writeInterim writes an answer of status 1xx, which HTTP/1.0 does not know. A 100 is left
+// to sendContinue, which knows whether the client still waits for it.
 func (w *response) writeInterim(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if status == http.StatusContinue && !w.expect || w.r.ProtoMinor == 0 {
+	if status == http.StatusContinue || w.r.ProtoMinor == 0 {
 		return
-	}
-	if status == http.StatusContinue {
-		w.expect = false
 	}
 	bw := w.c.bw
 	writeStatus(bw, status)
