@@ -105,7 +105,7 @@ func revocationOf(r replica.Revocation) rest.Revocation {
 func statusOf(s replica.Status) manage.ClusterStatus {
 	out := manage.ClusterStatus{
 		ClusterID: s.ClusterID, Leader: s.Leader, Term: s.Term, Nodes: []manage.NodeStatus{},
-		Healthy: s.Healthy, FailureTolerance: s.FailureTolerance(), Reasons: s.Reasons,
+		Healthy: s.Healthy, FailureTolerance: s.FailureTolerance(), Reasons: s.Reasons, Warnings: s.Warnings,
 	}
 	for _, n := range s.Nodes {
 		out.Nodes = append(out.Nodes, manage.NodeStatus{

@@ -62,7 +62,6 @@ func TestPublicTypesAreComplete(t *testing.T) {
 	replicatest.Fill(&s)
 	var public manage.ClusterStatus
 	replicatest.Fill(&public)
-	public.Warnings = nil       // of the node that answers
 	public.FailureTolerance = 0 // counted from the nodes
 	if got := statusOf(s); !reflect.DeepEqual(got, public) {
 		t.Errorf("status: got %+v, must be %+v", got, public)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,11 +74,20 @@ func (k *clocks) learn(a *renewed, sent int64) {
 // report of a member that is gone counts: its clock told the time all the same. Without
 // a majority of the servers the median of before stays.
 func (k *clocks) judge(t *reports) {
-	var others []string
-	for _, s := range k.otherServers() {
-		others = append(others, string(s.ID))
+	k.judgeOf(k.others(), t)
+	if w := k.disagreement(t); w != "" {
+		k.troubles.say("clocks", "the nodes' clocks differ", "reason", w)
+	} else {
+		k.troubles.over("clocks")
 	}
-	k.judgeOf(others, t)
+}
+
+// others are the ids of the other servers.
+func (k *clocks) others() (ids []string) {
+	for _, s := range k.otherServers() {
+		ids = append(ids, string(s.ID))
+	}
+	return ids
 }
 
 // judgeOf is judge among these other servers.
@@ -123,6 +133,38 @@ func (k *clocks) trouble(f *selfReport) []string {
 		return []string{fmt.Sprintf("%s: its clock is %v from the other nodes'; it changes nothing until it is set right", f.Name, d.Round(time.Second))}
 	}
 	return nil
+}
+
+// disagreement tells of an even number of nodes of which one half has another time than
+// the other, by more than a wrong clock is off; "" if there is none. Nobody is judged then,
+// for either half may be the one that is right.
+func (k *clocks) disagreement(t *reports) string { return k.disagreementOf(k.others(), t) }
+
+// disagreementOf is disagreement with these other servers.
+func (k *clocks) disagreementOf(others []string, t *reports) string {
+	m := k.truth.Load()
+	if m == nil || time.Duration(m.high-m.low) <= replica.WrongClock {
+		return ""
+	}
+	var behind, ahead []string
+	add := func(name string, at int64) {
+		if at < m.low+(m.high-m.low)/2 {
+			behind = append(behind, name)
+		} else {
+			ahead = append(ahead, name)
+		}
+	}
+	wall, mono := k.Clock.Read()
+	add(k.Name, wall.UnixNano()-mono)
+	for _, id := range others {
+		if f, heard := t.of(id); heard {
+			add(f.Name, f.ahead())
+		}
+	}
+	slices.Sort(behind)
+	slices.Sort(ahead)
+	return fmt.Sprintf("%s: the clock is %v ahead of %s, and nobody knows which one is right; set both by NTP",
+		strings.Join(ahead, ", "), time.Duration(m.high-m.low).Round(time.Second), strings.Join(behind, ", "))
 }
 
 // stepAside hands the leadership to a voter whose clock is right.

@@ -38,14 +38,17 @@ func TestJudgeClocks(t *testing.T) {
 		others []time.Duration
 		off    time.Duration // this node
 		wrong  string        // the others
+		says   string        // of halves that differ
 	}{
-		{"all agree", []time.Duration{0, time.Second}, 0, ""},
-		{"one is ahead", []time.Duration{0, month}, 0, "B"},
-		{"this one is behind", []time.Duration{month, month}, -month, ""},
-		{"one is a little off", []time.Duration{4 * time.Second, 0}, 0, ""},
-		{"two that differ", []time.Duration{month}, 0, ""},
-		{"two of four", []time.Duration{month, month, 0}, 0, ""},
-		{"two of five", []time.Duration{month, -month, time.Second, 0}, 0, "AB"},
+		{"all agree", []time.Duration{0, time.Second}, 0, "", ""},
+		{"one is ahead", []time.Duration{0, month}, 0, "B", ""},
+		{"this one is behind", []time.Duration{month, month}, -month, "", ""},
+		{"one is a little off", []time.Duration{4 * time.Second, 0}, 0, "", ""},
+		{"two that differ", []time.Duration{month}, 0, "", "A: the clock is 744h0m0s ahead of " + c.Name},
+		{"two that differ the other way", []time.Duration{-8 * time.Second}, 0, "", c.Name + ": the clock is 8s ahead of A"},
+		{"two that differ a little", []time.Duration{3 * time.Second}, 0, "", ""},
+		{"two of four", []time.Duration{month, month, 0}, 0, "", "A, B: the clock is 744h0m0s ahead of C, " + c.Name},
+		{"two of five", []time.Duration{month, -month, time.Second, 0}, 0, "AB", ""},
 	} {
 		heardOf(c, tc.others...)
 		var servers []string
@@ -65,6 +68,9 @@ func TestJudgeClocks(t *testing.T) {
 			if len(c.clocks.trouble(&f)) > 0 {
 				wrong += f.Name
 			}
+		}
+		if got := c.clocks.disagreementOf(servers, &c.leadership.reports); !strings.HasPrefix(got, tc.says) || (got == "") != (tc.says == "") {
+			t.Errorf("%s: says %q, want %q", tc.name, got, tc.says)
 		}
 		if wrong != tc.wrong {
 			t.Errorf("%s: wrong are %q, want %q", tc.name, wrong, tc.wrong)

@@ -181,7 +181,7 @@ func (h *holder) compare(leader, sent time.Time, took time.Duration) {
 	}
 	h.skew.Store(int64(skew))
 	if skew.Abs() > skewWarned {
-		h.troubles.say("skew", "this machine's clock differs from the leader's; set both by NTP", "by", skew.Round(time.Millisecond))
+		h.troubles.say("skew", "this machine's clock differs from the leader's; set both by NTP", "by", skew.Round(100*time.Millisecond)) // coarse, for each text is a line
 	} else {
 		h.troubles.over("skew")
 	}

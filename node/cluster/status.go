@@ -148,6 +148,9 @@ func (st *status) statusAsLeader() (replica.Status, error) {
 		s.Nodes = append(s.Nodes, n)
 	}
 	s.Reasons = append(s.Reasons, st.troubleOfAll(voters, there)...)
+	if w := st.clocks.disagreement(&st.leadership.reports); w != "" {
+		s.Warnings = append(s.Warnings, w)
+	}
 	s.Healthy = len(s.Reasons) == 0
 	return s, nil
 }

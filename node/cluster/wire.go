@@ -137,6 +137,7 @@ type wireStatus struct {
 	Nodes     []wireNodeStatus `json:"nodes"`
 	Healthy   bool             `json:"healthy"`
 	Reasons   []string         `json:"reasons"`
+	Warnings  []string         `json:"warnings,omitzero"`
 }
 
 // wireNodeStatus is a [replica.NodeStatus].
@@ -152,7 +153,7 @@ type wireNodeStatus struct {
 }
 
 func statusToWire(s replica.Status) wireStatus {
-	w := wireStatus{ClusterID: s.ClusterID, Leader: s.Leader, Term: s.Term, Nodes: []wireNodeStatus{}, Healthy: s.Healthy, Reasons: s.Reasons}
+	w := wireStatus{ClusterID: s.ClusterID, Leader: s.Leader, Term: s.Term, Nodes: []wireNodeStatus{}, Healthy: s.Healthy, Reasons: s.Reasons, Warnings: s.Warnings}
 	for _, n := range s.Nodes {
 		w.Nodes = append(w.Nodes, wireNodeStatus(n))
 	}
@@ -160,7 +161,7 @@ func statusToWire(s replica.Status) wireStatus {
 }
 
 func (w *wireStatus) status() replica.Status {
-	s := replica.Status{ClusterID: w.ClusterID, Leader: w.Leader, Term: w.Term, Nodes: []replica.NodeStatus{}, Healthy: w.Healthy, Reasons: w.Reasons}
+	s := replica.Status{ClusterID: w.ClusterID, Leader: w.Leader, Term: w.Term, Nodes: []replica.NodeStatus{}, Healthy: w.Healthy, Reasons: w.Reasons, Warnings: w.Warnings}
 	for _, n := range w.Nodes {
 		s.Nodes = append(s.Nodes, replica.NodeStatus(n))
 	}

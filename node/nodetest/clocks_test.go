@@ -181,3 +181,47 @@ func TestLoneNodeWithAWrongClock(t *testing.T) {
 	}
 	everywhere(t, c, "the clock is right again", key, "200")
 }
+
+// Of two nodes whose clocks differ nobody knows which one is wrong. Both serve, and the
+// leader makes changes by its own clock; it takes none that has the other's time. Both
+// say so in their logs and in the status, until the clocks agree again.
+func TestTwoNodesWithDifferentClocks(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 2)
+	leader := c.Leader()
+	other := c.Follower()
+	n := c.Nodes[other]
+	for _, ahead := range []time.Duration{day, -day} {
+		n.SetClock(ahead)
+		first, second := n.Setup.Name, c.Nodes[leader].Setup.Name
+		if ahead < 0 {
+			first, second = second, first
+		}
+		want := first + ": the clock is 24h0m0s ahead of " + second
+		for i := range c.Nodes {
+			c.Until("a node warns of the clocks", func() error {
+				s := status(c, i)
+				if s == nil || !s.Healthy || !strings.Contains(strings.Join(s.Warnings, "; "), want) {
+					return fmt.Errorf("status %+v, want %s", s, want)
+				}
+				return nil
+			})
+		}
+		c.WaitReady()
+		c.Key(leader, "while they differ")
+		if _, err := c.API(other).CreateKey(t.Context(), newKey("refused")); code(err) != fault.Unavailable || !strings.Contains(err.Error(), "clock") {
+			t.Errorf("a write with the other clock's time is answered %v", err)
+		}
+		n.WaitLog("this machine's clock differs from the leader's")
+		c.Nodes[leader].WaitLog("the nodes' clocks differ")
+		n.SetClock(0)
+		c.Until("no node warns", func() error {
+			if s := status(c, other); s == nil || len(s.Warnings) > 0 {
+				return fmt.Errorf("status %+v", s)
+			}
+			return nil
+		})
+		c.WaitHealthy()
+		c.Key(other, "right again")
+	}
+}

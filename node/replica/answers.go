@@ -32,6 +32,7 @@ type Status struct {
 	Nodes     []NodeStatus
 	Healthy   bool // there are no reasons
 	Reasons   []string
+	Warnings  []string // faults with which the cluster is healthy
 }
 
 // FailureTolerance is how many more voters may fail before the cluster loses its
