@@ -1,5 +1,5 @@
 // Package h1 speaks HTTP/1.1 (RFC 9112), and nothing else: octets come in, messages go
-// out. It imports only the standard library.
+// out. It imports nothing of ours.
 //
 // # The idea
 //
@@ -27,6 +27,18 @@
 // that breaks is an error of the handler's Read, and the connection ends after the
 // answer. Connections of HTTP/2 are given to an [http.Server].
 //
+// # The client
+//
+// A [Transport] sends requests to upstreams. The goroutine that calls RoundTrip writes
+// the head, with what of the body is at hand, and reads the answer; one more reads and
+// writes the rest of a body, so that the two overlap. Idle connections have neither
+// goroutine nor buffer: a connection is checked when a request takes it, and one timer
+// sweeps them all.
+//
+// A request that the upstream cannot have read is sent again on a new connection. The
+// kernel proves it: it took no octet, or the peer ended the connection and acknowledged
+// none.
+//
 // # Goroutines and locks
 //
 // Each connection has one goroutine, on which handlers run, and a second one while a
@@ -36,4 +48,7 @@
 // Server.mu is held when a connection comes or goes. body.mu is held while a part of the
 // body is read. Under it, response.mu may be taken, which keeps the interim answers of
 // several goroutines apart, and reader.mu, under which deadlines for reading are set.
+//
+// In the client, upload.sending is held while a request is written, and progress.mu for
+// single steps, also under it. The lock of the pool is taken without them.
 package h1

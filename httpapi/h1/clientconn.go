@@ -1,0 +1,50 @@
+package h1
+
+import (
+	"bufio"
+	"net"
+	"sync"
+	"time"
+)
+
+// persistConn is a connection to an upstream. One request owns it at a time; between requests
+// the pool does.
+type persistConn struct {
+	net.Conn // what the messages travel on: the socket, or TLS over it
+	socket   *socket
+	key      target
+	br       *bufio.Reader // nil while the connection is idle
+	idle     time.Time     // since then, if the pool has it
+	reused   bool
+}
+
+// target is what connections have in common that can stand for each other. TLS has one
+// configuration in a Transport, and verifies the host of the address.
+type target struct {
+	scheme, addr string // addr has a port
+}
+
+// answerReaders are the buffers of connections in use, so that an idle one has none.
+var answerReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, answerBuffer) }}
+
+const answerBuffer = 4 << 10
+
+// begin gives the connection a buffer for the answer to a request.
+func (c *persistConn) begin() {
+	c.br = answerReaders.Get().(*bufio.Reader)
+	c.br.Reset(c.Conn)
+}
+
+// end takes the buffer back. Only the goroutine that reads may call it.
+func (c *persistConn) end() {
+	c.br.Reset(nil)
+	answerReaders.Put(c.br)
+	c.br = nil
+}
+
+// abort ends the connection at once. TLS would send its farewell first, for which a peer
+// that does not read would be waited for.
+func (c *persistConn) abort() { c.socket.Close() }
+
+// CloseWrite ends one direction.
+func (c *persistConn) CloseWrite() error { return endWrites(c.Conn) }

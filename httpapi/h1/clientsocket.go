@@ -1,0 +1,112 @@
+package h1
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
+)
+
+// socket is a connection to an upstream below TLS. It can be read without waiting, and
+// knows how many octets were written to it.
+type socket struct {
+	net.Conn
+	raw     syscall.RawConn // nil: cannot be read without waiting
+	written atomic.Int64    // octets that the kernel has taken
+
+	// The fields below belong to the goroutine that owns the connection.
+	polling bool // Read does not wait
+	poll    func(fd uintptr) bool
+	into    []byte // of poll
+	n       int
+	err     error
+}
+
+func newSocket(c net.Conn) *socket {
+	s := &socket{Conn: c}
+	if sc, ok := c.(syscall.Conn); ok && canPoll {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw = raw
+		}
+	}
+	s.poll = func(fd uintptr) bool {
+		s.n, s.err = readNow(fd, s.into)
+		return true
+	}
+	return s
+}
+
+// errNothingYet is returned by a Read that does not wait. It is temporary, which
+// crypto/tls understands: it keeps its state and reads again later.
+var errNothingYet net.Error = nothingYet{}
+
+type nothingYet struct{}
+
+func (nothingYet) Error() string   { return "nothing to read yet" }
+func (nothingYet) Timeout() bool   { return true }
+func (nothingYet) Temporary() bool { return true }
+
+// Read implements [io.Reader].
+func (s *socket) Read(p []byte) (int, error) {
+	if !s.polling {
+		return s.Conn.Read(p)
+	}
+	s.into = p
+	err := s.raw.Read(s.poll)
+	s.into = nil
+	if err != nil {
+		return 0, err
+	}
+	return s.n, s.err
+}
+
+// Write implements [io.Writer].
+func (s *socket) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	s.written.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite ends one direction.
+func (s *socket) CloseWrite() error { return endWrites(s.Conn) }
+
+func endWrites(c any) error {
+	if c, ok := c.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// quiet reports whether nothing can be read from c, a connection whose lowest layer is s:
+// no octet and no end. What was read is lost, so a connection that is not quiet cannot be
+// used again.
+func (s *socket) quiet(c net.Conn) bool {
+	if s.raw == nil {
+		return false
+	}
+	var octet [1]byte
+	s.polling = true
+	n, err := c.Read(octet[:])
+	s.polling = false
+	return n == 0 && err == error(errNothingYet)
+}
+
+// unread reports whether the upstream cannot have read any octet after the first sent
+// ones, although err, of reading its answer, says that the connection has ended: the
+// peer's kernel ended it before it had received them. An end (FIN) acknowledges all that
+// was received before it. A reset is no such proof, since it may have come while an
+// acknowledgement was delayed.
+func (s *socket) unread(sent int64, err error) bool {
+	return s.written.Load() == sent || ended(err) && s.unacknowledged(sent)
+}
+
+// unacknowledged reports whether the peer's kernel has acknowledged the first sent octets
+// and none after them. It is false where that is not known, as it is without a count or
+// with one that is always 0.
+func (s *socket) unacknowledged(sent int64) bool {
+	if s.raw == nil {
+		return false
+	}
+	acked, ok := acknowledged(s.raw)
+	return ok && (acked == sent || acked == sent+1) // the handshake counts as an octet
+}
