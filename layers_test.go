@@ -87,6 +87,7 @@ var layers = map[string][]string{
 		"httpapi/apikey",
 		"httpapi/bodies",
 		"httpapi/fault",
+		"httpapi/h1",
 		"httpapi/iprange",
 		"httpapi/pattern",
 		"httpapi/span",

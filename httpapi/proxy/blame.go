@@ -1,17 +1,21 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // ofRequest is the fault of a request that the transport refused to send, nil where err
-// is another error: the upstream has no part in it. The errors have no types.
+// is another error: the upstream has no part in it. The errors of HTTP/2 have no types.
 func ofRequest(err error) *fault.Error {
 	text := err.Error()
 	switch {
+	case errors.As(err, new(*h1.RequestError)):
+		return fault.Wrap(fault.InvalidRequest, err)
 	case strings.Contains(text, "request header list larger than peer's advertised limit"): // of HTTP/2
 		return fault.Wrap(fault.HeadersTooLarge, err)
 	case strings.HasPrefix(text, "net/http: invalid "), strings.HasPrefix(text, "net/http: can't write control character"),

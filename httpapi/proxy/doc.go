@@ -35,7 +35,8 @@
 // (dot segments, encoded slashes). It is never normalized, because an upstream
 // that normalizes differently would then see another request than the one that
 // was judged. Bytes are moved behind one seam, forwarder, today
-// httputil.ReverseProxy.
+// httputil.ReverseProxy over the connections of an upstream: h1.Transport, and
+// http.Transport for HTTP/2.
 //
 // # Goroutines and locks
 //

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"log/slog"
-	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -21,8 +20,7 @@ const (
 type upstream struct {
 	url       *url.URL
 	name      string // the base URL as configured, for logs, metrics and the audit log
-	transport http.RoundTripper
-	close     func()
+	transport transport
 	counts    *upstreamCounts
 
 	inFlight atomic.Int64

@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // lane is a route with its upstreams alive.
@@ -63,57 +62,9 @@ func (p *Proxy) newUpstream(base *url.URL, r *route) *upstream {
 	}
 	tr := newTransport(base.Scheme, r.timeouts, p.roots, p.gate.Serving)
 	return &upstream{
-		url: &u, name: name, transport: tr, close: tr.CloseIdleConnections,
+		url: &u, name: name, transport: tr,
 		health: health{log: p.logger.With("route", r.rule.Route, "upstream", name)},
 		counts: p.metrics.ofUpstream(r.rule.Route, name),
-	}
-}
-
-// newTransport makes the connections of one upstream. serving is asked once more
-// when a connection has been made, which may have taken seconds.
-func newTransport(scheme string, t Timeouts, roots *x509.CertPool, serving func() *fault.Error) *http.Transport {
-	var protocols http.Protocols
-	switch scheme {
-	case "h2c":
-		protocols.SetUnencryptedHTTP2(true)
-	case "https":
-		protocols.SetHTTP1(true)
-		protocols.SetHTTP2(true)
-	default:
-		protocols.SetHTTP1(true)
-	}
-	dialer := net.Dialer{Timeout: t.Connect, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Protocols: &protocols,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			if f := serving(); f != nil {
-				c.Close()
-				return nil, f
-			}
-			return c, nil
-		},
-		TLSClientConfig: &tls.Config{
-			RootCAs:    roots,
-			MinVersion: tls.VersionTLS12,
-			VerifyConnection: func(tls.ConnectionState) error {
-				if f := serving(); f != nil {
-					return f
-				}
-				return nil
-			},
-		},
-		TLSHandshakeTimeout:    t.Connect,
-		ResponseHeaderTimeout:  t.ResponseHeader,
-		ExpectContinueTimeout:  time.Second,
-		IdleConnTimeout:        time.Minute,
-		MaxIdleConnsPerHost:    256,
-		MaxResponseHeaderBytes: 1 << 20,
-		DisableCompression:     true, // bodies pass as they are
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 
@@ -205,9 +156,10 @@ func slow(err error) bool {
 	return isTimeout(err) && !dialing(err)
 }
 
+// dialing reports whether err is that of making a connection, TLS included.
 func dialing(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	return errors.As(err, new(*h1.ConnectError)) || errors.As(err, &op) && op.Op == "dial" // of HTTP/2
 }
 
 func isTimeout(err error) bool {
@@ -222,8 +174,8 @@ func timedOut(name string, after time.Duration) *fault.Error {
 
 // slowUpstream is the fault for a timeout error of the transport.
 func slowUpstream(err error, t Timeouts) *fault.Error {
-	// The transports of HTTP/1.1 and HTTP/2 have no type for it in common.
-	if !strings.Contains(err.Error(), "awaiting response headers") {
+	// The error of HTTP/2 has no type.
+	if !errors.Is(err, h1.ErrNoResponse) && !strings.Contains(err.Error(), "awaiting response headers") {
 		return fault.Wrap(fault.UpstreamTimeout, err)
 	}
 	f := timedOut("response_header", t.ResponseHeader)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // closedPort is an address that refuses connections.
@@ -36,7 +37,11 @@ func closedPort(t *testing.T) string {
 func TestRetry(t *testing.T) {
 	var served atomic.Int64
 	good := backend(t, func(w http.ResponseWriter, r *http.Request) { served.Add(1); io.Copy(w, r.Body) })
-	broken := rawBackend(t, func(c net.Conn, br *bufio.Reader) { http.ReadRequest(br) }) // closes without an answer
+	broken := rawBackend(t, func(c net.Conn, br *bufio.Reader) { // closes without an answer
+		if req, err := http.ReadRequest(br); err == nil {
+			io.Copy(io.Discard, req.Body)
+		}
+	})
 	none := 0
 	for _, c := range []struct {
 		name, bad, method, body string
@@ -266,7 +271,7 @@ func TestDefaultTimeouts(t *testing.T) {
 	} {
 		live := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{"http://h"}, Timeouts: in}).live.Load()
 		for _, l := range live.lanes {
-			if bound := l.upstreams[0].transport.(*http.Transport).ResponseHeaderTimeout; l.route.timeouts != want || bound != want.ResponseHeader {
+			if bound := l.upstreams[0].transport.(*h1.Transport).ResponseHeaderTimeout; l.route.timeouts != want || bound != want.ResponseHeader {
 				t.Errorf("%+v: %+v, and %v for the head", in, l.route.timeouts, bound)
 			}
 		}

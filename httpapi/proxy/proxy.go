@@ -122,7 +122,7 @@ func (p *Proxy) Reload(s Settings) {
 		p.metrics.forget(old, l)
 		for _, lane := range old.lanes {
 			for _, u := range lane.upstreams {
-				u.close()
+				u.transport.CloseIdleConnections()
 			}
 		}
 	}
