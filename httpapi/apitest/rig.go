@@ -45,6 +45,10 @@ type Rig struct {
 	Next    atomic.Int64 // requests on the proxy listener that the API left to the proxy
 	Log     Log
 
+	// Unchecked leaves answers unchecked against Doc, which takes milliseconds for each; a
+	// test with many calls sets it.
+	Unchecked bool
+
 	calls *rest.Table // of Doc
 }
 

@@ -85,9 +85,9 @@ func (s *conns) everyLocked() iter.Seq[*conn] {
 }
 
 // probateLocked puts c, of the address h, on probation. If the places are taken, or
-// the share of h of them, it returns one that the caller must close: of the address that
-// has the most. It may have a request under way, for every answer
-// there is at hand: a request that lasts is one that the client does not end.
+// the share of h of them, it returns one that the caller must close: of h if no address
+// has more, else of those that have the most. It may have a request under way, for every
+// answer there is at hand: a request that lasts is one that the client does not end.
 func (s *conns) probateLocked(c *conn, h *host) []*conn {
 	s.counts.refused++
 	c.probation = true
@@ -95,18 +95,23 @@ func (s *conns) probateLocked(c *conn, h *host) []*conn {
 	for other := range s.probated {
 		places[other.host]++
 	}
-	most := h // also where another has as many
-	if h.trusted || places[h] < probation/probationShare {
+	most, own := places[h], true
+	if h.trusted || most < probation/probationShare {
 		if len(s.probated) < probation {
 			return nil
 		}
-		for other, n := range places {
-			if n > places[most] {
-				most = other
+		for _, n := range places {
+			if n > most {
+				most, own = n, false
 			}
 		}
 	}
-	quiet, busy := s.closeLocked(1, maps.Keys(s.probated), func(c candidate) bool { return c.host == most })
+	quiet, busy := s.closeLocked(1, maps.Keys(s.probated), func(c candidate) bool {
+		if own {
+			return c.host == h
+		}
+		return places[c.host] == most
+	})
 	return append(quiet, busy...)
 }
 
