@@ -43,12 +43,12 @@
 // A request is served on its handler's goroutine. A timer watches its idle and
 // total time and its age; requests older than a second are entered into streams,
 // which has one goroutine while it has any requests, and ends those with a key
-// that lost its right. The exchange passes between them under exchange.mu and its
-// atomic fields. Lock order: exchange.mu before streams.mu. No lock is held while
-// bytes move.
+// that lost its right, and those that the routes in force refuse. The exchange
+// passes between them under exchange.mu and its atomic fields. Lock order:
+// exchange.mu before streams.mu. No lock is held while bytes move.
 //
 // A [Table] of routes is immutable. [Proxy.Reload] replaces it; requests in
-// flight finish with the one they began with.
+// flight are forwarded by the one they began with, for as long as the new one admits them.
 //
 // # Assumptions
 //

@@ -30,6 +30,7 @@ type exchange struct {
 	lane   *lane // nil until a route is found
 	open   bool  // no key is asked for
 	pass   admit.Pass
+	ruling ruling
 
 	charges
 	payload

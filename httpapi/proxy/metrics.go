@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer, p *Proxy) *metrics {
 		denied:   counter("refused_total", "Requests that perfgate answered itself, by route and code.", "route", "code"),
 		upstream: counter("upstream_errors_total", "Attempts at an upstream that failed, by route and kind.", "route", "kind"),
 		badCosts: counter("cost_errors_total", "Responses whose cost is no amount, an absurd one, or above the bound on the call, by route.", "route"),
-		cut:      counter("streams_cut_total", "Long requests ended because their key lost its right, by code.", "code"),
+		cut:      counter("streams_cut_total", "Long requests ended because their key lost its right, or a reload their route, by code.", "code"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: space, Subsystem: sub, Name: "request_duration_seconds",
 			Help:    "Time from a request's arrival to the end of its response, tunnels left out.",

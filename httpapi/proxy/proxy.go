@@ -107,8 +107,9 @@ func New(c Config) *Proxy {
 	return p
 }
 
-// Reload replaces the settings. Requests in flight finish with the old ones. The
-// old idle connections are closed.
+// Reload replaces the settings. Requests in flight finish with the old ones, unless the
+// new routes refuse them: those end like the ones of a key that lost its right. The old
+// idle connections are closed.
 func (p *Proxy) Reload(s Settings) {
 	l := &live{table: s.Table, lanes: make(map[*route]*lane, len(s.Table.routes)), way: admit.NewForwarding(s.Trusted, s.ClientIPHeader), keyHeader: http.CanonicalHeaderKey(s.KeyHeader)}
 	for _, r := range s.Table.routes {

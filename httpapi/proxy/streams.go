@@ -81,8 +81,7 @@ func (s *streams) listLocked(out []*exchange) []*exchange {
 	return out
 }
 
-// sweep ends the requests that would be refused by now. Requests without a key go
-// on.
+// sweep ends the requests that would be refused by now.
 func (s *streams) sweep(batch []*exchange) {
 	// A node that may not serve cannot know of revocations either. One sweep of
 	// grace lets a renewal come late.
@@ -94,32 +93,32 @@ func (s *streams) sweep(batch []*exchange) {
 	}
 	now := s.now()
 	for _, x := range batch {
-		if x.pass.Record == nil {
-			continue
-		}
-		why := isolated
-		if why == nil {
-			why = s.judge(x, now)
-		}
-		if why != nil {
+		if why := s.judge(x, isolated, now); why != nil && x.kill(why) {
 			x.proxy.metrics.cut.WithLabelValues(string(why.Code)).Inc()
-			x.kill(why)
 		}
 	}
 }
 
-// judge returns the reason why x may not go on, or nil. The sweeper's goroutine
-// reads only fields that are set before watch is called, and the head of the request,
-// which does not change.
-func (s *streams) judge(x *exchange, now time.Time) *fault.Error {
-	f := s.gate.Lost(x.r, &x.pass, x.lane.route.rule, now)
-	switch {
-	case f == nil:
-	case f.Code == fault.Unavailable:
+// judge returns the reason why x may not go on, or nil: the routes in force refuse it,
+// its key has lost a right, or it needs a key and this node may not serve. The sweeper's
+// goroutine reads only fields that are set before watch is called, and the head of the
+// request, which does not change.
+func (s *streams) judge(x *exchange, isolated *fault.Error, now time.Time) *fault.Error {
+	f := s.update(x, isolated, now)
+	switch pass := x.ruling.pass; {
+	case f != nil:
+	case pass == nil:
+		return nil
+	case isolated != nil:
+		return isolated
+	default:
+		if f = s.gate.Lost(x.r, pass, x.ruling.rule, now); f != nil && f.Code == fault.InvalidKey {
+			return fault.New(fault.KeyRevoked) // it was known, and is gone with its account
+		}
+	}
+	if f != nil && f.Code == fault.Unavailable {
 		s.logger.Error("look at the key of a long request", "request_id", x.id, "error", f.Cause)
 		return nil
-	case f.Code == fault.InvalidKey:
-		return fault.New(fault.KeyRevoked) // it was known, and is gone with its account
 	}
 	return f
 }

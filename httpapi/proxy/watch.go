@@ -68,11 +68,16 @@ func (x *exchange) tick() {
 	x.timer.Reset(next)
 }
 
-// kill ends x at once. If no response has begun, the answer is why.
-func (x *exchange) kill(why *fault.Error) {
+// kill ends x at once, and reports whether it went on until then. If no response has
+// begun, the answer is why.
+func (x *exchange) kill(why *fault.Error) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.ended || x.killed {
+		return false
+	}
 	x.killLocked(why)
+	return true
 }
 
 func (x *exchange) killLocked(why *fault.Error) {
