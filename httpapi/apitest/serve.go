@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
@@ -22,7 +23,7 @@ func Serve(t testing.TB, h http.Handler) *Endpoint {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	Must(t, err)
-	s := &h1.Server{Handler: h, HTTP2: &http.Server{
+	s := &h1.Server{Handler: h, LingerTime: fault.LingerTime, HTTP2: &http.Server{
 		Handler: h, Protocols: new(http.Protocols), DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}}

@@ -39,9 +39,8 @@ type problem struct {
 }
 
 // LingerTime is how long a client may go on sending a body after the request was
-// refused. The server reads some of it before or after the answer, so that the
-// client can read that; without a bound a silent client would hold its connection
-// indefinitely.
+// refused. The server reads it after the answer, so that the client can read that;
+// without a bound a silent client would hold its connection indefinitely.
 const LingerTime = 2 * time.Second
 
 // Linger applies [LingerTime] to the rest of r's body. The server sets the

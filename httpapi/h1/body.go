@@ -6,15 +6,11 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-// The bounds of a body that its handler has left unread: up to them it is read after the
-// answer, and the connection is kept.
-const (
-	drainTime  = 2 * time.Second
-	drainBytes = 256 << 10
-)
+// drainBytes bounds the rest of a body that its handler has left: so much of it is read
+// after the answer, within LingerTime, and then the connection is kept.
+const drainBytes = 256 << 10
 
 // The states of a body.
 const (
@@ -109,7 +105,7 @@ func (b *body) Close() error {
 func (b *body) end(closing bool) (whole bool) {
 	deadline := past
 	if !closing {
-		deadline = time.Now().Add(drainTime)
+		deadline = after(b.w.c.server.LingerTime)
 	}
 	b.w.c.in.setDeadline(deadline) // before the lock, which a reader may hold
 	b.mu.Lock()

@@ -100,16 +100,17 @@ func TestUnreadBodies(t *testing.T) {
 		if b, err := io.ReadAll(res.Body); string(b) != "/" || err != nil || res.Close != tt.close {
 			t.Errorf("%s: %q, %v, close %v", tt.name, b, err, res.Close)
 		}
-		rest, _ := io.ReadAll(br)
-		if strings.Contains(string(rest), "/next") != tt.again {
-			t.Errorf("%s: then comes %q", tt.name, rest)
+		if rest, err := io.ReadAll(br); strings.Contains(string(rest), "/next") != tt.again || err != nil {
+			t.Errorf("%s: then comes %q, %v", tt.name, rest, err)
 		}
 	}
 }
 
 // A client that is slow with a body that nobody reads is not waited for for ever.
 func TestSlowUnreadBody(t *testing.T) {
-	c, br := dial(t, serve(t, answering(func(http.ResponseWriter, *http.Request) {})))
+	s := answering(func(http.ResponseWriter, *http.Request) {})
+	s.LingerTime = 50 * time.Millisecond
+	c, br := dial(t, serve(t, s))
 	io.WriteString(c, post+"Content-Length: 3\r\n\r\na")
 	res, err := http.ReadResponse(br, nil)
 	if err != nil || res.Close {
@@ -157,7 +158,7 @@ func TestExpectContinue(t *testing.T) {
 // reads when the handler returns is stopped.
 func TestFullDuplex(t *testing.T) {
 	stopped := make(chan error, 1)
-	addr := serve(t, answering(func(w http.ResponseWriter, r *http.Request) {
+	s := answering(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		if err := rc.EnableFullDuplex(); err != nil {
 			t.Error(err)
@@ -177,8 +178,9 @@ func TestFullDuplex(t *testing.T) {
 			stopped <- err
 		}()
 		<-reading
-	}))
-	c, br := dial(t, addr)
+	})
+	s.LingerTime = 50 * time.Millisecond
+	c, br := dial(t, serve(t, s))
 	io.WriteString(c, post+"Transfer-Encoding: chunked\r\n\r\n")
 	for i := range 3 {
 		io.WriteString(c, "4\r\nping\r\n")

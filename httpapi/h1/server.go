@@ -32,10 +32,11 @@ type Server struct {
 	ConnContext func(ctx context.Context, nc net.Conn) context.Context
 	ConnState   func(nc net.Conn, state http.ConnState)
 
-	// The bounds on time. Zero is none. Bodies have no bound here: handlers know how long
-	// theirs may take.
+	// The bounds on time. Zero is none. Bodies that handlers read have no bound here: they
+	// know how long theirs may take.
 	HeadTimeout  time.Duration // for a handshake, and for a head from its first octet on
 	IdleTimeout  time.Duration // between requests
+	LingerTime   time.Duration // for the rest of a body after the answer, and for the client to close the connection after the last one
 	WriteTimeout time.Duration // for the client to take a part of an answer, unless the handler sets a deadline
 
 	Logger *slog.Logger // of panics in handlers, and for debugging; nil logs nothing

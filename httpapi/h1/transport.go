@@ -11,10 +11,6 @@ const (
 	// A client that is slow to answer is watched after so long. Most requests end before.
 	watchAfter = 20 * time.Millisecond
 
-	// After an answer that ends the connection, input is read for so long: the client can
-	// read the answer before its own writes meet a reset.
-	lingerTime = 2 * time.Second
-
 	// writePiece is the part of an answer that WriteTimeout is for.
 	writePiece = 64 << 10
 )
@@ -176,13 +172,14 @@ func (w *writer) reset() {
 	}
 }
 
-// linger ends the answers and reads some of what the client still sends: a connection
-// that is closed with octets unread is reset, and the client may never see the answer.
+// linger ends the answers and reads what the client still sends, for LingerTime: a
+// connection that is closed with octets unread is reset, and the client may never see the
+// answer.
 func (c *conn) linger() {
 	if !closeWrite(c.nc) {
 		return
 	}
-	c.in.setDeadline(time.Now().Add(lingerTime))
+	c.in.setDeadline(after(c.server.LingerTime))
 	for {
 		c.br.Discard(c.br.Buffered())
 		if _, err := c.br.Peek(1); err != nil {

@@ -185,18 +185,20 @@ func TestClientLeaves(t *testing.T) {
 }
 
 func TestUpstreamBreaksOff(t *testing.T) {
-	up := rawBackend(t, func(c net.Conn, br *bufio.Reader) {
-		http.ReadRequest(br)
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-	})
-	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}})
-	res := r.do("GET", "/", "")
-	if b, err := io.ReadAll(res.Body); err == nil {
-		t.Errorf("a broken answer looks whole: %q", b)
-	}
-	r.log.next(t)
-	if n := r.InFlight(); n != 0 {
-		t.Errorf("%d in flight", n)
+	for _, half := range []string{"Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n"} {
+		up := rawBackend(t, func(c net.Conn, br *bufio.Reader) {
+			http.ReadRequest(br)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n"+half)
+		})
+		r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}})
+		res := r.do("GET", "/", "")
+		if b, err := io.ReadAll(res.Body); err == nil {
+			t.Errorf("%q: a broken answer looks whole: %q", half, b)
+		}
+		r.log.next(t)
+		if n := r.InFlight(); n != 0 {
+			t.Errorf("%q: %d in flight", half, n)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
@@ -83,6 +84,7 @@ func New(c Config) *Server {
 		ConnState:    connState,
 		HeadTimeout:  HeadTimeout,
 		IdleTimeout:  IdleTimeout,
+		LingerTime:   fault.LingerTime,
 		WriteTimeout: IdleTimeout,
 		Logger:       logger,
 	}
