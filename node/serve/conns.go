@@ -37,8 +37,9 @@ const (
 // valid credential: of those of its own address that have been under way for a turn, or
 // of those of crowds if its own address is known or no crowd. Bodies that trickle in from
 // a few addresses so keep nobody out, nor do further ones: a newcomer of a crowd closes
-// no connection of another address that is younger than a turn. If there is none to be
-// closed, the newcomer is on probation.
+// no connection of another address that has been quiet for less than a turn, unless it
+// is known and the other is not. If there is none to be closed, the newcomer is on
+// probation.
 type conns struct {
 	max     int
 	trusted []netip.Prefix // proxies: their addresses stand for many clients and have no bound of their own

@@ -276,6 +276,28 @@ func TestKnownCrowd(t *testing.T) {
 	if _, counts := a.conns.open(); counts.cut == 0 {
 		t.Errorf("%+v", counts)
 	}
+	// Its connections are safe from strangers' newcomers until they have been quiet for a
+	// turn, and a stranger's are not safe from its own.
+	fresh := a.all[5]
+	fresh.end()
+	a.clock += barrenFor
+	a.busy(10, "192.0.2.1")
+	if closed(fresh) {
+		t.Error("a crowd closes a connection of a known one that has just been used")
+	}
+	b := newAccepting(most)
+	b.open(1, "198.51.100.7").Vouch()
+	b.busy(9, "198.51.100.7")
+	for i := range most {
+		b.open(1, fmt.Sprintf("203.0.113.%d", i))
+	}
+	for range most/addressShare - 10 {
+		if c := b.open(1, "198.51.100.7"); c.probation {
+			t.Fatal("a known address is on probation beside quiet strangers")
+		} else {
+			c.begin()
+		}
+	}
 }
 
 // At the bound of its own address, a newcomer takes the place of a stranger's request

@@ -38,7 +38,7 @@ func (s *conns) roomLocked(h *host) (closed []*conn, room bool) {
 			return false
 		case c.busy:
 			return !c.good && s.isCrowd(c.host) && (!n.crowd || n.known && c.host != h)
-		case n.crowd && !s.isCrowd(c.host) && s.now()-c.from < turn:
+		case n.crowd && c.host != h && s.now()-c.from < turn && !(n.known && !s.isKnown(c.host)):
 			return false // its first request may be on its way
 		}
 		return n.known || !c.good || s.isCrowd(c.host)
