@@ -25,8 +25,11 @@ var secrets = []string{OperatorTokenFile, AdminKeyFile, clusterDir}
 func ExposedSecrets(dir string) (out []string) {
 	for _, name := range secrets {
 		_ = filepath.WalkDir(filepath.Join(dir, name), func(path string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() {
-				return nil // what cannot be read is reported by Check
+			if err != nil {
+				return fs.SkipDir // it is not there, or reported by Check
+			}
+			if e.IsDir() {
+				return nil
 			}
 			if _, exposed := Exposed(path); exposed {
 				if rel, err := filepath.Rel(dir, path); err == nil {
