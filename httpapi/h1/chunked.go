@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -96,7 +97,7 @@ func (r *chunkedReader) end() error {
 	s := fieldScanner(maxTrailer)
 	text, err := readHead(r.br, &s)
 	switch {
-	case err == errTooLarge, err == errManyFields:
+	case errors.Is(err, errTooLarge), errors.Is(err, errManyFields):
 		return errLongTrailer
 	case err != nil:
 		return err

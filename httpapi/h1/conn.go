@@ -245,10 +245,9 @@ func (c *conn) readRequest(r *http.Request) (h head, err error) {
 		return parseRequest(r, text, s.fields, c.tls != nil)
 	}
 	parsePart(r, text)
-	var n net.Error
-	switch timeout := errors.As(err, &n) && n.Timeout(); {
+	switch {
 	case !s.begun():
-	case timeout:
+	case isTimeout(err):
 		err = errSlowHead
 	case err == io.ErrUnexpectedEOF:
 		err = errHalfHead

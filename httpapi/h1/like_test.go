@@ -86,7 +86,7 @@ func TestLikeNetHTTP(t *testing.T) {
 			w.WriteHeader(404)
 		},
 		"closing": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
-		"a type":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 418) },
+		"a type":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) },
 	}
 	for _, tt := range answers {
 		if differ[tt.name] == "" {

@@ -99,7 +99,7 @@ func (w *response) writeInterim(status int) {
 		}
 	}
 	bw.WriteString("\r\n")
-	bw.Flush() // an error stays and is found at the final answer
+	_ = bw.Flush() // an error stays and is found at the final answer
 }
 
 // sendContinue tells a client that waits for it to send the body, unless some of it is
@@ -113,7 +113,7 @@ func (w *response) sendContinue() {
 	w.expect = false
 	if w.c.br.Buffered() == 0 {
 		w.c.bw.WriteString("HTTP/1.1 100 Continue\r\n\r\n")
-		w.c.bw.Flush() // an error stays
+		_ = w.c.bw.Flush() // an error stays
 	}
 }
 
@@ -190,13 +190,13 @@ func (w *response) finish() bool {
 		w.decideAll()
 	}
 	if w.held != nil {
-		w.held.Flush() // an error stays in the connection's buffer
+		_ = w.held.Flush() // an error stays in the connection's buffer
 		w.held.Reset(nil)
 		holders.Put(w.held)
 		w.held = nil
 	}
 	if w.framing == inChunks {
-		chunkedWriter{w.c.bw}.end(w.trailer())
+		_ = chunkedWriter{w.c.bw}.end(w.trailer()) // as above
 	}
 	return w.c.bw.Flush() == nil && (w.framing != withLength || w.written == w.length)
 }
@@ -235,7 +235,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.in.unwatch()
 	c.nc.SetDeadline(time.Time{})
 	if c.in.has {
-		c.br.Peek(c.br.Buffered() + 1) // takes the octet that came meanwhile
+		_, _ = c.br.Peek(c.br.Buffered() + 1) // takes the octet that came meanwhile
 	}
 	br := c.br
 	c.bw.Reset(nil)

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bufio"
+	"errors"
 	"io"
 )
 
@@ -243,7 +244,7 @@ func readHead(br *bufio.Reader, s *scanner) (string, error) {
 		p, _ := br.Peek(br.Buffered())
 		n := 0
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 			spilled = append(spilled, p...)
 			br.Discard(scanned)
 			scanned = 0

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -196,7 +197,7 @@ func (c *conn) breakOff(framing uint8) {
 	for nc := c.nc; nc != nil; nc = below(nc) {
 		_, secured := nc.(*tls.Conn)
 		if l, ok := nc.(interface{ SetLinger(int) error }); ok && framing == untilClose {
-			l.SetLinger(0)
+			_ = l.SetLinger(0) // fails on a closed connection only
 		}
 		if !secured {
 			nc.Close()
@@ -230,6 +231,6 @@ func below(nc net.Conn) net.Conn {
 }
 
 func isTimeout(err error) bool {
-	n, ok := err.(net.Error)
-	return ok && n.Timeout()
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
 }

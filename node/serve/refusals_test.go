@@ -3,7 +3,6 @@ package serve
 import (
 	"crypto/tls"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -36,7 +35,7 @@ func TestMalformedHTTP1(t *testing.T) {
 			{"GET / HTTP/1.9\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "400", "invalid_request", "transfer_encoding"},
 			{"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505", "http_version_not_supported", "version"},
 		} {
-			var conn net.Conn = from(t, s, "127.0.0.1")
+			conn := from(t, s, "127.0.0.1")
 			if secure {
 				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 			}
