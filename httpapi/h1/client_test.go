@@ -190,17 +190,14 @@ func TestConnectionsAreReused(t *testing.T) {
 func TestRequestsAreThoseOfNetHTTP(t *testing.T) {
 	got := make(chan string, 1)
 	u := newUpstream(t, func(c net.Conn, br *bufio.Reader, _ int) {
-		for {
-			var head []string
-			req, err := http.ReadRequest(bufio.NewReader(io.TeeReader(br, writerFunc(func(p []byte) { head = append(head, string(p)) }))))
-			if err != nil {
-				return
-			}
-			body, err := io.ReadAll(req.Body)
-			got <- canonical(strings.Join(head, "")) + "|" + string(body) + "|" + join(req.Trailer) + "|" + errText(err)
-			io.WriteString(c, okay)
+		var head []string
+		req, err := http.ReadRequest(bufio.NewReader(io.TeeReader(br, writerFunc(func(p []byte) { head = append(head, string(p)) }))))
+		if err != nil {
 			return
 		}
+		body, err := io.ReadAll(req.Body)
+		got <- canonical(strings.Join(head, "")) + "|" + string(body) + "|" + join(req.Trailer) + "|" + errText(err)
+		io.WriteString(c, okay)
 	})
 	theirs := &http.Transport{DisableCompression: true}
 	ours := newTransport(t)

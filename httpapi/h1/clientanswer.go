@@ -2,7 +2,7 @@ package h1
 
 import (
 	"bufio"
-	"io"
+	"errors"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -52,18 +52,19 @@ func readResponse(br *bufio.Reader, req *http.Request, max int) (*http.Response,
 
 // ofResponse is err, of reading an answer, with a fault of the codec as a [*ResponseError].
 func ofResponse(err error) error {
-	switch err {
+	var fault *Error
+	if !errors.As(err, &fault) {
+		return err
+	}
+	switch fault {
 	case errTooLarge:
-		err = errLargeHead // those speak of requests
+		fault = errLargeHead // those speak of requests
 	case errManyFields:
-		err = errFewFields
+		fault = errFewFields
 	case errCoding:
-		err = errNotChunked
+		fault = errNotChunked
 	}
-	if _, ok := err.(*Error); ok { //nolint:errorlint // the codec returns its variables as they are
-		return &ResponseError{err}
-	}
-	return err
+	return &ResponseError{fault}
 }
 
 // parseResponse takes a scanned head with n fields apart.
@@ -163,37 +164,4 @@ func takeTrailer(res *http.Response, section http.Header) {
 		}
 		res.Trailer[name] = values
 	}
-}
-
-// bodyReader returns the body of res as it is decoded from br. An end that comes early is
-// io.ErrUnexpectedEOF.
-func bodyReader(br *bufio.Reader, res *http.Response, f framing) io.Reader {
-	switch f {
-	case byLength:
-		return &lengthReader{br: br, left: res.ContentLength}
-	case byChunks:
-		return &chunkedReader{br: br}
-	}
-	return br
-}
-
-// lengthReader reads left octets.
-type lengthReader struct {
-	br   *bufio.Reader
-	left int64
-}
-
-// Read implements [io.Reader]. The last octets come with io.EOF.
-func (r *lengthReader) Read(p []byte) (int, error) {
-	if r.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := r.br.Read(p[:min(int64(len(p)), r.left)])
-	switch r.left -= int64(n); {
-	case r.left == 0:
-		err = io.EOF
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
 }

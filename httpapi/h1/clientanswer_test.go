@@ -97,13 +97,12 @@ func readWhole(r io.Reader, method string) (*http.Response, string, error) {
 	}
 	var body []byte
 	if f != noBody {
-		from := bodyReader(br, res, f)
-		if body, err = io.ReadAll(from); err != nil {
+		var b answerBody
+		b.init(&call{conn: &persistConn{br: br}}, res, f)
+		if body, err = io.ReadAll(b.from); err != nil {
 			return nil, "", ofResponse(err)
 		}
-		if chunks, ok := from.(*chunkedReader); ok {
-			takeTrailer(res, chunks.trailer)
-		}
+		takeTrailer(res, b.chunks.trailer)
 	}
 	got := fmt.Sprintf("%d %q", res.StatusCode, body)
 	if res.Close {

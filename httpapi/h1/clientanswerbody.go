@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bufio"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -11,9 +12,24 @@ import (
 type answerBody struct {
 	call *call
 	res  *http.Response
-	from io.Reader
+	from io.Reader   // one of the two below, or the connection
 	err  error       // that ended it; of the reader's goroutine
 	over atomic.Bool // the call has ended: by the reader, or by Close
+
+	length lengthReader
+	chunks chunkedReader
+}
+
+func (b *answerBody) init(x *call, res *http.Response, f framing) {
+	b.call, b.res, b.from = x, res, x.conn.br
+	switch f {
+	case byLength:
+		b.length = lengthReader{br: x.conn.br, left: res.ContentLength}
+		b.from = &b.length
+	case byChunks:
+		b.chunks = chunkedReader{br: x.conn.br}
+		b.from = &b.chunks
+	}
 }
 
 // Read implements [io.Reader].
@@ -29,9 +45,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if b.err = err; err == io.EOF {
-		if chunks, ok := b.from.(*chunkedReader); ok {
-			takeTrailer(b.res, chunks.trailer)
-		}
+		takeTrailer(b.res, b.chunks.trailer)
 		if b.over.CompareAndSwap(false, true) {
 			b.call.over(!b.res.Close)
 		}
@@ -68,4 +82,25 @@ func (t *tunnel) CloseWrite() error { return t.call.conn.CloseWrite() }
 func (t *tunnel) Close() error {
 	t.call.unwatch()
 	return t.call.conn.Close()
+}
+
+// lengthReader reads left octets. An end that comes early is io.ErrUnexpectedEOF.
+type lengthReader struct {
+	br   *bufio.Reader
+	left int64
+}
+
+// Read implements [io.Reader]. The last octets come with io.EOF.
+func (r *lengthReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := r.br.Read(p[:min(int64(len(p)), r.left)])
+	switch r.left -= int64(n); {
+	case r.left == 0:
+		err = io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }

@@ -25,7 +25,8 @@ type call struct {
 	ctx   context.Context
 	trace *httptrace.ClientTrace // nil: none
 	key   target
-	up    *upload
+	up    upload
+	body  answerBody
 
 	// waiting is set until a request that expects a 100 has it, or has waited long enough.
 	waiting atomic.Bool
@@ -50,8 +51,7 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 	}
 	body, length := bodyOf(req)
 	x.waiting.Store(body != nil && hasToken(req.Header["Expect"], "100-continue"))
-	x.up, err = newUpload(x, body, length)
-	return x, err
+	return x, x.up.init(x, body, length)
 }
 
 // attempt sends the request on c and reads the head of the answer.
@@ -148,7 +148,8 @@ func (x *call) answer(res *http.Response, body framing) (*http.Response, error) 
 		res.Body = http.NoBody
 		x.over(!res.Close)
 	default:
-		res.Body = &answerBody{call: x, res: res, from: bodyReader(x.conn.br, res, body)}
+		x.body.init(x, res, body)
+		res.Body = &x.body
 	}
 	return res, nil
 }
@@ -171,7 +172,7 @@ func (x *call) drop() {
 // attempt, whose connection it closes.
 func (x *call) mayRepeat(err error) bool {
 	stale := x.conn.reused && !x.touched && x.ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded)
-	stale = stale && (idempotent(x.req.Method) || err == errStray || x.conn.socket.unread(x.before, err))
+	stale = stale && (idempotent(x.req.Method) || errors.Is(err, errStray) || x.conn.socket.unread(x.before, err))
 	x.conn.abort()
 	if !stale || !x.up.repeatable() {
 		return false

@@ -8,24 +8,23 @@ import (
 // send writes what there is of the request to c, the first connection or one after
 // another that has failed, and has the rest sent.
 func (u *upload) send(c *persistConn) error {
-	u.sending.Lock()
+	first, err := u.begin(c)
+	if first == nil || err != nil {
+		return err
+	}
+	limit := time.NewTimer(headTime)
+	defer limit.Stop()
+	select {
+	case <-first:
+		return u.bodyErr()
+	case <-limit.C:
+	}
+	if !u.sending.TryLock() {
+		return nil // the goroutine is about to write
+	}
 	defer u.sending.Unlock()
-	u.mu.Lock()
-	u.last, u.stopped = false, false
-	err := u.err
-	u.mu.Unlock()
-	if u.conn, u.next, u.halted = c, 0, false; err != nil {
-		return err
-	}
-	if err = u.prepare(); err != nil {
-		u.fail(err)
-		return err
-	}
-	if u.ended || u.call.waits() {
-		return u.write()
-	}
-	if first := u.startLocked(); first != nil {
-		return u.await(first)
+	if u.next > 0 {
+		return nil
 	}
 	return u.write()
 }
@@ -34,21 +33,28 @@ func (u *upload) send(c *persistConn) error {
 // out in one write.
 const headTime = time.Millisecond
 
-// await waits until the goroutine has written the head with a piece of the body, which
-// tells by first, but no longer than headTime.
-func (u *upload) await(first <-chan struct{}) error {
-	u.sending.Unlock()
-	limit := time.NewTimer(headTime)
-	select {
-	case <-first:
-	case <-limit.C:
-	}
-	limit.Stop()
+// begin writes the request to c, or starts the goroutine that does. first is closed when
+// that has a piece of the body, or none.
+func (u *upload) begin(c *persistConn) (first <-chan struct{}, err error) {
 	u.sending.Lock()
-	if err := u.bodyErr(); err != nil || u.next > 0 {
-		return err
+	defer u.sending.Unlock()
+	u.mu.Lock()
+	u.last, u.stopped = false, false
+	err = u.err
+	u.mu.Unlock()
+	if u.conn, u.next, u.halted = c, 0, false; err != nil {
+		return nil, err
 	}
-	return u.write()
+	if err = u.prepare(); err != nil {
+		u.fail(err)
+		return nil, err
+	}
+	if !u.ended && !u.call.waits() {
+		if first = u.startLocked(); first != nil {
+			return first, nil
+		}
+	}
+	return nil, u.write()
 }
 
 // start has the body sent, unless it is on its way.
@@ -60,69 +66,69 @@ func (u *upload) start() {
 	}
 }
 
-// startLocked starts the goroutine if it is not there. first is closed when it has sent a
-// piece of the body, or cannot.
-func (u *upload) startLocked() (first chan struct{}) {
+// startLocked starts the goroutine, unless it is there or the connection has failed.
+func (u *upload) startLocked() <-chan struct{} {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running || u.over || u.users == 0 { // without users, the buffer is gone
+	start := !u.running && !u.over && u.users > 0 // without users, the buffer is gone
+	if start {
+		u.users++
+		u.running = true
+	}
+	u.mu.Unlock()
+	if !start {
 		return nil
 	}
-	u.users++
-	u.running = true
-	first = make(chan struct{})
-	go u.run(first)
+	first := make(chan struct{})
+	go u.run(u.makeRoom(), first)
 	return first
 }
 
-// run sends the body until it ends or cannot be sent.
-func (u *upload) run(first chan struct{}) {
-	more := u.step()
-	close(first)
-	for more {
-		more = u.step()
+// run sends the body, whose first piece is read into p, until it ends or cannot be sent.
+func (u *upload) run(p []byte, first chan struct{}) {
+	for p != nil {
+		n, err := u.body.Read(p)
+		u.sending.Lock()
+		if first != nil {
+			close(first)
+			first = nil
+		}
+		p = u.pass(p[:n], err)
+		u.sending.Unlock()
+	}
+	if first != nil {
+		close(first)
 	}
 	u.leave()
 }
 
-// step sends a piece of the body, and reports whether there is more to do. While it reads,
-// another connection may take the place of one that has failed.
-func (u *upload) step() bool {
-	u.sending.Lock()
-	if !u.makeRoom() {
-		u.sending.Unlock()
-		return false
-	}
-	p := u.room()
-	u.sending.Unlock()
-	n, err := u.body.Read(p)
-	u.sending.Lock()
-	defer u.sending.Unlock()
-	if err := u.take(p[:n], err); err != nil {
+// pass sends p, a piece of the body that was read with err, and returns the room for the
+// next one; nil if there is none to come. While p was being read, another connection may
+// have taken the place of one that has failed.
+func (u *upload) pass(p []byte, err error) []byte {
+	if err := u.take(p, err); err != nil {
 		u.fail(err)
-		return false
+		return nil
 	}
-	return !u.isHalted() && u.write() == nil && !u.ended
+	if !u.halt() && u.write() == nil && !u.ended {
+		return u.makeRoom()
+	}
+	return nil
 }
 
-// makeRoom makes room for another piece of the body, and reports whether it may be read.
-// It gives up what was kept to send the request again if it has to.
-func (u *upload) makeRoom() bool {
-	if u.isHalted() {
-		return false
+// makeRoom returns the room for another piece of the body; nil if that cannot be sent. It
+// gives up what was kept to send the request again if it has to.
+func (u *upload) makeRoom() []byte {
+	if cap(u.buf)-len(u.buf) < leastRead {
+		if u.next < len(u.buf) && u.write() != nil {
+			return nil
+		}
+		u.buf, u.next, u.whole = u.buf[:0], 0, false
 	}
-	if cap(u.buf)-len(u.buf) >= leastRead {
-		return true
-	}
-	if u.next < len(u.buf) && u.write() != nil {
-		return false
-	}
-	u.buf, u.next, u.whole = u.buf[:0], 0, false
-	return true
+	return u.room()
 }
 
-// isHalted reports whether the goroutine has to end until there is another connection.
-func (u *upload) isHalted() bool {
+// halt reports whether the goroutine has to end until there is another connection.
+func (u *upload) halt() bool {
 	if u.halted {
 		u.mu.Lock()
 		u.running = false
@@ -185,8 +191,9 @@ func (u *upload) fail(err error) {
 	u.closeBody()
 }
 
+// closeBody closes the body, once.
 func (u *upload) closeBody() {
-	if u.body != nil {
+	if u.body != nil && u.closed.CompareAndSwap(false, true) {
 		u.body.Close()
 	}
 }
@@ -254,12 +261,15 @@ func (u *upload) finish(keep bool) {
 		u.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	}
 	u.mu.Unlock()
-	if settled {
-		u.release(keep)
-	}
-	if !running {
+	switch {
+	case !settled:
+		return
+	case running:
+		go u.closeBody() // it may wait for a Read that it does not end
+	default:
 		u.closeBody()
 	}
+	u.release(keep)
 }
 
 // release gives the connection back, or ends it.

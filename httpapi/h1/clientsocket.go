@@ -20,6 +20,8 @@ type socket struct {
 	into    []byte // of poll
 	n       int
 	err     error
+	count   func(fd uintptr)
+	acked   int64 // octets, as count has found; negative if it could not
 }
 
 func newSocket(c net.Conn) *socket {
@@ -33,6 +35,7 @@ func newSocket(c net.Conn) *socket {
 		s.n, s.err = readNow(fd, s.into)
 		return true
 	}
+	s.count = func(fd uintptr) { s.acked = acknowledged(fd) }
 	return s
 }
 
@@ -88,7 +91,7 @@ func (s *socket) quiet(c net.Conn) bool {
 	s.polling = true
 	n, err := c.Read(octet[:])
 	s.polling = false
-	return n == 0 && err == error(errNothingYet)
+	return n == 0 && errors.Is(err, errNothingYet)
 }
 
 // unread reports whether the upstream cannot have read any octet after the first sent
@@ -104,9 +107,8 @@ func (s *socket) unread(sent int64, err error) bool {
 // and none after them. It is false where that is not known, as it is without a count or
 // with one that is always 0.
 func (s *socket) unacknowledged(sent int64) bool {
-	if s.raw == nil {
+	if s.raw == nil || s.raw.Control(s.count) != nil {
 		return false
 	}
-	acked, ok := acknowledged(s.raw)
-	return ok && (acked == sent || acked == sent+1) // the handshake counts as an octet
+	return s.acked == sent || s.acked == sent+1 // the handshake counts as an octet
 }

@@ -2,7 +2,5 @@
 
 package h1
 
-import "syscall"
-
 // acknowledged is not known here.
-func acknowledged(syscall.RawConn) (n int64, ok bool) { return 0, false }
+func acknowledged(uintptr) int64 { return -1 }

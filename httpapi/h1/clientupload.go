@@ -4,6 +4,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // upload is a request on its way to an upstream. Its head, and what of its body is there
@@ -16,6 +17,7 @@ type upload struct {
 	call   *call
 	body   io.ReadCloser // nil: there is none
 	length int64         // of the body; -1: in chunks
+	closed atomic.Bool   // the body
 
 	sending  sync.Mutex   // held while the request is written; guards what follows
 	conn     *persistConn // only the call changes it
@@ -62,14 +64,13 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
-// newUpload prepares the request of call, and writes its head to a buffer. The body is nil
-// if there is none, its length -1 if it goes out in chunks.
-func newUpload(call *call, body io.ReadCloser, length int64) (*upload, error) {
-	u := &upload{call: call, body: body, length: length, rest: length, whole: true, ended: body == nil}
-	u.users = 1
-	var err error
+// init takes the request of call, and writes its head to a buffer. The body is nil if
+// there is none, its length -1 if it goes out in chunks.
+func (u *upload) init(call *call, body io.ReadCloser, length int64) (err error) {
+	u.call, u.body, u.length, u.rest = call, body, length, length
+	u.whole, u.ended, u.users = true, body == nil, 1
 	u.buf, err = appendHead(u.newBuffer(), call.req, length)
-	return u, err
+	return err
 }
 
 // prepare begins to read the body, once there is a connection.
