@@ -68,10 +68,12 @@ func TestClientLeaves(t *testing.T) {
 // is its owner's.
 func TestHijack(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		owned := make(chan net.Conn, 1)
+		begun, owned := make(chan bool, 1), make(chan net.Conn, 1)
 		addr := serve(t, answering(func(w http.ResponseWriter, r *http.Request) {
-			if late {
-				<-time.After(5 * watchAfter) // the client's octets come while it is watched
+			if late { // the client's octets come while it is watched
+				begun <- true
+				in := &w.(*response).c.in
+				eventually(t, "an octet", func() bool { in.mu.Lock(); defer in.mu.Unlock(); return in.has })
 			}
 			nc, rw, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -96,10 +98,9 @@ func TestHijack(t *testing.T) {
 		c, br := dial(t, addr)
 		io.WriteString(c, get+"Connection: upgrade\r\nUpgrade: x\r\n\r\n")
 		if late {
-			time.AfterFunc(2*watchAfter, func() { io.WriteString(c, "hello") })
-		} else {
-			io.WriteString(c, "hello")
+			within(t, "the handler", begun)
 		}
+		io.WriteString(c, "hello")
 		p := make([]byte, len("got hello"))
 		if _, err := io.ReadFull(br, p); err != nil || string(p) != "got hello" {
 			t.Errorf("late %v: %q, %v", late, p, err)

@@ -63,11 +63,31 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// preloaded is a listener of connections that begin with octets, which no machine is too
+// slow to bring in time.
+type preloaded struct {
+	net.Listener
+	early chan string // of one connection each
+}
+
+func (p *preloaded) Accept() (net.Conn, error) {
+	nc, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &earlyConn{nc, []byte(<-p.early)}, nil
+}
+
 // The bounds on time: a head that is incomplete is answered, a silent client is not.
 func TestTimeouts(t *testing.T) {
 	s := answering(echoing)
 	s.HeadTimeout, s.IdleTimeout = 100*time.Millisecond, time.Hour
-	addr := serve(t, s)
+	early := make(chan string, 1)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serveOn(t, s, &preloaded{ln, early})
 	for text, want := range map[string]string{
 		"":                           "",
 		"\r\n\r\n":                   "",
@@ -76,7 +96,8 @@ func TestTimeouts(t *testing.T) {
 		get + "\r\n" + get:           "GET / " + "|" + errSlowHead.Message,
 		get + "\r\nGET / HTTP/1.1\n": "GET / " + "|" + errBareLF.Message,
 	} {
-		got := talk(t, addr, text)
+		early <- text
+		got := talk(t, addr, "")
 		for part := range strings.SplitSeq(want, "|") {
 			_, after, ok := strings.Cut(got, part)
 			if got = after; !ok {
@@ -92,8 +113,8 @@ func TestTimeouts(t *testing.T) {
 	if got := talk(t, serve(t, silent), get+"\r\n"); !strings.HasSuffix(got, "\r\n\r\nGET / ") {
 		t.Errorf("before the silence: %q", got)
 	}
+	early <- "GET / HT"
 	c, br := dial(t, addr)
-	io.WriteString(c, "GET / HT")
 	c.(*net.TCPConn).CloseWrite()
 	if got, _ := io.ReadAll(br); !strings.Contains(string(got), errHalfHead.Message) {
 		t.Errorf("half a head is answered %q", got)
