@@ -186,19 +186,36 @@ func readAnswers(t *testing.T, text, got string) (out []h11Answer) {
 
 // TestHTTP11 runs every case on both listeners, in plaintext and over TLS.
 func TestHTTP11(t *testing.T) {
+	all := slices.Concat(h11HeadCases, h11BodyCases)
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %v", secure), func(t *testing.T) {
 			t.Parallel()
 			s := startH11(t, secure)
-			for _, c := range slices.Concat(h11HeadCases, h11BodyCases) {
+			for _, c := range all {
 				t.Run(c.name+", proxy", func(t *testing.T) { s.check(t, s.proxy, c) })
-				if !secure || !strings.HasSuffix(c.want, "slow") {
+				if !c.slow() {
 					t.Run(c.name+", admin", func(t *testing.T) { s.check(t, s.admin, c) })
 				}
 			}
 		})
 	}
+	// These wait side by side, at a node whose upstream sees no other request.
+	t.Run("slow", func(t *testing.T) {
+		t.Parallel()
+		s := startH11(t, false)
+		for _, c := range all {
+			if c.slow() {
+				t.Run(c.name+", admin", func(t *testing.T) {
+					t.Parallel()
+					s.check(t, s.admin, c)
+				})
+			}
+		}
+	})
 }
+
+// slow reports whether the admin listener waits for long.
+func (c *h11Case) slow() bool { return strings.HasSuffix(c.want, " slow") }
 
 // check runs a case on a listener. The admin listener has other answers to good
 // requests; that they are answered is enough.
