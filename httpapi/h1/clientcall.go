@@ -169,16 +169,19 @@ func (x *call) drop() {
 }
 
 // mayRepeat reports whether the request may be sent again after err, the failure of an
-// attempt, whose connection it closes.
+// attempt, whose connection it closes: no octet of an answer has come, and the upstream
+// cannot have read any of the request or its method is idempotent.
 func (x *call) mayRepeat(err error) bool {
-	stale := x.conn.reused && !x.touched && x.ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded)
-	stale = stale && (idempotent(x.req.Method) || errors.Is(err, errStray) || x.conn.socket.unread(x.before, err))
-	x.conn.abort()
-	if !stale || !x.up.repeatable() {
+	c := x.conn
+	again := c.reused && !x.touched && x.ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	harmless := idempotent(x.req.Method) || again && c.socket.endedFirst(x.before, err)
+	c.abort()
+	again = again && x.up.repeatable() // from here on, nothing is written
+	if !again || !harmless && c.socket.written.Load() > x.before {
 		return false
 	}
 	x.unwatch()
-	x.conn.end()
+	c.end()
 	return true
 }
 

@@ -1,8 +1,10 @@
 package h1
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -11,11 +13,18 @@ import (
 )
 
 // gated is a connection whose next write returns only once the test lets it, after the
-// octets have been sent. It remembers the deadline of reads.
+// octets have been sent. It remembers whether there are deadlines,
+// and its end.
 type gated struct {
 	*net.TCPConn
-	gate     atomic.Pointer[chan error]
-	deadline atomic.Int64 // Unix nanoseconds; 0 without one
+	gate          atomic.Pointer[chan error]
+	reads, writes atomic.Bool
+	closed        atomic.Bool
+}
+
+func (g *gated) Close() error {
+	g.closed.Store(true)
+	return g.TCPConn.Close()
 }
 
 func (g *gated) Write(p []byte) (int, error) {
@@ -27,10 +36,13 @@ func (g *gated) Write(p []byte) (int, error) {
 }
 
 func (g *gated) SetReadDeadline(t time.Time) error {
-	if g.deadline.Store(0); !t.IsZero() {
-		g.deadline.Store(t.UnixNano())
-	}
+	g.reads.Store(!t.IsZero())
 	return g.TCPConn.SetReadDeadline(t)
+}
+
+func (g *gated) SetWriteDeadline(t time.Time) error {
+	g.writes.Store(!t.IsZero())
+	return g.TCPConn.SetWriteDeadline(t)
 }
 
 // gating makes the connections of tr gated, and returns the last one.
@@ -64,6 +76,9 @@ func TestAnswerOvertakesTheWrite(t *testing.T) {
 		gate <- failure
 		if failure == nil {
 			eventually(t, "the connection is idle", func() bool { return idleIsQuiet(tr) })
+			if last.Load().writes.Load() {
+				t.Error("the next request has a deadline")
+			}
 		} else {
 			eventually(t, "the connection is closed", func() bool {
 				u.mu.Lock()
@@ -78,6 +93,60 @@ func TestAnswerOvertakesTheWrite(t *testing.T) {
 	}
 }
 
+// An upstream may read a request and close the connection before the write of it has
+// returned. That is no request which it cannot have read.
+func TestEndOvertakesTheWrite(t *testing.T) {
+	u := newUpstream(t, func(c net.Conn, br *bufio.Reader, _ int) {
+		for {
+			req := readRequest(br)
+			if req == nil || req.URL.Path == "/end" {
+				return
+			}
+			io.WriteString(c, okay)
+		}
+	})
+	tr := newTransport(t)
+	last := gating(tr)
+	fetch(t, tr, newRequest(t, "POST", u.url, nil), "ok")
+	gate := make(chan error)
+	first := last.Load()
+	first.gate.Store(&gate)
+	go func() {
+		eventually(t, "the client gives the connection up", first.closed.Load)
+		gate <- nil
+	}()
+	if _, body, err := roundTrip(tr, newRequest(t, "POST", u.url+"/end", strings.NewReader("body"))); err == nil || u.conns.Load() != 1 {
+		t.Errorf("%q, %v, on %d connections", body, err, u.conns.Load())
+	}
+}
+
+// Octets that come before the upstream's kernel has any of the request are no answer. The
+// upstream may go on to read the request, so it is not sent again.
+func TestEarlyOctetsAreNoAnswer(t *testing.T) {
+	for _, method := range []string{"POST", "GET"} {
+		var s counting
+		u, tr := newUpstream(t, s.serve), newTransport(t)
+		fetch(t, tr, newRequest(t, "POST", u.url, nil), "ok")
+		c := tr.pool.idle[targetFor(t, u.url)][0].socket
+		sent := c.written.Load()
+		c.count = func(uintptr) { c.acked = sent } // as if the network were slow
+		_, body, err := roundTrip(tr, onReuse(newRequest(t, method, u.url+"/x", nil), func() {
+			u.mu.Lock()
+			io.WriteString(u.open[1], poison)
+			u.mu.Unlock()
+		}))
+		switch {
+		case method == "POST" && !errors.Is(err, errStray):
+			t.Errorf("POST: %q, %v", body, err)
+		case method == "GET" && body != "ok":
+			t.Errorf("GET: %q, %v", body, err)
+		}
+		if n := s.times("/x"); method == "POST" && (n > 1 || u.conns.Load() > 1) {
+			t.Errorf("carried out %d times, on %d connections", n, u.conns.Load())
+		}
+	}
+}
+
 // The deadline of the head is none of the body, nor of the next request.
 func TestDeadlinesEnd(t *testing.T) {
 	u, tr := newUpstream(t, replying(okay)), newTransport(t)
@@ -87,9 +156,24 @@ func TestDeadlinesEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at := last.Load().deadline.Load(); at != 0 {
-			t.Errorf("the body has a deadline: %v", time.Unix(0, at))
+		if last.Load().reads.Load() {
+			t.Error("the body has a deadline")
 		}
 		res.Body.Close()
+	}
+}
+
+// A connection that cannot be read without waiting could not be checked: it is used once.
+func TestUncheckedConnections(t *testing.T) {
+	u, tr := newUpstream(t, replying(okay)), newTransport(t)
+	tr.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return struct{ net.Conn }{c}, err
+	}
+	for range 3 {
+		fetch(t, tr, newRequest(t, "POST", u.url, strings.NewReader("body")), "ok")
+	}
+	if n := u.conns.Load(); n != 3 {
+		t.Errorf("%d connections", n)
 	}
 }

@@ -42,7 +42,7 @@ func (u *upload) begin(c *persistConn) (first <-chan struct{}, err error) {
 	u.last, u.stopped = false, false
 	err = u.err
 	u.mu.Unlock()
-	if u.conn, u.next, u.halted = c, 0, false; err != nil {
+	if u.conn, u.next = c, 0; err != nil {
 		return nil, err
 	}
 	if err = u.prepare(); err != nil {
@@ -70,16 +70,20 @@ func (u *upload) start() {
 func (u *upload) startLocked() <-chan struct{} {
 	u.mu.Lock()
 	start := !u.running && !u.over && u.users > 0 // without users, the buffer is gone
-	if start {
-		u.users++
-		u.running = true
-	}
 	u.mu.Unlock()
 	if !start {
 		return nil
 	}
+	p := u.makeRoom()
+	if p == nil {
+		return nil
+	}
+	u.mu.Lock()
+	u.running = true
+	u.users++
+	u.mu.Unlock()
 	first := make(chan struct{})
-	go u.run(u.makeRoom(), first)
+	go u.run(p, first)
 	return first
 }
 
@@ -95,24 +99,24 @@ func (u *upload) run(p []byte, first chan struct{}) {
 		p = u.pass(p[:n], err)
 		u.sending.Unlock()
 	}
-	if first != nil {
-		close(first)
-	}
 	u.leave()
 }
 
 // pass sends p, a piece of the body that was read with err, and returns the room for the
-// next one; nil if there is none to come. While p was being read, another connection may
-// have taken the place of one that has failed.
-func (u *upload) pass(p []byte, err error) []byte {
+// next one; nil if there is none to come, and the goroutine ends. While p was being read,
+// another connection may have taken the place of one that has failed.
+func (u *upload) pass(p []byte, err error) (room []byte) {
 	if err := u.take(p, err); err != nil {
 		u.fail(err)
-		return nil
+	} else if u.write() == nil && !u.ended {
+		room = u.makeRoom()
 	}
-	if !u.halt() && u.write() == nil && !u.ended {
-		return u.makeRoom()
+	if room == nil {
+		u.mu.Lock()
+		u.running = false
+		u.mu.Unlock()
 	}
-	return nil
+	return room
 }
 
 // makeRoom returns the room for another piece of the body; nil if that cannot be sent. It
@@ -127,16 +131,6 @@ func (u *upload) makeRoom() []byte {
 	return u.room()
 }
 
-// halt reports whether the goroutine has to end until there is another connection.
-func (u *upload) halt() bool {
-	if u.halted {
-		u.mu.Lock()
-		u.running = false
-		u.mu.Unlock()
-	}
-	return u.halted
-}
-
 // write sends what of buf was not sent yet. The answer may be there although not all could
 // be written, so the connection stays open for reading if that fails.
 func (u *upload) write() error {
@@ -144,6 +138,9 @@ func (u *upload) write() error {
 		u.mu.Lock()
 		u.last = true
 		u.mu.Unlock()
+	}
+	if u.next == len(u.buf) {
+		return nil // it has failed
 	}
 	head := u.whole && u.next == 0
 	_, err := u.conn.Write(u.buf[u.next:])
@@ -164,7 +161,7 @@ func (u *upload) done(err error) {
 		trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
 	}
 	u.mu.Lock()
-	u.stopped, u.running, u.sent = true, false, err == nil
+	u.stopped, u.sent = true, err == nil
 	if t := u.call.t.ResponseHeaderTimeout; t > 0 && !u.headIn {
 		u.conn.SetReadDeadline(time.Now().Add(t))
 	}
@@ -185,7 +182,7 @@ func (u *upload) done(err error) {
 // the part that it has for the whole.
 func (u *upload) fail(err error) {
 	u.mu.Lock()
-	u.stopped, u.running, u.err = true, false, err
+	u.stopped, u.err = true, err
 	u.mu.Unlock()
 	u.conn.abort()
 	u.closeBody()
@@ -205,13 +202,13 @@ func (u *upload) bodyErr() error {
 	return u.err
 }
 
-// repeatable reports whether send may be called once more, for another connection, and
-// keeps it so. The one before must have been closed, so that no write to it goes on.
+// repeatable reports whether send may be called once more, for another connection. The one
+// before must have been closed: no write to it succeeds any more, so nothing is dropped
+// from buf.
 func (u *upload) repeatable() bool {
 	u.sending.Lock()
 	defer u.sending.Unlock()
-	u.halted = u.whole && u.bodyErr() == nil
-	return u.halted
+	return u.whole && u.bodyErr() == nil
 }
 
 // answered notes that the head of the answer is there: the request will not be sent again.

@@ -94,13 +94,34 @@ func (s *socket) quiet(c net.Conn) bool {
 	return n == 0 && errors.Is(err, errNothingYet)
 }
 
-// unread reports whether the upstream cannot have read any octet after the first sent
-// ones, although err, of reading its answer, says that the connection has ended: the
-// peer's kernel ended it before it had received them. An end (FIN) acknowledges all that
+// endedFirst reports whether the upstream cannot have read any octet after the first sent
+// ones, and never will: err, of reading its answer, says that the connection has ended,
+// and its kernel ended it before it had received them. An end (FIN) acknowledges all that
 // was received before it. A reset is no such proof, since it may have come while an
-// acknowledgement was delayed.
-func (s *socket) unread(sent int64, err error) bool {
-	return s.written.Load() == sent || ended(err) && s.unacknowledged(sent)
+// acknowledgement was delayed. Nor are octets that came too early: the upstream goes on to
+// read.
+func (s *socket) endedFirst(sent int64, err error) bool {
+	if errors.Is(err, errStray) {
+		return s.ends() && s.unacknowledged(sent)
+	}
+	return ended(err) && s.unacknowledged(sent)
+}
+
+// maxStray bounds the octets that ends reads, in kilobytes.
+const maxStray = 64
+
+// ends reads what has come, without waiting, and reports whether the connection's end is
+// there too.
+func (s *socket) ends() bool {
+	var p [1 << 10]byte
+	s.polling = true
+	defer func() { s.polling = false }()
+	for range maxStray {
+		if _, err := s.Read(p[:]); err != nil {
+			return ended(err)
+		}
+	}
+	return false
 }
 
 // unacknowledged reports whether the peer's kernel has acknowledged the first sent octets

@@ -27,7 +27,6 @@ type upload struct {
 	ended    bool         // the body has come to its end, which is in buf
 	prepared bool         // prepare has run
 	next     int          // octet of buf to be sent
-	halted   bool         // there is no connection until send has another one
 
 	progress
 }

@@ -150,6 +150,7 @@ func (x *exchange) announceTrailer() {
 // other attempt may have it; once it is closed, the attempt may not either.
 type attempt struct {
 	io.Reader
+	held  int // octets of the body that are in memory and have not been read
 	state atomic.Uint32
 }
 
@@ -166,8 +167,13 @@ func (a *attempt) Read(p []byte) (int, error) {
 	if a.state.Load() == closed {
 		return 0, errAttemptOver
 	}
-	return a.Reader.Read(p)
+	n, err := a.Reader.Read(p)
+	a.held -= min(a.held, n)
+	return n, err
 }
+
+// Buffered tells [h1.Transport] how much it can send together with the head.
+func (a *attempt) Buffered() int { return a.held }
 
 func (a *attempt) Close() error { return nil }
 

@@ -78,7 +78,7 @@ func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
 		if f := x.still(); f != nil {
 			return nil, f
 		}
-		req, body := l.prepare(out, u)
+		req, body := l.prepare(out, u, len(x.buffered))
 		x.upstream = u
 		x.attempts++
 		u.inFlight.Add(1)
@@ -126,8 +126,9 @@ func (u *upstream) roundTrip(req *http.Request, began time.Time) (*http.Response
 	return res, nil
 }
 
-// prepare is out for u: its URL, and its body with a guard.
-func (l *lane) prepare(out *http.Request, u *upstream) (*http.Request, *attempt) {
+// prepare is out for u: its URL, and its body with a guard. The first held octets of the
+// body are in memory.
+func (l *lane) prepare(out *http.Request, u *upstream, held int) (*http.Request, *attempt) {
 	req := *out
 	target := *out.URL
 	target.Scheme, target.Host = u.url.Scheme, u.url.Host
@@ -139,7 +140,7 @@ func (l *lane) prepare(out *http.Request, u *upstream) (*http.Request, *attempt)
 	if out.Body == nil {
 		return &req, nil
 	}
-	a := &attempt{Reader: out.Body}
+	a := &attempt{Reader: out.Body, held: held}
 	req.Body = a
 	return &req, a
 }

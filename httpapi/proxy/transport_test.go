@@ -102,6 +102,30 @@ func TestMalformedAnswers(t *testing.T) {
 	}
 }
 
+// A body that is held in memory goes out with the head, without a goroutine of its own.
+func TestHeldBodiesGoWithTheHead(t *testing.T) {
+	a := &attempt{Reader: strings.NewReader("body"), held: 4}
+	p := make([]byte, 3)
+	for _, left := range []int{1, 0, 0} {
+		if a.Read(p); a.Buffered() != left {
+			t.Errorf("%d octets are left, want %d", a.Buffered(), left)
+		}
+	}
+	first := make(chan string, 1)
+	r := newRig(t, Settings{}, Route{Path: "/", MaxCostPerCall: "1", Upstreams: []string{rawBackend(t, func(c net.Conn, br *bufio.Reader) {
+		br.Peek(1)
+		head, _ := br.Peek(br.Buffered())
+		first <- string(head)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})}})
+	if res := r.do("POST", "/", `{"a":1}`); res.StatusCode != 200 {
+		t.Fatalf("status %d", res.StatusCode)
+	}
+	if got := within(t, "the request", first); !strings.HasSuffix(got, "}") {
+		t.Errorf("the first segment ends before the body: %q", got)
+	}
+}
+
 // Fields that Connection names are dropped, also beside "close".
 func TestConnectionFields(t *testing.T) {
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{rawBackend(t, func(c net.Conn, br *bufio.Reader) {
