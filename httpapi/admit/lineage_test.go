@@ -58,6 +58,63 @@ func TestRotationSharesLimits(t *testing.T) {
 	}
 }
 
+// Charges of both keys of a rotation, and of a key that was rotated since, are settled and
+// refunded on the counts that they share: the rest is there for the others, exactly.
+func TestRotationSharesSettlements(t *testing.T) {
+	const cost = store.Money(3) // of a request, which is settled at 1 or 4
+	for name, c := range map[string]struct {
+		set    func(*store.Key)
+		settle func(h *harness, p *Pass)
+		code   fault.Code
+		free   int // requests that pass afterwards, of 6
+	}{
+		"refunded month":  {func(k *store.Key) { k.Limits = &store.Limits{PerMonth: ptr(int64(6))} }, func(h *harness, p *Pass) { h.Refund(p, 1, cost) }, fault.RequestsPerMonth, 6},
+		"refunded budget": {func(k *store.Key) { k.MonthlyBudget = ptr(6 * cost) }, func(h *harness, p *Pass) { h.Refund(p, 1, cost) }, fault.BudgetExceeded, 6},
+		"settled at less": {func(k *store.Key) { k.MonthlyBudget = ptr(6 * cost) }, func(h *harness, p *Pass) { h.Settle(p, cost, 1) }, fault.BudgetExceeded, 5},
+		"settled at more": {func(k *store.Key) { k.MonthlyBudget = ptr(6 * cost) }, func(h *harness, p *Pass) { h.Settle(p, cost, 4) }, fault.BudgetExceeded, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			secrets := []string{h.key(func(k *store.Key) { k.ID = "key_0"; c.set(k) })}
+			charge := func(secret string) (Pass, *fault.Error) {
+				p, f := h.Check(post(secret, nil), here, chat, h.now)
+				if f == nil {
+					f = h.Charge(t.Context(), &p, 1, cost, h.now)
+				}
+				return p, f
+			}
+			var underWay []Pass
+			begin := func(i int) {
+				p, f := charge(secrets[i])
+				if f != nil {
+					t.Fatalf("key %d: %v", i, f)
+				}
+				underWay = append(underWay, p)
+			}
+			begin(0) // is under way over both rotations
+			for i, id := range []store.KeyID{"key_1", "key_2"} {
+				secret := apikey.New(apikey.LivePrefix)
+				h.apply(&store.Command{Change: &store.KeyRotate{
+					ID: store.KeyID("key_" + string(rune('0'+i))), New: id, Hash: apikey.Hash(h.store.Pepper(), secret), Hint: "h",
+					OverlapEndsAt: h.now.Add(24 * time.Hour), Counts: true,
+				}})
+				secrets = append(secrets, secret)
+			}
+			begin(1)
+			begin(2)
+			for i := range underWay {
+				c.settle(h, &underWay[i])
+			}
+			for i := range c.free + 1 {
+				_, f := charge(secrets[2-i%2])
+				if want := i < c.free; (f == nil) != want || !want && code(f) != c.code {
+					t.Fatalf("request %d of %d that are free: %v", i+1, c.free, f)
+				}
+			}
+		})
+	}
+}
+
 // Ten malformed bodies of an account's keys are forgiven in a row, and ten more an hour.
 // Another account has its own.
 func TestForgive(t *testing.T) {

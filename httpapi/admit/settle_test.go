@@ -64,3 +64,62 @@ func TestSettleAtTheTurnOfAMonth(t *testing.T) {
 	}
 	charge(79, turn)
 }
+
+// A refunded request leaves nothing on any month or budget, however often: a limit of one
+// request holds for the next. The minute keeps its charge.
+func TestRefund(t *testing.T) {
+	const one = store.MoneyUnit
+	for name, c := range map[string]struct {
+		account, key store.Limits
+		budget       *store.Money
+		refunded     bool
+		code         fault.Code
+	}{
+		"account's month":  {account: store.Limits{PerMonth: ptr(int64(1))}, refunded: true, code: fault.RequestsPerMonth},
+		"key's month":      {key: store.Limits{PerMonth: ptr(int64(1))}, refunded: true, code: fault.RequestsPerMonth},
+		"budget":           {budget: ptr(one), refunded: true, code: fault.BudgetExceeded},
+		"account's minute": {account: store.Limits{PerMinute: ptr(int64(1))}, code: fault.RequestsPerMinute},
+		"key's minute":     {key: store.Limits{PerMinute: ptr(int64(1))}, code: fault.RequestsPerMinute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.apply(&store.Command{Change: &store.AccountUpdate{Limits: &c.account}})
+			key := h.key(func(k *store.Key) { k.Limits, k.MonthlyBudget = &c.key, c.budget })
+			charge := func() (Pass, fault.Code) {
+				p, f := h.Check(post(key, nil), here, chat, h.now)
+				if f != nil {
+					t.Fatal(f)
+				}
+				return p, code(h.Charge(t.Context(), &p, 1, one, h.now))
+			}
+			for i := range 5 {
+				p, refused := charge()
+				if want := i == 0 || c.refunded; (refused == "") != want {
+					t.Fatalf("request %d after refunds: %q, want admitted: %v", i+1, refused, want)
+				}
+				if refused == "" {
+					h.Refund(&p, 1, one)
+				}
+			}
+			if !c.refunded {
+				return
+			}
+			for i, want := range []fault.Code{"", c.code} {
+				if _, refused := charge(); refused != want {
+					t.Errorf("request %d without a refund: %q, want %q", i+1, refused, want)
+				}
+			}
+		})
+	}
+}
+
+// A request without a key was charged nothing, and there is nothing to give back.
+func TestNoKeyNoSettlement(t *testing.T) {
+	h := newHarness(t)
+	p := Pass{Client: here}
+	if f := h.Charge(t.Context(), &p, 1, 1, h.now); f != nil {
+		t.Fatal(f)
+	}
+	h.Settle(&p, 1, 2)
+	h.Refund(&p, 1, 1)
+}
