@@ -172,17 +172,16 @@ func (s *spill) take(o *Observation, ns uint64, flags byte) {
 	}
 }
 
-// drain empties s.
+// drain empties s. What it returns is the caller's: s fills no map of it again.
 func (s *spill) drain() (rows map[string]*tally, last map[store.KeyID]LastUse, l loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rows, last, l = s.c.rows, s.last, s.loss
-	if len(rows) > 0 {
-		s.c.rows = make(map[string]*tally)
+	if len(s.c.rows) > 0 {
+		rows, s.c.rows = s.c.rows, make(map[string]*tally)
 	}
-	if len(last) > 0 {
-		s.last = make(map[store.KeyID]LastUse)
+	if len(s.last) > 0 {
+		last, s.last = s.last, make(map[store.KeyID]LastUse)
 	}
-	s.loss = loss{}
+	l, s.loss = s.loss, loss{}
 	return rows, last, l
 }

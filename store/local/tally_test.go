@@ -38,3 +38,18 @@ func TestChargesOfRefusedRequests(t *testing.T) {
 		})
 	}
 }
+
+// The writer reads what it took out of the spill under no lock, so that requests that come
+// meanwhile must not fill it: they would be counted twice, or end the process.
+func TestDrainedSpillIsLeftAlone(t *testing.T) {
+	s := newSpill()
+	o := admitted(day0, "default", "key_a")
+	for i := range 3 {
+		rows, last, _ := s.drain() // the first time there is nothing in it
+		n := len(rows)
+		s.take(o, nanos(day0), recCounted|recUsed)
+		if len(rows) != n || len(last) != n || i > 0 && n != 1 {
+			t.Errorf("drain %d had %d rows; a request made it %d and %d last uses", i+1, n, len(rows), len(last))
+		}
+	}
+}
