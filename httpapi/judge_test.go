@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,12 +19,23 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/proxy"
+	"github.com/perfgate/perfgate/store/local"
 )
 
 // gateway is a whole proxy listener, with an upstream behind it.
 type gateway struct {
 	*apitest.Rig
-	addr string
+	addr  string
+	ended chan struct{} // gets a token for each of the first 100 requests that end
+}
+
+// Observe implements [proxy.Observer].
+func (g *gateway) Observe(o *local.Observation) {
+	g.Local.Observe(o)
+	select {
+	case g.ended <- struct{}{}:
+	default:
+	}
 }
 
 func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
@@ -36,29 +48,48 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 	}))
 	t.Cleanup(up.Close)
 	for i := range routes {
-		routes[i].Upstreams = []string{up.URL}
+		if routes[i].Upstreams == nil {
+			routes[i].Upstreams = []string{up.URL}
+		}
 	}
 	table, err := proxy.Compile(routes, os.LookupEnv)
 	apitest.Must(t, err)
 	var p *proxy.Proxy
-	g := apitest.New(t, func(c *httpapi.Config) {
+	g := &gateway{ended: make(chan struct{}, 100)}
+	g.Rig = apitest.New(t, func(c *httpapi.Config) {
 		p = proxy.New(proxy.Config{
-			Settings: proxy.Settings{Table: table}, Gate: c.Gate, Observer: c.Local, Logger: slog.New(slog.DiscardHandler),
+			Settings: proxy.Settings{Table: table}, Gate: c.Gate, Observer: g, Logger: slog.New(slog.DiscardHandler),
 		})
 		c.Routes = p
 	})
-	return &gateway{g, apitest.Serve(t, g.API.Proxy(p)).Listener.Addr().String()}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if left := p.Drain(ctx); left > 0 {
+			t.Errorf("%d requests have not ended when the stores are closed", left)
+		}
+	})
+	g.addr = apitest.Serve(t, g.API.Proxy(p)).Listener.Addr().String()
+	return g
+}
+
+// begin sends the lines of one request as they are.
+func (g *gateway) begin(t *testing.T, method, host, target, key string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", g.addr)
+	apitest.Must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	apitest.Must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target, host, key)
+	return conn
 }
 
 // send sends the lines of one request as they are, and returns the status and the
 // code of the answer, "" if the upstream gave it.
 func (g *gateway) send(t *testing.T, method, host, target, key string) (status int, code string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", g.addr)
-	apitest.Must(t, err)
+	conn := g.begin(t, method, host, target, key)
 	defer conn.Close()
-	apitest.Must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target, host, key)
 	buffer := bufio.NewReader(conn)
 	res, err := http.ReadResponse(buffer, &http.Request{Method: method})
 	if err != nil {

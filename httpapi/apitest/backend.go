@@ -13,7 +13,6 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
-	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -108,23 +107,4 @@ func (b *Backend) Cluster(context.Context) manage.ClusterStatus {
 	defer b.mu.Unlock()
 	return manage.ClusterStatus{ClusterID: "c", Leader: cmp.Or(b.Leader, "n1"), Term: 1, Healthy: true, Reasons: []string{},
 		Nodes: []manage.NodeStatus{{Name: "n1", Role: "leader", State: "ready", AppliedIndex: b.index, Version: "test"}}}
-}
-
-// grants grants every month the units that it asks for.
-type grants struct{}
-
-func (grants) Await(_ context.Context, _ store.AccountID, rec *store.Record, wants []limiter.Want) {
-	m, key := rec.Account.Meters[rec.Type], string(rec.Counted().ID)
-	for _, w := range wants {
-		if w.Seed {
-			m.Seed(key, w.Policy, w.Month, 0)
-		}
-		if w.Units > 0 {
-			m.Credit(key, w.Policy, w.Month, w.Units, w.Units)
-		}
-	}
-}
-
-func (g grants) Ask(a store.AccountID, rec *store.Record, w []limiter.Want) {
-	g.Await(context.Background(), a, rec, w)
 }

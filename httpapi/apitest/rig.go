@@ -88,7 +88,7 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 		return start.Add(time.Duration(g.Now.Load())), g.Now.Load() + int64(time.Hour)
 	}
 	g.openStores(start, clock, logger)
-	gate := admit.NewGate(admit.Config{Store: g.Store, Grants: grants{}, Clock: clock, Buckets: limiter.NewBuckets(1000), Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	gate := admit.NewGate(admit.Config{Store: g.Store, Grants: &granter{backend: g.Backend, clock: clock, logger: logger}, Clock: clock, Buckets: limiter.NewBuckets(1000), Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	g.Config = httpapi.Config{
 		Store: g.Store, Local: g.Local, Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
 		Registry: prometheus.NewRegistry(), SelfService: true, Clock: clock,
