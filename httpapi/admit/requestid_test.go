@@ -5,13 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
 func TestRequestID(t *testing.T) {
+	key := apikey.New(apikey.LivePrefix)
 	for id, kept := range map[string]bool{
 		"a": true, "A-1_b.c": true, "...": true, strings.Repeat("x", 128): true,
 		"": false, "a b": false, strings.Repeat("x", 129): false, "ü": false, "a/b": false, "<script>": false, "a\n": false,
+		key: false, "a." + key: false, key + "-1": false, "x" + key + "x": false, key[:len(key)-1]: true,
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header[fault.RequestIDHeader] = []string{id}

@@ -13,25 +13,45 @@ const maxDecodings = 8
 // as often as lenient servers may do it. A text without a percent sign costs no more than
 // Holds.
 func HoldsEncoded(s string) bool {
-	if len(s) < Len {
-		return false
+	_, found := unhide(s)
+	return found
+}
+
+// MaskEncoded is [Mask], and nothing but the hint of the key is left of a text that holds
+// one in percent-encoding: decoded, the rest may have characters that s had not.
+func MaskEncoded(s string) string {
+	plain, found := unhide(s)
+	switch at := find(plain, 0); {
+	case !found:
+		return s
+	case plain == s && at >= 0:
+		return MaskEncoded(Mask(s)) // it may hold an encoded one, too
+	case at >= 0:
+		return Hint(plain[at : at+Len])
 	}
-	if Holds(s) {
-		return true
+	return "…"
+}
+
+// unhide percent-decodes s until a key shows in it, and reports whether one does. A text
+// that is encoded too often has something to hide, and counts as one with a key.
+func unhide(s string) (plain string, found bool) {
+	if len(s) < Len {
+		return s, false
 	}
 	for range maxDecodings {
+		if Holds(s) {
+			return s, true
+		}
 		if !mayHide(s) {
-			return false
+			return s, false
 		}
-		plain := pattern.Unescape(s)
-		if plain == s {
-			return false
+		next := pattern.Unescape(s)
+		if next == s {
+			return s, false
 		}
-		if s = plain; Holds(s) {
-			return true
-		}
+		s = next
 	}
-	return true // encoded that often, it has something to hide
+	return s, true
 }
 
 // mayHide reports whether s has a percent sign in a run of at least Len characters

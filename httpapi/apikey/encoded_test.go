@@ -65,3 +65,30 @@ func TestHoldsEncoded(t *testing.T) {
 		}
 	}
 }
+
+// Nothing of a key's secret part is left, however it is encoded; other texts stay.
+func TestMaskEncoded(t *testing.T) {
+	const key, hint = "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ", "pk_live_0123…STUV"
+	all := func() bool { return true }
+	often := key
+	for range maxDecodings {
+		often = encoded(often, all)
+	}
+	for s, want := range map[string]string{
+		"":                            "",
+		"curl/8 100%":                 "curl/8 100%",
+		"curl " + key:                 "curl " + hint,
+		"curl " + encoded(key, all):   hint,
+		"%0a" + encoded(key, all):     hint,
+		key + " " + encoded(key, all): hint,
+		encoded(key, all) + " " + key: hint,
+		often:                         hint,
+		encoded(often, all):           "…",
+		encoded(key[:Len-1]+"0", all): encoded(key[:Len-1]+"0", all), // its checksum is wrong
+		strings.Repeat("%41", 2*Len):  strings.Repeat("%41", 2*Len),
+	} {
+		if got := MaskEncoded(s); got != want {
+			t.Errorf("MaskEncoded(%.200q) = %.200q, want %.200q", s, got, want)
+		}
+	}
+}

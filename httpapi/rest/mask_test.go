@@ -59,6 +59,8 @@ var pasted = []struct {
 	{"GET", "/v1/usage?key=KEY", "", nil},
 	{"GET", "/v1/nosuch/KEY", "", nil},
 	{"POST", "/v1/keys", `{"name":"n","type":"test"}`, []string{"X-Request-Id", "KEY", "User-Agent", "curl KEY", "Idempotency-Key", "KEY"}},
+	{"POST", "/v1/keys", `{"name":"n","type":"test"}`, []string{"User-Agent", "curl ENCODED"}},
+	{"POST", "/v1/keys/verify", `{"key":"KEY","method":"ENCODED","path":"/"}`, nil},
 	{"POST", "/v1/keys", `{}`, []string{"X-Request-Id", "a.KEY.b", "User-Agent", strings.Repeat("x", 230) + "KEY"}},
 	{"GET", "/v1/keys", "", []string{"X-Perf-Account", "KEY"}},
 	{"GET", "/v1/keys", "", []string{"X-Perf-Account", strings.Repeat("x", 20) + "KEY"}},
@@ -69,7 +71,10 @@ var pasted = []struct {
 func TestPastedKeyIsNowhere(t *testing.T) {
 	g := apitest.New(t)
 	id, secret := g.Key("live", "read")
-	paste := func(format string) string { return strings.NewReplacer("KEY", secret, "ID", id).Replace(format) }
+	encoded := func(s string) string { return "%" + strings.ReplaceAll(fmt.Sprintf("% x", s), " ", "%") }
+	paste := func(format string) string {
+		return strings.NewReplacer("KEY", secret, "ENCODED", encoded(secret), "ID", id).Replace(format)
+	}
 	beginning := secret[:20] // 12 of the 32 random characters are 8 more than a hint shows
 	for _, c := range pasted {
 		headers := make([]string, len(c.headers))
@@ -99,7 +104,7 @@ func TestPastedKeyIsNowhere(t *testing.T) {
 		"the events in CSV":  g.Op("GET", "/v1/audit-logs?format=csv", "").Body,
 		"the usage of calls": g.Op("GET", "/v1/usage?group_by=key", "").Body,
 	} {
-		if strings.Contains(text, beginning) || strings.Contains(text, hex.EncodeToString([]byte(beginning))) || strings.Contains(text, url.QueryEscape(beginning)) {
+		if strings.Contains(text, beginning) || strings.Contains(text, hex.EncodeToString([]byte(beginning))) || strings.Contains(text, url.QueryEscape(beginning)) || strings.Contains(text, encoded(beginning)) {
 			i := strings.Index(text, beginning)
 			t.Errorf("%s hold the key: …%s…", name, text[max(0, i-200):min(len(text), i+60)])
 		}
