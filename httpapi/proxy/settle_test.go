@@ -122,6 +122,68 @@ func TestCostIsSettledWhenKnown(t *testing.T) {
 	}
 }
 
+// The rest of a reserve is free before the client can have the whole of an answer whose
+// length is stated, over every pair of protocols: its next call finds the room.
+func TestCostIsSettledBeforeTheLastOctet(t *testing.T) {
+	const half, tenth = store.MoneyUnit / 2, store.MoneyUnit / 10
+	var status int
+	var head string
+	var hold chan struct{}
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		hold := hold // the next request has another
+		if head != "" {
+			w.Header().Set("X-Cost", head)
+		}
+		w.Header().Set("Content-Length", "5")
+		w.WriteHeader(status)
+		io.WriteString(w, "whole")
+		http.NewResponseController(w).Flush()
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+		}
+	}
+	h2, _ := overHTTP2(t)
+	for _, upstream2 := range []bool{false, true} {
+		r := newRig(t, Settings{}, Route{Path: "/stated", Upstreams: []string{upstreamOf(t, upstream2, answer)}, Cost: "header:X-Cost", MaxCostPerCall: "0.5"},
+			Route{Path: "/fixed", Upstreams: []string{upstreamOf(t, upstream2, answer)}, Cost: "0.5"})
+		for name, tr := range map[string]*http.Transport{"HTTP/1.1": {Protocols: protocols(false)}, "HTTP/2": h2} {
+			t.Cleanup(tr.CloseIdleConnections)
+			for _, c := range []struct {
+				path   string
+				status int
+				head   string
+				want   store.Money
+			}{
+				{"/stated", 200, "0.1", tenth}, {"/stated", 200, "", half}, {"/stated", 404, "", 0}, {"/stated", 500, "", 0}, {"/stated", 500, "0.1", tenth},
+				{"/fixed", 200, "", half}, {"/fixed", 404, "", half}, {"/fixed", 500, "", 0},
+			} {
+				status, head, hold = c.status, c.head, make(chan struct{})
+				_, reserved, settled := r.gate.money()
+				req, _ := http.NewRequest("GET", r.srv.URL+c.path, nil)
+				req.Header.Set("Authorization", "Bearer good")
+				res, err := tr.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, 5)
+				if _, err := io.ReadFull(res.Body, got); err != nil || res.StatusCode != c.status || string(got) != "whole" {
+					t.Fatalf("status %d, %q, %v", res.StatusCode, got, err)
+				}
+				_, reserved2, settled2 := r.gate.money()
+				if cost := reserved2 + settled2 - reserved - settled; cost != c.want {
+					t.Errorf("%s, upstream HTTP/2 %v, %s, status %d, cost %q: %d is taken when the client has the answer, want %d", name, upstream2, c.path, c.status, c.head, cost, c.want)
+				}
+				close(hold)
+				res.Body.Close()
+				if o := r.log.next(t); o.Cost != c.want {
+					t.Errorf("%s, upstream HTTP/2 %v, %s, status %d, cost %q: cost %d, want %d", name, upstream2, c.path, c.status, c.head, o.Cost, c.want)
+				}
+			}
+		}
+	}
+}
+
 // A cost counts from a trailer that is not announced, whatever the protocol and the length
 // of the body; where the head states one too, the larger one counts.
 func TestCostInAnUnannouncedTrailer(t *testing.T) {
