@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -183,6 +184,41 @@ func TestTransferTargets(t *testing.T) {
 	_, err := best()
 	declined(t, "nobody in contact", err, replica.ErrWouldLoseQuorum, "No other voter answers within 1s.")
 	if !s.r.Leads() || len(p.timeouts)+len(q.timeouts) != 0 {
+		t.Error("a refusal had an effect")
+	}
+}
+
+// A target that lags by more than transferLag entries is declined, with their number, and
+// nothing is changed.
+func TestTransferToOneThatLags(t *testing.T) {
+	t.Parallel()
+	s := opened(t, nil)
+	p, q := s.voter("n2"), s.voter("n3")
+	p.present()
+	q.present()
+	p.deaf.Store(true) // its log stays where it is
+	for s.r.LastIndex() <= transferLag {
+		if err := s.r.Raft().Barrier(0).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	term, last := s.currentTerm(), s.r.LastIndex()
+	m := &s.leadership.carrier.has
+	for behind, want := range map[uint64]bool{transferLag: true, transferLag + 1: false} {
+		m.mu.Lock()
+		m.term, m.index = term, map[raft.ServerID]uint64{raft.ServerID(p.id): last - behind, raft.ServerID(q.id): last}
+		m.mu.Unlock()
+		target, err := s.leadership.target(t.Context(), "n2", false)
+		if want {
+			if err != nil || string(target.ID) != p.id {
+				t.Errorf("%d entries behind: %v, %v", behind, target.ID, err)
+			}
+			continue
+		}
+		declined(t, "one that lags", err, replica.ErrConflict, fmt.Sprintf("n2 is %d entries behind; wait until it has caught up.", behind))
+		declined(t, "one that lags", s.TransferLeadership(t.Context(), "n2", false, byOperator), replica.ErrConflict, fmt.Sprintf("n2 is %d entries behind; wait until it has caught up.", behind))
+	}
+	if s.r.LastIndex() != last || !s.r.Leads() || len(p.timeouts) != 0 {
 		t.Error("a refusal had an effect")
 	}
 }
