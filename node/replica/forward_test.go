@@ -218,3 +218,51 @@ func TestTakesAt(t *testing.T) {
 		t.Errorf("the first entry is %v, %v", first.Type, err)
 	}
 }
+
+// untimely is a coordinator of a node whose clock is wrong while wrong is set.
+type untimely struct {
+	replica.Coordinator
+	wrong *atomic.Bool
+}
+
+func (u untimely) Fault() error {
+	if u.wrong.Load() {
+		return errors.New("its clock is wrong")
+	}
+	return nil
+}
+
+// A node with a wrong clock asks for no units of a month, and takes no ask of another
+// node: nothing of either gets into the log.
+func TestNoGrantsByAWrongClock(t *testing.T) {
+	t.Parallel()
+	c, wrong := replicatest.Config(t, vfs.Default, t.TempDir()), &atomic.Bool{}
+	c.Coordinate = func(r *replica.Replica) replica.Coordinator { return untimely{replica.Lone(r), wrong} }
+	r := replicatest.Start(t, c)
+	defer replicatest.Shut(t, r)
+	replicatest.Begin(t, r)
+	month := store.Month(time.Now())
+	ask := monthsAsked()
+	for _, tt := range []struct {
+		wrong   bool
+		granted int64 // in all
+	}{{false, 1}, {true, 1}, {false, 2}} {
+		wrong.Store(tt.wrong)
+		last := r.LastIndex()
+		_, err := r.Propose(t.Context(), ask)
+		if e := (*replica.Error)(nil); tt.wrong != (errors.As(err, &e) && e.Reason == replica.ErrUnavailable && e.Message == "Nothing can be changed through this node: its clock is wrong.") {
+			t.Errorf("clock wrong %v: %v", tt.wrong, err)
+		}
+		if tt.wrong {
+			if _, err := r.CommitForwarded(t.Context(), ask.Encode()); !errors.Is(err, replica.ErrNotTaken) {
+				t.Errorf("the ask of another node: %v", err)
+			}
+			if r.LastIndex() != last {
+				t.Errorf("the log goes on from %d to %d", last, r.LastIndex())
+			}
+		}
+		if total, err := r.Store().Granted(store.DefaultAccount, store.Live, "", false, month); err != nil || total != tt.granted {
+			t.Errorf("clock wrong %v: %d units are granted, %v; want %d", tt.wrong, total, err, tt.granted)
+		}
+	}
+}
