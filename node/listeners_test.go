@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/node/serve"
+	"github.com/perfgate/perfgate/store/logtest"
 )
 
 // pair makes a certificate for name and returns its table for the file.
@@ -106,6 +108,33 @@ func TestListenerFault(t *testing.T) {
 		}
 		if err := n.close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A data directory that cannot be used ends the start before a listener is bound: the
+// log does not say that the node listens, and the fault is not that of the addresses.
+func TestDataDirComesBeforeListeners(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, addr := range map[string]string{"free": "127.0.0.1:0", "taken": taken.Addr().String()} {
+		file := configtest.File(t, "no directory")
+		c := mustLoad(t, []string{"--data-dir", file, "--proxy-listen", addr, "--admin-listen", "127.0.0.1:0"})
+		out := &logtest.Log{}
+		n, err := Open(t.Context(), Options{Config: c, Out: out, Version: "test", Exit: func(int) {}})
+		if err == nil {
+			n.Abandon()
+			t.Fatalf("%s: it starts", name)
+		}
+		var usage *config.UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), "node.data_dir") || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if strings.Contains(out.String(), "listening") {
+			t.Errorf("%s: it listened: %s", name, out)
 		}
 	}
 }
