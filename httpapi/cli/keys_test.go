@@ -107,6 +107,27 @@ key_1  Production  live  revoked  -                  -            -           - 
 	})
 }
 
+// A rotating key shows until when the old secret is accepted, in the list and by itself.
+func TestRotatingKeys(t *testing.T) {
+	rotating := `{"id":"key_1","name":"n","type":"live","state":"rotating","hint":"h","scopes":["read"],"account":"default",` +
+		`"created_at":"2027-01-01T00:00:00Z","created_by":"op_1","replaced_by":"key_2","overlap_ends_at":"2027-01-08T12:00:00Z"}`
+	s := start(t, map[string]answer{"GET /v1/keys": {body: `{"data":[` + rotating + `],"next_cursor":null}`}, "GET /v1/keys/key_1": {body: rotating}})
+	testCommands(t, s, []commandTest{
+		{args: "keys list", calls: "GET /v1/keys?limit=1000", out: `ID     NAME  TYPE  STATE     HINT  ENVIRONMENT  SCOPES  EXPIRES  OVERLAP ENDS      LAST USED
+key_1  n     live  rotating  h     -            read    -        2027-01-08 12:00  -`},
+		{args: "keys get key_1", calls: "GET /v1/keys/key_1", out: `id            key_1
+name          n
+type          live
+state         rotating
+hint          h
+scopes        read
+account       default
+created       2027-01-01 00:00 by op_1
+replaced by   key_2
+overlap ends  2027-01-08 12:00`},
+	})
+}
+
 // One key is revoked by its own call; several keys or filters by the bulk call.
 func TestKeysRevoke(t *testing.T) {
 	const bulk = `matched     2
