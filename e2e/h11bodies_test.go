@@ -8,7 +8,7 @@ import (
 // h11BodyCases are the rules of bodies and their framing.
 var h11BodyCases = []h11Case{
 	// Content-Length.
-	{"a length that is no number", "$POSTContent-Length: abc\r\n\r\n$NEXT", "400", ""},
+	{"a length of letters", "$POSTContent-Length: abc\r\n\r\n$NEXT", "400", ""},
 	{"a length with a plus", "$POSTContent-Length: +13\r\n\r\n$JSON$NEXT", "400", ""},
 	{"a negative length", "$POSTContent-Length: -1\r\n\r\n$NEXT", "400", ""},
 	{"-0", "$POSTContent-Length: -0\r\n\r\n$NEXT", "400", ""},
@@ -79,7 +79,7 @@ var h11BodyCases = []h11Case{
 	{"a trailer", "$POST$CHUNKEDd\r\n$JSON\r\n0\r\nX-T: 1\r\n\r\n", "200", "POST /v1/keys/verify $JSON trailer X-T: [\"1\"]"},
 	{"no last chunk", "$POST$CHUNKEDd\r\n$JSON\r\n", "400 slow", ""},
 	{"an extension without a name", "$POST$CHUNKED5;\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
-	{"an extension that is no token", "$POST$CHUNKED5;bad[\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
+	{"an extension with an invalid name", "$POST$CHUNKED5;bad[\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"NUL in an extension", "$POST$CHUNKED5;a\x00\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"CR in an extension", "$POST$CHUNKED5;a\rb\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"LF in an extension", "$POST$CHUNKED5;a\nhello\r\n0\r\n\r\n$NEXT", "400", ""},

@@ -26,28 +26,12 @@ func tlsServer(t *testing.T, h http.Handler, conf *tls.Config) *httptest.Server 
 func clusterPort(t *testing.T) string {
 	t.Helper()
 	pair := tlsServer(t, http.NotFoundHandler(), &tls.Config{}).TLS.Certificates[0]
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{pair}, NextProtos: []string{callProtocol}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				c.(*tls.Conn).HandshakeContext(t.Context())
-			}()
-		}
-	}()
-	return ln.Addr().String()
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{pair}, NextProtos: []string{callProtocol}}
+	return hangingUp(t, func(c net.Conn) { tls.Server(c, conf).HandshakeContext(t.Context()) })
 }
 
-// hangingUp is a port that closes every connection.
-func hangingUp(t *testing.T) string {
+// hangingUp is a port that closes every connection, after first, which may be nil.
+func hangingUp(t *testing.T, first func(net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,7 +44,12 @@ func hangingUp(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			c.Close()
+			go func() {
+				defer c.Close()
+				if first != nil {
+					first(c)
+				}
+			}()
 		}
 	}()
 	return ln.Addr().String()
@@ -81,7 +70,7 @@ func TestWrongServer(t *testing.T) {
 		"GET /v1/v1/keys": page(401, `{"error":{"type":"authentication_error","code":"invalid_key","message":"The API key is not known.","request_id":"r"}}`, true),
 	})
 	proxied := strings.TrimPrefix(proxy.URL, "http://")
-	port, closing := clusterPort(t), hangingUp(t)
+	port, closing := clusterPort(t), hangingUp(t, nil)
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
 	gone := strings.TrimPrefix(dead.URL, "http://")
