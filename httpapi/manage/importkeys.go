@@ -53,7 +53,7 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 		return nil, q.Err()
 	}
 	if reassign && c.Caller.Actor.Type != store.ActorOperator {
-		// Whoever knows a key that another account revoked could have its clients' requests.
+		// An account that knows a key which another one revoked could take over its clients.
 		return nil, fault.Newf(fault.Forbidden, "Only an operator token may import keys that another account has revoked.")
 	}
 	raw, err := c.Body(maxImportBody, "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json", "text/plain")
