@@ -100,7 +100,7 @@ func (b *body) Close() error {
 	return nil
 }
 
-// end is called after the answer. It stops whoever still reads the body, reads the rest
+// end is called after the answer. It stops a goroutine that still reads the body, reads the rest
 // of it unless the connection is to be closed, and reports whether there is none left.
 func (b *body) end(closing bool) (whole bool) {
 	deadline := past
