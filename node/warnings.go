@@ -19,7 +19,7 @@ func warnings(c *config.Config) []error {
 	all := upstreams(c)
 	var m machine
 	if len(all) > 0 {
-		m = thisMachine()
+		m = thisMachine(all)
 	}
 	for _, up := range all {
 		for _, own := range []struct{ key, listen, effect string }{
