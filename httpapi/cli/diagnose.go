@@ -88,8 +88,8 @@ func garbled(err error) bool {
 	return errors.Is(err, client.ErrForeign) || errors.As(err, &syntax) || errors.As(err, &typ) || errors.Is(err, io.EOF)
 }
 
-// plain is the sentence of err without a code, for one of a server that is none of ours
-// has no meaning, and without that it is none.
+// plain is the sentence of err, without the code, which means nothing if another server
+// sent it, and without the words of [client.ErrForeign], which the caller replaces.
 func plain(err error) string {
 	var f *fault.Error
 	if errors.As(err, &f) {
