@@ -15,6 +15,7 @@ var layers = map[string][]string{
 	"e2e":         {},
 	"e2e/cluster": {},
 	"e2e/harness": {}, // no program may import it
+	"e2e/peers":   {},
 	"httpapi": {
 		"httpapi/admit",
 		"httpapi/bodies",

@@ -1,0 +1,84 @@
+package peers
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// series are the values of the proxies, round by round.
+type series struct {
+	values  map[string][]float64
+	foreign []float64
+}
+
+func (s *series) add(name string, value, foreign float64) {
+	if s.values == nil {
+		s.values = map[string][]float64{}
+	}
+	s.values[name] = append(s.values[name], value)
+	s.foreign = append(s.foreign, foreign)
+}
+
+// ratio is the median of the ratios of each round, "" without both values.
+func (s *series) ratio(a, b string) string {
+	var out []float64
+	for i, v := range s.values[a] {
+		if i < len(s.values[b]) && s.values[b][i] != 0 {
+			out = append(out, v/s.values[b][i])
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", median(out))
+}
+
+// table collects the figures, for people and in Markdown.
+type table struct{ rows []string }
+
+// row adds a figure; format is that of a value.
+func (tb *table) row(title, format string, s series) {
+	cells := []string{title}
+	for _, name := range names {
+		text := ""
+		if v := s.values[name]; len(v) > 0 {
+			text = fmt.Sprintf(format, median(v))
+		}
+		cells = append(cells, text)
+	}
+	cells = append(cells, s.ratio("perfgate", "nginx"), s.ratio("perfgate", "haproxy"))
+	others := ""
+	if len(s.foreign) > 0 {
+		others = fmt.Sprintf("%.2f (%.2f–%.2f)", median(s.foreign), slices.Min(s.foreign), slices.Max(s.foreign))
+	}
+	tb.rows = append(tb.rows, "| "+strings.Join(append(cells, others), " | ")+" |")
+}
+
+func (tb *table) print() {
+	fmt.Printf("\n| figure | nginx | HAProxy | perfgate | to nginx | to HAProxy | cores used by others |\n| --- | --- | --- | --- | --- | --- | --- |\n%s\n\n",
+		strings.Join(tb.rows, "\n"))
+}
+
+// median of an even number of values is the mean of the middle two.
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if len(v) == 0 {
+		return 0
+	}
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// copyFile writes a file of testdata to path.
+func copyFile(t testing.TB, name, path string) {
+	t.Helper()
+	raw, err := files.ReadFile("testdata/" + name)
+	if err == nil {
+		err = os.WriteFile(path, raw, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
