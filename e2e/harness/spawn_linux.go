@@ -21,9 +21,12 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// Spawn starts cmd so that it ends with this process.
+// Spawn starts cmd so that it ends with this process. Its other attributes stay.
 func Spawn(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	done := make(chan error)
 	spawner() <- func() { done <- cmd.Start() }
 	return <-done

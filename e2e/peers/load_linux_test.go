@@ -38,12 +38,7 @@ var names = []string{"nginx", "haproxy", "perfgate"}
 // load compares the proxies under traffic.
 func load(tr traffic) func(*bench) {
 	return func(b *bench) {
-		var peers []*peer
-		for _, name := range names {
-			p := b.startPeer(name, options{upstream: b.upstream, secure: tr.secure})
-			b.wrk(p, tr, time.Second) // warm
-			peers = append(peers, p)
-		}
+		peers := b.fleet(tr.secure)
 		var rate, cpu, p99 series
 		for range b.rounds {
 			for _, i := range b.rng.Perm(len(peers)) {
@@ -58,6 +53,20 @@ func load(tr traffic) func(*bench) {
 		b.table.row(tr.title+": CPU µs/request", "%.1f", cpu)
 		b.table.row(tr.title+": p99, ms", "%.1f", p99)
 	}
+}
+
+// fleet returns the proxies that the figures of load share. They start with the first of
+// these and have warmed up.
+func (b *bench) fleet(secure bool) []*peer {
+	b.Helper()
+	if b.fleets[secure] == nil {
+		for _, name := range names {
+			p := b.whole.startPeer(name, options{upstream: b.upstream, secure: secure})
+			b.wrk(p, traffic{path: "/1k", secure: secure}, time.Second)
+			b.fleets[secure] = append(b.fleets[secure], p)
+		}
+	}
+	return b.fleets[secure]
 }
 
 // wrk puts p under traffic for a time, and fails if a request does.

@@ -70,3 +70,31 @@ func busy() time.Duration {
 	}
 	return sum
 }
+
+// residentOf is the resident memory of processes in bytes. What they share counts once
+// for each of them.
+func residentOf(pids ...int) (sum int64) {
+	for _, pid := range pids {
+		raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		_, after, _ := strings.Cut(string(raw), "VmRSS:")
+		var kb int64
+		fmt.Sscan(after, &kb)
+		sum += kb << 10
+	}
+	return sum
+}
+
+// tcpCount is a counter of TCP in this network namespace (TcpExt), 0 if there is none.
+func tcpCount(name string) int {
+	raw, _ := os.ReadFile("/proc/self/net/netstat")
+	titles, rest, _ := strings.Cut(string(raw), "\n")
+	values, _, _ := strings.Cut(rest, "\n")
+	fields := strings.Fields(values)
+	for i, title := range strings.Fields(titles) {
+		if title == name && i < len(fields) {
+			n, _ := strconv.Atoi(fields[i])
+			return n
+		}
+	}
+	return 0
+}

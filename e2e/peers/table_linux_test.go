@@ -57,6 +57,15 @@ func (tb *table) row(title, format string, s series) {
 	tb.rows = append(tb.rows, "| "+strings.Join(append(cells, others), " | ")+" |")
 }
 
+// cells adds a figure that is no series, by proxy.
+func (tb *table) cells(title string, values map[string]string) {
+	out := []string{title}
+	for _, name := range names {
+		out = append(out, values[name])
+	}
+	tb.rows = append(tb.rows, "| "+strings.Join(out, " | ")+" | | | |")
+}
+
 func (tb *table) print() {
 	fmt.Printf("\n| figure | nginx | HAProxy | perfgate | to nginx | to HAProxy | cores used by others |\n| --- | --- | --- | --- | --- | --- | --- |\n%s\n\n",
 		strings.Join(tb.rows, "\n"))
