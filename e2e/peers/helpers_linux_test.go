@@ -36,6 +36,11 @@ func TestRatio(t *testing.T) {
 	if got := s.ratio("a", "b"); got != "2.00" {
 		t.Error(got)
 	}
+	s.add("a", 1, 0)
+	s.add("b", -1, 0)
+	if got := s.ratio("a", "b"); got != "" {
+		t.Errorf("of a negative difference: %s", got)
+	}
 	if got := fmt.Sprint(s.ratio("a", "none"), median([]float64{4, 1, 3, 2})); got != "2.5" {
 		t.Error(got)
 	}

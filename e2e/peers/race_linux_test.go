@@ -16,10 +16,8 @@ import (
 	"github.com/perfgate/perfgate/e2e/harness"
 )
 
-const (
-	races = 600                  // ends of connections, just when a request is sent
-	step  = 2 * time.Microsecond // by which the end is moved after a miss
-)
+// races is the number of connections that end just when a request is sent.
+const races = 600
 
 // race has an upstream close the connection that waits in the proxy's pool just when
 // the proxy sends a POST on it. The upstream is that of an idle timeout: it closes only
@@ -40,9 +38,10 @@ func race(b *bench) {
 		failed, raced, met, lost, tries := map[int]int{}, 0, 0, 0, 0
 		for ; raced < races && tries < 20*races; tries++ {
 			out := r.try(at + time.Duration((b.rng.Float64()*2-1)*float64(10*time.Microsecond)))
+			step := 2*time.Microsecond + at/50
 			switch { // stay where the end and the request cross
 			case !out.closed:
-				at = max(0, at-step)
+				at -= step
 			case out.met == 0:
 				at += step
 			}
@@ -62,12 +61,12 @@ func race(b *bench) {
 		for _, n := range failed {
 			sum += n
 		}
-		cells[name] = fmt.Sprintf("%d of %d", sum, raced)
-		fmt.Printf("measured: race on a pooled connection: %s: %s failed (by status, 0 is none: %v); %d arrived after the end; %d tries, of which %d do not count; requests arrive after %v, the last end was at %v\n",
-			name, cells[name], failed, met, tries, lost, arrival, at)
+		cells[name] = fmt.Sprintf("%d of %d, %d crossed", sum, raced, met)
+		fmt.Printf("measured: race on a pooled connection: %s: failed: %s (by status, 0 is none: %v); %d tries, of which %d do not count; requests arrive after %v, the last end was at %v\n",
+			name, cells[name], failed, tries, lost, arrival, at)
 		r.hangUp()
 	}
-	b.table.cells("POSTs failed whose pooled connection was closed as they were sent", cells)
+	b.table.cells("POSTs failed whose pooled connection was closed as they were sent (crossed: they came after the end)", cells)
 }
 
 // fickle is an upstream whose connections are handed to the test after each answer,

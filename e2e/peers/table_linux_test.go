@@ -22,13 +22,18 @@ func (s *series) add(name string, value, foreign float64) {
 	s.foreign = append(s.foreign, foreign)
 }
 
-// ratio is the median of the ratios of each round, "" without both values.
+// ratio is the median of the ratios of each round, "" without both values. Differences
+// may be lost in the noise; then there is none either.
 func (s *series) ratio(a, b string) string {
 	var out []float64
 	for i, v := range s.values[a] {
-		if i < len(s.values[b]) && s.values[b][i] != 0 {
-			out = append(out, v/s.values[b][i])
+		if i >= len(s.values[b]) {
+			break
 		}
+		if v <= 0 || s.values[b][i] <= 0 {
+			return ""
+		}
+		out = append(out, v/s.values[b][i])
 	}
 	if len(out) == 0 {
 		return ""
