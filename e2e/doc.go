@@ -4,5 +4,6 @@
 // calls. Waits are for events, with generous bounds, since machines are shared.
 //
 // The Go tests need nothing but Go; e2e/clients holds the checks with foreign clients
-// (make e2e), and e2e/cluster those with three nodes (make e2e-cluster).
+// (make e2e), e2e/cluster those with three nodes (make e2e-cluster), and e2e/peers
+// measures beside other proxies (make bench-proxy).
 package e2e

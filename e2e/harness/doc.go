@@ -1,5 +1,5 @@
 // Package harness is shared by the tests that drive the built binary from outside
-// (e2e and e2e/cluster): it builds perfgate, runs its processes, makes HTTP calls
+// (e2e, e2e/cluster and e2e/peers): it builds perfgate, runs its processes, makes HTTP calls
 // and waits for events.
 //
 // It knows perfgate by its command line and its HTTP answers only, and imports none

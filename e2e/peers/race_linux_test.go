@@ -25,7 +25,8 @@ const races = 600
 // A request that comes between its look and its close is not counted: it is answered with
 // a reset, as one that was carried out may be, so no proxy can know. Linux counts those
 // (TCPAbortOnClose), and those that arrive after the close (TCPAbortOnData), which are
-// the ones that the proxy has to save.
+// the ones that the proxy has to save. Outside a network namespace of its own, other
+// connections of the machine count too.
 func race(b *bench) {
 	cells := map[string]string{}
 	for _, name := range names {
