@@ -148,4 +148,4 @@ func trim(s string) string {
 
 // KeyInQuery reports whether a key of our own form stands anywhere in the raw
 // query, percent-encoded or not.
-func KeyInQuery(query string) bool { return apikey.HoldsEncoded(query) }
+func KeyInQuery(query string) bool { return apikey.Holds(query) }

@@ -27,13 +27,13 @@ func (g *Gate) upstreamsOwn(h http.Header, hasher *apikey.Hasher) bool {
 	value := trim(lines[0])
 	scheme, token, _ := strings.Cut(value, " ")
 	token = trim(token)
-	if value == "" || apikey.HoldsEncoded(value) {
+	if value == "" || apikey.Holds(value) {
 		return false
 	}
 	if strings.EqualFold(scheme, "Basic") {
 		// Lenient readers take either alphabet, padded or not.
 		raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(token), "="))
-		return err == nil && !apikey.HoldsEncoded(string(raw))
+		return err == nil && !apikey.Holds(string(raw))
 	}
 	// An imported key may have any form.
 	for _, key := range []string{token, value} {

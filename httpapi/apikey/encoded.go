@@ -9,24 +9,38 @@ import (
 // maxDecodings bounds how often a text is percent-decoded in search of a key.
 const maxDecodings = 8
 
-// HoldsEncoded is [Holds] of s and of each text that percent-decoding makes of s, decoded
-// as often as lenient servers may do it. A text without a percent sign costs no more than
-// Holds.
-func HoldsEncoded(s string) bool {
-	_, found := unhide(s)
-	return found
+// maskEncoded replaces each run of s that may be an encoded key and holds one by the hint
+// of the key. An encoded key is within one run, however often it was encoded.
+func maskEncoded(s string) string {
+	if !mayHide(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		end := strings.IndexFunc(s, func(r rune) bool { return r > '~' || !inRun(byte(r)) })
+		if end < 0 {
+			end = len(s)
+		}
+		b.WriteString(maskRun(s[:end]))
+		s = s[end:]
+		next := strings.IndexFunc(s, func(r rune) bool { return r <= '~' && inRun(byte(r)) })
+		if next < 0 {
+			next = len(s)
+		}
+		b.WriteString(s[:next])
+		s = s[next:]
+	}
+	return b.String()
 }
 
-// MaskEncoded is [Mask], and nothing but the hint of the key is left of a text that holds
-// one in percent-encoding: decoded, the rest may have characters that s had not.
-func MaskEncoded(s string) string {
-	plain, found := unhide(s)
-	switch at := find(plain, 0); {
-	case !found:
-		return s
-	case plain == s && at >= 0:
-		return MaskEncoded(Mask(s)) // it may hold an encoded one, too
-	case at >= 0:
+// maskRun is maskEncoded of one run. Its text beside the key goes, too: decoded, it may
+// have characters that it had not.
+func maskRun(run string) string {
+	plain, found := unhide(run)
+	if !found {
+		return run
+	}
+	if at := find(plain, 0); at >= 0 {
 		return Hint(plain[at : at+Len])
 	}
 	return "…"
@@ -39,7 +53,7 @@ func unhide(s string) (plain string, found bool) {
 		return s, false
 	}
 	for range maxDecodings {
-		if Holds(s) {
+		if find(s, 0) >= 0 {
 			return s, true
 		}
 		if !mayHide(s) {

@@ -29,7 +29,7 @@ func TestHoldsEncodedAnywhere(t *testing.T) {
 		for range rapid.IntRange(0, maxDecodings).Draw(t, "times") {
 			s = encoded(s, func() bool { return rapid.Bool().Draw(t, "encode") })
 		}
-		if s = "/a?b=" + s + "&c"; !HoldsEncoded(s) {
+		if s = "/a?b=" + s + "&c"; !Holds(s) {
 			t.Fatalf("no key in %q", s)
 		}
 	})
@@ -54,19 +54,20 @@ func TestHoldsEncoded(t *testing.T) {
 		strings.Repeat("a", Len) + "%" + "2525":  false,
 		strings.Replace(key, "p", "%7", 1) + "0": false,
 	} {
-		if got := HoldsEncoded(s); got != want {
-			t.Errorf("HoldsEncoded(%q) = %v", s, got)
+		if got := Holds(s); got != want {
+			t.Errorf("Holds(%q) = %v", s, got)
 		}
 	}
 	s := encoded(key, all)
 	for range 2 * maxDecodings {
-		if s = encoded(s, func() bool { return false }); !HoldsEncoded(s) {
+		if s = encoded(s, func() bool { return false }); !Holds(s) {
 			t.Fatalf("no key in %q", s)
 		}
 	}
 }
 
-// Nothing of a key's secret part is left, however it is encoded; other texts stay.
+// Nothing of a key's secret part is left, however it is encoded; other texts stay, and so
+// does the text around it.
 func TestMaskEncoded(t *testing.T) {
 	const key, hint = "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ", "pk_live_0123…STUV"
 	all := func() bool { return true }
@@ -78,17 +79,32 @@ func TestMaskEncoded(t *testing.T) {
 		"":                            "",
 		"curl/8 100%":                 "curl/8 100%",
 		"curl " + key:                 "curl " + hint,
-		"curl " + encoded(key, all):   hint,
+		"curl " + encoded(key, all):   "curl " + hint,
 		"%0a" + encoded(key, all):     hint,
-		key + " " + encoded(key, all): hint,
-		encoded(key, all) + " " + key: hint,
-		often:                         hint,
-		encoded(often, all):           "…",
-		encoded(key[:Len-1]+"0", all): encoded(key[:Len-1]+"0", all), // its checksum is wrong
-		strings.Repeat("%41", 2*Len):  strings.Repeat("%41", 2*Len),
+		key + " " + encoded(key, all): hint + " " + hint,
+		encoded(key, all) + " " + key: hint + " " + hint,
+		"50 % of ü=" + encoded(key, all) + "&ä=50%": "50 % of ü=" + hint + "&ä=50%",
+		key + encoded(key, all):                     "pk_live_0123…" + hint, // the rest of the first hint is part of the run
+		often:                                       hint,
+		encoded(often, all):                         "…",
+		encoded(key[:Len-1]+"0", all):               encoded(key[:Len-1]+"0", all), // its checksum is wrong
+		strings.Repeat("%41", 2*Len):                strings.Repeat("%41", 2*Len),
 	} {
-		if got := MaskEncoded(s); got != want {
-			t.Errorf("MaskEncoded(%.200q) = %.200q, want %.200q", s, got, want)
+		if got := Mask(s); got != want {
+			t.Errorf("Mask(%.200q) = %.200q, want %.200q", s, got, want)
 		}
 	}
+}
+
+func TestMaskEncodedAnywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := New(LivePrefix)
+		for range rapid.IntRange(0, maxDecodings).Draw(t, "times") {
+			s = encoded(s, func() bool { return rapid.Bool().Draw(t, "encode") })
+		}
+		s = rapid.String().Draw(t, "before") + s + rapid.String().Draw(t, "after")
+		if got := Mask(s); Holds(got) {
+			t.Fatalf("Mask(%q) = %q", s, got)
+		}
+	})
 }

@@ -118,7 +118,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 var ErrKeyInURL = errors.New("an API key stands where an id or a filter belongs; nothing was sent")
 
 func holdsKey(target string, query url.Values) bool {
-	if plain, err := url.PathUnescape(target); apikey.Holds(target) || err == nil && apikey.Holds(plain) {
+	if apikey.Holds(target) {
 		return true
 	}
 	for name, values := range query {

@@ -73,7 +73,7 @@ func (h *Verify) observe(c *rest.Call, in *admit.VerifyRequest, out *admit.Verif
 		return
 	}
 	o := &local.Observation{
-		At: c.Now, RequestID: c.RequestID(), Method: apikey.MaskEncoded(in.Method), Route: c.Route.Path,
+		At: c.Now, RequestID: c.RequestID(), Method: apikey.Mask(in.Method), Route: c.Route.Path,
 		Status: http.StatusOK, Account: *out.Account, Key: *out.KeyID, Type: out.Type,
 		Units: out.Charged, Cost: out.Cost, Action: c.Route.Action,
 	}

@@ -73,7 +73,7 @@ func (x *exchange) dropHeaders(h http.Header, trusted bool) {
 // holdsKey reports whether a key of perfgate's own form stands anywhere in the
 // values of a header: not only the credential, any copy of it is kept from
 // upstreams.
-func holdsKey(values []string) bool { return slices.ContainsFunc(values, apikey.HoldsEncoded) }
+func holdsKey(values []string) bool { return slices.ContainsFunc(values, apikey.Holds) }
 
 // bodyDigests are the headers that sum up a body.
 var bodyDigests = [...]string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
@@ -90,10 +90,10 @@ func (x *exchange) setForwarded(h http.Header, peer netip.Addr, trusted bool) {
 	case trusted:
 		forwardedFor = x.live.way.Chain(x.r)
 		// The outermost trusted hop has seen the scheme and host that the client used.
-		if v := x.r.Header.Get("X-Forwarded-Proto"); v != "" && !apikey.HoldsEncoded(v) {
+		if v := x.r.Header.Get("X-Forwarded-Proto"); v != "" && !apikey.Holds(v) {
 			proto = v
 		}
-		if v := x.r.Header.Get("X-Forwarded-Host"); v != "" && !apikey.HoldsEncoded(v) {
+		if v := x.r.Header.Get("X-Forwarded-Host"); v != "" && !apikey.Holds(v) {
 			host = v
 		}
 	case peer.IsValid():

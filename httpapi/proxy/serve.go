@@ -75,7 +75,7 @@ func (x *exchange) findRoute() *fault.Error {
 	x.path = x.r.URL.EscapedPath()
 	route, preflight, f := x.live.table.find(x.r)
 	if f != nil {
-		if apikey.HoldsEncoded(x.path) {
+		if apikey.Holds(x.path) {
 			x.path = ""
 		}
 		return f
@@ -219,8 +219,8 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 	}
 	took := time.Since(x.start)
 	o := local.Observation{
-		At: x.start, Duration: took, RequestID: x.id, Method: apikey.MaskEncoded(x.r.Method), Status: status,
-		Client: x.client, UserAgent: apikey.MaskEncoded(x.r.UserAgent()), Hint: x.pass.Hint,
+		At: x.start, Duration: took, RequestID: x.id, Method: apikey.Mask(x.r.Method), Status: status,
+		Client: x.client, UserAgent: apikey.Mask(x.r.UserAgent()), Hint: x.pass.Hint,
 		Trail: local.Trail{Path: x.path, Attempts: x.attempts, Sent: x.w.sent},
 	}
 	if x.upstream != nil {

@@ -30,7 +30,7 @@ func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
 		return false, fault.Newf(fault.InvalidRequest, "The request target has a character that must be percent-encoded.")
 	}
 	path := r.URL.Path
-	if apikey.HoldsEncoded(path) || apikey.HoldsEncoded(r.URL.RawPath) || apikey.HoldsEncoded(r.Method) || apikey.Holds(r.Host) {
+	if apikey.Holds(path) || apikey.Holds(r.URL.RawPath) || apikey.Holds(r.Method) || apikey.Holds(r.Host) {
 		return false, fault.Newf(fault.InvalidRequest, "An API key stands in the request line or the host; send it as \"Authorization: Bearer …\".")
 	}
 	if r.URL.User != nil || !validHost(r.Host) {

@@ -148,7 +148,7 @@ const maxAgent = 256
 
 // agent is the part of r's User-Agent that is kept.
 func agent(r *http.Request) string {
-	s := apikey.MaskEncoded(r.UserAgent())
+	s := apikey.Mask(r.UserAgent())
 	if len(s) > maxAgent {
 		s = s[:maxAgent]
 	}
