@@ -20,6 +20,14 @@ const (
 	probe     = rest.Open | rest.OnProxy | rest.Quiet
 )
 
+// The parameters of the calls that share them or have many.
+var (
+	page       = []string{"limit", "cursor"}
+	force      = []string{"force"}
+	keyQuery   = []string{"type", "state", "environment", "name", "created_by", "q", "due", "sort", "limit", "cursor"}
+	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "format", "limit", "cursor"}
+)
+
 // topics are the handlers of the calls, each with the parts that it needs.
 type topics struct {
 	keys      manage.Keys
@@ -64,40 +72,40 @@ func (t *topics) routes() []*rest.Route {
 	}
 	return []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
-		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.keys.List)},
+		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
-		{ID: "updateKey", Method: patch, Path: "/v1/keys/{id}", Action: "key.update", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithBody(t.keys.Update)},
+		{ID: "updateKey", Method: patch, Path: "/v1/keys/{id}", Action: "key.update", Scope: admin, Access: onProxy, IDs: "key_", Query: force, Serve: rest.WithBody(t.keys.Update)},
 		{ID: "rotateKey", Method: post, Path: "/v1/keys/{id}/rotate", Action: "key.rotate", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Rotate)},
 		{ID: "revokeKey", Method: post, Path: "/v1/keys/{id}/revoke", Action: "key.revoke", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Revoke)},
 		{ID: "revokeKeys", Method: post, Path: "/v1/keys/revoke", Action: "key.revoke_bulk", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.RevokeMany)},
-		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Serve: rest.WithoutBody(t.keys.Import)},
+		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Query: []string{"reassign"}, Serve: rest.WithoutBody(t.keys.Import)},
 		{ID: "verifyKey", Method: post, Path: "/v1/keys/verify", Action: "key.verify", Scope: verify, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.verify.Key)},
 		{ID: "rateLimit", Method: post, Path: "/v1/ratelimit", Action: "ratelimit", Scope: limit, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.ratelimit.Charge)},
 
 		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
-		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.allowlist.Set)},
+		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithoutBody(t.allowlist.Set)},
 
-		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Serve: rest.WithoutBody(t.usage.Read)},
-		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Serve: t.audit.Logs},
+		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: []string{"from", "to", "step", "key", "type", "environment", "group_by"}, Serve: rest.WithoutBody(t.usage.Read)},
+		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},
 
 		{ID: "getAccount", Method: get, Path: "/v1/account", Action: "account.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.accounts.GetOwn)},
 		{ID: "updateAccount", Method: patch, Path: "/v1/account", Action: "account.update", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.accounts.UpdateOwn)},
 
 		{ID: "createManagedAccount", Method: post, Path: "/v1/accounts", Action: "account.create", Scope: admin, Access: operators, Serve: rest.WithBody(t.accounts.Create)},
-		{ID: "listManagedAccounts", Method: get, Path: "/v1/accounts", Action: "account.list", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.accounts.List)},
+		{ID: "listManagedAccounts", Method: get, Path: "/v1/accounts", Action: "account.list", Scope: admin, Access: operators, Query: page, Serve: rest.WithoutBody(t.accounts.List)},
 		{ID: "getManagedAccount", Method: get, Path: "/v1/accounts/{id}", Action: "account.read", Scope: admin, Access: operators, IDs: "acct_", Serve: rest.WithoutBody(t.accounts.Get)},
 		{ID: "updateManagedAccount", Method: patch, Path: "/v1/accounts/{id}", Action: "account.update", Scope: admin, Access: operators, IDs: "acct_", Serve: rest.WithBody(t.accounts.Update)},
 		{ID: "deleteManagedAccount", Method: del, Path: "/v1/accounts/{id}", Action: "account.delete", Scope: admin, Access: operators, IDs: "acct_", Serve: rest.WithoutBody(t.accounts.Delete)},
 
 		{ID: "createTier", Method: post, Path: "/v1/tiers", Action: "tier.create", Scope: admin, Access: operators, Serve: rest.WithBody(t.tiers.Create)},
-		{ID: "listTiers", Method: get, Path: "/v1/tiers", Action: "tier.list", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.tiers.List)},
+		{ID: "listTiers", Method: get, Path: "/v1/tiers", Action: "tier.list", Scope: admin, Access: operators, Query: page, Serve: rest.WithoutBody(t.tiers.List)},
 		{ID: "getTier", Method: get, Path: "/v1/tiers/{name}", Action: "tier.read", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.tiers.Get)},
 		{ID: "updateTier", Method: patch, Path: "/v1/tiers/{name}", Action: "tier.update", Scope: admin, Access: operators, Serve: rest.WithBody(t.tiers.Update)},
 		{ID: "deleteTier", Method: del, Path: "/v1/tiers/{name}", Action: "tier.delete", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.tiers.Delete)},
 
 		{ID: "cluster", Method: get, Path: "/v1/cluster", Action: "cluster.read", Scope: admin, Access: operators | rest.Quiet | rest.Anytime, Serve: rest.WithoutBody(t.cluster.Read)},
-		{ID: "transferLeadership", Method: post, Path: "/v1/cluster/transfer-leadership", Action: "cluster.transfer", Scope: admin, Access: operators, Serve: rest.WithOptionalBody(t.cluster.TransferLeadership)},
-		{ID: "removeNode", Method: del, Path: "/v1/cluster/nodes/{name}", Action: "cluster.remove", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.cluster.RemoveNode)},
+		{ID: "transferLeadership", Method: post, Path: "/v1/cluster/transfer-leadership", Action: "cluster.transfer", Scope: admin, Access: operators, Query: force, Serve: rest.WithOptionalBody(t.cluster.TransferLeadership)},
+		{ID: "removeNode", Method: del, Path: "/v1/cluster/nodes/{name}", Action: "cluster.remove", Scope: admin, Access: operators, Query: force, Serve: rest.WithoutBody(t.cluster.RemoveNode)},
 		{ID: "backup", Method: get, Path: "/v1/backup", Action: "backup.read", Scope: admin, Access: operators, Serve: t.backup.Read},
 
 		{ID: "livez", Method: get, Path: "/livez", Access: probe, Serve: t.pages.Livez},

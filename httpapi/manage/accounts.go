@@ -146,7 +146,7 @@ func checkAccount(u *store.AccountUpdate) error {
 
 // List shows all accounts in the order of their ids.
 func (h *Accounts) List(c *rest.Call) (*rest.Page[accountView], error) {
-	q := c.Query("limit", "cursor")
+	q := c.Query()
 	limit := q.Limit()
 	after, err := q.Cursor()
 	if err != nil {
@@ -174,9 +174,6 @@ func (h *Accounts) read(id store.AccountID) (*store.Account, error) {
 }
 
 func (h *Accounts) show(c *rest.Call, id store.AccountID) (*accountView, error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
-	}
 	a, err := h.read(id)
 	if err != nil {
 		return nil, err
@@ -291,9 +288,6 @@ func (p *managedPatch) Check(*rest.Call) error {
 }
 
 func (h *Accounts) change(c *rest.Call, id store.AccountID, u *store.AccountUpdate) (*changedAccount, error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
-	}
 	if err := checkAccount(u); err != nil {
 		return nil, err
 	}
@@ -324,9 +318,6 @@ func (h *Accounts) match(c *rest.Call, id store.AccountID) (uint64, error) {
 
 // Delete removes the account that the path names, its keys with it.
 func (h *Accounts) Delete(c *rest.Call) (*deleted, error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
-	}
 	id := store.AccountID(c.Param)
 	match, err := h.match(c, id)
 	if err != nil {

@@ -84,9 +84,6 @@ type changedAllowlist struct {
 
 // Get shows the list, in JSON or in text.
 func (h *Allowlist) Get(c *rest.Call) error {
-	if err := c.NoQuery(); err != nil {
-		return err
-	}
 	entries, tag, err := h.Store.Allowlist(c.Account)
 	if err != nil {
 		return err
@@ -133,7 +130,7 @@ func appendAllowText(b []byte, entries []store.AllowEntry) []byte {
 
 // Set replaces the list.
 func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
-	q := c.Query("force")
+	q := c.Query()
 	force := q.Bool("force")
 	if q.Err() != nil {
 		return nil, q.Err()

@@ -31,7 +31,7 @@ type Audit struct {
 // Logs answers with the events of changes and of requests in one order. With a
 // limit it is a page; without one it streams every matching event as one document.
 func (h *Audit) Logs(c *rest.Call) error {
-	q := c.Query("start_date", "end_date", "key", "event_type", "user", "action", "outcome", "format", "limit", "cursor")
+	q := c.Query()
 	eq := store.EventQuery{
 		Account: c.Account,
 		Key:     store.KeyID(q.Text("key")), User: q.Text("user"), Action: q.Text("action"),

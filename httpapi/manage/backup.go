@@ -27,9 +27,6 @@ type Backup struct {
 // Read streams the whole state of this moment, in bounded memory. A backup that
 // breaks off is cut, and has no checksum.
 func (h *Backup) Read(c *rest.Call) error {
-	if err := c.NoQuery(); err != nil {
-		return err
-	}
 	if h.sending.Add(1) > maxBackups {
 		h.sending.Add(-1)
 		return &fault.Error{Code: fault.TooBusy, RetryAfter: 10, Message: "Two backups are being read already."}

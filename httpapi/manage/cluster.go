@@ -13,9 +13,6 @@ type Cluster struct {
 
 // Read shows the state of the cluster and its nodes.
 func (h *Cluster) Read(c *rest.Call) (*ClusterStatus, error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
-	}
 	s := h.Node.Cluster(c.Request.Context())
 	return &s, nil
 }
@@ -29,7 +26,7 @@ type transfer struct {
 
 // forced reads the query of a call that may leave the cluster without a majority.
 func forced(c *rest.Call) (bool, error) {
-	q := c.Query("force")
+	q := c.Query()
 	force := q.Bool("force")
 	return force, q.Err()
 }

@@ -24,7 +24,7 @@ func TestExportsAreBounded(t *testing.T) {
 		r := httptest.NewRequest("GET", "/x"+query, nil).WithContext(ctx)
 		r.Header.Set("Authorization", "Bearer "+apitest.OperatorToken)
 		w := httptest.NewRecorder()
-		f.Serve(w, r, &rest.Route{ID: id, Method: "GET", Path: "/x", Serve: h}, "", true)
+		f.Serve(w, r, &rest.Route{ID: id, Method: "GET", Path: "/x", Query: parameters(r), Serve: h}, "", true)
 		return w.Code
 	}
 	held, release := make(chan error), make(chan struct{})

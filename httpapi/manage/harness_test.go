@@ -2,7 +2,10 @@ package manage_test
 
 import (
 	"io"
+	"maps"
+	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/rest"
@@ -21,6 +24,12 @@ func callWith(f *rest.Frame, h rest.Handler, method, query, body string) *httpte
 	}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(method, "/v1/x"+query, payload)
-	f.Serve(w, r, &rest.Route{ID: "x", Method: method, Path: "/v1/x", Access: rest.Open, Serve: h}, "", true)
+	f.Serve(w, r, &rest.Route{ID: "x", Method: method, Path: "/v1/x", Query: parameters(r), Access: rest.Open, Serve: h}, "", true)
 	return w
+}
+
+// parameters are the names in r's query, as those of its route: which ones a call takes
+// is in the table of httpapi, and tested there.
+func parameters(r *http.Request) []string {
+	return slices.Collect(maps.Keys(r.URL.Query()))
 }

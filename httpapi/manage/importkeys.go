@@ -47,7 +47,7 @@ type lineError struct {
 // the others. The body is repeatable as a whole; a repeat completes an import that
 // broke off.
 func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
-	q := c.Query("reassign")
+	q := c.Query()
 	reassign := q.Bool("reassign")
 	if q.Err() != nil {
 		return nil, q.Err()

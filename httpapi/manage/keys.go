@@ -140,20 +140,17 @@ func (h *Keys) Create(c *rest.Call, in *newKey) (*issuedKey, error) {
 // List shows the account's keys in the order of their creation, or in another that
 // the call asks for.
 func (h *Keys) List(c *rest.Call) (*rest.Page[keyView], error) {
-	q := c.Query("type", "state", "environment", "name", "created_by", "q", "due", "sort", "limit", "cursor")
+	q := c.Query()
 	kq := store.KeyQuery{
 		Account: c.Account, Now: c.Now, Limit: q.Limit(),
 		State: store.KeyState(q.OneOf("state", "active", "disabled", "rotating", "revoked", "expired")),
-		Name:  q.Text("name"), CreatedBy: q.Text("created_by"),
+		Name:  q.Text("name"), CreatedBy: q.Text("created_by"), Environment: q.TextOrNone("environment"),
 	}
 	switch q.OneOf("type", "test", "live") {
 	case "test":
 		kq.Type = new(store.Test)
 	case "live":
 		kq.Type = new(store.Live)
-	}
-	if q.Has("environment") {
-		kq.Environment = new(q.Text("environment"))
 	}
 	search, searches, err := readSearch(c, q)
 	if err != nil {
@@ -283,7 +280,7 @@ func (p *keyPatch) Check(c *rest.Call) error {
 
 // Update changes a key's settings.
 func (h *Keys) Update(c *rest.Call, in *keyPatch) (*changedKey, error) {
-	q := c.Query("force")
+	q := c.Query()
 	force := q.Bool("force")
 	if q.Err() != nil {
 		return nil, q.Err()

@@ -60,7 +60,7 @@ func TestSortAndSearchKeys(t *testing.T) {
 		"sort=-name":                "old gone c betamax b Alphabet",
 		"sort=created_at":           "old betamax Alphabet gone c b",
 		"sort=-created_at":          "b c gone Alphabet betamax old",
-		"sort=expires_at&q=":        "Alphabet c betamax",
+		"sort=expires_at":           "Alphabet c betamax",
 		"sort=-expires_at&q=ALPHAB": "Alphabet",
 		"q=ETAMA":                   "betamax",
 		"q=no+such":                 "",
@@ -74,7 +74,7 @@ func TestSortAndSearchKeys(t *testing.T) {
 	} {
 		for limit := 1; limit < 8; limit++ {
 			got := names(g, query, limit)
-			if query == "sort=expires_at&q=" { // keys without an expiry follow, by id
+			if query == "sort=expires_at" { // keys without an expiry follow, by id
 				got = got[:3]
 			}
 			if !slices.Equal(got, strings.Fields(want)) {

@@ -107,7 +107,7 @@ func isTierName(s string) bool {
 
 // List shows all tiers in the order of their names.
 func (h *Tiers) List(c *rest.Call) (*rest.Page[tierView], error) {
-	q := c.Query("limit", "cursor")
+	q := c.Query()
 	limit := q.Limit()
 	after, err := q.Cursor()
 	if err != nil {
@@ -138,9 +138,6 @@ func (h *Tiers) named(c *rest.Call) (*store.Tier, error) {
 
 // Get shows one tier.
 func (h *Tiers) Get(c *rest.Call) (*tierView, error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
-	}
 	t, err := h.named(c)
 	if err != nil {
 		return nil, err
@@ -219,9 +216,6 @@ func (h *Tiers) Update(c *rest.Call, in *tierPatch) (*changedTier, error) {
 
 // Delete removes a tier that no account has.
 func (h *Tiers) Delete(c *rest.Call) (*deleted, error) {
-	if err := c.NoQuery(); err != nil {
-		return nil, err
-	}
 	match, err := c.IfMatch(func() (uint64, error) {
 		if err := c.Linearize(); err != nil {
 			return 0, err

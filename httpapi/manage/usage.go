@@ -32,9 +32,9 @@ type usageRow struct {
 
 // Read sums the usage of the account's keys, as this node counted it.
 func (h *Usage) Read(c *rest.Call) (any, error) {
-	q := c.Query("from", "to", "step", "key", "type", "environment", "group_by")
+	q := c.Query()
 	uq := local.UsageQuery{
-		Account: c.Account, Key: store.KeyID(q.Text("key")),
+		Account: c.Account, Key: store.KeyID(q.Text("key")), Environment: q.TextOrNone("environment"),
 		Step:    local.Step(q.OneOf("step", "minute", "hour", "day")),
 		GroupBy: local.Group(q.OneOf("group_by", "key", "status", "country", "route", "type", "environment")),
 	}
@@ -44,9 +44,6 @@ func (h *Usage) Read(c *rest.Call) (any, error) {
 		uq.Type = new(store.Test)
 	case "live":
 		uq.Type = new(store.Live)
-	}
-	if q.Has("environment") {
-		uq.Environment = new(q.Text("environment"))
 	}
 	if q.Err() != nil {
 		return nil, q.Err()

@@ -86,6 +86,11 @@ func (c *Call) run() *fault.Error {
 	if err := c.checkParam(); err != nil {
 		return err
 	}
+	if len(c.Route.Query) == 0 && strings.HasPrefix(c.Route.Path, "/v1/") { // else the handler reads it; pages may be sent anything
+		if err := c.Query().Err(); err != nil {
+			return fault.From(err)
+		}
+	}
 	if c.Route.Access&(Open|Anytime) == 0 && c.Route.Method == http.MethodGet {
 		if err := c.Linearize(); err != nil {
 			return fault.From(err)

@@ -20,8 +20,8 @@ func TestCursorIsBound(t *testing.T) {
 		r := httptest.NewRequest("GET", "/v1/x"+query, nil)
 		r.Header.Set("Authorization", "Bearer "+apitest.OperatorToken)
 		r.Header.Set(rest.AccountHeader, account)
-		f.Serve(w, r, &rest.Route{ID: id, Method: "GET", Path: "/v1/x", Serve: func(c *rest.Call) error {
-			q := c.Query("limit", "cursor", "type")
+		f.Serve(w, r, &rest.Route{ID: id, Method: "GET", Path: "/v1/x", Query: []string{"limit", "cursor", "type"}, Serve: func(c *rest.Call) error {
+			q := c.Query()
 			q.Limit()
 			var err error
 			if after, err = q.Cursor(); err != nil {

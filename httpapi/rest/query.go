@@ -28,8 +28,8 @@ type Query struct {
 	faults fault.List
 }
 
-// Query reads the call's parameters, which must be among known.
-func (c *Call) Query(known ...string) *Query {
+// Query reads the call's parameters, which must be among those of its route.
+func (c *Call) Query() *Query {
 	q := &Query{call: c}
 	var err error
 	if q.values, err = url.ParseQuery(c.Request.URL.RawQuery); err != nil {
@@ -39,7 +39,7 @@ func (c *Call) Query(known ...string) *Query {
 	}
 	for _, name := range slices.Sorted(maps.Keys(q.values)) {
 		switch {
-		case !slices.Contains(known, name):
+		case !slices.Contains(c.Route.Query, name):
 			f := fault.Newf(fault.UnknownField, "%s is not a parameter of this call.", Quote(name, 64))
 			f.Param = param(jsontext.Pointer(name))
 			q.fail(f)
@@ -50,9 +50,6 @@ func (c *Call) Query(known ...string) *Query {
 	return q
 }
 
-// NoQuery is the fault of a call that takes no parameters and was sent some.
-func (c *Call) NoQuery() error { return c.Query().Err() }
-
 func (q *Query) fail(err error) { q.faults.Add(err) }
 
 // Err is the fault of the parameters that were read so far.
@@ -61,8 +58,25 @@ func (q *Query) Err() error { return q.faults.Err() }
 // Has reports whether the parameter is there.
 func (q *Query) Has(name string) bool { return q.values.Has(name) }
 
-// Text is a parameter of at most 256 bytes, "" without it.
+// Text is a parameter of 1 to 256 bytes, "" without it. An empty one is a fault: the
+// client meant to filter, and a variable of its was not set.
 func (q *Query) Text(name string) string {
+	if q.values.Has(name) && q.values.Get(name) == "" {
+		q.fail(InvalidQuery(name, "is empty; leave it out to not filter by it"))
+	}
+	return q.short(name)
+}
+
+// TextOrNone is a parameter of at most 256 bytes that may be empty, which stands for the
+// things that have none; nil without it.
+func (q *Query) TextOrNone(name string) *string {
+	if !q.values.Has(name) {
+		return nil
+	}
+	return new(q.short(name))
+}
+
+func (q *Query) short(name string) string {
 	v := q.values.Get(name)
 	if len(v) > 256 {
 		q.fail(InvalidQuery(name, "is longer than 256 bytes"))
@@ -100,7 +114,8 @@ func (q *Query) Limit() int {
 	return n
 }
 
-// Cursor is the position after which the list resumes, "" for its beginning. Its
+// Cursor is the position after which the list resumes, "" for its beginning, which an
+// empty parameter stands for, too. Its
 // error is the query's own, so that it is the last parameter to be read.
 func (q *Query) Cursor() (string, error) {
 	if err := q.Err(); err != nil {

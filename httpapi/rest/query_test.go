@@ -10,13 +10,13 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
-// asked is a call with a query and headers in pairs.
+// asked is a call of a route with some parameters, with a query and headers in pairs.
 func asked(query string, headers ...string) *Call {
 	r := &http.Request{Method: "GET", URL: &url.URL{Path: "/x", RawQuery: query}, Header: http.Header{}}
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
-	return &Call{Request: r, Route: &Route{}}
+	return &Call{Request: r, Route: &Route{Query: []string{"a", "b", "p", "limit"}}}
 }
 
 func TestQueryIsStrict(t *testing.T) {
@@ -36,7 +36,7 @@ func TestQueryIsStrict(t *testing.T) {
 		{"a=1;b=2", fault.InvalidRequest, "The query string cannot be read."},
 		{"a=%zz", fault.InvalidRequest, "The query string cannot be read."},
 	} {
-		err := asked(c.query).Query("a", "b").Err()
+		err := asked(c.query).Query().Err()
 		if c.code == "" {
 			if err != nil {
 				t.Errorf("%q: %v", c.query, err)
@@ -44,12 +44,6 @@ func TestQueryIsStrict(t *testing.T) {
 		} else if err == nil || fault.From(err).Code != c.code || fault.From(err).Sentence() != c.says {
 			t.Errorf("%q: %v, want %s %s", c.query, err, c.code, c.says)
 		}
-	}
-	if err := asked("").NoQuery(); err != nil {
-		t.Errorf("no query: %v", err)
-	}
-	if err := asked("a=1").NoQuery(); err == nil {
-		t.Error("a call without parameters takes one")
 	}
 }
 
@@ -62,7 +56,13 @@ func TestQueryValues(t *testing.T) {
 		want  any // nil is a fault that names p
 	}{
 		{"", func(q *Query) any { return q.Text("p") }, ""},
+		{"p=", func(q *Query) any { return q.Text("p") }, nil},
+		{"p", func(q *Query) any { return q.Text("p") }, nil},
 		{"p=x", func(q *Query) any { return q.Text("p") }, "x"},
+		{"", func(q *Query) any { return q.TextOrNone("p") == nil }, true},
+		{"p=", func(q *Query) any { return *q.TextOrNone("p") }, ""},
+		{"p=x", func(q *Query) any { return *q.TextOrNone("p") }, "x"},
+		{"p=" + strings.Repeat("x", 257), func(q *Query) any { return q.TextOrNone("p") }, nil},
 		{"p=" + strings.Repeat("x", 256), func(q *Query) any { return len(q.Text("p")) }, 256},
 		{"p=" + strings.Repeat("x", 257), func(q *Query) any { return q.Text("p") }, nil},
 		{"", func(q *Query) any { return q.OneOf("p", "a", "b") }, ""},
@@ -81,7 +81,7 @@ func TestQueryValues(t *testing.T) {
 		{"p=2024-02-30", func(q *Query) any { return q.Instant("p", false) }, nil},
 		{"p=", func(q *Query) any { return q.Instant("p", false) }, nil},
 	} {
-		q := asked(c.query).Query("p")
+		q := asked(c.query).Query()
 		got := c.read(q)
 		if c.want == nil {
 			if q.Err() == nil || !strings.HasPrefix(fault.From(q.Err()).Sentence(), "p: ") {
@@ -92,12 +92,12 @@ func TestQueryValues(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]int{"": DefaultLimit, "limit=1": 1, "limit=1000": MaxLimit, "limit=0": -1, "limit=1001": -1, "limit=": -1, "limit=1.5": -1, "limit=-1": -1} {
-		q := asked(query).Query("limit")
+		q := asked(query).Query()
 		if n := q.Limit(); want == -1 && q.Err() == nil || want != -1 && (n != want || q.Err() != nil) {
 			t.Errorf("%q: %d, %v", query, n, q.Err())
 		}
 	}
-	q := asked("p=x&limit=0").Query("p", "limit")
+	q := asked("p=x&limit=0").Query()
 	q.Bool("p")
 	q.Limit()
 	if _, err := q.Cursor(); err == nil || !strings.HasPrefix(fault.From(err).Sentence(), "p: ") {

@@ -33,6 +33,7 @@ type Route struct {
 	Path   string      // "{id}" stands for one segment
 	Action string      // in the audit log
 	Scope  store.Scope // that a key must have
+	Query  []string    // names of its parameters; the handler reads them with [Call.Query] if there are any
 	IDs    string      // prefix of the ids that the path's variable segment may be; "" for names
 	Access Access
 	Serve  Handler
