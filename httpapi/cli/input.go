@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"github.com/perfgate/perfgate/httpapi/apikey"
 )
 
 // runsHere marks a command that runs in this process; see [local].
@@ -71,8 +73,11 @@ func (a *app) readSecret(prompt string) (string, error) {
 		}
 		text = string(raw)
 	}
-	first, rest, _ := strings.Cut(text, "\n")
+	first, rest, _ := strings.Cut(strings.TrimPrefix(text, "\uFEFF"), "\n") // some shells put a byte order mark before what they pipe
 	switch first = strings.TrimSpace(first); {
+	case apikey.Parse(first) != apikey.Native && apikey.Holds(first):
+		// Sent as it is it would be unknown, which reads as if the key in it did not work.
+		return "", errors.New("the line on stdin has more than the key: give the key alone; nothing was sent")
 	case first == "":
 		return "", errors.New("no key on stdin: pipe the key in, or type it at the prompt")
 	case !blank(rest):

@@ -55,7 +55,7 @@ func TestRevokeByStdin(t *testing.T) {
 		"POST /v1/keys/verify":       {body: `{"valid":false,"code":"ip_not_allowed","key_id":"key_1","account":"acct_1"}`},
 		"POST /v1/keys/key_1/revoke": {body: revokedKey},
 	})
-	got := known.run(t, pasted+"\n", "keys", "revoke", "--stdin", "--reason", "leaked")
+	got := known.run(t, "\uFEFF"+pasted+"\r\n", "keys", "revoke", "--stdin", "--reason", "leaked")
 	if got.code != 0 || !strings.Contains(got.out, "revocation   effective") || strings.Contains(got.out+got.err, pasted) {
 		t.Errorf("exit code %d: %s%s", got.code, got.out, got.err)
 	}
@@ -70,6 +70,8 @@ func TestRevokeByStdin(t *testing.T) {
 	unknown := start(t, map[string]answer{"POST /v1/keys/verify": {body: `{"valid":false,"code":"invalid_key","key_id":null,"account":null}`}})
 	testFailures(t, unknown, []failure{
 		{args: "keys revoke --stdin", stdin: pasted, code: 1, err: "no account has this key (invalid_key)"},
+		{args: "keys revoke --stdin", stdin: "Bearer " + pasted, code: 1, err: "more than the key"},
+		{args: "keys revoke --stdin", stdin: `"` + pasted + `"`, code: 1, err: "more than the key"},
 		{args: "keys revoke --stdin", code: 1, err: "no key on stdin"},
 	})
 }
