@@ -197,6 +197,46 @@ func TestVerifyJudgesAsTheProxy(t *testing.T) {
 	}
 }
 
+// Without a path a verdict is about no route, but a method or a host with which the proxy
+// serves nothing is none that is valid.
+func TestVerifyJudgesMethodAndHostAlone(t *testing.T) {
+	g := newGateway(t, proxy.Route{Path: "/files/"})
+	_, key := g.Key("live", "read", "write")
+	for _, c := range []struct {
+		method, host string
+		want         fault.Code
+	}{
+		{"", "", ""},
+		{"GET", "", ""},
+		{"", "h", ""},
+		{"GET", "H.example.:8080", ""},
+		{"Foo", "", ""},
+		{"get", "", fault.MethodNotAllowed},
+		{"TRACE", "", fault.MethodNotAllowed},
+		{"GE[T", "", fault.InvalidRequest},
+		{"", "h:80:80", fault.InvalidRequest},
+		{"", "h,evil", fault.InvalidRequest},
+		{"GET", "h%2e", fault.InvalidRequest},
+		{"", "h.....", fault.InvalidRequest},
+		{"", "x y", fault.InvalidRequest},
+		{"", key, fault.InvalidRequest},
+	} {
+		q := map[string]any{"key": key, "consume": false}
+		if c.method != "" {
+			q["method"] = c.method
+		}
+		if c.host != "" {
+			q["host"] = c.host
+		}
+		if got := g.verify(t, q); got != string(c.want) {
+			t.Errorf("method %q, host %q: %q, want %q", c.method, c.host, got, c.want)
+		}
+		if q["path"] = "/files/a"; g.verify(t, q) != string(c.want) {
+			t.Errorf("method %q, host %q with a path: %q, want %q", c.method, c.host, g.verify(t, q), c.want)
+		}
+	}
+}
+
 // A verdict charges the units of the route, as a request does.
 func TestVerifyChargesTheUnitsOfTheRoute(t *testing.T) {
 	g := newGateway(t, proxy.Route{Path: "/seven", Units: new(int64(7))}, proxy.Route{Path: "/open", Public: true}, proxy.Route{Path: "/v1/"})

@@ -5,10 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/httpapi/pattern"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -18,8 +15,9 @@ import (
 type Routes interface {
 	// Judge returns the demands of every route that may take r, at least one, or the
 	// fault that the proxy would answer. "" as r's method or host is one that is not
-	// known: then several routes may take it. Of r, only the method, the target and
-	// the host are read.
+	// known: then several routes may take it. A request without a path has no demands;
+	// its method and its host can be at fault. Of r, only the method, the target and the
+	// host are read.
 	Judge(r *http.Request) ([]Demand, *fault.Error)
 }
 
@@ -63,14 +61,12 @@ const MaxTarget = 8 << 10
 // demands is step 1 for q: the demands of the routes that may take such a request,
 // or the fault that a client would get. Without a path no route is judged.
 func (q *VerifyRequest) demands(routes Routes) (*http.Request, []Demand, *fault.Error) {
-	if q.Method != "" && !httpguts.ValidHeaderFieldName(q.Method) { // a token, as a method is
-		return nil, nil, fault.New(fault.InvalidRequest)
-	}
 	if q.Path == "" {
-		if q.Method != "" && !pattern.Proxied(q.Method) {
-			return nil, nil, fault.New(fault.MethodNotAllowed)
+		r := &http.Request{Method: q.Method, URL: &url.URL{}, Host: q.Host}
+		if _, f := routes.Judge(r); f != nil {
+			return nil, nil, f
 		}
-		return &http.Request{Method: q.Method, URL: &url.URL{}, Host: q.Host}, []Demand{{Units: 1}}, nil
+		return r, []Demand{{Units: 1}}, nil
 	}
 	if len(q.Path) > MaxTarget {
 		return nil, nil, fault.New(fault.URITooLong)

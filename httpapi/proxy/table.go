@@ -155,9 +155,10 @@ func (p *Proxy) Requires(scope string) bool { return p.live.Load().table.require
 // this pattern among its routes may make.
 func (p *Proxy) Meets(text string) bool { return p.live.Load().table.meets(text) }
 
-// judge finds the routes that may take r, and asks for the demand of each.
+// judge finds the routes that may take r, and asks for the demand of each. Without a path
+// it finds none, and looks at the method and the host alone.
 func (t *Table) judge(r *http.Request, demand func(*route) admit.Demand) ([]admit.Demand, *fault.Error) {
-	if r.Method != "" && r.Host != "" {
+	if r.Method != "" && r.Host != "" && r.URL.Path != "" {
 		found, _, f := t.find(r)
 		if f != nil {
 			return nil, f
@@ -165,7 +166,7 @@ func (t *Table) judge(r *http.Request, demand func(*route) admit.Demand) ([]admi
 		return []admit.Demand{demand(found)}, nil
 	}
 	encodedSlash, f := checkTarget(r)
-	if f != nil {
+	if f != nil || r.URL.Path == "" {
 		return nil, f
 	}
 	found, allow := t.matchAny(r.Host, r.URL.EscapedPath(), r.Method)
