@@ -29,6 +29,7 @@ type group struct {
 	net     *nodetest.Net
 	members []*member
 	adjust  func(i int, c *cluster.Config) // changes a configuration; nil: none
+	apply   sync.RWMutex                   // a test that locks it keeps every member from applying entries
 }
 
 // member is one node of a group.
@@ -61,6 +62,10 @@ func (g *group) open(ctx context.Context, fs vfs.FS, config *cluster.Config) (*m
 	rc := replicatest.Config(g.t, fs, config.Dir)
 	rc.Name, rc.Logger = config.Name, config.Logger
 	rc.Fatal = func(err error) { m.fatal <- err }
+	rc.Applying = func() {
+		g.apply.RLock()
+		defer g.apply.RUnlock()
+	}
 	rc.Coordinate = func(r *replica.Replica) replica.Coordinator {
 		m.Cluster = cluster.New(r, config)
 		return m.Cluster

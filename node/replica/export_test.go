@@ -69,5 +69,5 @@ func (r *Replica) HoldApply() (release func()) {
 
 // ApplyBatch applies entries to the state machine, beside Raft.
 func (r *Replica) ApplyBatch(logs []*raft.Log) []any {
-	return machine{r.engine.state, r.applied}.ApplyBatch(logs)
+	return machine{r.engine.state, r.applied, nil}.ApplyBatch(logs)
 }

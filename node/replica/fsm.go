@@ -14,7 +14,8 @@ import (
 // term of its entry, and wakes the goroutines that wait for an index.
 type machine struct {
 	*store.Store
-	applied *progress
+	applied  *progress
+	applying func() // may be nil
 }
 
 // answer is the answer of the store to a command, and the term of its entry.
@@ -37,6 +38,9 @@ func (m machine) ApplyBatch(logs []*raft.Log) []any {
 		n := 1
 		for size := len(logs[0].Data); n < len(logs) && size < applyBytes; n++ {
 			size += len(logs[n].Data)
+		}
+		if m.applying != nil {
+			m.applying()
 		}
 		for i, response := range m.Store.ApplyBatch(logs[:n]) {
 			out = append(out, answer{response, logs[i].Term})

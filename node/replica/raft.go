@@ -106,7 +106,7 @@ func (e *engine) run(dir string, c Config, id Identity, at Entry, applied *progr
 			return fmt.Errorf("begin a cluster in %q: %w", dir, err)
 		}
 	}
-	if e.raft, err = raft.NewRaft(conf, machine{e.state, applied}, logs, logs, e.snaps, e.trans); err != nil {
+	if e.raft, err = raft.NewRaft(conf, machine{e.state, applied, c.Applying}, logs, logs, e.snaps, e.trans); err != nil {
 		return fmt.Errorf("start raft in %q: %w", dir, err)
 	}
 	e.running.Store(e.raft)

@@ -39,6 +39,9 @@ type Config struct {
 	// StoreLimit is how long a write to the Raft log may take; 0 is 2 s. Tests that are
 	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.
 	StoreLimit time.Duration
+	// Applying is called before entries are applied, by the goroutine that applies them;
+	// nil does nothing. Tests of a busy state machine hold it.
+	Applying func()
 }
 
 // Replica is this node's part of the replicated state: the state itself, Raft
