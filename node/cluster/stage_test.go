@@ -154,6 +154,7 @@ type puppet struct {
 	deaf     atomic.Bool   // its Raft takes nothing
 	denies   atomic.Bool   // it knows that n1 was removed
 	timeouts chan struct{} // gets a token for each request to stand for election
+	running  sync.RWMutex  // a test that locks it pauses the process: connections stay, and nothing is answered
 
 	mu    sync.Mutex
 	calls map[string]func(body []byte) any // by path; the value or error that is answered
@@ -305,6 +306,8 @@ type rawAnswer struct {
 
 func (p *puppet) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	p.running.RLock()
+	defer p.running.RUnlock()
 	switch v := p.value(r.URL.Path, r.URL.RawQuery, body).(type) {
 	case nil:
 		http.NotFound(w, r)
@@ -323,6 +326,8 @@ func (p *puppet) follow(stop chan struct{}) {
 	for {
 		select {
 		case rpc := <-p.trans.Consumer():
+			p.running.RLock() // waits for the end of a pause
+			p.running.RUnlock()
 			if p.deaf.Load() {
 				rpc.Respond(nil, raft.ErrEnqueueTimeout)
 				continue
