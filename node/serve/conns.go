@@ -40,6 +40,11 @@ const (
 // no connection of another address that has been quiet for less than a turn, unless it
 // is known and the other is not. If there is none to be closed, the newcomer is on
 // probation.
+//
+// Trusted proxies stand for many clients, crowds among them. A request of a stranger that
+// came by one is cut after a turn if the proxy has as many connections as a crowd, or at
+// once for an address that is known and no proxy. On their connections, a credential
+// vouches for the request that it came with, since the next one is another client's.
 type conns struct {
 	max     int
 	trusted []netip.Prefix // proxies: their addresses stand for many clients and have no bound of their own
@@ -63,7 +68,7 @@ type connCounts struct {
 
 // newcomer is the part of a new connection's address that decides about the
 // connections which it may take the place of.
-type newcomer struct{ known, crowd bool }
+type newcomer struct{ known, crowd, trusted bool }
 
 // host is an address with its connections. conns.mu guards it.
 type host struct {
@@ -80,6 +85,7 @@ type conn struct {
 	net.Conn
 	of        *conns
 	probation bool // set before it is served
+	shared    bool // of a trusted proxy; set before it is served
 	good      atomic.Bool
 	since     atomic.Int64 // when its last request ended, or it was accepted; or ^ when one began; or closing
 	host      *host        // nil once it is closed; guarded by of.mu
@@ -131,7 +137,7 @@ func (s *conns) hostLocked(ip netip.Addr) *host {
 
 func (s *conns) enterLocked(c *conn, h *host) {
 	s.hosts[h.addr] = h // closing others may have removed it
-	c.host, h.conns[c] = h, struct{}{}
+	c.host, h.conns[c], c.shared = h, struct{}{}, h.trusted
 	if c.probation {
 		s.probated[c] = struct{}{}
 	} else {
@@ -247,6 +253,9 @@ func (c *conn) Vouch() {
 
 // begin notes that a request is under way, end that none is.
 func (c *conn) begin() {
+	if c.shared {
+		c.good.Store(false)
+	}
 	now := int64(c.of.now())
 	for old := c.since.Load(); old >= 0 && !c.since.CompareAndSwap(old, ^now); old = c.since.Load() {
 	}

@@ -11,15 +11,29 @@ func (s *conns) perAddress() int { return max(1, s.max/addressShare) }
 
 func (s *conns) isKnown(h *host) bool { return h.trusted || h.known > s.now() }
 
-func (s *conns) isCrowd(h *host) bool {
-	return !h.trusted && h.served > max(1, s.max/crowdShare)
+func (s *conns) isLarge(h *host) bool { return h.served > max(1, s.max/crowdShare) }
+
+func (s *conns) isCrowd(h *host) bool { return !h.trusted && s.isLarge(h) }
+
+// yields reports whether a stranger's request that is under way on c may be cut for a
+// newcomer of the address h.
+func (s *conns) yields(c candidate, h *host, n newcomer) bool {
+	switch {
+	case s.isCrowd(c.host):
+		return !n.crowd || n.known && c.host != h
+	case c.host.trusted && s.isLarge(c.host):
+		// Crowds and lone clients come from there alike: each gets its turn, but for
+		// people who are known by an address of their own.
+		return !n.crowd && (s.now()-c.from >= turn || n.known && !n.trusted)
+	}
+	return false
 }
 
 // roomLocked makes room for one more connection of h. It returns the connections
 // that the caller must close, and whether there is room.
 func (s *conns) roomLocked(h *host) (closed []*conn, room bool) {
 	closed, room = s.roomOfLocked(h)
-	n := newcomer{s.isKnown(h), s.isCrowd(h)}
+	n := newcomer{s.isKnown(h), s.isCrowd(h), h.trusted}
 	limit := s.max
 	if !n.known {
 		limit = max(1, limit-limit/knownShare)
@@ -37,7 +51,7 @@ func (s *conns) roomLocked(h *host) (closed []*conn, room bool) {
 		case c.probation:
 			return false
 		case c.busy:
-			return !c.good && s.isCrowd(c.host) && (!n.crowd || n.known && c.host != h)
+			return !c.good && s.yields(c, h, n)
 		case n.crowd && c.host != h && s.now()-c.from < turn && !(n.known && !s.isKnown(c.host)):
 			return false // its first request may be on its way
 		}
