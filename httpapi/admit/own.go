@@ -6,7 +6,18 @@ import (
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
 )
+
+// Single is step 2 of admission for a request whose credential is no key, such as an
+// operator token: another one beside it, or a key in the query, is refused all the same.
+func (g *Gate) Single(r *http.Request) *fault.Error {
+	switch _, code := present(r.Header, r.URL.RawQuery, g.keyHeader); code {
+	case fault.AmbiguousCredentials, fault.KeyInQuery:
+		return fault.New(code)
+	}
+	return nil
+}
 
 // credentials are the headers of h in which p's key may stand.
 func (g *Gate) credentials(h http.Header, p *Pass) http.Header {

@@ -29,6 +29,9 @@ func (c *Call) identify() *fault.Error {
 		if id := c.Operator(); id != "" {
 			admit.Vouch(c.Request.Context())
 			c.Caller.Actor = store.Actor{Type: store.ActorOperator, ID: id}
+			if f := c.frame.cfg.Gate.Single(c.Request); f != nil {
+				return f
+			}
 			return c.pickAccount()
 		}
 	}

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/limiter"
 )
 
 func TestManagementBucket(t *testing.T) {
@@ -56,6 +58,22 @@ func TestCredentials(t *testing.T) {
 	if resp.StatusCode != 400 {
 		t.Errorf("two credentials: %d", resp.StatusCode)
 	}
+}
+
+// An operator token is a credential like a key: another one beside it is refused, and so
+// is a key in the query.
+func TestOperatorTokenStandsAlone(t *testing.T) {
+	g := apitest.New(t, func(c *httpapi.Config) {
+		c.Gate = admit.NewGate(admit.Config{Store: c.Store, Clock: c.Clock, Buckets: limiter.NewBuckets(1000), KeyHeader: "X-Api-Key"})
+	})
+	_, secret := g.Key("live", "admin")
+	g.Do(g.Admin.URL, "GET", "/v1/keys", "", "", "X-Api-Key", secret).Want(t, 200)
+	g.Op("GET", "/v1/keys", "", "X-Api-Key", secret).Want(t, 400, fault.AmbiguousCredentials)
+	g.Op("GET", "/v1/keys", "", "X-Api-Key", apitest.OperatorToken).Want(t, 400, fault.AmbiguousCredentials)
+	g.Op("POST", "/v1/keys", `{"name":"n","type":"live"}`, "X-Api-Key", "anything").Want(t, 400, fault.AmbiguousCredentials)
+	g.Op("GET", "/v1/keys?q="+secret, "").Want(t, 400, fault.KeyInQuery)
+	g.Op("GET", "/v1/cluster?x=%70"+secret[1:], "").Want(t, 400, fault.KeyInQuery)
+	g.Op("GET", "/v1/keys?q="+secret[:20], "").Want(t, 200)
 }
 
 // vouchers counts the calls of Vouch.
