@@ -4,14 +4,17 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/e2e/harness"
 	"github.com/perfgate/perfgate/httpapi/apikey"
@@ -119,23 +122,61 @@ func BenchmarkStart(b *testing.B) {
 	timed("killed")
 }
 
-// Resident memory with KEYS keys in use, and its growth under BOGUS (as many)
-// distinct made-up keys with a right checksum, once the caches are full.
+// runtimeFigures are what the process's Go runtime counts, from /metrics, and the
+// processor time that the system counts, of the process.
+type runtimeFigures struct{ gc, busy, cycles, live, cpu float64 }
+
+func (s *server) runtimeFigures() runtimeFigures {
+	s.t.Helper()
+	metrics := map[string]float64{}
+	for line := range strings.Lines(string(s.manage(200, "GET", "/metrics", nil).Raw)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			metrics[name], _ = strconv.ParseFloat(value, 64)
+		}
+	}
+	return runtimeFigures{
+		gc:     metrics["go_cpu_classes_gc_total_cpu_seconds_total"],
+		busy:   metrics["go_cpu_classes_total_cpu_seconds_total"] - metrics["go_cpu_classes_idle_cpu_seconds_total"],
+		cycles: metrics["go_gc_cycles_total_gc_cycles_total"],
+		live:   metrics["go_gc_heap_live_bytes"],
+		cpu:    metrics["process_cpu_seconds_total"],
+	}
+}
+
+// Memory with KEYS keys in use: resident, and live on the heap for each million; the
+// collector's share of the processor while random ones of them are used USES times (as
+// many); then the growth of the memory under BOGUS (as many) distinct made-up keys with a
+// right checksum, once the caches are full. MEMORY is the process's GOMEMLIMIT, CONNS the
+// number of connections.
 func BenchmarkMemory(b *testing.B) {
 	up, _ := echo(b)
-	s := start(b, options{upstream: up})
+	var env []string
+	if limit := os.Getenv("MEMORY"); limit != "" {
+		env = append(env, "GOMEMLIMIT="+limit)
+	}
+	s := start(b, options{upstream: up, env: env})
 	s.roomy()
 	n := harness.Size("KEYS", 1_000_000)
+	conns := harness.Size("CONNS", 4*runtime.NumCPU())
+	empty := s.runtimeFigures()
 	bogus := harness.Size("BOGUS", n)
 	keys := s.fill(n)
 	use := func(n int, credential func(i int) string, status int) {
-		pipes(b, 4*runtime.NumCPU(), n, s.proxy, func(i int) (string, int) {
+		pipes(b, conns, n, s.proxy, func(i int) (string, int) {
 			return harness.RawRequest("GET", s.proxy, "/", credential(i), ""), status
 		})
 	}
 	for b.Loop() {
 		use(n, func(i int) string { return keys[i] }, 200)
+		before, began := s.runtimeFigures(), time.Now()
+		use(harness.Size("USES", n), func(int) string { return keys[rand.IntN(n)] }, 200)
+		after, took := s.runtimeFigures(), time.Since(began).Seconds()
 		inUse := s.rss()
+		b.ReportMetric(100*(after.gc-before.gc)/(after.busy-before.busy), "%gc")
+		b.ReportMetric((after.cycles-before.cycles)/took, "gc/s")
+		b.ReportMetric(1e6*(after.cpu-before.cpu)/float64(harness.Size("USES", n)), "cpu-µs/request")
+		b.ReportMetric(float64(harness.Size("USES", n))/took, "requests/s")
+		b.ReportMetric((after.live-empty.live)/float64(n), "MB-live/1M-keys")
 		use(bogus/5, func(int) string { return apikey.New(apikey.LivePrefix) }, 401)
 		full := s.rss()
 		use(bogus, func(int) string { return apikey.New(apikey.LivePrefix) }, 401)

@@ -1,11 +1,18 @@
 package node
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
+
+// collected are the figures of the Go runtime from which an operator reads the
+// collector's share of the processor, gc/total of total less idle, and how often it runs.
+var collected = collectors.GoRuntimeMetricsRule{
+	Matcher: regexp.MustCompile(`^/cpu/classes/(gc/total|total|idle):|^/gc/(cycles/total|heap/live):`),
+}
 
 // newRegistry returns the registry of /metrics, with the node's own metrics in it.
 // No label has a value that a client can choose.
@@ -15,7 +22,7 @@ func newRegistry(n *Node) *prometheus.Registry {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "perfgate", Subsystem: "node", Name: name, Help: help}, f)
 	}
 	r.MustRegister(
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collected)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "perfgate", Name: "build_info", Help: "1, labelled with the version.",

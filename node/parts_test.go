@@ -59,7 +59,9 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	n := startLone(t, t.TempDir())
 	status, body := n.get(t, n.adminListener, "/metrics", "")
-	for _, line := range []string{`perfgate_build_info{version="test"} 1`, "perfgate_node_ready 1", "perfgate_audit_dropped_events_total 0", "perfgate_node_applied_index ", "perfgate_node_last_reload_successful 1"} {
+	for _, line := range []string{`perfgate_build_info{version="test"} 1`, "perfgate_node_ready 1", "perfgate_audit_dropped_events_total 0", "perfgate_node_applied_index ", "perfgate_node_last_reload_successful 1",
+		"go_cpu_classes_gc_total_cpu_seconds_total ", "go_cpu_classes_total_cpu_seconds_total ", "go_cpu_classes_idle_cpu_seconds_total ",
+		"go_gc_cycles_total_gc_cycles_total ", "go_gc_heap_live_bytes "} {
 		if !strings.Contains(body, "\n"+line) {
 			t.Errorf("status %d, without %q", status, line)
 		}
