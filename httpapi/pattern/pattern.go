@@ -90,15 +90,20 @@ func (p *Pattern) MatchPath(path string) bool {
 		}
 		path = rest
 	}
+	return p.matchEnd(path)
+}
+
+// matchEnd reports whether rest may follow p's segments.
+func (p *Pattern) matchEnd(rest string) bool {
 	switch p.end {
 	case endSubtree:
 		return true
 	case endRest:
-		return path != ""
+		return rest != ""
 	case endExact:
-		return path == "" || path == "/" && len(p.segs) == 0
+		return rest == "" || rest == "/" && len(p.segs) == 0
 	case endSlash:
-		return path != "" && strings.Trim(path, "/") == ""
+		return rest != "" && strings.Trim(rest, "/") == ""
 	}
 	return false
 }

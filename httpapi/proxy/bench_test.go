@@ -54,20 +54,39 @@ func BenchmarkProxy(b *testing.B) {
 	}
 }
 
-// BenchmarkMatch finds the last of a hundred routes.
+// BenchmarkMatch finds a route among a hundred, of one host and of a hundred, and
+// among the few that most tables have.
 func BenchmarkMatch(b *testing.B) {
-	var routes []Route
+	up := []string{"http://h"}
+	few := []Route{{Path: "/v1/chat", Upstreams: up}, {Path: "/v1/files/{id}", Upstreams: up}, {Path: "/", Upstreams: up}}
+	paths, hosts := few[2:], few[2:]
 	for i := range 100 {
-		routes = append(routes, Route{Path: "/v1/" + string(rune('a'+i/10)) + string(rune('a'+i%10)) + "/{id}", Upstreams: []string{"http://h"}})
+		name := string(rune('a'+i/10)) + string(rune('a'+i%10))
+		paths = append(paths, Route{Path: "/v1/" + name + "/{id}", Upstreams: up})
+		hosts = append(hosts, Route{Host: "*." + name + ".example.com", Path: "/v1", Upstreams: up})
 	}
-	table, err := Compile(append(routes, Route{Path: "/", Upstreams: []string{"http://h"}}), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if r, _ := table.match("api.example.com:8080", "/v1/jj/123", "GET"); r == nil {
-			b.Fatal("no route")
+	for _, c := range []struct {
+		name       string
+		routes     []Route
+		host, path string
+	}{
+		{"few", few, "api.example.com:8080", "/v1/chat/completions"},
+		{"first", paths, "api.example.com:8080", "/v1/aa/123"},
+		{"last", paths, "api.example.com:8080", "/v1/jj/123"},
+		{"rest", paths, "api.example.com:8080", "/v2/jj/123"},
+		{"host", hosts, "api.jj.example.com:8080", "/v1/123"},
+	} {
+		table, err := Compile(c.routes, nil)
+		if err != nil {
+			b.Fatal(err)
 		}
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if r, _ := table.match(c.host, c.path, "GET"); r == nil {
+					b.Fatal("no route")
+				}
+			}
+		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 // then the longest wildcard, then any), then by path, then as configured.
 type Table struct {
 	routes   []*route
+	index    *index // of routes
 	warnings []*FieldError
 }
 
@@ -25,10 +26,12 @@ func (t *Table) Warnings() []*FieldError { return t.warnings }
 // Len is the number of routes.
 func (t *Table) Len() int { return len(t.routes) }
 
+// sort puts the routes in order, and makes the index of them.
 func (t *Table) sort() {
 	slices.SortStableFunc(t.routes, func(a, b *route) int {
 		return cmp.Or(compareHosts(a.host, b.host), pattern.Compare(&a.pattern, &b.pattern), compareMethods(a, b))
 	})
+	t.index = newIndex(t.routes)
 }
 
 func compareHosts(a, b string) int {
@@ -57,18 +60,18 @@ func compareMethods(a, b *route) int {
 
 // match finds the route for a request. Without one, allow lists the methods that
 // other routes would take there: "" means that nothing is there at all.
-// It takes time linear in the number of routes, which are few.
-func (t *Table) match(host, path, method string) (_ *route, allow string) {
-	host = bareHost(host)
+func (t *Table) match(host, path, method string) (found *route, allow string) {
 	var methods []string
-	for _, r := range t.routes {
-		if !matchHost(r.host, host) || !r.pattern.MatchPath(path) {
-			continue
-		}
+	t.index.find(host, path, func(r *route) bool {
 		if r.takes(method) {
-			return r, ""
+			found = r
+			return true
 		}
 		methods = append(methods, r.methods...)
+		return false
+	})
+	if found != nil {
+		return found, ""
 	}
 	return nil, allowed(methods)
 }
