@@ -29,7 +29,7 @@ const (
 // rounded up. A decision without states writes nothing.
 //
 // All values share one string and one slice, so it costs two allocations and the
-// growth of the map.
+// growth of the map. [AppendLimitHeaders] writes the same for HTTP/1.1.
 func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 	if d.N == 0 {
 		return
@@ -44,24 +44,9 @@ func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 	ends[1] = len(b)
 	b = strconv.AppendInt(b, resetAt(now, bind.Reset), 10)
 	ends[2] = len(b)
-	for i := range d.N {
-		st := &d.States[i]
-		b = appendName(b, i, st.Policy)
-		b = append(b, ";q="...)
-		b = strconv.AppendInt(b, st.Limit, 10)
-		if !st.Policy.Monthly() {
-			b = append(b, ";w=60"...)
-		}
-	}
+	b = appendPolicies(b, d)
 	ends[3] = len(b)
-	for i := range d.N {
-		st := &d.States[i]
-		b = appendName(b, i, st.Policy)
-		b = append(b, ";r="...)
-		b = strconv.AppendInt(b, shown(st), 10)
-		b = append(b, ";t="...)
-		b = strconv.AppendInt(b, seconds(st.Reset), 10)
-	}
+	b = appendStates(b, d)
 	ends[4] = len(b)
 
 	all, values, from := string(b), make([]string, len(ends)), 0
@@ -72,19 +57,68 @@ func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 	}
 }
 
+// AppendLimitHeaders appends to dst the fields that [SetLimitHeaders] sets, as lines of
+// an HTTP/1.1 head, each with its CRLF: nothing for a decision without states. It
+// allocates only where dst has no room; 512 bytes are enough for limits of up to a
+// billion.
+func AppendLimitHeaders(dst []byte, d *limiter.Decision, now time.Time) []byte {
+	if d.N == 0 {
+		return dst
+	}
+	bind := &d.States[d.Binding]
+	dst = strconv.AppendInt(append(dst, HeaderLimit+": "...), bind.Limit, 10)
+	dst = strconv.AppendInt(append(dst, "\r\n"+HeaderRemaining+": "...), shown(bind), 10)
+	dst = strconv.AppendInt(append(dst, "\r\n"+HeaderReset+": "...), resetAt(now, bind.Reset), 10)
+	dst = appendPolicies(append(dst, "\r\n"+HeaderPolicy+": "...), d)
+	dst = appendStates(append(dst, "\r\n"+HeaderState+": "...), d)
+	return append(dst, "\r\n"...)
+}
+
+// appendPolicies appends the value of RateLimit-Policy.
+func appendPolicies(b []byte, d *limiter.Decision) []byte {
+	for i := range d.N {
+		st := &d.States[i]
+		b = append(appendName(b, i, st.Policy), "q="...)
+		b = strconv.AppendInt(b, st.Limit, 10)
+		if !st.Policy.Monthly() {
+			b = append(b, ";w=60"...)
+		}
+	}
+	return b
+}
+
+// appendStates appends the value of RateLimit.
+func appendStates(b []byte, d *limiter.Decision) []byte {
+	for i := range d.N {
+		st := &d.States[i]
+		b = append(appendName(b, i, st.Policy), "r="...)
+		b = append(strconv.AppendInt(b, shown(st), 10), ";t="...)
+		b = strconv.AppendInt(b, seconds(st.Reset), 10)
+	}
+	return b
+}
+
 // shown is the rest that a client is shown: a burst may hold more than the units of a
 // minute, but no client reads more remaining than its limit.
 func shown(st *limiter.State) int64 { return min(max(0, st.Remaining), st.Limit) }
 
-// appendName appends the i-th policy's name as a structured-field string.
+// appendName appends the i-th policy's name as a structured-field string, and the
+// semicolon before its first parameter.
 func appendName(b []byte, i int, p limiter.Policy) []byte {
-	if i > 0 {
-		b = append(b, ", "...)
+	name := policyNames[p]
+	if i == 0 {
+		name = name[len(", "):]
 	}
-	b = append(b, '"')
-	b = append(b, p.String()...)
-	return append(b, '"')
+	return append(b, name...)
 }
+
+// policyNames has for each policy what appendName writes after another one.
+var policyNames = func() (names [1 << 8]string) {
+	for p := range names {
+		names[p] = `, "` + limiter.Policy(p).String() + `";`
+	}
+	return names
+}()
 
 // resetAt is the Unix second at or after now + ns.
 func resetAt(now time.Time, ns int64) int64 {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
@@ -59,11 +61,63 @@ func TestSetLimitHeaders(t *testing.T) {
 	} {
 		h := http.Header{}
 		SetLimitHeaders(h, &c.d, c.now)
+		sameLines(t, h, &c.d, c.now)
 		for name, want := range c.want {
 			if got := strings.Join(h[name], " | "); len(h[name]) > 1 || got != want {
 				t.Errorf("%s: %s: %s, want %s", c.name, name, got, want)
 			}
 		}
+	}
+}
+
+// sameLines fails unless AppendLimitHeaders writes the fields of h, one line each, after
+// what is there.
+func sameLines(t interface{ Fatalf(string, ...any) }, h http.Header, d *limiter.Decision, now time.Time) {
+	const before = "HTTP/1.1 200 OK\r\n"
+	lines, ok := strings.CutPrefix(string(AppendLimitHeaders([]byte(before), d, now)), before)
+	got := map[string]string{}
+	for line := range strings.SplitSeq(lines, "\r\n") {
+		if name, value, found := strings.Cut(line, ": "); found {
+			got[name] = value
+		} else if line != "" {
+			t.Fatalf("the line %q", line)
+		}
+	}
+	if !ok || len(got) != len(h) || strings.Count(lines, "\r\n") != len(h) || lines != "" && !strings.HasSuffix(lines, "\r\n") {
+		t.Fatalf("%q for %v", lines, h)
+	}
+	for name, values := range h {
+		if len(values) != 1 || got[name] != values[0] {
+			t.Fatalf("%s: %q, want %q", name, got[name], values)
+		}
+	}
+}
+
+// The lines of HTTP/1.1 are the fields of the map, for any decision, and need no memory
+// of their own.
+func TestAppendLimitHeadersIsSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.OneOf(rapid.Int64(), rapid.Int64Range(-5, 2000), rapid.Int64Range(0, 100e9))
+		d := limiter.Decision{N: rapid.IntRange(0, 4).Draw(t, "policies")}
+		for i := range d.N {
+			d.States[i] = limiter.State{
+				Policy: rapid.SampledFrom([]limiter.Policy{limiter.Minute, limiter.MonthQuota, limiter.KeyMinute, limiter.KeyMonth}).Draw(t, "policy"),
+				Limit:  number.Draw(t, "limit"), Remaining: number.Draw(t, "remaining"), Reset: number.Draw(t, "reset"),
+			}
+		}
+		d.Binding = rapid.IntRange(0, max(0, d.N-1)).Draw(t, "binding")
+		now := time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "now"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns"))
+		h := http.Header{}
+		SetLimitHeaders(h, &d, now)
+		sameLines(t, h, &d, now)
+	})
+	d := limiter.Decision{N: 4}
+	for i := range d.States {
+		d.States[i] = limiter.State{Policy: limiter.KeyMinute, Limit: 1e9, Remaining: 1e9 - 1, Reset: 3e18}
+	}
+	room := make([]byte, 0, 512)
+	if n := testing.AllocsPerRun(100, func() { AppendLimitHeaders(room, &d, time.Unix(1672531185, 0)) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -105,6 +159,18 @@ func BenchmarkSetLimitHeaders(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		SetLimitHeaders(h, &d, now)
+	}
+}
+
+func BenchmarkAppendLimitHeaders(b *testing.B) {
+	now, room := time.Unix(1672531185, 0), make([]byte, 0, 512)
+	d := limiter.Decision{N: 2, States: [4]limiter.State{
+		{Policy: limiter.Minute, Limit: 60, Remaining: 45, Reset: 15e9},
+		{Policy: limiter.MonthQuota, Limit: 1000, Remaining: 812, Reset: 86400e9},
+	}}
+	b.ReportAllocs()
+	for b.Loop() {
+		AppendLimitHeaders(room, &d, now)
 	}
 }
 
