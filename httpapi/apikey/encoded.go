@@ -49,8 +49,8 @@ func maskRun(run string) string {
 // unhide percent-decodes s until a key shows in it, and reports whether one does. A text
 // that is encoded too often has something to hide, and counts as one with a key.
 func unhide(s string) (plain string, found bool) {
-	if len(s) < Len {
-		return s, false
+	if !longRun(s) {
+		return s, false // neither a key nor what mayHide looks for
 	}
 	for range maxDecodings {
 		if find(s, 0) >= 0 {
@@ -91,6 +91,29 @@ func mayHide(s string) bool {
 	return false
 }
 
-func inRun(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '%'
+// longRun reports whether s has at least Len characters of runs in a row. Most texts are
+// words that are much shorter, of which it looks at the last characters only: a window
+// of Len characters in which one belongs to no run leads to the next window behind it.
+func longRun(s string) bool {
+	for from := 0; len(s)-from >= Len; {
+		i := from + Len - 1
+		for i >= from && runs[s[i]] {
+			i--
+		}
+		if i < from {
+			return true
+		}
+		from = i + 1
+	}
+	return false
 }
+
+func inRun(c byte) bool { return runs[c] }
+
+// runs has the characters of keys and of percent-encodings.
+var runs = func() (in [1 << 8]bool) {
+	for c := range in {
+		in[c] = '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '%'
+	}
+	return in
+}()

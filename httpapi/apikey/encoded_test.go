@@ -66,6 +66,28 @@ func TestHoldsEncoded(t *testing.T) {
 	}
 }
 
+// The search in windows finds what the search through all characters does.
+func TestLongRun(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var b strings.Builder
+		for range rapid.IntRange(0, 6).Draw(t, "runs") {
+			b.WriteString(strings.Repeat(rapid.SampledFrom([]string{"a", "Z", "9", "_", "%"}).Draw(t, "of"), rapid.OneOf(rapid.IntRange(0, 8), rapid.IntRange(Len-2, Len+2)).Draw(t, "length")))
+			b.WriteString(rapid.SampledFrom([]string{"", "&", "=", "-", "{", "@", "\x7f", "\xe1"}).Draw(t, "after"))
+		}
+		s, longest, n := b.String(), 0, 0
+		for i := range len(s) {
+			n++
+			if c := s[i]; c != '_' && c != '%' && !strings.ContainsRune("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", rune(c)) {
+				n = 0
+			}
+			longest = max(longest, n)
+		}
+		if got := longRun(s); got != (longest >= Len) {
+			t.Fatalf("%q: %v, the longest run has %d", s, got, longest)
+		}
+	})
+}
+
 // Nothing of a key's secret part is left, however it is encoded; other texts stay, and so
 // does the text around it.
 func TestMaskEncoded(t *testing.T) {
