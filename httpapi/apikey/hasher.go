@@ -14,12 +14,16 @@ import (
 type Hasher struct {
 	pepper [32]byte
 	pool   sync.Pool // of *hasherState
-	known  [knownKeys]atomic.Pointer[knownKey]
+	known  [knownSets][knownWays]atomic.Pointer[knownKey]
 }
 
-// knownKeys is how many hashes [Hasher.Known] remembers at most: 72 bytes each,
-// 1.3 MB in all.
-const knownKeys = 1 << 14
+// knownSets times knownWays is how many hashes [Hasher.Known] remembers at most: 72
+// bytes each, 1.3 MB in all. With one way, of a thousand keys in use sixty would take
+// each other's place all the time; with two, one or two do.
+const (
+	knownSets = 1 << 13
+	knownWays = 2
+)
 
 // knownKey is the memory of a key that was hashed: never the key.
 type knownKey struct{ sum, hash [sha256.Size]byte }
@@ -51,8 +55,10 @@ func (h *Hasher) Known(key string) (hash [32]byte, ok bool) {
 		return hash, false
 	}
 	sum := sha256.Sum256(b[:copy(b[:], key)])
-	if k := h.place(&sum).Load(); k != nil && k.sum == sum {
-		return k.hash, true
+	for i := range knownWays {
+		if k := h.set(&sum)[i].Load(); k != nil && k.sum == sum {
+			return k.hash, true
+		}
 	}
 	return hash, false
 }
@@ -60,8 +66,17 @@ func (h *Hasher) Known(key string) (hash [32]byte, ok bool) {
 // shortKey is as long as a key may be to be remembered: one block of SHA-256.
 const shortKey = 55
 
-func (h *Hasher) place(sum *[32]byte) *atomic.Pointer[knownKey] {
-	return &h.known[binary.LittleEndian.Uint64(sum[:])%knownKeys]
+func (h *Hasher) set(sum *[32]byte) *[knownWays]atomic.Pointer[knownKey] {
+	return &h.known[binary.LittleEndian.Uint64(sum[:])%knownSets]
+}
+
+// remember puts k first in its set, in place of the one that came there before the
+// last. Two at once may lose one of them, which is hashed again.
+func (h *Hasher) remember(k *knownKey) {
+	set := h.set(&k.sum)
+	if first := set[0].Swap(k); first != nil && first.sum != k.sum {
+		set[1].Store(first)
+	}
 }
 
 // Hash is [Hash] of key, which [Hasher.Known] then knows, until another takes
@@ -82,7 +97,7 @@ func (h *Hasher) Hash(key string) [32]byte {
 	clear(s.sum[:])
 	h.pool.Put(s)
 	if len(key) <= shortKey {
-		h.place(&sum).Store(&knownKey{sum, out})
+		h.remember(&knownKey{sum, out})
 	}
 	return out
 }

@@ -2,8 +2,10 @@ package apikey
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -56,12 +58,64 @@ func TestHashSumIsHashOfTheKnownSum(t *testing.T) {
 	}
 }
 
+// Keys in use that share a set do not take each other's place, and a third one takes
+// that of the first.
+func TestHasherRemembersTwo(t *testing.T) {
+	h := NewHasher([32]byte{1})
+	sets := map[*[knownWays]atomic.Pointer[knownKey]][]string{}
+	var shared []string
+	for i := 0; len(shared) < 3; i++ {
+		key := fmt.Sprint("key-", i)
+		sum := sha256.Sum256([]byte(key))
+		set := h.set(&sum)
+		sets[set] = append(sets[set], key)
+		shared = sets[set]
+	}
+	known := func() (out [3]bool) {
+		for i, key := range shared {
+			_, out[i] = h.Known(key)
+		}
+		return out
+	}
+	for i, want := range [][3]bool{{true, false, false}, {true, true, false}, {false, true, true}} {
+		h.Hash(shared[i])
+		h.Hash(shared[i]) // again, as two requests at once do
+		if got := known(); got != want {
+			t.Errorf("after %d keys of one set: %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+// The three ways of a key: in use, new, and one of a thousand in use.
 func BenchmarkHasher(b *testing.B) {
 	h, key := NewHasher([32]byte{1}), New(LivePrefix)
-	b.ReportAllocs()
-	for b.Loop() {
-		h.Hash(key)
+	b.Run("new", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			h.Hash(key)
+		}
+	})
+	hash := func(key string) {
+		if _, ok := h.Known(key); !ok {
+			h.Hash(key)
+		}
 	}
+	b.Run("known", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			hash(key)
+		}
+	})
+	b.Run("thousand", func(b *testing.B) {
+		keys := make([]string, 1000)
+		for i := range keys {
+			keys[i] = New(LivePrefix)
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			hash(keys[i%len(keys)])
+		}
+	})
 }
 
 func BenchmarkParse(b *testing.B) {
