@@ -53,7 +53,7 @@ func (s *server) rss() int64 {
 // pipes sends n requests over a number of connections, one in flight on each,
 // and expects the status that next names (or 429). It reads no more of an answer
 // than it must: on two cores the load generator's own work counts.
-func pipes(b *testing.B, conns, n int, base string, next func(i int) (request string, status int)) {
+func pipes(b testing.TB, conns, n int, base string, next func(i int) (request string, status int)) {
 	var count atomic.Int64
 	var wg sync.WaitGroup
 	for range conns {

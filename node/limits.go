@@ -14,10 +14,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-const (
-	rateBuckets = 1 << 20     // of POST /v1/ratelimit
-	pruneEvery  = time.Minute // of idle buckets
-)
+const pruneEvery = time.Minute // of idle buckets
 
 // limits are the counters that admission charges, and the memory for bodies.
 type limits struct {
@@ -35,13 +32,13 @@ type limits struct {
 func (n *Node) openLimits() (err error) {
 	l := &n.limits
 	l.clock = n.clock
-	l.bodies = bodies.NewMemory(bodies.Max)
+	l.bodies = bodies.NewMemory(n.options.Memory.bodies())
 	l.grants = quota.NewGrants(quota.Config{
 		Node: n.replica.Identity().ID, Ledger: n.store, Propose: n.proposeGrant, Recall: n.recall(), Logger: n.log, Now: n.clock.Now,
 		Untaken: func(err error) bool { return errors.Is(err, replica.ErrNoLeader) },
 	})
 	l.running.Store(l.grants)
-	l.levels = &quota.Levels{Marks: n.local, Ledger: n.store, Table: limiter.NewBuckets(rateBuckets), Logger: n.log, Fresh: n.startup.fresh}
+	l.levels = &quota.Levels{Marks: n.local, Ledger: n.store, Table: limiter.NewBuckets(n.options.Memory.buckets()), Logger: n.log, Fresh: n.startup.fresh}
 	if l.since, err = l.levels.Resume(n.clock.Now()); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Options struct {
 	Environ []string                       // all environment variables, "NAME=value"
 	Out     io.Writer                      // for the log and the demo's line: stderr
 	Version string
+	Memory  Memory         // from [LimitMemory], where the process is the node's own
 	Exit    func(code int) // ends the process at once
 
 	// For tests: a network that can be cut, nil is the machine's, and a Raft that
@@ -92,6 +93,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{options: o, config: o.Config, log: logger, clock: cmp.Or(o.Clock, clock.New())}
 	n.reloads.note(nil) // the start has read it
 	n.warn(o.Config)
+	o.Memory.log(logger)
 	steps := []func(context.Context) error{n.openDataDir, n.openListeners, n.openState, n.openRequests}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -2,10 +2,8 @@ package node
 
 import (
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -14,29 +12,6 @@ import (
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/logtest"
 )
-
-// The collector gets the node's settings, unless the environment has its own.
-func TestLimitMemory(t *testing.T) {
-	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
-	t.Cleanup(func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	})
-	for _, tt := range []struct {
-		gogc, gomemlimit string
-		percent          int
-		limit            int64
-	}{
-		{"", "", gcPercent, memoryLimit}, {"50", "", 100, memoryLimit}, {"", "1GiB", gcPercent, math.MaxInt64}, {"50", "1GiB", 100, math.MaxInt64},
-	} {
-		t.Setenv("GOGC", tt.gogc)
-		t.Setenv("GOMEMLIMIT", tt.gomemlimit)
-		LimitMemory()
-		if p, l := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64); p != tt.percent || l != tt.limit {
-			t.Errorf("GOGC=%s GOMEMLIMIT=%s: %d %%, %d bytes; want %d %%, %d bytes", tt.gogc, tt.gomemlimit, p, l, tt.percent, tt.limit)
-		}
-	}
-}
 
 // A folder for backups that cannot be made ends the start with a fault of its key.
 func TestBackupFolderFault(t *testing.T) {

@@ -34,6 +34,7 @@ func (n *Node) openBackground() {
 		n.background.run(n.limits.grants.RunRecalls)
 	}
 	n.background.run(n.limits.tick)
+	n.background.run(n.options.Memory.pace)
 	for _, l := range n.listeners() {
 		if l.certs != nil {
 			n.background.run(l.certs.Run)

@@ -16,16 +16,6 @@ import (
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// The bounds of a node's memory, in bytes.
-const (
-	// pebbleCache holds the blocks and memtables of all three instances: Pebble
-	// counts memtables (8 MiB, of local/ 4; two of an instance while one is flushed)
-	// against the cache, and the rest must hold the filters of 10M keys (12 MiB), or
-	// every look-up reads a filter from the disk.
-	pebbleCache = 80 << 20
-	recordCache = 168 << 20 // of keys that admission has met: 1M plain ones
-)
-
 func (n *Node) openDataDir(context.Context) error {
 	lock, err := datadir.Open(n.config.Node.DataDir)
 	if err != nil {
@@ -36,7 +26,7 @@ func (n *Node) openDataDir(context.Context) error {
 }
 
 func (n *Node) openState(ctx context.Context) (err error) {
-	cache := pebble.NewCache(pebbleCache)
+	cache := pebble.NewCache(n.options.Memory.blocks())
 	n.cleanup("cache", func(context.Context) error { cache.Unref(); return nil })
 	n.startup = startup{config: n.config, log: n.log, token: newTokenFile(n.config, n.log)}
 	coordinate, err := n.coordinate()
@@ -45,7 +35,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	}
 	n.replica, err = replica.Open(ctx, replica.Config{
 		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.options.Version,
-		Cache: cache, CacheBytes: recordCache, Routes: admit.CompileRoutes, Logger: n.log, Fatal: n.fatal, Coordinate: coordinate, Tune: n.options.Tune,
+		Cache: cache, CacheBytes: n.options.Memory.records(), Routes: admit.CompileRoutes, Logger: n.log, Fatal: n.fatal, Coordinate: coordinate, Tune: n.options.Tune,
 		Clock: n.clock.Read,
 	})
 	if err != nil {

@@ -31,6 +31,7 @@ type Node struct {
 	Name    string `koanf:"name"` // the host name unless set
 	DataDir string `koanf:"data_dir"`
 	Region  string `koanf:"region"`
+	Memory  Size   `koanf:"memory"` // 0: from the control group or the machine
 }
 
 // Proxy is the enforcing listener and its upstreams.

@@ -61,6 +61,7 @@ var settings = []setting{
 	{key: "node.name", value: "", flag: "name", usage: "name of this node, unique in its cluster (default: the host name)"},
 	{key: dataDir, value: "./perfgate-data", flag: "data-dir", usage: "directory for all state; created if missing"},
 	{key: "node.region", value: "", flag: "region", usage: "region of this node, shown in the cluster status"},
+	{key: "node.memory", value: ""},
 
 	{key: "proxy.listen", value: ":8080", flag: "proxy-listen", usage: "address of the enforcing proxy, HOST:PORT"},
 	{key: "proxy.upstream", value: "", flag: "upstream", usage: "URL of the upstream for all paths, as one catch-all route", live: true},

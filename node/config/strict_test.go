@@ -16,7 +16,7 @@ func TestUnknownKeys(t *testing.T) {
 		"[node]\nDATA_DIR = \"x\"":                            `node.DATA_DIR = "x": unknown key; did you mean "data_dir"?`,
 		"[node]\ndatadir = \"x\"":                             `node.datadir = "x": unknown key; did you mean "data_dir"?`,
 		"[proxy]\nself-service = true":                        `proxy.self-service = true: unknown key; did you mean "self_service"?`,
-		"[node]\nport = 1":                                    "node.port = 1: unknown key; the keys here are data_dir, name, region",
+		"[node]\nport = 1":                                    "node.port = 1: unknown key; the keys here are data_dir, memory, name, region",
 		"[log.file]\nname = \"x\"":                            "log.file = {…}: unknown key; the keys here are access, format, level",
 		"[[proxy.routes]]\nstripPrefix = \"/a\"":              `proxy.routes[0].stripPrefix = "/a": unknown key; did you mean "strip_prefix"?`,
 		"[[proxy.routes]]\ntimeouts = { read = \"1s\" }":      "proxy.routes[0].timeouts.read",

@@ -55,6 +55,7 @@ func (v validator) node() {
 	v.check("node.name", nodeName.MatchString(n.Name),
 		"must be 1 to 63 letters, digits, dots, dashes or underscores, and begin and end with a letter or digit")
 	v.check("node.data_dir", n.DataDir != "" && !strings.ContainsRune(n.DataDir, 0), "must be the path of a directory")
+	v.check("node.memory", n.Memory >= 128<<20 || v.source.raw["node.memory"] == "", `must be at least "128MiB", or empty`)
 	v.check("node.region", len(n.Region) <= 64 && printable(n.Region), "must be at most 64 printable characters")
 }
 
