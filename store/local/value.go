@@ -117,8 +117,16 @@ func outcomeOf(status int, refused bool) store.Outcome {
 	return store.Success
 }
 
+// appendText is pack.Append of at most bound bytes of s. Most texts are short or empty, and
+// written without a call: a request has a dozen.
 func appendText(dst []byte, s string, bound int) []byte {
-	return pack.Append(dst, clip(s, bound))
+	if s == "" {
+		return append(dst, 0)
+	}
+	if s = clip(s, bound); len(s) < 0x80 {
+		return append(append(dst, byte(len(s))), s...)
+	}
+	return pack.Append(dst, s)
 }
 
 // appendRequest writes o's event value. whole is false when no event will be
