@@ -23,13 +23,17 @@ func credential(h http.Header, query, keyHeader string, from Store, hasher *apik
 
 // keyHash judges key's form and hashes it.
 func keyHash(key string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
-	if hash, ok := hasher.Known(key); ok {
+	if len(key) > apikey.MaxForeignLen {
+		return store.Hash{}, fault.MalformedKey // as wellFormed says, but before it is summed
+	}
+	sum := apikey.Sum(key)
+	if hash, ok := hasher.Known(&sum); ok {
 		return hash, "" // it was well formed when it was hashed
 	}
 	if !wellFormed(key, from) {
 		return store.Hash{}, fault.MalformedKey
 	}
-	return hasher.Hash(key), ""
+	return hasher.Hash(&sum), ""
 }
 
 // wellFormed reports whether key may be one of ours. A credential without a right

@@ -16,7 +16,7 @@ func TestHashOfKey(t *testing.T) {
 		t.Errorf("Hash = %x", got)
 	}
 	h := NewHasher(pepper)
-	if h.Pepper() != pepper || h.Hash(key) != Hash(pepper, key) {
+	if h.Pepper() != pepper || h.Hash(&sum) != Hash(pepper, key) {
 		t.Error("the hasher uses another pepper")
 	}
 	if Hash([32]byte{8}, key) == Hash(pepper, key) || Hash(pepper, key+"x") == Hash(pepper, key) {

@@ -7,6 +7,7 @@ import (
 	"hash"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // Hasher computes [Hash] under one pepper: keyed HMAC states are derived once and
@@ -32,7 +33,6 @@ type knownKey struct{ sum, hash [sha256.Size]byte }
 // arguments of [hash.Hash] escape to the heap, so they stay with it.
 type hasherState struct {
 	mac hash.Hash
-	key [MaxForeignLen]byte
 	sum [sha256.Size]byte
 }
 
@@ -46,25 +46,21 @@ func NewHasher(pepper [32]byte) *Hasher {
 // Pepper is the pepper of the hasher.
 func (h *Hasher) Pepper() [32]byte { return h.pepper }
 
-// Known is [Hasher.Hash] of a key that was hashed a short while ago: a SHA-256
-// and a comparison instead of judging its form and an HMAC, half of the time that
-// a hot key takes.
-func (h *Hasher) Known(key string) (hash [32]byte, ok bool) {
-	var b [shortKey]byte
-	if len(key) > len(b) {
-		return hash, false
-	}
-	sum := sha256.Sum256(b[:copy(b[:], key)])
+// Sum is the SHA-256 of key, from which a [Hasher] makes its hash. It reads the key in
+// place: nothing of it is copied to the heap.
+func Sum(key string) [32]byte { return sha256.Sum256(unsafe.Slice(unsafe.StringData(key), len(key))) }
+
+// Known is [Hasher.Hash] of a sum that was hashed a short while ago: a comparison
+// instead of judging the key's form and an HMAC, which take most of the time.
+func (h *Hasher) Known(sum *[32]byte) (hash [32]byte, ok bool) {
+	set := h.set(sum)
 	for i := range knownWays {
-		if k := h.set(&sum)[i].Load(); k != nil && k.sum == sum {
+		if k := set[i].Load(); k != nil && k.sum == *sum {
 			return k.hash, true
 		}
 	}
 	return hash, false
 }
-
-// shortKey is as long as a key may be to be remembered: one block of SHA-256.
-const shortKey = 55
 
 func (h *Hasher) set(sum *[32]byte) *[knownWays]atomic.Pointer[knownKey] {
 	return &h.known[binary.LittleEndian.Uint64(sum[:])%knownSets]
@@ -79,25 +75,16 @@ func (h *Hasher) remember(k *knownKey) {
 	}
 }
 
-// Hash is [Hash] of key, which [Hasher.Known] then knows, until another takes
-// its place. No copy of the key is left behind in the pool.
-func (h *Hasher) Hash(key string) [32]byte {
-	if len(key) > MaxForeignLen {
-		return Hash(h.pepper, key) // no such key exists; any answer is as good as another
-	}
+// Hash is [HashSum] of sum, which [Hasher.Known] then knows, until others take its place.
+func (h *Hasher) Hash(sum *[32]byte) [32]byte {
 	s := h.pool.Get().(*hasherState)
-	n := copy(s.key[:], key)
-	s.sum = sha256.Sum256(s.key[:n])
-	clear(s.key[:n])
-	sum := s.sum
+	s.sum = *sum
 	s.mac.Reset()
 	s.mac.Write(s.sum[:])
 	s.mac.Sum(s.sum[:0])
 	out := s.sum
 	clear(s.sum[:])
 	h.pool.Put(s)
-	if len(key) <= shortKey {
-		h.remember(&knownKey{sum, out})
-	}
+	h.remember(&knownKey{*sum, out})
 	return out
 }
