@@ -63,11 +63,11 @@ func (w *response) decide() {
 	switch {
 	case w.framing != undecided:
 		return
-	case w.r.Method == http.MethodHead || !mayHaveContent(w.status):
+	case w.req.Method == http.MethodHead || !mayHaveContent(w.status):
 		w.framing = none
 	case w.length >= 0:
 		w.framing = withLength
-	case w.r.ProtoMinor == 0:
+	case w.req.Minor == 0:
 		w.framing, w.close = untilClose, true
 	default:
 		w.framing = inChunks
@@ -79,17 +79,25 @@ func (w *response) decide() {
 func (w *response) decideAll() {
 	switch {
 	case len(w.trailers) > 0 || w.hasLateTrailer():
-	case w.r.Method != http.MethodHead || w.written > 0:
+	case w.req.Method != http.MethodHead || w.written > 0:
 		w.length = w.written
 	}
 	w.decide()
+}
+
+// given are the values of a field that whoever answers has set.
+func (w *response) given(name string) []string {
+	if w.fields != nil {
+		return w.fields.Values(name)
+	}
+	return w.header[name]
 }
 
 // endHead writes the fields of the head that are the server's.
 func (w *response) endHead() {
 	bw := w.c.bw
 	bw.WriteString("Date: ")
-	if given := w.header["Date"]; len(given) == 1 {
+	if given := w.given("Date"); len(given) == 1 {
 		bw.WriteString(cleanValue(given[0])) // an upstream's own
 	} else {
 		bw.WriteString(date(time.Now()))
@@ -103,7 +111,7 @@ func (w *response) endHead() {
 		bw.WriteString("\r\nContent-Length: ")
 		bw.Write(strconv.AppendInt(bw.AvailableBuffer(), w.length, 10))
 	}
-	if w.framing == inChunks || w.r.Method == http.MethodHead && w.r.ProtoMinor > 0 && w.length < 0 {
+	if w.framing == inChunks || w.req.Method == http.MethodHead && w.req.Minor > 0 && w.length < 0 {
 		for _, name := range w.trailers {
 			bw.WriteString("\r\nTrailer: ")
 			bw.WriteString(name)
@@ -116,14 +124,14 @@ func (w *response) endHead() {
 
 // writeConnection decides whether the connection is kept, and tells the client.
 func (w *response) writeConnection() {
-	given := w.header["Connection"]
+	given := w.given("Connection")
 	b := w.body
 	w.close = w.close || hasToken(given, "close") || w.c.server.closing.Load() ||
 		b != nil && (b.state.Load() == bodyBroken || b.left.Load() > drainBytes)
 	switch {
 	case w.close:
 		w.c.bw.WriteString("Connection: close\r\n")
-	case w.r.ProtoMinor == 0:
+	case w.req.Minor == 0:
 		w.c.bw.WriteString("Connection: keep-alive\r\n")
 	}
 	for _, v := range given {
@@ -154,18 +162,15 @@ func (w *response) hasLateTrailer() bool {
 
 // trailer is the trailer section: the fields that were announced, and those whose names
 // begin with [http.TrailerPrefix].
-func (w *response) trailer() http.Header {
-	if len(w.trailers) == 0 && !w.hasLateTrailer() {
-		return nil
-	}
-	t := http.Header{}
+func (w *response) trailer() (t Fields) {
 	for name, values := range w.header {
-		if late, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
-			if late = http.CanonicalHeaderKey(late); mayTrail(late) {
-				t[late] = append(t[late], values...)
-			}
-		} else if slices.Contains(w.trailers, name) {
-			t[name] = append(t[name], values...)
+		late, ok := strings.CutPrefix(name, http.TrailerPrefix)
+		late = http.CanonicalHeaderKey(late)
+		if ok && !mayTrail(late) || !ok && !slices.Contains(w.trailers, name) {
+			continue
+		}
+		for _, v := range values {
+			t.Add(late, v)
 		}
 	}
 	return t

@@ -185,7 +185,7 @@ func TestImpossibleStatus(t *testing.T) {
 					t.Errorf("%d is written", status)
 				}
 			}()
-			w := newResponse(&conn{server: new(Server), bw: bufio.NewWriter(new(bytes.Buffer))}, new(http.Request), head{}, nil)
+			w := newResponse(&conn{server: new(Server), bw: bufio.NewWriter(new(bytes.Buffer))}, new(Request), new(http.Request), nil)
 			w.WriteHeader(status)
 		}()
 	}

@@ -3,6 +3,7 @@ package h1
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -71,7 +72,7 @@ func (b *body) readLocked(p []byte) (n int, err error) {
 func (b *body) finishLocked(err error) {
 	b.err = err
 	b.state.Store(bodyBroken)
-	c, r := b.w.c, b.w.r
+	c := b.w.c
 	if e := new(Error); errors.As(err, &e) {
 		c.server.fault(e)
 		return
@@ -81,11 +82,12 @@ func (b *body) finishLocked(err error) {
 		return
 	}
 	b.state.Store(bodyWhole)
-	for name, values := range b.chunks.trailer {
+	b.w.req.Trailer = b.chunks.trailer
+	if r := b.w.r; r != nil && b.chunks.trailer.Len() > 0 {
 		if r.Trailer == nil {
 			r.Trailer = http.Header{}
 		}
-		r.Trailer[name] = values
+		maps.Copy(r.Trailer, b.chunks.trailer.Header())
 	}
 	if !b.closed { // the handler goes on
 		c.in.watch()

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net/http"
 	"strconv"
 )
 
@@ -23,7 +22,7 @@ const (
 // the connection. Each of them is final.
 type chunkedReader struct {
 	br      *bufio.Reader
-	trailer http.Header // set at the end; nil if there is none
+	trailer Fields // set at the end
 
 	left     uint64 // octets of the chunk
 	inside   bool   // a chunk's data or its CRLF comes next
@@ -101,9 +100,8 @@ func (r *chunkedReader) end() error {
 		return errLongTrailer
 	case err != nil:
 		return err
-	case s.fields > 0:
-		r.trailer = parseFields(text, s.fields)
 	}
+	r.trailer.parse(text)
 	r.err = io.EOF
 	return nil
 }
@@ -232,8 +230,8 @@ func (w chunkedWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end writes the last chunk and the trailer section, which may be nil.
-func (w chunkedWriter) end(trailer http.Header) error {
+// end writes the last chunk and the trailer section.
+func (w chunkedWriter) end(trailer *Fields) error {
 	w.bw.WriteString("0\r\n")
 	writeFields(w.bw, trailer)
 	_, err := w.bw.WriteString("\r\n")

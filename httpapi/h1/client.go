@@ -5,15 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
-	"net/http/httptrace"
 	"time"
 )
 
-// Transport is an [http.RoundTripper] of HTTP/1.1 for http and https. Its fields must not
-// be changed once it is in use, and it must not be copied. The hooks of [httptrace] that
-// concern connections, interim responses and the writing of a request are called, those
-// for header fields are not.
+// Transport sends requests over HTTP/1.1, with or without TLS. Its fields must not be
+// changed once it is in use, and it must not be copied.
 //
 // A request is sent again, once and on a new connection, if the one that it took from the
 // pool ends before the first octet of an answer, and either the upstream cannot have read
@@ -56,27 +52,27 @@ func (t *Transport) maxHead() int {
 	return t.MaxHead
 }
 
-// RoundTrip implements [http.RoundTripper]. Its error is that of reading the request's
-// body, the context's cause, a [*ConnectError], [*ProtocolError], [*RequestError],
-// [*ResponseError], [ErrNoResponse], or one of the connection.
-func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	x, err := t.newCall(req)
-	if err != nil {
-		if req.Body != nil {
-			req.Body.Close()
+// Do sends a request and reads the head of the answer. Its error is that of reading the
+// request's body, the context's cause, a [*ConnectError], [*ProtocolError],
+// [*RequestError], [*ResponseError], [ErrNoResponse], or one of the connection. The answer
+// is c's: it lasts until c is reset.
+func (t *Transport) Do(ctx context.Context, x *Call) (*Answer, error) {
+	x.t, x.ctx = t, ctx
+	if err := x.prepare(); err != nil {
+		if x.Body != nil {
+			x.Body.Close()
 		}
 		return nil, err
 	}
-	if err := context.Cause(x.ctx); err != nil {
+	if err := causeOf(ctx); err != nil {
 		return nil, x.giveUp(err)
 	}
 	c, err := t.connection(x, true)
 	if err != nil {
 		return nil, x.giveUp(err)
 	}
-	res, err := x.attempt(c)
-	if err == nil {
-		return res, nil
+	if err = x.attempt(c); err == nil {
+		return &x.answer, nil
 	}
 	if !x.mayRepeat(err) {
 		return nil, x.giveUp(x.explain(err))
@@ -84,49 +80,57 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c, err = t.connection(x, false); err != nil {
 		return nil, x.giveUp(err)
 	}
-	if res, err = x.attempt(c); err != nil {
+	if err = x.attempt(c); err != nil {
 		return nil, x.giveUp(x.explain(err))
 	}
-	return res, nil
+	return &x.answer, nil
+}
+
+// causeOf is why ctx is done; nil while it is not. A context may say so itself.
+func causeOf(ctx context.Context) error {
+	if c, ok := ctx.(interface{ Cause() error }); ok {
+		return c.Cause()
+	}
+	return context.Cause(ctx)
+}
+
+// afterFunc is [context.AfterFunc], which a context may have as a method.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if c, ok := ctx.(interface{ AfterFunc(f func()) func() bool }); ok {
+		return c.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // connection returns an idle connection, if reuse allows one and there is one, or a new
 // one.
-func (t *Transport) connection(x *call, reuse bool) (*persistConn, error) {
-	if x.trace != nil && x.trace.GetConn != nil {
-		x.trace.GetConn(x.key.addr)
-	}
-	var c *persistConn
+func (t *Transport) connection(x *Call, reuse bool) (c *persistConn, err error) {
 	if reuse {
-		c = t.pool.take(x.key)
+		c = t.pool.take(x.Target)
 	}
 	if c == nil {
-		var err error
-		if c, err = t.connect(x.ctx, x.key); err != nil {
+		if c, err = t.connect(x.ctx, x.Target); err != nil {
 			return nil, err
 		}
 	}
-	if x.trace != nil && x.trace.GotConn != nil {
-		info := httptrace.GotConnInfo{Conn: c.Conn, Reused: c.reused, WasIdle: c.reused}
-		if c.reused {
-			info.IdleTime = time.Since(c.idle)
-		}
-		x.trace.GotConn(info)
+	if x.Connected != nil {
+		x.Connected(c.Conn, c.reused)
 	}
 	return c, nil
 }
 
 // connect makes a connection.
-func (t *Transport) connect(ctx context.Context, key target) (*persistConn, error) {
-	s, err := t.dial(ctx, key.addr)
+func (t *Transport) connect(ctx context.Context, key Target) (*persistConn, error) {
+	s, err := t.dial(ctx, key.Addr)
 	if err != nil {
 		return nil, err
 	}
 	c := &persistConn{Conn: s, socket: s, key: key}
-	if key.scheme != "https" {
+	c.cut = c.abort
+	if key.Scheme != "https" {
 		return c, nil
 	}
-	secure, err := t.handshake(ctx, s, key.addr)
+	secure, err := t.handshake(ctx, s, key.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -174,15 +178,8 @@ func (t *Transport) handshake(ctx context.Context, s *socket, addr string) (*tls
 		limited, cancel = context.WithTimeoutCause(ctx, t.TLSHandshakeTimeout, errNoHandshake)
 		defer cancel()
 	}
-	trace := httptrace.ContextClientTrace(ctx)
-	if trace != nil && trace.TLSHandshakeStart != nil {
-		trace.TLSHandshakeStart()
-	}
 	c := tls.Client(s, cfg)
 	err := c.HandshakeContext(limited)
-	if trace != nil && trace.TLSHandshakeDone != nil {
-		trace.TLSHandshakeDone(c.ConnectionState(), err)
-	}
 	if err == nil {
 		return c, nil
 	}
@@ -195,7 +192,7 @@ func (t *Transport) handshake(ctx context.Context, s *socket, addr string) (*tls
 
 // unconnected is the error for a connection that could not be made.
 func unconnected(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := causeOf(ctx); cause != nil {
 		return cause
 	}
 	return &ConnectError{err}

@@ -3,8 +3,8 @@ package h1
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net/http"
-	"net/textproto"
 	"strings"
 )
 
@@ -33,21 +33,37 @@ const (
 	byClose // at the end of the connection
 )
 
-// readResponse reads the head of one answer to req, an interim one (1xx) too. The head
-// has at most max octets. An [*Error] comes as a [*ResponseError]; io.EOF means that the
-// connection has ended before the first octet.
-func readResponse(br *bufio.Reader, req *http.Request, max int) (*http.Response, framing, error) {
+// Answer is the head of an answer, and its trailer once the body has been read. Its
+// strings are parts of the text that was read.
+type Answer struct {
+	Status int
+	Reason string // with which the status came, perhaps ""
+	Minor  int    // of the version
+	// Fields are without Trailer, and without Transfer-Encoding of a chunked body.
+	Fields    Fields
+	Length    int64    // of the body; -1 is not known
+	Chunked   bool     // the body is
+	Close     bool     // the connection ends with the answer
+	Announced []string // the names of the trailer's fields, as the head has them
+	Trailer   Fields   // set at the end of the body
+	// Body must be read to its end or closed. After a 101 it is an [io.ReadWriteCloser].
+	Body io.ReadCloser
+}
+
+// read reads the head of one answer to a request with the method, an interim one (1xx)
+// too. The head has at most max octets. An [*Error] comes as a [*ResponseError]; io.EOF
+// means that the connection has ended before the first octet.
+func (a *Answer) read(br *bufio.Reader, method string, max int) (framing, error) {
 	s := responseScanner(max)
 	text, err := readHead(br, &s)
 	if err != nil {
-		return nil, 0, ofResponse(err)
+		return 0, ofResponse(err)
 	}
-	res := &http.Response{Request: req, ProtoMajor: 1}
-	body, err := parseResponse(res, text, s.fields)
+	body, err := a.parse(text, method)
 	if err != nil {
-		return nil, 0, ofResponse(err)
+		return 0, ofResponse(err)
 	}
-	return res, body, nil
+	return body, nil
 }
 
 // ofResponse is err, of reading an answer, with a fault of the codec as a [*ResponseError].
@@ -67,36 +83,33 @@ func ofResponse(err error) error {
 	return &ResponseError{fault}
 }
 
-// parseResponse takes a scanned head with n fields apart.
-func parseResponse(res *http.Response, text string, n int) (framing, error) {
+// parse takes a scanned head apart, whose names are canonical.
+func (a *Answer) parse(text, method string) (framing, error) {
+	fields := a.Fields
+	fields.Reset()
+	*a = Answer{Fields: fields, Trailer: a.Trailer}
 	line, rest, _ := strings.Cut(text, "\r\n")
 	const version, code = len("HTTP/1.1"), len("HTTP/1.1 200")
-	res.ProtoMinor = int(line[version-1] - '0')
-	res.Proto = line[:version]
-	res.Status = strings.TrimRight(line[version+1:], " ")
+	a.Minor = int(line[version-1] - '0')
 	for _, digit := range line[version+1 : code] {
-		res.StatusCode = 10*res.StatusCode + int(digit-'0')
+		a.Status = 10*a.Status + int(digit-'0')
 	}
-	if res.StatusCode < 100 {
+	if a.Status < 100 {
 		return 0, errStatus
 	}
-	res.Header = parseFields(rest, n)
-	res.Close = closes(res)
-	return frame(res)
+	a.Reason = strings.Trim(line[code:], " ")
+	a.Fields.parse(rest)
+	// The field Connection stays: a proxy drops the fields that it names.
+	lines := a.Fields.Values("Connection")
+	a.Close = hasToken(lines, "close") || a.Minor == 0 && !hasToken(lines, "keep-alive")
+	return a.frame(method)
 }
 
-// closes reports whether the connection ends with res. The field Connection stays: a
-// proxy drops the fields that it names.
-func closes(res *http.Response) bool {
-	lines := res.Header["Connection"]
-	return hasToken(lines, "close") || res.ProtoMinor == 0 && !hasToken(lines, "keep-alive")
-}
-
-// frame judges how the body of res ends (RFC 9112, section 6.3), and sets the fields of
-// res that say so. The lines of the framing are judged even where there is no body.
-func frame(res *http.Response) (framing, error) {
-	h := res.Header
-	codings, lengths := h["Transfer-Encoding"], h["Content-Length"]
+// frame judges how the body of a ends (RFC 9112, section 6.3), and sets the fields of a
+// that say so. The lines of the framing are judged even where there is no body.
+func (a *Answer) frame(method string) (framing, error) {
+	f := &a.Fields
+	codings, lengths := f.Values("Transfer-Encoding"), f.Values("Content-Length")
 	length, err := contentLength(lengths)
 	if err != nil {
 		return 0, err
@@ -105,63 +118,51 @@ func frame(res *http.Response) (framing, error) {
 		switch chunked, err := isChunked(codings); {
 		case lengths != nil:
 			return 0, errTwoFrames
-		case res.ProtoMinor == 0:
+		case a.Minor == 0:
 			return 0, errOldCoding
 		case err != nil:
 			return 0, err
 		case chunked:
-			res.TransferEncoding = codings
-			delete(h, "Transfer-Encoding")
-			expectTrailer(res)
+			a.Chunked = true
+			f.Del("Transfer-Encoding")
+			a.expectTrailer()
 		}
 	}
-	res.ContentLength = length
-	switch status := res.StatusCode; {
-	case status < 200 || status == http.StatusNoContent:
-		delete(h, "Content-Length") // RFC 9110, section 8.6
-		res.ContentLength, res.TransferEncoding, res.Trailer = 0, nil, nil
+	a.Length = length
+	switch {
+	case a.Status < 200 || a.Status == http.StatusNoContent:
+		f.Del("Content-Length") // RFC 9110, section 8.6
+		a.Length, a.Chunked, a.Announced = 0, false, nil
 		return noBody, nil
-	case status == http.StatusNotModified:
-		res.ContentLength = 0
+	case a.Status == http.StatusNotModified:
+		a.Length = 0
 		return noBody, nil
-	case res.Request != nil && res.Request.Method == http.MethodHead, length == 0:
+	case method == http.MethodHead, length == 0:
 		return noBody, nil
 	case codings != nil:
 		return byChunks, nil
 	case length > 0:
 		return byLength, nil
 	}
-	res.Close = true
+	a.Close = true
 	return byClose, nil
 }
 
-// expectTrailer moves the names of the field Trailer to res.Trailer, as net/http does.
-func expectTrailer(res *http.Response) {
-	lines := res.Header["Trailer"]
-	delete(res.Header, "Trailer")
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			name = textproto.CanonicalMIMEHeaderKey(strings.Trim(name, " \t"))
-			if !mayTrail(name) {
-				continue
-			}
-			if res.Trailer == nil {
-				res.Trailer = http.Header{}
-			}
-			res.Trailer[name] = nil
+// expectTrailer moves the names of the field Trailer to a.Announced.
+func (a *Answer) expectTrailer() {
+	for _, name := range announced(a.Fields.Values("Trailer")) {
+		if mayTrail(name) {
+			a.Announced = append(a.Announced, name)
 		}
 	}
+	a.Fields.Del("Trailer")
 }
 
-// takeTrailer adds the fields of a trailer section to those of res.
-func takeTrailer(res *http.Response, section http.Header) {
-	for name, values := range section {
-		if !mayTrail(name) {
-			continue
+// takeTrailer takes the fields of a trailer section.
+func (a *Answer) takeTrailer(section *Fields) {
+	for name, v := range section.All() {
+		if mayTrail(name) {
+			a.Trailer.Add(name, v)
 		}
-		if res.Trailer == nil {
-			res.Trailer = http.Header{}
-		}
-		res.Trailer[name] = values
 	}
 }

@@ -98,11 +98,13 @@ func readWhole(r io.Reader, method string) (*http.Response, string, error) {
 	var body []byte
 	if f != noBody {
 		var b answerBody
-		b.init(&call{conn: &persistConn{br: br}}, res, f)
+		b.init(&Call{conn: &persistConn{br: br}, answer: Answer{Length: res.ContentLength}}, f)
 		if body, err = io.ReadAll(b.from); err != nil {
 			return nil, "", ofResponse(err)
 		}
-		takeTrailer(res, b.chunks.trailer)
+		var a Answer
+		a.takeTrailer(&b.chunks.trailer)
+		addTrailer(res, &a.Trailer)
 	}
 	got := fmt.Sprintf("%d %q", res.StatusCode, body)
 	if res.Close {

@@ -10,8 +10,7 @@ import (
 // answerBody is the body of an answer. Its end gives the connection back, Close before
 // that ends the connection, so that nobody waits for octets that nobody needs.
 type answerBody struct {
-	call *call
-	res  *http.Response
+	call *Call
 	from io.Reader   // one of the two below, or the connection
 	err  error       // that ended it; of the reader's goroutine
 	over atomic.Bool // the call has ended: by the reader, or by Close
@@ -20,16 +19,30 @@ type answerBody struct {
 	chunks chunkedReader
 }
 
-func (b *answerBody) init(x *call, res *http.Response, f framing) {
-	b.call, b.res, b.from = x, res, x.conn.br
+func (b *answerBody) init(x *Call, f framing) {
+	b.call, b.from = x, x.conn.br
 	switch f {
 	case byLength:
-		b.length = lengthReader{br: x.conn.br, left: res.ContentLength}
+		b.length = lengthReader{br: x.conn.br, left: x.answer.Length}
 		b.from = &b.length
 	case byChunks:
 		b.chunks = chunkedReader{br: x.conn.br}
 		b.from = &b.chunks
 	}
+}
+
+func (b *answerBody) reset() {
+	b.call, b.from, b.err, b.length, b.chunks = nil, nil, nil, lengthReader{}, chunkedReader{}
+	b.over.Store(false)
+}
+
+// Buffered is the number of octets that have been received and not been read, framing
+// included.
+func (b *answerBody) Buffered() int {
+	if b.over.Load() {
+		return 0
+	}
+	return b.call.conn.br.Buffered()
 }
 
 // Read implements [io.Reader].
@@ -45,9 +58,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if b.err = err; err == io.EOF {
-		takeTrailer(b.res, b.chunks.trailer)
+		b.call.answer.takeTrailer(&b.chunks.trailer)
 		if b.over.CompareAndSwap(false, true) {
-			b.call.over(!b.res.Close)
+			b.call.over(!b.call.answer.Close)
 		}
 		return n, err
 	}
@@ -67,7 +80,7 @@ func (b *answerBody) Close() error {
 }
 
 // tunnel is the connection of a call after a 101, for another protocol.
-type tunnel struct{ call *call }
+type tunnel struct{ call *Call }
 
 // Read implements [io.Reader]. The octets that came with the 101 are first.
 func (t *tunnel) Read(p []byte) (int, error) { return t.call.conn.br.Read(p) }

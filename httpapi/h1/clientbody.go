@@ -11,28 +11,13 @@ var (
 	errLongBody  = unsendable("the body is longer than its Content-Length")
 )
 
-// bodyOf is the body of req, nil if there is none, and its length: -1 if it goes out in
-// chunks.
-func bodyOf(req *http.Request) (io.ReadCloser, int64) {
-	switch {
-	case req.Body == nil || req.Body == http.NoBody:
-		return nil, 0
-	case len(req.TransferEncoding) > 0:
-		return req.Body, -1
-	case req.ContentLength > 0:
-		return req.Body, req.ContentLength
-	}
-	return req.Body, -1
-}
-
-// mayBeEmpty reports whether it is worth finding out whether the body of req is empty:
-// its length is not known, and servers may refuse its method for the mere presence of a
-// body.
-func mayBeEmpty(req *http.Request) bool {
-	if len(req.TransferEncoding) > 0 || req.ContentLength > 0 {
+// mayBeEmpty reports whether it is worth finding out whether the body of x is empty: its
+// length is not known, and servers may refuse its method for the mere presence of a body.
+func (x *Call) mayBeEmpty() bool {
+	if !x.Unsure || x.Length >= 0 {
 		return false
 	}
-	switch req.Method {
+	switch x.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodDelete, "PROPFIND", "SEARCH":
 		return true
 	}

@@ -2,13 +2,11 @@ package h1
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"os"
 	"sync/atomic"
 	"time"
@@ -18,15 +16,35 @@ import (
 // client waiting without end. Servers send 102 several times a minute at most.
 const maxInterim = 64
 
-// call is one request of a Transport.
-type call struct {
-	t     *Transport
-	req   *http.Request
-	ctx   context.Context
-	trace *httptrace.ClientTrace // nil: none
-	key   target
-	up    upload
-	body  answerBody
+// Call is a request to an upstream, for [Transport.Do], with its answer. It may be used
+// again after Reset.
+type Call struct {
+	Target Target
+	Method string // "" is GET
+	Path   string // of the request line, with the query
+	Host   string
+	Fields *Fields // those that frame the message are left out
+	Close  bool    // the connection ends after the answer
+
+	Body   io.ReadCloser // nil: there is none
+	Length int64         // of Body; -1: it goes out in chunks
+	// Unsure says that a body without a length may turn out to be empty. Then none is sent
+	// with a method for which that matters.
+	Unsure    bool
+	Announced []string // the names of trailer fields, if the length is -1
+	Trailer   *Fields  // read after the end of the body; nil: there is none
+
+	// Connected is called when there is a connection, before anything is written to it. It
+	// may be nil, as may Interim, which is called for each interim answer. Its error ends
+	// the call.
+	Connected func(c net.Conn, reused bool)
+	Interim   func(status int, f *Fields) error
+
+	t      *Transport
+	ctx    context.Context
+	up     upload
+	answer Answer
+	body   answerBody
 
 	// waiting is set until a request that expects a 100 has it, or has waited long enough.
 	waiting atomic.Bool
@@ -39,131 +57,130 @@ type call struct {
 	unwatch func() bool
 }
 
-func (t *Transport) newCall(req *http.Request) (*call, error) {
-	if req.URL == nil {
-		return nil, unsendable("it has no URL")
-	}
-	x := &call{t: t, req: req, ctx: req.Context()}
-	x.trace = httptrace.ContextClientTrace(x.ctx)
-	var err error
-	if x.key, err = targetOf(req.URL); err != nil {
-		return nil, err
-	}
-	body, length := bodyOf(req)
-	x.waiting.Store(body != nil && hasToken(req.Header["Expect"], "100-continue"))
-	return x, x.up.init(x, body, length)
+// Reusable reports whether Reset may be called: the answer's body has been closed, or read
+// to its end, and no goroutine is left.
+func (x *Call) Reusable() bool { return x.Body == nil && x.limit == nil && x.body.over.Load() }
+
+// Reset makes x blank, with the room that its fields have.
+func (x *Call) Reset() {
+	fields, trailer := x.answer.Fields, x.answer.Trailer
+	fields.Reset()
+	trailer.Reset()
+	x.Target, x.Method, x.Path, x.Host, x.Fields, x.Close = Target{}, "", "", "", nil, false
+	x.Body, x.Length, x.Unsure, x.Announced, x.Trailer = nil, 0, false, nil, nil
+	x.Connected, x.Interim = nil, nil
+	x.t, x.ctx, x.conn, x.unwatch = nil, nil, nil, nil
+	x.up.reset()
+	x.body.reset()
+	x.answer = Answer{Fields: fields, Trailer: trailer}
+}
+
+func (x *Call) prepare() error {
+	x.waiting.Store(x.Body != nil && hasToken(x.Fields.Values("Expect"), "100-continue"))
+	return x.up.init(x, x.Body, x.Length)
 }
 
 // attempt sends the request on c and reads the head of the answer.
-func (x *call) attempt(c *persistConn) (*http.Response, error) {
+func (x *Call) attempt(c *persistConn) error {
 	x.conn, x.before, x.touched = c, c.socket.written.Load(), false
 	c.begin()
-	x.unwatch = context.AfterFunc(x.ctx, c.abort)
+	x.unwatch = afterFunc(x.ctx, c.cut)
 	if err := x.up.send(c); err != nil && c.socket.written.Load() == x.before {
-		return nil, err
+		return err
 	}
 	if x.waits() {
 		x.limit = time.AfterFunc(x.t.ExpectContinueTimeout, x.proceed)
-		if x.trace != nil && x.trace.Wait100Continue != nil {
-			x.trace.Wait100Continue()
-		}
 	}
-	res, body, err := x.head()
+	body, err := x.head()
 	if x.limit != nil {
 		x.limit.Stop()
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	x.up.answered()
-	return x.answer(res, body)
+	return x.finishHead(body)
 }
 
 // waits reports whether the body has to wait for a 100.
-func (x *call) waits() bool { return x.waiting.Load() }
+func (x *Call) waits() bool { return x.waiting.Load() }
 
 // proceed sends the body of a request that has waited for a 100.
-func (x *call) proceed() {
+func (x *Call) proceed() {
 	x.waiting.Store(false)
 	x.up.start()
 }
 
 // head reads the interim responses and the head of the answer.
-func (x *call) head() (*http.Response, framing, error) {
+func (x *Call) head() (framing, error) {
 	br := x.conn.br
 	if _, err := br.Peek(1); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if x.conn.reused && x.conn.socket.unacknowledged(x.before) {
-		return nil, 0, errStray
+		return 0, errStray
 	}
 	x.touched = true
-	if x.trace != nil && x.trace.GotFirstResponseByte != nil {
-		x.trace.GotFirstResponseByte()
-	}
 	for range maxInterim {
-		res, body, err := readResponse(br, x.req, x.t.maxHead())
+		body, err := x.answer.read(br, x.Method, x.t.maxHead())
 		switch {
 		case err != nil:
-			return nil, 0, err
-		case res.StatusCode == http.StatusSwitchingProtocols && !upgrades(x.req):
-			return nil, 0, &ResponseError{errUnasked}
-		case res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols:
-			return res, body, nil
+			return 0, err
+		case x.answer.Status == http.StatusSwitchingProtocols && !x.upgrades():
+			return 0, &ResponseError{errUnasked}
+		case x.answer.Status >= 200 || x.answer.Status == http.StatusSwitchingProtocols:
+			return body, nil
 		}
-		if err := x.interim(res); err != nil {
-			return nil, 0, err
+		if err := x.interim(); err != nil {
+			return 0, err
 		}
 	}
-	return nil, 0, &ResponseError{errInterim}
+	return 0, &ResponseError{errInterim}
 }
 
-func (x *call) interim(res *http.Response) error {
-	if res.StatusCode == http.StatusContinue {
-		if x.trace != nil && x.trace.Got100Continue != nil {
-			x.trace.Got100Continue()
-		}
-		if x.waits() {
-			x.proceed()
-		}
+func (x *Call) interim() error {
+	if x.answer.Status == http.StatusContinue && x.waits() {
+		x.proceed()
 	}
-	if x.trace != nil && x.trace.Got1xxResponse != nil {
-		return x.trace.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header))
+	if x.Interim != nil {
+		return x.Interim(x.answer.Status, &x.answer.Fields)
 	}
 	return nil
 }
 
-// answer makes res, whose head has been read, ready for the caller.
-func (x *call) answer(res *http.Response, body framing) (*http.Response, error) {
-	if secure, ok := x.conn.Conn.(*tls.Conn); ok {
-		state := secure.ConnectionState()
-		res.TLS = &state
-	}
+// upgrades reports whether x asks to switch to another protocol.
+func (x *Call) upgrades() bool {
+	return x.Fields.Has("Upgrade") && hasToken(x.Fields.Values("Connection"), "upgrade")
+}
+
+// finishHead makes the answer, whose head has been read, ready for the caller.
+func (x *Call) finishHead(body framing) error {
 	switch {
-	case res.StatusCode == http.StatusSwitchingProtocols && !x.up.complete():
-		return nil, &ResponseError{errHalfAsked}
-	case res.StatusCode == http.StatusSwitchingProtocols:
-		res.Body = &tunnel{x}
+	case x.answer.Status == http.StatusSwitchingProtocols && !x.up.complete():
+		return &ResponseError{errHalfAsked}
+	case x.answer.Status == http.StatusSwitchingProtocols:
+		x.answer.Body = &tunnel{x}
 	case body == noBody:
-		res.Body = http.NoBody
-		x.over(!res.Close)
+		x.answer.Body = http.NoBody
+		x.body.over.Store(true)
+		x.over(!x.answer.Close)
 	default:
-		x.body.init(x, res, body)
-		res.Body = &x.body
+		x.body.init(x, body)
+		x.answer.Body = &x.body
 	}
-	return res, nil
+	return nil
 }
 
 // over ends the call after the last octet of the answer, whose reader calls it. keep tells
 // whether the connection stays open. Octets behind the answer are nobody's.
-func (x *call) over(keep bool) {
-	keep = keep && x.conn.br.Buffered() == 0 && !x.req.Close
+func (x *Call) over(keep bool) {
+	keep = keep && x.conn.br.Buffered() == 0 && !x.Close
 	x.conn.end()
 	x.up.finish(x.unwatch() && keep)
 }
 
 // drop ends the call before that.
-func (x *call) drop() {
+func (x *Call) drop() {
 	x.unwatch()
 	x.up.finish(false)
 }
@@ -171,10 +188,10 @@ func (x *call) drop() {
 // mayRepeat reports whether the request may be sent again after err, the failure of an
 // attempt, whose connection it closes: no octet of an answer has come, and the upstream
 // cannot have read any of the request or its method is idempotent.
-func (x *call) mayRepeat(err error) bool {
+func (x *Call) mayRepeat(err error) bool {
 	c := x.conn
-	again := c.reused && !x.touched && x.ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded)
-	harmless := idempotent(x.req.Method) || again && c.socket.endedFirst(x.before, err)
+	again := c.reused && !x.touched && causeOf(x.ctx) == nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	harmless := idempotent(x.Method) || again && c.socket.endedFirst(x.before, err)
 	c.abort()
 	again = again && x.up.repeatable() // from here on, nothing is written
 	if !again || !harmless && c.socket.written.Load() > x.before {
@@ -195,7 +212,7 @@ func idempotent(method string) bool {
 }
 
 // giveUp ends the call with err.
-func (x *call) giveUp(err error) error {
+func (x *Call) giveUp(err error) error {
 	if x.conn != nil {
 		x.unwatch()
 		if x.conn.br != nil {
@@ -207,10 +224,10 @@ func (x *call) giveUp(err error) error {
 }
 
 // explain is the error to return for err, which an attempt has failed with.
-func (x *call) explain(err error) error {
+func (x *Call) explain(err error) error {
 	switch body := x.up.bodyErr(); {
-	case x.ctx.Err() != nil:
-		return context.Cause(x.ctx)
+	case causeOf(x.ctx) != nil:
+		return causeOf(x.ctx)
 	case body != nil:
 		return body
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -12,16 +12,18 @@ import (
 type persistConn struct {
 	net.Conn // what the messages travel on: the socket, or TLS over it
 	socket   *socket
-	key      target
+	key      Target
+	cut      func()        // abort
 	br       *bufio.Reader // nil while the connection is idle
 	idle     time.Time     // since then, if the pool has it
 	reused   bool
 }
 
-// target is what connections have in common that can stand for each other. TLS has one
+// Target is what connections have in common that can stand for each other. TLS has one
 // configuration in a Transport, and verifies the host of the address.
-type target struct {
-	scheme, addr string // addr has a port
+type Target struct {
+	Scheme string // http or https
+	Addr   string // with a port
 }
 
 // answerReaders are the buffers of connections in use, so that an idle one has none.

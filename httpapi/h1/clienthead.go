@@ -2,7 +2,6 @@ package h1
 
 import (
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -10,39 +9,35 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// appendHead appends the head of req, which has a body of length octets: -1 is chunked.
-// Its fields are those that net/http would send; only their order is another.
-func appendHead(buf []byte, req *http.Request, length int64) ([]byte, error) {
-	method := req.Method
+// appendHead appends the head of x, whose body has length octets: -1 is chunked.
+func (x *Call) appendHead(buf []byte, length int64) (_ []byte, err error) {
+	method := x.Method
 	if method == "" {
 		method = http.MethodGet
 	}
-	host, err := hostOf(req)
-	if err != nil {
-		return buf, err
-	}
-	path := req.URL.RequestURI()
 	switch {
 	case !isToken(method):
 		return buf, unsendable("the method %q is not a token", method)
-	case !isTarget(path):
-		return buf, unsendable("the target %q has a control character or a space", path)
+	case !isTarget(x.Path):
+		return buf, unsendable("the target %q has a control character or a space", x.Path)
+	case x.Host == "" || !isValue(x.Host):
+		return buf, unsendable("%q is no value for Host", x.Host)
 	}
-	buf = append(append(append(buf, method...), ' '), path...)
+	buf = append(append(append(buf, method...), ' '), x.Path...)
 	buf = append(buf, " HTTP/1.1\r\nHost: "...)
-	buf = append(append(buf, host...), "\r\n"...)
-	for name, values := range req.Header {
-		if buf, err = appendField(buf, name, values); err != nil {
+	buf = append(append(buf, x.Host...), "\r\n"...)
+	for name, value := range x.Fields.All() {
+		if buf, err = appendField(buf, name, value); err != nil {
 			return buf, err
 		}
 	}
-	if req.Close && !hasToken(req.Header["Connection"], "close") {
+	if x.Close && !hasToken(x.Fields.Values("Connection"), "close") {
 		buf = append(buf, "Connection: close\r\n"...)
 	}
 	switch {
 	case length < 0:
 		buf = append(buf, "Transfer-Encoding: chunked\r\n"...)
-		if buf, err = appendAnnouncement(buf, req.Trailer); err != nil {
+		if buf, err = appendAnnouncement(buf, x.Announced); err != nil {
 			return buf, err
 		}
 	case length > 0 || method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch:
@@ -52,68 +47,62 @@ func appendHead(buf []byte, req *http.Request, length int64) ([]byte, error) {
 	return append(buf, "\r\n"...), nil
 }
 
-// appendField appends the lines of a header field, except for those that the message
-// itself decides. An empty User-Agent stands for none.
-func appendField(buf []byte, name string, values []string) ([]byte, error) {
+// appendField appends the line of a header field, unless it is one that the message itself
+// decides, or an empty User-Agent.
+func appendField(buf []byte, name, value string) ([]byte, error) {
 	switch name {
 	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
 		return buf, nil
 	case "User-Agent":
-		if len(values) == 0 || values[0] == "" {
+		if value == "" {
 			return buf, nil
 		}
-		values = values[:1]
 	}
-	if !isToken(name) {
+	switch {
+	case !isToken(name):
 		return buf, unsendable("the header name %q is not a token", name)
+	case !isValue(value):
+		return buf, unsendable("the header %s has a control character", name)
 	}
-	for _, v := range values {
-		if !isValue(v) {
-			return buf, unsendable("the header %s has a control character", name)
-		}
-		buf = append(append(buf, name...), ": "...)
-		buf = append(append(buf, strings.Trim(v, " \t")...), "\r\n"...)
-	}
-	return buf, nil
+	buf = append(append(buf, name...), ": "...)
+	return append(append(buf, strings.Trim(value, " \t")...), "\r\n"...), nil
 }
 
-// appendAnnouncement appends the field Trailer, which lists the names of trailer.
-func appendAnnouncement(buf []byte, trailer http.Header) ([]byte, error) {
+// appendAnnouncement appends the field Trailer, which lists names.
+func appendAnnouncement(buf []byte, names []string) ([]byte, error) {
 	before := "Trailer: "
-	for name := range trailer {
-		if !isToken(name) || !mayTrail(textproto.CanonicalMIMEHeaderKey(name)) {
+	for _, name := range names {
+		if !isToken(name) || !mayTrail(name) {
 			return buf, unsendable("no trailer may have the name %q", name)
 		}
 		buf = append(append(buf, before...), name...)
 		before = ", "
 	}
-	if len(trailer) > 0 {
+	if len(names) > 0 {
 		buf = append(buf, "\r\n"...)
 	}
 	return buf, nil
 }
 
 // appendTrailer appends the end of a chunked body.
-func appendTrailer(buf []byte, trailer http.Header) ([]byte, error) {
+func (x *Call) appendTrailer(buf []byte) (_ []byte, err error) {
 	buf = append(buf, "0\r\n"...)
-	var err error
-	for name, values := range trailer {
-		if !mayTrail(textproto.CanonicalMIMEHeaderKey(name)) {
-			continue // its name was not announced
-		}
-		if buf, err = appendField(buf, name, values); err != nil {
-			return buf, err
+	if x.Trailer != nil {
+		for name, value := range x.Trailer.All() {
+			if !mayTrail(name) {
+				continue
+			}
+			if buf, err = appendField(buf, name, value); err != nil {
+				return buf, err
+			}
 		}
 	}
 	return append(buf, "\r\n"...), nil
 }
 
-// hostOf is the value of the field Host.
-func hostOf(req *http.Request) (string, error) {
-	host := req.Host
-	if host == "" {
-		host = req.URL.Host
-	}
+// HostOf is the value of the field Host for a host as a URL has it, perhaps with a port. An
+// error is a [*RequestError].
+func HostOf(host string) (string, error) {
 	ascii, err := httpguts.PunycodeHostPort(host)
 	if err != nil || ascii == "" || !httpguts.ValidHostHeader(ascii) {
 		return "", unsendable("%q is no value for Host", host)
@@ -155,31 +144,26 @@ func isValue(s string) bool {
 	return true
 }
 
-// upgrades reports whether req asks to switch to another protocol.
-func upgrades(req *http.Request) bool {
-	return len(req.Header["Upgrade"]) > 0 && hasToken(req.Header["Connection"], "upgrade")
-}
-
-// targetOf is what a connection for u must lead to.
-func targetOf(u *url.URL) (target, error) {
+// TargetOf is what a connection for u must lead to. An error is a [*RequestError].
+func TargetOf(u *url.URL) (Target, error) {
 	port := ":80"
 	switch u.Scheme {
 	case "https":
 		port = ":443"
 	case "http":
 	default:
-		return target{}, unsendable("the scheme %q is not supported", u.Scheme)
+		return Target{}, unsendable("the scheme %q is not supported", u.Scheme)
 	}
 	if u.Hostname() == "" {
-		return target{}, unsendable("the URL has no host")
+		return Target{}, unsendable("the URL has no host")
 	}
 	addr, err := httpguts.PunycodeHostPort(u.Host)
 	if err != nil {
-		return target{}, unsendable("%q is no host", u.Host)
+		return Target{}, unsendable("%q is no host", u.Host)
 	}
 	switch u.Port() {
 	case "":
 		addr = strings.TrimSuffix(addr, ":") + port
 	}
-	return target{u.Scheme, addr}, nil
+	return Target{u.Scheme, addr}, nil
 }

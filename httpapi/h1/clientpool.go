@@ -17,13 +17,13 @@ type pool struct {
 	keep time.Duration // how long a connection may be idle; 0: as long as it lives
 
 	mu    sync.Mutex // guards what follows
-	idle  map[target][]*persistConn
+	idle  map[Target][]*persistConn
 	timer *time.Timer // runs sweep; nil while no connection is idle
 }
 
 // take returns an idle connection to key on which nothing has come since the last answer,
 // or nil. Others are closed.
-func (p *pool) take(key target) *persistConn {
+func (p *pool) take(key Target) *persistConn {
 	for {
 		c := p.pop(key)
 		if c == nil || p.fit(c, time.Now()) {
@@ -33,7 +33,7 @@ func (p *pool) take(key target) *persistConn {
 	}
 }
 
-func (p *pool) pop(key target) *persistConn {
+func (p *pool) pop(key Target) *persistConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := p.idle[key]
@@ -69,7 +69,7 @@ func (p *pool) push(c *persistConn) (old *persistConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.idle == nil {
-		p.idle = map[target][]*persistConn{}
+		p.idle = map[Target][]*persistConn{}
 	}
 	all := p.idle[c.key]
 	if len(all) >= max(p.most, 1) {

@@ -1,9 +1,6 @@
 package h1
 
-import (
-	"net/http/httptrace"
-	"time"
-)
+import "time"
 
 // send writes what there is of the request to c, the first connection or one after
 // another that has failed, and has the rest sent.
@@ -142,12 +139,8 @@ func (u *upload) write() error {
 	if u.next == len(u.buf) {
 		return nil // it has failed
 	}
-	head := u.whole && u.next == 0
 	_, err := u.conn.Write(u.buf[u.next:])
 	u.next = len(u.buf)
-	if trace := u.call.trace; head && err == nil && trace != nil && trace.WroteHeaders != nil {
-		trace.WroteHeaders()
-	}
 	if err != nil || u.ended {
 		u.done(err)
 	}
@@ -157,9 +150,6 @@ func (u *upload) write() error {
 // done notes that nothing more will be written to the connection: all has been, or err
 // prevents it. From here on, the answer has a time limit.
 func (u *upload) done(err error) {
-	if trace := u.call.trace; trace != nil && trace.WroteRequest != nil {
-		trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
-	}
 	u.mu.Lock()
 	u.stopped, u.sent = true, err == nil
 	if t := u.call.t.ResponseHeaderTimeout; t > 0 && !u.headIn {

@@ -344,9 +344,9 @@ func TestSweepRuns(t *testing.T) {
 	within(t, "the end of the idle connection", ended)
 }
 
-func targetFor(t *testing.T, url string) target {
+func targetFor(t *testing.T, url string) Target {
 	t.Helper()
-	key, err := targetOf(newRequest(t, "GET", url, nil).URL)
+	key, err := TargetOf(newRequest(t, "GET", url, nil).URL)
 	if err != nil {
 		t.Fatal(err)
 	}

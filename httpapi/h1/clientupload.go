@@ -14,7 +14,7 @@ import (
 // Everything that is sent is kept until the buffer is full. Until then the request can be
 // sent again on another connection, from the beginning, although its body has been read.
 type upload struct {
-	call   *call
+	call   *Call
 	body   io.ReadCloser // nil: there is none
 	length int64         // of the body; -1: in chunks
 	closed atomic.Bool   // the body
@@ -65,11 +65,19 @@ var (
 
 // init takes the request of call, and writes its head to a buffer. The body is nil if
 // there is none, its length -1 if it goes out in chunks.
-func (u *upload) init(call *call, body io.ReadCloser, length int64) (err error) {
+func (u *upload) init(call *Call, body io.ReadCloser, length int64) (err error) {
 	u.call, u.body, u.length, u.rest = call, body, length, length
 	u.whole, u.ended, u.users = true, body == nil, 1
-	u.buf, err = appendHead(u.newBuffer(), call.req, length)
+	u.buf, err = call.appendHead(u.newBuffer(), length)
 	return err
+}
+
+// reset makes u blank. Nobody may use it.
+func (u *upload) reset() {
+	u.call, u.body, u.length, u.conn, u.buf, u.whole, u.rest, u.ended, u.prepared, u.next = nil, nil, 0, nil, nil, false, 0, false, false, 0
+	u.closed.Store(false)
+	p := &u.progress
+	p.running, p.last, p.stopped, p.sent, p.err, p.headIn, p.over, p.keep, p.settled, p.users = false, false, false, false, nil, false, false, false, false, 0
 }
 
 // prepare begins to read the body, once there is a connection.
@@ -78,10 +86,10 @@ func (u *upload) prepare() error {
 		return nil
 	}
 	u.prepared = true
-	if req := u.call.req; mayBeEmpty(req) {
+	if u.call.mayBeEmpty() {
 		if u.body = probe(u.body); u.body == nil {
 			u.length, u.ended = 0, true
-			u.buf, _ = appendHead(u.buf[:0], req, 0) // it had no fault with a body
+			u.buf, _ = u.call.appendHead(u.buf[:0], 0) // it had no fault with a body
 			return nil
 		}
 	}
@@ -154,7 +162,7 @@ func (u *upload) take(p []byte, err error) error {
 		return err
 	}
 	if err, u.ended = nil, true; u.length < 0 {
-		u.buf, err = appendTrailer(u.buf, u.call.req.Trailer)
+		u.buf, err = u.call.appendTrailer(u.buf)
 	}
 	return err
 }

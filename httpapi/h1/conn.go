@@ -45,8 +45,10 @@ type conn struct {
 	ctx     context.Context // of all requests
 	tls     *tls.ConnectionState
 	remote  string
-	served  bool // a request
-	gone    bool // nc has another owner now
+	req     Request   // the one in flight, or the last one
+	x       *Exchange // for Server.Lane; nil before the first one
+	served  bool      // a request
+	gone    bool      // nc has another owner now
 	state   atomic.Int32
 	current atomic.Pointer[response] // of the request in flight
 }
@@ -140,7 +142,8 @@ func (c *conn) refusePlaintext(err error) {
 	c.buffer()
 	c.nc.SetDeadline(after(c.server.HeadTimeout))
 	c.ctx = context.Background()
-	c.refuse(c.newRequest(c.ctx), errPlaintext)
+	c.req.reset(c.remote, false)
+	c.refuse(&c.req, errPlaintext)
 }
 
 func looksLikeHTTP(p []byte) bool {
@@ -208,17 +211,20 @@ func (c *conn) next() bool {
 		c.handOver(&earlyConn{c.nc, bytes.Clone(early)})
 		return false
 	}
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	r := c.newRequest(ctx)
-	h, err := c.readRequest(r)
-	if e := new(Error); errors.As(err, &e) {
-		c.refuse(r, e)
-		return false
-	} else if err != nil {
+	q := &c.req
+	q.reset(c.remote, c.tls != nil)
+	if err := c.readRequest(q); err != nil {
+		if e := new(Error); errors.As(err, &e) {
+			c.refuse(q, e)
+		}
 		return false
 	}
-	return c.answer(newResponse(c, r, h, cancel))
+	if c.server.Lane != nil {
+		if serve := c.server.Lane(q); serve != nil {
+			return c.answerLane(q, serve)
+		}
+	}
+	return c.answerHandler(q)
 }
 
 // headIsThere reports whether a whole head has been read already, which is the rule.
@@ -227,24 +233,14 @@ func (c *conn) headIsThere() bool {
 	return p[0] != '\r' && bytes.Contains(p, []byte("\r\n\r\n"))
 }
 
-var blank http.Request
-
-// newRequest is a request without a head.
-func (c *conn) newRequest(ctx context.Context) *http.Request {
-	r := blank.WithContext(ctx)
-	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
-	r.Header, r.Body, r.RemoteAddr, r.TLS = http.Header{}, http.NoBody, c.remote, c.tls
-	return r
-}
-
-// readRequest reads a head into r. An error that is no [*Error] needs no answer.
-func (c *conn) readRequest(r *http.Request) (h head, err error) {
+// readRequest reads a head into q. An error that is no [*Error] needs no answer.
+func (c *conn) readRequest(q *Request) error {
 	s := requestScanner()
 	text, err := readHead(c.br, &s)
 	if err == nil {
-		return parseRequest(r, text, s.fields, c.tls != nil)
+		return q.parse(text)
 	}
-	parsePart(r, text)
+	q.parsePart(text)
 	switch {
 	case !s.begun():
 	case isTimeout(err):
@@ -252,20 +248,40 @@ func (c *conn) readRequest(r *http.Request) (h head, err error) {
 	case err == io.ErrUnexpectedEOF:
 		err = errHalfHead
 	}
-	return h, err
+	return err
+}
+
+var blank http.Request
+
+// newRequest is q for a [http.Handler].
+func (c *conn) newRequest(ctx context.Context, q *Request) *http.Request {
+	r := blank.WithContext(ctx)
+	q.fill(r)
+	r.TLS = c.tls
+	return r
 }
 
 // refuse answers a malformed request and ends the connection.
-func (c *conn) refuse(r *http.Request, e *Error) {
+func (c *conn) refuse(q *Request, e *Error) {
 	c.server.fault(e)
-	w := newResponse(c, r, head{close: true}, func() {})
-	if c.run(w, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { c.server.refuse(rw, r, e) })) && w.finish() {
+	q.close, q.expect, q.Length = true, false, 0
+	w := newResponse(c, q, c.newRequest(c.ctx, q), func() {})
+	if c.run(w, func() { c.server.refuse(w, w.r, e) }) && w.finish() {
 		c.linger()
 	}
 }
 
-// answer has the handler answer a request, and reports whether another may follow.
-func (c *conn) answer(w *response) bool {
+// answerHandler has the handler answer q, and reports whether another request may follow.
+func (c *conn) answerHandler(q *Request) bool {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	w := newResponse(c, q, c.newRequest(ctx, q), cancel)
+	c.begin(w)
+	return c.complete(w, c.run(w, func() { c.server.Handler.ServeHTTP(w, w.r) }))
+}
+
+// begin starts the answer to a request that has been read.
+func (c *conn) begin(w *response) {
 	c.hook(http.StateActive)
 	c.current.Store(w)
 	if w.body == nil {
@@ -273,7 +289,11 @@ func (c *conn) answer(w *response) bool {
 	} else {
 		c.in.setDeadline(time.Time{})
 	}
-	ok := c.run(w, c.server.Handler)
+}
+
+// complete ends an answer whose handler has returned, and reports whether another request
+// may follow. ok is what run has returned.
+func (c *conn) complete(w *response, ok bool) bool {
 	if w.hijacked {
 		return false
 	}
@@ -298,7 +318,7 @@ func (c *conn) answer(w *response) bool {
 }
 
 // run runs a handler and reports whether it has returned without a panic.
-func (c *conn) run(w *response, h http.Handler) (ok bool) {
+func (c *conn) run(w *response, serve func()) (ok bool) {
 	defer func() {
 		if ok {
 			return
@@ -307,7 +327,7 @@ func (c *conn) run(w *response, h http.Handler) (ok bool) {
 			c.server.logger().Error("panic in a handler", "addr", c.remote, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		}
 	}()
-	h.ServeHTTP(w, w.r)
+	serve()
 	return true
 }
 

@@ -2,29 +2,176 @@ package h1
 
 import (
 	"bufio"
+	"bytes"
+	"iter"
 	"net/http"
-	"net/textproto"
+	"slices"
 	"strings"
 )
 
-// parseFields takes a scanned section of n fields apart. The values are parts of text.
-func parseFields(text string, n int) http.Header {
-	h := make(http.Header, n)
-	values := make([]string, n) // of all fields; each gets a slice of one
-	for text != "\r\n" && text != "" {
-		var line string
-		line, text, _ = strings.Cut(text, "\r\n")
-		name, value, _ := strings.Cut(line, ":")
-		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.Trim(value, " \t")
-		if before := h[name]; before != nil {
-			h[name] = append(before, value)
-			continue
+// Fields are header fields, or those of a trailer, in their order. Names are canonical,
+// as [http.CanonicalHeaderKey] has them. The zero value has none.
+type Fields struct{ names, values []string }
+
+// FieldsOf copies h, whose names must be canonical, in any order.
+func FieldsOf(h http.Header) (f Fields) {
+	for name, values := range h {
+		for _, v := range values {
+			f.Add(name, v)
 		}
-		values[0] = value
-		h[name], values = values[:1:1], values[1:]
+	}
+	return f
+}
+
+// Header copies f.
+func (f *Fields) Header() http.Header {
+	h := make(http.Header, len(f.names))
+	values := slices.Clone(f.values) // each name gets a slice of one
+	for i, name := range f.names {
+		if before := h[name]; before != nil {
+			h[name] = append(before, values[i])
+		} else {
+			h[name] = values[i : i+1 : i+1]
+		}
 	}
 	return h
 }
+
+// Len is the number of lines.
+func (f *Fields) Len() int { return len(f.names) }
+
+// All yields the lines in their order. The loop may set the value of a line by
+// [Fields.SetAt] with its index, and must not change f otherwise.
+func (f *Fields) All() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for i, name := range f.names {
+			if !yield(name, f.values[i]) {
+				return
+			}
+		}
+	}
+}
+
+// At is line i.
+func (f *Fields) At(i int) (name, value string) { return f.names[i], f.values[i] }
+
+// SetAt sets the value of line i.
+func (f *Fields) SetAt(i int, value string) { f.values[i] = value }
+
+// Has reports whether a line has the name.
+func (f *Fields) Has(name string) bool { return f.index(name, 0) >= 0 }
+
+// Get is the value of the first line with the name; "" if there is none.
+func (f *Fields) Get(name string) string {
+	if i := f.index(name, 0); i >= 0 {
+		return f.values[i]
+	}
+	return ""
+}
+
+// Values are the values of the lines with the name. They must not be changed.
+func (f *Fields) Values(name string) []string {
+	first := f.index(name, 0)
+	if first < 0 {
+		return nil
+	}
+	next := f.index(name, first+1)
+	if next < 0 {
+		return f.values[first : first+1 : first+1]
+	}
+	all := []string{f.values[first]}
+	for ; next >= 0; next = f.index(name, next+1) {
+		all = append(all, f.values[next])
+	}
+	return all
+}
+
+// index is that of the first line with the name, from line i on; -1 if there is none.
+func (f *Fields) index(name string, i int) int {
+	for ; i < len(f.names); i++ {
+		if f.names[i] == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// Add appends a line. The name must be canonical.
+func (f *Fields) Add(name, value string) {
+	f.names, f.values = append(f.names, name), append(f.values, value)
+}
+
+// Set removes the lines with the name and appends one.
+func (f *Fields) Set(name, value string) {
+	f.Del(name)
+	f.Add(name, value)
+}
+
+// Del removes the lines with the name.
+func (f *Fields) Del(name string) {
+	if first := f.index(name, 0); first >= 0 {
+		f.deleteFrom(first, func(other, _ string) bool { return other == name })
+	}
+}
+
+// DeleteFunc removes the lines that drop holds for.
+func (f *Fields) DeleteFunc(drop func(name, value string) bool) { f.deleteFrom(0, drop) }
+
+func (f *Fields) deleteFrom(i int, drop func(name, value string) bool) {
+	kept := i
+	for ; i < len(f.names); i++ {
+		if !drop(f.names[i], f.values[i]) {
+			f.names[kept], f.values[kept] = f.names[i], f.values[i]
+			kept++
+		}
+	}
+	f.truncate(kept)
+}
+
+// Reset removes all lines and keeps the room for others.
+func (f *Fields) Reset() { f.truncate(0) }
+
+func (f *Fields) truncate(n int) {
+	clear(f.names[n:])
+	clear(f.values[n:])
+	f.names, f.values = f.names[:n], f.values[:n]
+}
+
+// parse appends the lines of a scanned section, whose names are canonical. The names and
+// values are parts of text.
+func (f *Fields) parse(text string) {
+	for text != "\r\n" && text != "" {
+		end := strings.IndexByte(text, '\r')
+		colon := strings.IndexByte(text[:end], ':')
+		f.Add(text[:colon], strings.Trim(text[colon+1:end], " \t"))
+		text = text[end+len("\r\n"):]
+	}
+}
+
+// canonicalize makes the names in p canonical, a scanned section with its last line. A
+// bare one has no start line.
+func canonicalize(p []byte, bare bool) {
+	for !bare && len(p) > 0 {
+		bare = p[0] != '\r' // else it is an empty line before the start line
+		p = p[skipLine(p):]
+	}
+	for len(p) > 0 && p[0] != '\r' {
+		upper := true
+		i := 0
+		for ; p[i] != ':'; i++ {
+			c := p[i]
+			if upper && 'a' <= c && c <= 'z' || !upper && 'A' <= c && c <= 'Z' {
+				p[i] = c ^ ' '
+			}
+			upper = c == '-'
+		}
+		p = p[i:]
+		p = p[skipLine(p):]
+	}
+}
+
+// skipLine is the length of the line that p begins with.
+func skipLine(p []byte) int { return bytes.IndexByte(p, '\n') + 1 }
 
 // contentLength is the length that the lines of Content-Length give; -1 without lines.
 // A leading zero is refused, because some take it for octal.
@@ -80,10 +227,10 @@ func isChunked(lines []string) (bool, error) {
 	return false, errCoding
 }
 
-// bodyLength is the length of the body that h frames: -1 if it is chunked, and 0 if h
+// bodyLength is the length of the body that f frames: -1 if it is chunked, and 0 if f
 // says nothing, which in a request means that there is none.
-func bodyLength(h http.Header, old bool) (n int64, err error) {
-	codings, lengths := h["Transfer-Encoding"], h["Content-Length"]
+func bodyLength(f *Fields, old bool) (n int64, err error) {
+	codings, lengths := f.Values("Transfer-Encoding"), f.Values("Content-Length")
 	switch {
 	case codings == nil:
 		n, err = contentLength(lengths)
@@ -97,15 +244,11 @@ func bodyLength(h http.Header, old bool) (n int64, err error) {
 	return -1, err
 }
 
-// writeFields writes the lines of h in any order. A name that is not a token is left
-// out. In a value, an octet that none may have becomes a space, so that no value can end
-// its line.
-func writeFields(bw *bufio.Writer, h http.Header) {
-	for name, values := range h {
-		if !isToken(name) {
-			continue
-		}
-		for _, v := range values {
+// writeFields writes the lines of f. A name that is not a token is left out. In a value,
+// an octet that none may have becomes a space, so that no value can end its line.
+func writeFields(bw *bufio.Writer, f *Fields) {
+	for name, v := range f.All() {
+		if isToken(name) {
 			writeField(bw, name, v)
 		}
 	}
@@ -132,4 +275,37 @@ func cleanValue(value string) string {
 		}
 	}
 	return value
+}
+
+// hasToken reports whether a list has a token, in any case.
+func hasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.Trim(part, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func allEqual(values []string) bool {
+	for _, v := range values[1:] {
+		if v != values[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// announced are the canonical names in the lines of Trailer.
+func announced(lines []string) (names []string) {
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.Trim(name, " \t"); name != "" {
+				names = append(names, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	return names
 }

@@ -6,48 +6,67 @@ import (
 	"strings"
 )
 
-// head tells what a request's head says beside its [http.Request].
-type head struct {
-	length int64 // of the body; -1 is chunked
-	close  bool  // the connection ends after the answer
-	expect bool  // the client waits for a 100 before it sends the body
+// Request is the head of a request, and its trailer once the body has been read. Its
+// strings are parts of the text that was read.
+type Request struct {
+	Method string
+	Target string // as it stands in the request line
+	Path   string // of Target, percent-encoded as it was sent; "*" of "OPTIONS *", "" of CONNECT
+	Query  string // of Target, after the "?"
+	Asked  bool   // Target has a "?"
+	Host   string // in the target of an absolute form, else in Host; "" if HTTP/1.0 says nothing
+	Minor  int    // of the version
+	Secure bool   // it came over TLS
+	Remote string // address of the peer, with its port
+
+	Fields    Fields   // without Host, and without Transfer-Encoding and Trailer of a chunked body
+	Length    int64    // of the body: -1 is chunked, 0 is none
+	Announced []string // names of the trailer's fields, as the head has them
+	Trailer   Fields   // set at the end of the body
+
+	close  bool // the connection ends after the answer
+	expect bool // the client waits for a 100 before it sends the body
 }
 
-// parseRequest takes a scanned head of n fields apart into r, and judges all that no
-// octet alone can tell. secure is the scheme that the connection has. After an error, r
-// has at least the method.
-func parseRequest(r *http.Request, text string, n int, secure bool) (h head, err error) {
+// reset makes q blank and keeps its room.
+func (q *Request) reset(remote string, secure bool) {
+	fields, trailer := q.Fields, q.Trailer
+	fields.Reset()
+	trailer.Reset()
+	*q = Request{Minor: 1, Remote: remote, Secure: secure, Fields: fields, Trailer: trailer}
+}
+
+// parse takes a scanned head apart, whose names are canonical, and judges all that no
+// octet alone can tell. After an error, q has at least the method.
+func (q *Request) parse(text string) (err error) {
 	line, fields := cutStart(text)
-	parseLine(r, line)
-	r.Header = parseFields(fields, n)
-	if err := parseTarget(r, secure); err != nil {
-		return h, err
+	q.parseLine(line)
+	q.Fields.parse(fields)
+	if err := q.judgeTarget(); err != nil {
+		return err
 	}
-	if h.length, err = bodyLength(r.Header, r.ProtoMinor == 0); err != nil {
-		return h, err
+	if q.Length, err = bodyLength(&q.Fields, q.Minor == 0); err != nil {
+		return err
 	}
-	r.ContentLength = h.length
-	if types := r.Header["Content-Type"]; len(types) > 1 && !allEqual(types) {
-		return h, errTypes
+	if types := q.Fields.Values("Content-Type"); len(types) > 1 && !allEqual(types) {
+		return errTypes
 	}
-	if h.expect, err = expectation(r); err != nil {
-		return h, err
+	if err := q.judgeExpect(); err != nil {
+		return err
 	}
-	if h.length < 0 {
-		r.TransferEncoding = chunkedOnly
-		delete(r.Header, "Transfer-Encoding")
-		announceTrailer(r)
+	if q.Length < 0 {
+		q.Fields.Del("Transfer-Encoding")
+		q.Announced = announced(q.Fields.Values("Trailer"))
+		q.Fields.Del("Trailer")
 	}
-	h.close = hasToken(r.Header["Connection"], "close")
-	if r.ProtoMinor == 0 {
-		h.close = h.close || !hasToken(r.Header["Connection"], "keep-alive")
-		delete(r.Header, "Upgrade") // HTTP/1.0 has none (RFC 9110, 7.8)
+	connection := q.Fields.Values("Connection")
+	q.close = hasToken(connection, "close")
+	if q.Minor == 0 {
+		q.close = q.close || !hasToken(connection, "keep-alive")
+		q.Fields.Del("Upgrade") // HTTP/1.0 has none (RFC 9110, 7.8)
 	}
-	return h, nil
+	return nil
 }
-
-// chunkedOnly is the TransferEncoding of every chunked message; nobody may change it.
-var chunkedOnly = []string{"chunked"}
 
 // cutStart cuts a head after its start line.
 func cutStart(text string) (line, fields string) {
@@ -56,127 +75,142 @@ func cutStart(text string) (line, fields string) {
 }
 
 // parseLine takes a scanned request line apart.
-func parseLine(r *http.Request, line string) {
-	r.Method, line, _ = strings.Cut(line, " ")
-	r.RequestURI, r.Proto, _ = strings.Cut(line, " ")
-	r.ProtoMajor, r.ProtoMinor = 1, int(r.Proto[len(r.Proto)-1]-'0')
+func (q *Request) parseLine(line string) {
+	var version string
+	q.Method, line, _ = strings.Cut(line, " ")
+	q.Target, version, _ = strings.Cut(line, " ")
+	q.Minor = int(version[len(version)-1] - '0')
 }
 
-// parsePart fills r with the whole lines of a head that is refused, for the answer.
-func parsePart(r *http.Request, text string) {
+// parsePart fills q with the whole lines of a head that is refused, for the answer.
+func (q *Request) parsePart(text string) {
 	end := strings.LastIndex(text, "\r\n")
 	if end <= 0 {
 		return
 	}
-	line, fields := cutStart(text[:end+len("\r\n")])
+	whole := []byte(text[:end+len("\r\n")] + "\r\n")
+	canonicalize(whole, false)
+	line, fields := cutStart(string(whole))
 	if line != "" {
-		parseLine(r, line)
-		r.Header = parseFields(fields, strings.Count(fields, "\r\n"))
+		q.parseLine(line)
+		q.Fields.parse(fields)
 	}
 }
 
-// parseTarget judges the four forms of a target, and Host.
-func parseTarget(r *http.Request, secure bool) (err error) {
-	hosts, target := r.Header["Host"], r.RequestURI
+// judgeTarget judges the four forms of a target, and Host.
+func (q *Request) judgeTarget() error {
+	hosts := q.Fields.Values("Host")
 	switch {
 	case len(hosts) > 1:
 		return errHosts
 	case len(hosts) == 1:
-		if r.Host = hosts[0]; !validHost(r.Host) {
+		if q.Host = hosts[0]; !validHost(q.Host) {
 			return errHost
 		}
-		delete(r.Header, "Host")
-	case r.ProtoMinor > 0:
+		q.Fields.Del("Host")
+	case q.Minor > 0:
 		return errNoHost
 	}
 	switch {
-	case r.Method == http.MethodConnect:
-		if _, port := splitHost(target); port == "" || !validHost(target) {
+	case q.Method == http.MethodConnect:
+		if _, port := splitHost(q.Target); port == "" || !validHost(q.Target) {
 			return errAuthority
 		}
-		r.URL, r.Host = &url.URL{Host: target}, target
+		q.Host = q.Target
 		return nil
-	case target == "*":
-		if r.Method != http.MethodOptions {
+	case q.Target == "*":
+		if q.Method != http.MethodOptions {
 			return errAsterisk
 		}
-		r.URL = &url.URL{Path: "*"}
+		q.Path = q.Target
 		return nil
+	case q.Target[0] != '/':
+		return q.judgeAbsolute(len(hosts) > 0)
 	}
-	if r.URL, err = url.ParseRequestURI(target); err != nil {
+	q.Path, q.Query, q.Asked = strings.Cut(q.Target, "?")
+	if !validEscapes(q.Path) {
 		return errPath
-	}
-	if target[0] != '/' {
-		return judgeAbsolute(r, len(hosts) > 0, secure)
 	}
 	return nil
 }
 
+// validEscapes reports whether each "%" of a path begins a percent-encoded octet.
+func validEscapes(path string) bool {
+	for {
+		i := strings.IndexByte(path, '%')
+		if i < 0 {
+			return true
+		}
+		if len(path) < i+3 || hexDigit(path[i+1]) < 0 || hexDigit(path[i+2]) < 0 {
+			return false
+		}
+		path = path[i+3:]
+	}
+}
+
 // judgeAbsolute refuses an absolute form that does not name this server as Host and the
 // connection do: two programs might serve it to two different hosts.
-func judgeAbsolute(r *http.Request, hasHost, secure bool) error {
-	u := r.URL
+func (q *Request) judgeAbsolute(hasHost bool) error {
+	u, err := url.ParseRequestURI(q.Target)
+	if err != nil {
+		return errPath
+	}
 	scheme, port := "http", ":80"
-	if secure {
+	if q.Secure {
 		scheme, port = "https", ":443"
 	}
 	switch {
 	case u.Scheme != scheme || u.User != nil || u.Opaque != "" || !validHost(u.Host):
 		return errAbsolute
-	case hasHost && !strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(r.Host, port)):
+	case hasHost && !strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(q.Host, port)):
 		return errOtherHost
 	}
-	r.Host = u.Host
+	q.Host, q.Path, q.Query, q.Asked = u.Host, u.EscapedPath(), u.RawQuery, u.ForceQuery || u.RawQuery != ""
 	return nil
 }
 
-// expectation tells whether the client waits for a 100. HTTP/1.0 has no expectations.
-func expectation(r *http.Request) (bool, error) {
+// judgeExpect finds out whether the client waits for a 100. HTTP/1.0 has no expectations.
+func (q *Request) judgeExpect() error {
 	expect := false
-	for _, v := range r.Header["Expect"] {
+	for _, v := range q.Fields.Values("Expect") {
 		switch {
 		case strings.EqualFold(v, "100-continue"):
 			expect = true
 		case v != "":
-			return false, errExpect
+			return errExpect
 		}
 	}
-	return expect && r.ProtoMinor > 0 && r.ContentLength != 0, nil
+	q.expect = expect && q.Minor > 0 && q.Length != 0
+	return nil
 }
 
-// announceTrailer moves the names in Trailer to r.Trailer.
-func announceTrailer(r *http.Request) {
-	for _, line := range r.Header["Trailer"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.Trim(name, " \t"); name == "" {
-				continue
-			}
-			if r.Trailer == nil {
-				r.Trailer = http.Header{}
-			}
-			r.Trailer[http.CanonicalHeaderKey(name)] = nil
-		}
-	}
-	delete(r.Header, "Trailer")
-}
+// chunkedOnly is the TransferEncoding of every chunked message; nobody may change it.
+var chunkedOnly = []string{"chunked"}
 
-// hasToken reports whether a list has a token, in any case.
-func hasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(part, " \t"), token) {
-				return true
-			}
-		}
+// fill fills r, whose context is set, for a [http.Handler]. q may be of a head that is
+// refused.
+func (q *Request) fill(r *http.Request) {
+	r.Method, r.RequestURI, r.Host, r.RemoteAddr = q.Method, q.Target, q.Host, q.Remote
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, q.Minor
+	if q.Minor != 1 {
+		r.Proto = "HTTP/1." + string(rune('0'+q.Minor))
 	}
-	return false
-}
-
-func allEqual(values []string) bool {
-	for _, v := range values[1:] {
-		if v != values[0] {
-			return false
-		}
+	switch {
+	case q.Method == http.MethodConnect:
+		r.URL = &url.URL{Host: q.Target}
+	case q.Target == "*":
+		r.URL = &url.URL{Path: "*"}
+	default:
+		r.URL, _ = url.ParseRequestURI(q.Target) // has been judged
 	}
-	return true
+	r.Header, r.Body, r.ContentLength = q.Fields.Header(), http.NoBody, q.Length
+	if q.Length < 0 {
+		r.TransferEncoding = chunkedOnly
+	}
+	for _, name := range q.Announced {
+		if r.Trailer == nil {
+			r.Trailer = http.Header{}
+		}
+		r.Trailer[name] = nil
+	}
 }

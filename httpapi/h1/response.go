@@ -2,7 +2,6 @@ package h1
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -23,17 +22,20 @@ const (
 	withLength       // as many octets as were declared
 	inChunks
 	untilClose
+	chunksEnded // in chunks, and the last one is written
 )
 
 // response is the answer to one request. The handler's goroutine owns every field that
 // has no other owner stated. It implements the interfaces of [http.ResponseController].
 type response struct {
 	c      *conn
-	r      *http.Request
-	body   *body // of the request; nil if there is none
-	cancel context.CancelFunc
-	header http.Header
-	close  bool // the connection ends after the answer
+	req    *Request
+	r      *http.Request // req for a handler; nil for Server.Lane
+	body   *body         // of the request; nil if there is none
+	cancel func()
+	header http.Header // of a handler
+	fields *Fields     // of the head, for Server.Lane; nil for a handler
+	close  bool        // the connection ends after the answer
 
 	mu     sync.Mutex // held while an interim answer is written, and when the final one begins
 	expect bool       // the client waits for a 100; guarded by mu
@@ -47,14 +49,22 @@ type response struct {
 	hijacked bool
 }
 
-func newResponse(c *conn, r *http.Request, h head, cancel context.CancelFunc) *response {
-	w := &response{c: c, r: r, cancel: cancel, header: http.Header{}, close: h.close, expect: h.expect, length: -1}
-	if h.length != 0 {
-		w.body = &body{w: w, chunks: chunkedReader{br: c.br}}
-		w.body.left.Store(h.length)
+// newResponse is the answer to q, which r is for a handler.
+func newResponse(c *conn, q *Request, r *http.Request, cancel func()) *response {
+	w := &response{r: r, header: http.Header{}}
+	w.init(c, q, cancel)
+	if w.body != nil {
 		r.Body = w.body
 	}
 	return w
+}
+
+func (w *response) init(c *conn, q *Request, cancel func()) {
+	w.c, w.req, w.cancel, w.close, w.expect, w.length = c, q, cancel, q.close, q.expect, -1
+	if q.Length != 0 {
+		w.body = &body{w: w, chunks: chunkedReader{br: c.br}}
+		w.body.left.Store(q.Length)
+	}
 }
 
 // Header implements [http.ResponseWriter].
@@ -86,7 +96,7 @@ func (w *response) WriteHeader(status int) {
 func (w *response) writeInterim(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if status == http.StatusContinue || w.r.ProtoMinor == 0 {
+	if status == http.StatusContinue || w.req.Minor == 0 {
 		return
 	}
 	bw := w.c.bw
@@ -138,7 +148,7 @@ func (w *response) Write(p []byte) (int, error) {
 	}
 	w.written += n
 	switch {
-	case w.r.Method == http.MethodHead:
+	case w.req.Method == http.MethodHead:
 		return len(p), nil
 	case w.length >= 0:
 		return w.c.bw.Write(p)
@@ -196,7 +206,8 @@ func (w *response) finish() bool {
 		w.held = nil
 	}
 	if w.framing == inChunks {
-		_ = chunkedWriter{w.c.bw}.end(w.trailer()) // as above
+		trailer := w.trailer()
+		_ = chunkedWriter{w.c.bw}.end(&trailer) // as above
 	}
 	return w.c.bw.Flush() == nil && (w.framing != withLength || w.written == w.length)
 }

@@ -234,11 +234,12 @@ func (s *scanner) lineEnd(c byte, otherwise error) (int, error) {
 	return 0, otherwise
 }
 
-// readHead reads a section that s has not begun, with its last line. The octets after
-// it stay in br. Err is an [*Error], io.EOF before the first octet, io.ErrUnexpectedEOF
+// readHead reads a section that s has not begun, with its last line. Its names are made
+// canonical. The octets after it stay in br. Err is an [*Error], io.EOF before the first octet, io.ErrUnexpectedEOF
 // after it, or that of the connection; the text is then the part before it.
 func readHead(br *bufio.Reader, s *scanner) (string, error) {
 	var spilled []byte // what did not fit into br's buffer
+	bare := s.state == atField
 	for scanned := 0; ; {
 		_, err := br.Peek(scanned + 1)
 		p, _ := br.Peek(br.Buffered())
@@ -258,10 +259,14 @@ func readHead(br *bufio.Reader, s *scanner) (string, error) {
 		if err == nil && !s.done() {
 			continue
 		}
-		text := string(p[:scanned])
+		whole := p[:scanned]
 		if spilled != nil {
-			text = string(spilled) + text
+			whole = append(spilled, whole...)
 		}
+		if err == nil {
+			canonicalize(whole, bare)
+		}
+		text := string(whole)
 		br.Discard(scanned)
 		return text, err
 	}

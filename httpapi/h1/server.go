@@ -16,6 +16,10 @@ import (
 type Server struct {
 	Handler http.Handler
 
+	// Lane serves requests without the types of net/http: it returns what serves q, or
+	// nil, which leaves q to Handler. It may be nil. Its argument is the exchange's, too.
+	Lane func(q *Request) func(*Exchange)
+
 	// HTTP2 gets the connections that speak HTTP/2: those of TLS that agreed on it, and
 	// those in plaintext that begin with its preface. nil refuses them. The server
 	// starts it and stops it.

@@ -146,7 +146,8 @@ func request(rnd *rand.Rand, uri string) (text, want string) {
 		io.WriteString(w, rest[:n])
 		rest = rest[n:]
 	}
-	w.end(http.Header{"X-T": {"1"}})
+	trailer := FieldsOf(http.Header{"X-T": {"1"}})
+	w.end(&trailer)
 	bw.Flush()
 	return "POST " + uri + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b.String(), "POST " + uri + " " + body
 }
