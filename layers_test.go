@@ -20,6 +20,7 @@ var layers = map[string][]string{
 		"httpapi/admit",
 		"httpapi/bodies",
 		"httpapi/fault",
+		"httpapi/h1",
 		"httpapi/manage",
 		"httpapi/rest",
 		"store",
@@ -28,6 +29,7 @@ var layers = map[string][]string{
 	"httpapi/admit": {
 		"httpapi/apikey",
 		"httpapi/fault",
+		"httpapi/h1",
 		"httpapi/iprange",
 		"httpapi/pattern",
 		"httpapi/span",
@@ -100,6 +102,7 @@ var layers = map[string][]string{
 		"httpapi/apikey",
 		"httpapi/bodies",
 		"httpapi/fault",
+		"httpapi/h1",
 		"limiter",
 		"store",
 		"store/ids",

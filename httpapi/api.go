@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +17,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
@@ -98,7 +102,7 @@ func (l promLog) Println(v ...any) { l.log.Warn("collect metrics", "error", fmt.
 // Admin serves the admin listener: all calls, for operator tokens and keys.
 func (a *API) Admin() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rt, param, allow := a.routes.Find(r)
+		rt, param, allow := a.routes.Find(r.Method, r.URL)
 		switch {
 		case rt != nil:
 			a.frame.Serve(w, r, rt, param, true)
@@ -118,7 +122,7 @@ func (a *API) instead(r *http.Request) string {
 	}
 	u := *r.URL
 	u.Path += "/revoke"
-	if rt, _, _ := a.routes.Find(&http.Request{Method: http.MethodPost, URL: &u}); rt != nil {
+	if rt, _, _ := a.routes.Find(http.MethodPost, &u); rt != nil {
 		return "DELETE is not allowed on this path: a key is not deleted, so that its history stays. To end it for good: POST " + rt.Path + "."
 	}
 	return ""
@@ -129,7 +133,7 @@ func (a *API) instead(r *http.Request) string {
 // there. Everything else, another method on the same path included, goes to next.
 func (a *API) Proxy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rt, param, _ := a.routes.Find(r)
+		rt, param, _ := a.routes.Find(r.Method, r.URL)
 		if rt == nil || !a.takenFromProxy(rt, r.Method) {
 			next.ServeHTTP(w, r)
 			return
@@ -156,16 +160,14 @@ type listened struct {
 }
 
 // Judge implements [admit.Routes].
-func (l listened) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
+func (l listened) Judge(r *h1.Request) ([]admit.Demand, *fault.Error) {
 	methods := []string{r.Method}
 	if r.Method == "" {
 		methods = []string{get, post, put, patch, del}
 	}
 	var own []admit.Demand
 	for _, method := range methods {
-		asked := *r
-		asked.Method = method
-		if rt, _, _ := l.api.routes.Find(&asked); rt != nil && l.api.takenFromProxy(rt, method) {
+		if rt, _, _ := l.api.routes.Find(method, targetOf(r)); rt != nil && l.api.takenFromProxy(rt, method) {
 			own = append(own, admit.Demand{Rule: admit.Rule{Scope: rt.Scope, Management: true, Public: rt.Access&rest.Open != 0}})
 		}
 	}
@@ -177,6 +179,29 @@ func (l listened) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
 		return own, nil
 	}
 	return append(own, others...), f
+}
+
+// targetOf is the path of r, as net/url has it.
+func targetOf(r *h1.Request) *url.URL {
+	u := &url.URL{Path: r.Path}
+	if strings.IndexByte(r.Path, '%') >= 0 {
+		// A path that cannot be decoded is none of ours.
+		u, _ = url.ParseRequestURI(r.Path)
+	}
+	return cmp.Or(u, &url.URL{})
+}
+
+// Lane serves the requests of HTTP/1.1 on the proxy listener that are for the proxy, by
+// next. It is nil for those that Proxy serves itself.
+func (a *API) Lane(next func(*h1.Exchange)) func(*h1.Request) func(*h1.Exchange) {
+	return func(r *h1.Request) func(*h1.Exchange) {
+		if a.routes.Begins(r.Path) {
+			if rt, _, _ := a.routes.Find(r.Method, targetOf(r)); rt != nil && a.takenFromProxy(rt, r.Method) {
+				return nil
+			}
+		}
+		return next
+	}
 }
 
 // Pair is a method and a path with its variable segment in braces.

@@ -28,7 +28,7 @@ func newListener(c *config.Config, name string, logger *slog.Logger) (*listener,
 		return nil, err
 	}
 	l := &listener{name: name, certs: certs, slot: serve.NewSlot(manage.Starting)}
-	s := serve.Config{Name: name, Addr: c.Admin.Listen, Certs: certs, Handler: l.slot, Logger: logger, MaxConns: serve.AdminConns(), Trusted: c.Admin.TrustedProxies}
+	s := serve.Config{Name: name, Addr: c.Admin.Listen, Certs: certs, Handler: l.slot, Lane: l.slot.Lane, Logger: logger, MaxConns: serve.AdminConns(), Trusted: c.Admin.TrustedProxies}
 	if name == "proxy" {
 		s.Addr, s.MaxConns, s.Trusted = c.Proxy.Listen, serve.ProxyConns(), c.Proxy.TrustedProxies
 		if c.Proxy.ProxyProtocol {

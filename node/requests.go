@@ -62,6 +62,7 @@ func (n *Node) openRequests(ctx context.Context) error {
 		return err
 	}
 	n.adminListener.slot.Set(api.Admin())
+	n.proxyListener.slot.SetLane(api.Lane(n.proxy.Serve))
 	n.proxyListener.slot.Set(api.Proxy(n.proxy))
 	return n.startupWrites(ctx)
 }

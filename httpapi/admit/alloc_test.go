@@ -4,17 +4,21 @@
 
 package admit
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
+)
 
 func TestHotPathAllocatesNothing(t *testing.T) {
 	h := newHarness(t)
 	h.limits(100_000_000, 1_000_000_000)
 	key := h.key(nil)
-	r := post(key, nil)
+	r := h1.RequestOf(post(key, nil))
 	h.send(key, 1)
 	ctx := t.Context()
 	n := testing.AllocsPerRun(1000, func() {
-		p, f := h.Check(r, here, chat, noon)
+		p, f := h.Gate.Check(ctx, r, here, chat, noon)
 		if f != nil || h.Charge(ctx, &p, 1, 0, noon) != nil {
 			t.Fatal("refused")
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/iprange"
 )
 
@@ -29,7 +30,7 @@ func newHops(trusted []netip.Prefix, header string) hops {
 // [Gate.Client] does, for a listener with trusted proxies of its own.
 func ClientFinder(trusted []netip.Prefix, header string) func(*http.Request) netip.Addr {
 	h := newHops(trusted, header)
-	return func(r *http.Request) netip.Addr { return h.client(r.RemoteAddr, r.Header) }
+	return func(r *http.Request) netip.Addr { return h.client(r.RemoteAddr, r.Header[h.header]) }
 }
 
 // Forwarding knows the way that requests came: the proxies trusted to report
@@ -51,9 +52,9 @@ func (f Forwarding) Trusts(a netip.Addr) bool { return f.hops.trusted.Contains(a
 // Chain is the way of r as X-Forwarded-For tells it: the client that r is judged
 // by, then the trusted hops, the peer last. Anybody can invent the elements left of
 // the client in the header, so they are not part of it. "" is a peer without address.
-func (f Forwarding) Chain(r *http.Request) string {
+func (f Forwarding) Chain(r *h1.Request) string {
 	var hops []netip.Addr
-	client := f.hops.walk(r.RemoteAddr, r.Header, func(a netip.Addr) { hops = append(hops, a) })
+	client := f.hops.walk(r.Remote, r.Fields.Values(f.hops.header), func(a netip.Addr) { hops = append(hops, a) })
 	if !client.IsValid() {
 		return ""
 	}
@@ -69,7 +70,7 @@ func (f Forwarding) Chain(r *http.Request) string {
 func ReadAddress(s string) (netip.Addr, bool) { return address(trim(s)) }
 
 // client is the address that a request is judged by: the peer, or, if that is
-// trusted, the last address in the header that is not. The header's lines are one
+// trusted, the last address in lines, those of the header, that is not. The header's lines are one
 // list in order, walked from its end, for only the entries that trusted hops
 // appended are true: those further left may be the client's invention. An entry
 // that is no address ends the walk, and the hop that sent it is believed to be
@@ -77,18 +78,17 @@ func ReadAddress(s string) (netip.Addr, bool) { return address(trim(s)) }
 //
 // Addresses have no zone, and IPv4-mapped IPv6 is IPv4. A peer without an
 // address (a Unix socket) gives the zero Addr, which no allowlist contains.
-func (h hops) client(remote string, header http.Header) netip.Addr {
-	return h.walk(remote, header, nil)
+func (h hops) client(remote string, lines []string) netip.Addr {
+	return h.walk(remote, lines, nil)
 }
 
 // walk finds the client as client documents it, and passes every hop on the way
 // to hop: the peer first, the client not.
-func (h hops) walk(remote string, header http.Header, hop func(netip.Addr)) netip.Addr {
+func (h hops) walk(remote string, lines []string, hop func(netip.Addr)) netip.Addr {
 	at, ok := address(remote)
 	if !ok || !h.trusted.Contains(at) {
 		return at
 	}
-	lines := header[h.header]
 	for i := len(lines) - 1; i >= 0; i-- {
 		for rest := lines[i]; rest != ""; {
 			var elem string

@@ -1,11 +1,11 @@
 package admit
 
 import (
-	"net/http"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -13,8 +13,8 @@ import (
 // its form (step 3) and returns its hash, or the reason why there is none. The
 // key itself goes no further than this file: nothing here returns it, keeps it or
 // puts it into an error.
-func credential(h http.Header, query, keyHeader string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
-	key, refused := present(h, query, keyHeader)
+func credential(f *h1.Fields, query, keyHeader string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
+	key, refused := present(f, query, keyHeader)
 	if refused != "" {
 		return store.Hash{}, refused
 	}
@@ -53,8 +53,8 @@ func wellFormed(key string, from Store) bool {
 
 // hint is the part of a refused credential that the audit log may show, "" for
 // none. It parses again, so that admitted requests do not pay for it.
-func hint(h http.Header, query, keyHeader string) string {
-	key, refused := present(h, query, keyHeader)
+func hint(f *h1.Fields, query, keyHeader string) string {
+	key, refused := present(f, query, keyHeader)
 	if refused != "" {
 		return ""
 	}
@@ -69,11 +69,11 @@ func hint(h http.Header, query, keyHeader string) string {
 //   - two header lines, both headers, or two values joined by a comma: ambiguous_credentials
 //   - a key in the query string, beside a credential or alone: key_in_query
 //   - another scheme than Bearer: malformed_key, for something was sent
-func present(h http.Header, query, keyHeader string) (key string, refused fault.Code) {
-	lines := h["Authorization"]
+func present(f *h1.Fields, query, keyHeader string) (key string, refused fault.Code) {
+	lines := f.Values("Authorization")
 	n := len(lines)
 	if keyHeader != "" {
-		own := h[keyHeader]
+		own := f.Values(keyHeader)
 		if n += len(own); len(own) == 1 {
 			key = trim(own[0])
 		}

@@ -64,12 +64,12 @@ func TestPresent(t *testing.T) {
 		{"in the query beside a bad scheme", lines("Basic eA=="), "k=" + vector, "", fault.KeyInQuery},
 		{"two credentials and one in the query", lines("Bearer x", "Bearer y"), "k=" + vector, "", fault.AmbiguousCredentials},
 	} {
-		key, got := present(c.h, c.query, "X-Api-Key")
+		key, got := present(fields(c.h), c.query, "X-Api-Key")
 		if key != c.key || got != c.want {
 			t.Errorf("%s: %q %q, want %q %q", c.name, key, got, c.key, c.want)
 		}
 	}
-	if _, got := present(own(vector), "", ""); got != fault.MissingKey {
+	if _, got := present(fields(own(vector)), "", ""); got != fault.MissingKey {
 		t.Errorf("a header that is not configured was read: %q", got)
 	}
 }
@@ -163,7 +163,7 @@ func TestCredentialForms(t *testing.T) {
 	} {
 		h := http.Header{"Authorization": {"Bearer " + c.key}}
 		hasher := apikey.NewHasher([32]byte{7}) // a key that was hashed once is not judged again
-		hash, got := credential(h, "", "", imports{c.imported: true}, hasher)
+		hash, got := credential(fields(h), "", "", imports{c.imported: true}, hasher)
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
@@ -188,10 +188,10 @@ func FuzzCredential(f *testing.F) {
 		if own != "" {
 			h["X-Api-Key"] = []string{own}
 		}
-		hash, refused := credential(h, query, "X-Api-Key", imports{"pk_live_": true, "pk_test_": true, store.AnyPrefix: true}, hasher)
+		hash, refused := credential(fields(h), query, "X-Api-Key", imports{"pk_live_": true, "pk_test_": true, store.AnyPrefix: true}, hasher)
 		switch refused {
 		case "":
-			key, _ := present(h, query, "X-Api-Key")
+			key, _ := present(fields(h), query, "X-Api-Key")
 			if !strings.Contains(authorization+" "+own, key) || hash != apikey.Hash([32]byte{7}, key) {
 				t.Fatalf("%q was looked up for %q, %q", key, authorization, own)
 			}
@@ -202,7 +202,7 @@ func FuzzCredential(f *testing.F) {
 		default:
 			t.Fatalf("refused with %q", refused)
 		}
-		if got := hint(h, query, "X-Api-Key"); len(got) > len("pk_live_0123…STUV") {
+		if got := hint(fields(h), query, "X-Api-Key"); len(got) > len("pk_live_0123…STUV") {
 			t.Fatalf("hint %q", got)
 		}
 	})

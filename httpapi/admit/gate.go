@@ -10,6 +10,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/pattern"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
@@ -119,8 +120,8 @@ func NewGate(c Config) *Gate {
 }
 
 // Client is the address that r is judged by: see hops.client.
-func (g *Gate) Client(r *http.Request) netip.Addr {
-	return g.hops.client(r.RemoteAddr, r.Header)
+func (g *Gate) Client(r *h1.Request) netip.Addr {
+	return g.hops.client(r.Remote, r.Fields.Values(g.hops.header))
 }
 
 // Preflight counts a browser's preflight that passes without a key, and refuses it
@@ -150,14 +151,14 @@ func (g *Gate) serving() bool { return g.cfg.Serving == nil || g.cfg.Serving() }
 // Hint of one that was not found.
 //
 // A rule that is public admits with an empty pass.
-func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Time) (Pass, *fault.Error) {
+func (g *Gate) Check(ctx context.Context, r *h1.Request, client netip.Addr, rule Rule, now time.Time) (Pass, *fault.Error) {
 	p := Pass{Client: client}
 	if rule.Public {
 		return p, nil
 	}
 	hasher := g.hasherFor(g.cfg.Store.Pepper())
-	p.UpstreamsOwn = rule.PassAuthorization && g.upstreamsOwn(r.Header, hasher)
-	hash, refused := credential(g.credentials(r.Header, &p), r.URL.RawQuery, g.keyHeader, g.cfg.Store, hasher)
+	p.UpstreamsOwn = rule.PassAuthorization && g.upstreamsOwn(&r.Fields, hasher)
+	hash, refused := credential(g.credentials(&r.Fields, &p), r.Query, g.keyHeader, g.cfg.Store, hasher)
 	q := request{credential: refused, serving: g.serving(), client: client}
 	if refused == "" && q.serving {
 		p.hash = hash
@@ -165,19 +166,19 @@ func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Tim
 			return p, err
 		}
 		if p.Record != nil {
-			q.browser = isBrowser(r.Header)
+			q.browser = isBrowser(&r.Fields)
 			q.target(r, p.Record)
 		}
 	}
 	v := decide(subject{p.Record, p.Account}, &q, &rule, now)
 	p.Valid, p.Exposed = v.valid, v.exposed
 	if p.Valid {
-		Vouch(r.Context())
+		Vouch(ctx)
 	}
 	if v.code == "" {
 		return p, nil
 	}
-	g.Look(r.Context(), &p, now)
+	g.Look(ctx, &p, now)
 	return p, g.refuse(&p, r, v)
 }
 
@@ -187,7 +188,7 @@ func (g *Gate) Check(r *http.Request, client netip.Addr, rule Rule, now time.Tim
 // serve, or the key or its account has changed so that rule would refuse it now.
 // The lease is looked at first: one that was acquired after a revocation implies
 // that the look-up after it sees the revocation.
-func (g *Gate) Still(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
+func (g *Gate) Still(r *h1.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
 	if f := g.Serving(); f != nil {
 		return f
 	}
@@ -198,7 +199,7 @@ func (g *Gate) Still(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.
 // revoked, has expired, or has lost a scope, a route or an address since p was
 // judged. nil means that r may go on. [fault.Unavailable] means that it is not known. It
 // reads r's head, which must not change meanwhile.
-func (g *Gate) Lost(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
+func (g *Gate) Lost(r *h1.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
 	if p.Record == nil {
 		return nil
 	}
@@ -214,7 +215,7 @@ func (g *Gate) Lost(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.E
 		// no right of the key that p was judged for.
 		return fault.New(fault.KeyRevoked)
 	}
-	q := request{serving: true, client: p.Client, browser: isBrowser(r.Header)}
+	q := request{serving: true, client: p.Client, browser: isBrowser(&r.Fields)}
 	q.target(r, again.Record)
 	v := decide(subject{again.Record, again.Account}, &q, &rule, now)
 	if v.code == "" {
@@ -226,7 +227,7 @@ func (g *Gate) Lost(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.E
 // refuse makes the fault of a verdict, which counts against the client's address
 // if its credential was wrong. A valid key is never refused because of others at
 // its address, since the count is asked only for wrong ones.
-func (g *Gate) refuse(p *Pass, r *http.Request, v verdict) *fault.Error {
+func (g *Gate) refuse(p *Pass, r *h1.Request, v verdict) *fault.Error {
 	f := &fault.Error{Code: v.code, Scope: v.missing}
 	switch {
 	case v.missing != "":
@@ -234,7 +235,7 @@ func (g *Gate) refuse(p *Pass, r *http.Request, v verdict) *fault.Error {
 	case v.code == fault.NodeIsolated:
 		f.RetryAfter = 1
 	case counted(v.code):
-		p.Hint = hint(g.credentials(r.Header, p), r.URL.RawQuery, g.keyHeader)
+		p.Hint = hint(g.credentials(&r.Fields, p), r.Query, g.keyHeader)
 		_, mono := g.cfg.Clock()
 		if wait := g.failures.take(p.Client, mono); wait > 0 {
 			return &fault.Error{Code: fault.TooManyFailures, RetryAfter: wait, Cause: f}
@@ -268,10 +269,10 @@ func (g *Gate) hasherFor(pepper store.Hash) *apikey.Hasher {
 
 // target fills in the method of r, and its path where rec's routes ask for it:
 // the escaped one, so that an encoded slash does not divide segments.
-func (q *request) target(r *http.Request, rec *store.Record) {
+func (q *request) target(r *h1.Request, rec *store.Record) {
 	q.method = r.Method
 	if rec != nil && rec.Routes != nil {
-		q.path = r.URL.EscapedPath()
+		q.path = r.Path
 	}
 }
 
@@ -279,4 +280,4 @@ func (q *request) target(r *http.Request, rec *store.Record) {
 // compiles the route patterns of a key.
 func CompileRoutes(patterns []string) store.Routes { return pattern.NewSet(patterns) }
 
-func isBrowser(h http.Header) bool { return len(h["Origin"]) > 0 || len(h["Sec-Fetch-Site"]) > 0 }
+func isBrowser(f *h1.Fields) bool { return f.Has("Origin") || f.Has("Sec-Fetch-Site") }

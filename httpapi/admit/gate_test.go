@@ -11,6 +11,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -203,7 +204,7 @@ func TestConfig(t *testing.T) {
 	c.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	c.Clock, c.KeyHeader = nil, "authorization"
 	g := NewGate(c)
-	if got := g.Client(r).String(); got != "198.51.100.2" {
+	if got := g.Client(h1.RequestOf(r)).String(); got != "198.51.100.2" {
 		t.Errorf("behind a trusted proxy: %s", got)
 	}
 	if g.keyHeader != "" {

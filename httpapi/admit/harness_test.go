@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/ids"
@@ -177,3 +179,24 @@ func post(key string, set func(*http.Request)) *http.Request {
 var chat = Rule{Route: "/v1/"}
 
 func ptr[T any](v T) *T { return &v }
+
+// Client, Check, Still and Lost are the gate's, for requests of net/http.
+func (h *harness) Client(r *http.Request) netip.Addr { return h.Gate.Client(h1.RequestOf(r)) }
+
+func (h *harness) Check(r *http.Request, client netip.Addr, rule Rule, now time.Time) (Pass, *fault.Error) {
+	return h.Gate.Check(r.Context(), h1.RequestOf(r), client, rule, now)
+}
+
+func (h *harness) Still(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
+	return h.Gate.Still(h1.RequestOf(r), p, rule, now)
+}
+
+func (h *harness) Lost(r *http.Request, p *Pass, rule Rule, now time.Time) *fault.Error {
+	return h.Gate.Lost(h1.RequestOf(r), p, rule, now)
+}
+
+// fields are h in a list.
+func fields(h http.Header) *h1.Fields {
+	f := h1.FieldsOf(h)
+	return &f
+}

@@ -2,37 +2,44 @@ package admit
 
 import (
 	"encoding/base64"
-	"net/http"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // Single is step 2 of admission for a request whose credential is no key, such as an
 // operator token: another one beside it, or a key in the query, is refused all the same.
-func (g *Gate) Single(r *http.Request) *fault.Error {
-	switch _, code := present(r.Header, r.URL.RawQuery, g.keyHeader); code {
+func (g *Gate) Single(r *h1.Request) *fault.Error {
+	switch _, code := present(&r.Fields, r.Query, g.keyHeader); code {
 	case fault.AmbiguousCredentials, fault.KeyInQuery:
 		return fault.New(code)
 	}
 	return nil
 }
 
-// credentials are the headers of h in which p's key may stand.
-func (g *Gate) credentials(h http.Header, p *Pass) http.Header {
+// credentials are the fields of f in which p's key may stand.
+func (g *Gate) credentials(f *h1.Fields, p *Pass) *h1.Fields {
 	if !p.UpstreamsOwn {
-		return h
+		return f
 	}
-	return http.Header{g.keyHeader: h[g.keyHeader]}
+	own := new(h1.Fields)
+	for _, v := range f.Values(g.keyHeader) {
+		own.Add(g.keyHeader, v)
+	}
+	return own
 }
 
-// upstreamsOwn reports whether the Authorization in h is meant for the upstream: the
+// upstreamsOwn reports whether the Authorization in f is meant for the upstream: the
 // key header has a value, and Authorization has one that holds no key of perfgate's.
 // With a key in both, the request stays ambiguous: no key reaches an upstream.
-func (g *Gate) upstreamsOwn(h http.Header, hasher *apikey.Hasher) bool {
-	lines, own := h["Authorization"], h[g.keyHeader]
-	if g.keyHeader == "" || len(lines) != 1 || len(own) != 1 || trim(own[0]) == "" {
+func (g *Gate) upstreamsOwn(f *h1.Fields, hasher *apikey.Hasher) bool {
+	if g.keyHeader == "" {
+		return false
+	}
+	lines, own := f.Values("Authorization"), f.Values(g.keyHeader)
+	if len(lines) != 1 || len(own) != 1 || trim(own[0]) == "" {
 		return false
 	}
 	value := trim(lines[0])

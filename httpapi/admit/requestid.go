@@ -1,17 +1,14 @@
 package admit
 
 import (
-	"net/http"
-
 	"github.com/perfgate/perfgate/httpapi/apikey"
-	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/store/ids"
 )
 
-// RequestID is the client's X-Request-Id if it is a token ([IsToken]) that holds no
+// RequestID is the client's X-Request-Id, whose lines are given, if it is a token ([IsToken]) that holds no
 // API key, else a new one.
-func RequestID(r *http.Request) string {
-	if v := r.Header[fault.RequestIDHeader]; len(v) == 1 && IsToken(v[0]) && !apikey.Holds(v[0]) {
+func RequestID(v []string) string {
+	if len(v) == 1 && IsToken(v[0]) && !apikey.Holds(v[0]) {
 		return v[0]
 	}
 	return ids.New("req_")

@@ -1,11 +1,11 @@
 package admit
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -18,7 +18,7 @@ type Routes interface {
 	// known: then several routes may take it. A request without a path has no demands;
 	// its method and its host can be at fault. Of r, only the method, the target and the
 	// host are read.
-	Judge(r *http.Request) ([]Demand, *fault.Error)
+	Judge(r *h1.Request) ([]Demand, *fault.Error)
 }
 
 // Demand is a route's demand of one request: the rule that its key must meet, and
@@ -60,9 +60,9 @@ const MaxTarget = 8 << 10
 
 // demands is step 1 for q: the demands of the routes that may take such a request,
 // or the fault that a client would get. Without a path no route is judged.
-func (q *VerifyRequest) demands(routes Routes) (*http.Request, []Demand, *fault.Error) {
+func (q *VerifyRequest) demands(routes Routes) (*h1.Request, []Demand, *fault.Error) {
 	if q.Path == "" {
-		r := &http.Request{Method: q.Method, URL: &url.URL{}, Host: q.Host}
+		r := &h1.Request{Method: q.Method, Host: q.Host}
 		if _, f := routes.Judge(r); f != nil {
 			return nil, nil, f
 		}
@@ -81,7 +81,7 @@ func (q *VerifyRequest) demands(routes Routes) (*http.Request, []Demand, *fault.
 
 // request is q as the server of the proxy would parse it from a request line; ok is
 // false where it would refuse the line.
-func (q *VerifyRequest) request() (r *http.Request, ok bool) {
+func (q *VerifyRequest) request() (r *h1.Request, ok bool) {
 	if strings.Contains(q.Path, " ") {
 		return nil, false // it ends the target
 	}
@@ -89,5 +89,5 @@ func (q *VerifyRequest) request() (r *http.Request, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	return &http.Request{Method: q.Method, URL: u, RequestURI: q.Path, Host: q.Host}, true
+	return &h1.Request{Method: q.Method, Target: q.Path, Path: u.EscapedPath(), Query: u.RawQuery, Asked: u.ForceQuery || u.RawQuery != "", Host: q.Host}, true
 }

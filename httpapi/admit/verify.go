@@ -70,11 +70,11 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 	if f != nil {
 		asked.refused, demands = f.Code, []Demand{{}}
 	} else {
-		asked.method, asked.path = r.Method, r.URL.EscapedPath()
+		asked.method, asked.path = r.Method, r.Path
 	}
 	var p Pass
 	hash, refused := keyHash(q.Key, g.cfg.Store, g.hasherFor(g.cfg.Store.Pepper()))
-	if r != nil && KeyInQuery(r.URL.RawQuery) {
+	if r != nil && KeyInQuery(r.Query) {
 		refused = fault.KeyInQuery
 	}
 	asked.credential = refused

@@ -1,7 +1,6 @@
 package admit
 
 import (
-	"net/http"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -205,7 +205,7 @@ type fixed struct {
 	fault   *fault.Error
 }
 
-func (f fixed) Judge(*http.Request) ([]Demand, *fault.Error) { return f.demands, f.fault }
+func (f fixed) Judge(*h1.Request) ([]Demand, *fault.Error) { return f.demands, f.fault }
 
 var anyRoute = fixed{demands: []Demand{{Units: 1}}}
 

@@ -15,6 +15,12 @@ func WriteFault(w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	fault.Write(w, r, masked(f))
 }
 
+// RenderFault is the answer to a request with the id, without an API key in its texts.
+// accept are the lines of the request's Accept.
+func RenderFault(f *fault.Error, requestID string, accept []string) fault.Answer {
+	return fault.Render(masked(f), requestID, accept)
+}
+
 // masked is f without an API key in its texts for the client.
 func masked(f *fault.Error) *fault.Error {
 	g := *f

@@ -69,7 +69,7 @@ func (g *Rig) check(r *http.Request, resp *http.Response, raw []byte) error {
 	}
 	op := g.Doc.Paths.Value("/v1/keys").Get // any: its 4XX is that of every call
 	path, item := "", &openapi3.PathItem{}
-	if rt, _, _ := g.calls.Find(r); rt != nil {
+	if rt, _, _ := g.calls.Find(r.Method, r.URL); rt != nil {
 		path = rt.Path
 		item = g.Doc.Paths.Value(path)
 		op = item.GetOperation(rt.Method)

@@ -20,6 +20,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/limiter"
@@ -113,7 +114,7 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 // everything is a proxy with one route that takes every request.
 type everything struct{}
 
-func (everything) Judge(*http.Request) ([]admit.Demand, *fault.Error) {
+func (everything) Judge(*h1.Request) ([]admit.Demand, *fault.Error) {
 	return []admit.Demand{{Units: 1}}, nil
 }
 

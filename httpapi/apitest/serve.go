@@ -18,7 +18,8 @@ type Endpoint struct {
 }
 
 // Serve serves h on loopback in plaintext until t ends, with both versions of HTTP, as a
-// listener of a node does.
+// listener of a node does. A method Serve of h, as a proxy has it, gets the requests of
+// HTTP/1.1.
 func Serve(t testing.TB, h http.Handler) *Endpoint {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -28,6 +29,9 @@ func Serve(t testing.TB, h http.Handler) *Endpoint {
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}}
 	s.HTTP2.Protocols.SetUnencryptedHTTP2(true)
+	if p, ok := h.(interface{ Serve(*h1.Exchange) }); ok {
+		s.Lane = func(*h1.Request) func(*h1.Exchange) { return p.Serve }
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {

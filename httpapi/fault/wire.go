@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"mime"
@@ -52,37 +53,60 @@ func Linger(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Write answers r with e: status, challenge (RFC 6750 section 3), Retry-After and
-// a JSON body, as a problem document if the client asks for one.
-func Write(w http.ResponseWriter, r *http.Request, e *Error) {
-	h := w.Header()
+// Answer is a fault as it is sent.
+type Answer struct {
+	Status int
+	Fields []Field // of the head, X-Request-Id not among them
+	Body   []byte
+}
+
+// Field is a header field with its canonical name.
+type Field struct{ Name, Value string }
+
+// Render is the answer to a request with the id: status, challenge (RFC 6750 section 3),
+// Retry-After and a JSON body, as a problem document if accept, the lines of the request's
+// Accept, asks for one.
+func Render(e *Error, requestID string, accept []string) Answer {
 	b := Body{
 		Type: e.Code.Type(), Code: e.Code, Message: e.Sentence(), Param: e.Param, Errors: e.Errors,
-		RetryAfter: e.RetryAfter, RequestID: h.Get(RequestIDHeader),
+		RetryAfter: e.RetryAfter, RequestID: requestID,
 	}
-	status := e.Code.Status()
+	a := Answer{Status: e.Code.Status()}
+	var out any = document{b}
+	media := "application/json"
+	if wantsProblem(accept) {
+		media = "application/problem+json"
+		out = problem{"about:blank", http.StatusText(a.Status), a.Status, b.Message, b}
+	}
+	a.Fields = append(a.Fields, Field{"Content-Type", media}, Field{"Cache-Control", "no-store"})
 	if c := Challenge(e); c != "" {
-		h.Set("WWW-Authenticate", c)
+		a.Fields = append(a.Fields, Field{"Www-Authenticate", c})
 	}
 	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(e.RetryAfter, 10))
+		a.Fields = append(a.Fields, Field{"Retry-After", strconv.FormatInt(e.RetryAfter, 10)})
 	}
 	if e.Allow != "" {
-		h.Set("Allow", e.Allow)
+		a.Fields = append(a.Fields, Field{"Allow", e.Allow})
 	}
-	var out any = document{b}
-	h.Set("Content-Type", "application/json")
-	if wantsProblem(r.Header.Values("Accept")) {
-		h.Set("Content-Type", "application/problem+json")
-		out = problem{"about:blank", http.StatusText(status), status, b.Message, b}
+	text := new(bytes.Buffer)
+	_ = json.NewEncoder(text).Encode(out) // strings and numbers can always be encoded
+	a.Body = text.Bytes()
+	return a
+}
+
+// Write answers r with e. The response's X-Request-Id is set already.
+func Write(w http.ResponseWriter, r *http.Request, e *Error) {
+	h := w.Header()
+	a := Render(e, h.Get(RequestIDHeader), r.Header.Values("Accept"))
+	for _, f := range a.Fields {
+		h.Set(f.Name, f.Value)
 	}
-	h.Set("Cache-Control", "no-store")
 	h.Del("Content-Length")
 	h.Del("ETag")
 	Linger(w, r)
-	w.WriteHeader(status)
+	w.WriteHeader(a.Status)
 	if r.Method != http.MethodHead {
-		_ = json.NewEncoder(w).Encode(out) // a client that has gone needs no answer
+		_, _ = w.Write(a.Body) // a client that has gone needs no answer
 	}
 }
 

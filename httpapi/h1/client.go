@@ -94,14 +94,6 @@ func causeOf(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// afterFunc is [context.AfterFunc], which a context may have as a method.
-func afterFunc(ctx context.Context, f func()) (stop func() bool) {
-	if c, ok := ctx.(interface{ AfterFunc(f func()) func() bool }); ok {
-		return c.AfterFunc(f)
-	}
-	return context.AfterFunc(ctx, f)
-}
-
 // connection returns an idle connection, if reuse allows one and there is one, or a new
 // one.
 func (t *Transport) connection(x *Call, reuse bool) (c *persistConn, err error) {
@@ -126,7 +118,6 @@ func (t *Transport) connect(ctx context.Context, key Target) (*persistConn, erro
 		return nil, err
 	}
 	c := &persistConn{Conn: s, socket: s, key: key}
-	c.cut = c.abort
 	if key.Scheme != "https" {
 		return c, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -40,6 +41,10 @@ type Call struct {
 	Connected func(c net.Conn, reused bool)
 	Interim   func(status int, f *Fields) error
 
+	// Manual says that the caller ends the call by Abort, once the context is done, which
+	// costs less than waiting for that.
+	Manual bool
+
 	t      *Transport
 	ctx    context.Context
 	up     upload
@@ -52,9 +57,52 @@ type Call struct {
 
 	// Of the attempt under way.
 	conn    *persistConn
-	before  int64 // octets that had been written to the connection
-	touched bool  // an octet of an answer has come
-	unwatch func() bool
+	before  int64       // octets that had been written to the connection
+	touched bool        // an octet of an answer has come
+	stop    func() bool // of the context's hook; nil if Manual
+
+	cut struct { // by Abort
+		sync.Mutex // guards what follows
+		done       bool
+		conn       *persistConn // nil: there is none to be cut
+	}
+}
+
+// Abort ends the call, if it is Manual, whose context says why.
+func (x *Call) Abort() {
+	x.cut.Lock()
+	x.cut.done = true
+	c := x.cut.conn
+	x.cut.Unlock()
+	if c != nil {
+		c.abort()
+	}
+}
+
+// watch has c closed when the call is to end.
+func (x *Call) watch(c *persistConn) {
+	if !x.Manual {
+		x.stop = context.AfterFunc(x.ctx, c.abort)
+		return
+	}
+	x.cut.Lock()
+	x.cut.conn = c
+	done := x.cut.done
+	x.cut.Unlock()
+	if done {
+		c.abort()
+	}
+}
+
+// unwatch takes watch back, and reports whether the connection was left alone.
+func (x *Call) unwatch() bool {
+	if !x.Manual {
+		return x.stop()
+	}
+	x.cut.Lock()
+	defer x.cut.Unlock()
+	x.cut.conn = nil
+	return !x.cut.done
 }
 
 // Reusable reports whether Reset may be called: the answer's body has been closed, or read
@@ -69,7 +117,8 @@ func (x *Call) Reset() {
 	x.Target, x.Method, x.Path, x.Host, x.Fields, x.Close = Target{}, "", "", "", nil, false
 	x.Body, x.Length, x.Unsure, x.Announced, x.Trailer = nil, 0, false, nil, nil
 	x.Connected, x.Interim = nil, nil
-	x.t, x.ctx, x.conn, x.unwatch = nil, nil, nil, nil
+	x.Manual, x.t, x.ctx, x.conn, x.stop = false, nil, nil, nil, nil
+	x.cut.done, x.cut.conn = false, nil
 	x.up.reset()
 	x.body.reset()
 	x.answer = Answer{Fields: fields, Trailer: trailer}
@@ -84,7 +133,7 @@ func (x *Call) prepare() error {
 func (x *Call) attempt(c *persistConn) error {
 	x.conn, x.before, x.touched = c, c.socket.written.Load(), false
 	c.begin()
-	x.unwatch = afterFunc(x.ctx, c.cut)
+	x.watch(c)
 	if err := x.up.send(c); err != nil && c.socket.written.Load() == x.before {
 		return err
 	}

@@ -142,7 +142,7 @@ func (c *conn) refusePlaintext(err error) {
 	c.buffer()
 	c.nc.SetDeadline(after(c.server.HeadTimeout))
 	c.ctx = context.Background()
-	c.req.reset(c.remote, false)
+	c.req.reset(c)
 	c.refuse(&c.req, errPlaintext)
 }
 
@@ -212,7 +212,7 @@ func (c *conn) next() bool {
 		return false
 	}
 	q := &c.req
-	q.reset(c.remote, c.tls != nil)
+	q.reset(c)
 	if err := c.readRequest(q); err != nil {
 		if e := new(Error); errors.As(err, &e) {
 			c.refuse(q, e)

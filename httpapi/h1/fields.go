@@ -58,6 +58,14 @@ func (f *Fields) At(i int) (name, value string) { return f.names[i], f.values[i]
 // SetAt sets the value of line i.
 func (f *Fields) SetAt(i int, value string) { f.values[i] = value }
 
+// RenameAt changes the name of line i, to a canonical one.
+func (f *Fields) RenameAt(i int, name string) { f.names[i] = name }
+
+// DeleteAt removes line i.
+func (f *Fields) DeleteAt(i int) {
+	f.names, f.values = slices.Delete(f.names, i, i+1), slices.Delete(f.values, i, i+1)
+}
+
 // Has reports whether a line has the name.
 func (f *Fields) Has(name string) bool { return f.index(name, 0) >= 0 }
 

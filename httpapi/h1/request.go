@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,9 +16,12 @@ type Request struct {
 	Query  string // of Target, after the "?"
 	Asked  bool   // Target has a "?"
 	Host   string // in the target of an absolute form, else in Host; "" if HTTP/1.0 says nothing
-	Minor  int    // of the version
+	Major  int    // of the version; see RequestOf
+	Minor  int
 	Secure bool   // it came over TLS
 	Remote string // address of the peer, with its port
+	// Context is that of the connection; nil outside of [Server.Lane].
+	Context context.Context
 
 	Fields    Fields   // without Host, and without Transfer-Encoding and Trailer of a chunked body
 	Length    int64    // of the body: -1 is chunked, 0 is none
@@ -28,12 +32,25 @@ type Request struct {
 	expect bool // the client waits for a 100 before it sends the body
 }
 
+// RequestOf is r, which net/http has read, without its trailer. It may be one of HTTP/2.
+func RequestOf(r *http.Request) *Request {
+	q := &Request{
+		Method: r.Method, Target: r.RequestURI, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Asked: r.URL.ForceQuery || r.URL.RawQuery != "",
+		Host: r.Host, Major: r.ProtoMajor, Minor: r.ProtoMinor, Secure: r.TLS != nil, Remote: r.RemoteAddr,
+		Fields: FieldsOf(r.Header), Length: r.ContentLength,
+	}
+	for name := range r.Trailer {
+		q.Announced = append(q.Announced, name)
+	}
+	return q
+}
+
 // reset makes q blank and keeps its room.
-func (q *Request) reset(remote string, secure bool) {
+func (q *Request) reset(c *conn) {
 	fields, trailer := q.Fields, q.Trailer
 	fields.Reset()
 	trailer.Reset()
-	*q = Request{Minor: 1, Remote: remote, Secure: secure, Fields: fields, Trailer: trailer}
+	*q = Request{Major: 1, Minor: 1, Remote: c.remote, Secure: c.tls != nil, Context: c.ctx, Fields: fields, Trailer: trailer}
 }
 
 // parse takes a scanned head apart, whose names are canonical, and judges all that no

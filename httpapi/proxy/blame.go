@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"net/http"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -37,12 +36,10 @@ func mayOwe(x *exchange, err error) bool {
 	return !dialing(err) && (x.body != nil && !x.body.over() || headSize(x.r) > largeHead)
 }
 
-func headSize(r *http.Request) int {
-	n := len(r.RequestURI)
-	for name, values := range r.Header {
-		for _, v := range values {
-			n += len(name) + len(v)
-		}
+func headSize(r *h1.Request) int {
+	n := len(r.Target)
+	for name, v := range r.Fields.All() {
+		n += len(name) + len(v)
 	}
 	return n
 }

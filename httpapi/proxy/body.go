@@ -5,12 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 var errBodyTooLarge = errors.New("the body is larger than the route allows")
@@ -78,13 +78,13 @@ func (b *body) failed() error {
 // mayTrail reports whether a client's trailer may go upstream: only names that
 // may be headers of anybody's request, for some servers merge the two.
 func (x *exchange) mayTrail(name string) bool {
-	return !dropped(name, x.live.keyHeader) && mayClaim(name, nil, x.live.way.Header(), x.client, false) && !overridesMethod(name)
+	return !dropped(name, x.live.keyHeader) && mayClaim(name, &x.r.Trailer, x.live.way.Header(), x.client, false) && !overridesMethod(name)
 }
 
 // brokeOff reports whether err, of reading a client's body, is the end of the
 // connection rather than a fault of the body itself.
-func brokeOff(r *http.Request, err error) bool {
-	if r.ProtoMajor == 2 {
+func brokeOff(r *h1.Request, err error) bool {
+	if r.Major == 2 {
 		// Frames have no form that can be malformed. The other errors are those of a
 		// stream or connection that ends, which may be read before r's context is done.
 		return !errors.Is(err, errBadTrailer) && !strings.HasPrefix(err.Error(), http2Length)
@@ -107,43 +107,56 @@ func (b *body) whole() bool {
 // headers.
 var errBadTrailer = errors.New("a trailer has an invalid name or value")
 
-// validTrailers holds for trailers, announced or there, that may be sent to an upstream.
-// The transport refuses others, as if that were the upstream's failure.
-func validTrailers(h http.Header) bool {
-	for name, values := range h {
-		if !httpguts.ValidTrailerHeader(name) || !httpguts.ValidHeaderFieldName(name) ||
-			slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+// validTrailers holds for the trailers of r, announced or there, that may be sent to an
+// upstream. The transport refuses others, as if that were the upstream's failure.
+func validTrailers(r *h1.Request) bool {
+	for _, name := range r.Announced {
+		if !validTrailer(name, "") {
+			return false
+		}
+	}
+	for name, v := range r.Trailer.All() {
+		if !validTrailer(name, v) {
 			return false
 		}
 	}
 	return true
 }
 
+func validTrailer(name, value string) bool {
+	return httpguts.ValidTrailerHeader(name) && httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value)
+}
+
 // takeTrailer copies the trailers that came after the body to those that go
 // upstream. It returns io.EOF if they are sound.
 func (x *exchange) takeTrailer() error {
-	if !validTrailers(x.r.Trailer) {
+	if !validTrailers(x.r) {
 		return errBadTrailer
 	}
-	for name, values := range x.r.Trailer {
-		if x.trailer != nil && x.mayTrail(name) && !holdsKey(values) {
-			x.trailer[name] = values
+	if x.trailer == nil {
+		return io.EOF
+	}
+	sent := &x.r.Trailer
+	for name, v := range sent.All() {
+		if x.mayTrail(name) && !holdsKey(sent.Values(name)) {
+			x.trailer.Add(name, v)
 		}
 	}
 	return io.EOF
 }
 
-// announceTrailer prepares x.trailer with the names that the client announced.
-func (x *exchange) announceTrailer() {
-	if x.body == nil || x.r.ContentLength >= 0 || x.buffered != nil {
-		return
+// announceTrailer prepares x.trailer, and returns the names that the client announced.
+func (x *exchange) announceTrailer() (names []string) {
+	if x.body == nil || x.r.Length >= 0 || x.buffered != nil {
+		return nil
 	}
-	x.trailer = http.Header{}
-	for name := range x.r.Trailer {
+	x.trailer = new(h1.Fields)
+	for _, name := range x.r.Announced {
 		if x.mayTrail(name) {
-			x.trailer[name] = nil
+			names = append(names, name)
 		}
 	}
+	return names
 }
 
 // attempt is a body as one attempt to send it sees it. Once it is read from, no

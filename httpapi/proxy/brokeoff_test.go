@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // A client of HTTP/2 that leaves must not pass for one whose body is malformed, which is
@@ -27,7 +28,7 @@ func TestBrokeOff(t *testing.T) {
 		{2, short, false},
 		{2, errBadTrailer, false},
 	} {
-		if got := brokeOff(&http.Request{ProtoMajor: c.major}, c.err); got != c.want {
+		if got := brokeOff(&h1.Request{Major: c.major}, c.err); got != c.want {
 			t.Errorf("HTTP/%d, %q: %v, want %v", c.major, c.err, got, c.want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // claim is the kind of statement that a request header makes about the request's
@@ -131,9 +132,9 @@ func claimOf(name string) claim {
 }
 
 // mayClaim reports whether a header may reach the upstream for its claim about the
-// request's origin. clientHeader is the header that is configured to hold the
+// request's origin; f are the fields that it stands in. clientHeader is the header that is configured to hold the
 // client's address, client the address that the request was judged by.
-func mayClaim(name string, values []string, clientHeader string, client netip.Addr, trusted bool) bool {
+func mayClaim(name string, f *h1.Fields, clientHeader string, client netip.Addr, trusted bool) bool {
 	c := claimOf(name)
 	if c == noClaim && name == clientHeader {
 		c = claimAddress
@@ -144,6 +145,7 @@ func mayClaim(name string, values []string, clientHeader string, client netip.Ad
 	case claimOrigin:
 		return trusted
 	case claimAddress:
+		values := f.Values(name)
 		if !trusted || len(values) != 1 {
 			return false
 		}

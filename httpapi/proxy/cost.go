@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -36,27 +34,21 @@ func (x *exchange) limitCost() *fault.Error {
 	if x.maxCost == 0 {
 		return nil
 	}
-	if upgrades(x.r.Header) {
+	if upgradeOf(&x.r.Fields) != "" {
 		return fault.Newf(fault.InvalidRequest, "A request whose cost is bounded cannot switch protocols: the data after the switch could not be checked.")
 	}
 	if x.body == nil {
 		return nil
 	}
-	for _, v := range x.r.Header["Content-Encoding"] {
+	for _, v := range x.r.Fields.Values("Content-Encoding") {
 		if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
 			return fault.New(fault.UnsupportedEncoding)
 		}
 	}
-	if !readAsUTF8(x.r.Header["Content-Type"]) {
+	if !readAsUTF8(x.r.Fields.Values("Content-Type")) {
 		return fault.Newf(fault.UnsupportedMediaType, "A body whose cost is checked must be JSON in UTF-8.")
 	}
 	return x.limitBody()
-}
-
-// upgrades reports whether a request asks for another protocol, in which anything
-// may follow. HTTP/2 is none: its Upgrade is dropped.
-func upgrades(h http.Header) bool {
-	return len(h["Upgrade"]) > 0 && httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade") && !strings.EqualFold(h.Get("Upgrade"), "h2c")
 }
 
 // readAsUTF8 reports whether a body with these media types is read in UTF-8, as it
@@ -80,13 +72,13 @@ func readAsUTF8(types []string) bool {
 // not one JSON object is refused: more lenient readers (NaN, comments, UTF-16,
 // batches) would find a max_cost_per_call that was not checked.
 func (x *exchange) limitBody() *fault.Error {
-	if x.r.ContentLength > maxCostBody {
+	if x.r.Length > maxCostBody {
 		return fault.Newf(fault.BodyTooLarge, "A body whose cost is checked may have at most 1 MiB.")
 	}
-	due := time.Now().Add(x.proxy.heldFor(x.r.ContentLength, maxCostBody))
-	x.readUntil(x.rc, due)
-	held, err := x.proxy.bodies.Read(x.body, x.holder(), x.r.ContentLength, maxCostBody)
-	x.readUntil(x.rc, time.Time{})
+	due := time.Now().Add(x.proxy.heldFor(x.r.Length, maxCostBody))
+	x.readUntil(x.down, due)
+	held, err := x.proxy.bodies.Read(x.body, x.holder(), x.r.Length, maxCostBody)
+	x.readUntil(x.down, time.Time{})
 	switch {
 	case err == nil:
 	case isTimeout(err) && !time.Now().Before(due):
@@ -142,7 +134,7 @@ func (x *exchange) bodyFault(err error) *fault.Error {
 		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Cause: err}
 	case errors.Is(err, errBodyTooLarge), errors.Is(err, bodies.ErrTooLarge):
 		return fault.New(fault.BodyTooLarge)
-	case x.r.Context().Err() != nil, brokeOff(x.r, err):
+	case x.down.Left(), brokeOff(x.r, err):
 		return errClientGone
 	}
 	return fault.Wrap(fault.InvalidRequest, fmt.Errorf("read the request's body: %w", err))

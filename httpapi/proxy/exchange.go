@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"context"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -11,7 +9,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/bodies"
-	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -20,11 +18,11 @@ import (
 // the fields that others read are set before watch is called.
 type exchange struct {
 	proxy *Proxy
-	live  *live // the settings that this request began with
-	w     *writer
-	rc    *http.ResponseController // of w; guarded by mu against use after the handler's end
-	r     *http.Request            // as it came in
+	live  *live       // the settings that this request began with
+	down  downstream  // the client; its deadlines are guarded by mu against use after the handler's end
+	r     *h1.Request // as it came in
 	id    string
+	life  life
 
 	client netip.Addr
 	lane   *lane // nil until a route is found
@@ -38,9 +36,18 @@ type exchange struct {
 	trail
 	fate
 
-	cancel  context.CancelCauseFunc
-	failure *fault.Error // why forwarding ended without a response
+	status  atomic.Int32 // of the final response; 0 until its head is sent. 101 counts.
+	bytes   int64        // of its body, sent
 	aborted bool         // by a panic after the response began
+
+	// The parts that are kept for another request.
+	first       h1.Call   // to the upstream
+	out         h1.Fields // for the upstream
+	own         h1.Fields // of a response of our own
+	lines       []byte    // of the response's head, our own
+	onConnected func(net.Conn, bool)
+	onInterim   func(int, *h1.Fields) error
+	onLeave     func()
 }
 
 // charges are a request's part in the limits and the budget of its key.
@@ -57,13 +64,20 @@ type charges struct {
 	sent     atomic.Bool // a connection to an upstream was there to write the request to
 }
 
+// reset makes c blank.
+func (c *charges) reset() {
+	c.decided, c.charged, c.maxCost, c.reserve, c.cost = time.Time{}, false, 0, 0, 0
+	c.settled, c.refunded, c.late, c.trailed = false, false, false, false
+	c.sent.Store(false)
+}
+
 // payload is the body that the client sends.
 type payload struct {
 	body     *body        // nil if there is none
 	buffered []byte       // the whole body, where it had to be read and may have been changed
 	held     *bodies.Held // the memory of buffered
 	changed  bool         // buffered differs from the client's body
-	trailer  http.Header  // to send upstream after the body; filled by body
+	trailer  *h1.Fields   // to send upstream after the body; filled by body. nil: none
 }
 
 // trail holds the facts of a request that its observation reports later.
@@ -86,10 +100,11 @@ func (p *progress) touch() { p.last.Store(int64(time.Since(p.start))) }
 
 // fate is how a request is ended early. mu guards all of it.
 type fate struct {
-	mu     sync.Mutex
-	timer  *time.Timer // runs tick
-	long   bool        // entered among the streams
-	ended  bool
-	killed bool
-	conn   net.Conn // of a tunnel
+	mu      sync.Mutex
+	timer   *time.Timer // runs tick
+	watched bool        // tick has something to do
+	long    bool        // entered among the streams
+	ended   bool
+	killed  bool
+	conn    net.Conn // of a tunnel
 }

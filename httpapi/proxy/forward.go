@@ -1,103 +1,90 @@
 package proxy
 
 import (
-	"context"
 	"errors"
-	"log"
-	"log/slog"
-	"net/http"
-	"net/http/httptrace"
-	"net/http/httputil"
-	"net/url"
+	"net"
 	"sync"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/pattern"
 )
 
-// forwarder carries an admitted request, r of x, to an upstream of its route,
-// and the response back. It returns nil once the head of a response has gone to
-// the client; otherwise nothing has been written and the fault is the answer. It
-// may panic with http.ErrAbortHandler when a response breaks off half-way. It
-// learns that a request was closed or canceled from r's context.
-type forwarder interface {
-	forward(x *exchange, r *http.Request) *fault.Error
-}
-
-// reverse forwards with httputil.ReverseProxy, one for each request.
-type reverse struct {
-	buffers buffers
-	log     *log.Logger
-}
-
-func newReverse(logger *slog.Logger) *reverse {
-	// ReverseProxy logs clients that leave and upstreams that break off.
-	return &reverse{log: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
-}
-
-func (f *reverse) forward(x *exchange, r *http.Request) *fault.Error {
-	rp := httputil.ReverseProxy{
-		Rewrite:       x.rewrite,
-		Transport:     sending{x},
-		FlushInterval: -1, // held-back bytes would be lost when an upstream breaks off
-		BufferPool:    &f.buffers,
-		ErrorHandler:  x.fail,
-		ErrorLog:      f.log,
+// forward carries an admitted request to an upstream of its route, and the response back.
+// It returns nil once the head of a response has gone to the client; otherwise nothing has
+// been written and the fault is the answer. It panics with [http.ErrAbortHandler] when a
+// response breaks off half-way.
+func (x *exchange) forward() *fault.Error {
+	x.makeHead()
+	res, err := x.lane.send(x)
+	if err != nil {
+		return x.failed(err)
 	}
-	rp.ServeHTTP(x.w, r)
-	return x.failure
+	defer x.closeAnswer(res)
+	return x.respond(res)
 }
 
-// sending is the transport of one exchange.
-type sending struct{ x *exchange }
-
-// RoundTrip implements [http.RoundTripper].
-func (s sending) RoundTrip(out *http.Request) (*http.Response, error) {
-	// A connection rather than written bytes: the hook runs before RoundTrip can
-	// return, so no request escapes its charge by being canceled in between.
-	ctx := httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { s.x.sent.Store(true) },
-	})
-	return s.x.lane.send(s.x, out.WithContext(ctx))
+// call makes the call for an attempt at u.
+func (x *exchange) call(u *upstream) (*h1.Call, *attempt) {
+	c := &x.first
+	if x.body != nil || x.attempts > 0 {
+		c = new(h1.Call) // a goroutine may outlive it
+	}
+	c.Target, c.Method, c.Host, c.Path, c.Fields = u.target, x.r.Method, x.hostFor(u), x.pathFor(u), &x.out
+	c.Manual, c.Connected, c.Interim = true, x.onConnected, x.onInterim
+	var a *attempt
+	switch {
+	case x.buffered != nil:
+		a = &attempt{Reader: bufferedBody(x.buffered), held: len(x.buffered)}
+		c.Length = int64(len(x.buffered))
+	case x.body != nil:
+		a = &attempt{Reader: x.body}
+		c.Length = x.r.Length
+		c.Unsure = x.r.Length < 0 && x.r.Major == 2
+		c.Announced = x.announceTrailer()
+		c.Trailer = x.trailer
+	}
+	if a != nil {
+		c.Body = a
+	}
+	x.life.attach(c)
+	return c, a
 }
 
-// rewrite makes the request that goes upstream. Its URL has no host yet: each
-// attempt chooses one.
-func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
-	out := pr.Out
-	x.setHeaders(out)
-	out.URL.RawQuery = pr.In.URL.RawQuery // byte for byte: ReverseProxy has dropped pairs that it cannot parse
-	path := pr.In.URL.EscapedPath()
+// pathFor is the path and query for the upstream u.
+func (x *exchange) pathFor(u *upstream) string {
+	path := x.r.Path
 	if path == "" {
 		path = "/"
 	}
 	if strip := x.lane.route.strip; strip != "" {
 		path = pattern.StripPrefix(path, strip)
 	}
-	if decoded, err := url.PathUnescape(path); err == nil {
-		out.URL.Path, out.URL.RawPath = decoded, path
+	path = u.base + path
+	if x.r.Asked {
+		path += "?" + x.r.Query
 	}
-	out.URL.Opaque, out.URL.User, out.URL.Fragment = "", nil, ""
-	x.announceTrailer()
-	out.Trailer = x.trailer
+	return path
 }
 
-// fail settles the answer to a request after its attempts have failed.
-func (x *exchange) fail(_ http.ResponseWriter, out *http.Request, err error) {
-	if f := new(fault.Error); errors.As(context.Cause(out.Context()), &f) || errors.As(err, &f) {
-		x.failure = f
-		return
+// connected notes that there is a connection to write the request to: no request escapes
+// its charge by being aborted in between.
+func (x *exchange) connected(net.Conn, bool) { x.sent.Store(true) }
+
+// failed settles the answer to a request after its attempts have failed.
+func (x *exchange) failed(err error) *fault.Error {
+	if f := new(fault.Error); errors.As(x.life.Cause(), &f) || errors.As(err, &f) {
+		return f
 	}
 	switch broken := x.body.failed(); {
 	case broken != nil:
-		x.failure = x.bodyFault(broken)
-	case x.r.Context().Err() != nil:
-		x.failure = errClientGone
+		return x.bodyFault(broken)
+	case x.down.Left():
+		return errClientGone
 	case isTimeout(err):
-		x.failure = slowUpstream(err, x.lane.route.timeouts)
-	default:
-		x.failure = fault.Wrap(fault.UpstreamUnreachable, err)
+		return slowUpstream(err, x.lane.route.timeouts)
 	}
+	return fault.Wrap(fault.UpstreamUnreachable, err)
 }
 
 // errClientGone answers a request whose client broke off. It is written all the
@@ -109,15 +96,6 @@ var errClientGone = fault.Newf(fault.InvalidRequest, "The connection ended befor
 const statusClientGone = 499
 
 // buffers are reused for copying response bodies.
-type buffers struct{ pool sync.Pool }
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 const bufferSize = 32 << 10
-
-func (b *buffers) Get() []byte {
-	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return p[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }

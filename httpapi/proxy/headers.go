@@ -1,15 +1,15 @@
 package proxy
 
 import (
-	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/perfgate/perfgate/httpapi/admit"
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // The headers that identify the caller to an upstream.
@@ -35,39 +35,75 @@ func dropped(name, keyHeader string) bool {
 	return name == "Authorization" || name == keyHeader || isIdentity(name) || strings.IndexByte(name, '_') >= 0
 }
 
-// setHeaders turns the headers of out, from which hop-by-hop headers and all
-// that Connection named are gone already, into those that x's upstream gets.
-func (x *exchange) setHeaders(out *http.Request) {
-	h, peer := out.Header, peerAddr(x.r)
+// makeHead makes x.out, the header fields that x's upstream gets, of those that the client
+// has sent.
+func (x *exchange) makeHead() {
+	peer := peerAddr(x.r)
 	trusted := x.live.way.Trusts(peer)
-	x.dropHeaders(h, trusted)
-	x.setForwarded(h, peer, trusted)
-	h.Set(fault.RequestIDHeader, x.id)
-	setIdentity(h, &x.pass)
-	x.lane.route.setHeaders(out)
-	x.proxy.via.add(h, x.r.ProtoMajor) // last: no route can hide a loop
+	x.out.Reset()
+	x.copyFields(trusted)
+	x.setForwarded(peer, trusted)
+	x.out.Set(fault.RequestIDHeader, x.id)
+	x.setIdentity()
+	x.lane.route.setHeaders(&x.out)
+	x.out.Add("Via", x.proxy.via.of(x.r.Major)) // last: no route can hide a loop
 }
 
-// dropHeaders removes the client's headers that must not reach an upstream.
-func (x *exchange) dropHeaders(h http.Header, trusted bool) {
-	for name, values := range h {
-		if dropped(name, x.live.keyHeader) && !(x.pass.UpstreamsOwn && name == "Authorization") || !mayClaim(name, values, x.live.way.Header(), x.client, trusted) || x.lane.route.dropsMethod(name) || holdsKey(values) {
-			delete(h, name)
+// copyFields copies the client's fields that may reach an upstream.
+func (x *exchange) copyFields(trusted bool) {
+	in := &x.r.Fields
+	connection := in.Values("Connection")
+	for name, value := range in.All() {
+		if x.passes(name, connection, trusted) {
+			x.out.Add(name, value)
 		}
 	}
-	if strings.EqualFold(h.Get("Upgrade"), "h2c") {
-		h.Del("Upgrade")
-		h.Del("Connection")
-	}
-	h.Del("Http2-Settings")
-	if x.buffered != nil {
-		h.Del("Expect") // it has been met: the body is here
-	}
-	if x.changed {
-		for _, name := range bodyDigests {
-			h.Del(name)
+	for _, v := range in.Values("Te") {
+		if httpguts.HeaderValuesContainsToken([]string{v}, "trailers") {
+			x.out.Set("Te", "trailers")
 		}
 	}
+	if protocol := upgradeOf(in); protocol != "" {
+		x.out.Add("Connection", "Upgrade")
+		x.out.Add("Upgrade", protocol)
+	}
+}
+
+// passes reports whether a field of the client's, which has these lines of Connection, may
+// reach an upstream.
+func (x *exchange) passes(name string, connection []string, trusted bool) bool {
+	in := &x.r.Fields
+	switch {
+	case isHop(name), len(connection) > 0 && httpguts.HeaderValuesContainsToken(connection, name),
+		dropped(name, x.live.keyHeader) && !(x.pass.UpstreamsOwn && name == "Authorization"),
+		!mayClaim(name, in, x.live.way.Header(), x.client, trusted),
+		x.lane.route.dropsMethod(name),
+		name == "Http2-Settings", name == "Host", name == fault.RequestIDHeader,
+		x.buffered != nil && name == "Expect", // it has been met: the body is here
+		x.changed && slices.Contains(bodyDigests[:], name):
+		return false
+	}
+	// Not only the credential, any copy of a key is kept from upstreams.
+	return !holdsKey(in.Values(name))
+}
+
+// isHop reports whether a field is about one connection only (RFC 9110, section 7.6.1).
+func isHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// upgradeOf is the protocol that a request asks for, in which anything may follow; "" if
+// it asks for none. HTTP/2 is none: its Upgrade is dropped.
+func upgradeOf(f *h1.Fields) string {
+	protocol := f.Get("Upgrade")
+	if protocol == "" || !httpguts.HeaderValuesContainsToken(f.Values("Connection"), "Upgrade") || strings.EqualFold(protocol, "h2c") {
+		return ""
+	}
+	return protocol
 }
 
 // holdsKey reports whether a key of perfgate's own form stands anywhere in the
@@ -81,68 +117,72 @@ var bodyDigests = [...]string{"Content-Md5", "Digest", "Content-Digest", "Repr-D
 // setForwarded sets the headers with the origin of the request: the client that it
 // was judged by, with the hops that reported it, and the scheme and host that a
 // trusted peer saw.
-func (x *exchange) setForwarded(h http.Header, peer netip.Addr, trusted bool) {
+func (x *exchange) setForwarded(peer netip.Addr, trusted bool) {
 	forwardedFor, proto, host := "", "http", x.r.Host
-	if x.r.TLS != nil {
+	if x.r.Secure {
 		proto = "https"
 	}
 	switch {
 	case trusted:
 		forwardedFor = x.live.way.Chain(x.r)
 		// The outermost trusted hop has seen the scheme and host that the client used.
-		if v := x.r.Header.Get("X-Forwarded-Proto"); v != "" && !apikey.Holds(v) {
+		if v := x.r.Fields.Get("X-Forwarded-Proto"); v != "" && !apikey.Holds(v) {
 			proto = v
 		}
-		if v := x.r.Header.Get("X-Forwarded-Host"); v != "" && !apikey.Holds(v) {
+		if v := x.r.Fields.Get("X-Forwarded-Host"); v != "" && !apikey.Holds(v) {
 			host = v
 		}
 	case peer.IsValid():
 		forwardedFor = peer.String()
 	}
 	if forwardedFor != "" {
-		h.Set("X-Forwarded-For", forwardedFor)
+		x.out.Set("X-Forwarded-For", forwardedFor)
 	}
-	h.Set("X-Forwarded-Proto", proto)
-	h.Set("X-Forwarded-Host", host)
+	x.out.Set("X-Forwarded-Proto", proto)
+	x.out.Set("X-Forwarded-Host", host)
 }
 
 // setIdentity sets the headers with the key that a request was admitted by.
-func setIdentity(h http.Header, pass *admit.Pass) {
-	rec := pass.Record
+func (x *exchange) setIdentity() {
+	rec := x.pass.Record
 	if rec == nil {
 		return
 	}
-	h.Set(headerKeyID, string(rec.ID))
-	h.Set(headerKeyType, rec.Type.String())
-	h.Set(headerScopes, strings.Join(rec.ScopeNames(), " "))
-	if pass.Account != nil {
-		h.Set(headerAccount, string(pass.Account.ID))
+	x.out.Add(headerKeyID, string(rec.ID))
+	x.out.Add(headerKeyType, rec.Type.String())
+	x.out.Add(headerScopes, strings.Join(rec.ScopeNames(), " "))
+	if x.pass.Account != nil {
+		x.out.Add(headerAccount, string(x.pass.Account.ID))
 	}
 }
 
 // setHeaders applies the header rules of the route.
-func (r *route) setHeaders(out *http.Request) {
+func (r *route) setHeaders(out *h1.Fields) {
 	for _, rule := range r.headers {
 		if rule.value == "" {
-			out.Header.Del(rule.name)
+			out.Del(rule.name)
 		} else {
-			out.Header.Set(rule.name, rule.value)
+			out.Set(rule.name, rule.value)
 		}
-	}
-	switch {
-	case r.hostRule != "":
-		out.Host = r.hostRule
-	case !r.preserveHost:
-		out.Host = "" // the upstream's own
 	}
 }
 
+// hostFor is the value of Host for the upstream u.
+func (x *exchange) hostFor(u *upstream) string {
+	switch r := x.lane.route; {
+	case r.hostRule != "":
+		return r.hostRule
+	case r.preserveHost && x.r.Host != "":
+		return x.r.Host
+	}
+	return u.host
+}
+
 // peerAddr is the TCP peer; invalid if it has no address.
-func peerAddr(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+func peerAddr(r *h1.Request) netip.Addr {
+	a, err := netip.ParseAddrPort(r.Remote)
 	if err != nil {
 		return netip.Addr{}
 	}
-	a, _ := netip.ParseAddr(host)
-	return a.WithZone("").Unmap()
+	return a.Addr().WithZone("").Unmap()
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // Bounds of passive health: after failures in a row an upstream is passed over
@@ -20,6 +22,9 @@ const (
 type upstream struct {
 	url       *url.URL
 	name      string // the base URL as configured, for logs, metrics and the audit log
+	target    h1.Target
+	host      string // for the field Host, unless the route has another
+	base      string // path, escaped, without a slash at its end
 	transport transport
 	counts    *upstreamCounts
 

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // The routes for a host or a method that is not known are those that requests with
@@ -92,7 +93,7 @@ func TestJudgeFindsTheServingRoute(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, f := table.judge(&http.Request{Method: c.method, Host: c.host, URL: u, RequestURI: c.path}, (*route).demand)
+		got, f := table.judge(h1.RequestOf(&http.Request{Method: c.method, Host: c.host, URL: u, RequestURI: c.path}), (*route).demand)
 		var routes []string
 		for _, d := range got {
 			routes = append(routes, d.Rule.Route)
@@ -101,7 +102,7 @@ func TestJudgeFindsTheServingRoute(t *testing.T) {
 			t.Errorf("%s %s%s: %q, %v, want %q, %q", c.method, c.host, c.path, routes, f, c.want, c.code)
 		}
 	}
-	got, _ := table.judge(&http.Request{Method: "GET", Host: "h", URL: &url.URL{Path: "/x"}}, (*route).demand)
+	got, _ := table.judge(h1.RequestOf(&http.Request{Method: "GET", Host: "h", URL: &url.URL{Path: "/x"}}), (*route).demand)
 	if len(got) != 1 || got[0].Units != 2 || got[0].Cost != 5e8 || got[0].MaxCost != 3e9 {
 		t.Errorf("%+v", got)
 	}

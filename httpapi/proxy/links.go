@@ -12,14 +12,6 @@ type outside struct {
 	host  string // of the request
 }
 
-// rewrite replaces values in place: the map that they stand in is the upstream's
-// response and belongs to this exchange.
-func rewrite(values []string, f func(string) string) {
-	for i, v := range values {
-		values[i] = f(v)
-	}
-}
-
 // link applies url to the targets of a Link header (RFC 8288) and to
 // its quoted parameters, of which anchor is a URL.
 func (o outside) link(v string) string {

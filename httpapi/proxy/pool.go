@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -60,17 +59,20 @@ func (p *Proxy) newUpstream(base *url.URL, r *route) *upstream {
 	if u.Scheme == "h2c" {
 		u.Scheme = "http"
 	}
-	tr := newTransport(base.Scheme, r.timeouts, p.roots, p.gate.Serving)
+	// The configuration has been checked: an error would be that of every request.
+	target, _ := h1.TargetOf(&u)
+	host, _ := h1.HostOf(u.Host)
 	return &upstream{
-		url: &u, name: name, transport: tr,
-		health: health{log: p.logger.With("route", r.rule.Route, "upstream", name)},
-		counts: p.metrics.ofUpstream(r.rule.Route, name),
+		url: &u, name: name, target: target, host: host, base: strings.TrimSuffix(u.EscapedPath(), "/"),
+		transport: newTransport(base.Scheme, r.timeouts, p.roots, p.gate.Serving),
+		health:    health{log: p.logger.With("route", r.rule.Route, "upstream", name)},
+		counts:    p.metrics.ofUpstream(r.rule.Route, name),
 	}
 }
 
-// send sends out, a request of x, to one of the lane's upstreams, and, if that
-// fails in a way that allows it, to others.
-func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
+// send sends x to one of the lane's upstreams, and, if that fails in a way that allows it,
+// to others.
+func (l *lane) send(x *exchange) (*h1.Answer, error) {
 	var tried []*upstream
 	for {
 		now := time.Now()
@@ -78,18 +80,17 @@ func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
 		if f := x.still(); f != nil {
 			return nil, f
 		}
-		req, body := l.prepare(out, u, len(x.buffered))
+		call, body := x.call(u)
 		x.upstream = u
 		x.attempts++
 		u.inFlight.Add(1)
-		res, err := u.roundTrip(req, now)
+		res, err := u.do(&x.life, call, now)
 		if err == nil {
 			u.succeed()
-			x.answered(res, u)
-			res.Request = out
 			return res, nil
 		}
 		u.inFlight.Add(-1)
+		x.life.attach(nil)
 		again := body.giveUp()
 		if !x.blames(err) {
 			return nil, err
@@ -99,7 +100,7 @@ func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
 		}
 		l.counts.upstreamError(err)
 		err = fmt.Errorf("upstream %s: %w", u.url.Host, err)
-		if tried = append(tried, u); !again || len(tried) > l.route.retries || !idempotent(out.Method) || slow(err) {
+		if tried = append(tried, u); !again || len(tried) > l.route.retries || !idempotent(x.r.Method) || slow(err) {
 			return nil, err
 		}
 		// If the next attempt fails too, that is the line for this request.
@@ -107,14 +108,9 @@ func (l *lane) send(x *exchange, out *http.Request) (*http.Response, error) {
 	}
 }
 
-// roundTrip sends req and refuses a response whose status is none (099), which no
-// server could pass on. It counts the attempt, which began at the given time.
-func (u *upstream) roundTrip(req *http.Request, began time.Time) (*http.Response, error) {
-	res, err := u.transport.RoundTrip(req)
-	if err == nil && (res.StatusCode < 100 || res.StatusCode > 999) {
-		res.Body.Close()
-		err = fmt.Errorf("the status %d is not one of HTTP", res.StatusCode)
-	}
+// do makes a call and counts the attempt, which began at the given time.
+func (u *upstream) do(ctx context.Context, call *h1.Call, began time.Time) (*h1.Answer, error) {
+	res, err := u.transport.Do(ctx, call)
 	if err != nil {
 		if f := ofRequest(err); f != nil {
 			return nil, f
@@ -122,27 +118,8 @@ func (u *upstream) roundTrip(req *http.Request, began time.Time) (*http.Response
 		u.counts.failed.Inc()
 		return nil, err
 	}
-	u.counts.answered(res.StatusCode, time.Since(began))
+	u.counts.answered(res.Status, time.Since(began))
 	return res, nil
-}
-
-// prepare is out for u: its URL, and its body with a guard. The first held octets of the
-// body are in memory.
-func (l *lane) prepare(out *http.Request, u *upstream, held int) (*http.Request, *attempt) {
-	req := *out
-	target := *out.URL
-	target.Scheme, target.Host = u.url.Scheme, u.url.Host
-	if base := strings.TrimSuffix(u.url.Path, "/"); base != "" {
-		escaped := strings.TrimSuffix(u.url.EscapedPath(), "/") + out.URL.EscapedPath()
-		target.Path, target.RawPath = base+out.URL.Path, escaped
-	}
-	req.URL = &target
-	if out.Body == nil {
-		return &req, nil
-	}
-	a := &attempt{Reader: out.Body, held: held}
-	req.Body = a
-	return &req, a
 }
 
 // blames reports whether err is the upstream's failure rather than the client's or ours.
@@ -191,85 +168,4 @@ func idempotent(method string) bool {
 		return true
 	}
 	return false
-}
-
-// answered edits and watches a response that has begun.
-func (x *exchange) answered(res *http.Response, u *upstream) {
-	x.touch()
-	x.head.Store(true)
-	x.takeCost(res)
-	if !x.late {
-		x.settle(nil) // the client must not see the answer before the rest of the reserve is free
-	}
-	x.editResponse(res)
-	a := &answer{ReadCloser: res.Body, x: x, u: u, res: res}
-	if rw, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
-		res.Body = &tunnel{a, rw}
-	} else {
-		res.Body = a
-	}
-}
-
-// answer is a response's body, watched.
-type answer struct {
-	io.ReadCloser
-	x    *exchange
-	u    *upstream
-	res  *http.Response
-	gone atomic.Bool
-}
-
-func (a *answer) Read(p []byte) (int, error) {
-	n, err := a.ReadCloser.Read(p)
-	a.x.touch()
-	if err == io.EOF {
-		a.x.takeLateCost(a.res)
-	} else if err != nil {
-		a.brokeOff(err)
-	}
-	if err == io.EOF && len(a.res.Trailer) > 0 {
-		a.x.editHead(a.res.Trailer) // it has come with the end
-	}
-	return n, err
-}
-
-// brokeOff logs the end of a response that the upstream has not finished. Tunnels
-// end in many ways, and a client or a timeout that ends one is no failure of the
-// upstream.
-func (a *answer) brokeOff(err error) {
-	if a.res.StatusCode == http.StatusSwitchingProtocols || a.res.Request.Context().Err() != nil || !a.x.blames(err) {
-		return
-	}
-	a.x.lane.counts.broken.Inc()
-	a.x.proxy.logger.Warn("an upstream broke off its answer", "request_id", a.x.id, "route", a.x.routeName(), "upstream", a.u.name, "error", err)
-}
-
-func (a *answer) Close() error {
-	if !a.gone.Swap(true) {
-		a.u.inFlight.Add(-1)
-	}
-	return a.ReadCloser.Close()
-}
-
-// tunnel is the upstream's side of a connection that has switched protocols.
-type tunnel struct {
-	*answer
-	rw io.ReadWriteCloser
-}
-
-func (t *tunnel) Write(p []byte) (int, error) {
-	n, err := t.rw.Write(p)
-	t.x.touch()
-	return n, err
-}
-
-// CloseWrite passes on the end of one direction; where that is not possible, its
-// error ends both.
-func (t *tunnel) CloseWrite() error { return closeWrite(t.rw) }
-
-func closeWrite(c any) error {
-	if c, ok := c.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return http.ErrNotSupported
 }

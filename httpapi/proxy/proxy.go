@@ -14,23 +14,24 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
 
 // Gate decides and charges. [admit.Gate] implements it, and documents each method.
 type Gate interface {
-	Client(*http.Request) netip.Addr
+	Client(*h1.Request) netip.Addr
 	Preflight(netip.Addr) *fault.Error
-	Check(r *http.Request, client netip.Addr, rule admit.Rule, now time.Time) (admit.Pass, *fault.Error)
+	Check(ctx context.Context, r *h1.Request, client netip.Addr, rule admit.Rule, now time.Time) (admit.Pass, *fault.Error)
 	Charge(ctx context.Context, p *admit.Pass, units int64, reserve store.Money, now time.Time) *fault.Error
 	Look(ctx context.Context, p *admit.Pass, now time.Time)
 	Settle(p *admit.Pass, reserve, actual store.Money)
 	Refund(p *admit.Pass, units int64, reserve store.Money)
 	Forgive(p *admit.Pass) bool
 	Serving() *fault.Error
-	Still(r *http.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
-	Lost(r *http.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
+	Still(r *h1.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
+	Lost(r *h1.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
 }
 
 // Observer receives every request once it is over. It must not block or keep the
@@ -64,17 +65,16 @@ type Config struct {
 // Proxy is the enforcing reverse proxy, an http.Handler.
 type Proxy struct {
 	// Set by New and never changed.
-	gate      Gate
-	observer  Observer
-	logger    *slog.Logger
-	roots     *x509.CertPool
-	metrics   *metrics
-	none      *routeCounts // of requests that no route takes
-	forwarder forwarder
-	streams   *streams
-	via       via
-	bodies    *bodies.Memory // of bodies that are read before they are forwarded
-	heldFor   func(announced, limit int64) time.Duration
+	gate     Gate
+	observer Observer
+	logger   *slog.Logger
+	roots    *x509.CertPool
+	metrics  *metrics
+	none     *routeCounts // of requests that no route takes
+	streams  *streams
+	via      via
+	bodies   *bodies.Memory // of bodies that are read before they are forwarded
+	heldFor  func(announced, limit int64) time.Duration
 
 	live atomic.Pointer[live] // replaced by Reload, loaded once by each request
 
@@ -93,7 +93,7 @@ type live struct {
 
 // New returns a proxy with the settings in c. It starts no goroutines.
 func New(c Config) *Proxy {
-	p := &Proxy{gate: c.Gate, observer: c.Observer, logger: c.Logger, roots: c.Roots, forwarder: newReverse(c.Logger), via: newVia(c.Node), bodies: c.Bodies, heldFor: bodies.Time}
+	p := &Proxy{gate: c.Gate, observer: c.Observer, logger: c.Logger, roots: c.Roots, via: newVia(c.Node), bodies: c.Bodies, heldFor: bodies.Time}
 	if p.bodies == nil {
 		p.bodies = bodies.NewMemory(bodies.Max)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
@@ -45,17 +46,17 @@ type testGate struct {
 	lost        atomic.Pointer[fault.Error]    // of requests under way
 }
 
-func (g *testGate) Client(r *http.Request) netip.Addr {
+func (g *testGate) Client(r *h1.Request) netip.Addr {
 	if g.client != nil {
-		return g.client(r)
+		return g.client(&http.Request{RemoteAddr: r.Remote, Header: r.Fields.Header()})
 	}
 	return peerAddr(r)
 }
 
-func (g *testGate) Check(r *http.Request, client netip.Addr, rule admit.Rule, now time.Time) (admit.Pass, *fault.Error) {
+func (g *testGate) Check(_ context.Context, r *h1.Request, client netip.Addr, rule admit.Rule, now time.Time) (admit.Pass, *fault.Error) {
 	p := admit.Pass{Client: client}
-	sent := r.Header.Get("Authorization")
-	if key := r.Header.Get("X-Api-Key"); key != "" && rule.PassAuthorization {
+	sent := r.Fields.Get("Authorization")
+	if key := r.Fields.Get("X-Api-Key"); key != "" && rule.PassAuthorization {
 		sent, p.UpstreamsOwn = "Bearer "+key, true
 	}
 	switch sent {
@@ -67,7 +68,7 @@ func (g *testGate) Check(r *http.Request, client netip.Addr, rule admit.Rule, no
 	}
 	p.Record, p.Valid = &g.rec, true
 	p.Account = &store.AccountState{Account: store.Account{ID: "acct_a"}}
-	if admit.KeyInQuery(r.URL.RawQuery) {
+	if admit.KeyInQuery(r.Query) {
 		return p, fault.New(fault.KeyInQuery)
 	}
 	if len(rule.Require) > 0 {
@@ -126,7 +127,7 @@ func (g *testGate) Serving() *fault.Error {
 	return nil
 }
 
-func (g *testGate) Still(_ *http.Request, p *admit.Pass, _ admit.Rule, _ time.Time) *fault.Error {
+func (g *testGate) Still(_ *h1.Request, p *admit.Pass, _ admit.Rule, _ time.Time) *fault.Error {
 	if g.still != nil {
 		if f := g.still(p); f != nil {
 			return f
@@ -135,7 +136,7 @@ func (g *testGate) Still(_ *http.Request, p *admit.Pass, _ admit.Rule, _ time.Ti
 	return g.Serving()
 }
 
-func (g *testGate) Lost(*http.Request, *admit.Pass, admit.Rule, time.Time) *fault.Error {
+func (g *testGate) Lost(*h1.Request, *admit.Pass, admit.Rule, time.Time) *fault.Error {
 	return g.lost.Load()
 }
 

@@ -1,12 +1,16 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
-	"net/textproto"
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // shadowed are the response headers that perfgate itself sets; an upstream's own
@@ -44,67 +48,183 @@ func (r *route) withheld(name string) bool {
 	return isIdentity(name) || len(r.secrets) > 0 && slices.Contains(r.secrets, name)
 }
 
-// editResponse makes an upstream's response headers fit for the client.
-func (x *exchange) editResponse(res *http.Response) {
-	h := res.Header
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		dropHops(h) // ReverseProxy does it for all others
-		h["Connection"] = []string{"Upgrade"}
+// editResponse makes the head of an upstream's response fit for the client.
+func (x *exchange) editResponse(res *h1.Answer) {
+	f := &res.Fields
+	protocol := f.Get("Upgrade")
+	dropHops(f)
+	if res.Status == http.StatusSwitchingProtocols {
+		f.Add("Connection", "Upgrade")
+		f.Add("Upgrade", protocol)
 	}
-	x.editHead(h)
-	if len(res.Trailer) > 0 && x.r.ProtoMajor == 1 && x.r.Method != http.MethodHead {
-		h.Del("Content-Length") // HTTP/2 has both; in HTTP/1.1 trailers need chunks
-	}
-	x.editHead(res.Trailer)
-}
-
-// dropHops removes the fields that are about the connection to the upstream, but Upgrade.
-func dropHops(h http.Header) {
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = textproto.TrimString(name); !strings.EqualFold(name, "Upgrade") {
-				h.Del(name)
-			}
+	x.editHead(f)
+	for _, name := range res.Announced {
+		if !x.lane.route.withheld(name) {
+			f.Add("Trailer", name)
 		}
 	}
-	for _, name := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding"} {
-		delete(h, name)
-	}
+}
+
+// dropHops removes the fields that are about the connection to the upstream.
+func dropHops(f *h1.Fields) {
+	connection := f.Values("Connection")
+	f.DeleteFunc(func(name, _ string) bool {
+		return isHop(name) || len(connection) > 0 && httpguts.HeaderValuesContainsToken(connection, name)
+	})
 }
 
 // editHead removes, renames or rewrites the fields of a head, or of a trailer, that must
 // not reach the client as they are.
-func (x *exchange) editHead(h http.Header) {
+func (x *exchange) editHead(f *h1.Fields) {
 	outer := outside{x.lane.route, x.r.Host}
-	for name, values := range h {
+	for i := 0; i < f.Len(); i++ {
+		name, value := f.At(i)
 		switch {
-		case x.lane.route.withheld(name), name == "Via" && x.proxy.via.loops(values):
-			delete(h, name)
+		case x.lane.route.withheld(name), name == "Via" && x.proxy.via.loops([]string{value}),
+			strings.IndexByte(name, '_') >= 0 && shadow(dashed(name)) != "":
+			f.DeleteAt(i)
+			i--
 		case name == "Location" || name == "Content-Location" || name == "Sourcemap":
-			rewrite(values, outer.url)
+			f.SetAt(i, outer.url(value))
 		case name == "Link":
-			rewrite(values, outer.link)
+			f.SetAt(i, outer.link(value))
 		case name == "Refresh":
-			rewrite(values, outer.refresh)
-		case strings.IndexByte(name, '_') >= 0 && isShadowed(dashed(name)):
-			delete(h, name)
-		}
-	}
-	for _, s := range shadowed {
-		if v, ok := h[s.name]; ok {
-			delete(h, s.name)
-			if s.name != fault.RequestIDHeader || len(v) != 1 || v[0] != x.id {
-				h[s.renamed] = v
+			f.SetAt(i, outer.refresh(value))
+		case shadow(name) != "":
+			if name == fault.RequestIDHeader && value == x.id {
+				f.DeleteAt(i)
+				i--
+			} else {
+				f.RenameAt(i, shadow(name))
 			}
 		}
 	}
 }
 
-func isShadowed(name string) bool {
-	for _, s := range shadowed {
-		if s.name == name {
-			return true
+// shadow is the name that an upstream's own of a header that perfgate sets is given; "" if
+// it sets none of that name.
+func shadow(name string) string {
+	switch name[0] {
+	case 'X', 'R': // the first letters of the names
+		for _, s := range shadowed {
+			if s.name == name {
+				return s.renamed
+			}
 		}
 	}
-	return false
+	return ""
+}
+
+// beginResponse sends the head of the final response, with the headers that every response
+// of the proxy carries.
+func (x *exchange) beginResponse(status int, f *h1.Fields, length int64) {
+	x.status.Store(int32(status))
+	if b := x.body; b != nil && x.r.Major == 1 && !b.whole() {
+		// The rest of the body may never come: the client learns now that the connection
+		// ends, and not when the server has waited for it.
+		f.Set("Connection", "close")
+	}
+	x.down.Begin(status, f, x.ownLines(), length)
+}
+
+// ownLines are the lines of the headers that every response of the proxy carries.
+func (x *exchange) ownLines() []byte {
+	b := append(x.lines[:0], fault.RequestIDHeader...)
+	b = append(append(append(b, ": "...), x.id...), "\r\n"...)
+	if x.pass.Valid {
+		b = admit.AppendLimitHeaders(b, &x.pass.Limits, x.decided)
+	}
+	x.lines = b
+	return b
+}
+
+// interim passes an interim response (1xx) on.
+func (x *exchange) interim(status int, f *h1.Fields) error {
+	x.touch()
+	dropHops(f)
+	x.editHead(f)
+	x.down.Interim(status, f)
+	return nil
+}
+
+// respond passes on a response whose head has come.
+func (x *exchange) respond(res *h1.Answer) *fault.Error {
+	x.touch()
+	x.head.Store(true)
+	x.takeCost(res)
+	if !x.late {
+		x.settle(nil) // the client must not see the answer before the rest of the reserve is free
+	}
+	if res.Status == http.StatusSwitchingProtocols {
+		return x.tunnel(res)
+	}
+	x.editResponse(res)
+	length := res.Length
+	if len(res.Announced) > 0 && x.r.Major == 1 && x.r.Method != http.MethodHead {
+		length = -1 // HTTP/2 has both; in HTTP/1.1 trailers need chunks
+	}
+	x.beginResponse(res.Status, &res.Fields, length)
+	if x.copy(res) != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// copy sends the body of res, and its trailer. What comes in pieces is flushed at once:
+// octets held back would be lost when an upstream breaks off.
+func (x *exchange) copy(res *h1.Answer) error {
+	if res.Body == http.NoBody {
+		x.takeLateCost(res)
+		return nil
+	}
+	if b, ok := res.Body.(interface{ Buffered() int }); !ok || b.Buffered() == 0 {
+		if err := x.down.Flush(); err != nil { // the client must not wait for the body to learn of the head
+			return err
+		}
+	}
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := res.Body.Read(buf[:])
+		x.touch()
+		if err == io.EOF {
+			x.takeLateCost(res)
+		}
+		if n > 0 {
+			m, failed := x.down.Write(buf[:n])
+			x.bytes += int64(m)
+			if failed == nil && err == nil {
+				failed = x.down.Flush()
+			}
+			if failed != nil {
+				return failed
+			}
+		}
+		if err == io.EOF {
+			x.editHead(&res.Trailer)
+			x.down.End(&res.Trailer)
+			return nil
+		}
+		if err != nil {
+			x.brokeOff(res, err)
+			return err
+		}
+	}
+}
+
+// brokeOff logs the end of a response that the upstream has not finished. A client or a
+// timeout that ends one is no failure of the upstream.
+func (x *exchange) brokeOff(res *h1.Answer, err error) {
+	if x.life.Cause() != nil || !x.blames(err) {
+		return
+	}
+	x.lane.counts.broken.Inc()
+	x.proxy.logger.Warn("an upstream broke off its answer", "request_id", x.id, "route", x.routeName(), "upstream", x.upstream.name, "error", err)
+}
+
+// closeAnswer ends the attempt that res has answered.
+func (x *exchange) closeAnswer(res *h1.Answer) {
+	res.Body.Close()
+	x.life.attach(nil)
+	x.upstream.inFlight.Add(-1)
 }

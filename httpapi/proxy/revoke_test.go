@@ -13,6 +13,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 func TestRevokedKeyEndsStreams(t *testing.T) {
@@ -136,7 +137,7 @@ func TestSweepJudgesRequests(t *testing.T) {
 	r := newRig(t, Settings{}, Route{Path: "/a", Upstreams: []string{up}}, Route{Path: "/b", Upstreams: []string{up}}, Route{Path: "/c", Upstreams: []string{up}})
 	r.streams.longAfter, r.streams.sweepEvery = 10*time.Millisecond, 10*time.Millisecond
 	var sweeps atomic.Int64
-	r.streams.gate = judging{r.gate, func(req *http.Request, p *admit.Pass, rule admit.Rule) *fault.Error {
+	r.streams.gate = judging{r.gate, func(req *h1.Request, p *admit.Pass, rule admit.Rule) *fault.Error {
 		switch {
 		case req.Method != "GET" || !p.Client.IsLoopback():
 			t.Errorf("judged %s from %v", req.Method, p.Client)
@@ -165,9 +166,9 @@ func TestSweepJudgesRequests(t *testing.T) {
 // judging is a gate whose Lost is a function.
 type judging struct {
 	*testGate
-	lost func(*http.Request, *admit.Pass, admit.Rule) *fault.Error
+	lost func(*h1.Request, *admit.Pass, admit.Rule) *fault.Error
 }
 
-func (g judging) Lost(r *http.Request, p *admit.Pass, rule admit.Rule, _ time.Time) *fault.Error {
+func (g judging) Lost(r *h1.Request, p *admit.Pass, rule admit.Rule, _ time.Time) *fault.Error {
 	return g.lost(r, p, rule)
 }

@@ -39,7 +39,7 @@ func (s *streams) update(x *exchange, isolated *fault.Error, now time.Time) *fau
 		x.ruling = ruling{live: next}
 		return nil
 	}
-	pass, f := s.gate.Check(x.r, x.client, route.rule, now)
+	pass, f := s.gate.Check(&x.life, x.r, x.client, route.rule, now)
 	if f != nil {
 		if f.Code == fault.NodeIsolated {
 			return isolated // which may have some grace

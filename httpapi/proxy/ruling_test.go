@@ -11,6 +11,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // sweeping is a rig whose long requests are judged only when a test says so.
@@ -151,7 +152,7 @@ func TestStreamsAfterAReload(t *testing.T) {
 			r.do("GET", "/open", "")
 			r.await(1)
 			var ruled []string
-			r.streams.gate = judging{r.gate, func(req *http.Request, p *admit.Pass, rule admit.Rule) *fault.Error {
+			r.streams.gate = judging{r.gate, func(req *h1.Request, p *admit.Pass, rule admit.Rule) *fault.Error {
 				ruled = append(ruled, rule.Route)
 				return r.gate.lost.Load()
 			}}

@@ -1,22 +1,41 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// ServeHTTP takes one request through the steps that the package's documentation
-// lists: begin, process, end.
+// ServeHTTP serves a request that net/http has read, over HTTP/2.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := p.begin(w, r, time.Now())
+	s := newStream(w, r)
+	if f := admit.CheckLength(r); f != nil {
+		s.head.Length = 0 // the body is not read
+		p.serve(s, s.head, requestID(w, &s.head.Fields), f)
+		return
+	}
+	p.serve(s, s.head, requestID(w, &s.head.Fields), nil)
+}
+
+// Serve serves a request of HTTP/1.1.
+func (p *Proxy) Serve(x *h1.Exchange) {
+	q := x.Request()
+	p.serve(x, q, admit.RequestID(q.Fields.Values(fault.RequestIDHeader)), nil)
+}
+
+// serve takes one request through the steps that the package's documentation
+// lists: begin, process, end. malformed refuses it after its route has been found.
+func (p *Proxy) serve(down downstream, r *h1.Request, id string, malformed *fault.Error) {
+	x := p.begin(down, r, id, time.Now())
 	var refused *fault.Error
 	defer func() {
 		v := recover()
@@ -24,36 +43,64 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refused = x.panicked(v, debug.Stack())
 		}
 		p.end(x, refused)
-		if v != nil && (v == http.ErrAbortHandler || x.aborted) || x.w.status.Load() == 0 {
+		if v != nil && (v == http.ErrAbortHandler || x.aborted) || x.status.Load() == 0 {
 			panic(http.ErrAbortHandler) // a response that broke off must not look complete
 		}
+		if v == nil {
+			x.recycle()
+		}
 	}()
-	if refused = p.process(x); refused != nil {
+	if refused = p.process(x, malformed); refused != nil {
 		x.settle(refused) // before the client can act on the answer
 		x.refuse(refused)
 	}
-	x.linger()
 }
 
+// exchanges are kept for other requests.
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.onConnected, x.onInterim, x.onLeave = x.connected, x.interim, x.life.left
+	return x
+}}
+
 // begin takes one view of the settings, for the whole of the request.
-func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
-	x := &exchange{proxy: p, live: p.live.Load(), r: r, id: requestID(w, r), progress: progress{start: now}}
-	x.decided = now // a refusal before the charge shows limits too
-	x.w = &writer{ResponseWriter: w, x: x}
-	x.rc = http.NewResponseController(w)
+func (p *Proxy) begin(down downstream, r *h1.Request, id string, now time.Time) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.proxy, x.live, x.down, x.r, x.id = p, p.live.Load(), down, r, id
+	x.start, x.decided = now, now // a refusal before the charge shows limits too
+	x.life.values = down.Context()
 	p.inFlight.Add(1)
 	return x
 }
 
+// recycle keeps x for another request, unless a goroutine may know it: the sweeper of
+// streams, one that sends a body, or one that waits for x.life.
+func (x *exchange) recycle() {
+	if x.long || x.body != nil || x.conn != nil || x.attempts > 1 || x.attempts == 1 && !x.first.Reusable() || !x.life.renew() {
+		return
+	}
+	x.first.Reset()
+	x.proxy, x.live, x.down, x.r, x.id = nil, nil, nil, nil, ""
+	x.client, x.lane, x.open, x.pass, x.ruling = netip.Addr{}, nil, false, admit.Pass{}, ruling{}
+	x.charges.reset()
+	x.payload, x.trail = payload{}, trail{}
+	x.last.Store(0)
+	x.head.Store(false)
+	x.status.Store(0)
+	x.bytes, x.aborted = 0, false
+	x.mu.Lock()
+	x.watched, x.ended, x.killed = false, false, false
+	x.mu.Unlock()
+	exchanges.Put(x)
+}
+
 // process admits the request and forwards it. The first step that fails ends it.
 // It returns nil once a response has begun.
-func (p *Proxy) process(x *exchange) *fault.Error {
-	if f := x.findRoute(); f != nil {
+func (p *Proxy) process(x *exchange, malformed *fault.Error) *fault.Error {
+	if f := x.findRoute(malformed); f != nil {
 		return f
 	}
-	ctx, cancel := context.WithCancelCause(x.r.Context())
-	defer cancel(nil)
-	x.cancel = cancel
+	x.down.OnLeave(x.onLeave)
 	if f := x.check(); f != nil {
 		return f
 	}
@@ -62,17 +109,17 @@ func (p *Proxy) process(x *exchange) *fault.Error {
 	if f := x.admitBody(); f != nil {
 		return f
 	}
-	if f := x.charge(ctx); f != nil {
+	if f := x.charge(); f != nil {
 		return f
 	}
-	return p.forwarder.forward(x, x.request(ctx))
+	return x.forward()
 }
 
 // findRoute finds the client's address and the route, by the request line as
 // it was sent.
-func (x *exchange) findRoute() *fault.Error {
+func (x *exchange) findRoute(malformed *fault.Error) *fault.Error {
 	x.client = x.proxy.gate.Client(x.r)
-	x.path = x.r.URL.EscapedPath()
+	x.path = x.r.Path
 	route, preflight, f := x.live.table.find(x.r)
 	if f != nil {
 		if apikey.Holds(x.path) {
@@ -81,10 +128,10 @@ func (x *exchange) findRoute() *fault.Error {
 		return f
 	}
 	x.lane = x.live.lanes[route]
-	if f := admit.CheckLength(x.r); f != nil {
-		return f
+	if malformed != nil {
+		return malformed
 	}
-	if x.proxy.via.loops(x.r.Header["Via"]) {
+	if x.proxy.via.loops(x.r.Fields.Values("Via")) {
 		return fault.New(fault.LoopDetected)
 	}
 	x.open = route.rule.Public || preflight
@@ -97,29 +144,32 @@ func (x *exchange) findRoute() *fault.Error {
 // check has the gate judge the credential and everything that the key allows.
 func (x *exchange) check() (f *fault.Error) {
 	if x.open {
-		if admit.KeyInQuery(x.r.URL.RawQuery) {
+		if admit.KeyInQuery(x.r.Query) {
 			return fault.New(fault.KeyInQuery)
 		}
 		return nil
 	}
-	x.pass, f = x.proxy.gate.Check(x.r, x.client, x.lane.route.rule, x.start)
+	x.pass, f = x.proxy.gate.Check(&x.life, x.r, x.client, x.lane.route.rule, x.start)
 	return f
 }
 
 // openBody puts the client's body under the route's bound and under watch.
 func (x *exchange) openBody() {
-	if x.r.ContentLength != 0 && x.r.Body != nil && x.r.Body != http.NoBody {
-		x.body = newBody(x, x.r.Body, x.lane.route.maxBody)
+	if x.r.Length == 0 {
+		return
+	}
+	if body := x.down.Body(); body != nil {
+		x.body = newBody(x, body, x.lane.route.maxBody)
 	}
 }
 
 // admitBody refuses a body that announces more than the route allows or a trailer that
 // cannot be, and, of a key, a call that may cost more than it is allowed to.
 func (x *exchange) admitBody() *fault.Error {
-	if bound := x.lane.route.maxBody; bound >= 0 && x.r.ContentLength > bound {
+	if bound := x.lane.route.maxBody; bound >= 0 && x.r.Length > bound {
 		return fault.New(fault.BodyTooLarge)
 	}
-	if x.body != nil && !validTrailers(x.r.Trailer) {
+	if x.body != nil && !validTrailers(x.r) {
 		return fault.Newf(fault.InvalidRequest, "The header Trailer has a name that no trailer may have.")
 	}
 	if x.open {
@@ -129,7 +179,7 @@ func (x *exchange) admitBody() *fault.Error {
 }
 
 // charge takes the request's units and the reserve of its budget, all or none.
-func (x *exchange) charge(ctx context.Context) *fault.Error {
+func (x *exchange) charge() *fault.Error {
 	if x.open {
 		return nil
 	}
@@ -137,21 +187,9 @@ func (x *exchange) charge(ctx context.Context) *fault.Error {
 	if x.buffered != nil {
 		x.decided = time.Now() // reading the body took time
 	}
-	f := x.proxy.gate.Charge(ctx, &x.pass, x.lane.route.units, x.reserve, x.decided)
+	f := x.proxy.gate.Charge(&x.life, &x.pass, x.lane.route.units, x.reserve, x.decided)
 	x.charged = f == nil
 	return f
-}
-
-// request is the client's request with the body as it was admitted.
-func (x *exchange) request(ctx context.Context) *http.Request {
-	r := x.r.WithContext(ctx)
-	switch {
-	case x.buffered != nil:
-		r.Body, r.ContentLength, r.TransferEncoding = bufferedBody(x.buffered), int64(len(x.buffered)), nil
-	case x.body != nil:
-		r.Body = x.body
-	}
-	return r
 }
 
 // still is the last check before an upstream is written to: time has passed
@@ -165,7 +203,7 @@ func (x *exchange) still() *fault.Error {
 
 // refuse answers with f, unless a response has begun or the client has gone.
 func (x *exchange) refuse(f *fault.Error) {
-	if x.w.status.Load() != 0 {
+	if x.status.Load() != 0 {
 		return
 	}
 	if f.Cause != nil && f.Code.Status() >= 500 {
@@ -173,13 +211,26 @@ func (x *exchange) refuse(f *fault.Error) {
 	}
 	if x.pass.Valid && x.pass.Limits.N == 0 {
 		x.decided = time.Now()
-		x.proxy.gate.Look(x.r.Context(), &x.pass, x.decided)
+		x.proxy.gate.Look(&x.life, &x.pass, x.decided)
 	}
-	x.w.Header()[fault.RequestIDHeader] = []string{x.id}
-	if f == errClientGone && x.r.ProtoMajor == 1 {
-		x.w.Header()["Connection"] = []string{"close"}
+	x.answer(f)
+}
+
+// answer sends f.
+func (x *exchange) answer(f *fault.Error) {
+	a := admit.RenderFault(f, x.id, x.r.Fields.Values("Accept"))
+	x.own.Reset()
+	for _, field := range a.Fields {
+		x.own.Add(field.Name, field.Value)
 	}
-	admit.WriteFault(x.w, x.r, f)
+	if f == errClientGone && x.r.Major == 1 {
+		x.own.Add("Connection", "close")
+	}
+	x.beginResponse(a.Status, &x.own, int64(len(a.Body)))
+	if x.r.Method != http.MethodHead {
+		n, _ := x.down.Write(a.Body) // a client that has gone needs no answer
+		x.bytes += int64(n)
+	}
 }
 
 // panicked logs a panic, which must not end more than its own request, and
@@ -187,24 +238,16 @@ func (x *exchange) refuse(f *fault.Error) {
 func (x *exchange) panicked(v any, stack []byte) *fault.Error {
 	x.proxy.logger.Error("panic in a request", "request_id", x.id, "panic", fmt.Sprint(v), "stack", string(stack))
 	f := fault.New(fault.Internal)
-	if x.aborted = x.w.status.Load() != 0; !x.aborted {
-		x.w.Header()[fault.RequestIDHeader] = []string{x.id}
-		admit.WriteFault(x.w, x.r, f)
+	if x.aborted = x.status.Load() != 0; !x.aborted {
+		x.answer(f)
 	}
 	return f
-}
-
-// stamp sets the headers that every response of the proxy carries.
-func (x *exchange) stamp(h http.Header) {
-	h[fault.RequestIDHeader] = []string{x.id}
-	if x.pass.Valid {
-		admit.SetLimitHeaders(h, &x.pass.Limits, x.decided)
-	}
 }
 
 // end settles and reports a request, however it ended.
 func (p *Proxy) end(x *exchange, refused *fault.Error) {
 	x.finish()
+	x.down.OnLeave(nil)
 	x.held.Release()
 	x.settle(refused)
 	p.inFlight.Add(-1)
@@ -213,15 +256,15 @@ func (p *Proxy) end(x *exchange, refused *fault.Error) {
 
 // report counts a request that is over and passes it to the observer.
 func (p *Proxy) report(x *exchange, refused *fault.Error) {
-	status := int(x.w.status.Load())
+	status := int(x.status.Load())
 	if status == 0 || refused == errClientGone {
 		status = statusClientGone
 	}
 	took := time.Since(x.start)
 	o := local.Observation{
 		At: x.start, Duration: took, RequestID: x.id, Method: apikey.Mask(x.r.Method), Status: status,
-		Client: x.client, UserAgent: apikey.Mask(x.r.UserAgent()), Hint: x.pass.Hint,
-		Trail: local.Trail{Path: x.path, Attempts: x.attempts, Sent: x.w.sent},
+		Client: x.client, UserAgent: apikey.Mask(x.r.Fields.Get("User-Agent")), Hint: x.pass.Hint,
+		Trail: local.Trail{Path: x.path, Attempts: x.attempts, Sent: x.bytes},
 	}
 	if x.upstream != nil {
 		o.Upstream = x.upstream.name
@@ -260,9 +303,9 @@ func (x *exchange) routeName() string {
 }
 
 // requestID is the id that an outer handler set, or else [admit.RequestID].
-func requestID(w http.ResponseWriter, r *http.Request) string {
+func requestID(w http.ResponseWriter, f *h1.Fields) string {
 	if id := w.Header().Get(fault.RequestIDHeader); id != "" {
 		return id
 	}
-	return admit.RequestID(r)
+	return admit.RequestID(f.Values(fault.RequestIDHeader))
 }

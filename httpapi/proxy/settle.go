@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -16,21 +17,23 @@ import (
 // the upstream failed; or the amount in its header, and if that is missing from a
 // success, the whole reserve. Where a trailer may still bring the amount, that is
 // a first guess and x.late is set.
-func (x *exchange) takeCost(res *http.Response) {
+func (x *exchange) takeCost(res *h1.Answer) {
 	route := x.lane.route
-	stated := res.Header[route.costHeader]
+	var stated []string
+	if route.costHeader != "" {
+		stated = res.Fields.Values(route.costHeader)
+	}
 	switch {
 	case route.costHeader == "":
-		if res.StatusCode < 500 {
+		if res.Status < 500 {
 			x.cost = route.cost
 		}
 	case len(stated) > 0:
 		x.cost = x.statedCost(stated)
 	default:
 		// A body of unknown length may have a trailer that is not announced.
-		_, announced := res.Trailer[route.costHeader]
-		x.late = announced || res.ContentLength < 0
-		if x.late || res.StatusCode < 300 {
+		x.late = slices.Contains(res.Announced, route.costHeader) || res.Length < 0
+		if x.late || res.Status < 300 {
 			x.cost = x.reserve
 		}
 	}
@@ -39,12 +42,12 @@ func (x *exchange) takeCost(res *http.Response) {
 // takeLateCost takes the cost from the trailer of a response that has ended, once. It
 // replaces a guess. Where the cost is settled already, the larger amount counts: a trailer
 // of HTTP/2 may follow any body.
-func (x *exchange) takeLateCost(res *http.Response) {
+func (x *exchange) takeLateCost(res *h1.Answer) {
 	if x.lane.route.costHeader == "" || x.trailed {
 		return
 	}
 	x.trailed = true
-	stated := res.Trailer[x.lane.route.costHeader]
+	stated := res.Trailer.Values(x.lane.route.costHeader)
 	switch {
 	case !x.late:
 		if len(stated) > 0 {
@@ -53,7 +56,7 @@ func (x *exchange) takeLateCost(res *http.Response) {
 		return
 	case len(stated) > 0:
 		x.cost = x.statedCost(stated)
-	case res.StatusCode >= 300:
+	case res.Status >= 300:
 		x.cost = 0
 	}
 	x.settle(nil)
@@ -175,5 +178,5 @@ func (x *exchange) refusedBody(why *fault.Error) bool {
 // had no part in: all of its body was there, and it had not left.
 func (x *exchange) upstreamFailed(why *fault.Error) bool {
 	return why != nil && (why.Code == fault.UpstreamTimeout || why.Code == fault.UpstreamUnreachable) &&
-		(x.body == nil || x.body.over()) && x.r.Context().Err() == nil
+		(x.body == nil || x.body.over()) && !x.down.Left()
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/pattern"
 )
 
@@ -111,12 +112,12 @@ func bareHost(h string) string {
 // find is step 1 of admission: the route of r, or the fault of its target. pass
 // reports that r is a browser's preflight which needs no key: it is routed by the
 // method that it asks for.
-func (t *Table) find(r *http.Request) (found *route, pass bool, _ *fault.Error) {
+func (t *Table) find(r *h1.Request) (found *route, pass bool, _ *fault.Error) {
 	encodedSlash, f := checkTarget(r)
 	if f != nil {
 		return nil, false, f
 	}
-	path := r.URL.EscapedPath()
+	path := r.Path
 	if wanted := preflightMethod(r); wanted != "" {
 		if found, _ = t.match(r.Host, path, wanted); found != nil && found.passPre {
 			return found, true, found.slash(encodedSlash)
@@ -146,7 +147,7 @@ func (r *route) slash(encoded bool) *fault.Error {
 }
 
 // Judge implements [admit.Routes].
-func (p *Proxy) Judge(r *http.Request) ([]admit.Demand, *fault.Error) {
+func (p *Proxy) Judge(r *h1.Request) ([]admit.Demand, *fault.Error) {
 	live, now := p.live.Load(), time.Now()
 	return live.table.judge(r, func(r *route) admit.Demand { return live.lanes[r].demand(nil, now) })
 }
@@ -160,8 +161,8 @@ func (p *Proxy) Meets(text string) bool { return p.live.Load().table.meets(text)
 
 // judge finds the routes that may take r, and asks for the demand of each. Without a path
 // it finds none, and looks at the method and the host alone.
-func (t *Table) judge(r *http.Request, demand func(*route) admit.Demand) ([]admit.Demand, *fault.Error) {
-	if r.Method != "" && r.Host != "" && r.URL.Path != "" {
+func (t *Table) judge(r *h1.Request, demand func(*route) admit.Demand) ([]admit.Demand, *fault.Error) {
+	if r.Method != "" && r.Host != "" && r.Path != "" {
 		found, _, f := t.find(r)
 		if f != nil {
 			return nil, f
@@ -169,10 +170,10 @@ func (t *Table) judge(r *http.Request, demand func(*route) admit.Demand) ([]admi
 		return []admit.Demand{demand(found)}, nil
 	}
 	encodedSlash, f := checkTarget(r)
-	if f != nil || r.URL.Path == "" {
+	if f != nil || r.Path == "" {
 		return nil, f
 	}
-	found, allow := t.matchAny(r.Host, r.URL.EscapedPath(), r.Method)
+	found, allow := t.matchAny(r.Host, r.Path, r.Method)
 	if len(found) == 0 {
 		return nil, unrouted(allow)
 	}
@@ -248,9 +249,9 @@ func (r *route) demand() admit.Demand {
 
 // preflightMethod is the method that a CORS preflight asks for, or "". A preflight
 // has neither a body nor an Upgrade: with them, anybody could tunnel without a key.
-func preflightMethod(r *http.Request) string {
-	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.ContentLength != 0 || len(r.Header["Upgrade"]) > 0 {
+func preflightMethod(r *h1.Request) string {
+	if r.Method != http.MethodOptions || r.Fields.Get("Origin") == "" || r.Length != 0 || r.Fields.Has("Upgrade") {
 		return ""
 	}
-	return r.Header.Get("Access-Control-Request-Method")
+	return r.Fields.Get("Access-Control-Request-Method")
 }

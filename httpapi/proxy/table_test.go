@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // Routes with a host come before those for any, the longest wildcard first, and
@@ -56,7 +58,7 @@ func TestPreflightMethod(t *testing.T) {
 	} {
 		r := httptest.NewRequest(c.method, "/", nil)
 		r.Header = http.Header{"Origin": {c.origin}, "Access-Control-Request-Method": {c.asked}}
-		if got := preflightMethod(r); got != c.want {
+		if got := preflightMethod(h1.RequestOf(r)); got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

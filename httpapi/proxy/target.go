@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -10,40 +10,53 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/pattern"
 )
 
 // checkTarget refuses request targets that an upstream could read as another path
 // than the one that was routed. encodedSlash reports a slash that only decoding
 // shows; the route decides whether that is allowed.
-func checkTarget(r *http.Request) (encodedSlash bool, _ *fault.Error) {
+func checkTarget(r *h1.Request) (encodedSlash bool, _ *fault.Error) {
 	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) { // a token, as a method is
 		return false, fault.Newf(fault.InvalidRequest, "The method is not valid.")
 	}
-	if !pattern.Proxied(r.Method) || miscased(r.Method) || r.RequestURI == "*" || r.URL.Path == "*" {
+	if !pattern.Proxied(r.Method) || miscased(r.Method) || r.Target == "*" || r.Path == "*" {
 		return false, &fault.Error{Code: fault.MethodNotAllowed, Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
-	if strings.IndexByte(r.RequestURI, '#') >= 0 {
+	if strings.IndexByte(r.Target, '#') >= 0 {
 		return false, fault.Newf(fault.InvalidRequest, "The request target has a fragment.")
 	}
-	if !validTarget(r.RequestURI) {
+	if !validTarget(r.Target) {
 		return false, fault.Newf(fault.InvalidRequest, "The request target has a character that must be percent-encoded.")
 	}
-	path := r.URL.Path
-	if apikey.Holds(path) || apikey.Holds(r.URL.RawPath) || apikey.Holds(r.Method) || apikey.Holds(r.Host) {
+	path, raw := decode(r.Path)
+	if apikey.Holds(path) || apikey.Holds(raw) || apikey.Holds(r.Method) || apikey.Holds(r.Host) {
 		return false, fault.Newf(fault.InvalidRequest, "An API key stands in the request line or the host; send it as \"Authorization: Bearer …\".")
 	}
-	if r.URL.User != nil || !validHost(r.Host) {
+	if !validHost(r.Host) {
 		return false, fault.Newf(fault.InvalidRequest, "The host is not valid.")
 	}
 	if path != "" && path[0] != '/' {
 		return false, fault.Newf(fault.InvalidRequest, "The request target is not a path.")
 	}
-	encodedSlash, why := pattern.CheckPath(path, r.URL.RawPath)
+	encodedSlash, why := pattern.CheckPath(path, raw)
 	if why != "" {
 		return false, fault.Newf(fault.InvalidRequest, "The path %s.", why)
 	}
 	return encodedSlash, nil
+}
+
+// decode is an escaped path without its escapes; raw is the path itself if it differs.
+func decode(escaped string) (path, raw string) {
+	if strings.IndexByte(escaped, '%') < 0 {
+		return escaped, ""
+	}
+	path, err := url.PathUnescape(escaped)
+	if err != nil {
+		return escaped, "" // the listener refuses it, and CheckPath a stray "%"
+	}
+	return path, escaped
 }
 
 // miscased holds for a method that differs from a common one in the case of its letters

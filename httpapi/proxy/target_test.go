@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perfgate/perfgate/httpapi/pattern"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // TestLikeServeMux compares with the standard library where the two promise the
@@ -82,7 +84,7 @@ func FuzzTarget(f *testing.F) {
 		if err != nil || !strings.HasPrefix(target, "/") {
 			return
 		}
-		r := &http.Request{Method: "GET", URL: u, RequestURI: target}
+		r := h1.RequestOf(&http.Request{Method: "GET", URL: u, RequestURI: target})
 		encodedSlash, fault := checkTarget(r)
 		if fault != nil {
 			return

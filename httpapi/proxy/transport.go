@@ -24,7 +24,7 @@ const (
 
 // transport is the connections of one upstream.
 type transport interface {
-	http.RoundTripper
+	Do(ctx context.Context, call *h1.Call) (*h1.Answer, error)
 	CloseIdleConnections()
 }
 
@@ -76,10 +76,10 @@ func newTransport(scheme string, t Timeouts, roots *x509.CertPool, serving func(
 	}
 	if scheme == "h2c" {
 		two.Protocols.SetUnencryptedHTTP2(true)
-		return two
+		return http2Transport{two}
 	}
 	two.Protocols.SetHTTP2(true)
-	s := &secure{one: one, two: two, spare: make(chan *tls.Conn, 1)}
+	s := &secure{one: one, two: http2Transport{two}, spare: make(chan *tls.Conn, 1)}
 	two.DialTLSContext = s.dial
 	return s
 }
@@ -92,7 +92,7 @@ const protocolHTTP2 = "h2"
 // meets the other choice has not been sent, and changes the way.
 type secure struct {
 	one    *h1.Transport
-	two    *http.Transport
+	two    http2Transport
 	chosen atomic.Int32 // the version; 0 is not known, which begins as 1
 	spare  chan *tls.Conn
 }
@@ -100,18 +100,18 @@ type secure struct {
 // errNotHTTP2 is returned for a connection on which the upstream has chosen HTTP/1.1.
 var errNotHTTP2 = errors.New("the upstream no longer chooses HTTP/2")
 
-// RoundTrip implements [http.RoundTripper].
-func (s *secure) RoundTrip(req *http.Request) (res *http.Response, err error) {
+// Do makes a call.
+func (s *secure) Do(ctx context.Context, call *h1.Call) (res *h1.Answer, err error) {
 	for range 3 { // an upstream that changes its mind every time is at fault
 		if s.chosen.Load() == 2 {
-			if res, err = s.two.RoundTrip(req); !errors.Is(err, errNotHTTP2) {
+			if res, err = s.two.Do(ctx, call); !errors.Is(err, errNotHTTP2) {
 				return res, err
 			}
 			s.chosen.Store(1)
 			continue
 		}
 		var other *h1.ProtocolError
-		if res, err = s.one.RoundTrip(req); !errors.As(err, &other) {
+		if res, err = s.one.Do(ctx, call); !errors.As(err, &other) {
 			return res, err
 		}
 		if other.Protocol != protocolHTTP2 {

@@ -11,8 +11,8 @@ import (
 // the intermediaries that a request went through. A request that has been here
 // before would come here again, each time with two connections more.
 type via struct {
-	name   string      // of this node, the received-by
-	values [2][]string // the whole header of a request that has none yet; shared, never written to
+	name   string    // of this node, the received-by
+	values [2]string // what it adds to a request of HTTP/1.1 and of HTTP/2
 }
 
 // newVia returns the part of the node with the id; "" makes one up. The id itself
@@ -23,19 +23,15 @@ func newVia(node string) via {
 	}
 	sum := sha256.Sum256([]byte("via " + node))
 	name := "perfgate-" + hex.EncodeToString(sum[:8])
-	return via{name, [2][]string{{"1.1 " + name}, {"2.0 " + name}}}
+	return via{name, [2]string{"1.1 " + name, "2.0 " + name}}
 }
 
-// add appends this node to h, of a request that was received by HTTP version major.
-func (v *via) add(h map[string][]string, major int) {
-	own := v.values[0]
+// of is what this node adds to a request that was received by HTTP version major.
+func (v *via) of(major int) string {
 	if major == 2 {
-		own = v.values[1]
+		return v.values[1]
 	}
-	if before := h["Via"]; len(before) > 0 {
-		own = append(before[:len(before):len(before)], own[0])
-	}
-	h["Via"] = own
+	return v.values[0]
 }
 
 // loops reports whether this node is among lines, the Via of a request. A comment

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -15,19 +14,23 @@ func (x *exchange) watch() {
 		first = min(first, t.Total)
 	}
 	x.mu.Lock()
-	x.timer = time.AfterFunc(first, x.tick)
+	if x.watched = true; x.timer == nil {
+		x.timer = time.AfterFunc(first, x.tick)
+	} else {
+		x.timer.Reset(first)
+	}
 	x.mu.Unlock()
 }
 
 func (x *exchange) tick() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.ended {
-		return
+	if x.ended || !x.watched {
+		return // of a request that is over, or of another one
 	}
 	if x.killed {
 		// The handler has had time for its answer.
-		x.rc.SetWriteDeadline(past)
+		x.down.SetWriteDeadline(past)
 		return
 	}
 	t := x.lane.route.timeouts
@@ -86,8 +89,8 @@ func (x *exchange) killLocked(why *fault.Error) {
 	}
 	x.killed = true
 	// Read before the handler is woken, since then it may begin to answer.
-	begun := x.w.status.Load() != 0
-	x.cancel(why)
+	begun := x.status.Load() != 0
+	x.life.end(why)
 	if x.conn != nil {
 		x.conn.Close()
 		return
@@ -95,10 +98,10 @@ func (x *exchange) killLocked(why *fault.Error) {
 	// Canceling stops the upstream's side. Reads from and writes to a client
 	// that is stalled are ended by a deadline in the past.
 	if x.body != nil && !x.body.over() {
-		x.rc.SetReadDeadline(past)
+		x.down.SetReadDeadline(past)
 	}
 	if begun {
-		x.rc.SetWriteDeadline(past)
+		x.down.SetWriteDeadline(past)
 	} else {
 		x.timer.Reset(fault.LingerTime)
 	}
@@ -106,11 +109,11 @@ func (x *exchange) killLocked(why *fault.Error) {
 
 // readUntil sets the deadline of reads from the client, none if t is zero, unless a
 // deadline in the past is to end them.
-func (f *fate) readUntil(rc *http.ResponseController, t time.Time) {
+func (f *fate) readUntil(down downstream, t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.killed {
-		rc.SetReadDeadline(t)
+		down.SetReadDeadline(t)
 	}
 }
 
@@ -129,12 +132,4 @@ func (x *exchange) finish() {
 	if long {
 		x.proxy.streams.remove(x)
 	}
-}
-
-// linger bounds how long a client may go on sending a body that is not read.
-func (x *exchange) linger() {
-	if x.r.ProtoMajor != 1 || x.r.ContentLength == 0 || x.conn != nil || x.body != nil && x.body.over() {
-		return
-	}
-	x.rc.SetReadDeadline(time.Now().Add(fault.LingerTime))
 }

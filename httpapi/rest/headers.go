@@ -9,7 +9,7 @@ import (
 
 // SetHeaders sets the headers that every answer of the API carries.
 func SetHeaders(h http.Header, r *http.Request) {
-	h.Set(fault.RequestIDHeader, admit.RequestID(r))
+	h.Set(fault.RequestIDHeader, admit.RequestID(r.Header[fault.RequestIDHeader]))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")

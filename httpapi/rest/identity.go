@@ -9,6 +9,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -18,7 +19,7 @@ const AccountHeader = "X-Perf-Account"
 // identify establishes the caller and the account that the call is about, and
 // charges the key's management bucket.
 func (c *Call) identify() *fault.Error {
-	c.Client = c.frame.cfg.Gate.Client(c.Request)
+	c.Client = c.frame.cfg.Gate.Client(c.request())
 	if find := c.frame.cfg.Client; c.Admin && find != nil {
 		c.Client = find(c.Request)
 	}
@@ -29,14 +30,14 @@ func (c *Call) identify() *fault.Error {
 		if id := c.Operator(); id != "" {
 			admit.Vouch(c.Request.Context())
 			c.Caller.Actor = store.Actor{Type: store.ActorOperator, ID: id}
-			if f := c.frame.cfg.Gate.Single(c.Request); f != nil {
+			if f := c.frame.cfg.Gate.Single(c.request()); f != nil {
 				return f
 			}
 			return c.pickAccount()
 		}
 	}
 	c.rule = admit.Rule{Route: c.Route.Path, Scope: c.Route.Scope, Management: true}
-	pass, f := c.frame.cfg.Gate.Check(c.Request, c.Client, c.rule, c.Now)
+	pass, f := c.frame.cfg.Gate.Check(c.Request.Context(), c.request(), c.Client, c.rule, c.Now)
 	c.pass = pass
 	c.hint = pass.Hint
 	if rec := pass.Record; rec != nil {
@@ -78,6 +79,14 @@ func (c *Call) identify() *fault.Error {
 	return nil
 }
 
+// request is c.Request for the gate.
+func (c *Call) request() *h1.Request {
+	if c.asked == nil {
+		c.asked = h1.RequestOf(c.Request)
+	}
+	return c.asked
+}
+
 // lost is the reason why the caller may not make the call any more, which may have
 // waited long for its body: a token or key that is gone, or a right that is.
 func (c *Call) lost() *fault.Error {
@@ -88,7 +97,7 @@ func (c *Call) lost() *fault.Error {
 		return nil
 	}
 	now, _ := c.frame.cfg.Clock()
-	return c.frame.cfg.Gate.Lost(c.Request, &c.pass, c.rule, now)
+	return c.frame.cfg.Gate.Lost(c.request(), &c.pass, c.rule, now)
 }
 
 // Operator returns the id of the operator token that r carries, "" if it

@@ -3,6 +3,7 @@ package rest
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -118,13 +119,13 @@ func head(path string) string {
 	return path
 }
 
-// Find returns r's route and the value of the path's variable segment. Where
-// the path is known but not with r's method, allow lists the methods that are.
-// It runs for every proxied request and does not allocate for those.
-func (t *Table) Find(r *http.Request) (rt *Route, param, allow string) {
-	path := r.URL.Path
+// Find returns the route of a method and a target, and the value of the path's variable
+// segment. Where the path is known but not with the method, allow lists the methods that
+// are.
+func (t *Table) Find(method string, u *url.URL) (rt *Route, param, allow string) {
+	path := u.Path
 	// An encoded form of a path is another path: no call needs one.
-	if r.URL.RawPath != "" || len(path) < 2 || path[0] != '/' {
+	if u.RawPath != "" || len(path) < 2 || path[0] != '/' {
 		return nil, "", ""
 	}
 	var methods []string
@@ -133,7 +134,7 @@ func (t *Table) Find(r *http.Request) (rt *Route, param, allow string) {
 		if !ok {
 			continue
 		}
-		if c.Method == r.Method || c.Method == http.MethodGet && r.Method == http.MethodHead {
+		if c.Method == method || c.Method == http.MethodGet && method == http.MethodHead {
 			return c, p, ""
 		}
 		if c.Method == http.MethodGet {
@@ -143,6 +144,12 @@ func (t *Table) Find(r *http.Request) (rt *Route, param, allow string) {
 	}
 	slices.Sort(methods)
 	return nil, "", strings.Join(methods, ", ")
+}
+
+// Begins reports whether a path may be one that Find knows. It runs for every proxied
+// request.
+func (t *Table) Begins(path string) bool {
+	return len(path) >= 2 && (len(t.byHead[head(path)]) > 0 || strings.IndexByte(path, '%') >= 0)
 }
 
 // match reports whether path is rt's, segment by segment.

@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rt, param, allow := table.Find(&http.Request{Method: c.method, URL: u})
+		rt, param, allow := table.Find(c.method, u)
 		id := ""
 		if rt != nil {
 			id = rt.ID

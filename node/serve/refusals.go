@@ -29,7 +29,7 @@ func refuse(w http.ResponseWriter, r *http.Request, e *h1.Error) {
 
 // answer answers with f, and ends the connection.
 func answer(w http.ResponseWriter, r *http.Request, f *fault.Error) {
-	w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
+	w.Header().Set(fault.RequestIDHeader, admit.RequestID(r.Header[fault.RequestIDHeader]))
 	w.Header().Set("Connection", "close") // of HTTP/2, too
 	admit.WriteFault(w, r, f)
 }
@@ -45,7 +45,7 @@ func whole(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r))
+		w.Header().Set(fault.RequestIDHeader, admit.RequestID(r.Header[fault.RequestIDHeader]))
 		w.Header().Set("Allow", methods)
 		fault.Linger(w, r)
 		w.WriteHeader(http.StatusNoContent)

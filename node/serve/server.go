@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
 )
@@ -47,7 +48,9 @@ type Config struct {
 	Addr    string        // HOST:PORT
 	Certs   *Certificates // nil serves plaintext
 	Handler http.Handler
-	Logger  *slog.Logger
+	// Lane serves some requests of HTTP/1.1 before Handler; nil serves none.
+	Lane   Lane
+	Logger *slog.Logger
 	// MaxConns bounds open connections. When they are taken, or the share of one
 	// address is, the idlest are closed for newcomers.
 	MaxConns int
@@ -78,6 +81,7 @@ func New(c Config) *Server {
 	s.http = &h1.Server{
 		Handler:      s.conns.serve(handler),
 		HTTP2:        overHTTP2(c, s.conns.serve(bounded(handler)), logger),
+		Lane:         s.lane(),
 		Refuse:       refuse,
 		Fault:        func(e *h1.Error) { s.malformed.WithLabelValues(e.Reason).Inc() },
 		ConnContext:  connContext,
@@ -89,6 +93,21 @@ func New(c Config) *Server {
 		Logger:       logger,
 	}
 	return s
+}
+
+// lane is the configured lane for the connections and requests that are none of the
+// handler's own business.
+func (s *Server) lane() Lane {
+	next := s.cfg.Lane
+	if next == nil {
+		return nil
+	}
+	return func(r *h1.Request) func(*h1.Exchange) {
+		if c, ok := admit.VoucherOf(r.Context).(*conn); ok && c.probation || r.Path == "*" {
+			return nil
+		}
+		return next(r)
+	}
 }
 
 // overHTTP2 is the part of the server for HTTP/2, which gets its connections from that for

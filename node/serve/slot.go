@@ -3,6 +3,8 @@ package serve
 import (
 	"net/http"
 	"sync/atomic"
+
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // Slot is the handler of a listener that is bound while the node is still being
@@ -10,8 +12,13 @@ import (
 type Slot struct {
 	starting func(w http.ResponseWriter, r *http.Request, reason string)
 	handler  atomic.Pointer[http.Handler]
+	lane     atomic.Pointer[Lane]
 	reason   atomic.Pointer[string] // see Waiting; nil is ""
 }
+
+// Lane is the field of [h1.Server]: it returns the function that serves a request, or nil
+// if the handler is to serve it.
+type Lane func(r *h1.Request) func(*h1.Exchange)
 
 // NewSlot returns a slot without a handler. starting answers requests meanwhile;
 // reason is the reason of the wait, "" if there is none to tell.
@@ -21,6 +28,17 @@ func NewSlot(starting func(w http.ResponseWriter, r *http.Request, reason string
 
 // Set makes h answer from now on.
 func (s *Slot) Set(h http.Handler) { s.handler.Store(&h) }
+
+// SetLane has l serve the requests of HTTP/1.1 that it takes, from now on.
+func (s *Slot) SetLane(l Lane) { s.lane.Store(&l) }
+
+// Lane is a [Lane] itself.
+func (s *Slot) Lane(r *h1.Request) func(*h1.Exchange) {
+	if l := s.lane.Load(); l != nil {
+		return (*l)(r)
+	}
+	return nil
+}
 
 // Waiting sets the reason of the wait that clients are told; "" is none.
 func (s *Slot) Waiting(reason string) { s.reason.Store(&reason) }
