@@ -98,7 +98,7 @@ func readWhole(r io.Reader, method string) (*http.Response, string, error) {
 	var body []byte
 	if f != noBody {
 		var b answerBody
-		b.init(&Call{conn: &persistConn{br: br}, answer: Answer{Length: res.ContentLength}}, f)
+		b.init(&Call{try: try{conn: &persistConn{br: br}}, answer: Answer{Length: res.ContentLength}}, f)
 		if body, err = io.ReadAll(b.from); err != nil {
 			return nil, "", ofResponse(err)
 		}

@@ -17,6 +17,17 @@ import (
 // client waiting without end. Servers send 102 several times a minute at most.
 const maxInterim = 64
 
+// Payload is the body of a request with its trailer.
+type Payload struct {
+	Body   io.ReadCloser // nil: there is none
+	Length int64         // of Body; -1: it goes out in chunks
+	// Unsure says that a body without a length may turn out to be empty. Then none is sent
+	// with a method for which that matters.
+	Unsure    bool
+	Announced []string // the names of trailer fields, if the length is -1
+	Trailer   *Fields  // read after the end of the body; nil: there is none
+}
+
 // Call is a request to an upstream, for [Transport.Do], with its answer. It may be used
 // again after Reset.
 type Call struct {
@@ -27,13 +38,7 @@ type Call struct {
 	Fields *Fields // those that frame the message are left out
 	Close  bool    // the connection ends after the answer
 
-	Body   io.ReadCloser // nil: there is none
-	Length int64         // of Body; -1: it goes out in chunks
-	// Unsure says that a body without a length may turn out to be empty. Then none is sent
-	// with a method for which that matters.
-	Unsure    bool
-	Announced []string // the names of trailer fields, if the length is -1
-	Trailer   *Fields  // read after the end of the body; nil: there is none
+	Payload
 
 	// Connected is called when there is a connection, before anything is written to it. It
 	// may be nil, as may Interim, which is called for each interim answer. Its error ends
@@ -51,21 +56,27 @@ type Call struct {
 	answer Answer
 	body   answerBody
 
-	// waiting is set until a request that expects a 100 has it, or has waited long enough.
-	waiting atomic.Bool
-	limit   *time.Timer // ends the wait
-
-	// Of the attempt under way.
-	conn    *persistConn
-	before  int64       // octets that had been written to the connection
-	touched bool        // an octet of an answer has come
-	stop    func() bool // of the context's hook; nil if Manual
-
+	pause
+	try
 	cut struct { // by Abort
 		sync.Mutex // guards what follows
 		done       bool
 		conn       *persistConn // nil: there is none to be cut
+		stop       func() bool  // of the context's hook; nil if Manual
 	}
+}
+
+// pause is the wait of a request that expects a 100.
+type pause struct {
+	waiting atomic.Bool // until it has come, or has been waited for long enough
+	limit   *time.Timer // ends the wait
+}
+
+// try is the attempt of a call that is under way.
+type try struct {
+	conn    *persistConn
+	before  int64 // octets that had been written to the connection
+	touched bool  // an octet of an answer has come
 }
 
 // Abort ends the call, if it is Manual, whose context says why.
@@ -82,7 +93,7 @@ func (x *Call) Abort() {
 // watch has c closed when the call is to end.
 func (x *Call) watch(c *persistConn) {
 	if !x.Manual {
-		x.stop = context.AfterFunc(x.ctx, c.abort)
+		x.cut.stop = context.AfterFunc(x.ctx, c.abort)
 		return
 	}
 	x.cut.Lock()
@@ -97,7 +108,7 @@ func (x *Call) watch(c *persistConn) {
 // unwatch takes watch back, and reports whether the connection was left alone.
 func (x *Call) unwatch() bool {
 	if !x.Manual {
-		return x.stop()
+		return x.cut.stop()
 	}
 	x.cut.Lock()
 	defer x.cut.Unlock()
@@ -115,10 +126,10 @@ func (x *Call) Reset() {
 	fields.Reset()
 	trailer.Reset()
 	x.Target, x.Method, x.Path, x.Host, x.Fields, x.Close = Target{}, "", "", "", nil, false
-	x.Body, x.Length, x.Unsure, x.Announced, x.Trailer = nil, 0, false, nil, nil
+	x.Payload = Payload{}
 	x.Connected, x.Interim = nil, nil
-	x.Manual, x.t, x.ctx, x.conn, x.stop = false, nil, nil, nil, nil
-	x.cut.done, x.cut.conn = false, nil
+	x.Manual, x.t, x.ctx, x.conn = false, nil, nil, nil
+	x.cut.done, x.cut.conn, x.cut.stop = false, nil, nil
 	x.up.reset()
 	x.body.reset()
 	x.answer = Answer{Fields: fields, Trailer: trailer}

@@ -40,9 +40,13 @@ type exchange struct {
 	bytes   int64        // of its body, sent
 	aborted bool         // by a panic after the response began
 
-	// The parts that are kept for another request.
+	kept
+}
+
+// kept are the parts of an exchange that another request uses again.
+type kept struct {
 	first       h1.Call   // to the upstream
-	out         h1.Fields // for the upstream
+	out         outgoing  // header for the upstream
 	own         h1.Fields // of a response of our own
 	lines       []byte    // of the response's head, our own
 	onConnected func(net.Conn, bool)

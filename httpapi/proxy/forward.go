@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -15,13 +16,14 @@ import (
 // been written and the fault is the answer. It panics with [http.ErrAbortHandler] when a
 // response breaks off half-way.
 func (x *exchange) forward() *fault.Error {
-	x.makeHead()
+	x.out.fill(x)
 	res, err := x.lane.send(x)
 	if err != nil {
 		return x.failed(err)
 	}
-	defer x.closeAnswer(res)
-	return x.respond(res)
+	r := reply{x, res}
+	defer r.close()
+	return r.pass()
 }
 
 // call makes the call for an attempt at u.
@@ -30,7 +32,8 @@ func (x *exchange) call(u *upstream) (*h1.Call, *attempt) {
 	if x.body != nil || x.attempts > 0 {
 		c = new(h1.Call) // a goroutine may outlive it
 	}
-	c.Target, c.Method, c.Host, c.Path, c.Fields = u.target, x.r.Method, x.hostFor(u), x.pathFor(u), &x.out
+	c.Target, c.Method, c.Fields = u.target, x.r.Method, &x.out.Fields
+	c.Host, c.Path = u.hostFor(x.lane.route, x.r), u.pathFor(x.lane.route, x.r)
 	c.Manual, c.Connected, c.Interim = true, x.onConnected, x.onInterim
 	var a *attempt
 	switch {
@@ -51,18 +54,32 @@ func (x *exchange) call(u *upstream) (*h1.Call, *attempt) {
 	return c, a
 }
 
-// pathFor is the path and query for the upstream u.
-func (x *exchange) pathFor(u *upstream) string {
-	path := x.r.Path
+// hostFor is the value of Host in the request r of a route.
+func (u *upstream) hostFor(route *route, r *h1.Request) string {
+	switch {
+	case route.hostRule != "":
+		return route.hostRule
+	case route.preserveHost && r.Host != "":
+		return r.Host
+	}
+	return u.host
+}
+
+// pathFor is the path and query that the request r of a route has at u.
+func (u *upstream) pathFor(route *route, r *h1.Request) string {
+	path := r.Path
 	if path == "" {
 		path = "/"
 	}
-	if strip := x.lane.route.strip; strip != "" {
-		path = pattern.StripPrefix(path, strip)
+	if route.strip != "" {
+		path = pattern.StripPrefix(path, route.strip)
+	}
+	if u.base == "" && len(path) == len(r.Path) && strings.HasPrefix(r.Target, path) {
+		return r.Target // of origin form; the usual case needs no new text
 	}
 	path = u.base + path
-	if x.r.Asked {
-		path += "?" + x.r.Query
+	if r.Asked {
+		path += "?" + r.Query
 	}
 	return path
 }

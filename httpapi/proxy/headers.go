@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
@@ -35,37 +36,37 @@ func dropped(name, keyHeader string) bool {
 	return name == "Authorization" || name == keyHeader || isIdentity(name) || strings.IndexByte(name, '_') >= 0
 }
 
-// makeHead makes x.out, the header fields that x's upstream gets, of those that the client
-// has sent.
-func (x *exchange) makeHead() {
+// outgoing are the header fields of a request as its upstream gets them.
+type outgoing struct{ h1.Fields }
+
+// fill makes them of those that x's client has sent.
+func (o *outgoing) fill(x *exchange) {
 	peer := peerAddr(x.r)
 	trusted := x.live.way.Trusts(peer)
-	x.out.Reset()
-	x.copyFields(trusted)
-	x.setForwarded(peer, trusted)
-	x.out.Set(fault.RequestIDHeader, x.id)
-	x.setIdentity()
-	x.lane.route.setHeaders(&x.out)
-	x.out.Add("Via", x.proxy.via.of(x.r.Major)) // last: no route can hide a loop
+	o.Reset()
+	o.copy(x, trusted)
+	o.setForwarded(x, peer, trusted)
+	o.Set(fault.RequestIDHeader, x.id)
+	o.setIdentity(&x.pass)
+	x.lane.route.setHeaders(&o.Fields)
+	o.Add("Via", x.proxy.via.of(x.r.Major)) // last: no route can hide a loop
 }
 
-// copyFields copies the client's fields that may reach an upstream.
-func (x *exchange) copyFields(trusted bool) {
+// copy copies the client's fields that may reach an upstream.
+func (o *outgoing) copy(x *exchange, trusted bool) {
 	in := &x.r.Fields
 	connection := in.Values("Connection")
 	for name, value := range in.All() {
 		if x.passes(name, connection, trusted) {
-			x.out.Add(name, value)
+			o.Add(name, value)
 		}
 	}
-	for _, v := range in.Values("Te") {
-		if httpguts.HeaderValuesContainsToken([]string{v}, "trailers") {
-			x.out.Set("Te", "trailers")
-		}
+	if te := in.Values("Te"); te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
+		o.Add("Te", "trailers")
 	}
 	if protocol := upgradeOf(in); protocol != "" {
-		x.out.Add("Connection", "Upgrade")
-		x.out.Add("Upgrade", protocol)
+		o.Add("Connection", "Upgrade")
+		o.Add("Upgrade", protocol)
 	}
 }
 
@@ -117,7 +118,7 @@ var bodyDigests = [...]string{"Content-Md5", "Digest", "Content-Digest", "Repr-D
 // setForwarded sets the headers with the origin of the request: the client that it
 // was judged by, with the hops that reported it, and the scheme and host that a
 // trusted peer saw.
-func (x *exchange) setForwarded(peer netip.Addr, trusted bool) {
+func (o *outgoing) setForwarded(x *exchange, peer netip.Addr, trusted bool) {
 	forwardedFor, proto, host := "", "http", x.r.Host
 	if x.r.Secure {
 		proto = "https"
@@ -136,23 +137,23 @@ func (x *exchange) setForwarded(peer netip.Addr, trusted bool) {
 		forwardedFor = peer.String()
 	}
 	if forwardedFor != "" {
-		x.out.Set("X-Forwarded-For", forwardedFor)
+		o.Set("X-Forwarded-For", forwardedFor)
 	}
-	x.out.Set("X-Forwarded-Proto", proto)
-	x.out.Set("X-Forwarded-Host", host)
+	o.Set("X-Forwarded-Proto", proto)
+	o.Set("X-Forwarded-Host", host)
 }
 
 // setIdentity sets the headers with the key that a request was admitted by.
-func (x *exchange) setIdentity() {
-	rec := x.pass.Record
+func (o *outgoing) setIdentity(pass *admit.Pass) {
+	rec := pass.Record
 	if rec == nil {
 		return
 	}
-	x.out.Add(headerKeyID, string(rec.ID))
-	x.out.Add(headerKeyType, rec.Type.String())
-	x.out.Add(headerScopes, strings.Join(rec.ScopeNames(), " "))
-	if x.pass.Account != nil {
-		x.out.Add(headerAccount, string(x.pass.Account.ID))
+	o.Add(headerKeyID, string(rec.ID))
+	o.Add(headerKeyType, rec.Type.String())
+	o.Add(headerScopes, strings.Join(rec.ScopeNames(), " "))
+	if pass.Account != nil {
+		o.Add(headerAccount, string(pass.Account.ID))
 	}
 }
 
@@ -165,17 +166,6 @@ func (r *route) setHeaders(out *h1.Fields) {
 			out.Set(rule.name, rule.value)
 		}
 	}
-}
-
-// hostFor is the value of Host for the upstream u.
-func (x *exchange) hostFor(u *upstream) string {
-	switch r := x.lane.route; {
-	case r.hostRule != "":
-		return r.hostRule
-	case r.preserveHost && x.r.Host != "":
-		return x.r.Host
-	}
-	return u.host
 }
 
 // peerAddr is the TCP peer; invalid if it has no address.

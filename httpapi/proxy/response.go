@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,23 +45,6 @@ func (r *route) withheld(name string) bool {
 		return true
 	}
 	return isIdentity(name) || len(r.secrets) > 0 && slices.Contains(r.secrets, name)
-}
-
-// editResponse makes the head of an upstream's response fit for the client.
-func (x *exchange) editResponse(res *h1.Answer) {
-	f := &res.Fields
-	protocol := f.Get("Upgrade")
-	dropHops(f)
-	if res.Status == http.StatusSwitchingProtocols {
-		f.Add("Connection", "Upgrade")
-		f.Add("Upgrade", protocol)
-	}
-	x.editHead(f)
-	for _, name := range res.Announced {
-		if !x.lane.route.withheld(name) {
-			f.Add("Trailer", name)
-		}
-	}
 }
 
 // dropHops removes the fields that are about the connection to the upstream.
@@ -145,86 +127,4 @@ func (x *exchange) interim(status int, f *h1.Fields) error {
 	x.editHead(f)
 	x.down.Interim(status, f)
 	return nil
-}
-
-// respond passes on a response whose head has come.
-func (x *exchange) respond(res *h1.Answer) *fault.Error {
-	x.touch()
-	x.head.Store(true)
-	x.takeCost(res)
-	if !x.late {
-		x.settle(nil) // the client must not see the answer before the rest of the reserve is free
-	}
-	if res.Status == http.StatusSwitchingProtocols {
-		return x.tunnel(res)
-	}
-	x.editResponse(res)
-	length := res.Length
-	if len(res.Announced) > 0 && x.r.Major == 1 && x.r.Method != http.MethodHead {
-		length = -1 // HTTP/2 has both; in HTTP/1.1 trailers need chunks
-	}
-	x.beginResponse(res.Status, &res.Fields, length)
-	if x.copy(res) != nil {
-		panic(http.ErrAbortHandler)
-	}
-	return nil
-}
-
-// copy sends the body of res, and its trailer. What comes in pieces is flushed at once:
-// octets held back would be lost when an upstream breaks off.
-func (x *exchange) copy(res *h1.Answer) error {
-	if res.Body == http.NoBody {
-		x.takeLateCost(res)
-		return nil
-	}
-	if b, ok := res.Body.(interface{ Buffered() int }); !ok || b.Buffered() == 0 {
-		if err := x.down.Flush(); err != nil { // the client must not wait for the body to learn of the head
-			return err
-		}
-	}
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	for {
-		n, err := res.Body.Read(buf[:])
-		x.touch()
-		if err == io.EOF {
-			x.takeLateCost(res)
-		}
-		if n > 0 {
-			m, failed := x.down.Write(buf[:n])
-			x.bytes += int64(m)
-			if failed == nil && err == nil {
-				failed = x.down.Flush()
-			}
-			if failed != nil {
-				return failed
-			}
-		}
-		if err == io.EOF {
-			x.editHead(&res.Trailer)
-			x.down.End(&res.Trailer)
-			return nil
-		}
-		if err != nil {
-			x.brokeOff(res, err)
-			return err
-		}
-	}
-}
-
-// brokeOff logs the end of a response that the upstream has not finished. A client or a
-// timeout that ends one is no failure of the upstream.
-func (x *exchange) brokeOff(res *h1.Answer, err error) {
-	if x.life.Cause() != nil || !x.blames(err) {
-		return
-	}
-	x.lane.counts.broken.Inc()
-	x.proxy.logger.Warn("an upstream broke off its answer", "request_id", x.id, "route", x.routeName(), "upstream", x.upstream.name, "error", err)
-}
-
-// closeAnswer ends the attempt that res has answered.
-func (x *exchange) closeAnswer(res *h1.Answer) {
-	res.Body.Close()
-	x.life.attach(nil)
-	x.upstream.inFlight.Add(-1)
 }

@@ -10,21 +10,21 @@ import (
 	"sync"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // tunnel passes on a 101, and then octets both ways until both have ended.
-func (x *exchange) tunnel(res *h1.Answer) *fault.Error {
+func (r reply) tunnel() *fault.Error {
+	x, res := r.x, r.res
 	if got, asked := res.Fields.Get("Upgrade"), upgradeOf(&x.r.Fields); !strings.EqualFold(got, asked) {
 		return fault.Wrap(fault.UpstreamUnreachable, fmt.Errorf("the upstream switched to the protocol %q, not to %q", got, asked))
 	}
-	x.editResponse(res)
+	r.edit()
 	nc, early, err := x.down.Hijack()
 	if err != nil {
 		return fault.Wrap(fault.UpstreamUnreachable, fmt.Errorf("switch protocols: %w", err))
 	}
 	x.status.Store(http.StatusSwitchingProtocols)
-	client := x.open101(nc, early)
+	client := r.open(nc, early)
 	defer client.Close()
 	head := append([]byte("HTTP/1.1 101 Switching Protocols\r\n"), x.ownLines()...)
 	for name, v := range res.Fields.All() {
@@ -35,15 +35,15 @@ func (x *exchange) tunnel(res *h1.Answer) *fault.Error {
 	}
 	upstream := res.Body.(io.ReadWriteCloser)
 	var both sync.WaitGroup
-	both.Go(func() { x.pump(upstream, client, nil) })
-	x.pump(client, upstream, &x.bytes)
+	both.Go(func() { r.pump(upstream, client, nil) })
+	r.pump(client, upstream, &x.bytes)
 	both.Wait()
 	return nil
 }
 
-// open101 notes the client's connection, which kill closes from now on.
-func (x *exchange) open101(nc net.Conn, early *bufio.Reader) *clientConn {
-	client := &clientConn{Conn: nc, early: early}
+// open notes the client's connection, which kill closes from now on.
+func (r reply) open(nc net.Conn, early *bufio.Reader) *clientConn {
+	x, client := r.x, &clientConn{Conn: nc, early: early}
 	x.proxy.tunnels.Add(1)
 	client.ended = sync.OnceFunc(func() { x.proxy.tunnels.Add(-1) })
 	x.mu.Lock()
@@ -56,15 +56,15 @@ func (x *exchange) open101(nc net.Conn, early *bufio.Reader) *clientConn {
 
 // pump copies one direction of a tunnel, and passes on its end. Where that is not
 // possible, or after an error, both directions end.
-func (x *exchange) pump(to, from io.ReadWriteCloser, sent *int64) {
+func (r reply) pump(to, from io.ReadWriteCloser, sent *int64) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	for {
 		n, err := from.Read(buf[:])
-		x.touch()
+		r.x.touch()
 		if n > 0 {
 			m, failed := to.Write(buf[:n])
-			x.touch()
+			r.x.touch()
 			if sent != nil {
 				*sent += int64(m)
 			}

@@ -10,7 +10,6 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -34,7 +33,6 @@ type Call struct {
 	Status int    // of a success; 0 is 200
 	ETag   uint64 // of the answer; 0 is none
 
-	asked     *h1.Request // Request for the gate; nil until it is needed
 	frame     *Frame
 	w         *recorder
 	mono      int64      // the monotonic time that belongs to Now

@@ -19,7 +19,8 @@ const AccountHeader = "X-Perf-Account"
 // identify establishes the caller and the account that the call is about, and
 // charges the key's management bucket.
 func (c *Call) identify() *fault.Error {
-	c.Client = c.frame.cfg.Gate.Client(c.request())
+	asked := h1.RequestOf(c.Request)
+	c.Client = c.frame.cfg.Gate.Client(asked)
 	if find := c.frame.cfg.Client; c.Admin && find != nil {
 		c.Client = find(c.Request)
 	}
@@ -30,16 +31,15 @@ func (c *Call) identify() *fault.Error {
 		if id := c.Operator(); id != "" {
 			admit.Vouch(c.Request.Context())
 			c.Caller.Actor = store.Actor{Type: store.ActorOperator, ID: id}
-			if f := c.frame.cfg.Gate.Single(c.request()); f != nil {
+			if f := c.frame.cfg.Gate.Single(asked); f != nil {
 				return f
 			}
 			return c.pickAccount()
 		}
 	}
 	c.rule = admit.Rule{Route: c.Route.Path, Scope: c.Route.Scope, Management: true}
-	pass, f := c.frame.cfg.Gate.Check(c.Request.Context(), c.request(), c.Client, c.rule, c.Now)
-	c.pass = pass
-	c.hint = pass.Hint
+	pass, f := c.frame.cfg.Gate.Check(c.Request.Context(), asked, c.Client, c.rule, c.Now)
+	c.pass, c.hint = pass, pass.Hint
 	if rec := pass.Record; rec != nil {
 		c.Caller.Record = rec
 		c.Caller.Actor = store.Actor{Type: store.ActorKey, ID: string(rec.ID)}
@@ -56,10 +56,10 @@ func (c *Call) identify() *fault.Error {
 		c.frame.cfg.Gate.Look(c.Request.Context(), &pass, c.Now)
 		admit.SetLimitHeaders(c.w.Header(), &pass.Limits, c.Now)
 	}
-	if f != nil {
+	switch {
+	case f != nil:
 		return f
-	}
-	if c.Route.Access&Operators != 0 {
+	case c.Route.Access&Operators != 0:
 		return fault.Newf(fault.Forbidden, "Only an operator token may make this call.")
 	}
 	if want := c.Request.Header.Get(AccountHeader); want != "" && want != string(c.Account) {
@@ -79,14 +79,6 @@ func (c *Call) identify() *fault.Error {
 	return nil
 }
 
-// request is c.Request for the gate.
-func (c *Call) request() *h1.Request {
-	if c.asked == nil {
-		c.asked = h1.RequestOf(c.Request)
-	}
-	return c.asked
-}
-
 // lost is the reason why the caller may not make the call any more, which may have
 // waited long for its body: a token or key that is gone, or a right that is.
 func (c *Call) lost() *fault.Error {
@@ -97,7 +89,7 @@ func (c *Call) lost() *fault.Error {
 		return nil
 	}
 	now, _ := c.frame.cfg.Clock()
-	return c.frame.cfg.Gate.Lost(c.request(), &c.pass, c.rule, now)
+	return c.frame.cfg.Gate.Lost(h1.RequestOf(c.Request), &c.pass, c.rule, now)
 }
 
 // Operator returns the id of the operator token that r carries, "" if it

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
+)
+
+// reply is the answer of an upstream on its way to the client.
+type reply struct {
+	x   *exchange
+	res *h1.Answer
+}
+
+// pass passes on a response whose head has come.
+func (r reply) pass() *fault.Error {
+	x, res := r.x, r.res
+	x.touch()
+	x.head.Store(true)
+	x.takeCost(res)
+	if !x.late {
+		x.settle(nil) // the client must not see the answer before the rest of the reserve is free
+	}
+	if res.Status == http.StatusSwitchingProtocols {
+		return r.tunnel()
+	}
+	r.edit()
+	length := res.Length
+	if len(res.Announced) > 0 && x.r.Major == 1 && x.r.Method != http.MethodHead {
+		length = -1 // HTTP/2 has both; in HTTP/1.1 trailers need chunks
+	}
+	x.beginResponse(res.Status, &res.Fields, length)
+	if r.copy() != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// copy sends the body of res, and its trailer. What comes in pieces is flushed at once:
+// octets held back would be lost when an upstream breaks off.
+func (r reply) copy() error {
+	x, res := r.x, r.res
+	if res.Body == http.NoBody {
+		x.takeLateCost(res)
+		return nil
+	}
+	if b, ok := res.Body.(interface{ Buffered() int }); !ok || b.Buffered() == 0 {
+		if err := x.down.Flush(); err != nil { // the client must not wait for the body to learn of the head
+			return err
+		}
+	}
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := res.Body.Read(buf[:])
+		x.touch()
+		if err == io.EOF {
+			x.takeLateCost(res)
+		}
+		if n > 0 {
+			m, failed := x.down.Write(buf[:n])
+			x.bytes += int64(m)
+			if failed == nil && err == nil {
+				failed = x.down.Flush()
+			}
+			if failed != nil {
+				return failed
+			}
+		}
+		if err == io.EOF {
+			x.editHead(&res.Trailer)
+			x.down.End(&res.Trailer)
+			return nil
+		}
+		if err != nil {
+			r.brokeOff(err)
+			return err
+		}
+	}
+}
+
+// brokeOff logs the end of a response that the upstream has not finished. A client or a
+// timeout that ends one is no failure of the upstream.
+func (r reply) brokeOff(err error) {
+	x := r.x
+	if x.life.Cause() != nil || !x.blames(err) {
+		return
+	}
+	x.lane.counts.broken.Inc()
+	x.proxy.logger.Warn("an upstream broke off its answer", "request_id", x.id, "route", x.routeName(), "upstream", x.upstream.name, "error", err)
+}
+
+// close ends the attempt that has been answered.
+func (r reply) close() {
+	r.res.Body.Close()
+	r.x.life.attach(nil)
+	r.x.upstream.inFlight.Add(-1)
+}
+
+// edit makes the head of an upstream's response fit for the client.
+func (r reply) edit() {
+	x, res := r.x, r.res
+	f := &res.Fields
+	protocol := f.Get("Upgrade")
+	dropHops(f)
+	if res.Status == http.StatusSwitchingProtocols {
+		f.Add("Connection", "Upgrade")
+		f.Add("Upgrade", protocol)
+	}
+	x.editHead(f)
+	for _, name := range res.Announced {
+		if !x.lane.route.withheld(name) {
+			f.Add("Trailer", name)
+		}
+	}
+}
