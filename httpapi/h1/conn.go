@@ -164,8 +164,16 @@ func (c *conn) handOver(nc net.Conn) {
 	if h == nil {
 		return
 	}
+	if c.tls != nil && !secureEnough(c.tls) {
+		c.nc.SetDeadline(after(s.HeadTimeout))
+		_, _ = nc.Write(inadequate) // the connection ends in any case
+		return
+	}
+	if s.Guard != nil {
+		nc = s.Guard(nc)
+	}
 	c.gone = true
-	h.give(nc)
+	h.give(&passed{nc, c.tls})
 }
 
 // preface begins a connection of HTTP/2 (RFC 9113, 3.4).

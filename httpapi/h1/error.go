@@ -55,6 +55,8 @@ var (
 	errAuthority = bad("target", "The target of CONNECT must be a host and a port.")
 	errAbsolute  = bad("target", "The request target must be a path, or a URL with the scheme of this connection and a host.")
 	errOtherHost = bad("host", "The host in the request target is not that in Host.")
+	errOtherName = bad("host", "The host in :authority is not that in Host.")
+	errNotAPath  = bad("target", "The :path must begin with a slash.")
 	errTypes     = bad("content_type", "Content-Type is given more than once.")
 	errHalfHead  = bad("incomplete", "The connection ended before the head of the request was complete.")
 	errSlowHead  = &Error{http.StatusRequestTimeout, "incomplete", "The head of the request took too long."}
@@ -69,6 +71,7 @@ var (
 	errCodings   = bad("transfer_encoding", "Transfer-Encoding must be chunked, alone and in one line.")
 	errCoding    = &Error{http.StatusNotImplemented, "transfer_encoding", "The transfer coding is not supported: use chunked."}
 	errTwoFrames = bad("two_framings", "Transfer-Encoding and Content-Length stand in one message.")
+	errNoBody    = bad("content_length", "Content-Length announces a body, and the request has none.")
 	errOldCoding = bad("transfer_encoding", "Transfer-Encoding needs HTTP/1.1.")
 )
 

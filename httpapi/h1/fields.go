@@ -235,10 +235,10 @@ func isChunked(lines []string) (bool, error) {
 	return false, errCoding
 }
 
-// bodyLength is the length of the body that f frames: -1 if it is chunked, and 0 if f
-// says nothing, which in a request means that there is none.
-func bodyLength(f *Fields, old bool) (n int64, err error) {
-	codings, lengths := f.Values("Transfer-Encoding"), f.Values("Content-Length")
+// bodyLength is the length of the body that the lines of Transfer-Encoding and
+// Content-Length frame: -1 if it is chunked, and 0 if there are none, which in a request
+// means that it has no body.
+func bodyLength(codings, lengths []string, old bool) (n int64, err error) {
 	switch {
 	case codings == nil:
 		n, err = contentLength(lengths)

@@ -36,3 +36,12 @@ func splitHost(s string) (host, port string) {
 	}
 	return s, ""
 }
+
+// sameHost reports whether two hosts are the same; the port of the scheme may be left out.
+func sameHost(a, b string, secure bool) bool {
+	port := ":80"
+	if secure {
+		port = ":443"
+	}
+	return strings.EqualFold(strings.TrimSuffix(a, port), strings.TrimSuffix(b, port))
+}

@@ -62,7 +62,7 @@ func (q *Request) parse(text string) (err error) {
 	if err := q.judgeTarget(); err != nil {
 		return err
 	}
-	if q.Length, err = bodyLength(&q.Fields, q.Minor == 0); err != nil {
+	if q.Length, err = bodyLength(q.Fields.Values("Transfer-Encoding"), q.Fields.Values("Content-Length"), q.Minor == 0); err != nil {
 		return err
 	}
 	if types := q.Fields.Values("Content-Type"); len(types) > 1 && !allEqual(types) {
@@ -172,14 +172,14 @@ func (q *Request) judgeAbsolute(hasHost bool) error {
 	if err != nil {
 		return errPath
 	}
-	scheme, port := "http", ":80"
+	scheme := "http"
 	if q.Secure {
-		scheme, port = "https", ":443"
+		scheme = "https"
 	}
 	switch {
 	case u.Scheme != scheme || u.User != nil || u.Opaque != "" || !validHost(u.Host):
 		return errAbsolute
-	case hasHost && !strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(q.Host, port)):
+	case hasHost && !sameHost(u.Host, q.Host, q.Secure):
 		return errOtherHost
 	}
 	q.Host, q.Path, q.Query, q.Asked = u.Host, u.EscapedPath(), u.RawQuery, u.ForceQuery || u.RawQuery != ""

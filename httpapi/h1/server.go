@@ -22,8 +22,11 @@ type Server struct {
 
 	// HTTP2 gets the connections that speak HTTP/2: those of TLS that agreed on it, and
 	// those in plaintext that begin with its preface. nil refuses them. The server
-	// starts it and stops it.
+	// starts it and stops it. It puts its own checks before the handler, with Refuse and
+	// Fault, and gives it every connection as one of plaintext.
 	HTTP2 *http.Server
+	// Guard, if not nil, wraps each connection that goes to HTTP2: it sees the frames.
+	Guard func(nc net.Conn) net.Conn
 
 	// Refuse answers a request that is malformed and that Handler does not see; r has
 	// the parts of it that were read. nil answers in plain text.
@@ -96,6 +99,7 @@ func (s *Server) open(ln net.Listener) bool {
 	}
 	s.listeners[ln] = struct{}{}
 	if s.HTTP2 != nil && s.handover == nil {
+		s.adopt(s.HTTP2)
 		s.handover = newHandover(ln.Addr())
 		go func() {
 			if err := s.HTTP2.Serve(s.handover); !errors.Is(err, http.ErrServerClosed) {

@@ -18,23 +18,18 @@ import (
 // ServeHTTP serves a request that net/http has read, over HTTP/2.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := newStream(w, r)
-	if f := admit.CheckLength(r); f != nil {
-		s.head.Length = 0 // the body is not read
-		p.serve(s, s.head, requestID(w, &s.head.Fields), f)
-		return
-	}
-	p.serve(s, s.head, requestID(w, &s.head.Fields), nil)
+	p.serve(s, s.head, requestID(w, &s.head.Fields))
 }
 
 // Serve serves a request of HTTP/1.1.
 func (p *Proxy) Serve(x *h1.Exchange) {
 	q := x.Request()
-	p.serve(x, q, admit.RequestID(q.Fields.Values(fault.RequestIDHeader)), nil)
+	p.serve(x, q, admit.RequestID(q.Fields.Values(fault.RequestIDHeader)))
 }
 
 // serve takes one request through the steps that the package's documentation
-// lists: begin, process, end. malformed refuses it after its route has been found.
-func (p *Proxy) serve(down downstream, r *h1.Request, id string, malformed *fault.Error) {
+// lists: begin, process, end.
+func (p *Proxy) serve(down downstream, r *h1.Request, id string) {
 	x := p.begin(down, r, id, time.Now())
 	var refused *fault.Error
 	defer func() {
@@ -50,7 +45,7 @@ func (p *Proxy) serve(down downstream, r *h1.Request, id string, malformed *faul
 			x.recycle()
 		}
 	}()
-	if refused = p.process(x, malformed); refused != nil {
+	if refused = p.process(x); refused != nil {
 		x.settle(refused) // before the client can act on the answer
 		x.refuse(refused)
 	}
@@ -96,8 +91,8 @@ func (x *exchange) recycle() {
 
 // process admits the request and forwards it. The first step that fails ends it.
 // It returns nil once a response has begun.
-func (p *Proxy) process(x *exchange, malformed *fault.Error) *fault.Error {
-	if f := x.findRoute(malformed); f != nil {
+func (p *Proxy) process(x *exchange) *fault.Error {
+	if f := x.findRoute(); f != nil {
 		return f
 	}
 	x.down.OnLeave(x.onLeave)
@@ -117,7 +112,7 @@ func (p *Proxy) process(x *exchange, malformed *fault.Error) *fault.Error {
 
 // findRoute finds the client's address and the route, by the request line as
 // it was sent.
-func (x *exchange) findRoute(malformed *fault.Error) *fault.Error {
+func (x *exchange) findRoute() *fault.Error {
 	x.client = x.proxy.gate.Client(x.r)
 	x.path = x.r.Path
 	route, preflight, f := x.live.table.find(x.r)
@@ -128,9 +123,6 @@ func (x *exchange) findRoute(malformed *fault.Error) *fault.Error {
 		return f
 	}
 	x.lane = x.live.lanes[route]
-	if malformed != nil {
-		return malformed
-	}
 	if x.proxy.via.loops(x.r.Fields.Values("Via")) {
 		return fault.New(fault.LoopDetected)
 	}

@@ -77,9 +77,6 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // run takes the call through identity and handler, and maps the error.
 func (c *Call) run() *fault.Error {
-	if f := admit.CheckLength(c.Request); f != nil {
-		return f
-	}
 	if err := c.identify(); err != nil {
 		return err
 	}

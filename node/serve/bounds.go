@@ -27,8 +27,19 @@ func bounded(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		forget(r.Header)
 		answer(w, r, fault.New(code))
 	})
+}
+
+// forget drops what an answer does not need: a client that takes none of its answers holds
+// up to maxStreams heads in memory.
+func forget(h http.Header) {
+	for name, values := range h {
+		if name != fault.RequestIDHeader && name != "Accept" || len(values) > 1 || len(values[0]) > 1<<10 {
+			delete(h, name)
+		}
+	}
 }
 
 func headSize(r *http.Request) int {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +25,25 @@ var root = pairs{":method", "GET", ":scheme", "https", ":path", "/", ":authority
 // with appends more to a copy of p.
 func (p pairs) with(more ...string) pairs { return append(append(pairs{}, p...), more...) }
 
+// at is root with another value of one pseudo-header field, or without it.
+func at(name, value string) pairs {
+	var p pairs
+	for i := 0; i < len(root); i += 2 {
+		switch {
+		case root[i] != name:
+			p = append(p, root[i], root[i+1])
+		case value != "":
+			p = append(p, name, value)
+		}
+	}
+	return p
+}
+
 // malformed are the requests of HTTP/2 that may be refused before a handler runs, each
 // with its outcome: status and code of an answer in the form of this API, status and type
 // of one that net/http writes by itself, or the error that ends the stream or connection.
-// docs/reference.md lists those of net/http's own.
+// docs/reference.md lists those of net/http's own. After an answer or a reset, the
+// connection must serve another request.
 var malformed = []struct {
 	name   string
 	fields pairs
@@ -38,6 +54,33 @@ var malformed = []struct {
 	{"a head of 33 KiB", root.with("x", strings.Repeat("x", maxHead+1<<10)), "431 headers_too_large"},
 	{"a head of 120 KiB", root.with("x", strings.Repeat("x", 120<<10)), "431 headers_too_large"},
 	{"a target of 9 KiB", pairs{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/" + strings.Repeat("a", 9<<10)}, "414 uri_too_long"},
+
+	{"a length of nothing", root.with("content-length", "0"), "200"},
+	{"a length with the end of the stream", root.with("content-length", "5"), "400 invalid_request"},
+	{"two lengths", root.with("content-length", "0", "content-length", "5"), "400 invalid_request"},
+	{"a length that is none", root.with("content-length", "x"), "400 invalid_request"},
+	{"another scheme than the connection has", at(":scheme", "http"), "200"},
+	{"an absolute path", at(":path", "https://a/"), "400 invalid_request"},
+	{"an absolute path of another host", at(":path", "https://b/"), "400 invalid_request"},
+	{"a path of another scheme", at(":path", "mailto:a"), "400 invalid_request"},
+	{"an asterisk", at(":path", "*"), "400 invalid_request"},
+	{"a fragment", at(":path", "/#a"), "400 invalid_request"},
+	{"a space in the path", at(":path", "/a b"), "400 invalid_request"},
+	{"no ASCII in the path", at(":path", "/\xc3\xa4"), "400 invalid_request"},
+	{"two slashes", at(":path", "//b/"), "200"},
+	{"no authority", at(":authority", ""), "400 invalid_request"},
+	{"host in its place", at(":authority", "").with("host", "a"), "200"},
+	{"a host that is none in its place", at(":authority", "").with("host", "a/b"), "400 invalid_request"},
+	{"a space in the authority", at(":authority", "a b"), "400 invalid_request"},
+	{"a path in the authority", at(":authority", "a/b"), "400 invalid_request"},
+	{"a port that is none", at(":authority", "a:65536"), "400 invalid_request"},
+	{"the same host", root.with("host", "A"), "200"},
+	{"another host", root.with("host", "b"), "400 invalid_request"},
+	{"another port", root.with("host", "a:81"), "400 invalid_request"},
+	{"two hosts", root.with("host", "a", "host", "a"), "400 invalid_request"},
+	{"a method that is no token", at(":method", "GE T"), "400 invalid_request"},
+	{"two types", root.with("content-type", "a/b", "content-type", "c/d"), "400 invalid_request"},
+	{"connect without a port", pairs{":method", "CONNECT", ":authority", "a"}, "400 invalid_request"},
 
 	{"connection", root.with("connection", "keep-alive"), "400 text/plain"},
 	{"keep-alive", root.with("keep-alive", "timeout=5"), "400 text/plain"},
@@ -67,7 +110,8 @@ var malformed = []struct {
 }
 
 // Each refusal of a request over HTTP/2 has the form of this API, but for those that the
-// reference names as net/http's.
+// reference names as net/http's. No handler sees the request, and unless it broke the
+// frames or the compression of heads, its connection lives.
 func TestMalformedHTTP2(t *testing.T) {
 	certs := certificates(t, pair(t, t.TempDir(), time.Now(), "localhost"))
 	for _, secure := range []bool{false, true} {
@@ -75,17 +119,62 @@ func TestMalformedHTTP2(t *testing.T) {
 		if secure {
 			c = config(certs)
 		}
-		addr := run(t, c).Addr().String()
+		served := 0 // one request at a time
+		c.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if served++; r.URL.IsAbs() || r.Header["Host"] != nil || (r.TLS != nil) != secure {
+				t.Errorf("the handler gets %q with TLS %v, header %q", r.URL, r.TLS != nil, r.Header)
+			}
+		})
+		s := run(t, c)
+		want := 0
 		for _, tt := range malformed {
-			if got := outcome(t, addr, secure, tt.fields); got != tt.want {
+			if tt.want == "200" {
+				want++
+			}
+			if !strings.HasPrefix(tt.want, "goaway") {
+				want++ // the request after it
+			}
+			if got := outcome(t, s.Addr().String(), secure, tt.fields); got != tt.want {
 				t.Errorf("%s, with TLS %v: %s, want %s", tt.name, secure, got, tt.want)
+			}
+		}
+		if served != want {
+			t.Errorf("TLS %v: the handler saw %d requests, want %d", secure, served, want)
+		}
+		for reason, n := range map[string]float64{"content_length": 3, "target": 8, "host": 8, "method": 1, "content_type": 1} {
+			if got := counted(t, s, "perfgate_listener_malformed_requests_total")[reason]; got != n {
+				t.Errorf("TLS %v: %s is counted %v times, want %v", secure, reason, got, n)
 			}
 		}
 	}
 }
 
-// outcome sends one request on a connection of its own, and describes the end of it.
+// outcome sends one request on a connection of its own, and describes the end of it. If
+// that is the end of the stream alone, a second request must be answered.
 func outcome(t *testing.T, addr string, secure bool, fields pairs) string {
+	t.Helper()
+	c := dialHTTP2(t, addr, secure)
+	defer c.Close()
+	got := c.exchange(1, fields)
+	if strings.HasPrefix(got, "goaway") {
+		return got
+	}
+	if after := c.exchange(3, root); after != "200" {
+		got += ", and then " + after
+	}
+	return got
+}
+
+// framed is a client of HTTP/2 that writes what it is told to.
+type framed struct {
+	net.Conn
+	*http2.Framer
+	head bytes.Buffer
+	enc  *hpack.Encoder
+}
+
+// dialHTTP2 makes a connection and sends the preface.
+func dialHTTP2(t *testing.T, addr string, secure bool) *framed {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -94,29 +183,50 @@ func outcome(t *testing.T, addr string, secure bool, fields pairs) string {
 	if secure {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	var head bytes.Buffer
-	enc := hpack.NewEncoder(&head)
-	for i := 0; i < len(fields); i += 2 {
-		enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
-	}
-	f := http2.NewFramer(conn, conn)
-	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	c := &framed{Conn: conn, Framer: http2.NewFramer(conn, conn)}
+	c.enc = hpack.NewEncoder(&c.head)
+	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	io.WriteString(conn, http2.ClientPreface)
-	f.WriteSettings()
-	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndStream: true, EndHeaders: true})
+	c.WriteSettings()
+	return c
+}
+
+// encode is a head.
+func (c *framed) encode(fields pairs) []byte {
+	c.head.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		c.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	return c.head.Bytes()
+}
+
+// begin sends a head in one frame.
+func (c *framed) begin(stream uint32, fields pairs, last bool) error {
+	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.encode(fields), EndStream: last, EndHeaders: true})
+}
+
+// exchange sends a request without a body and describes the end of its stream.
+func (c *framed) exchange(stream uint32, fields pairs) string {
+	c.begin(stream, fields, true)
+	return c.end(stream)
+}
+
+// end describes the end of a stream.
+func (c *framed) end(stream uint32) string {
 	status, kind, body := "", "", ""
 	for {
-		frame, err := f.ReadFrame()
+		frame, err := c.ReadFrame()
 		if err != nil {
 			return fmt.Sprintf("%s%v", status, err)
 		}
+		if frame, ok := frame.(*http2.GoAwayFrame); ok {
+			return "goaway " + frame.ErrCode.String()
+		}
+		if frame.Header().StreamID != stream {
+			continue
+		}
 		switch frame := frame.(type) {
-		case *http2.GoAwayFrame:
-			if frame.ErrCode != http2.ErrCodeNo { // else the answer is still to come
-				return "goaway " + frame.ErrCode.String()
-			}
 		case *http2.RSTStreamFrame:
 			return "reset " + frame.ErrCode.String()
 		case *http2.MetaHeadersFrame:
@@ -129,7 +239,7 @@ func outcome(t *testing.T, addr string, secure bool, fields pairs) string {
 		case *http2.DataFrame:
 			body += string(frame.Data())
 		}
-		if frame.Header().StreamID == 1 && frame.Header().Flags.Has(http2.FlagDataEndStream) {
+		if flags := frame.Header().Flags; frame.Header().Type != http2.FrameRSTStream && flags.Has(http2.FlagDataEndStream) {
 			return answered(status, kind, body)
 		}
 	}

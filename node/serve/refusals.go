@@ -8,8 +8,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
-// refuse answers a malformed HTTP/1.1 request, which no handler sees, in the form of
-// this API.
+// refuse answers a malformed request, which no handler sees, in the form of this API.
 func refuse(w http.ResponseWriter, r *http.Request, e *h1.Error) {
 	code := fault.InvalidRequest
 	switch e.Status {
@@ -27,10 +26,13 @@ func refuse(w http.ResponseWriter, r *http.Request, e *h1.Error) {
 	answer(w, r, &fault.Error{Code: code, Message: e.Message})
 }
 
-// answer answers with f, and ends the connection.
+// answer answers with f, and ends the connection. Over HTTP/2 it ends the stream alone: the
+// others may be of other people, behind one proxy.
 func answer(w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	w.Header().Set(fault.RequestIDHeader, admit.RequestID(r.Header[fault.RequestIDHeader]))
-	w.Header().Set("Connection", "close") // of HTTP/2, too
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
+	}
 	admit.WriteFault(w, r, f)
 }
 

@@ -49,26 +49,33 @@ func TestMalformedHTTP1(t *testing.T) {
 			}
 			want[tt.reason]++
 		}
-		registry := prometheus.NewRegistry()
-		registry.MustRegister(s.Collectors()...)
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := map[string]float64{}
-		for _, f := range families {
-			for _, m := range f.Metric {
-				if f.GetName() == "perfgate_listener_malformed_requests_total" {
-					got[m.Label[1].GetValue()] = m.GetCounter().GetValue()
-				}
-			}
-		}
+		got := counted(t, s, "perfgate_listener_malformed_requests_total")
 		for reason, n := range want {
 			if got[reason] != n {
 				t.Errorf("%s is counted %v times, want %v", reason, got[reason], n)
 			}
 		}
 	}
+}
+
+// counted are the values of a counter of s, by reason.
+func counted(t *testing.T, s *Server, name string) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(s.Collectors()...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if f.GetName() == name {
+				got[m.Label[1].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	return got
 }
 
 // A head that stops half-way has a status of its own.
