@@ -67,6 +67,7 @@ var layers = map[string][]string{
 	},
 	"httpapi/fault":   {},
 	"httpapi/h1":      {},
+	"httpapi/h2guard": {},
 	"httpapi/iprange": {},
 	"httpapi/manage": {
 		"httpapi/admit",
@@ -201,6 +202,7 @@ var layers = map[string][]string{
 		"httpapi/admit",
 		"httpapi/fault",
 		"httpapi/h1",
+		"httpapi/h2guard",
 		"node/datadir",
 	},
 	"store": {

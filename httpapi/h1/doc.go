@@ -25,7 +25,8 @@
 //
 // A malformed request is answered by [Server].Refuse, and the connection ends. A body
 // that breaks is an error of the handler's Read, and the connection ends after the
-// answer. Connections of HTTP/2 are given to an [http.Server].
+// answer. Connections of HTTP/2 are given to an [http.Server], whose requests are held to
+// the same rules.
 //
 // # The client
 //

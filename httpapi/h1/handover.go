@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -62,3 +63,11 @@ func (c *earlyConn) Read(p []byte) (int, error) {
 
 // NetConn returns the connection as it was accepted.
 func (c *earlyConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite ends one direction, where the connection can.
+func (c *earlyConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

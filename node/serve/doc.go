@@ -17,7 +17,8 @@
 // docs/decisions/046-connections.md.
 //
 // HTTP/1.1 is served by httpapi/h1, which refuses what is malformed; refuse answers in the
-// form of this API. It gives connections of HTTP/2 to net/http.
+// form of this API. It gives connections of HTTP/2 to net/http, with an httpapi/h2guard
+// between them; see docs/decisions/102-http2.md.
 //
 // Goroutines: those of h1 and net/http for each connection; Certificates.Run is the
 // caller's.

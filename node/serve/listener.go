@@ -67,7 +67,7 @@ func connOf(c net.Conn) *conn {
 			return v
 		case *proxied:
 			return v.conn
-		case interface{ NetConn() net.Conn }: // TLS, or HTTP/2 whose preface has been read
+		case interface{ NetConn() net.Conn }: // TLS, or a layer of HTTP/2
 			c = v.NetConn()
 		default:
 			return nil

@@ -106,7 +106,7 @@ var malformed = []struct {
 	{"a name in capitals", root.with("X", "y"), "reset PROTOCOL_ERROR"},
 	{"a control character", root.with("x", "a\x00b"), "reset PROTOCOL_ERROR"},
 	{"a field of 126 KiB", root.with("x", strings.Repeat("x", 126<<10)), "goaway COMPRESSION_ERROR"},
-	{"a head of 512 KiB", root.with("x", strings.Repeat("x", 512<<10)), "goaway PROTOCOL_ERROR"},
+	{"a head of 512 KiB", root.with("x", strings.Repeat("x", 512<<10)), "goaway FRAME_SIZE_ERROR"},
 }
 
 // Each refusal of a request over HTTP/2 has the form of this API, but for those that the

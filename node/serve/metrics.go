@@ -22,6 +22,8 @@ func (s *Server) Collectors() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		s.malformed,
+		s.http2.faults,
+		s.http2.ended,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "perfgate", Subsystem: "listener", Name: "connections", Help: "Open connections of clients.", ConstLabels: labels(""),
 		}, func() float64 {
@@ -38,10 +40,10 @@ func (s *Server) Collectors() []prometheus.Collector {
 	}
 }
 
-// malformedCounter counts malformed requests of HTTP/1.1, in as many series as h1 has reasons.
+// malformedCounter counts malformed requests, in as many series as h1 has reasons.
 func malformedCounter(listener string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "perfgate", Subsystem: "listener", Name: "malformed_requests_total", ConstLabels: prometheus.Labels{"listener": listener},
-		Help: "Requests of HTTP/1.1 that were refused because their head or body is malformed, by reason.",
+		Help: "Requests that were refused because their head or body is malformed, by reason. Over HTTP/2, those that break the protocol itself are in http2_errors_total.",
 	}, []string{"reason"})
 }

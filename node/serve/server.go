@@ -24,23 +24,10 @@ const (
 	HeadTimeout = 10 * time.Second // for TLS, PROXY header and a request's head, each
 	IdleTimeout = 2 * time.Minute  // of a connection between requests
 
-	maxStreams    = 250 // HTTP/2 streams at a time on one connection
 	maxProxyConns = 65536
 	maxAdminConns = 1024
 	spareFiles    = 256 // descriptors for everything that is no client's connection
 )
-
-// The bytes of request bodies that HTTP/2 clients may send before a handler reads them.
-// They are in memory: streams of a connection share its window, so the bound of a
-// listener is its connections times the window.
-const (
-	receiveMemory = 8 << 30  // of all connections of a listener
-	minWindow     = 64 << 10 // RFC 9113 gives each connection as much from its beginning
-	maxWindow     = 1 << 20  // net/http's default; more gains nothing at 100 Mbit/s and 80 ms
-)
-
-// window is the receive window of each of so many connections.
-func window(conns int) int { return max(minWindow, min(receiveMemory/max(conns, 1), maxWindow)) }
 
 // Config describes one listener.
 type Config struct {
@@ -69,18 +56,20 @@ type Server struct {
 	cfg       Config
 	http      *h1.Server
 	conns     *conns
-	malformed *prometheus.CounterVec // requests of HTTP/1.1, by reason
-	ln        net.Listener           // set by Open
+	malformed *prometheus.CounterVec // requests, by reason
+	http2     http2Metrics
+	ln        net.Listener // set by Open
 }
 
 // New returns the server of a listener, which is not bound yet.
 func New(c Config) *Server {
-	s := &Server{cfg: c, conns: newConns(c.MaxConns, c.Trusted), malformed: malformedCounter(c.Name)}
+	s := &Server{cfg: c, conns: newConns(c.MaxConns, c.Trusted), malformed: malformedCounter(c.Name), http2: newHTTP2Metrics(c.Name)}
 	logger := c.Logger.With("listener", c.Name)
 	handler := whole(c.Handler)
 	s.http = &h1.Server{
 		Handler:      s.conns.serve(handler),
-		HTTP2:        overHTTP2(c, s.conns.serve(bounded(handler)), logger),
+		HTTP2:        s.overHTTP2(s.conns.serve(bounded(handler)), logger),
+		Guard:        s.guard(logger),
 		Lane:         s.lane(),
 		Refuse:       refuse,
 		Fault:        func(e *h1.Error) { s.malformed.WithLabelValues(e.Reason).Inc() },
@@ -108,35 +97,6 @@ func (s *Server) lane() Lane {
 		}
 		return next(r)
 	}
-}
-
-// overHTTP2 is the part of the server for HTTP/2, which gets its connections from that for
-// HTTP/1.1.
-func overHTTP2(c Config, handler http.Handler, logger *slog.Logger) *http.Server {
-	s := &http.Server{
-		Handler:           handler,
-		ConnContext:       connContext,
-		ConnState:         connState,
-		ReadHeaderTimeout: HeadTimeout,
-		IdleTimeout:       IdleTimeout,
-		MaxHeaderBytes:    hardHead - headOfHTTP,
-		Protocols:         new(http.Protocols),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          maxStreams,
-			MaxReceiveBufferPerConnection: window(c.MaxConns),
-			MaxReceiveBufferPerStream:     window(c.MaxConns),
-			SendPingTimeout:               IdleTimeout / 2,
-			PingTimeout:                   HeadTimeout,
-			WriteByteTimeout:              IdleTimeout,
-		},
-		// Faults of clients on the wire (a reset, a broken frame) are logged for debugging only.
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		// "OPTIONS *" is answered by the handler, in the same way as over HTTP/1.1.
-		DisableGeneralOptionsHandler: true,
-	}
-	s.Protocols.SetHTTP2(c.Certs != nil)
-	s.Protocols.SetUnencryptedHTTP2(c.Certs == nil)
-	return s
 }
 
 // ProxyConns is the number of clients that fit into the open-file limit of the
