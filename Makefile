@@ -45,8 +45,9 @@ lint: ## gofmt, and golangci-lint at the version in .ci/lint.mod
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) tool -modfile=.ci/lint.mod golangci-lint run ./...
 
-e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests
+e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests, h2load
 	e2e/clients/run.sh
+	PERFGATE_E2E_HTTP2=1 $(GO) test -count 1 -timeout 5m -v -run '^TestH2' ./e2e
 
 e2e-cluster: ## three processes, broken in many ways; needs root, iproute2, nftables, strace
 	PERFGATE_E2E_CLUSTER=1 $(GO) test -count 1 -timeout 20m -v ./e2e/cluster
