@@ -12,6 +12,7 @@ import (
 type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil: cannot be read without waiting
+	fast    *rawConn        // nil: there is none
 	written atomic.Int64    // octets that the kernel has taken
 
 	// The fields below belong to the goroutine that owns the connection.
@@ -25,7 +26,7 @@ type socket struct {
 }
 
 func newSocket(c net.Conn) *socket {
-	s := &socket{Conn: c}
+	s := &socket{Conn: c, fast: newRawConn(c)}
 	if sc, ok := c.(syscall.Conn); ok && canPoll {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -51,7 +52,11 @@ func (nothingYet) Temporary() bool { return true }
 
 // Read implements [io.Reader].
 func (s *socket) Read(p []byte) (int, error) {
-	if !s.polling {
+	switch {
+	case s.polling:
+	case s.fast != nil:
+		return s.fast.Read(p)
+	default:
 		return s.Conn.Read(p)
 	}
 	s.into = p
@@ -65,7 +70,12 @@ func (s *socket) Read(p []byte) (int, error) {
 
 // Write implements [io.Writer].
 func (s *socket) Write(p []byte) (int, error) {
-	n, err := s.Conn.Write(p)
+	n, err := 0, error(nil)
+	if s.fast != nil {
+		n, err = s.fast.Write(p)
+	} else {
+		n, err = s.Conn.Write(p)
+	}
 	s.written.Add(int64(n))
 	return n, err
 }

@@ -37,6 +37,7 @@ const (
 type conn struct {
 	server *Server
 	nc     net.Conn
+	raw    *rawConn      // of nc; nil if it is TLS or wrapped
 	br     *bufio.Reader // over in
 	bw     *bufio.Writer // over out; guarded by response.mu until a final answer begins
 	in     reader
@@ -66,6 +67,7 @@ func (c *conn) serve() {
 	if !c.handshake() {
 		return
 	}
+	c.raw = newRawConn(c.nc)
 	c.buffer()
 	c.remote = c.nc.RemoteAddr().String()
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), http.ServerContextKey, c.httpServer()))

@@ -45,6 +45,9 @@ func (r *reader) Read(p []byte) (n int, err error) {
 		return 1, nil
 	}
 	r.mu.Unlock()
+	if raw := r.c.raw; raw != nil {
+		return raw.Read(p)
+	}
 	return r.c.nc.Read(p)
 }
 
@@ -132,13 +135,20 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
 		w.renew()
-		m, err = w.c.nc.Write(p[n:min(len(p), n+writePiece)])
+		m, err = w.c.write(p[n:min(len(p), n+writePiece)])
 		n += m
 	}
 	if err != nil {
 		w.c.cancel()
 	}
 	return n, err
+}
+
+func (c *conn) write(p []byte) (int, error) {
+	if c.raw != nil {
+		return c.raw.Write(p)
+	}
+	return c.nc.Write(p)
 }
 
 // renew sets the server's deadline, unless it has done so a short while ago.

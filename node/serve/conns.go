@@ -223,6 +223,13 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// TCPConn is the connection itself, which h1 reads and writes directly; nil if it is none
+// of TCP.
+func (c *conn) TCPConn() *net.TCPConn {
+	tcp, _ := c.Conn.(*net.TCPConn)
+	return tcp
+}
+
 // CloseWrite passes on the end of a tunnel's other side.
 func (c *conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {

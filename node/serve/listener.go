@@ -52,6 +52,9 @@ type proxied struct {
 	header *proxyproto.Conn // over conn: it reads the header before anything else
 }
 
+// TCPConn is nil: header must see all that is read.
+func (p *proxied) TCPConn() *net.TCPConn { return nil }
+
 func (p *proxied) Read(b []byte) (int, error)         { return p.header.Read(b) }
 func (p *proxied) LocalAddr() net.Addr                { return p.header.LocalAddr() }
 func (p *proxied) RemoteAddr() net.Addr               { return p.header.RemoteAddr() }

@@ -1,0 +1,91 @@
+package h1
+
+import (
+	"net"
+	"os"
+	"syscall"
+)
+
+// rawConn reads and writes a connection of TCP with fewer scheduler calls than package net
+// does. Its deadlines are the connection's. One goroutine may read at a time, and one write.
+type rawConn struct {
+	raw syscall.RawConn
+
+	in, out   []byte // of the transfer under way
+	read      int
+	readErr   error
+	wrote     int
+	writeErr  error
+	onRead    func(fd uintptr) bool
+	onWritten func(fd uintptr) bool
+}
+
+// newRawConn returns nil for a connection that is not one of TCP itself. A wrapper that
+// leaves the octets alone says so by a method TCPConn.
+func newRawConn(c net.Conn) *rawConn {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		if w, ok := c.(interface{ TCPConn() *net.TCPConn }); ok {
+			tcp = w.TCPConn()
+		}
+	}
+	if tcp == nil || !canSendRaw {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	r := &rawConn{raw: raw}
+	r.onRead = func(fd uintptr) bool {
+		r.read, r.readErr = receiveRaw(fd, r.in)
+		return r.readErr != errNothingYet
+	}
+	r.onWritten = func(fd uintptr) bool {
+		for r.wrote < len(r.out) {
+			n, err := sendRaw(fd, r.out[r.wrote:])
+			if err == errNothingYet {
+				return false
+			}
+			if r.writeErr = err; err != nil {
+				return true
+			}
+			r.wrote += n
+		}
+		return true
+	}
+	return r
+}
+
+// Read implements [io.Reader].
+func (r *rawConn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	r.in, r.read, r.readErr = p, 0, nil
+	err := r.raw.Read(r.onRead)
+	r.in = nil
+	if err == nil {
+		err = wrapRaw("recvfrom", r.readErr)
+	}
+	return r.read, err
+}
+
+// Write implements [io.Writer].
+func (r *rawConn) Write(p []byte) (int, error) {
+	r.out, r.wrote, r.writeErr = p, 0, nil
+	err := r.raw.Write(r.onWritten)
+	r.out = nil
+	if err == nil {
+		err = wrapRaw("sendto", r.writeErr)
+	}
+	return r.wrote, err
+}
+
+// wrapRaw is err as package net has it: an error of a connection is a [net.Error].
+func wrapRaw(call string, err error) error {
+	if errno, ok := err.(syscall.Errno); ok {
+		return &net.OpError{Op: call, Net: "tcp", Err: os.NewSyscallError(call, errno)}
+	}
+	return err
+}
