@@ -71,7 +71,13 @@ func (t *Transport) Do(ctx context.Context, x *Call) (*Answer, error) {
 	if err != nil {
 		return nil, x.giveUp(err)
 	}
-	if err = x.attempt(c); err == nil {
+	for err = x.attempt(c); err == errStale; err = x.attempt(c) {
+		x.discard(c)
+		if c, err = t.connection(x, true); err != nil {
+			return nil, x.giveUp(err)
+		}
+	}
+	if err == nil {
 		return &x.answer, nil
 	}
 	if !x.mayRepeat(err) {
@@ -98,7 +104,7 @@ func causeOf(ctx context.Context) error {
 // one.
 func (t *Transport) connection(x *Call, reuse bool) (c *persistConn, err error) {
 	if reuse {
-		c = t.pool.take(x.Target)
+		c = t.pool.take(x.Target, x.up.isWhole())
 	}
 	if c == nil {
 		if c, err = t.connect(x.ctx, x.Target); err != nil {

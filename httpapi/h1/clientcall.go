@@ -145,7 +145,11 @@ func (x *Call) attempt(c *persistConn) error {
 	x.conn, x.before, x.touched = c, c.socket.written.Load(), false
 	c.begin()
 	x.watch(c)
-	if err := x.up.send(c); err != nil && c.socket.written.Load() == x.before {
+	if c.mayTurn() && x.up.isWhole() {
+		if err := x.up.turn(c); err != nil {
+			return err
+		}
+	} else if err := x.up.send(c); err != nil && c.socket.written.Load() == x.before {
 		return err
 	}
 	if x.waits() {
@@ -158,8 +162,16 @@ func (x *Call) attempt(c *persistConn) error {
 	if err != nil {
 		return err
 	}
-	x.up.answered()
+	x.up.answered(c.mayTurn() && (body == noBody || body == byLength && x.answer.Length <= int64(c.br.Buffered())))
 	return x.finishHead(body)
+}
+
+// discard gives up an idle connection that was no longer fit.
+func (x *Call) discard(c *persistConn) {
+	x.unwatch()
+	c.abort()
+	c.end()
+	x.conn = nil
 }
 
 // waits reports whether the body has to wait for a 100.
@@ -177,7 +189,7 @@ func (x *Call) head() (framing, error) {
 	if _, err := br.Peek(1); err != nil {
 		return 0, err
 	}
-	if x.conn.reused && x.conn.socket.unacknowledged(x.before) {
+	if x.conn.reused && x.conn.socket.early(x.before) {
 		return 0, errStray
 	}
 	x.touched = true

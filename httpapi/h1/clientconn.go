@@ -16,6 +16,7 @@ type persistConn struct {
 	cut      func()        // abort
 	br       *bufio.Reader // nil while the connection is idle
 	idle     time.Time     // since then, if the pool has it
+	due      time.Time     // the deadline for reading that waitFor has set
 	reused   bool
 }
 
@@ -42,6 +43,23 @@ func (c *persistConn) end() {
 	c.br.Reset(nil)
 	answerReaders.Put(c.br)
 	c.br = nil
+}
+
+// mayTurn reports whether take is there for the connection.
+func (c *persistConn) mayTurn() bool { return c.socket.fast != nil && c.Conn == net.Conn(c.socket) }
+
+// waitFor bounds the wait for an answer, from now on; 0 is no bound. A bound that is set
+// already and not much longer stays.
+func (c *persistConn) waitFor(d time.Duration) {
+	switch now := time.Now(); {
+	case d == 0 && !c.due.IsZero():
+		c.due = time.Time{}
+	case d > 0 && (c.due.Before(now.Add(d)) || c.due.After(now.Add(d+d/4))):
+		c.due = now.Add(d + d/8)
+	default:
+		return
+	}
+	c.SetReadDeadline(c.due)
 }
 
 // abort ends the connection at once. TLS would send its farewell first, for which a peer

@@ -121,28 +121,52 @@ func TestEndOvertakesTheWrite(t *testing.T) {
 }
 
 // Octets that come before the upstream's kernel has any of the request are no answer. The
-// upstream may go on to read the request, so it is not sent again.
+// upstream may go on to read the request, so it is not sent again unless it is idempotent.
 func TestEarlyOctetsAreNoAnswer(t *testing.T) {
-	for _, method := range []string{"POST", "GET"} {
+	for _, tt := range []struct{ method, body string }{{"POST", ""}, {"GET", ""}, {"POST", "body"}} {
 		var s counting
 		u, tr := newUpstream(t, s.serve), newTransport(t)
 		fetch(t, tr, newRequest(t, "POST", u.url, nil), "ok")
 		c := tr.pool.idle[targetFor(t, u.url)][0].socket
 		sent := c.written.Load()
 		c.count = func(uintptr) { c.acked = sent } // as if the network were slow
-		_, body, err := roundTrip(tr, onReuse(newRequest(t, method, u.url+"/x", nil), func() {
-			u.mu.Lock()
-			io.WriteString(u.open[1], poison)
-			u.mu.Unlock()
-		}))
-		switch {
-		case method == "POST" && !errors.Is(err, errStray):
-			t.Errorf("POST: %q, %v", body, err)
-		case method == "GET" && body != "ok":
-			t.Errorf("GET: %q, %v", body, err)
+		if c.turn != nil {
+			c.turn.pending = func(uintptr) int { return 1 << 20 }
 		}
-		if n := s.times("/x"); method == "POST" && (n > 1 || u.conns.Load() > 1) {
-			t.Errorf("carried out %d times, on %d connections", n, u.conns.Load())
+		var in io.Reader
+		if tt.body != "" {
+			in = strings.NewReader(tt.body)
+		}
+		_, body, err := roundTrip(tr, newRequest(t, tt.method, u.url+"/x", in))
+		switch {
+		case tt.method == "POST" && !errors.Is(err, errStray):
+			t.Errorf("%+v: %q, %v", tt, body, err)
+		case tt.method == "GET" && body != "ok":
+			t.Errorf("%+v: %q, %v", tt, body, err)
+		}
+		if n := s.times("/x"); tt.method == "POST" && (n > 1 || u.conns.Load() > 1) {
+			t.Errorf("%+v: carried out %d times, on %d connections", tt, n, u.conns.Load())
+		}
+	}
+}
+
+// Octets that come while a connection is idle are found before a request is sent on it, which
+// then goes another way.
+func TestOctetsOnAnIdleConnection(t *testing.T) {
+	for _, body := range []string{"", "body"} {
+		var s counting
+		u, tr := newUpstream(t, s.serve), newTransport(t)
+		fetch(t, tr, newRequest(t, "POST", u.url, nil), "ok")
+		u.mu.Lock()
+		io.WriteString(u.open[1], poison)
+		u.mu.Unlock()
+		var in io.Reader
+		if body != "" {
+			in = strings.NewReader(body)
+		}
+		fetch(t, tr, newRequest(t, "POST", u.url+"/x", in), "ok")
+		if n := s.times("/x"); n != 1 || u.conns.Load() != 2 {
+			t.Errorf("body %q: carried out %d times, on %d connections", body, n, u.conns.Load())
 		}
 	}
 }

@@ -22,11 +22,12 @@ type pool struct {
 }
 
 // take returns an idle connection to key on which nothing has come since the last answer,
-// or nil. Others are closed.
-func (p *pool) take(key Target) *persistConn {
+// or nil. Others are closed. unchecked leaves the check to [socket.take], where it can be
+// left to that.
+func (p *pool) take(key Target, unchecked bool) *persistConn {
 	for {
-		c := p.pop(key)
-		if c == nil || p.fit(c, time.Now()) {
+		c, now := p.pop(key), time.Now()
+		if c == nil || unchecked && c.mayTurn() && p.young(c, now) || p.fit(c, now) {
 			return c
 		}
 		c.abort()
@@ -49,7 +50,13 @@ func (p *pool) pop(key Target) *persistConn {
 
 // fit reports whether c can carry another request.
 func (p *pool) fit(c *persistConn, now time.Time) bool {
-	return (p.keep == 0 || now.Sub(c.idle) < p.keep) && c.socket.quiet(c.Conn)
+	c.waitFor(0)
+	return p.young(c, now) && c.socket.quiet(c.Conn)
+}
+
+// young reports whether c has not been idle for too long.
+func (p *pool) young(c *persistConn, now time.Time) bool {
+	return p.keep == 0 || now.Sub(c.idle) < p.keep
 }
 
 // put takes a connection whose last answer has been read to its end. The oldest one makes

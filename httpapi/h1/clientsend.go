@@ -26,6 +26,37 @@ func (u *upload) send(c *persistConn) error {
 	return u.write()
 }
 
+// isWhole reports whether all of the request is there.
+func (u *upload) isWhole() bool {
+	u.sending.Lock()
+	defer u.sending.Unlock()
+	return u.ended && u.whole && len(u.buf) <= maxRaw
+}
+
+// turn writes the request to c, and waits for the beginning of the answer.
+func (u *upload) turn(c *persistConn) error {
+	u.sending.Lock()
+	u.conn, u.next = c, 0
+	u.sending.Unlock()
+	u.mu.Lock()
+	u.last, u.stopped, u.sent = true, true, true
+	u.mu.Unlock()
+	c.waitFor(u.call.t.ResponseHeaderTimeout)
+	sent, err := c.socket.take(u.buf, !c.reused)
+	u.sending.Lock()
+	defer u.sending.Unlock()
+	if u.next = sent; err == errShort {
+		return u.write()
+	}
+	if sent < len(u.buf) {
+		u.mu.Lock()
+		u.sent = false
+		u.mu.Unlock()
+		u.next = len(u.buf) // nothing more is written
+	}
+	return err
+}
+
 // headTime is how long a head waits for the first piece of its body, with which it goes
 // out in one write.
 const headTime = time.Millisecond
@@ -153,7 +184,7 @@ func (u *upload) done(err error) {
 	u.mu.Lock()
 	u.stopped, u.sent = true, err == nil
 	if t := u.call.t.ResponseHeaderTimeout; t > 0 && !u.headIn {
-		u.conn.SetReadDeadline(time.Now().Add(t))
+		u.conn.waitFor(t)
 	}
 	over, settle := u.over, u.over && !u.settled
 	u.settled = u.settled || settle
@@ -202,11 +233,12 @@ func (u *upload) repeatable() bool {
 }
 
 // answered notes that the head of the answer is there: the request will not be sent again.
-func (u *upload) answered() {
+// The rest of it has no bound on time; whole says that it is there, too.
+func (u *upload) answered(whole bool) {
 	u.mu.Lock()
 	u.headIn = true
-	if u.call.t.ResponseHeaderTimeout > 0 {
-		u.conn.SetReadDeadline(time.Time{})
+	if !whole {
+		u.conn.waitFor(0)
 	}
 	u.mu.Unlock()
 	u.leave()

@@ -326,7 +326,7 @@ func TestIdleConnections(t *testing.T) {
 	go func() { hold <- true }()
 	fetch(t, tr, newRequest(t, "GET", u.url, nil), "ok")
 	tr.pool.keep = time.Nanosecond
-	if c := tr.pool.take(targetFor(t, u.url)); c != nil {
+	if c := tr.pool.take(targetFor(t, u.url), false); c != nil {
 		t.Error("an old connection is used")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // canSendRaw says that sendRaw and receiveRaw are there.
@@ -31,6 +33,16 @@ func peekRaw(fd uintptr) (nothing bool) {
 	var octet [1]byte
 	_, err := transfer(syscall.SYS_RECVFROM, fd, octet[:], syscall.MSG_DONTWAIT|syscall.MSG_PEEK)
 	return err == errNothingYet
+}
+
+// pendingRaw is the number of octets that were written and that the peer's kernel has not
+// acknowledged; 0 if it is not known.
+func pendingRaw(fd uintptr) int {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, fd, unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 // transfer makes a system call on p, which has at least one octet, and at most maxRaw.

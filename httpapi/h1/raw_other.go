@@ -8,3 +8,4 @@ const canSendRaw = false
 func sendRaw(uintptr, []byte) (int, error)    { return 0, errNothingYet }
 func receiveRaw(uintptr, []byte) (int, error) { return 0, errNothingYet }
 func peekRaw(uintptr) bool                    { return false }
+func pendingRaw(uintptr) int                  { return 0 }
