@@ -204,11 +204,11 @@ func (c *conn) next() bool {
 	if c.server.closing.Load() {
 		return false
 	}
-	wait := c.server.IdleTimeout
-	if !c.served {
-		wait = c.server.HeadTimeout
+	if c.served {
+		c.in.setIdle(c.server.IdleTimeout)
+	} else {
+		c.in.setDeadline(after(c.server.HeadTimeout))
 	}
-	c.in.setDeadline(after(wait))
 	if _, err := c.br.Peek(1); err != nil || !c.state.CompareAndSwap(idle, busy) {
 		return false
 	}

@@ -29,9 +29,12 @@ type reader struct {
 	mu      sync.Mutex // guards the fields below
 	ended   sync.Cond  // over mu: reading has become false
 	armed   bool       // the timer may start the goroutine
+	since   time.Time  // when it was armed
+	set     bool       // the timer: it is not stopped, which costs more than to let it end
 	reading bool       // the goroutine reads
 	aborted bool       // unwatch waits for the goroutine
 	has     bool       // octet has been read
+	due     time.Time  // the deadline of reads; zero: none, or not known
 	octet   [1]byte
 }
 
@@ -57,6 +60,19 @@ func (r *reader) setDeadline(t time.Time) {
 	defer r.mu.Unlock()
 	if !r.aborted {
 		r.c.nc.SetReadDeadline(t)
+		r.due = t
+	}
+}
+
+// setIdle sets a deadline d from now, unless there is one already that is little
+// earlier.
+func (r *reader) setIdle(d time.Duration) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if due := now.Add(d); d == 0 || r.due.After(due) || r.due.Before(due.Add(-d/8)) {
+		r.due = after(d)
+		r.c.nc.SetReadDeadline(r.due)
 	}
 }
 
@@ -64,23 +80,30 @@ func (r *reader) setDeadline(t time.Time) {
 func (r *reader) watch() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.armed = true
-	if r.timer == nil {
+	r.armed, r.since = true, time.Now()
+	switch {
+	case r.timer == nil:
 		r.ended.L = &r.mu
 		r.timer = time.AfterFunc(watchAfter, r.start)
-		return
+	case !r.set:
+		r.timer.Reset(watchAfter)
 	}
-	r.timer.Reset(watchAfter)
+	r.set = true // or it was: start looks again
 }
 
 // start is called by the timer.
 func (r *reader) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.armed || r.reading || r.has {
+	if r.set = false; !r.armed || r.reading || r.has {
 		return
 	}
-	r.reading = true
+	if left := watchAfter - time.Since(r.since); left > 0 {
+		r.set = true
+		r.timer.Reset(left)
+		return
+	}
+	r.reading, r.due = true, time.Time{}
 	r.c.nc.SetReadDeadline(time.Time{})
 	go r.wait()
 }
@@ -107,9 +130,7 @@ func (r *reader) unwatch() {
 	if !r.armed {
 		return
 	}
-	r.armed = false
-	r.timer.Stop()
-	if !r.reading {
+	if r.armed = false; !r.reading {
 		return
 	}
 	r.aborted = true

@@ -105,7 +105,8 @@ func (p *progress) touch() { p.last.Store(int64(time.Since(p.start))) }
 // fate is how a request is ended early. mu guards all of it.
 type fate struct {
 	mu      sync.Mutex
-	timer   *time.Timer // runs tick
+	timer   *time.Timer // runs tick; nil before the first request
+	due     time.Time   // of timer; zero if it is not set
 	watched bool        // tick has something to do
 	long    bool        // entered among the streams
 	ended   bool

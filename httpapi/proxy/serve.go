@@ -38,11 +38,10 @@ func (p *Proxy) serve(down downstream, r *h1.Request, id string) {
 			refused = x.panicked(v, debug.Stack())
 		}
 		p.end(x, refused)
-		if v != nil && (v == http.ErrAbortHandler || x.aborted) || x.status.Load() == 0 {
+		broken := v != nil && (v == http.ErrAbortHandler || x.aborted) || x.status.Load() == 0
+		x.release(v != nil)
+		if broken {
 			panic(http.ErrAbortHandler) // a response that broke off must not look complete
-		}
-		if v == nil {
-			x.recycle()
 		}
 	}()
 	if refused = p.process(x); refused != nil {
@@ -68,10 +67,11 @@ func (p *Proxy) begin(down downstream, r *h1.Request, id string, now time.Time) 
 	return x
 }
 
-// recycle keeps x for another request, unless a goroutine may know it: the sweeper of
-// streams, one that sends a body, or one that waits for x.life.
-func (x *exchange) recycle() {
-	if x.long || x.body != nil || x.conn != nil || x.attempts > 1 || x.attempts == 1 && !x.first.Reusable() || !x.life.renew() {
+// release keeps x for another request, unless it has panicked or a goroutine may know it:
+// the sweeper of streams, one that sends a body, or one that waits for x.life.
+func (x *exchange) release(panicked bool) {
+	if panicked || x.long || x.body != nil || x.conn != nil || x.attempts > 1 || x.attempts == 1 && !x.first.Reusable() || !x.life.renew() {
+		x.stopTimer()
 		return
 	}
 	x.first.Reset()

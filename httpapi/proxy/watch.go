@@ -14,19 +14,32 @@ func (x *exchange) watch() {
 		first = min(first, t.Total)
 	}
 	x.mu.Lock()
-	if x.watched = true; x.timer == nil {
-		x.timer = time.AfterFunc(first, x.tick)
-	} else {
-		x.timer.Reset(first)
-	}
+	x.watched = true
+	x.tickAfterLocked(time.Since(x.start), first)
 	x.mu.Unlock()
+}
+
+// tickAfterLocked has tick run in d, or before. age is that of x. A timer that is set
+// already and ends by then stays as it is: most requests are over before it ends, and the
+// next one uses it again.
+func (x *exchange) tickAfterLocked(age, d time.Duration) {
+	due := x.start.Add(age + d)
+	switch {
+	case x.timer == nil:
+		x.timer = time.AfterFunc(d, x.tick)
+	case x.due.IsZero() || x.due.After(due):
+		x.timer.Reset(d)
+	default:
+		return
+	}
+	x.due = due
 }
 
 func (x *exchange) tick() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.ended || !x.watched {
-		return // of a request that is over, or of another one
+	if x.due = (time.Time{}); x.ended || !x.watched {
+		return // no request is under way
 	}
 	if x.killed {
 		// The handler has had time for its answer.
@@ -68,7 +81,7 @@ func (x *exchange) tick() {
 			return
 		}
 	}
-	x.timer.Reset(next)
+	x.tickAfterLocked(age, next)
 }
 
 // kill ends x at once, and reports whether it went on until then. If no response has
@@ -103,7 +116,8 @@ func (x *exchange) killLocked(why *fault.Error) {
 	if begun {
 		x.down.SetWriteDeadline(past)
 	} else {
-		x.timer.Reset(fault.LingerTime)
+		x.due = time.Time{} // later than before
+		x.tickAfterLocked(time.Since(x.start), fault.LingerTime)
 	}
 }
 
@@ -120,14 +134,20 @@ func (f *fate) readUntil(down downstream, t time.Time) {
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
-// finish stops the timer. After it, no other goroutine uses the response.
+// stopTimer drops the timer of an exchange that is not used again.
+func (x *exchange) stopTimer() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+}
+
+// finish ends the watch. After it, no other goroutine uses the response.
 func (x *exchange) finish() {
 	x.mu.Lock()
 	x.ended = true
 	long := x.long
-	if x.timer != nil {
-		x.timer.Stop()
-	}
 	x.mu.Unlock()
 	if long {
 		x.proxy.streams.remove(x)
