@@ -70,7 +70,7 @@ func (c *conn) serve() {
 	c.raw = newRawConn(c.nc)
 	c.buffer()
 	c.remote = c.nc.RemoteAddr().String()
-	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), http.ServerContextKey, c.httpServer()))
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if c.ctx = ctx; c.server.ConnContext != nil {
 		c.ctx = c.server.ConnContext(ctx, c.nc)
@@ -78,16 +78,6 @@ func (c *conn) serve() {
 	for c.next() {
 		c.served = true
 	}
-}
-
-// httpServer is the value of [http.ServerContextKey]. By it httputil.ReverseProxy knows
-// that a panic with [http.ErrAbortHandler] is recovered; without it, an answer that
-// breaks off would look whole.
-func (c *conn) httpServer() *http.Server {
-	if c.server.HTTP2 != nil {
-		return c.server.HTTP2
-	}
-	return new(http.Server)
 }
 
 // end closes the connection, unless it has another owner.

@@ -11,7 +11,8 @@
 // # The codec
 //
 // A scanner checks the octets of a head, or of a trailer section, as they arrive;
-// readHead returns the section once it is whole, and parseFields takes it apart. A
+// readHead returns the section once it is whole, as one text, and [Fields] are parts of
+// it: a list, in which a name is found by comparing, because heads have few fields. A
 // chunkedReader decodes a body, a chunkedWriter encodes one. A fault of the peer is an
 // [*Error], which says how to answer it.
 //
@@ -23,6 +24,9 @@
 // without being asked for; a body that nobody reads is read after the answer, not before
 // it; no Content-Type is guessed; the content of an answer with status 205 is dropped.
 //
+// [Server].Lane serves requests without the types of net/http: an [Exchange] has the
+// request and takes the answer, and nothing is allocated for a request but its text.
+//
 // A malformed request is answered by [Server].Refuse, and the connection ends. A body
 // that breaks is an error of the handler's Read, and the connection ends after the
 // answer. Connections of HTTP/2 are given to an [http.Server], whose requests are held to
@@ -30,8 +34,8 @@
 //
 // # The client
 //
-// A [Transport] sends requests to upstreams. The goroutine that calls RoundTrip writes
-// the head, with what of the body is at hand, and reads the answer; one more reads and
+// A [Transport] sends requests to upstreams, each a [Call]. The goroutine that calls Do
+// writes the head, with what of the body is at hand, and reads the answer; one more reads and
 // writes the rest of a body, so that the two overlap. Idle connections have neither
 // goroutine nor buffer: a connection is checked when a request takes it, and one timer
 // sweeps them all.
@@ -39,6 +43,13 @@
 // A request that the upstream cannot have read is sent again on a new connection. The
 // kernel proves it: it took no octet, or the peer ended the connection and acknowledged
 // none.
+//
+// # Sockets
+//
+// Connections of TCP are read and written by system calls that do not wait, inside of
+// [syscall.RawConn], without telling the scheduler: see rawConn, and turn for the common
+// case of a call. Where that is not possible (TLS, other systems than Linux), package net
+// does it.
 //
 // # Goroutines and locks
 //

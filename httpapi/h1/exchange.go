@@ -30,7 +30,9 @@ func (c *conn) answerLane(q *Request, serve func(*Exchange)) bool {
 	}
 	x.reset(c, q)
 	c.begin(&x.w)
-	return c.complete(&x.w, c.runLane(x, serve))
+	ok := c.runLane(x, serve)
+	x.OnLeave(nil)
+	return c.complete(&x.w, ok)
 }
 
 func (c *conn) runLane(x *Exchange, serve func(*Exchange)) bool {

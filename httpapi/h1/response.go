@@ -193,7 +193,11 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 // finish completes the answer and reports whether the client can take it for whole.
 func (w *response) finish() bool {
-	if w.status == 0 {
+	switch {
+	case w.status != 0:
+	case w.r == nil:
+		return false // Server.Lane says what it answers
+	default:
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.framing == undecided {

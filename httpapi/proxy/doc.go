@@ -9,8 +9,9 @@
 //
 //  1. serve.Server, the listener (node/serve), accepts and bounds the connection.
 //  2. h1.Server parses the head, or http.Server over HTTP/2.
-//  3. [Proxy.ServeHTTP] → begin takes the time and one view of the settings; both
-//     are passed on in the exchange, and so is all that is learned later.
+//  3. [Proxy.Serve], or [Proxy.ServeHTTP] over HTTP/2, → begin takes the time and one
+//     view of the settings; both are passed on in the exchange, and so is all that is
+//     learned later.
 //  4. exchange.findRoute: [admit.Gate.Client] finds the client's address,
 //     Table.find refuses ambiguous paths and finds the route. [Proxy.Judge] asks
 //     the same for requests that are verified and not sent.
@@ -21,10 +22,10 @@
 //     call, which is found in the body or put into it.
 //  8. exchange.charge → [admit.Gate.Charge] → limiter.Meter.Take, pure: all of the
 //     limits and the budget are charged, or none.
-//  9. forwarder.forward → lane.send: an upstream is picked, [admit.Gate.Still]
+//  9. exchange.forward → lane.send: an upstream is picked, [admit.Gate.Still]
 //     looks once more, the request is sent.
-//  10. exchange.answered and writer: the response is edited and streamed to the
-//     client; end settles the cost and reports the request.
+//  10. reply.pass: the response is edited and streamed to the client; end settles the
+//     cost and reports the request.
 //
 // Nothing on this way waits for Raft or for the disk, except step 8 where a chunk
 // of a month must be fetched, and no lock is shared by all keys.
@@ -34,9 +35,12 @@
 // The request target is judged as it stands and refused where it is ambiguous
 // (dot segments, encoded slashes). It is never normalized, because an upstream
 // that normalizes differently would then see another request than the one that
-// was judged. Bytes are moved behind one seam, forwarder, today
-// httputil.ReverseProxy over the connections of an upstream: h1.Transport, and
-// http.Transport for HTTP/2.
+// was judged.
+//
+// A request is an [h1.Request] and its client a downstream, whatever version of HTTP
+// it came by, so there is one way through the steps: stream makes both of what
+// net/http has read from HTTP/2. An upstream is called by a transport: [h1.Transport],
+// or net/http's for HTTP/2.
 //
 // # Goroutines and locks
 //
@@ -45,7 +49,9 @@
 // which has one goroutine while it has any requests, and ends those with a key
 // that lost its right, and those that the routes in force refuse. The exchange
 // passes between them under exchange.mu and its atomic fields. Lock order:
-// exchange.mu before streams.mu. No lock is held while bytes move.
+// exchange.mu before streams.mu, and before life.mu. No lock is held while bytes move.
+//
+// An exchange is used for another request if no other goroutine can know it: see release.
 //
 // A [Table] of routes is immutable. [Proxy.Reload] replaces it; requests in
 // flight are forwarded by the one they began with, for as long as the new one admits them.

@@ -25,6 +25,14 @@ type lane struct {
 	seen      *seenCosts
 }
 
+// name is the path of the route as configured; "" of a nil lane: no route was found.
+func (l *lane) name() string {
+	if l == nil {
+		return ""
+	}
+	return l.route.rule.Route
+}
+
 // pick chooses the healthy upstream with the fewest requests under way, in turn
 // among equals; if none is healthy, of all. Those in tried come last.
 func (l *lane) pick(now time.Time, tried []*upstream) *upstream {

@@ -89,7 +89,7 @@ func (r reply) brokeOff(err error) {
 		return
 	}
 	x.lane.counts.broken.Inc()
-	x.proxy.logger.Warn("an upstream broke off its answer", "request_id", x.id, "route", x.routeName(), "upstream", x.upstream.name, "error", err)
+	x.proxy.logger.Warn("an upstream broke off its answer", "request_id", x.id, "route", x.lane.name(), "upstream", x.upstream.name, "error", err)
 }
 
 // close ends the attempt that has been answered.

@@ -199,7 +199,7 @@ func (x *exchange) refuse(f *fault.Error) {
 		return
 	}
 	if f.Cause != nil && f.Code.Status() >= 500 {
-		x.proxy.logger.Warn("request failed", "request_id", x.id, "route", x.routeName(), "code", f.Code, "attempts", x.attempts, "error", f.Cause)
+		x.proxy.logger.Warn("request failed", "request_id", x.id, "route", x.lane.name(), "code", f.Code, "attempts", x.attempts, "error", f.Cause)
 	}
 	if x.pass.Valid && x.pass.Limits.N == 0 {
 		x.decided = time.Now()
@@ -261,7 +261,7 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 	if x.upstream != nil {
 		o.Upstream = x.upstream.name
 	}
-	counts, name := p.none, x.routeName()
+	counts, name := p.none, x.lane.name()
 	if x.lane != nil {
 		counts, o.Route = x.lane.counts, name
 	}
@@ -284,14 +284,6 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 	}
 	counts.request(status, took, status == http.StatusSwitchingProtocols)
 	p.observer.Observe(&o)
-}
-
-// routeName is the path of the route of x, as configured; "" if none was found.
-func (x *exchange) routeName() string {
-	if x.lane == nil {
-		return ""
-	}
-	return x.lane.route.rule.Route
 }
 
 // requestID is the id that an outer handler set, or else [admit.RequestID].

@@ -135,11 +135,11 @@ func (f *fate) readUntil(down downstream, t time.Time) {
 var past = time.Unix(1, 0)
 
 // stopTimer drops the timer of an exchange that is not used again.
-func (x *exchange) stopTimer() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.timer != nil {
-		x.timer.Stop()
+func (f *fate) stopTimer() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.timer != nil {
+		f.timer.Stop()
 	}
 }
 
