@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"io"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -11,22 +10,6 @@ import (
 
 // canSendRaw says that sendRaw and receiveRaw are there.
 const canSendRaw = true
-
-// sendRaw sends octets without waiting. It tells the scheduler nothing, which saves about
-// 2 µs a request: a call that does not wait is over before another thread could have taken
-// the processor.
-func sendRaw(fd uintptr, p []byte) (int, error) {
-	return transfer(syscall.SYS_SENDTO, fd, p, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
-}
-
-// receiveRaw is its counterpart. The end of the connection is io.EOF.
-func receiveRaw(fd uintptr, p []byte) (int, error) {
-	n, err := transfer(syscall.SYS_RECVFROM, fd, p, syscall.MSG_DONTWAIT)
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	return n, err
-}
 
 // peekRaw reports whether there is nothing to receive: no octet and no end.
 func peekRaw(fd uintptr) (nothing bool) {
