@@ -34,11 +34,12 @@ func (p *puppet) present() { p.answers(callStatus, func([]byte) any { return wir
 // key that it knows is replaced.
 func TestRemoval(t *testing.T) {
 	t.Parallel()
-	s := opened(t, nil)
+	s := opened(t, func(c *Config) { c.Lease = 10 * time.Second }) // longer than a loaded machine takes
 	p := s.voter("n2")
 	p.hears(nil)
 	p.present()
 	key := s.r.Store().Trust().Gossip[0]
+	s.until("a lease of n1, which the write waits for", s.Serving)
 	out, err := s.RemoveNode(t.Context(), "n2", false, byOperator)
 	if err != nil || !out.Effective || out.Index == 0 || len(out.Nodes) != 1 || out.Nodes[0] != (replica.Ack{Name: "n1", How: "applied"}) {
 		t.Fatalf("%+v, %v", out, err)
