@@ -1,9 +1,6 @@
 package h1
 
-import (
-	"errors"
-	"sync"
-)
+import "errors"
 
 // turn is the common case of a request: all of it is there, and it goes out in one write.
 // Checking the connection, writing, and waiting for the answer are one operation on it, so
@@ -18,7 +15,7 @@ type turn struct {
 	err     error
 	began   bool // the connection has been checked
 	fresh   bool // it need not be: it carried no request yet
-	room    *[answerBuffer]byte
+	room    *[bufferSize]byte
 	n       int  // octets of the answer, in room
 	early   bool // they came before the upstream's kernel had received any of the request
 	step    func(fd uintptr) bool
@@ -31,8 +28,6 @@ var errStale = errors.New("the idle connection is no longer fit")
 
 // errShort is returned if the kernel has taken a part of the request only.
 var errShort = errors.New("the request was written in part")
-
-var rooms = sync.Pool{New: func() any { return new([answerBuffer]byte) }}
 
 func (s *socket) newTurn() *turn {
 	t := &turn{pending: pendingRaw}
@@ -72,7 +67,7 @@ func (s *socket) take(request []byte, fresh bool) (sent int, err error) {
 		t = s.newTurn()
 		s.turn = t
 	}
-	t.request, t.sent, t.n, t.err, t.began, t.fresh, t.early, t.room = request, 0, 0, nil, false, fresh, false, rooms.Get().(*[answerBuffer]byte)
+	t.request, t.sent, t.n, t.err, t.began, t.fresh, t.early, t.room = request, 0, 0, nil, false, fresh, false, rooms.Get().(*[bufferSize]byte)
 	err = s.raw.Read(t.step)
 	t.request = nil
 	s.written.Add(int64(t.sent))

@@ -38,7 +38,7 @@ type conn struct {
 	server *Server
 	nc     net.Conn
 	raw    *rawConn      // of nc; nil if it is TLS or wrapped
-	br     *bufio.Reader // over in
+	br     *bufio.Reader // over in; nil, as bw, while the connection is idle
 	bw     *bufio.Writer // over out; guarded by response.mu until a final answer begins
 	in     reader
 	out    writer
@@ -67,8 +67,9 @@ func (c *conn) serve() {
 	if !c.handshake() {
 		return
 	}
-	c.raw = newRawConn(c.nc)
-	c.buffer()
+	if c.raw = newRawConn(c.nc); c.raw == nil {
+		c.buffer()
+	}
 	c.remote = c.nc.RemoteAddr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -84,15 +85,21 @@ func (c *conn) serve() {
 func (c *conn) end() {
 	c.server.forget(c)
 	if c.br != nil {
-		c.br.Reset(nil)
-		c.bw.Reset(nil)
-		readers.Put(c.br)
-		writers.Put(c.bw)
+		c.unbuffer()
 	}
 	if !c.gone {
 		c.nc.Close()
 		c.hook(http.StateClosed)
 	}
+}
+
+// unbuffer takes the buffers back.
+func (c *conn) unbuffer() {
+	c.br.Reset(nil)
+	c.bw.Reset(nil)
+	readers.Put(c.br)
+	writers.Put(c.bw)
+	c.br, c.bw = nil, nil
 }
 
 // buffer gives the connection its buffers.
@@ -199,7 +206,7 @@ func (c *conn) next() bool {
 	} else {
 		c.in.setDeadline(after(c.server.HeadTimeout))
 	}
-	if _, err := c.br.Peek(1); err != nil || !c.state.CompareAndSwap(idle, busy) {
+	if !c.begun() || !c.state.CompareAndSwap(idle, busy) {
 		return false
 	}
 	if c.served && !c.headIsThere() {
@@ -225,6 +232,24 @@ func (c *conn) next() bool {
 		}
 	}
 	return c.answerHandler(q)
+}
+
+// begun waits for the first octet of a request, without buffers if they can be done
+// without, and reports whether it has come.
+func (c *conn) begun() bool {
+	if c.raw != nil && c.br != nil && c.br.Buffered() == 0 && !c.in.holds() {
+		c.unbuffer()
+	}
+	if c.br == nil {
+		room, n, err := c.raw.await()
+		if err != nil {
+			return false
+		}
+		c.in.room, c.in.ready = room, room[:n]
+		c.buffer()
+	}
+	_, err := c.br.Peek(1)
+	return err == nil
 }
 
 // headIsThere reports whether a whole head has been read already, which is the rule.

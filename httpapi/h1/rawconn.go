@@ -3,6 +3,7 @@ package h1
 import (
 	"net"
 	"os"
+	"sync"
 	"syscall"
 )
 
@@ -16,7 +17,9 @@ type rawConn struct {
 	readErr   error
 	wrote     int
 	writeErr  error
+	room      *[bufferSize]byte // of await
 	onRead    func(fd uintptr) bool
+	onAwaited func(fd uintptr) bool
 	onWritten func(fd uintptr) bool
 }
 
@@ -39,6 +42,15 @@ func newRawConn(c net.Conn) *rawConn {
 	r := &rawConn{raw: raw}
 	r.onRead = func(fd uintptr) bool {
 		r.read, r.readErr = receiveRaw(fd, r.in)
+		return r.readErr != errNothingYet
+	}
+	r.onAwaited = func(fd uintptr) bool {
+		r.room = rooms.Get().(*[bufferSize]byte)
+		if r.read, r.readErr = receiveRaw(fd, r.room[:]); r.readErr == nil {
+			return true
+		}
+		rooms.Put(r.room)
+		r.room = nil
 		return r.readErr != errNothingYet
 	}
 	r.onWritten = func(fd uintptr) bool {
@@ -70,6 +82,20 @@ func (r *rawConn) Read(p []byte) (int, error) {
 	}
 	return r.read, err
 }
+
+// await waits for octets without a buffer, and returns them in one, which is to be put
+// into rooms.
+func (r *rawConn) await() (room *[bufferSize]byte, n int, err error) {
+	r.read, r.readErr = 0, nil
+	if err := r.raw.Read(r.onAwaited); err != nil {
+		return nil, 0, err
+	}
+	room, r.room = r.room, nil
+	return room, r.read, wrapRaw("recvfrom", r.readErr)
+}
+
+// rooms are buffers for the octets that end a wait.
+var rooms = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Write implements [io.Writer].
 func (r *rawConn) Write(p []byte) (int, error) {
