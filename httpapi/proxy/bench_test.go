@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -29,8 +30,7 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	gate := &testGate{rec: store.Record{ID: "key_1", Extra: &store.Extra{}}}
 	p := New(Config{Settings: Settings{Table: table}, Gate: gate, Observer: noLog{}, Logger: slog.New(slog.DiscardHandler)})
-	srv := httptest.NewServer(p)
-	defer srv.Close()
+	srv := apitest.Serve(b, p)
 	for name, url := range map[string]string{"direct": up.URL, "proxied": srv.URL} {
 		b.Run(name, func(b *testing.B) {
 			client := &http.Transport{MaxIdleConnsPerHost: 64}

@@ -11,6 +11,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
 )
 
 // exchange is one request on its way through the proxy, with all that is known of
@@ -48,7 +49,8 @@ type kept struct {
 	first       h1.Call   // to the upstream
 	out         outgoing  // header for the upstream
 	own         h1.Fields // of a response of our own
-	lines       []byte    // of the response's head, our own
+	seen        local.Observation
+	lines       []byte // of the response's head, our own
 	onConnected func(net.Conn, bool)
 	onInterim   func(int, *h1.Fields) error
 	onLeave     func()

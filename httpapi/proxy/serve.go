@@ -253,7 +253,8 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 		status = statusClientGone
 	}
 	took := time.Since(x.start)
-	o := local.Observation{
+	o := &x.seen
+	*o = local.Observation{
 		At: x.start, Duration: took, RequestID: x.id, Method: apikey.Mask(x.r.Method), Status: status,
 		Client: x.client, UserAgent: apikey.Mask(x.r.Fields.Get("User-Agent")), Hint: x.pass.Hint,
 		Trail: local.Trail{Path: x.path, Attempts: x.attempts, Sent: x.bytes},
@@ -283,7 +284,7 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 		}
 	}
 	counts.request(status, took, status == http.StatusSwitchingProtocols)
-	p.observer.Observe(&o)
+	p.observer.Observe(o)
 }
 
 // requestID is the id that an outer handler set, or else [admit.RequestID].

@@ -22,31 +22,38 @@ const timeLen = 8
 const Uint64Len = 11
 
 // New returns prefix and idLen digits from crypto/rand that cannot be guessed.
-func New(prefix string) string { return prefix + Random(idLen) }
+func New(prefix string) string {
+	var room [64]byte
+	return string(appendRandom(append(room[:0], prefix...), idLen))
+}
 
 // NewSorted returns prefix, 8 digits that sort by now (in milliseconds) and 14
 // random digits.
 func NewSorted(prefix string, now time.Time) string {
-	b := append(make([]byte, 0, len(prefix)+idLen), prefix...)
+	var room [64]byte
+	b := append(room[:0], prefix...)
 	b = Append(b, uint64(now.UnixMilli()), timeLen)
-	return string(b) + Random(idLen-timeLen)
+	return string(appendRandom(b, idLen-timeLen))
 }
 
 // Random returns n uniformly distributed digits from crypto/rand.
-func Random(n int) string {
-	out := make([]byte, 0, n)
-	var buf [64]byte
-	for len(out) < n {
+func Random(n int) string { return string(appendRandom(make([]byte, 0, n), n)) }
+
+// appendRandom appends n such digits.
+func appendRandom(dst []byte, n int) []byte {
+	var buf [32]byte
+	for n > 0 {
 		rand.Read(buf[:]) // never fails
 		for _, b := range buf {
 			// 248 is the largest multiple of 62 below 256: a higher byte would
 			// make the first digits likelier than the others.
-			if b < 248 && len(out) < n {
-				out = append(out, Alphabet[uint64(b)%base])
+			if b < 248 && n > 0 {
+				dst = append(dst, Alphabet[uint64(b)%base])
+				n--
 			}
 		}
 	}
-	return string(out)
+	return dst
 }
 
 // Put fills dst with the lowest digits of v, the highest of them first. Digits
