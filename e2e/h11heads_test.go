@@ -94,7 +94,7 @@ var h11HeadCases = []h11Case{
 	{"TAB around a value", "$GETX-A:\tb\t\r\n\r\n", "200", ""},
 	{"a thousand cookies", "$GETCookie: " + strings.Repeat("a=b; ", 999) + "a=b\r\n\r\n", "200", ""},
 	{"a thousand ranges", "$GETRange: bytes=0-1" + strings.Repeat(",2-3", 999) + "\r\n\r\n", "200", ""},
-	{"an unknown expectation", "$GETExpect: 200-ok\r\n\r\n$NEXT", "400", ""},
+	{"an unknown expectation", "$GETExpect: 200-ok\r\n\r\n$NEXT", "417", ""},
 
 	// The connection.
 	{"Connection: close", "$GETConnection: close\r\n\r\n$NEXT", "200 close", ""},

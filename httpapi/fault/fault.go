@@ -47,6 +47,7 @@ const (
 	URITooLong            Code = "uri_too_long"
 	UnsupportedMediaType  Code = "unsupported_media_type"
 	UnsupportedEncoding   Code = "unsupported_content_encoding"
+	ExpectationFailed     Code = "expectation_failed"
 	InvalidValue          Code = "invalid_value"
 	UnknownField          Code = "unknown_field"
 	IdempotencyMismatch   Code = "idempotency_mismatch"
@@ -114,6 +115,7 @@ var table = map[Code]row{
 	URITooLong:            {414, "The request target is too long."},
 	UnsupportedMediaType:  {415, "The media type of the body is not supported."},
 	UnsupportedEncoding:   {415, "A body whose cost is checked must not be content-encoded."},
+	ExpectationFailed:     {417, "Expect asks for something that is not supported: only 100-continue is."},
 	InvalidValue:          {422, "A value is not valid."},
 	UnknownField:          {422, "The body has an unknown field."},
 	IdempotencyMismatch:   {422, "This Idempotency-Key was used with another body."},

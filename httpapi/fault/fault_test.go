@@ -26,6 +26,7 @@ var statuses = map[int][]Code{
 	413: {"body_too_large"},
 	414: {"uri_too_long"},
 	415: {"unsupported_media_type", "unsupported_content_encoding"},
+	417: {"expectation_failed"},
 	422: {"invalid_value", "unknown_field", "idempotency_mismatch", "limit_reached"},
 	429: {"requests_per_minute", "requests_per_month", "too_many_failures"},
 	431: {"headers_too_large"},
@@ -41,7 +42,7 @@ var statuses = map[int][]Code{
 var types = map[int]string{
 	400: "invalid_request", 401: "authentication_error", 402: "budget_exceeded", 403: "permission_error",
 	404: "invalid_request", 405: "invalid_request", 408: "invalid_request", 409: "invalid_request", 412: "invalid_request",
-	413: "invalid_request", 414: "invalid_request", 415: "invalid_request", 422: "invalid_request",
+	413: "invalid_request", 414: "invalid_request", 415: "invalid_request", 417: "invalid_request", 422: "invalid_request",
 	429: "rate_limit_exceeded", 431: "invalid_request", 500: "internal_error", 501: "internal_error",
 	502: "upstream_error", 503: "unavailable", 504: "upstream_error", 505: "internal_error", 508: "internal_error",
 }

@@ -5,7 +5,7 @@ import "net/http"
 // Error is a fault in the octets that the peer has sent. All of them are variables of
 // this package, so that they can be compared.
 type Error struct {
-	Status  int    // of the answer, if the peer is a client: 400, 408, 414, 431, 501 or 505
+	Status  int    // of the answer, if the peer is a client: 400, 408, 414, 417, 431, 501 or 505
 	Reason  string // a short constant, for metrics
 	Message string // a sentence for the peer
 }
@@ -61,7 +61,7 @@ var (
 	errHalfHead  = bad("incomplete", "The connection ended before the head of the request was complete.")
 	errSlowHead  = &Error{http.StatusRequestTimeout, "incomplete", "The head of the request took too long."}
 	errPlaintext = bad("plaintext", "This port speaks TLS: use https.")
-	errExpect    = bad("expect", "Expect: only 100-continue is supported.")
+	errExpect    = &Error{http.StatusExpectationFailed, "expect", "Expect: only 100-continue is supported."}
 )
 
 // The faults of a body's framing.

@@ -100,6 +100,9 @@ func judgeHTTP2Fields(r *http.Request) *Error {
 	if types := r.Header["Content-Type"]; len(types) > 1 && !allEqual(types) {
 		return errTypes
 	}
+	if _, known := expectation(r.Header["Expect"]); !known { // net/http has taken those for a 100 out
+		return errExpect
+	}
 	return nil
 }
 

@@ -68,9 +68,15 @@ func (q *Request) parse(text string) (err error) {
 	if types := q.Fields.Values("Content-Type"); len(types) > 1 && !allEqual(types) {
 		return errTypes
 	}
-	if err := q.judgeExpect(); err != nil {
-		return err
+	if q.Minor == 0 { // it has neither (RFC 9110, 7.8 and 10.1.1), and upstreams get HTTP/1.1
+		q.Fields.Del("Upgrade")
+		q.Fields.Del("Expect")
 	}
+	expect, known := expectation(q.Fields.Values("Expect"))
+	if !known {
+		return errExpect
+	}
+	q.expect = expect && q.Length != 0
 	if q.Length < 0 {
 		q.Fields.Del("Transfer-Encoding")
 		q.Announced = announced(q.Fields.Values("Trailer"))
@@ -80,7 +86,6 @@ func (q *Request) parse(text string) (err error) {
 	q.close = hasToken(connection, "close")
 	if q.Minor == 0 {
 		q.close = q.close || !hasToken(connection, "keep-alive")
-		q.Fields.Del("Upgrade") // HTTP/1.0 has none (RFC 9110, 7.8)
 	}
 	return nil
 }
@@ -186,19 +191,18 @@ func (q *Request) judgeAbsolute(hasHost bool) error {
 	return nil
 }
 
-// judgeExpect finds out whether the client waits for a 100. HTTP/1.0 has no expectations.
-func (q *Request) judgeExpect() error {
-	expect := false
-	for _, v := range q.Fields.Values("Expect") {
+// expectation reports whether a request with these lines of Expect waits for a 100, and
+// whether no line has anything else.
+func expectation(lines []string) (waits, known bool) {
+	for _, v := range lines {
 		switch {
 		case strings.EqualFold(v, "100-continue"):
-			expect = true
+			waits = true
 		case v != "":
-			return errExpect
+			return false, false
 		}
 	}
-	q.expect = expect && q.Minor > 0 && q.Length != 0
-	return nil
+	return waits, true
 }
 
 // chunkedOnly is the TransferEncoding of every chunked message; nobody may change it.

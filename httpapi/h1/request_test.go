@@ -89,7 +89,9 @@ func TestRequestRules(t *testing.T) {
 		{"POST / HTTP/1.1", "Host: a\nContent-Type: b/c\nContent-Type: b/c", nil},
 		{"POST / HTTP/1.1", "Host: a\nExpect: 200-ok", errExpect},
 		{"POST / HTTP/1.1", "Host: a\nExpect: 100-continue, b", errExpect},
+		{"POST / HTTP/1.1", "Host: a\nExpect: 100-continue\nExpect: b", errExpect},
 		{"POST / HTTP/1.1", "Host: a\nExpect:", nil},
+		{"POST / HTTP/1.0", "Expect: 200-ok", nil},
 	} {
 		fields := ""
 		if tt.fields != "" {
@@ -143,8 +145,8 @@ func TestParsedRequest(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: enclosed\r\n\r\n": {},
 	} {
 		r, h, err := parse(t, text, false)
-		if err != nil || h != want || r.Header["Upgrade"] != nil {
-			t.Errorf("%q: %+v, %v, Upgrade %q", text, h, err, r.Header["Upgrade"])
+		if err != nil || h != want || r.Header["Upgrade"] != nil || r.ProtoMinor == 0 && r.Header["Expect"] != nil {
+			t.Errorf("%q: %+v, %v, header %q", text, h, err, r.Header)
 		}
 	}
 }

@@ -80,6 +80,8 @@ var malformed = []struct {
 	{"two hosts", root.with("host", "a", "host", "a"), "400 invalid_request"},
 	{"a method that is no token", at(":method", "GE T"), "400 invalid_request"},
 	{"two types", root.with("content-type", "a/b", "content-type", "c/d"), "400 invalid_request"},
+	{"an expectation", root.with("expect", "100-continue"), "200"},
+	{"an unknown expectation", root.with("expect", "200-ok"), "417 expectation_failed"},
 	{"connect without a port", pairs{":method", "CONNECT", ":authority", "a"}, "400 invalid_request"},
 
 	{"connection", root.with("connection", "keep-alive"), "400 text/plain"},
@@ -141,7 +143,7 @@ func TestMalformedHTTP2(t *testing.T) {
 		if served != want {
 			t.Errorf("TLS %v: the handler saw %d requests, want %d", secure, served, want)
 		}
-		for reason, n := range map[string]float64{"content_length": 3, "target": 8, "host": 8, "method": 1, "content_type": 1} {
+		for reason, n := range map[string]float64{"content_length": 3, "target": 8, "host": 8, "method": 1, "content_type": 1, "expect": 1} {
 			if got := counted(t, s, "perfgate_listener_malformed_requests_total")[reason]; got != n {
 				t.Errorf("TLS %v: %s is counted %v times, want %v", secure, reason, got, n)
 			}

@@ -16,6 +16,8 @@ func refuse(w http.ResponseWriter, r *http.Request, e *h1.Error) {
 		code = fault.RequestTimeout
 	case http.StatusRequestURITooLong:
 		code = fault.URITooLong
+	case http.StatusExpectationFailed:
+		code = fault.ExpectationFailed
 	case http.StatusRequestHeaderFieldsTooLarge:
 		code = fault.HeadersTooLarge
 	case http.StatusNotImplemented:

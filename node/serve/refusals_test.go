@@ -33,6 +33,7 @@ func TestMalformedHTTP1(t *testing.T) {
 			{"GET / HTTP/1.1\r\nX: " + strings.Repeat("a", maxHead) + "\r\n\r\n", "431", "headers_too_large", "head_too_large"},
 			{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501", "not_implemented", "transfer_encoding"},
 			{"GET / HTTP/1.9\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "400", "invalid_request", "transfer_encoding"},
+			{"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", "417", "expectation_failed", "expect"},
 			{"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505", "http_version_not_supported", "version"},
 		} {
 			conn := from(t, s, "127.0.0.1")
