@@ -36,6 +36,7 @@ var h11Heads = []string{
 	"$GET", "GET / HTTP/1.1\r\nHost: a\r\n",
 	"$POST", "POST /v1/keys/verify HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer $TOKEN\r\n",
 	"$NEXT", "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+	"$SOCKET", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
 	"$CHUNKED", "Transfer-Encoding: chunked\r\n\r\n",
 	"$JSON", `{"key":"abc"}`, // 13 octets
 }
@@ -81,7 +82,7 @@ func (u *recorder) serve(c net.Conn) {
 			return
 		}
 		record := r.Method + " " + r.RequestURI + " " + string(body)
-		for _, name := range []string{"Upgrade", "Transfer_encoding", "X-Fold"} {
+		for _, name := range []string{"Upgrade", "Http2-Settings", "Transfer_encoding", "X-Fold"} {
 			if v, ok := r.Header[name]; ok {
 				record += fmt.Sprintf(" %s: %q", name, v)
 			}

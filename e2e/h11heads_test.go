@@ -102,5 +102,9 @@ var h11HeadCases = []h11Case{
 	{"HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "200", "HEAD / "},
 	{"Upgrade without its Connection", "$GETUpgrade: websocket\r\n\r\n", "200", ""},
 	{"Upgrade in HTTP/1.0", "GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n$NEXT", "200 close", ""},
+	{"a WebSocket handshake", "$GET$SOCKETSec-WebSocket-Version: 13\r\n\r\n", "200", "GET /  Upgrade: [\"websocket\"]"},
+	{"a WebSocket handshake of version 99", "$GET$SOCKETSec-WebSocket-Version: 99\r\n\r\n", "200", "GET /  Upgrade: [\"websocket\"]"},
+	{"a WebSocket handshake by POST", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n$SOCKETSec-WebSocket-Version: 13\r\n\r\n", "200", "POST / "},
+	{"an upgrade to HTTP/2", "$GETConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", "200", ""},
 	{"Upgrade to a protocol that nobody knows", "$GETConnection: upgrade\r\nUpgrade: x\r\n\r\n", "200", "GET /  Upgrade: [\"x\"]"},
 }

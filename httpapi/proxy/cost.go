@@ -34,7 +34,7 @@ func (x *exchange) limitCost() *fault.Error {
 	if x.maxCost == 0 {
 		return nil
 	}
-	if upgradeOf(&x.r.Fields) != "" {
+	if upgradeOf(x.r) != "" {
 		return fault.Newf(fault.InvalidRequest, "A request whose cost is bounded cannot switch protocols: the data after the switch could not be checked.")
 	}
 	if x.body == nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,9 +65,9 @@ func (o *outgoing) copy(x *exchange, trusted bool) {
 	if te := in.Values("Te"); te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		o.Add("Te", "trailers")
 	}
-	if protocol := upgradeOf(in); protocol != "" {
+	if protocols := upgradeOf(x.r); protocols != "" {
 		o.Add("Connection", "Upgrade")
-		o.Add("Upgrade", protocol)
+		o.Add("Upgrade", protocols)
 	}
 }
 
@@ -97,14 +98,23 @@ func isHop(name string) bool {
 	return false
 }
 
-// upgradeOf is the protocol that a request asks for, in which anything may follow; "" if
-// it asks for none. HTTP/2 is none: its Upgrade is dropped.
-func upgradeOf(f *h1.Fields) string {
-	protocol := f.Get("Upgrade")
-	if protocol == "" || !httpguts.HeaderValuesContainsToken(f.Values("Connection"), "Upgrade") || strings.EqualFold(protocol, "h2c") {
+// upgradeOf are the protocols that a request asks to switch to, as a list; "" if there is
+// none. HTTP/2 is left out, and so is WebSocket with another method than GET (RFC 6455,
+// section 4.1).
+func upgradeOf(r *h1.Request) string {
+	lines := r.Fields.Values("Upgrade")
+	if len(lines) == 0 || !httpguts.HeaderValuesContainsToken(r.Fields.Values("Connection"), "Upgrade") {
 		return ""
 	}
-	return protocol
+	var pass []string
+	for p := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		p = strings.Trim(p, " \t")
+		name, _, _ := strings.Cut(p, "/") // the version
+		if p != "" && !strings.EqualFold(name, "h2c") && (r.Method == http.MethodGet || !strings.EqualFold(name, "websocket")) {
+			pass = append(pass, p)
+		}
+	}
+	return strings.Join(pass, ", ")
 }
 
 // holdsKey reports whether a key of perfgate's own form stands anywhere in the

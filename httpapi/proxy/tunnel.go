@@ -6,8 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
@@ -15,7 +16,7 @@ import (
 // tunnel passes on a 101, and then octets both ways until both have ended.
 func (r reply) tunnel() *fault.Error {
 	x, res := r.x, r.res
-	if got, asked := res.Fields.Get("Upgrade"), upgradeOf(&x.r.Fields); !strings.EqualFold(got, asked) {
+	if got, asked := res.Fields.Get("Upgrade"), upgradeOf(x.r); got == "" || !httpguts.HeaderValuesContainsToken([]string{asked}, got) {
 		return fault.Wrap(fault.UpstreamUnreachable, fmt.Errorf("the upstream switched to the protocol %q, not to %q", got, asked))
 	}
 	r.edit()

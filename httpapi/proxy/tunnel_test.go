@@ -66,13 +66,57 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-func TestCleartextUpgradeIsDropped(t *testing.T) {
+// A handshake of WebSocket by another method than GET and an upgrade to HTTP/2 are dropped;
+// the request goes on without them.
+func TestWhichUpgradesPass(t *testing.T) {
 	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, r.Header.Get("Upgrade"), r.Header.Get("Http2-Settings"), r.Header.Get("Connection"))
+		fmt.Fprintf(w, "%s%s%s", r.Header["Upgrade"], r.Header["Connection"], r.Header["Http2-Settings"])
 	})
 	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}})
-	res := r.raw("GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
-	if got := text(t, res); res.StatusCode != 200 || got != "" {
-		t.Errorf("status %d, upstream saw %q", res.StatusCode, got)
+	for _, tt := range []struct{ method, lines, want string }{
+		{"GET", "Upgrade: websocket", "[websocket][Upgrade][]"},
+		{"GET", "Upgrade: WebSocket/13, x", "[WebSocket/13, x][Upgrade][]"},
+		{"POST", "Upgrade: websocket", "[][][]"},
+		{"OPTIONS", "Upgrade: x, WebSocket/13, y", "[x, y][Upgrade][]"},
+		{"PUT", "Upgrade: x\r\nUpgrade: websocket", "[x][Upgrade][]"},
+		{"POST", "Upgrade: x", "[x][Upgrade][]"}, // Docker and Kubernetes upgrade their own protocols by POST
+		{"GET", "Upgrade:", "[][][]"},
+		{"GET", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__", "[][][]"},
+		{"GET", "Upgrade: H2C, websocket", "[websocket][Upgrade][]"},
+		{"GET", "Upgrade: websocket\r\nUpgrade: h2c/1", "[websocket][Upgrade][]"},
+		{"GET", "Upgrade: , ,", "[][][]"},
+	} {
+		res := r.raw(tt.method + " / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nContent-Length: 0\r\nConnection: Upgrade, HTTP2-Settings\r\n" + tt.lines + "\r\n\r\n")
+		if got := text(t, res); res.StatusCode != 200 || got != tt.want {
+			t.Errorf("%s with %q: status %d, the upstream saw %s, want %s", tt.method, tt.lines, res.StatusCode, got, tt.want)
+		}
+	}
+}
+
+// The upstream chooses one of the protocols that the client lists, and no other.
+func TestChoiceOfProtocols(t *testing.T) {
+	for _, c := range []struct {
+		method, asked, chosen string
+		want                  int
+	}{
+		{"GET", "a/1, Websocket", "websocket", 101},
+		{"GET", "a/1, websocket", "A/1", 101},
+		{"GET", "a/1, websocket", "a", 502},
+		{"GET", "a, h2c", "h2c", 502},
+		{"GET", "a", "", 502},
+		{"POST", "a, websocket", "a", 101},
+		{"POST", "a, websocket", "websocket", 502},
+		{"POST", "websocket", "websocket", 502},
+	} {
+		up := rawBackend(t, func(c2 net.Conn, br *bufio.Reader) {
+			if _, err := http.ReadRequest(br); err == nil {
+				fmt.Fprintf(c2, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", c.chosen)
+			}
+		})
+		r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}})
+		res := r.raw(c.method + " / HTTP/1.1\r\nHost: x\r\n" + cred + "Content-Length: 0\r\nConnection: Upgrade\r\nUpgrade: " + c.asked + "\r\n\r\n")
+		if res.StatusCode != c.want {
+			t.Errorf("%s asks for %q, the upstream chooses %q: status %d, want %d", c.method, c.asked, c.chosen, res.StatusCode, c.want)
+		}
 	}
 }
