@@ -69,7 +69,7 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 			t.Errorf("%d requests have not ended when the stores are closed", left)
 		}
 	})
-	g.addr = apitest.Serve(t, g.API.Proxy(p)).Listener.Addr().String()
+	g.addr = apitest.ServeLane(t, g.API.Proxy(p), g.API.Lane(p.Serve)).Listener.Addr().String()
 	return g
 }
 
@@ -123,16 +123,17 @@ type judged struct {
 	want                            fault.Code // "" is served
 }
 
-func cases(t *testing.T, g *gateway) []judged {
+// cases are requests with keys of an account.
+func cases(t *testing.T, g *gateway, account string) []judged {
 	t.Helper()
-	_, plain := g.Key("live", "read", "write")
-	_, reader := g.Key("live", "read")
-	_, root := g.Key("live", "read", "write", "root")
-	_, admin := g.Key("live", "admin")
-	a := g.Op("POST", "/v1/keys", `{"name":"narrow","type":"live","scopes":["read","write"],"routes":["GET /files/","/strict"],"max_cost_per_call":0.1}`).Want(t, 201)
-	narrow := a.Text("key")
-	gone := g.Op("POST", "/v1/keys", `{"name":"gone","type":"live","scopes":["read"]}`).Want(t, 201)
-	g.Op("POST", "/v1/keys/"+gone.Text("id")+"/revoke", "").Want(t, 200)
+	create := func(scopes, more string) apitest.Answer {
+		return g.Op("POST", "/v1/keys", `{"name":"n","type":"live","scopes":[`+scopes+`]`+more+`}`, "X-Perf-Account", account).Want(t, 201)
+	}
+	plain, reader := create(`"read","write"`, "").Text("key"), create(`"read"`, "").Text("key")
+	root, admin := create(`"read","write","root"`, "").Text("key"), create(`"admin"`, "").Text("key")
+	narrow := create(`"read","write"`, `,"routes":["GET /files/","/strict"],"max_cost_per_call":0.1`).Text("key")
+	gone := create(`"read"`, "")
+	g.Op("POST", "/v1/keys/"+gone.Text("id")+"/revoke", "", "X-Perf-Account", account).Want(t, 200)
 	out := []judged{
 		{"served", "GET", "h", "/files/a", plain, ""},
 		{"with a query", "GET", "h", "/files/a?x=../..", plain, ""},
@@ -185,7 +186,7 @@ func TestVerifyJudgesAsTheProxy(t *testing.T) {
 		proxy.Route{Path: "/files/dear", Cost: "0.5"}, proxy.Route{Path: "/strict", Require: []string{"root"}}, proxy.Route{Path: "/huge", Units: new(int64(900_000))},
 		proxy.Route{Path: "/files/", Host: "strict.example", Require: []string{"root"}}, proxy.Route{Path: "/slash/", AllowEncodedSlash: true},
 	)
-	for _, c := range cases(t, g) {
+	for _, c := range cases(t, g, "default") {
 		status, got := g.send(t, c.method, c.host, c.target, c.key)
 		if got != string(c.want) && !(got == "" && status == 400 && c.want == fault.InvalidRequest) {
 			t.Errorf("%s: %s %q is served with %d %s, want %q", c.name, c.method, c.target, status, got, c.want)

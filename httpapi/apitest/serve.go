@@ -22,16 +22,22 @@ type Endpoint struct {
 // HTTP/1.1.
 func Serve(t testing.TB, h http.Handler) *Endpoint {
 	t.Helper()
+	if p, ok := h.(interface{ Serve(*h1.Exchange) }); ok {
+		return ServeLane(t, h, func(*h1.Request) func(*h1.Exchange) { return p.Serve })
+	}
+	return ServeLane(t, h, nil)
+}
+
+// ServeLane is [Serve] with a field Lane for the requests of HTTP/1.1.
+func ServeLane(t testing.TB, h http.Handler, lane func(*h1.Request) func(*h1.Exchange)) *Endpoint {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	Must(t, err)
-	s := &h1.Server{Handler: h, LingerTime: fault.LingerTime, HTTP2: &http.Server{
+	s := &h1.Server{Handler: h, Lane: lane, LingerTime: fault.LingerTime, HTTP2: &http.Server{
 		Handler: h, Protocols: new(http.Protocols), DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}}
 	s.HTTP2.Protocols.SetUnencryptedHTTP2(true)
-	if p, ok := h.(interface{ Serve(*h1.Exchange) }); ok {
-		s.Lane = func(*h1.Request) func(*h1.Exchange) { return p.Serve }
-	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
