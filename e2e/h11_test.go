@@ -41,6 +41,9 @@ var h11Heads = []string{
 	"$JSON", `{"key":"abc"}`, // 13 octets
 }
 
+// recorded are the fields in a record.
+var recorded = []string{"Expect", "Upgrade", "Http2-Settings", "Transfer_encoding", "Content_length", "X-Fold", "Range", "If-None-Match", "If-Modified-Since"}
+
 // recorder is an upstream that records the requests that come to their end.
 type recorder struct {
 	mu   sync.Mutex
@@ -82,7 +85,7 @@ func (u *recorder) serve(c net.Conn) {
 			return
 		}
 		record := r.Method + " " + r.RequestURI + " " + string(body)
-		for _, name := range []string{"Upgrade", "Http2-Settings", "Transfer_encoding", "X-Fold"} {
+		for _, name := range recorded {
 			if v, ok := r.Header[name]; ok {
 				record += fmt.Sprintf(" %s: %q", name, v)
 			}
@@ -236,11 +239,17 @@ func (s *h11Server) check(t *testing.T, base string, c h11Case) {
 		t.Fatal("no answer")
 	}
 	first := answers[0]
+	if _, err := time.Parse(http.TimeFormat, first.Header.Get("Date")); err != nil {
+		t.Error(err)
+	}
 	if refused {
+		if (first.StatusCode == 405) != (first.Header.Get("Allow") != "") || first.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s with the header %v", first.Status, first.Header)
+		}
 		if first.StatusCode != statusOf(status) {
 			t.Errorf("%s %s, want %s", first.Status, first.content, status)
 		}
-		if len(answers) != 1 || len(seen) != 0 || !first.Close {
+		if len(answers) != 1 || len(seen) != 0 || !first.Close || bytes.Contains(first.content, []byte(s.operator)) {
 			t.Errorf("%d answers, close %v, the upstream saw %q", len(answers), first.Close, seen)
 		}
 		var doc struct {
@@ -258,7 +267,7 @@ func (s *h11Server) check(t *testing.T, base string, c h11Case) {
 	if also != "" {
 		wanted, again = 1, ""
 	}
-	if len(answers) != wanted || first.Header.Get("Date") == "" || first.Proto != "HTTP/1.1" {
+	if len(answers) != wanted || first.Proto != "HTTP/1.1" {
 		t.Errorf("%d answers, want %d; the first is %+v", len(answers), wanted, first.Response)
 	}
 	if base == s.admin {
@@ -353,6 +362,38 @@ func TestHTTP11Answers(t *testing.T) {
 			if strings.Contains(got, part) {
 				t.Errorf("%s: %q has %q", tt.request, got, part)
 			}
+		}
+	}
+}
+
+// Requests that come at once are answered in their order.
+func TestHTTP11Pipeline(t *testing.T) {
+	s := startH11(t, false)
+	var text strings.Builder
+	var want []int
+	for range 8 {
+		for path, status := range map[string]int{"/": 200, "/204": 204, "/304": 304} {
+			fmt.Fprintf(&text, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path)
+			want = append(want, status)
+		}
+	}
+	var got []int
+	for _, a := range readAnswers(t, "", s.send(t, s.proxy, text.String()+"$NEXT")) {
+		got = append(got, a.StatusCode)
+	}
+	if !slices.Equal(got, append(want, 200)) {
+		t.Errorf("answers %v, want %v", got, append(want, 200))
+	}
+}
+
+// HTTP/2 over TLS takes its own protocol in the handshake: without it, its preface is a
+// malformed request.
+func TestHTTP11Preface(t *testing.T) {
+	s := startH11(t, true)
+	for _, base := range []string{s.proxy, s.admin} {
+		got := readAnswers(t, "", s.send(t, base, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+		if seen := s.up.take(); len(got) != 1 || got[0].StatusCode != 505 && got[0].StatusCode != 400 || len(seen) > 0 {
+			t.Errorf("%s: %v, the upstream saw %q", base, got, seen)
 		}
 	}
 }
