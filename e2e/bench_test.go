@@ -39,12 +39,25 @@ func (s *server) fill(n int) []string {
 }
 
 // rss is the resident memory of the process, in bytes (Linux).
-func (s *server) rss() int64 {
+func (s *server) rss() int64 { return s.memory("VmRSS:") }
+
+// forgetPeak returns the resident memory, from which peak counts from now on.
+func (s *server) forgetPeak() int64 {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.PID()), []byte("5"), 0); err != nil {
+		s.t.Skipf("no /proc here: %v", err)
+	}
+	return s.rss()
+}
+
+// peak is the most that rss has been.
+func (s *server) peak() int64 { return s.memory("VmHWM:") }
+
+func (s *server) memory(line string) int64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
 	if err != nil {
 		s.t.Skip("no /proc here")
 	}
-	_, after, _ := strings.Cut(string(raw), "VmRSS:")
+	_, after, _ := strings.Cut(string(raw), line)
 	var kb int64
 	fmt.Sscan(after, &kb)
 	return kb << 10

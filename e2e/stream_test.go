@@ -13,57 +13,24 @@ import (
 	"time"
 )
 
-// events is an upstream that sends server-sent events, the next one when next has a
-// value, and echoes the bytes of an upgraded connection.
-func events(t *testing.T, next <-chan struct{}) string {
+// tunnels is an upstream that echoes the bytes of an upgraded connection.
+func tunnels(t *testing.T) string {
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "" {
-			conn, rw, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-			io.Copy(conn, rw)
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
 			return
 		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		for i := range 3 {
-			fmt.Fprintf(w, "data: %d\n\n", i)
-			http.NewResponseController(w).Flush()
-			<-next
-		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		io.Copy(conn, rw)
 	}))
 	t.Cleanup(up.Close)
 	return up.URL
 }
 
-// Server-sent events arrive one by one.
-func TestEventStream(t *testing.T) {
-	next := make(chan struct{})
-	s := start(t, options{upstream: events(t, next)})
-	key, _ := s.create(nil)
-	req, _ := http.NewRequest("GET", s.proxy+"/sse", nil)
-	req.Header.Set("Authorization", "Bearer "+key)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	br := bufio.NewReader(resp.Body)
-	for i := range 3 {
-		line, err := br.ReadString('\n')
-		if err != nil || line != fmt.Sprintf("data: %d\n", i) {
-			t.Fatalf("event %d: %q, %v", i, line, err)
-		}
-		br.ReadString('\n')
-		next <- struct{}{} // the upstream goes on only now: nothing was buffered
-	}
-}
-
 // An upgraded connection is a tunnel, and ends when its key is revoked.
 func TestTunnel(t *testing.T) {
-	s := start(t, options{upstream: events(t, nil)})
+	s := start(t, options{upstream: tunnels(t)})
 	key, id := s.create(nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.proxy, "http://"))
 	if err != nil {

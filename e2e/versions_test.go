@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// streams is an upstream of both versions of HTTP. It sends events, the next one when next
+// has a value, interim answers and trailers, and what it gets.
+func streams(t *testing.T, next <-chan struct{}) string {
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		switch r.URL.Path[strings.LastIndexByte(r.URL.Path, '/'):] {
+		case "/events":
+			w.Header().Set("Content-Type", "text/event-stream")
+			for i := range 3 {
+				fmt.Fprintf(w, "data: %d\n\n", i)
+				control.Flush()
+				select {
+				case <-next:
+				case <-r.Context().Done():
+					return
+				}
+			}
+		case "/hints":
+			w.Header().Set("Link", "</a.css>; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			io.WriteString(w, "ok")
+		case "/trailers":
+			w.Header().Set("Trailer", "X-Got")
+			n, _ := io.Copy(w, r.Body)
+			w.Header().Set("X-Got", fmt.Sprintf("%d %s", n, r.Trailer.Get("X-Sent")))
+			w.Header().Set(http.TrailerPrefix+"X-Late", "1")
+		case "/echo":
+			_ = control.EnableFullDuplex() // HTTP/2 always has it
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := r.Body.Read(buf)
+				if _, failed := w.Write(buf[:n]); failed != nil || err != nil {
+					return
+				}
+				control.Flush()
+			}
+		}
+	}))
+	up.Config.Protocols = new(http.Protocols)
+	up.Config.Protocols.SetHTTP1(true)
+	up.Config.Protocols.SetUnencryptedHTTP2(true)
+	up.Start()
+	t.Cleanup(up.Close)
+	return up.URL
+}
+
+// version is a client's way to a route, and the route's to its upstream.
+type version struct {
+	*http.Client
+	*server
+	url, key string
+	major    int           // of the client's HTTP
+	next     chan struct{} // of streams
+}
+
+// inEachVersion runs f for each version of HTTP on either side, in plaintext and over TLS.
+func inEachVersion(t *testing.T, f func(*testing.T, *version)) {
+	for _, secure := range []bool{false, true} {
+		next := make(chan struct{})
+		up := streams(t, next)
+		dir := t.TempDir()
+		config := fmt.Sprintf("[[proxy.routes]]\npath = \"/one/\"\nupstreams = [%q]\n[[proxy.routes]]\npath = \"/two/\"\nupstreams = [%q]\n", up, strings.Replace(up, "http", "h2c", 1))
+		if secure {
+			cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+			writeCert(t, cert, key, "one")
+			config += fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\n", cert, key)
+		}
+		s := start(t, options{config: config})
+		key, _ := s.create(nil)
+		for major := 1; major <= 2; major++ {
+			p := new(http.Protocols)
+			p.SetHTTP1(major == 1)
+			p.SetHTTP2(major == 2 && secure)
+			p.SetUnencryptedHTTP2(major == 2 && !secure)
+			client := &http.Client{Timeout: startTimeout, Transport: &http.Transport{Protocols: p, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+			t.Cleanup(client.CloseIdleConnections)
+			for _, route := range []string{"one", "two"} {
+				t.Run(fmt.Sprintf("HTTP/%d, TLS %v, upstream %s", major, secure, route), func(t *testing.T) {
+					f(t, &version{client, s, s.proxy + "/" + route, key, major, next})
+				})
+			}
+		}
+	}
+}
+
+// send sends a request with a body, nil for none, and fails unless the answer is a 200 of
+// the client's version.
+func (v *version) send(t *testing.T, path string, body io.Reader, change func(*http.Request) *http.Request) *http.Response {
+	t.Helper()
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequest(method, v.url+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+v.key)
+	if change != nil {
+		r = change(r)
+	}
+	res, err := v.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	if res.StatusCode != 200 || res.ProtoMajor != v.major {
+		t.Fatalf("%s %s", res.Proto, res.Status)
+	}
+	return res
+}
+
+// Server-sent events arrive one by one.
+func TestEventStream(t *testing.T) {
+	inEachVersion(t, func(t *testing.T, v *version) {
+		br := bufio.NewReader(v.send(t, "/events", nil, nil).Body)
+		for i := range 3 {
+			line, err := br.ReadString('\n')
+			if err != nil || line != fmt.Sprintf("data: %d\n", i) {
+				t.Fatalf("event %d: %q, %v", i, line, err)
+			}
+			br.ReadString('\n')
+			v.next <- struct{}{} // the upstream goes on only now: nothing was buffered
+		}
+	})
+}
+
+// Interim answers and trailers pass, the latter both ways.
+func TestHintsAndTrailers(t *testing.T) {
+	inEachVersion(t, func(t *testing.T, v *version) {
+		var hints []string
+		res := v.send(t, "/hints", nil, func(r *http.Request) *http.Request {
+			return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+				hints = append(hints, fmt.Sprintf("%d %s", code, h.Get("Link")))
+				return nil
+			}}))
+		})
+		if got, err := io.ReadAll(res.Body); string(got) != "ok" || err != nil || len(hints) != 1 || hints[0] != "103 </a.css>; rel=preload" {
+			t.Errorf("%q, %v; interim answers %q", got, err, hints)
+		}
+		res = v.send(t, "/trailers", struct{ io.Reader }{strings.NewReader("hello")}, func(r *http.Request) *http.Request {
+			r.Trailer = http.Header{"X-Sent": {"by the client"}}
+			return r
+		})
+		got, err := io.ReadAll(res.Body)
+		if string(got) != "hello" || err != nil || res.Trailer.Get("X-Got") != "5 by the client" || res.Trailer.Get("X-Late") != "1" {
+			t.Errorf("%q, %v; trailer %v", got, err, res.Trailer)
+		}
+	})
+}
+
+// large is the size of bodies that must not be held in memory.
+const large = 64 << 20
+
+// A body passes both ways at once, in a fraction of its size.
+func TestLargeBodies(t *testing.T) {
+	inEachVersion(t, func(t *testing.T, v *version) {
+		before, seed := v.forgetPeak(), [32]byte{1: 7}
+		sent, got := sha256.New(), sha256.New()
+		start := time.Now()
+		res := v.send(t, "/echo", io.TeeReader(io.LimitReader(rand.NewChaCha8(seed), large), sent), nil)
+		n, err := io.Copy(got, res.Body)
+		if n != large || err != nil || string(got.Sum(nil)) != string(sent.Sum(nil)) {
+			t.Errorf("%d octets came back, %v", n, err)
+		}
+		grown := v.peak() - before
+		t.Logf("%d MiB up and down in %v, memory grew by %d KiB at most", large>>20, time.Since(start).Round(time.Millisecond), grown>>10)
+		if grown > large/4 {
+			t.Errorf("memory grew by %d MiB for a body of %d", grown>>20, large>>20)
+		}
+	})
+}
