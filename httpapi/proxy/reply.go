@@ -46,8 +46,11 @@ func (r reply) copy() error {
 		x.takeLateCost(res)
 		return nil
 	}
-	if b, ok := res.Body.(interface{ Buffered() int }); !ok || b.Buffered() == 0 {
-		if err := x.down.Flush(); err != nil { // the client must not wait for the body to learn of the head
+	// The client must not wait for the body to learn of the head. Where there is no body, the
+	// head is to end the stream of HTTP/2, as it has ended the upstream's: to gRPC that
+	// head is the trailer.
+	if b, ok := res.Body.(interface{ Buffered() int }); res.Length != 0 && (!ok || b.Buffered() == 0) {
+		if err := x.down.Flush(); err != nil {
 			return err
 		}
 	}
