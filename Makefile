@@ -47,7 +47,7 @@ lint: ## gofmt, and golangci-lint at the version in .ci/lint.mod
 
 e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests, h2load
 	e2e/clients/run.sh
-	PERFGATE_E2E_HTTP2=1 $(GO) test -count 1 -timeout 5m -v -run '^TestH2' ./e2e
+	PERFGATE_E2E_HTTP2=1 $(GO) test -count 1 -timeout 5m -v -run '^Test(H2|GRPC)' ./e2e
 
 e2e-cluster: ## three processes, broken in many ways; needs root, iproute2, nftables, strace
 	PERFGATE_E2E_CLUSTER=1 $(GO) test -count 1 -timeout 20m -v ./e2e/cluster
