@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # End-to-end checks with clients that nobody here wrote: curl, Python's requests,
-# the npm openai SDK. Needs them installed, except the npm packages, which it
+# the npm openai SDK and ws. Needs them installed, except the npm packages, which it
 # fetches into a scratch folder. Stops what it starts.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -83,6 +83,8 @@ PERF_API_KEY=$(key "{\"name\":\"python\",\"type\":\"live\",$tight}")
 check "requests: the retry sample" "$python" "$work/retry.py"
 PERF_API_KEY=$(key "{\"name\":\"node\",\"type\":\"live\",$tight}")
 check "openai SDK" node "$work/openai.mjs"
+PERF_API_KEY=$(key '{"name":"ws","type":"live"}')
+check "ws" timeout 120 node "$work/ws.mjs"
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] || { tail -n 50 "$work/log"; exit 1; }

@@ -1,6 +1,7 @@
 // A stand-in for the API behind the gateway: answers chat completions in the
-// form that the clients expect, and says what it got.
+// form that the clients expect, says what it got, and echoes WebSocket messages.
 import http from "node:http";
+import { WebSocketServer } from "ws";
 
 const server = http.createServer((req, res) => {
   let body = "";
@@ -15,6 +16,18 @@ const server = http.createServer((req, res) => {
       }));
     }
     res.end(JSON.stringify({ method: req.method, url: req.url, headers: req.headers, body }));
+  });
+});
+new WebSocketServer({ server, maxPayload: 64 << 20, perMessageDeflate: true }).on("connection", (ws) => {
+  ws.on("pong", (data) => ws.send(`pong: ${data}`));
+  ws.on("message", (data, binary) => {
+    if (binary) return ws.send(data);
+    switch (String(data)) {
+      case "ping": return ws.ping("and you?");
+      case "close": return ws.close(4002, "had enough");
+      case "drop": return ws.terminate();
+      default: ws.send(String(data));
+    }
   });
 });
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
