@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // echo is an upstream that answers with the request as it arrived.
@@ -138,26 +140,38 @@ func admissionKeys(s *server) map[string]string {
 	return k
 }
 
-// Every row of the admission table holds, the first failure first.
+// Every row of the admission table holds over both versions of HTTP, the first failure
+// first.
 func TestAdmissionTable(t *testing.T) {
 	up, calls := echo(t)
 	s := start(t, options{config: fmt.Sprintf(routes, up)})
 	s.roomy()
 	k := admissionKeys(s)
-	for _, c := range admissions(k) {
-		before := calls.Load()
-		c.check(t, do(t, c.method, s.proxy+c.path, c.h, c.body))
-		if c.status >= 400 && calls.Load() != before {
-			t.Errorf("%s: the upstream saw a denied request", c.name)
+	two := &http.Transport{Protocols: new(http.Protocols)}
+	two.Protocols.SetUnencryptedHTTP2(true)
+	defer two.CloseIdleConnections()
+	for _, client := range []*http.Client{{Timeout: startTimeout}, {Transport: two, Timeout: startTimeout}} {
+		for _, c := range admissions(k) {
+			before := calls.Load()
+			r, err := harness.Call(t.Context(), client, c.method, s.proxy+c.path, c.h, c.body)
+			if err != nil || (r.ProtoMajor == 2) != (client.Transport == two) {
+				t.Errorf("%s: %v, %v", c.name, r, err)
+				continue
+			}
+			c.name += " over " + r.Proto
+			c.check(t, r)
+			if c.status >= 400 && calls.Load() != before {
+				t.Errorf("%s: the upstream saw a denied request", c.name)
+			}
 		}
 	}
 
-	two, err := http.NewRequest("GET", s.proxy+"/v1/x", nil)
+	twice, err := http.NewRequest("GET", s.proxy+"/v1/x", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two.Header["Authorization"] = []string{"Bearer " + k["live"], "Bearer " + k["test"]}
-	resp, err := http.DefaultClient.Do(two)
+	twice.Header["Authorization"] = []string{"Bearer " + k["live"], "Bearer " + k["test"]}
+	resp, err := http.DefaultClient.Do(twice)
 	if err != nil {
 		t.Fatal(err)
 	}
