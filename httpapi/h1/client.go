@@ -71,7 +71,7 @@ func (t *Transport) Do(ctx context.Context, x *Call) (*Answer, error) {
 	if err != nil {
 		return nil, x.giveUp(err)
 	}
-	for err = x.attempt(c); err == errStale; err = x.attempt(c) {
+	for err = x.attempt(c); errors.Is(err, errStale); err = x.attempt(c) {
 		x.discard(c)
 		if c, err = t.connection(x, true); err != nil {
 			return nil, x.giveUp(err)

@@ -13,7 +13,6 @@ type persistConn struct {
 	net.Conn // what the messages travel on: the socket, or TLS over it
 	socket   *socket
 	key      Target
-	cut      func()        // abort
 	br       *bufio.Reader // nil while the connection is idle
 	idle     time.Time     // since then, if the pool has it
 	due      time.Time     // the deadline for reading that waitFor has set

@@ -1,6 +1,9 @@
 package h1
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // send writes what there is of the request to c, the first connection or one after
 // another that has failed, and has the rest sent.
@@ -45,7 +48,7 @@ func (u *upload) turn(c *persistConn) error {
 	sent, err := c.socket.take(u.buf, !c.reused)
 	u.sending.Lock()
 	defer u.sending.Unlock()
-	if u.next = sent; err == errShort {
+	if u.next = sent; errors.Is(err, errShort) {
 		return u.write()
 	}
 	if sent < len(u.buf) {

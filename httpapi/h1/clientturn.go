@@ -40,7 +40,7 @@ func (s *socket) newTurn() *turn {
 			n, err := sendRaw(fd, t.request)
 			t.sent = max(n, 0)
 			switch {
-			case err != nil && err != errNothingYet:
+			case err != nil && !errors.Is(err, errNothingYet):
 				t.err = err
 			case t.sent < len(t.request):
 				t.err = errShort
@@ -48,7 +48,7 @@ func (s *socket) newTurn() *turn {
 			return t.err != nil
 		}
 		n, err := receiveRaw(fd, t.room[:])
-		if err == errNothingYet {
+		if errors.Is(err, errNothingYet) {
 			return false
 		}
 		t.n, t.err = n, err

@@ -192,10 +192,11 @@ func (x *Exchange) End(trailer *Fields) {
 func (x *Exchange) Status() int { return x.w.status }
 
 // SetReadDeadline sets the deadline of reads of the body.
-func (x *Exchange) SetReadDeadline(t time.Time) error { return x.w.SetReadDeadline(t) }
+func (x *Exchange) SetReadDeadline(t time.Time) { x.w.c.in.setDeadline(t) }
 
-// SetWriteDeadline sets the deadline of writes of the answer.
-func (x *Exchange) SetWriteDeadline(t time.Time) error { return x.w.SetWriteDeadline(t) }
+// SetWriteDeadline sets the deadline of writes of the answer. It fails on a closed
+// connection only, and so does the write after it.
+func (x *Exchange) SetWriteDeadline(t time.Time) { _ = x.w.c.out.setDeadline(t) }
 
 // Hijack gives the connection to the caller, with octets that came after the request.
 func (x *Exchange) Hijack() (net.Conn, *bufio.Reader, error) {

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -15,7 +16,7 @@ const canSendRaw = true
 func peekRaw(fd uintptr) (nothing bool) {
 	var octet [1]byte
 	_, err := transfer(syscall.SYS_RECVFROM, fd, octet[:], syscall.MSG_DONTWAIT|syscall.MSG_PEEK)
-	return err == errNothingYet
+	return errors.Is(err, errNothingYet)
 }
 
 // pendingRaw is the number of octets that were written and that the peer's kernel has not

@@ -1,6 +1,8 @@
 package h1
 
 import (
+	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -42,7 +44,7 @@ func newRawConn(c net.Conn) *rawConn {
 	r := &rawConn{raw: raw}
 	r.onRead = func(fd uintptr) bool {
 		r.read, r.readErr = receiveRaw(fd, r.in)
-		return r.readErr != errNothingYet
+		return !errors.Is(r.readErr, errNothingYet)
 	}
 	r.onAwaited = func(fd uintptr) bool {
 		r.room = rooms.Get().(*[bufferSize]byte)
@@ -51,12 +53,12 @@ func newRawConn(c net.Conn) *rawConn {
 		}
 		rooms.Put(r.room)
 		r.room = nil
-		return r.readErr != errNothingYet
+		return !errors.Is(r.readErr, errNothingYet)
 	}
 	r.onWritten = func(fd uintptr) bool {
 		for r.wrote < len(r.out) {
 			n, err := sendRaw(fd, r.out[r.wrote:])
-			if err == errNothingYet {
+			if errors.Is(err, errNothingYet) {
 				return false
 			}
 			if r.writeErr = err; err != nil {
@@ -110,7 +112,11 @@ func (r *rawConn) Write(p []byte) (int, error) {
 
 // wrapRaw is err as package net has it: an error of a connection is a [net.Error].
 func wrapRaw(call string, err error) error {
-	if errno, ok := err.(syscall.Errno); ok {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
 		return &net.OpError{Op: call, Net: "tcp", Err: os.NewSyscallError(call, errno)}
 	}
 	return err

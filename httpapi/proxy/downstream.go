@@ -26,8 +26,8 @@ type downstream interface {
 	Write(p []byte) (int, error)
 	Flush() error
 	End(trailer *h1.Fields)
-	SetReadDeadline(t time.Time) error
-	SetWriteDeadline(t time.Time) error
+	SetReadDeadline(t time.Time)
+	SetWriteDeadline(t time.Time)
 	Hijack() (net.Conn, *bufio.Reader, error)
 }
 
@@ -117,8 +117,8 @@ func (s *stream) End(trailer *h1.Fields) {
 	}
 }
 
-func (s *stream) SetReadDeadline(t time.Time) error  { return s.rc.SetReadDeadline(t) }
-func (s *stream) SetWriteDeadline(t time.Time) error { return s.rc.SetWriteDeadline(t) }
+func (s *stream) SetReadDeadline(t time.Time)  { s.rc.SetReadDeadline(t) }
+func (s *stream) SetWriteDeadline(t time.Time) { s.rc.SetWriteDeadline(t) }
 
 // Hijack fails over HTTP/2, which has no Upgrade.
 func (s *stream) Hijack() (net.Conn, *bufio.Reader, error) {
