@@ -51,6 +51,7 @@ func TestRemoval(t *testing.T) {
 	p.hears(nil)
 	p.present()
 	key := s.r.Store().Trust().Gossip[0]
+	s.begin(s.holder.renewals)
 	s.until("a lease of n1, which the write waits for", s.Serving)
 	var out replica.Revocation
 	err := inContact(func() (err error) {
