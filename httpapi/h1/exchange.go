@@ -56,17 +56,17 @@ func (x *Exchange) reset(c *conn, q *Request) {
 // clientLeft is called when the client leaves, and at the end of the exchange.
 func (x *Exchange) clientLeft() {
 	x.mu.Lock()
-	leave := x.leave
-	x.left, x.leave = true, nil
-	x.mu.Unlock()
-	if leave != nil {
+	defer x.mu.Unlock() // so that OnLeave waits for the end of a call
+	if leave := x.leave; leave != nil {
 		leave()
 	}
+	x.left, x.leave = true, nil
 }
 
 // OnLeave has f called, once, when the client leaves before the end of its answer: soon
 // after it has closed the connection, or when a read or write has failed. f may be called
-// at once, and by another goroutine, but not after the exchange. nil takes f back.
+// at once, and by another goroutine, and must not call the exchange. nil takes f back: f
+// does not run any more when OnLeave returns.
 func (x *Exchange) OnLeave(f func()) {
 	x.mu.Lock()
 	left := x.left

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,31 @@ func TestOnLeave(t *testing.T) {
 	if !within(t, "the end of the request", left) {
 		t.Error("the client has not left")
 	}
+}
+
+// OnLeave waits for a call of the function that it takes back: what belongs to the exchange
+// may be used for another one after it.
+func TestOnLeaveWaits(t *testing.T) {
+	var x Exchange
+	begun, end, over := make(chan bool), make(chan bool), make(chan bool)
+	finished := false
+	x.OnLeave(func() {
+		begun <- true
+		<-end
+		finished = true
+	})
+	go x.clientLeft()
+	<-begun
+	go func() {
+		x.OnLeave(nil)
+		if !finished {
+			t.Error("the function still runs")
+		}
+		close(over)
+	}()
+	runtime.Gosched()
+	close(end)
+	within(t, "OnLeave", over)
 }
 
 // A connection that is taken over has the octets that came early.

@@ -37,7 +37,7 @@ type stream struct {
 	rc   *http.ResponseController
 	r    *http.Request
 	head *h1.Request // of r
-	stop func() bool // of OnLeave
+	take func()      // takes f of OnLeave back; nil if there is none
 }
 
 func newStream(w http.ResponseWriter, r *http.Request) *stream {
@@ -65,11 +65,21 @@ func (b streamBody) Read(p []byte) (int, error) {
 }
 
 func (s *stream) OnLeave(f func()) {
-	if s.stop != nil {
-		s.stop()
+	if s.take != nil {
+		s.take()
 	}
-	if s.stop = nil; f != nil {
-		s.stop = context.AfterFunc(s.r.Context(), f)
+	if s.take = nil; f == nil {
+		return
+	}
+	called := make(chan struct{})
+	stop := context.AfterFunc(s.r.Context(), func() {
+		defer close(called)
+		f()
+	})
+	s.take = func() {
+		if !stop() {
+			<-called
+		}
 	}
 }
 

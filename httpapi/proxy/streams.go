@@ -104,6 +104,11 @@ func (s *streams) sweep(batch []*exchange) {
 // goroutine reads only fields that are set before watch is called, and the head of the
 // request, which does not change.
 func (s *streams) judge(x *exchange, isolated *fault.Error, now time.Time) *fault.Error {
+	x.mu.Lock() // until it is unlocked, x does not end, after which its request is another one
+	defer x.mu.Unlock()
+	if x.ended {
+		return nil
+	}
 	f := s.update(x, isolated, now)
 	switch pass := x.ruling.pass; {
 	case f != nil:
