@@ -1,3 +1,5 @@
+//go:build !386
+
 package h1
 
 import (
@@ -46,6 +48,3 @@ func transfer(call, fd uintptr, p []byte, flags uintptr) (int, error) {
 		}
 	}
 }
-
-// maxRaw bounds the octets of a call, and so its time.
-const maxRaw = 64 << 10

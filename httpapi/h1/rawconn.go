@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// maxRaw bounds the octets of a system call, and so its time.
+const maxRaw = 64 << 10
+
 // rawConn reads and writes a connection of TCP with fewer scheduler calls than package net
 // does. Its deadlines are the connection's. One goroutine may read at a time, and one write.
 type rawConn struct {
