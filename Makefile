@@ -41,9 +41,10 @@ test: ## every fast test; each part runs even if the one before it failed
 	run $(GO) test -race -timeout 20m -run '$(RACES)' ./node/nodetest; \
 	exit $$status
 
-lint: ## gofmt, and golangci-lint at the version in .ci/lint.mod
+lint: ## gofmt, golangci-lint at the version in .ci/lint.mod, and a build for another system
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) tool -modfile=.ci/lint.mod golangci-lint run ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null .
 
 e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests, h2load
 	e2e/clients/run.sh
