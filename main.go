@@ -63,11 +63,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet, _ []string) error {
 		}
 	}()
 
-	memory, err := node.LimitMemory(cfg)
-	if err != nil {
-		return err
-	}
-	n, err := node.Open(ctx, node.Options{Config: cfg, Load: load, Environ: os.Environ(), Out: os.Stderr, Version: version, Memory: memory, Exit: os.Exit})
+	n, err := node.Open(ctx, node.Options{Config: cfg, Load: load, Environ: os.Environ(), Out: os.Stderr, Version: version, Memory: node.LimitMemory(cfg), Exit: os.Exit})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped while it was waiting for other nodes

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"os"
@@ -34,7 +33,7 @@ const (
 	// outside is what the kernel counts for a process beside the Go runtime's memory: the
 	// pages of the binary that are in use, page tables, sockets.
 	outside = 32 << 20
-	// unstated is the memory of a node that no process has measured for it, in tests.
+	// unstated is the memory of a node if nobody knows it.
 	unstated = 1 << 30
 )
 
@@ -42,7 +41,8 @@ const (
 // value is that of a node in a process that is not its own.
 type Memory struct {
 	Limit  int64  // bytes that the collector keeps the Go runtime's memory below, while it can
-	Source string // of Limit: "GOMEMLIMIT", "node.memory", "cgroup" or "machine"
+	Source string // of Limit: "GOMEMLIMIT", "node.memory", "cgroup", "machine" or "default"
+	unread error  // why the memory of the control group or of the machine is not known
 
 	paced bool // the collector is to be paced: GOGC was not set
 }
@@ -51,51 +51,52 @@ type Memory struct {
 const scarce = 160 << 20
 
 // LimitMemory finds the memory for this process and sets up the garbage collector. GOGC
-// and GOMEMLIMIT, which the runtime has read, take precedence where they are set. An
-// error names the source of a limit that cannot be read.
-func LimitMemory(c *config.Config) (Memory, error) {
-	m, err := findMemory(c.Node.Memory, debug.SetMemoryLimit(-1), memlimit.FromCgroup, memlimit.FromSystem)
-	if err != nil {
-		return Memory{}, err
-	}
+// and GOMEMLIMIT, which the runtime has read, take precedence where they are set.
+func LimitMemory(c *config.Config) Memory {
+	m := findMemory(c.Node.Memory, debug.SetMemoryLimit(-1), memlimit.FromCgroup, memlimit.FromSystem)
 	if os.Getenv("GOMEMLIMIT") == "" { // "off" is a choice, too
 		debug.SetMemoryLimit(m.Limit)
 	}
 	if m.paced = os.Getenv("GOGC") == ""; m.paced {
 		debug.SetGCPercent(gcPercent)
 	}
-	return m, nil
+	return m
 }
 
 // findMemory takes the first of: the runtime's own limit; the configured one; what the
 // control group leaves, where it has less than the machine; half of the machine, which
-// has upstreams to run as well.
-func findMemory(configured config.Size, runtimes int64, group, machine memlimit.Provider) (Memory, error) {
+// has upstreams to run as well. What cannot be read is passed over: a node must start where
+// /proc and /sys are not what they usually are, such as in a namespace.
+func findMemory(configured config.Size, runtimes int64, group, machine memlimit.Provider) Memory {
 	switch {
 	case runtimes != math.MaxInt64:
-		return Memory{Limit: runtimes, Source: "GOMEMLIMIT"}, nil
+		return Memory{Limit: runtimes, Source: "GOMEMLIMIT"}
 	case configured != 0:
-		return Memory{Limit: int64(configured), Source: "node.memory"}, nil
+		return Memory{Limit: int64(configured), Source: "node.memory"}
 	}
-	all, err := machine()
-	if err != nil {
-		return Memory{}, fmt.Errorf("read the memory of this machine; set node.memory: %w", err)
+	all, unread := machine()
+	if unread != nil {
+		all = math.MaxInt64
 	}
 	all = min(all, math.MaxInt64)
 	held, err := group()
 	switch {
-	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported), err == nil && held >= all:
-		return Memory{Limit: int64(all / 2), Source: "machine"}, nil
-	case err != nil:
-		return Memory{}, fmt.Errorf("read the memory of this process's control group; set node.memory: %w", err)
+	case err == nil && held < all:
+		return Memory{Limit: int64(held - min(max(held/10, outside), held/2)), Source: "cgroup"}
+	case unread != nil:
+		return Memory{Limit: unstated, Source: "default", unread: unread}
+	case err == nil, errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):
+		return Memory{Limit: int64(all / 2), Source: "machine"}
 	}
-	return Memory{Limit: int64(held - min(max(held/10, outside), held/2)), Source: "cgroup"}, nil
+	return Memory{Limit: int64(all / 2), Source: "machine", unread: err}
 }
 
 // log tells an operator which memory the node found.
 func (m Memory) log(to *slog.Logger) {
 	switch limit := config.Size(m.Limit >> 20 << 20).String(); {
 	case m.Limit == 0:
+	case m.unread != nil:
+		to.Warn("the memory of the container or machine cannot be read; set node.memory", "limit", limit, "source", m.Source, "error", m.unread)
 	case m.Limit < scarce:
 		to.Warn("there is little memory: give the node 256MiB", "limit", limit, "source", m.Source)
 	default:
