@@ -109,7 +109,7 @@ var h11BodyCases = []h11Case{
 	{"a space after a size", "$POST$CHUNKED5 \r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"a TAB before a size", "$POST$CHUNKED\t5\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"a TAB after a size", "$POST$CHUNKED5\t\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
-	{"a size that is no hex", "$POST$CHUNKEDg\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
+	{"a size that is not hexadecimal", "$POST$CHUNKEDg\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"no size", "$POST$CHUNKED\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"a size beyond 64 bits", "$POST$CHUNKED10000000000000005\r\nhello\r\n0\r\n\r\n$NEXT", "400", ""},
 	{"a size that ends in CR", "$POST$CHUNKED5\rhello\r\n0\r\n\r\n$NEXT", "400", ""},

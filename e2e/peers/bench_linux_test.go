@@ -44,7 +44,7 @@ type bench struct {
 	keys     []string
 	keyFile  string // a key a line
 	upstream string // host:port
-	known    []int  // processes that belong to the measurement besides proxies and wrk
+	known    []int  // processes of the measurement other than the proxies and wrk
 	rounds   int
 	span     time.Duration // of a round
 	rng      *rand.Rand

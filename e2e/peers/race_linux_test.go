@@ -146,7 +146,7 @@ type racer struct {
 	pool *fickleConn // the connection in the proxy's pool
 }
 
-// post sends a POST and returns the status, 0 if there is no answer.
+// post sends a POST and returns the status of the answer; 0 without one.
 func (r *racer) post(began func()) int {
 	r.b.Helper()
 	if r.conn == nil {

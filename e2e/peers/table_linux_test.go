@@ -62,7 +62,7 @@ func (tb *table) row(title, format string, s series) {
 	tb.rows = append(tb.rows, "| "+strings.Join(append(cells, others), " | ")+" |")
 }
 
-// cells adds a figure that is no series, by proxy.
+// cells adds one value for each proxy.
 func (tb *table) cells(title string, values map[string]string) {
 	out := []string{title}
 	for _, name := range names {
