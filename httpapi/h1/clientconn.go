@@ -3,7 +3,6 @@ package h1
 import (
 	"bufio"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -26,21 +25,16 @@ type Target struct {
 	Addr   string // with a port
 }
 
-// answerReaders are the buffers of connections in use, so that an idle one has none.
-var answerReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, answerBuffer) }}
-
-const answerBuffer = 4 << 10
-
 // begin gives the connection a buffer for the answer to a request.
 func (c *persistConn) begin() {
-	c.br = answerReaders.Get().(*bufio.Reader)
+	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c.Conn)
 }
 
 // end takes the buffer back. Only the goroutine that reads may call it.
 func (c *persistConn) end() {
 	c.br.Reset(nil)
-	answerReaders.Put(c.br)
+	readers.Put(c.br)
 	c.br = nil
 }
 

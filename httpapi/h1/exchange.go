@@ -188,9 +188,6 @@ func (x *Exchange) End(trailer *Fields) {
 	w.c.bw.WriteString("\r\n")
 }
 
-// Status is that of the answer; 0 before Begin.
-func (x *Exchange) Status() int { return x.w.status }
-
 // SetReadDeadline sets the deadline of reads of the body.
 func (x *Exchange) SetReadDeadline(t time.Time) { x.w.c.in.setDeadline(t) }
 
