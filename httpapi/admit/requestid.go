@@ -5,8 +5,8 @@ import (
 	"github.com/perfgate/perfgate/store/ids"
 )
 
-// RequestID is the client's X-Request-Id, whose lines are given, if it is a token ([IsToken]) that holds no
-// API key, else a new one.
+// RequestID is the client's X-Request-Id, whose lines are given, if it is a token
+// ([IsToken]) that holds no API key, else a new one.
 func RequestID(v []string) string {
 	if len(v) == 1 && IsToken(v[0]) && !apikey.Holds(v[0]) {
 		return v[0]

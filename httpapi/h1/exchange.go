@@ -103,22 +103,7 @@ func (x *Exchange) Body() io.Reader {
 
 // Interim sends an answer of status 1xx, unless it is a 100, which is sent when the body is
 // read, or the client speaks HTTP/1.0.
-func (x *Exchange) Interim(status int, f *Fields) {
-	w := &x.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if status == http.StatusContinue || w.req.Minor == 0 {
-		return
-	}
-	writeStatus(w.c.bw, status)
-	for name, v := range f.All() {
-		if !framesMessage(name) {
-			writeField(w.c.bw, name, v)
-		}
-	}
-	w.c.bw.WriteString("\r\n")
-	_ = w.c.bw.Flush() // an error stays and is found at the final answer
-}
+func (x *Exchange) Interim(status int, f *Fields) { x.w.writeInterim(status, f) }
 
 // Begin begins the answer with the head's fields, and with lines, which end in CRLF each
 // and are sent as they are. length is that of the content, -1 if it is not known. Fields

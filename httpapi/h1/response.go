@@ -79,7 +79,8 @@ func (w *response) WriteHeader(status int) {
 		w.c.server.logger().Warn("an answer was begun twice", "addr", w.c.remote, "status", status)
 		return
 	case status < 200 && status != http.StatusSwitchingProtocols:
-		w.writeInterim(status)
+		f := FieldsOf(w.header)
+		w.writeInterim(status, &f)
 		return
 	}
 	w.mu.Lock()
@@ -93,7 +94,7 @@ func (w *response) WriteHeader(status int) {
 
 // writeInterim writes an answer of status 1xx, which HTTP/1.0 does not know. A 100 is left
 // to sendContinue, which knows whether the client still waits for it.
-func (w *response) writeInterim(status int) {
+func (w *response) writeInterim(status int, f *Fields) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if status == http.StatusContinue || w.req.Minor == 0 {
@@ -101,11 +102,9 @@ func (w *response) writeInterim(status int) {
 	}
 	bw := w.c.bw
 	writeStatus(bw, status)
-	for name, values := range w.header {
+	for name, v := range f.All() {
 		if !framesMessage(name) && isToken(name) {
-			for _, v := range values {
-				writeField(bw, name, v)
-			}
+			writeField(bw, name, v)
 		}
 	}
 	bw.WriteString("\r\n")
