@@ -70,7 +70,7 @@ func (f Forwarding) Chain(r *h1.Request) string {
 func ReadAddress(s string) (netip.Addr, bool) { return address(trim(s)) }
 
 // client is the address that a request is judged by: the peer, or, if that is
-// trusted, the last address in lines, those of the header, that is not. The header's lines are one
+// trusted, the last address in the header that is not. The header's lines are one
 // list in order, walked from its end, for only the entries that trusted hops
 // appended are true: those further left may be the client's invention. An entry
 // that is no address ends the walk, and the hop that sent it is believed to be

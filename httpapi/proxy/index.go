@@ -45,7 +45,8 @@ func (x *index) tree(host string) *pattern.Tree[*route] {
 	return t
 }
 
-// find calls visit with each route that takes host, as the client sent it, and path, in the order of the table, until visit returns true.
+// find calls visit with each route that takes host, as the client sent it, and path, in
+// the order of the table, until visit returns true.
 func (x *index) find(host, path string, visit func(*route) bool) {
 	if len(x.exact) > 0 || len(x.wild) > 0 {
 		host = bareHost(host)
