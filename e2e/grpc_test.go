@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // tool returns the path of a program of .ci/grpc.mod.
@@ -61,7 +63,7 @@ func TestGRPC(t *testing.T) {
 		return port != ""
 	})
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCert(t, cert, key, "one")
+	harness.WriteCertificate(t, cert, key, "one")
 	client := tool(t, "client")
 	for name, config := range map[string]string{"plaintext": "", "TLS": fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\n", cert, key)} {
 		t.Run(name, func(t *testing.T) {

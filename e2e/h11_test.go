@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // h11Case is one rule of HTTP/1.1, as the octets that a client sends.
@@ -122,13 +124,12 @@ func startH11(t *testing.T, secure bool) *h11Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	u := &recorder{}
+	u := new(recorder)
 	go u.run(ln)
 	config := fmt.Sprintf("[proxy]\nself_service = false\n[[proxy.routes]]\npath = \"/\"\npublic = true\nupstreams = [\"http://%s\"]\ntimeouts.idle = \"1s\"\n", ln.Addr())
 	if secure {
-		dir := t.TempDir()
-		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-		writeCert(t, cert, key, "one")
+		cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+		harness.WriteCertificate(t, cert, key, "one")
 		config += fmt.Sprintf("[proxy.tls]\ncert_file = %[1]q\nkey_file = %[2]q\n[admin.tls]\ncert_file = %[1]q\nkey_file = %[2]q\n", cert, key)
 	}
 	return &h11Server{start(t, options{config: config}), u}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // misses are the tests of h2spec that fail, with the reasons in
@@ -35,7 +37,7 @@ func overTLS(t *testing.T) *server {
 	up, _ := echo(t)
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCert(t, cert, key, "one")
+	harness.WriteCertificate(t, cert, key, "one")
 	return start(t, options{config: fmt.Sprintf(`
 [proxy.tls]
 cert_file = %q

@@ -2,18 +2,11 @@ package e2e
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // Both listeners speak TLS 1.3 from files, and take new ones over while they
@@ -30,7 +25,7 @@ func TestTLSFromFiles(t *testing.T) {
 	up, _ := echo(t)
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCert(t, cert, key, "one")
+	harness.WriteCertificate(t, cert, key, "one")
 	s := start(t, options{upstream: up, config: fmt.Sprintf(`
 [proxy.tls]
 cert_file = %[1]q
@@ -52,7 +47,7 @@ key_file = %[2]q
 			t.Errorf("%s takes TLS 1.2", base)
 		}
 	}
-	writeCert(t, cert, key, "two")
+	harness.WriteCertificate(t, cert, key, "two")
 	for _, base := range listeners {
 		waitFor(t, "the new certificate at "+base, func() bool { name, _ := subject(base, tls.VersionTLS13); return name == "two" })
 	}
@@ -217,35 +212,6 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	waitFor(t, "/readyz to turn", func() bool { return do(t, "GET", s.proxy+"/readyz", nil, nil).StatusCode == 503 })
 	if code := s.stop(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
-	}
-}
-
-// writeCert makes a self-signed pair and puts it into place, key first.
-func writeCert(t testing.TB, certFile, keyFile, name string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range []struct {
-		path, kind string
-		raw        []byte
-	}{{keyFile, "PRIVATE KEY", der}, {certFile, "CERTIFICATE", cert}} {
-		if err := os.WriteFile(f.path, pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.raw}), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

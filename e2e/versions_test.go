@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // streams is an upstream of both versions of HTTP. It sends events, the next one when next
@@ -81,7 +83,7 @@ func inEachVersion(t *testing.T, f func(*testing.T, *version)) {
 		config := fmt.Sprintf("[[proxy.routes]]\npath = \"/one/\"\nupstreams = [%q]\n[[proxy.routes]]\npath = \"/two/\"\nupstreams = [%q]\n", up, strings.Replace(up, "http", "h2c", 1))
 		if secure {
 			cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-			writeCert(t, cert, key, "one")
+			harness.WriteCertificate(t, cert, key, "one")
 			config += fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\n", cert, key)
 		}
 		s := start(t, options{config: config})
