@@ -22,16 +22,15 @@ var ErrUnknownCommand = errors.New("the log holds a command that this version of
 type headMember struct {
 	name  string // on the wire
 	field int    // of [Command]
-	omit  bool   // leave out a zero value
 }
 
-// head lists these members in the order in which they are written.
+// head lists these members.
 var head = func() (list []headMember) {
 	t := reflect.TypeFor[Command]()
 	for i := range t.NumField() {
 		if tag := t.Field(i).Tag.Get("json"); tag != "-" {
-			name, options, _ := strings.Cut(tag, ",")
-			list = append(list, headMember{name, i, options == "omitzero"})
+			name, _, _ := strings.Cut(tag, ",")
+			list = append(list, headMember{name, i})
 		}
 	}
 	return list
@@ -45,24 +44,6 @@ func inHead(name []byte) (headMember, bool) {
 		}
 	}
 	return headMember{}, false
-}
-
-// MarshalJSONTo implements [json.MarshalerTo]. It writes the members one by one: to
-// leave that to the library takes an embedded map or a hook for the interface, which
-// it looks up for every value inside.
-func (c *Command) MarshalJSONTo(enc *jsontext.Encoder) error {
-	name := c.Kind()
-	if name == "" {
-		return fmt.Errorf("%T is not registered as a change", c.Change)
-	}
-	err := enc.WriteToken(jsontext.BeginObject)
-	v := reflect.ValueOf(c).Elem()
-	for _, m := range head {
-		if f := v.Field(m.field); !m.omit || !f.IsZero() {
-			err = errors.Join(err, enc.WriteToken(jsontext.String(m.name)), json.MarshalEncode(enc, f.Addr().Interface()))
-		}
-	}
-	return errors.Join(err, enc.WriteToken(jsontext.String(name)), json.MarshalEncode(enc, c.Change), enc.WriteToken(jsontext.EndObject))
 }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom]. A member that is not known
@@ -108,18 +89,40 @@ func (c *Command) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return err
 }
 
+// encodeOptions hold for the head and the change.
+var encodeOptions = json.JoinOptions(jsontext.AllowInvalidUTF8(true), json.Deterministic(true))
+
 // decodeOptions hold for a change and all that it contains.
 var decodeOptions = json.RejectUnknownMembers(true)
 
 // Encode writes c's wire form. Invalid UTF-8, which can reach a command in a
 // client's User-Agent, becomes U+FFFD.
+//
+// It joins the texts of the head and of the change: a hook for the whole command would
+// have the library validate and copy each of them once more.
 func (c *Command) Encode() []byte {
-	b, err := json.Marshal(c, jsontext.AllowInvalidUTF8(true), json.Deterministic(true))
+	name := c.Kind()
+	if name == "" {
+		panic(fmt.Sprintf("BUG: %T is not registered as a change", c.Change))
+	}
+	type members Command // without the methods of Command
+	head, change := encodeValue((*members)(c)), encodeValue(c.Change)
+	out := make([]byte, 0, 1+len(head)+len(`,"":`)+len(name)+len(change)+1)
+	out = append(out, commandVersion)
+	out = append(out, head[:len(head)-1]...) // never empty: "at" is always there
+	out = append(out, `,"`...)
+	out = append(out, name...)
+	out = append(out, `":`...)
+	out = append(out, change...)
+	return append(out, '}')
+}
+
+func encodeValue(v any) []byte {
+	b, err := json.Marshal(v, encodeOptions)
 	if err != nil {
 		panic("BUG: a command that cannot be encoded: " + err.Error())
 	}
-	out := make([]byte, 0, 1+len(b))
-	return append(append(out, commandVersion), b...)
+	return b
 }
 
 // DecodeCommand reads the wire form strictly: a version, member or value
