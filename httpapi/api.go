@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	_ "embed"
 	"fmt"
 	"log/slog"
@@ -73,9 +74,11 @@ type Config struct {
 }
 
 // API answers the management calls. It is immutable after New and safe for concurrent use.
+// [API.Run] must run beside it.
 type API struct {
 	frame       *rest.Frame
 	routes      *rest.Table
+	leaks       *manage.Leaks
 	selfService bool
 }
 
@@ -90,9 +93,13 @@ func New(cfg Config) (*API, error) {
 	}
 	metrics := promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{ErrorLog: promLog{cfg.Logger}})
 	a := &API{frame: frame, selfService: cfg.SelfService}
-	a.routes = rest.NewTable(newTopics(&cfg, listened{a, cfg.Routes}, metrics).routes()...)
+	t := newTopics(&cfg, listened{a, cfg.Routes}, metrics)
+	a.routes, a.leaks = rest.NewTable(t.routes()...), t.leaks
 	return a, nil
 }
+
+// Run does the work that calls leave behind, until ctx ends.
+func (a *API) Run(ctx context.Context) { a.leaks.Run(ctx) }
 
 // promLog hands a failed collection to the log.
 type promLog struct{ log *slog.Logger }
@@ -146,7 +153,7 @@ func (a *API) takenFromProxy(rt *rest.Route, method string) bool {
 	switch {
 	case rt.Access&rest.OnProxy == 0:
 		return false
-	case rt.Access&rest.Open != 0:
+	case rt.Access&(rest.Open|rest.Optional) == rest.Open:
 		return true
 	}
 	return a.selfService && method == rt.Method // HEAD is not GET here

@@ -101,6 +101,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"rotateKey":            func(c *client.Client) { c.RotateKey(ctx, "key_1", "1h") },
 		"revokeKey":            func(c *client.Client) { c.RevokeKey(ctx, "key_1", "") },
 		"revokeKeys":           func(c *client.Client) { c.RevokeKeys(ctx, client.BulkRevocation{}) },
+		"revokeLeakedKey":      func(c *client.Client) { c.RevokeLeakedKey(ctx, "pk_live_x") },
 		"importKeys":           func(c *client.Client) { c.ImportKeys(ctx, strings.NewReader("")) },
 		"verifyKey":            func(c *client.Client) { c.VerifyKey(ctx, client.VerifyRequest{}) },
 		"rateLimit":            func(c *client.Client) { c.RateLimit(ctx, client.RateRequest{}) },

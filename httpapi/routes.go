@@ -31,6 +31,7 @@ var (
 // topics are the handlers of the calls, each with the parts that it needs.
 type topics struct {
 	keys      manage.Keys
+	leaks     *manage.Leaks
 	verify    manage.Verify
 	ratelimit manage.RateLimit
 	allowlist manage.Allowlist
@@ -46,6 +47,7 @@ type topics struct {
 func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 	return &topics{
 		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Local, Routes: cfg.Routes},
+		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store},
@@ -78,6 +80,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "rotateKey", Method: post, Path: "/v1/keys/{id}/rotate", Action: "key.rotate", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Rotate)},
 		{ID: "revokeKey", Method: post, Path: "/v1/keys/{id}/revoke", Action: "key.revoke", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Revoke)},
 		{ID: "revokeKeys", Method: post, Path: "/v1/keys/revoke", Action: "key.revoke_bulk", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.RevokeMany)},
+		{ID: "revokeLeakedKey", Method: post, Path: "/v1/keys/revoke-leaked", Access: rest.Open | onProxy | rest.Optional | rest.Unmetered, Serve: t.leaks.Revoke},
 		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Query: []string{"reassign"}, Serve: rest.WithoutBody(t.keys.Import)},
 		{ID: "verifyKey", Method: post, Path: "/v1/keys/verify", Action: "key.verify", Scope: verify, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.verify.Key)},
 		{ID: "rateLimit", Method: post, Path: "/v1/ratelimit", Action: "ratelimit", Scope: limit, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.ratelimit.Charge)},

@@ -187,13 +187,17 @@ func TestProxyTakesExactPairsOnly(t *testing.T) {
 		}
 	}
 	free := apitest.New(t, func(c *httpapi.Config) { c.SelfService = false })
+	free.Unchecked = true
+	pages := 0
 	for _, rt := range free.API.Routes() {
-		if rt.Access&rest.Open == 0 {
-			path, body := sample(rt, "key_1")
-			free.Do(free.Proxy.URL, rt.Method, path, "", body)
+		if rt.Access&rest.Open != 0 && !strings.HasPrefix(rt.Path, "/v1/") {
+			pages++
+			continue
 		}
+		path, body := sample(rt, "key_1")
+		free.Do(free.Proxy.URL, rt.Method, path, "", body)
 	}
-	if n := free.Next.Load(); n != int64(len(free.API.Routes())-4) { // all but the open ones
+	if n := free.Next.Load(); n != int64(len(free.API.Routes())-pages) || pages != 4 {
 		t.Errorf("with self_service off %d calls reached the proxy", n)
 	}
 	free.Do(free.Proxy.URL, "GET", "/livez", "", "").Want(t, 200)

@@ -61,6 +61,7 @@ func (n *Node) openRequests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.background.run(api.Run)
 	n.adminListener.slot.Set(api.Admin())
 	n.proxyListener.slot.SetLane(api.Lane(n.proxy.Serve))
 	n.proxyListener.slot.Set(api.Proxy(n.proxy))

@@ -17,6 +17,10 @@ const failureBurst = 30
 // the same way: 600 a minute. A browser remembers the answer to one.
 const preflightBurst = 600
 
+// reportBurst bounds the reports of leaked keys of one address, in the same way: 10 a
+// minute.
+const reportBurst = 10
+
 // The size of the table: failureSets × failureWays addresses in 1 MiB, fixed.
 const (
 	failureSets  = 1 << 14

@@ -86,6 +86,7 @@ type Gate struct {
 	failures *failures                     // has its own locks
 
 	preflights *failures        // has its own locks
+	reports    *failures        // has its own locks
 	malformed  *limiter.Buckets // bodies, by account; see Forgive
 }
 
@@ -108,7 +109,7 @@ func NewGate(c Config) *Gate {
 		c.Buckets = limiter.NewBuckets(ratePlaces)
 	}
 	c.BootIndex = max(c.BootIndex, c.Store.BootIndex())
-	g := &Gate{cfg: c, hops: newHops(c.Trusted, c.ClientIPHeader), failures: newFailures(failureBurst), preflights: newFailures(preflightBurst),
+	g := &Gate{cfg: c, hops: newHops(c.Trusted, c.ClientIPHeader), failures: newFailures(failureBurst), preflights: newFailures(preflightBurst), reports: newFailures(reportBurst),
 		malformed: limiter.NewBuckets(forgivenAccounts)}
 	if h := http.CanonicalHeaderKey(c.KeyHeader); h != "Authorization" {
 		g.keyHeader = h
@@ -130,6 +131,15 @@ func (g *Gate) Preflight(client netip.Addr) *fault.Error {
 	_, mono := g.cfg.Clock()
 	if wait := g.preflights.take(client, mono); wait > 0 {
 		return &fault.Error{Code: fault.RequestsPerMinute, RetryAfter: wait, Message: "You have exceeded your rate limit: too many CORS preflights from this address"}
+	}
+	return nil
+}
+
+// Report counts a report of a leaked key, and refuses it beyond the bound for its address.
+func (g *Gate) Report(client netip.Addr) *fault.Error {
+	_, mono := g.cfg.Clock()
+	if wait := g.reports.take(client, mono); wait > 0 {
+		return &fault.Error{Code: fault.RequestsPerMinute, RetryAfter: wait, Message: "You have exceeded your rate limit: too many reports of leaked keys from this address"}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"log/slog"
@@ -101,6 +102,10 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 	var err error
 	g.API, err = httpapi.New(g.Config)
 	Must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); g.API.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended })
 	g.Admin = Serve(t, g.API.Admin())
 	g.Proxy = Serve(t, g.API.Proxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		g.Next.Add(1)

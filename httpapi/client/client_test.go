@@ -364,3 +364,18 @@ func TestIterators(t *testing.T) {
 		t.Errorf("the last page: %q, %v", ids, err)
 	}
 }
+
+// A report has an answer without members.
+func TestRevokeLeakedKey(t *testing.T) {
+	c, rec := serve(t, answering(202, "{}"))
+	if err := c.RevokeLeakedKey(t.Context(), "pk_live_x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := rec.take(); len(got) != 1 || !strings.HasPrefix(got[0].line, "POST ") || !strings.HasSuffix(got[0].line, "/v1/keys/revoke-leaked") || got[0].body != `{"key":"pk_live_x"}` {
+		t.Errorf("sends %+v", got)
+	}
+	c, _ = serve(t, answering(503, "<html>"))
+	if err := c.RevokeLeakedKey(t.Context(), "pk_live_x"); err == nil {
+		t.Error("a failure is taken for success")
+	}
+}

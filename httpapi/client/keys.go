@@ -100,6 +100,14 @@ func (c *Client) RevokeKeys(ctx context.Context, b BulkRevocation, opts ...Optio
 	return call[RevokedKeys](ctx, c, "POST", "/v1/keys/revoke", nil, b, opts)
 }
 
+// RevokeLeakedKey reports that a key was found where it must not be; it needs no token.
+// The answer is the same for every text: the node revokes the key afterwards, if it is
+// one that is alive.
+func (c *Client) RevokeLeakedKey(ctx context.Context, key string) error {
+	_, err := call[struct{}](ctx, c, "POST", "/v1/keys/revoke-leaked", nil, Patch{"key": key}, nil)
+	return err
+}
+
 // ImportKeys imports existing keys from NDJSON, one key per line.
 func (c *Client) ImportKeys(ctx context.Context, lines io.Reader, opts ...Option) (*List[ImportedLine], error) {
 	opts = append([]Option{Header("Content-Type", "application/x-ndjson")}, opts...)

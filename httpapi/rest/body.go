@@ -23,8 +23,9 @@ const FormType = "application/x-www-form-urlencoded"
 
 // Body returns the body, of at most limit bytes and of one of types, and makes
 // the call repeatable if it carries an Idempotency-Key. It is valid until the call
-// ends. A caller that lost its right meanwhile is refused. All bodies share one memory, and those above [MaxBody] wait for one of a
-// few slots, too, because decoding them takes several times their size.
+// ends. A caller that lost its right meanwhile is refused. All bodies share one memory,
+// and those above [MaxBody] wait for one of a few slots, too, because decoding them takes
+// several times their size.
 func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 	r := c.Request
 	if ct := r.Header.Get("Content-Type"); ct != "" {

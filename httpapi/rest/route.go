@@ -24,6 +24,7 @@ const (
 	Anytime                      // answered without a leader too: the answer may be this node's alone
 	Quiet                        // a success is not audited: too frequent, or no action at all
 	History                      // may be about a deleted account while events of it are left
+	Optional                     // not on the proxy listener without self service, although Open
 )
 
 // Route is one call of the API. The route table is the one place that states how

@@ -17,15 +17,7 @@ func (c *Call) Propose(cmd *store.Command) (Receipt, error) {
 	// takes an old time for that of a wrong clock.
 	now, _ := c.frame.cfg.Clock()
 	cmd.At = stamp(now)
-	cmd.Actor = c.Caller.Actor
-	if cmd.Account == "" {
-		cmd.Account = c.Account
-	}
-	if c.Client.IsValid() {
-		cmd.IP = c.Client.String()
-	}
-	cmd.Agent = agent(c.Request)
-	cmd.Request = store.RequestInfo{ID: c.RequestID(), Method: c.Request.Method, Route: c.Route.Path}
+	c.Describe(cmd)
 	cmd.Once = c.repeat.once
 	tags := []uint64{cmd.Match}
 	if cmd.Match == 0 && c.Param != "" {
@@ -47,6 +39,19 @@ func (c *Call) Propose(cmd *store.Command) (Receipt, error) {
 	}
 	cmd.Match = tags[len(tags)-1]
 	return c.propose(ctx, cmd)
+}
+
+// Describe completes cmd with the call's caller, account and origin.
+func (c *Call) Describe(cmd *store.Command) {
+	cmd.Actor = c.Caller.Actor
+	if cmd.Account == "" {
+		cmd.Account = c.Account
+	}
+	if c.Client.IsValid() {
+		cmd.IP = c.Client.String()
+	}
+	cmd.Agent = agent(c.Request)
+	cmd.Request = store.RequestInfo{ID: c.RequestID(), Method: c.Request.Method, Route: c.Route.Path}
 }
 
 // propose hands cmd, which is complete, to the cluster.
