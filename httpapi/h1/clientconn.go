@@ -29,6 +29,7 @@ type Target struct {
 func (c *persistConn) begin() {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c.Conn)
+	c.socket.judged = false
 }
 
 // end takes the buffer back. Only the goroutine that reads may call it.

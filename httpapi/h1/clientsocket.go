@@ -18,6 +18,7 @@ type socket struct {
 	// The fields below belong to the goroutine that owns the connection.
 	turn    *turn  // nil before the first one
 	ready   []byte // octets that it has received and Read has not returned
+	judged  bool   // turn.early is about the request under way
 	polling bool   // Read does not wait
 	poll    func(fd uintptr) bool
 	into    []byte // of poll

@@ -74,7 +74,7 @@ func (s *socket) take(request []byte, fresh bool) (sent int, err error) {
 	if err == nil {
 		err = wrapRaw("recvfrom", t.err)
 	}
-	if s.ready = t.room[:t.n]; t.n == 0 {
+	if s.ready, s.judged = t.room[:t.n], t.n > 0; t.n == 0 {
 		s.release()
 	}
 	return t.sent, err
@@ -83,7 +83,7 @@ func (s *socket) take(request []byte, fresh bool) (sent int, err error) {
 // early reports whether the octets that have come cannot be the answer to a request that
 // began after the first sent octets: the upstream's kernel had not received any of it.
 func (s *socket) early(sent int64) bool {
-	if s.ready != nil {
+	if s.judged {
 		return s.turn.early
 	}
 	return s.unacknowledged(sent)
