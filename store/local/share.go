@@ -21,6 +21,7 @@ type sizes struct {
 	// accounts, twice where a bucket ends. A crash forgets it, so the counts
 	// may be too low by that.
 	fresh map[sizeOf]uint64
+	last  sizeOf // of grow: most events are of the same account as the one before, whose text can be used again
 	since uint32 // buckets before this one were written by a version that did not count
 	// dead estimates the bytes that were removed for size and may still be on the disk. It
 	// halves in each span, in which Pebble has had many chances to drop them.
@@ -90,8 +91,12 @@ func (s *sizes) grow(account []byte, bucket uint32, size int) {
 	if len(account) == 0 || bucket < s.since {
 		return
 	}
-	s.total[store.AccountID(account)] += uint64(size)
-	s.fresh[sizeOf{store.AccountID(account), bucket}] += uint64(size)
+	if string(s.last.account) != string(account) {
+		s.last.account = store.AccountID(account)
+	}
+	s.last.bucket = bucket
+	s.total[s.last.account] += uint64(size)
+	s.fresh[s.last] += uint64(size)
 }
 
 // shrink takes size bytes from an account's count.

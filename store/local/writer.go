@@ -41,7 +41,7 @@ type writer struct {
 
 func newWriter(l *Local) *writer {
 	return &writer{
-		l: l, batch: l.db.NewBatch(), spare: make([]byte, 0, l.queue.size),
+		l: l, batch: l.db.NewBatch(pebble.WithMaxRetainedSizeBytes(2 * batchBytes)), spare: make([]byte, 0, l.queue.size),
 		usage: newCounts(), oldest: make(map[store.AccountID]uint32), sizes: newSizes(),
 	}
 }
