@@ -1,6 +1,9 @@
 package store
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Scope is a bit set of the scopes that perfgate itself knows; custom scopes
 // are in [Extra.Custom].
@@ -60,6 +63,22 @@ func SplitScopes(scopes []string) (builtin Scope, custom []string) {
 // the custom ones.
 func (r *Record) ScopeNames() []string {
 	return append(r.Scopes.AppendNames(make([]string, 0, len(r.Custom)+2)), r.Custom...)
+}
+
+// builtinScopes are the names of each set of built-in scopes, with spaces between them.
+var builtinScopes = func() (texts [1 << len(scopeNames)]string) {
+	for s := range texts {
+		texts[s] = strings.Join(Scope(s).Names(), " ")
+	}
+	return texts
+}()
+
+// ScopeText is the list of [Record.ScopeNames] with spaces between them.
+func (r *Record) ScopeText() string {
+	if len(r.Custom) == 0 {
+		return builtinScopes[int(r.Scopes)%len(builtinScopes)] // there are no other bits
+	}
+	return strings.Join(r.ScopeNames(), " ")
 }
 
 // HasScope reports whether r has the scope called name, built-in or custom.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -29,6 +30,14 @@ func TestBuiltinScopes(t *testing.T) {
 	for name, want := range map[string]bool{"read": true, "write": false, "chat": true, "images": true, "video": false} {
 		if r.HasScope(name) != want {
 			t.Errorf("%s: %v", name, !want)
+		}
+	}
+	for s := range Scope(1) << len(scopeNames) {
+		for _, custom := range [][]string{nil, {"chat"}, {"chat", "images"}} {
+			r := Record{Scopes: s, Extra: &Extra{Custom: custom}}
+			if got, want := r.ScopeText(), strings.Join(r.ScopeNames(), " "); got != want {
+				t.Errorf("the text of %v and %v is %q, want %q", s.Names(), custom, got, want)
+			}
 		}
 	}
 }

@@ -11,8 +11,10 @@ func RequestID(v []string) string {
 	if len(v) == 1 && IsToken(v[0]) && !apikey.Holds(v[0]) {
 		return v[0]
 	}
-	return ids.New("req_")
+	return requestIDs.New()
 }
+
+var requestIDs = ids.NewSource("req_")
 
 // IsToken holds for 1–128 of [A-Za-z0-9._-]: the form of request ids, and of the
 // names that stand in the paths of the management API.

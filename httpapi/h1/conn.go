@@ -201,6 +201,7 @@ func (c *conn) next() bool {
 	if c.server.closing.Load() {
 		return false
 	}
+	c.req.reset(c) // before the wait: the text of the last head may go
 	if c.served {
 		c.in.setIdle(c.server.IdleTimeout)
 	} else {
@@ -219,7 +220,6 @@ func (c *conn) next() bool {
 		return false
 	}
 	q := &c.req
-	q.reset(c)
 	if err := c.readRequest(q); err != nil {
 		if e := new(Error); errors.As(err, &e) {
 			c.refuse(q, e)

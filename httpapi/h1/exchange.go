@@ -32,7 +32,9 @@ func (c *conn) answerLane(q *Request, serve func(*Exchange)) bool {
 	c.begin(&x.w)
 	ok := c.runLane(x, serve)
 	x.OnLeave(nil)
-	return c.complete(&x.w, ok)
+	ok = c.complete(&x.w, ok)
+	x.w.fields = nil // they are the caller's
+	return ok
 }
 
 func (c *conn) runLane(x *Exchange, serve func(*Exchange)) bool {

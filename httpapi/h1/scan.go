@@ -266,7 +266,7 @@ func readHead(br *bufio.Reader, s *scanner) (string, error) {
 		if err == nil {
 			canonicalize(whole, bare)
 		}
-		text := string(whole)
+		text := textOf(whole)
 		br.Discard(scanned)
 		return text, err
 	}

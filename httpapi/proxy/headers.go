@@ -143,6 +143,8 @@ func (o *outgoing) setForwarded(x *exchange, peer netip.Addr, trusted bool) {
 		if v := x.r.Fields.Get("X-Forwarded-Host"); v != "" && !apikey.Holds(v) {
 			host = v
 		}
+	case peer.Is4() && x.r.Remote[0] != '[': // its text is a part of what it was parsed from
+		forwardedFor, _, _ = strings.Cut(x.r.Remote, ":")
 	case peer.IsValid():
 		forwardedFor = peer.String()
 	}
@@ -161,7 +163,7 @@ func (o *outgoing) setIdentity(pass *admit.Pass) {
 	}
 	o.Add(headerKeyID, string(rec.ID))
 	o.Add(headerKeyType, rec.Type.String())
-	o.Add(headerScopes, strings.Join(rec.ScopeNames(), " "))
+	o.Add(headerScopes, rec.ScopeText())
 	if pass.Account != nil {
 		o.Add(headerAccount, string(pass.Account.ID))
 	}

@@ -2,6 +2,8 @@ package ids
 
 import (
 	"crypto/rand"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,6 +29,50 @@ func New(prefix string) string {
 	return string(appendRandom(append(room[:0], prefix...), idLen))
 }
 
+// Source makes ids as New does, many at a time: one call of crypto/rand and one
+// allocation serve sourceIDs of them. The zero value is of no use; see [NewSource]. It is
+// safe for concurrent use.
+type Source struct {
+	prefix string
+	blocks sync.Pool // of *string: ids that nobody has got yet
+}
+
+// sourceIDs is the number of ids that share an allocation: who keeps one keeps all of
+// them, less than 2 KiB with a short prefix.
+const sourceIDs = 32
+
+// NewSource returns a source of ids with a prefix.
+func NewSource(prefix string) *Source { return &Source{prefix: prefix} }
+
+// New returns an id.
+func (s *Source) New() string {
+	block, _ := s.blocks.Get().(*string)
+	if block == nil {
+		block = new(string)
+	}
+	if *block == "" {
+		*block = s.make()
+	}
+	n := len(s.prefix) + idLen
+	id := (*block)[:n]
+	*block = (*block)[n:]
+	s.blocks.Put(block)
+	return id
+}
+
+// make returns sourceIDs ids in one text.
+func (s *Source) make() string {
+	var digits [sourceIDs * idLen]byte
+	appendRandom(digits[:0], len(digits))
+	var b strings.Builder
+	b.Grow(sourceIDs * (len(s.prefix) + idLen))
+	for i := range sourceIDs {
+		b.WriteString(s.prefix)
+		b.Write(digits[i*idLen : (i+1)*idLen])
+	}
+	return b.String()
+}
+
 // NewSorted returns prefix, 8 digits that sort by now (in milliseconds) and 14
 // random digits.
 func NewSorted(prefix string, now time.Time) string {
@@ -41,9 +87,10 @@ func Random(n int) string { return string(appendRandom(make([]byte, 0, n), n)) }
 
 // appendRandom appends n such digits.
 func appendRandom(dst []byte, n int) []byte {
-	var buf [32]byte
+	var room [256]byte
 	for n > 0 {
-		rand.Read(buf[:]) // never fails
+		buf := room[:min(len(room), n+n/8+8)] // some are left out
+		rand.Read(buf)                        // never fails
 		for _, b := range buf {
 			// 248 is the largest multiple of 62 below 256: a higher byte would
 			// make the first digits likelier than the others.

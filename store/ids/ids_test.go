@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +73,31 @@ func TestNew(t *testing.T) {
 			t.Fatalf("New returned %q", id)
 		}
 		seen[id] = true
+	}
+}
+
+// A source's ids have the form of New's, and no two are equal, whoever asks.
+func TestSource(t *testing.T) {
+	src := NewSource("req_")
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 5 * sourceIDs {
+				id := src.New()
+				mu.Lock()
+				if len(id) != len(New("req_")) || !strings.HasPrefix(id, "req_") || !Valid(id[len("req_"):]) || seen[id] {
+					t.Errorf("id %q", id)
+				}
+				seen[id] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(seen) != 20*sourceIDs {
+		t.Errorf("%d different ids, want %d", len(seen), 20*sourceIDs)
 	}
 }
 
