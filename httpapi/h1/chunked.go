@@ -21,7 +21,7 @@ const (
 // section, an [*Error] at a fault, io.ErrUnexpectedEOF at an early end, or the error of
 // the connection. Each of them is final.
 type chunkedReader struct {
-	br      *bufio.Reader
+	br      *input
 	trailer Fields // set at the end
 
 	left     uint64 // octets of the chunk
@@ -107,7 +107,7 @@ func (r *chunkedReader) end() error {
 }
 
 // readChunkLine reads the line with the size of a chunk, which has so many octets.
-func readChunkLine(br *bufio.Reader) (size uint64, octets int, err error) {
+func readChunkLine(br *input) (size uint64, octets int, err error) {
 	digits, zeros := 0, 0 // digits without leading zeros
 	var c byte
 	for {
@@ -162,7 +162,7 @@ const (
 // readExtensions reads the rest of a chunk's line, whose first octet is c, up to its end.
 // Extensions are checked and dropped. White space between their parts, which RFC 9112
 // calls bad, is refused.
-func readExtensions(br *bufio.Reader, c byte, most int) (n int, err error) {
+func readExtensions(br *input, c byte, most int) (n int, err error) {
 	state := extSize
 	for {
 		if n++; n > most+len("\r\n") {

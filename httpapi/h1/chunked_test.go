@@ -103,7 +103,7 @@ func TestChunkedReader(t *testing.T) {
 			} else if _, ours := tt.err.(*Error); ours {
 				r = io.MultiReader(r, iotest.ErrReader(errors.New("asked for more")))
 			}
-			br := bufio.NewReaderSize(r, 16)
+			br := newInput(r, 16)
 			cr := chunkedReader{br: br}
 			got, err := io.ReadAll(&cr)
 			if string(got) != tt.want || err != tt.err || !sameFields(&cr.trailer, tt.trailer) {
@@ -125,7 +125,7 @@ func sameFields(f *Fields, want http.Header) bool {
 
 // A read returns what is there, and does not wait for the next chunk.
 func TestChunkedReaderDoesNotWait(t *testing.T) {
-	cr := chunkedReader{br: bufio.NewReader(io.MultiReader(strings.NewReader("5\r\nhello\r\n5;a"), iotest.ErrReader(errors.New("waited"))))}
+	cr := chunkedReader{br: inputOf(io.MultiReader(strings.NewReader("5\r\nhello\r\n5;a"), iotest.ErrReader(errors.New("waited"))))}
 	p := make([]byte, 99)
 	if n, err := cr.Read(p); string(p[:n]) != "hello" || err != nil {
 		t.Errorf("%q, %v", p[:n], err)

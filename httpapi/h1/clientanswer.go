@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -53,7 +52,7 @@ type Answer struct {
 // read reads the head of one answer to a request with the method, an interim one (1xx)
 // too. The head has at most max octets. An [*Error] comes as a [*ResponseError]; io.EOF
 // means that the connection has ended before the first octet.
-func (a *Answer) read(br *bufio.Reader, method string, max int) (framing, error) {
+func (a *Answer) read(br *input, method string, max int) (framing, error) {
 	s := responseScanner(max)
 	text, err := readHead(br, &s)
 	if err != nil {

@@ -90,7 +90,7 @@ const testHead = 8 << 10 // the bound of these heads
 
 // readWhole reads an answer with its body, and says how it went.
 func readWhole(r io.Reader, method string) (*http.Response, string, error) {
-	br := bufio.NewReaderSize(r, 16)
+	br := newInput(r, 16)
 	res, f, err := readResponse(br, &http.Request{Method: method}, testHead)
 	if err != nil {
 		return nil, "", err

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bufio"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -71,6 +70,26 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// Next are the octets of a body of known length that have been received and not been read.
+// They are valid until the next call of a method.
+func (b *answerBody) Next() []byte {
+	if b.length.br == nil || b.err != nil || b.over.Load() {
+		return nil
+	}
+	p := b.length.br.buffered()
+	return p[:min(int64(len(p)), b.length.left)]
+}
+
+// Skip takes n octets of those, and returns io.EOF if they were the last ones.
+func (b *answerBody) Skip(n int) error {
+	b.length.br.discard(n)
+	if b.length.left -= int64(n); b.length.left > 0 {
+		return nil
+	}
+	_, err := b.Read(nil)
+	return err
+}
+
 // Close implements [io.Closer]. It may be called while Read waits, and ends that.
 func (b *answerBody) Close() error {
 	if b.over.CompareAndSwap(false, true) {
@@ -99,7 +118,7 @@ func (t *tunnel) Close() error {
 
 // lengthReader reads left octets. An end that comes early is io.ErrUnexpectedEOF.
 type lengthReader struct {
-	br   *bufio.Reader
+	br   *input
 	left int64
 }
 

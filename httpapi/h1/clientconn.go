@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bufio"
 	"net"
 	"time"
 )
@@ -12,9 +11,9 @@ type persistConn struct {
 	net.Conn // what the messages travel on: the socket, or TLS over it
 	socket   *socket
 	key      Target
-	br       *bufio.Reader // nil while the connection is idle
-	idle     time.Time     // since then, if the pool has it
-	due      time.Time     // the deadline for reading that waitFor has set
+	br       *input    // nil while the connection is idle
+	idle     time.Time // since then, if the pool has it
+	due      time.Time // the deadline for reading that waitFor has set
 	reused   bool
 }
 
@@ -27,15 +26,14 @@ type Target struct {
 
 // begin gives the connection a buffer for the answer to a request.
 func (c *persistConn) begin() {
-	c.br = readers.Get().(*bufio.Reader)
-	c.br.Reset(c.Conn)
+	c.br = inputs.Get().(*input)
+	c.br.reset(c.Conn)
 	c.socket.judged = false
 }
 
 // end takes the buffer back. Only the goroutine that reads may call it.
 func (c *persistConn) end() {
-	c.br.Reset(nil)
-	readers.Put(c.br)
+	c.br.release()
 	c.br = nil
 }
 

@@ -19,10 +19,10 @@ func (u *upload) send(c *persistConn) error {
 		return u.bodyErr()
 	case <-limit.C:
 	}
-	if !u.sending.TryLock() {
+	if !u.sending.TryLock() { // there is a body
 		return nil // the goroutine is about to write
 	}
-	defer u.sending.Unlock()
+	defer u.unlockSending()
 	if u.next > 0 {
 		return nil
 	}
@@ -31,30 +31,30 @@ func (u *upload) send(c *persistConn) error {
 
 // isWhole reports whether all of the request is there.
 func (u *upload) isWhole() bool {
-	u.sending.Lock()
-	defer u.sending.Unlock()
+	u.lockSending()
+	defer u.unlockSending()
 	return u.ended && u.whole && len(u.buf) <= maxRaw
 }
 
 // turn writes the request to c, and waits for the beginning of the answer.
 func (u *upload) turn(c *persistConn) error {
-	u.sending.Lock()
+	u.lockSending()
 	u.conn, u.next = c, 0
-	u.sending.Unlock()
-	u.mu.Lock()
+	u.unlockSending()
+	u.lock()
 	u.last, u.stopped, u.sent = true, true, true
-	u.mu.Unlock()
+	u.unlock()
 	c.waitFor(u.call.t.ResponseHeaderTimeout)
-	sent, err := c.socket.take(u.buf, !c.reused)
-	u.sending.Lock()
-	defer u.sending.Unlock()
+	sent, err := c.socket.take(u.buf, c.br, !c.reused)
+	u.lockSending()
+	defer u.unlockSending()
 	if u.next = sent; errors.Is(err, errShort) {
 		return u.write()
 	}
 	if sent < len(u.buf) {
-		u.mu.Lock()
+		u.lock()
 		u.sent = false
-		u.mu.Unlock()
+		u.unlock()
 		u.next = len(u.buf) // nothing more is written
 	}
 	return err
@@ -67,12 +67,12 @@ const headTime = time.Millisecond
 // begin writes the request to c, or starts the goroutine that does. first is closed when
 // that has a piece of the body, or none.
 func (u *upload) begin(c *persistConn) (first <-chan struct{}, err error) {
-	u.sending.Lock()
-	defer u.sending.Unlock()
-	u.mu.Lock()
+	u.lockSending()
+	defer u.unlockSending()
+	u.lock()
 	u.last, u.stopped = false, false
 	err = u.err
-	u.mu.Unlock()
+	u.unlock()
 	if u.conn, u.next = c, 0; err != nil {
 		return nil, err
 	}
@@ -90,8 +90,8 @@ func (u *upload) begin(c *persistConn) (first <-chan struct{}, err error) {
 
 // start has the body sent, unless it is on its way.
 func (u *upload) start() {
-	u.sending.Lock()
-	defer u.sending.Unlock()
+	u.lockSending()
+	defer u.unlockSending()
 	if !u.ended {
 		u.startLocked()
 	}
@@ -99,9 +99,9 @@ func (u *upload) start() {
 
 // startLocked starts the goroutine, unless it is there or the connection has failed.
 func (u *upload) startLocked() <-chan struct{} {
-	u.mu.Lock()
+	u.lock()
 	start := !u.running && !u.over && u.users > 0 // without users, the buffer is gone
-	u.mu.Unlock()
+	u.unlock()
 	if !start {
 		return nil
 	}
@@ -109,10 +109,10 @@ func (u *upload) startLocked() <-chan struct{} {
 	if p == nil {
 		return nil
 	}
-	u.mu.Lock()
+	u.lock()
 	u.running = true
 	u.users++
-	u.mu.Unlock()
+	u.unlock()
 	first := make(chan struct{})
 	go u.run(p, first)
 	return first
@@ -122,13 +122,13 @@ func (u *upload) startLocked() <-chan struct{} {
 func (u *upload) run(p []byte, first chan struct{}) {
 	for p != nil {
 		n, err := u.body.Read(p)
-		u.sending.Lock()
+		u.lockSending()
 		if first != nil {
 			close(first)
 			first = nil
 		}
 		p = u.pass(p[:n], err)
-		u.sending.Unlock()
+		u.unlockSending()
 	}
 	u.leave()
 }
@@ -143,9 +143,9 @@ func (u *upload) pass(p []byte, err error) (room []byte) {
 		room = u.makeRoom()
 	}
 	if room == nil {
-		u.mu.Lock()
+		u.lock()
 		u.running = false
-		u.mu.Unlock()
+		u.unlock()
 	}
 	return room
 }
@@ -166,9 +166,9 @@ func (u *upload) makeRoom() []byte {
 // be written, so the connection stays open for reading if that fails.
 func (u *upload) write() error {
 	if u.ended {
-		u.mu.Lock()
+		u.lock()
 		u.last = true
-		u.mu.Unlock()
+		u.unlock()
 	}
 	if u.next == len(u.buf) {
 		return nil // it has failed
@@ -184,7 +184,7 @@ func (u *upload) write() error {
 // done notes that nothing more will be written to the connection: all has been, or err
 // prevents it. From here on, the answer has a time limit.
 func (u *upload) done(err error) {
-	u.mu.Lock()
+	u.lock()
 	u.stopped, u.sent = true, err == nil
 	if t := u.call.t.ResponseHeaderTimeout; t > 0 && !u.headIn {
 		u.conn.waitFor(t)
@@ -192,7 +192,7 @@ func (u *upload) done(err error) {
 	over, settle := u.over, u.over && !u.settled
 	u.settled = u.settled || settle
 	keep := u.keep && u.sent
-	u.mu.Unlock()
+	u.unlock()
 	if settle {
 		u.conn.SetWriteDeadline(time.Time{})
 		u.release(keep)
@@ -205,9 +205,9 @@ func (u *upload) done(err error) {
 // fail ends the request because its body could not be read. The upstream must not take
 // the part that it has for the whole.
 func (u *upload) fail(err error) {
-	u.mu.Lock()
+	u.lock()
 	u.stopped, u.err = true, err
-	u.mu.Unlock()
+	u.unlock()
 	u.conn.abort()
 	u.closeBody()
 }
@@ -221,8 +221,8 @@ func (u *upload) closeBody() {
 
 // bodyErr is the error of reading the body, if that has ended the request.
 func (u *upload) bodyErr() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.lock()
+	defer u.unlock()
 	return u.err
 }
 
@@ -230,20 +230,20 @@ func (u *upload) bodyErr() error {
 // before must have been closed: no write to it succeeds any more, so nothing is dropped
 // from buf.
 func (u *upload) repeatable() bool {
-	u.sending.Lock()
-	defer u.sending.Unlock()
+	u.lockSending()
+	defer u.unlockSending()
 	return u.whole && u.bodyErr() == nil
 }
 
 // answered notes that the head of the answer is there: the request will not be sent again.
 // The rest of it has no bound on time; whole says that it is there, too.
 func (u *upload) answered(whole bool) {
-	u.mu.Lock()
+	u.lock()
 	u.headIn = true
 	if !whole {
 		u.conn.waitFor(0)
 	}
-	u.mu.Unlock()
+	u.unlock()
 	u.leave()
 }
 
@@ -254,9 +254,9 @@ func (u *upload) giveUp() {
 	} else {
 		u.closeBody()
 	}
-	u.mu.Lock()
+	u.lock()
 	headIn := u.headIn
-	u.mu.Unlock()
+	u.unlock()
 	if !headIn {
 		u.leave()
 	}
@@ -264,8 +264,8 @@ func (u *upload) giveUp() {
 
 // complete reports whether all of the request has been written.
 func (u *upload) complete() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.lock()
+	defer u.unlock()
 	return u.sent
 }
 
@@ -273,7 +273,7 @@ func (u *upload) complete() bool {
 // tells whether the answer leaves the connection in order. An upload that has more to
 // write is stopped.
 func (u *upload) finish(keep bool) {
-	u.mu.Lock()
+	u.lock()
 	u.over, u.keep = true, keep
 	u.settled = !keep || !u.last || u.stopped
 	settled, running := u.settled, u.running
@@ -282,7 +282,7 @@ func (u *upload) finish(keep bool) {
 		// The upstream has answered to all, so all has arrived: the write is about to return.
 		u.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	}
-	u.mu.Unlock()
+	u.unlock()
 	switch {
 	case !settled:
 		return

@@ -16,10 +16,9 @@ type socket struct {
 	written atomic.Int64    // octets that the kernel has taken
 
 	// The fields below belong to the goroutine that owns the connection.
-	turn    *turn  // nil before the first one
-	ready   []byte // octets that it has received and Read has not returned
-	judged  bool   // turn.early is about the request under way
-	polling bool   // Read does not wait
+	turn    *turn // nil before the first one
+	judged  bool  // turn.early is about the request under way
+	polling bool  // Read does not wait
 	poll    func(fd uintptr) bool
 	into    []byte // of poll
 	n       int
@@ -55,13 +54,6 @@ func (nothingYet) Temporary() bool { return true }
 
 // Read implements [io.Reader].
 func (s *socket) Read(p []byte) (int, error) {
-	if len(s.ready) > 0 {
-		n := copy(p, s.ready)
-		if s.ready = s.ready[n:]; len(s.ready) == 0 {
-			s.release()
-		}
-		return n, nil
-	}
 	switch {
 	case s.polling:
 	case s.fast != nil:

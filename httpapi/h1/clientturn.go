@@ -15,8 +15,8 @@ type turn struct {
 	err     error
 	began   bool // the connection has been checked
 	fresh   bool // it need not be: it carried no request yet
-	room    *[bufferSize]byte
-	n       int  // octets of the answer, in room
+	into    *input
+	n       int  // octets of the answer, put into it
 	early   bool // they came before the upstream's kernel had received any of the request
 	step    func(fd uintptr) bool
 	pending func(fd uintptr) int // pendingRaw, but for tests
@@ -47,10 +47,11 @@ func (s *socket) newTurn() *turn {
 			}
 			return t.err != nil
 		}
-		n, err := receiveRaw(fd, t.room[:])
+		n, err := receiveRaw(fd, t.into.room())
 		if errors.Is(err, errNothingYet) {
 			return false
 		}
+		t.into.took(n)
 		t.n, t.err = n, err
 		t.early = n > 0 && !t.fresh && t.pending(fd) >= t.sent
 		return true
@@ -58,25 +59,23 @@ func (s *socket) newTurn() *turn {
 	return t
 }
 
-// take sends request and waits for the first octets of the answer, which Read returns
-// next. It returns how much was sent. fresh says that the connection has carried no
+// take sends request and waits for the first octets of the answer, which it puts into a
+// buffer. It returns how much was sent. fresh says that the connection has carried no
 // request yet.
-func (s *socket) take(request []byte, fresh bool) (sent int, err error) {
+func (s *socket) take(request []byte, into *input, fresh bool) (sent int, err error) {
 	t := s.turn
 	if t == nil {
 		t = s.newTurn()
 		s.turn = t
 	}
-	t.request, t.sent, t.n, t.err, t.began, t.fresh, t.early, t.room = request, 0, 0, nil, false, fresh, false, rooms.Get().(*[bufferSize]byte)
+	t.request, t.into, t.sent, t.n, t.err, t.began, t.fresh, t.early = request, into, 0, 0, nil, false, fresh, false
 	err = s.raw.Read(t.step)
-	t.request = nil
+	t.request, t.into = nil, nil
 	s.written.Add(int64(t.sent))
 	if err == nil {
 		err = wrapRaw("recvfrom", t.err)
 	}
-	if s.ready, s.judged = t.room[:t.n], t.n > 0; t.n == 0 {
-		s.release()
-	}
+	s.judged = t.n > 0
 	return t.sent, err
 }
 
@@ -87,12 +86,4 @@ func (s *socket) early(sent int64) bool {
 		return s.turn.early
 	}
 	return s.unacknowledged(sent)
-}
-
-// release gives the room of an answer's first octets back.
-func (s *socket) release() {
-	if s.turn != nil && s.turn.room != nil {
-		rooms.Put(s.turn.room)
-		s.turn.room, s.ready = nil, nil
-	}
 }

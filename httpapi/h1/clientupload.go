@@ -19,6 +19,8 @@ type upload struct {
 	length int64         // of the body; -1: in chunks
 	closed atomic.Bool   // the body
 
+	alone bool // there is no body, so no other goroutine knows u, and its locks are not taken
+
 	sending  sync.Mutex   // held while the request is written; guards what follows
 	conn     *persistConn // only the call changes it
 	buf      []byte       // what was sent or is to be sent, as it goes over the wire
@@ -67,17 +69,44 @@ var (
 // there is none, its length -1 if it goes out in chunks.
 func (u *upload) init(call *Call, body io.ReadCloser, length int64) (err error) {
 	u.call, u.body, u.length, u.rest = call, body, length, length
-	u.whole, u.ended, u.users = true, body == nil, 1
+	u.whole, u.ended, u.users, u.alone = true, body == nil, 1, body == nil
 	u.buf, err = call.appendHead(u.newBuffer(), length)
 	return err
 }
 
 // reset makes u blank. Nobody may use it.
 func (u *upload) reset() {
+	u.alone = false
 	u.call, u.body, u.length, u.conn, u.buf, u.whole, u.rest, u.ended, u.prepared, u.next = nil, nil, 0, nil, nil, false, 0, false, false, 0
 	u.closed.Store(false)
 	p := &u.progress
 	p.running, p.last, p.stopped, p.sent, p.err, p.headIn, p.over, p.keep, p.settled, p.users = false, false, false, false, nil, false, false, false, false, 0
+}
+
+// lock takes progress.mu, where another goroutine may.
+func (u *upload) lock() {
+	if !u.alone {
+		u.mu.Lock()
+	}
+}
+
+func (u *upload) unlock() {
+	if !u.alone {
+		u.mu.Unlock()
+	}
+}
+
+// lockSending takes sending likewise.
+func (u *upload) lockSending() {
+	if !u.alone {
+		u.sending.Lock()
+	}
+}
+
+func (u *upload) unlockSending() {
+	if !u.alone {
+		u.sending.Unlock()
+	}
 }
 
 // prepare begins to read the body, once there is a connection.
@@ -105,10 +134,10 @@ func (u *upload) newBuffer() []byte {
 
 // leave drops a use of the buffer.
 func (u *upload) leave() {
-	u.mu.Lock()
+	u.lock()
 	u.users--
 	free := u.users == 0
-	u.mu.Unlock()
+	u.unlock()
 	switch {
 	case !free:
 	case cap(u.buf) == smallBuffer:

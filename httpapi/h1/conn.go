@@ -20,10 +20,7 @@ import (
 // hold the preface of HTTP/2.
 const bufferSize = 4 << 10
 
-var (
-	readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
-	writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, bufferSize) }}
-)
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, bufferSize) }}
 
 // The states of a connection, for Shutdown.
 const (
@@ -38,7 +35,7 @@ type conn struct {
 	server *Server
 	nc     net.Conn
 	raw    *rawConn      // of nc; nil if it is TLS or wrapped
-	br     *bufio.Reader // over in; nil, as bw, while the connection is idle
+	br     *input        // over in; nil, as bw, while the connection is idle
 	bw     *bufio.Writer // over out; guarded by response.mu until a final answer begins
 	in     reader
 	out    writer
@@ -95,17 +92,18 @@ func (c *conn) end() {
 
 // unbuffer takes the buffers back.
 func (c *conn) unbuffer() {
-	c.br.Reset(nil)
+	c.br.release()
 	c.bw.Reset(nil)
-	readers.Put(c.br)
 	writers.Put(c.bw)
 	c.br, c.bw = nil, nil
 }
 
 // buffer gives the connection its buffers.
-func (c *conn) buffer() {
-	c.br, c.bw = readers.Get().(*bufio.Reader), writers.Get().(*bufio.Writer)
-	c.br.Reset(&c.in)
+func (c *conn) buffer() { c.bufferWith(inputs.Get().(*input)) }
+
+func (c *conn) bufferWith(in *input) {
+	c.br, c.bw = in, writers.Get().(*bufio.Writer)
+	c.br.src = &c.in
 	c.bw.Reset(&c.out)
 }
 
@@ -182,7 +180,8 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // long as they may be.
 func (c *conn) speaksHTTP2() bool {
 	for {
-		p, _ := c.br.Peek(min(c.br.Buffered(), len(preface)))
+		p := c.br.buffered()
+		p = p[:min(len(p), len(preface))]
 		if string(p) != preface[:len(p)] {
 			return false
 		}
@@ -214,9 +213,8 @@ func (c *conn) next() bool {
 		c.in.setDeadline(after(c.server.HeadTimeout))
 	}
 	if !c.served && c.tls == nil && c.server.HTTP2 != nil && c.speaksHTTP2() {
-		early, _ := c.br.Peek(c.br.Buffered())
 		c.in.setDeadline(time.Time{})
-		c.handOver(&earlyConn{c.nc, bytes.Clone(early)})
+		c.handOver(&earlyConn{c.nc, bytes.Clone(c.br.buffered())})
 		return false
 	}
 	q := &c.req
@@ -241,12 +239,11 @@ func (c *conn) begun() bool {
 		c.unbuffer()
 	}
 	if c.br == nil {
-		room, n, err := c.raw.await()
+		in, err := c.raw.await()
 		if err != nil {
 			return false
 		}
-		c.in.room, c.in.ready = room, room[:n]
-		c.buffer()
+		c.bufferWith(in)
 	}
 	_, err := c.br.Peek(1)
 	return err == nil
@@ -254,7 +251,7 @@ func (c *conn) begun() bool {
 
 // headIsThere reports whether a whole head has been read already, which is the rule.
 func (c *conn) headIsThere() bool {
-	p, _ := c.br.Peek(c.br.Buffered())
+	p := c.br.buffered()
 	return p[0] != '\r' && bytes.Contains(p, []byte("\r\n\r\n"))
 }
 

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bufio"
 	"io"
 	"net/http"
 	"runtime"
@@ -235,7 +234,7 @@ func TestRequestIsReset(t *testing.T) {
 		for range 2 {
 			q.reset(c)
 			s := requestScanner()
-			head, err := readHead(bufio.NewReader(strings.NewReader(text)), &s)
+			head, err := readHead(inputOf(strings.NewReader(text)), &s)
 			if err != nil || q.parse(head) != nil {
 				t.Fatalf("%q: %v", text, err)
 			}

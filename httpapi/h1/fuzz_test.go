@@ -21,7 +21,7 @@ func FuzzRequestHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) {
 		read := func(r io.Reader) (string, int, error) {
 			s := requestScanner()
-			text, err := readHead(bufio.NewReaderSize(r, 64), &s)
+			text, err := readHead(newInput(r, 64), &s)
 			return text, s.fields, err
 		}
 		text, n, err := read(bytes.NewReader(p))
@@ -62,10 +62,10 @@ func FuzzChunked(f *testing.F) {
 		f.Add([]byte(tt.text))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
-		br := bufio.NewReaderSize(bytes.NewReader(p), 16)
+		br := newInput(bytes.NewReader(p), 16)
 		cr := chunkedReader{br: br}
 		body, err := io.ReadAll(&cr)
-		slow := chunkedReader{br: bufio.NewReaderSize(iotest.OneByteReader(bytes.NewReader(p)), 16)}
+		slow := chunkedReader{br: newInput(iotest.OneByteReader(bytes.NewReader(p)), 16)}
 		again, same := io.ReadAll(&slow)
 		if !bytes.Equal(body, again) || err != same {
 			t.Fatalf("%q: %q, %v in one piece; %q, %v by octets", p, body, err, again, same)
@@ -84,7 +84,7 @@ func FuzzChunked(f *testing.F) {
 		w.Write(body)
 		w.end(&cr.trailer)
 		bw.Flush()
-		once := chunkedReader{br: bufio.NewReader(&out)}
+		once := chunkedReader{br: inputOf(&out)}
 		if encoded, err := io.ReadAll(&once); !bytes.Equal(encoded, body) || err != nil || !reflect.DeepEqual(once.trailer, cr.trailer) {
 			t.Fatalf("%q: after encoding %q, trailer %q, %v", p, encoded, once.trailer, err)
 		}

@@ -125,3 +125,5 @@ func echoing(w http.ResponseWriter, r *http.Request) {
 	}
 	io.WriteString(w, r.Method+" "+r.RequestURI+" "+string(b))
 }
+
+func inputOf(r io.Reader) *input { return newInput(r, bufferSize) }

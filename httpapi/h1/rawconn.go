@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 )
 
@@ -22,7 +21,7 @@ type rawConn struct {
 	readErr   error
 	wrote     int
 	writeErr  error
-	room      *[bufferSize]byte // of await
+	awaited   *input // of await
 	onRead    func(fd uintptr) bool
 	onAwaited func(fd uintptr) bool
 	onWritten func(fd uintptr) bool
@@ -50,12 +49,13 @@ func newRawConn(c net.Conn) *rawConn {
 		return !errors.Is(r.readErr, errNothingYet)
 	}
 	r.onAwaited = func(fd uintptr) bool {
-		r.room = rooms.Get().(*[bufferSize]byte)
-		if r.read, r.readErr = receiveRaw(fd, r.room[:]); r.readErr == nil {
+		in := inputs.Get().(*input)
+		if r.read, r.readErr = receiveRaw(fd, in.room()); r.readErr == nil {
+			in.took(r.read)
+			r.awaited = in
 			return true
 		}
-		rooms.Put(r.room)
-		r.room = nil
+		in.release()
 		return !errors.Is(r.readErr, errNothingYet)
 	}
 	r.onWritten = func(fd uintptr) bool {
@@ -88,19 +88,15 @@ func (r *rawConn) Read(p []byte) (int, error) {
 	return r.read, err
 }
 
-// await waits for octets without a buffer, and returns them in one, which is to be put
-// into rooms.
-func (r *rawConn) await() (room *[bufferSize]byte, n int, err error) {
+// await waits for octets without a buffer, and returns them in one.
+func (r *rawConn) await() (in *input, err error) {
 	r.read, r.readErr = 0, nil
 	if err := r.raw.Read(r.onAwaited); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	room, r.room = r.room, nil
-	return room, r.read, wrapRaw("recvfrom", r.readErr)
+	in, r.awaited = r.awaited, nil
+	return in, wrapRaw("recvfrom", r.readErr)
 }
-
-// rooms are buffers for the octets that end a wait.
-var rooms = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Write implements [io.Writer].
 func (r *rawConn) Write(p []byte) (int, error) {

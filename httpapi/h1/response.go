@@ -257,5 +257,5 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.br, c.bw, c.gone, w.hijacked = nil, nil, true, true
 	c.hook(http.StateHijacked)
 	c.server.forget(c)
-	return c.nc, bufio.NewReadWriter(br, bufio.NewWriter(c.nc)), nil
+	return c.nc, bufio.NewReadWriter(br.reader(), bufio.NewWriter(c.nc)), nil
 }

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bufio"
 	"cmp"
 	"crypto/tls"
 	"io"
@@ -152,7 +151,7 @@ func addTrailer(res *http.Response, f *Fields) {
 }
 
 // readResponse reads the head of one answer.
-func readResponse(br *bufio.Reader, req *http.Request, max int) (*http.Response, framing, error) {
+func readResponse(br *input, req *http.Request, max int) (*http.Response, framing, error) {
 	var a Answer
 	f, err := a.read(br, req.Method, max)
 	if err != nil {

@@ -237,17 +237,17 @@ func (s *scanner) lineEnd(c byte, otherwise error) (int, error) {
 // readHead reads a section that s has not begun, with its last line. Its names are made
 // canonical. The octets after it stay in br. Err is an [*Error], io.EOF before the first octet, io.ErrUnexpectedEOF
 // after it, or that of the connection; the text is then the part before it.
-func readHead(br *bufio.Reader, s *scanner) (string, error) {
+func readHead(br *input, s *scanner) (string, error) {
 	var spilled []byte // what did not fit into br's buffer
 	bare := s.state == atField
 	for scanned := 0; ; {
 		_, err := br.Peek(scanned + 1)
-		p, _ := br.Peek(br.Buffered())
+		p := br.buffered()
 		n := 0
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			spilled = append(spilled, p...)
-			br.Discard(scanned)
+			br.discard(scanned)
 			scanned = 0
 			continue
 		case err == nil:
@@ -267,7 +267,7 @@ func readHead(br *bufio.Reader, s *scanner) (string, error) {
 			canonicalize(whole, bare)
 		}
 		text := textOf(whole)
-		br.Discard(scanned)
+		br.discard(scanned)
 		return text, err
 	}
 }

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"strings"
@@ -103,7 +102,7 @@ func TestRequestHeads(t *testing.T) {
 			} else if _, ours := tt.want.(*Error); ours {
 				r = io.MultiReader(r, iotest.ErrReader(errors.New("asked for more")))
 			}
-			br := bufio.NewReaderSize(r, 64) // most heads spill
+			br := newInput(r, 64) // most heads spill
 			s := requestScanner()
 			text, err := readHead(br, &s)
 			if err != tt.want {
@@ -146,7 +145,7 @@ func TestResponseHeads(t *testing.T) {
 		"HTTP/1.1 200 OK\r\n" + strings.Repeat("x", 200): errTooLarge,
 	} {
 		s := responseScanner(100)
-		got, err := readHead(bufio.NewReader(strings.NewReader(text)), &s)
+		got, err := readHead(inputOf(strings.NewReader(text)), &s)
 		if err != want || err == nil && got != text {
 			t.Errorf("%q: %q, %v, want %v", text, got, err, want)
 		}

@@ -24,9 +24,7 @@ var past = time.Unix(1, 0)
 // which belongs to the next request.
 type reader struct {
 	c     *conn
-	timer *time.Timer       // of watch; nil before the first one
-	room  *[bufferSize]byte // of ready; nil if there is nothing
-	ready []byte            // octets that have ended a wait; of the connection's goroutine
+	timer *time.Timer // of watch; nil before the first one
 
 	mu      sync.Mutex // guards the fields below
 	ended   sync.Cond  // over mu: reading has become false
@@ -50,25 +48,17 @@ func (r *reader) Read(p []byte) (n int, err error) {
 		return 1, nil
 	}
 	r.mu.Unlock()
-	if len(r.ready) > 0 {
-		n := copy(p, r.ready)
-		if r.ready = r.ready[n:]; len(r.ready) == 0 {
-			rooms.Put(r.room)
-			r.room = nil
-		}
-		return n, nil
-	}
 	if raw := r.c.raw; raw != nil {
 		return raw.Read(p)
 	}
 	return r.c.nc.Read(p)
 }
 
-// holds reports whether octets have been read that the buffer does not have.
+// holds reports whether an octet has been read that the buffer does not have.
 func (r *reader) holds() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.has || len(r.ready) > 0
+	return r.has
 }
 
 // setDeadline sets the deadline of reads. It does not disturb unwatch.
@@ -230,7 +220,7 @@ func (c *conn) linger() {
 	}
 	c.in.setDeadline(after(c.server.LingerTime))
 	for {
-		c.br.Discard(c.br.Buffered())
+		c.br.discard(c.br.Buffered())
 		if _, err := c.br.Peek(1); err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/h1"
@@ -12,6 +13,8 @@ import (
 // leaves or the request is killed. A request that nobody waits for needs no channel.
 type life struct {
 	values context.Context // of the connection
+
+	ended atomic.Bool // cause is set
 
 	mu    sync.Mutex // guards the fields below
 	cause error      // why it has ended; nil before
@@ -27,6 +30,7 @@ func (l *life) end(cause error) {
 		return
 	}
 	l.cause = cause
+	l.ended.Store(true)
 	if l.done != nil {
 		close(l.done)
 	}
@@ -60,11 +64,15 @@ func (l *life) renew() bool {
 		return false
 	}
 	l.values, l.cause, l.call = nil, nil, nil
+	l.ended.Store(false)
 	return true
 }
 
 // Cause is why l has ended; nil while it has not.
 func (l *life) Cause() error {
+	if !l.ended.Load() {
+		return nil // the usual case takes no lock
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cause

@@ -54,6 +54,9 @@ func (r reply) copy() error {
 			return err
 		}
 	}
+	if b, ok := res.Body.(whole); ok && res.Length > 0 && int64(len(b.Next())) == res.Length {
+		return r.copyWhole(b)
+	}
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	for {
@@ -82,6 +85,29 @@ func (r reply) copy() error {
 			return err
 		}
 	}
+}
+
+// whole is a body that may have been received to its end.
+type whole interface {
+	Next() []byte
+	Skip(n int) error
+}
+
+// copyWhole sends a body all of which is there, as it stands in the upstream's buffer.
+func (r reply) copyWhole(b whole) error {
+	x, res := r.x, r.res
+	x.takeLateCost(res)
+	p := b.Next()
+	n, err := x.down.Write(p)
+	if x.bytes += int64(n); err != nil {
+		return err
+	}
+	if err := b.Skip(len(p)); err != io.EOF {
+		r.brokeOff(err)
+		return err
+	}
+	x.down.End(&res.Trailer) // there is none
+	return nil
 }
 
 // brokeOff logs the end of a response that the upstream has not finished. A client or a
