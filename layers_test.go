@@ -112,6 +112,7 @@ var layers = map[string][]string{
 	"httpapi/span":      {},
 	"httpapi/invisible": {},
 	"limiter":           {},
+	"limiter/share":     {},
 	"node": {
 		"httpapi",
 		"httpapi/admit",
