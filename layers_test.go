@@ -112,7 +112,10 @@ var layers = map[string][]string{
 	"httpapi/span":      {},
 	"httpapi/invisible": {},
 	"limiter":           {},
-	"limiter/share":     {},
+	"limiter/roster": {
+		"limiter/share",
+	},
+	"limiter/share": {},
 	"node": {
 		"httpapi",
 		"httpapi/admit",

@@ -1,0 +1,111 @@
+package roster
+
+import (
+	"slices"
+
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// Step is a moment at which the rosters that count for this node changed.
+type Step struct {
+	At      int64
+	Serving bool // this node held a serving lease then: what shrank may be used for a while
+	// Whole says that there was no roster before: nobody has used any bucket yet, and the
+	// parts begin full.
+	Whole   bool
+	Rosters []Roster // the settled one, then the pending ones
+}
+
+// Line is what this process knows of the rosters, from its start on. It is immutable.
+type Line struct {
+	self  string
+	first int // number of the first step
+	steps []Step
+}
+
+// maxSteps bounds the steps that are kept. A bucket that has missed more begins again
+// as after a start.
+const maxSteps = 32
+
+// NewLine is the line of a process of the node self that begins at now, with the
+// rosters that the state has; none before there is one.
+func NewLine(self string, rosters []Roster, now int64) *Line {
+	return &Line{self: self, steps: []Step{{At: now, Rosters: rosters}}}
+}
+
+// Next is the line after the state's rosters became these. ok is false where they do not
+// follow by one entry: changes in between were missed, and the caller must begin again,
+// as after a start.
+func (l *Line) Next(rosters []Roster, serving bool, now int64) (next *Line, ok bool) {
+	last := l.steps[len(l.steps)-1]
+	if !follows(last.Rosters, rosters) {
+		return nil, false
+	}
+	s := Step{At: max(now, last.At), Serving: serving, Whole: len(last.Rosters) == 0, Rosters: rosters}
+	next = &Line{self: l.self, first: l.first, steps: append(slices.Clone(l.steps), s)}
+	if n := len(next.steps) - maxSteps; n > 0 {
+		next.steps = next.steps[n:]
+		next.first += n
+	}
+	return next, true
+}
+
+// follows reports whether one entry leads from old to the rosters after it: one more was
+// announced, or the first ones were dropped.
+func follows(old, after []Roster) bool {
+	if len(after) == 0 {
+		return len(old) == 0
+	}
+	if n := len(old); len(after) == n+1 && same(after[:n], old) {
+		return true
+	}
+	for i := range old {
+		if same(old[i:], after) {
+			return true
+		}
+	}
+	return false
+}
+
+func same(a, b []Roster) bool {
+	return slices.EqualFunc(a, b, func(x, y Roster) bool { return x.Index == y.Index })
+}
+
+// Rosters are those that count now.
+func (l *Line) Rosters() []Roster { return l.steps[len(l.steps)-1].Rosters }
+
+// Last is the newest roster, settled or not; it is empty before there is one.
+func (l *Line) Last() Roster {
+	if rs := l.Rosters(); len(rs) > 0 {
+		return rs[len(rs)-1]
+	}
+	return Roster{}
+}
+
+// Now is the number of the last step.
+func (l *Line) Now() int { return l.first + len(l.steps) - 1 }
+
+// First is the number of the first step that is kept.
+func (l *Line) First() int { return l.first }
+
+// Step is the step of that number, First … Now.
+func (l *Line) Step(n int) Step { return l.steps[n-l.first] }
+
+// Base is this node's base at a step: the smallest that any of its rosters gives it under
+// any of the bursts.
+func (l *Line) Base(n int, name Name, bursts ...int64) share.Part {
+	rs := l.Step(n).Rosters
+	if len(rs) == 0 {
+		return 0
+	}
+	base := share.One
+	for _, r := range rs {
+		for _, b := range bursts {
+			base = min(base, r.Base(l.self, name, b))
+		}
+	}
+	return base
+}
+
+// Unknown are bursts of which one has the smallest base, whatever the burst was.
+var Unknown = []int64{1, 1 << 62}
