@@ -16,13 +16,5 @@
 // A [Line] keeps what this process has seen and when, so that a bucket can go through
 // the same changes later: a base that grew between two uses did so without tokens.
 //
-// # Limits
-//
-// A bucket of fewer than four units a node has one home, which owns it all. So a limit
-// that moves across that line changes the bases too. A node cannot tell whether others
-// know of the change; it takes the smaller of both bases until [Settled] has passed since
-// it applied the change. By then every node has applied it or has no lease, and loans
-// from before have ended.
-//
 // There is no clock, network, log, disk or randomness here.
 package roster

@@ -49,22 +49,16 @@ func score(id string, name Name) uint64 {
 	return h ^ h>>31
 }
 
-// Base is the part of a bucket that r gives the node self. Those of all its nodes add up
-// to the whole.
-func (r Roster) Base(self string, name Name, burst int64) share.Part {
-	n := len(r.Nodes)
+// Base is the part of a bucket that r gives the node self: the same to each, and to the
+// home what is left. Those of all its nodes add up to the whole. It does not depend on
+// the limit, which may change.
+func (r Roster) Base(self string, name Name) share.Part {
 	if !slices.Contains(r.Nodes, self) {
 		return 0
 	}
-	home := r.Home(name) == self
-	switch each := share.One / share.Part(n); {
-	case Tiny(burst, n) && home:
-		return share.One
-	case Tiny(burst, n):
-		return 0
-	case home:
-		return share.One - each*share.Part(n-1)
-	default:
-		return each
+	n := share.Part(len(r.Nodes))
+	if r.Home(name) == self {
+		return share.One - share.One/n*(n-1)
 	}
+	return share.One / n
 }

@@ -91,21 +91,15 @@ func (l *Line) First() int { return l.first }
 // Step is the step of that number, First … Now.
 func (l *Line) Step(n int) Step { return l.steps[n-l.first] }
 
-// Base is this node's base at a step: the smallest that any of its rosters gives it under
-// any of the bursts.
-func (l *Line) Base(n int, name Name, bursts ...int64) share.Part {
+// Base is this node's base at a step: the smallest that any of its rosters gives it.
+func (l *Line) Base(n int, name Name) share.Part {
 	rs := l.Step(n).Rosters
 	if len(rs) == 0 {
 		return 0
 	}
 	base := share.One
 	for _, r := range rs {
-		for _, b := range bursts {
-			base = min(base, r.Base(l.self, name, b))
-		}
+		base = min(base, r.Base(l.self, name))
 	}
 	return base
 }
-
-// Unknown are bursts of which one has the smallest base, whatever the burst was.
-var Unknown = []int64{1, 1 << 62}

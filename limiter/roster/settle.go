@@ -16,12 +16,6 @@ type Report struct {
 // may differ by 0.1 % in their rates.
 const loanWait = share.TTL + share.TTL/500 + 2e6
 
-// Settled is how long after a node has applied a change of a limit no other node uses
-// more than the limit gives it: leases of lease nanoseconds that were granted before end
-// within 5 % more, and loans a TTL after that. The leader takes two seconds at most
-// to count the change in; one whose disk hangs for longer stops.
-func Settled(lease int64) int64 { return lease + lease/20 + loanWait + 2e9 }
-
 // Settler is the leader's wait before the last pending roster settles. It belongs to one
 // term. The zero value is one that has seen nothing.
 type Settler struct {

@@ -22,7 +22,8 @@ const (
 type Peers struct {
 	Up   []Peer // can be reached
 	Base Part   // of each of them, for those that nothing is known about
-	// Home is the node that charges a tiny bucket, if Tiny is set; this one if Here.
+	// Home is the node that charges a tiny bucket, if Tiny is set; this one if Here, and
+	// Home is not read then.
 	Tiny, Here bool
 	Home       Peer
 }
@@ -87,11 +88,17 @@ func (b *Bucket) Ask(units int64, ps *Peers, next func() uint64, draw uint64, no
 		*a = asking{open: a.open, budget: a.budget}
 	}
 	a.got = false
-	if ps.Tiny {
-		if ps.Here || now < a.next || !slices.Contains(ps.Up, ps.Home) || !a.afford(now) {
+	if ps.Tiny && !ps.Here {
+		if now < a.next || !slices.Contains(ps.Up, ps.Home) || !a.afford(now) {
 			return nil
 		}
 		return []Sent{b.send(ps.Home, Fetch{ID: next(), Need: units * b.pace.Weight, Charge: true}, now)}
+	}
+	if ps.Tiny {
+		if now < a.next {
+			return nil
+		}
+		return gather(b, ps, need, next, now)
 	}
 	to := promising(b, need, ps, now)
 	if to == nil {
@@ -101,15 +108,45 @@ func (b *Bucket) Ask(units int64, ps *Peers, next func() uint64, draw uint64, no
 		return nil
 	}
 	var out []Sent
-	room := b.room(len(to))
+	share := room(b, len(to))
 	for _, p := range to {
-		out = append(out, b.send(p, Fetch{ID: next(), Need: need, Room: need + room}, now))
+		out = append(out, b.send(p, Fetch{ID: next(), Need: need, Room: need + share}, now))
 	}
 	return out
 }
 
+// gather asks every node for all that it has of a tiny bucket, which this node charges.
+func gather(b *Bucket, ps *Peers, need int64, next func() uint64, now int64) (out []Sent) {
+	a := &b.more.asking
+	if b.part >= whole || !a.afford(now) {
+		return nil
+	}
+	for _, p := range ps.Up {
+		if v := b.more.viewOf(p); (v == nil || v.down <= now) && len(a.open) < maxAsking {
+			out = append(out, b.send(p, Fetch{ID: next(), Need: need, All: true}, now))
+		}
+	}
+	return out
+}
+
+// whole is nearly One: the bases of nodes are rounded down.
+const whole = One - One/1024
+
 // room is what each of n lenders may give so that their tokens fit here together.
-func (b *Bucket) room(n int) int64 { return max(0, b.cap-max(b.tok, 0)) / int64(max(n, 1)) }
+func room(b *Bucket, n int) int64 { return max(0, b.cap-max(b.tok, 0)) / int64(max(n, 1)) }
+
+// Again is when it makes sense to try again where there was nothing to ask: when units
+// have refilled here, or a tiny bucket may be asked about again.
+func (b *Bucket) Again(units int64, ps *Peers, now int64) int64 {
+	at := Forever
+	if d := b.pace.wait(units*b.pace.Weight-b.tok, b.part); d < Forever-now {
+		at = now + d
+	}
+	if m := b.more; m != nil && ps.Tiny && m.asking.next > now {
+		at = min(at, m.asking.next)
+	}
+	return at
+}
 
 // send notes an exchange, and fills in the state of this node.
 func (b *Bucket) send(to Peer, f Fetch, now int64) Sent {
@@ -236,13 +273,13 @@ func probes(b *Bucket, ps *Peers, draw uint64, now int64) (to []Peer) {
 // use: demand is beyond the part here, and the cap is not full. Waiting for few tokens
 // would waste the refill of full peers.
 func (b *Bucket) Low(now int64) bool {
-	if b.tok > b.cap-b.cap/10 || b.part >= One-One/1024 {
+	if b.part >= whole || !b.gathers && b.tok > b.cap-b.cap/10 {
 		return false
 	}
 	if m := b.more; m != nil && (now < m.asking.aheadAt || len(m.asking.open) > m.asking.waiting) {
 		return false
 	}
-	return b.demand(now) > float64(b.part)/float64(One)*b.pace.perSecond()
+	return b.gathers || b.demand(now) > float64(b.part)/float64(One)*b.pace.perSecond()
 }
 
 // AskAhead returns the questions to send when the bucket is Low.
@@ -250,15 +287,20 @@ func (b *Bucket) AskAhead(ps *Peers, next func() uint64, now int64) (out []Sent)
 	now = b.settle(now)
 	m := b.use()
 	a := &m.asking
-	if ps.Tiny || now < a.aheadAt || len(a.open) > a.waiting || len(a.open) >= maxAsking {
+	if ps.Tiny && !ps.Here || now < a.aheadAt || len(a.open) > a.waiting || len(a.open) >= maxAsking {
 		return nil
+	}
+	if ps.Tiny {
+		a.ahead = min(backMost, max(aheadFirst, 2*a.ahead))
+		a.aheadAt = now + a.ahead
+		return gather(b, ps, 0, next, now)
 	}
 	unit, rate := float64(b.pace.Weight), b.pace.perSecond()
 	for _, c := range candidates(b, ps, now) {
 		if c.tok < unit && c.spare < .02*rate || len(out) == 2 || len(out) == 0 && !a.afford(now) {
 			continue
 		}
-		out = append(out, b.send(c.peer, Fetch{ID: next(), Room: b.room(2)}, now))
+		out = append(out, b.send(c.peer, Fetch{ID: next(), Room: room(b, 2)}, now))
 	}
 	a.aheadAt = now + aheadAgain
 	if len(out) > 0 {

@@ -72,6 +72,7 @@ func TestAsksAheadBelowNineTenths(t *testing.T) {
 func TestTinyBucketsAreChargedAtHome(t *testing.T) {
 	p := Minute(6, 3)
 	home, away := New(p, One, 0), New(p, 0, 0)
+	home.SetHome(true)
 	ps := &Peers{Up: []Peer{peerB}, Tiny: true, Home: peerB}
 	var id ids
 	now, passed := int64(0), 0

@@ -36,9 +36,11 @@ type Bucket struct {
 	part Part  // own and held, until next
 	cap  int64 // most that tok may be, until next
 
-	base Part    // own, before what is lent
-	dem  float32 // demand in units a second, decaying, as of seen
-	seen int64   // the last request; 0: none
+	base Part // own, before what is lent
+	// gathers says that this node is the home of a tiny bucket: it borrows all of it.
+	gathers bool
+	dem     float32 // demand in units a second, decaying, as of seen
+	seen    int64   // the last request; 0: none
 
 	more *more // nil: nothing lent, held, asked or answered
 }
@@ -106,6 +108,9 @@ func NewAfterStart(p Pace, base Part, started, now int64) *Bucket {
 	b.Advance(now)
 	return b
 }
+
+// SetHome says whether this node is the home of a tiny bucket.
+func (b *Bucket) SetHome(is bool) { b.gathers = is }
 
 // Pace is the limit that the bucket was last used under.
 func (b *Bucket) Pace() Pace { return b.pace }

@@ -38,8 +38,10 @@
 // # Tiny buckets
 //
 // Below four units for each node a part would be worth less than a few requests. Such a
-// bucket has one home, chosen by rendezvous, and the other nodes ask it for each request:
-// [Fetch] with Charge.
+// bucket has one home, chosen by rendezvous. The home borrows the parts of all others
+// ([Fetch] with All) as long as the bucket is in use, and the others ask it for each
+// request (Charge). Who owns what is the same as for every other bucket, so nothing but
+// the number of messages depends on which node is the home, or takes itself for it.
 //
 // # Use
 //

@@ -39,7 +39,7 @@ func (l *load) arrive(i int) {
 	switch b := l.nodes[i].b; {
 	case l.request(i, 1):
 		l.passed++
-	case b.Asking():
+	case b.Asking() || b.Again(1, l.view(i), l.clock(i)) < l.clock(i)+waitMost:
 		l.waits++
 		l.waiting[i] = append(l.waiting[i], l.now)
 	default:
@@ -90,7 +90,7 @@ func (l *load) serve(i int) {
 			b.Spend(1)
 			l.admit(1)
 			l.passed++
-		} else if l.now-l.waiting[i][0] > waitMost || !b.Asking() && !l.again(i, now) {
+		} else if l.now-l.waiting[i][0] > waitMost || !b.Asking() && !l.again(i, now) && b.Again(1, l.view(i), now) > now+waitMost {
 			l.refusals++
 		} else {
 			return
@@ -127,13 +127,17 @@ func TestUsefulness(t *testing.T) {
 		{"200 % in turn", 3, 600, 200, func(k int64) int { return int(k % 3) }, 1, 100},
 		{"200 % at one node", 3, 600, 200, func(int64) int { return 0 }, 1, 100},
 		{"200 % skewed", 5, 6000, 200, func(k int64) int { return int(k*k%7) % 5 }, 1, 100},
-		{"80 % of a tiny one", 3, 10, 80, func(int64) int { return 0 }, 0, 100},
+		{"80 % of a tiny one, at home", 3, 10, 80, func(int64) int { return 0 }, 0, 100},
+		{"80 % of a tiny one, elsewhere", 3, 10, 80, func(int64) int { return 1 }, 0, 100},
+		{"80 % of a tiny one in turn", 9, 30, 80, func(k int64) int { return int(k % 9) }, 0, 100},
+		{"200 % of a tiny one in turn", 9, 30, 200, func(k int64) int { return int(k % 9) }, 2, 100},
+		{"one a minute", 3, 1, 80, func(k int64) int { return int(k % 3) }, 0, 100},
 	} {
 		p := Minute(c.limit, c.limit)
 		l := newLoad(c.n, p)
 		every := 60 * sec * 100 / (c.limit * c.percent)
 		k := int64(0)
-		for end := l.now + 120*sec; l.now < end; k++ {
+		for end := l.now + max(120*sec, 10*every); l.now < end; k++ {
 			l.arrive(c.at(k))
 			l.run(every)
 		}

@@ -35,6 +35,9 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 	}
 	need := Part(1.25 * b.demand(now) / b.pace.perSecond() * float64(One))
 	spare := b.part - min(need, One)
+	if b.gathers && now-b.seen < 2*TTL {
+		spare = 0
+	}
 	for i := range m.held {
 		h := &m.held[i]
 		half := h.end-now <= TTL/2
@@ -43,7 +46,7 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 		}
 		if spare >= h.part/2 {
 			spare -= h.part
-			out = append(out, b.giveBack(h, next()))
+			out = append(out, giveBack(b, h, next()))
 			continue
 		}
 		if half && len(m.renewing) < maxRenewing {
@@ -64,7 +67,7 @@ func (b *Bucket) Release(next func() uint64, now int64) (out []Note) {
 	now = b.settle(now)
 	for i := range b.more.held {
 		if h := &b.more.held[i]; h.from != nobody {
-			out = append(out, b.giveBack(h, next()))
+			out = append(out, giveBack(b, h, next()))
 		}
 	}
 	b.more.expire(now)
@@ -73,7 +76,7 @@ func (b *Bucket) Release(next func() uint64, now int64) (out []Note) {
 }
 
 // giveBack takes a part out of this bucket, with its tokens.
-func (b *Bucket) giveBack(h *slice, id uint64) Note {
+func giveBack(b *Bucket, h *slice, id uint64) Note {
 	tokens := int64(0)
 	if all, some := b.pace.cap(b.part), b.pace.cap(h.part); all > 0 && b.tok > 0 {
 		tokens = min(some, int64(float64(b.tok)*float64(some)/float64(all)), b.tok)

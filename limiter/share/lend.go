@@ -34,17 +34,22 @@ func (b *Bucket) State(now int64) State {
 	return State{Tok: b.tok, Part: b.part, Demand: b.demand(now)}
 }
 
+// gatherFor is when to ask again while the home gathers the parts of a tiny bucket.
+const gatherFor int64 = 2e6
+
 // charge is the home's answer for a tiny bucket: all that is asked for, or nothing.
 func charge(b *Bucket, f *Fetch, now int64, r *Reply) {
+	b.Count(max(f.Need, 0)/b.pace.Weight, now)
 	switch {
 	case f.Need <= 0 || f.Need > b.pace.full():
-	case f.Need > b.tok || f.Need > b.backing(now, chargeFor) || len(b.more.holds) >= maxHolds:
-		r.Wait = b.pace.wait(max(f.Need-b.tok, 1), max(b.part, One/16))
+	case f.Need > b.tok || f.Need > backing(b, now, chargeFor) || len(b.more.holds) >= maxHolds:
+		if r.Wait = gatherFor; b.part >= whole {
+			r.Wait = b.pace.wait(max(f.Need-b.tok, 1), b.part)
+		}
 	default:
 		b.tok -= f.Need
 		r.Tokens, r.Held = f.Need, f.Need
 		b.more.holds = append(b.more.holds, hold{now + chargeFor, f.Need})
-		b.Count(f.Need/b.pace.Weight, now)
 		b.rights(now)
 	}
 }
@@ -69,7 +74,7 @@ func lend(b *Bucket, from Peer, f *Fetch, now int64, r *Reply) {
 		if len(b.more.holds) >= maxHolds {
 			held = 0
 		}
-		held = max(0, min(held, b.backing(now, holdFor)))
+		held = max(0, min(held, backing(b, now, holdFor)))
 		tokens = covered + held
 		if held > 0 {
 			r.Held = held
@@ -92,6 +97,9 @@ func sum(gs []Grant) (x Part) {
 // deal is how much of its part and of its tokens this node gives away: that the two are
 // left in proportion to demand. Only [Bucket.parts] and the holds decide what may be given.
 func deal(b *Bucket, f *Fetch, now int64) (give Part, tokens int64) {
+	if f.All {
+		return b.part, max(0, b.tok)
+	}
 	mine, theirs := b.demand(now), max(f.Demand, 1e-6)
 	phi := mine / (mine + theirs)
 	if f.Need == 0 {
@@ -130,7 +138,7 @@ func (b *Bucket) parts(from Peer, give Part, now int64, r *Reply) {
 	m := b.more
 	if len(m.holds) > 0 {
 		// A level more for each part that is rounded down.
-		free := b.backing(now, holdFor)
+		free := backing(b, now, holdFor)
 		for give > 0 && b.pace.cap(give)+2 > free {
 			give /= 2
 		}
@@ -181,7 +189,7 @@ func (b *Bucket) rights0(now int64) {
 
 // backing is the level of the cap that surely stays here for d, without what holds use
 // already. What is lent to this node may end sooner.
-func (b *Bucket) backing(now, d int64) int64 {
+func backing(b *Bucket, now, d int64) int64 {
 	m := b.more
 	x := m.own(b.base, now)
 	for _, h := range m.held {

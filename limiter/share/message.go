@@ -4,12 +4,13 @@ package share
 type Fetch struct {
 	ID   uint64 // of the exchange; those of one process grow
 	Need int64  // levels that waiting requests lack; 0: none waits, it asks ahead of use
-	// Charge asks the home of a tiny bucket for exactly Need, and no part.
-	Charge bool
-	Room   int64   // levels that it can keep, beside the cap of a part that it is lent
-	Demand float64 // of the asking node, in units a second
-	Tok    int64   // its levels
-	Part   Part
+	// Charge asks the home of a tiny bucket for exactly Need, and no part. All is the
+	// question of the home itself, for everything.
+	Charge, All bool
+	Room        int64   // levels that it can keep, beside the cap of a part that it is lent
+	Demand      float64 // of the asking node, in units a second
+	Tok         int64   // its levels
+	Part        Part
 }
 
 // Grant is a part in a [Reply]. Home says that it is one of the asking node's own,

@@ -5,19 +5,14 @@ import (
 	"slices"
 )
 
-// baseIn is the base of node i in a roster: all have the same, or the first has it all.
+// baseIn is the base of node i in a roster: all have the same, and the first what is left.
 func (w *world) baseIn(roster, i int) Part {
 	if roster>>i&1 == 0 {
 		return 0
 	}
 	n := Part(bits.OnesCount(uint(roster)))
 	first := bits.TrailingZeros(uint(roster)) == i
-	switch {
-	case w.tiny && first:
-		return One
-	case w.tiny:
-		return 0
-	case first:
+	if first {
 		return One - One/n*(n-1)
 	}
 	return One / n

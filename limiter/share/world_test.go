@@ -2,6 +2,7 @@ package share
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -113,12 +114,16 @@ func (w *world) view(i int) *Peers {
 		if j != i && n.up {
 			ps.Up = append(ps.Up, n.peer)
 		}
-		if w.tiny && w.baseIn(w.log[w.nodes[i].to-1], j) == One {
+		if w.tiny && w.home(i) == j {
 			ps.Here, ps.Home = j == i, n.peer
+			w.nodes[i].b.SetHome(ps.Here)
 		}
 	}
 	return ps
 }
+
+// home is the home of a tiny bucket, as node i sees it.
+func (w *world) home(i int) int { return bits.TrailingZeros(uint(w.log[w.nodes[i].from])) }
 
 func (w *world) send(i int, to Peer, body any) {
 	w.sent++
@@ -222,6 +227,9 @@ func (w *world) fetched(i int, from Peer, f Fetch, now int64) {
 	}
 	if ok {
 		w.send(i, from, r)
+	}
+	if w.view(i); f.Charge && b.Low(now) {
+		w.ask(i, b.AskAhead(w.view(i), w.next, now))
 	}
 }
 
