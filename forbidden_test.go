@@ -41,6 +41,7 @@ var leaves = []string{"store/ids", "store/pack", "httpapi/iprange", "httpapi/spa
 // pure packages decide; they reach for nothing outside themselves.
 var pure = map[string][]string{
 	"limiter":        {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
+	"limiter/pool":   {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
 	"limiter/roster": {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
 	"limiter/share":  {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
 	"node/lease":     {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},

@@ -111,7 +111,15 @@ var layers = map[string][]string{
 	},
 	"httpapi/span":      {},
 	"httpapi/invisible": {},
-	"limiter":           {},
+	"limiter": {
+		"limiter/pool",
+		"limiter/roster",
+		"limiter/share",
+	},
+	"limiter/pool": {
+		"limiter/roster",
+		"limiter/share",
+	},
 	"limiter/roster": {
 		"limiter/share",
 	},

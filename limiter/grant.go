@@ -255,7 +255,7 @@ func (m *Meter) Prune(now, refilled int64, out []Unused) []Unused {
 		if m.now-k.seen < pruneAfter || !k.minute.whole(m.now) || k.month.owes(m.cal.month) || k.budget.owes(m.cal.month) {
 			continue
 		}
-		if !k.fresh && begun(k.burst, minute, uint64(max(refilled, 0)), uint64(k.minute.rate)) > 0 {
+		if k.pooled.bucket == nil && !k.fresh && begun(k.burst, minute, uint64(max(refilled, 0)), uint64(k.minute.rate)) > 0 {
 			continue
 		}
 		out = k.surrender(out, key, m.cal.month)

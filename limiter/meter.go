@@ -33,6 +33,7 @@ type Meter struct {
 	shared   bool // the last Ask.Shared
 
 	minute bucket
+	pooled pooled // stands in for minute where Ask.Pool is set
 	month  quota
 	keys   map[string]*own // only keys with limits or a budget of their own
 }
@@ -40,6 +41,7 @@ type Meter struct {
 // own is the state of a key, in addition to its account's.
 type own struct {
 	minute bucket
+	pooled pooled
 	burst  int64 // of the last ask, as fresh and seen are
 	seen   int64 // monotonic
 	fresh  bool
@@ -74,11 +76,19 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 		}
 		d.NWants = 0
 	}
+	if a.Pool != nil {
+		shard := m.enter(a)
+		defer shard.Unlock()
+		if !m.open(a, k, shard) {
+			d.Pending = true
+			return d
+		}
+	}
 
-	if a.Account.PerMinute > 0 && m.minute.rate == 0 {
+	if a.Pool == nil && a.Account.PerMinute > 0 && m.minute.rate == 0 {
 		m.minute = m.begin(&a.Account, a, a.AccountFresh)
 	}
-	if k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
+	if a.Pool == nil && k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
 		k.minute = m.begin(&a.Own, a, a.KeyFresh)
 	}
 
@@ -163,14 +173,14 @@ func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
 func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Decision) {
 	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look, lend: a.Lend, shared: a.Shared}
 	if a.Account.PerMinute > 0 {
-		v.minute(Minute, &m.minute, &a.Account, units)
+		v.tokens(Minute, m.pooled.in(a), &m.minute, &a.Account, units)
 	}
 	if a.Account.PerMonth > 0 {
 		v.month(MonthQuota, &m.month, a.Account.PerMonth, units)
 	}
 	if k != nil {
 		if a.Own.PerMinute > 0 {
-			v.minute(KeyMinute, &k.minute, &a.Own, units)
+			v.tokens(KeyMinute, k.pooled.in(a), &k.minute, &a.Own, units)
 		}
 		if a.Own.PerMonth > 0 {
 			v.month(KeyMonth, k.month, a.Own.PerMonth, units)
@@ -187,7 +197,7 @@ func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Deci
 // chunks run low.
 func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 	if a.Account.PerMinute > 0 {
-		m.minute.used += level(units) * minute
+		m.minute.spend(m.pooled.in(a), units, m.now, d)
 	}
 	if a.Account.PerMonth > 0 {
 		m.spend(&m.month, d, MonthQuota, a.Account.PerMonth, units)
@@ -196,7 +206,7 @@ func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 		return
 	}
 	if a.Own.PerMinute > 0 {
-		k.minute.used += level(units) * minute
+		k.minute.spend(k.pooled.in(a), units, m.now, d)
 	}
 	if a.Own.PerMonth > 0 {
 		m.spend(k.month, d, KeyMonth, a.Own.PerMonth, units)
@@ -220,14 +230,14 @@ func (m *Meter) spend(q *quota, d *Decision, p Policy, limit, n int64) {
 // show writes the policies' standing after the decision, and which one binds.
 func (m *Meter) show(a *Ask, k *own, monthLeft int64, d *Decision) {
 	if a.Account.PerMinute > 0 {
-		d.minute(Minute, &m.minute, &a.Account)
+		d.tokens(Minute, m.pooled.in(a), &m.minute, &a.Account)
 	}
 	if a.Account.PerMonth > 0 {
 		d.month(MonthQuota, &m.month, a.Account.PerMonth, monthLeft)
 	}
 	if k != nil {
 		if a.Own.PerMinute > 0 {
-			d.minute(KeyMinute, &k.minute, &a.Own)
+			d.tokens(KeyMinute, k.pooled.in(a), &k.minute, &a.Own)
 		}
 		if a.Own.PerMonth > 0 {
 			d.month(KeyMonth, k.month, a.Own.PerMonth, monthLeft)

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// pool is a meter of a node among others, with a key's budget of 1000 of which total
+// months is a meter of a node among others, with a key's budget of 1000 of which total
 // is granted.
-func pool(total, chunk int64) (*Meter, *Ask) {
+func months(total, chunk int64) (*Meter, *Ask) {
 	m := NewMeter()
 	a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Key: "key_a", Budget: 1000, Reserve: 100, Shared: true}
 	m.Take(a)
@@ -36,7 +36,7 @@ func outcome(d Decision) string {
 // A request beyond the units left is refused only after a recall; the log's entries about
 // other nodes' units count at once.
 func TestSharedMonthRecallsFirst(t *testing.T) {
-	m, a := pool(1000, 0)
+	m, a := months(1000, 0)
 	const second = time.Second
 	for i, step := range []struct {
 		at   time.Duration
@@ -72,7 +72,7 @@ func TestSharedMonthRecallsFirst(t *testing.T) {
 
 // A look is answered as the request would be.
 func TestLookRecallsToo(t *testing.T) {
-	m, a := pool(1000, 0)
+	m, a := months(1000, 0)
 	a.Look = true
 	if got := outcome(m.Take(a)); got != "recalls" {
 		t.Fatal(got)
@@ -86,7 +86,7 @@ func TestLookRecallsToo(t *testing.T) {
 // A node that serves alone cannot recall: it refuses requests that it cannot lend units
 // to.
 func TestLendingDoesNotRecall(t *testing.T) {
-	m, a := pool(1000, 0)
+	m, a := months(1000, 0)
 	a.Lend = true
 	if got := outcome(m.Take(a)); got != "refused" {
 		t.Fatal(got)
@@ -99,7 +99,7 @@ func TestRestsReturnWhenLittleIsLeft(t *testing.T) {
 		total int64
 		give  bool
 	}{{200, false}, {201, true}, {1000, true}} {
-		m, a := pool(c.total, 100)
+		m, a := months(c.total, 100)
 		if d := m.Take(a); !d.Allowed {
 			t.Fatalf("%+v", d)
 		}
@@ -116,7 +116,7 @@ func TestRestsReturnWhenLittleIsLeft(t *testing.T) {
 // No chunk is asked for ahead of use that another node may need for a request.
 func TestNothingAheadOfUseWhenLittleIsLeft(t *testing.T) {
 	for total, want := range map[int64]int{200: 1, 201: 0} {
-		m, a := pool(total, 100)
+		m, a := months(total, 100)
 		if d := m.Take(a); !d.Allowed || d.NWants != want {
 			t.Errorf("with %d of 1000 granted: %+v", total, d)
 		}
@@ -126,7 +126,7 @@ func TestNothingAheadOfUseWhenLittleIsLeft(t *testing.T) {
 // A recall leaves the units that came just now for a request that waits, until they are
 // spent.
 func TestYieldKeepsWhatIsWaitedFor(t *testing.T) {
-	m, a := pool(0, 0)
+	m, a := months(0, 0)
 	m.Answered(a.Key, Budget, thisMonth, Answer{N: 150, Total: 150, Index: 11, Need: 100, Now: a.Now})
 	if n := m.Yield(a.Key, Budget, thisMonth, a.Now); n != 50 {
 		t.Fatalf("yields %d", n)
@@ -222,7 +222,7 @@ func TestPruneGivesTheAccountsChunkBack(t *testing.T) {
 
 // A state that was replaced is read again.
 func TestForget(t *testing.T) {
-	m, a := pool(500, 100)
+	m, a := months(500, 100)
 	m.Forget()
 	d := m.Take(a)
 	if !d.Pending || !d.Wants[0].Seed {

@@ -1,5 +1,7 @@
 package limiter
 
+import "github.com/perfgate/perfgate/limiter/pool"
+
 // Limit is one policy set: PerMinute units a minute with Burst at once, and
 // PerMonth in a calendar month (UTC). PerMinute or PerMonth 0 sets no such
 // limit; Burst 0 means PerMinute.
@@ -74,6 +76,16 @@ type Ask struct {
 	// and has to be recalled before a request is refused.
 	Shared bool
 
+	// Pool has the minutes that the nodes of a cluster spend together; nil: this node
+	// counts them alone. Again says that this request was counted as demand before.
+	Pool  *pool.Pool
+	Again bool
+	// Scope and Kind name the account and the key type in the pool, and the created
+	// indexes say when the account and the key came to be.
+	Scope                      string
+	Kind                       byte
+	AccountCreated, KeyCreated uint64
+
 	Account Limit
 	Key     string // the key's id
 	Own     Limit  // the key's own limits; zero: none
@@ -130,6 +142,11 @@ type Decision struct {
 	// beside a refusal, now and then). NWants of it are set.
 	NWants int
 	Wants  [3]Want
+	// Short lists the buckets of the pool that lack tokens here, beside a refusal that
+	// has no other reason: other nodes may have some. Low lists those to ask for ahead of
+	// use.
+	NShort, NLow int
+	Short, Low   [2]*pool.Bucket
 }
 
 // Want asks for more of one month's bucket.

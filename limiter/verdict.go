@@ -11,6 +11,7 @@ type verdict struct {
 	shared    bool
 
 	refused bool
+	hard    bool  // a refusal has another reason than tokens that others may have
 	wait    int64 // nanoseconds; the longest of the refusals
 }
 
@@ -59,7 +60,7 @@ func (v *verdict) refuse(p Policy, wait int64, never bool) {
 	if !v.refused || wait > v.wait {
 		v.d.Denied, v.wait = p, wait
 	}
-	v.refused = true
+	v.refused, v.hard = true, true
 	v.d.Never = v.d.Never || never
 }
 
@@ -69,6 +70,9 @@ func (v *verdict) settle() {
 	case v.refused:
 		d.Pending = false
 		d.RetryAfter = seconds(v.wait)
+		if v.hard || v.look {
+			d.NShort = 0
+		}
 	case !d.Pending:
 		d.Allowed = true
 	}

@@ -11,10 +11,12 @@ import (
 type Name [16]byte
 
 // Roster is the nodes that share limits, by id, sorted. Index is that of the log entry
-// that announced it.
+// that announced it. First says that there was none before it, in the whole life of the
+// cluster.
 type Roster struct {
 	Index uint64
 	Nodes []string
+	First bool
 }
 
 // Same reports whether r names the given nodes.

@@ -10,8 +10,8 @@ import (
 type Step struct {
 	At      int64
 	Serving bool // this node held a serving lease then: what shrank may be used for a while
-	// Whole says that there was no roster before: nobody has used any bucket yet, and the
-	// parts begin full.
+	// Whole says that this is the first roster, and newer than this process: nobody has
+	// used any bucket yet, and the parts begin full.
 	Whole   bool
 	Rosters []Roster // the settled one, then the pending ones
 }
@@ -19,6 +19,7 @@ type Step struct {
 // Line is what this process knows of the rosters, from its start on. It is immutable.
 type Line struct {
 	self  string
+	boot  uint64
 	first int // number of the first step
 	steps []Step
 }
@@ -28,9 +29,10 @@ type Line struct {
 const maxSteps = 32
 
 // NewLine is the line of a process of the node self that begins at now, with the
-// rosters that the state has; none before there is one.
-func NewLine(self string, rosters []Roster, now int64) *Line {
-	return &Line{self: self, steps: []Step{{At: now, Rosters: rosters}}}
+// rosters that the state has; none before there is one. boot is the newest index that
+// the log held then: this node may have used what it gave it before.
+func NewLine(self string, boot uint64, rosters []Roster, now int64) *Line {
+	return &Line{self: self, boot: boot, steps: []Step{{At: now, Rosters: rosters}}}
 }
 
 // Next is the line after the state's rosters became these. ok is false where they do not
@@ -41,8 +43,9 @@ func (l *Line) Next(rosters []Roster, serving bool, now int64) (next *Line, ok b
 	if !follows(last.Rosters, rosters) {
 		return nil, false
 	}
-	s := Step{At: max(now, last.At), Serving: serving, Whole: len(last.Rosters) == 0, Rosters: rosters}
-	next = &Line{self: l.self, first: l.first, steps: append(slices.Clone(l.steps), s)}
+	s := Step{At: max(now, last.At), Serving: serving, Rosters: rosters}
+	s.Whole = len(last.Rosters) == 0 && len(rosters) == 1 && rosters[0].First && rosters[0].Index > l.boot
+	next = &Line{self: l.self, boot: l.boot, first: l.first, steps: append(slices.Clone(l.steps), s)}
 	if n := len(next.steps) - maxSteps; n > 0 {
 		next.steps = next.steps[n:]
 		next.first += n

@@ -34,11 +34,11 @@ func TestBasesAddUp(t *testing.T) {
 		for i := range rapid.IntRange(1, 4).Draw(t, "rosters") {
 			ids := rapid.SliceOfNDistinct(rapid.SampledFrom(all), 1, 9, rapid.ID[string]).Draw(t, "nodes")
 			slices.Sort(ids)
-			rosters = append(rosters, Roster{uint64(i + 1), ids})
+			rosters = append(rosters, Roster{Index: uint64(i + 1), Nodes: ids})
 		}
 		sum, one := share.Part(0), share.Part(0)
 		for _, id := range all {
-			sum += NewLine(id, rosters, 0).Base(0, name)
+			sum += NewLine(id, 0, rosters, 0).Base(0, name)
 			one += rosters[0].Base(id, name)
 		}
 		if sum > share.One || one != share.One {
@@ -49,7 +49,7 @@ func TestBasesAddUp(t *testing.T) {
 
 // Homes are spread, and a node that joins or leaves moves only those of its own.
 func TestHomes(t *testing.T) {
-	three, four := Roster{1, nodes(3)}, Roster{2, nodes(4)}
+	three, four := Roster{Index: 1, Nodes: nodes(3)}, Roster{Index: 2, Nodes: nodes(4)}
 	count := map[string]int{}
 	for i := range 3000 {
 		var name Name
@@ -71,7 +71,7 @@ func TestHomes(t *testing.T) {
 }
 
 func TestLine(t *testing.T) {
-	a, b, c := Roster{5, nodes(3)}, Roster{9, nodes(2)}, Roster{12, nodes(3)}
+	a, b, c := Roster{Index: 5, Nodes: nodes(3)}, Roster{Index: 9, Nodes: nodes(2)}, Roster{Index: 12, Nodes: nodes(3)}
 	for _, row := range []struct {
 		name     string
 		old, new []Roster
@@ -87,19 +87,19 @@ func TestLine(t *testing.T) {
 		{"settled and announced at once", []Roster{a, b}, []Roster{b, c}, false},
 		{"gone", []Roster{a}, nil, false},
 	} {
-		l := NewLine("node-0", row.old, 100)
+		l := NewLine("node-0", 5, row.old, 100)
 		next, ok := l.Next(row.new, true, 200)
 		if ok != row.ok {
 			t.Errorf("%s: follows: %v", row.name, ok)
 			continue
 		}
-		if ok && (next.Now() != 1 || !same(next.Rosters(), row.new) || next.Step(1).Whole != (row.old == nil) || next.Step(1).At != 200) {
+		if ok && (next.Now() != 1 || !same(next.Rosters(), row.new) || next.Step(1).Whole || next.Step(1).At != 200) {
 			t.Errorf("%s: %+v", row.name, next)
 		}
 	}
-	l := NewLine("node-0", []Roster{a}, 0)
+	l := NewLine("node-0", 0, []Roster{a}, 0)
 	for i := range 100 {
-		rs := append(slices.Clone(l.Rosters()), Roster{uint64(100 + i), nodes(2)})
+		rs := append(slices.Clone(l.Rosters()), Roster{Index: uint64(100 + i), Nodes: nodes(2)})
 		if i%2 == 1 {
 			rs = l.Rosters()[1:]
 		}
@@ -119,9 +119,24 @@ func TestLine(t *testing.T) {
 	}
 }
 
+// The parts begin full with the first roster of all, in a process that began before it.
+func TestWhole(t *testing.T) {
+	first := Roster{Index: 5, Nodes: nodes(3), First: true}
+	for _, row := range []struct {
+		boot uint64
+		r    Roster
+		want bool
+	}{{0, first, true}, {4, first, true}, {5, first, false}, {0, Roster{Index: 5, Nodes: nodes(3)}, false}} {
+		l, ok := NewLine("node-0", row.boot, nil, 0).Next([]Roster{row.r}, true, 1)
+		if !ok || l.Step(1).Whole != row.want {
+			t.Errorf("after the index %d, %+v: whole is %v", row.boot, row.r, l.Step(1).Whole)
+		}
+	}
+}
+
 // The leader's wait, step by step; R is the term's first moment.
 func TestSettler(t *testing.T) {
-	rosters := []Roster{{5, nodes(3)}, {9, nodes(2)}}
+	rosters := []Roster{{Index: 5, Nodes: nodes(3)}, {Index: 9, Nodes: nodes(2)}}
 	never := func(string) bool { return false }
 	all := func(applied uint64) map[string]Report {
 		m := map[string]Report{}
@@ -174,7 +189,7 @@ func TestSettler(t *testing.T) {
 		t.Error("a removed node holds the roster up for ever")
 	}
 	// Another roster begins the wait again.
-	later := append(slices.Clone(rosters), Roster{15, nodes(3)})
+	later := append(slices.Clone(rosters), Roster{Index: 15, Nodes: nodes(3)})
 	if s.Ready(later, all(15), never, 0, 1001*sec) || !s.Ready(later, all(15), never, 0, 1001*sec+loanWait) {
 		t.Error("the wait for a later roster is not its own")
 	}

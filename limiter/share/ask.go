@@ -215,6 +215,18 @@ func guess(v *view, p Pace, base Part, now int64) State {
 	return s
 }
 
+// Known is the level of the whole bucket as far as this node knows: its own tokens, and
+// those of the peers by their last word. It is for showing, and decides nothing.
+func Known(b *Bucket, ps *Peers, now int64) int64 {
+	sum := b.tok
+	for _, p := range ps.Up {
+		if v := b.more.viewOf(p); v == nil || v.down <= now {
+			sum += guess(v, b.pace, ps.Base, now).Tok
+		}
+	}
+	return min(sum, b.pace.full())
+}
+
 // promising is the peers to ask by the hints; nil if these promise too little.
 func promising(b *Bucket, need int64, ps *Peers, now int64) (to []Peer) {
 	a := &b.more.asking

@@ -78,5 +78,8 @@ func (p Pace) wait(level int64, x Part) int64 {
 	return int64(ns)
 }
 
+// Whole is the time in which a bucket with tok levels is full, in nanoseconds.
+func (p Pace) Whole(tok int64) int64 { return p.wait(p.full()-tok, One) }
+
 // Forever is the wait for tokens that do not come.
 const Forever int64 = 1<<63 - 1

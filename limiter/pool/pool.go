@@ -1,0 +1,278 @@
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/perfgate/perfgate/limiter/roster"
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// Name is the name of a bucket, the same on every node. Its first byte is its group's.
+type Name = roster.Name
+
+// Pool is this node's side of all buckets. It is safe for concurrent use.
+type Pool struct {
+	self string
+	boot uint64 // newest index of the log at Begin: what is newer was charged by no other process; all shards' locks guard it
+
+	line   atomic.Pointer[roster.Line]
+	views  atomic.Pointer[views] // made from line and reach
+	shards [shards]Shard
+	places atomic.Int64 // that are free
+
+	changing sync.Mutex // serializes changes of line and reach
+	reach    *Reach     // guarded by changing
+}
+
+const shards = 64
+
+// Places bounds the buckets of a node: at 256 bytes each, 256 MB. Newcomers beyond it
+// are refused; evicting a bucket would give its tokens again.
+const Places = 1 << 20
+
+// Reach is the processes of other nodes that this one can ask, by the ids of their nodes.
+// It is immutable.
+type Reach struct {
+	Nodes []string
+	Peers []share.Peer // of Nodes
+}
+
+// Shard is a part of the buckets. Its methods need the lock.
+type Shard struct {
+	sync.Mutex
+	pool    *Pool
+	now     int64
+	buckets map[Name]*Bucket
+}
+
+// Bucket is a bucket with its place. The lock of its shard guards it.
+type Bucket struct {
+	share.Bucket
+	Name Name
+	In   *Shard
+	step int  // of the line that it has gone through
+	gone bool // dropped: who keeps a pointer looks it up again
+	tiny bool
+	home string // of a tiny one, at step
+	// News is closed when an answer came, and then nil: of the requests that wait.
+	News chan struct{}
+}
+
+// New is the pool of the node self. Nothing is shared before Begin.
+func New(self string) *Pool {
+	p := &Pool{self: self}
+	p.places.Store(Places)
+	for i := range p.shards {
+		p.shards[i].pool, p.shards[i].buckets = p, map[Name]*Bucket{}
+	}
+	p.reach = &Reach{}
+	p.view(nil)
+	return p
+}
+
+// Begin tells the rosters of the state when the process starts, or when it missed some:
+// every bucket then begins as after a crash, unless it counts something newer than boot,
+// an index that the log has at that moment.
+func (p *Pool) Begin(rosters []roster.Roster, boot uint64, now int64) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	for i := range p.shards {
+		p.shards[i].Lock()
+	}
+	p.boot = boot
+	p.view(roster.NewLine(p.self, boot, rosters, now))
+	for i := range p.shards {
+		s := &p.shards[i]
+		for _, b := range s.buckets {
+			s.drop(b)
+		}
+		s.Unlock()
+	}
+}
+
+// Follow takes a change of the rosters over. serving says that this node holds a serving
+// lease at this moment. false: changes were missed, and Begin must be called.
+func (p *Pool) Follow(rosters []roster.Roster, serving bool, now int64) bool {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	next, ok := p.line.Load().Next(rosters, serving, now)
+	if ok {
+		p.view(next)
+	}
+	return ok
+}
+
+// On reports whether there is a roster: before that nothing is shared.
+func (p *Pool) On() bool {
+	l := p.line.Load()
+	return l != nil && len(l.Rosters()) > 0
+}
+
+// Line is the rosters as this process has seen them; nil before Begin.
+func (p *Pool) Line() *roster.Line { return p.line.Load() }
+
+// SetReach replaces the processes that can be asked.
+func (p *Pool) SetReach(r *Reach) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.reach = r
+	p.view(p.line.Load())
+}
+
+// Shard is the place of a name. Lock it before anything else.
+func (p *Pool) Shard(n Name) *Shard { return &p.shards[n[0]%shards] }
+
+// Each calls do with each shard, locked.
+func (p *Pool) Each(do func(*Shard)) {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.Lock()
+		do(s)
+		s.Unlock()
+	}
+}
+
+// Len is the number of buckets.
+func (p *Pool) Len() int { return int(Places - p.places.Load()) }
+
+// Terms are a bucket's limit, and the log index at which what it counts was created; 0
+// if that is unknown.
+type Terms struct {
+	Pace    share.Pace
+	Created uint64
+}
+
+// Open finds a bucket, or makes it, and brings it to now. It is nil if there is no place,
+// or no roster. old is what was found before, if anything.
+func (s *Shard) Open(old *Bucket, n Name, t Terms, now int64) *Bucket {
+	s.now = max(s.now, now)
+	line := s.pool.line.Load()
+	b := old
+	if b == nil || b.gone {
+		b = s.buckets[n]
+	}
+	if b == nil {
+		if b = s.create(n, t, line); b == nil {
+			return nil
+		}
+	}
+	if b.step != line.Now() {
+		s.catchUp(b, line)
+	}
+	if b.Pace() != t.Pace {
+		b.Adopt(t.Pace, s.now)
+		b.place(line)
+	}
+	b.Advance(s.now)
+	return b
+}
+
+// Find is a bucket that is there already, brought to now; nil: it is not.
+func (s *Shard) Find(n Name, now int64) *Bucket {
+	b := s.buckets[n]
+	if b == nil {
+		return nil
+	}
+	return s.Open(b, n, Terms{Pace: b.Pace()}, now)
+}
+
+func (s *Shard) create(n Name, t Terms, line *roster.Line) *Bucket {
+	if line == nil || len(line.Rosters()) == 0 || !t.Pace.Valid() {
+		return nil
+	}
+	if s.pool.places.Add(-1) < 0 {
+		s.pool.places.Add(1)
+		return nil
+	}
+	b := &Bucket{Name: n, In: s, step: line.First()}
+	begin := line.Step(b.step)
+	base := line.Base(b.step, n)
+	if fresh := t.Created > s.pool.boot && b.step == 0; fresh {
+		b.Bucket = *share.New(t.Pace, base, begin.At)
+	} else {
+		b.Bucket = *share.NewAfterStart(t.Pace, base, begin.At, begin.At)
+	}
+	s.catchUp(b, line)
+	s.buckets[n] = b
+	return b
+}
+
+// catchUp takes a bucket through the steps that it has not seen. One that missed too many
+// begins as after a crash.
+func (s *Shard) catchUp(b *Bucket, line *roster.Line) {
+	if b.step < line.First() {
+		at := line.Step(line.First()).At
+		b.step = line.First()
+		b.Bucket = *share.NewAfterStart(b.Pace(), line.Base(b.step, b.Name), at, at)
+	}
+	for b.step < line.Now() {
+		b.step++
+		st := line.Step(b.step)
+		base := line.Base(b.step, b.Name)
+		if st.Whole {
+			b.Bucket = *share.New(b.Pace(), base, st.At)
+			continue
+		}
+		b.Rebase(base, st.Serving, st.At)
+	}
+	b.place(line)
+}
+
+// place finds the home of a tiny bucket: that of the settled roster, which has the
+// others' parts until another settles.
+func (b *Bucket) place(line *roster.Line) {
+	r := line.Rosters()[0]
+	b.home = ""
+	if b.tiny = roster.Tiny(b.Pace().Burst, len(r.Nodes)); b.tiny {
+		b.home = r.Home(b.Name)
+	}
+	b.SetHome(b.tiny && b.home == b.In.pool.self)
+}
+
+// Known is the units that the cluster has, as far as this node knows, and the
+// nanoseconds until the bucket is whole.
+func (b *Bucket) Known() (left, reset int64) {
+	tok := share.Known(&b.Bucket, b.Peers(), b.In.now)
+	return max(0, tok) / b.Pace().Weight, b.Pace().Whole(tok)
+}
+
+// Notify wakes the requests that wait for news of a bucket.
+func (b *Bucket) Notify() {
+	if b.News != nil {
+		close(b.News)
+		b.News = nil
+	}
+}
+
+// Listen returns a channel that is closed at the next news of the bucket.
+func (b *Bucket) Listen() <-chan struct{} {
+	if b.News == nil {
+		b.News = make(chan struct{})
+	}
+	return b.News
+}
+
+// Tick calls do with each bucket that exchanges anything, after dropping those that are
+// as if never used.
+func (s *Shard) Tick(now int64, do func(*Bucket)) {
+	s.now = max(s.now, now)
+	line := s.pool.line.Load()
+	for _, b := range s.buckets {
+		if b.step != line.Now() {
+			s.catchUp(b, line)
+		}
+		if b.Idle(s.now) && b.News == nil {
+			s.drop(b)
+			continue
+		}
+		do(b)
+	}
+}
+
+func (s *Shard) drop(b *Bucket) {
+	b.gone = true
+	b.Notify()
+	delete(s.buckets, b.Name)
+	s.pool.places.Add(1)
+}

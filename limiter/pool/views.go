@@ -1,0 +1,60 @@
+package pool
+
+import (
+	"slices"
+
+	"github.com/perfgate/perfgate/limiter/roster"
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// views is the peers to ask, made once for all buckets: of those that every node has a
+// part of, and of tiny ones by their home. It is immutable.
+type views struct {
+	spread *share.Peers
+	tiny   map[string]*share.Peers
+}
+
+// view publishes a line with the peers to ask under it. p.changing is held.
+func (p *Pool) view(line *roster.Line) {
+	v := &views{spread: &share.Peers{Home: nobody}, tiny: map[string]*share.Peers{}}
+	if line != nil {
+		if n := len(line.Last().Nodes); n > 0 {
+			v.spread.Base = share.One / share.Part(n)
+		}
+		for i, id := range p.reach.Nodes {
+			if has(line, id) {
+				v.spread.Up = append(v.spread.Up, p.reach.Peers[i])
+			}
+		}
+		if rs := line.Rosters(); len(rs) > 0 {
+			for _, home := range rs[0].Nodes {
+				ps := *v.spread
+				ps.Tiny, ps.Here = true, home == p.self
+				if i := slices.Index(p.reach.Nodes, home); i >= 0 {
+					ps.Home = p.reach.Peers[i]
+				}
+				v.tiny[home] = &ps
+			}
+		}
+	}
+	p.views.Store(v)
+	p.line.Store(line)
+}
+
+// nobody is no peer.
+const nobody share.Peer = -1
+
+func has(line *roster.Line, id string) bool {
+	return slices.ContainsFunc(line.Rosters(), func(r roster.Roster) bool { return slices.Contains(r.Nodes, id) })
+}
+
+// Peers are the nodes that a bucket may ask. They are not changed.
+func (b *Bucket) Peers() *share.Peers {
+	v := b.In.pool.views.Load()
+	if b.tiny {
+		if ps := v.tiny[b.home]; ps != nil {
+			return ps
+		}
+	}
+	return v.spread
+}

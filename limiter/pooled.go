@@ -1,0 +1,98 @@
+package limiter
+
+import (
+	"github.com/perfgate/perfgate/limiter/pool"
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// pooled is the place of a minute in the pool. Its bucket is guarded by the pool's
+// shard, which a meter locks after its own lock.
+type pooled struct {
+	name   pool.Name
+	named  bool
+	bucket *pool.Bucket
+}
+
+// in is the bucket where the pool counts; nil where this node counts alone.
+func (p *pooled) in(a *Ask) *pool.Bucket {
+	if a.Pool == nil {
+		return nil
+	}
+	return p.bucket
+}
+
+// enter locks the shard of m's buckets in the pool. All of them are in one.
+func (m *Meter) enter(a *Ask) *pool.Shard {
+	if !m.pooled.named {
+		m.pooled.name, m.pooled.named = pool.Name(NameOf("minute", a.Scope, string(a.Kind))), true
+	}
+	s := a.Pool.Shard(m.pooled.name)
+	s.Lock()
+	return s
+}
+
+// open brings the buckets of a request to now, and counts its demand. false: the pool has
+// no place for one of them.
+func (m *Meter) open(a *Ask, k *own, s *pool.Shard) bool {
+	if a.Account.PerMinute > 0 && !m.pooled.open(a, s, &a.Account, a.AccountCreated) {
+		return false
+	}
+	if k == nil || a.Own.PerMinute <= 0 {
+		return true
+	}
+	if !k.pooled.named {
+		k.pooled.name, k.pooled.named = pool.Name(NameOf("key", a.Key)), true
+		k.pooled.name[0] = m.pooled.name[0] // the group
+	}
+	return k.pooled.open(a, s, &a.Own, a.KeyCreated)
+}
+
+func (p *pooled) open(a *Ask, s *pool.Shard, l *Limit, created uint64) bool {
+	p.bucket = s.Open(p.bucket, p.name, pool.Terms{Pace: share.Minute(min(l.PerMinute, MaxBurst), l.burst()), Created: created}, a.Now)
+	if p.bucket == nil {
+		return false
+	}
+	if !a.Again && !a.Look && a.Units > 0 {
+		p.bucket.Count(a.Units, a.Now)
+	}
+	return true
+}
+
+// tokens asks a minute, in the pool if that counts it.
+func (v *verdict) tokens(p Policy, in *pool.Bucket, b *bucket, l *Limit, units int64) {
+	switch {
+	case in == nil:
+		v.minute(p, b, l, units)
+	case units > l.burst():
+		v.refuse(p, in.Reset(), true)
+	case units > 0 && !in.Has(units):
+		hard := v.hard
+		v.refuse(p, in.Wait(units), false)
+		v.hard = hard
+		v.d.Short[v.d.NShort] = in
+		v.d.NShort++
+	}
+}
+
+// spend takes what tokens has found.
+func (b *bucket) spend(in *pool.Bucket, units, now int64, d *Decision) {
+	if in == nil {
+		b.used += level(units) * minute
+		return
+	}
+	in.Spend(units)
+	if in.Low(now) {
+		d.Low[d.NLow] = in
+		d.NLow++
+	}
+}
+
+// tokens shows a minute: in the pool, as far as the nodes know of each other.
+func (d *Decision) tokens(p Policy, in *pool.Bucket, b *bucket, l *Limit) {
+	if in == nil {
+		d.minute(p, b, l)
+		return
+	}
+	left, reset := in.Known()
+	d.show(State{Policy: p, Limit: l.PerMinute, Remaining: left, Reset: reset})
+}

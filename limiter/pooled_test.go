@@ -1,0 +1,129 @@
+package limiter
+
+import (
+	"testing"
+
+	"github.com/perfgate/perfgate/limiter/pool"
+	"github.com/perfgate/perfgate/limiter/roster"
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// pooledAsk is a request in a cluster of two, at 60 a minute, of a key with 12.
+func pooledAsk(boot uint64) (*Meter, *Ask) {
+	p := pool.New("a")
+	p.Begin([]roster.Roster{{Index: 1, Nodes: []string{"a", "b"}}}, boot, bootTime)
+	p.SetReach(&pool.Reach{Nodes: []string{"b"}, Peers: []share.Peer{1}})
+	return NewMeter(), &Ask{
+		Now: bootTime, Wall: wallTime, Units: 1, Pool: p, Scope: "acct_a", AccountCreated: 5, KeyCreated: 6,
+		Account: Limit{PerMinute: 60}, Key: "key_a", Own: Limit{PerMinute: 12},
+	}
+}
+
+// A request is charged to both buckets of the pool, or to none; a refusal names those
+// that lack tokens here.
+func TestPooledMinutes(t *testing.T) {
+	m, a := pooledAsk(0)
+	for i := range 6 {
+		d := m.Take(a)
+		if !d.Allowed || d.NShort != 0 || d.States[0].Remaining != int64(59-i) || d.States[1].Remaining != int64(11-i) {
+			t.Fatalf("request %d: %+v", i, d)
+		}
+	}
+	d := m.Take(a)
+	if d.Allowed || d.Denied != KeyMinute || d.NShort != 1 || d.Short[0] != m.keys["key_a"].pooled.bucket || d.RetryAfter < 1 {
+		t.Fatalf("%+v", d)
+	}
+	if left := m.pooled.bucket.Left(); left != 24 {
+		t.Errorf("the account has %d of its half, want 24: a refused request was charged", left)
+	}
+	if m.pooled.name[0] != m.keys["key_a"].pooled.name[0] {
+		t.Error("the buckets of one account are in two shards")
+	}
+	a.Own = Limit{}
+	for range 24 {
+		if d = m.Take(a); !d.Allowed {
+			t.Fatalf("%+v", d)
+		}
+	}
+	if d = m.Take(a); d.Allowed || d.Denied != Minute || d.NShort != 1 || d.Short[0] != m.pooled.bucket {
+		t.Errorf("%+v", d)
+	}
+	// What asks for more than the burst, or only looks, sends nobody to other nodes.
+	a.Units = 61
+	if d = m.Take(a); !d.Never || d.NShort != 0 {
+		t.Errorf("%+v", d)
+	}
+	a.Units, a.Look = 1, true
+	if d = m.Take(a); d.Allowed || d.NShort != 0 {
+		t.Errorf("%+v", d)
+	}
+	if len(m.Export(a.Now, nil)) != 0 {
+		t.Error("buckets of the pool are exported")
+	}
+}
+
+// A month that is used up refuses whatever the pool has, and charges it nothing.
+func TestAMonthRefusesPooledMinutes(t *testing.T) {
+	m, a := pooledAsk(0)
+	a.Own, a.Account.PerMonth = Limit{}, 3
+	m.Take(a)
+	m.Seed("", MonthQuota, thisMonth, 0)
+	m.Credit("", MonthQuota, thisMonth, 3, 3)
+	for range 3 {
+		if d := m.Take(a); !d.Allowed {
+			t.Fatalf("%+v", d)
+		}
+	}
+	left := m.pooled.bucket.Left()
+	if d := m.Take(a); d.Allowed || d.Denied != MonthQuota || d.NShort != 0 || m.pooled.bucket.Left() != left {
+		t.Errorf("%+v, %d left of %d", d, m.pooled.bucket.Left(), left)
+	}
+}
+
+// The demand of a request is counted once, however often it is tried.
+func TestDemandIsCountedOnce(t *testing.T) {
+	m, a := pooledAsk(0)
+	m.Take(a)
+	once := m.pooled.bucket.State(a.Now).Demand
+	a.Again = true
+	m.Take(a)
+	if again := m.pooled.bucket.State(a.Now).Demand; again != once {
+		t.Errorf("demand %v, then %v", once, again)
+	}
+}
+
+// A node that started a moment ago has nothing of what it had before; and without a
+// place or a roster nothing is decided.
+func TestPooledBeginnings(t *testing.T) {
+	m, a := pooledAsk(9)
+	if d := m.Take(a); d.Allowed || d.NShort != 2 {
+		t.Errorf("after a start: %+v", d)
+	}
+	m, a = pooledAsk(0)
+	a.Pool.Begin(nil, 0, bootTime)
+	if d := m.Take(a); d.Allowed || !d.Pending {
+		t.Errorf("without a roster: %+v", d)
+	}
+}
+
+// Entries of keys in the pool are dropped like others.
+func TestPooledKeysArePruned(t *testing.T) {
+	m, a := pooledAsk(0)
+	m.Take(a)
+	m.Prune(a.Now+pruneAfter+1, 0, nil)
+	if len(m.keys) != 0 {
+		t.Error("the entry of a key is kept")
+	}
+}
+
+func BenchmarkTakePooled(b *testing.B) {
+	m, a := pooledAsk(0)
+	a.Account, a.Own = Limit{PerMinute: MaxBurst}, Limit{PerMinute: MaxBurst}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Now += 1000
+		if d := m.Take(a); !d.Allowed {
+			b.Fatal(d)
+		}
+	}
+}
