@@ -113,7 +113,6 @@ var layers = map[string][]string{
 	"httpapi/invisible": {},
 	"limiter": {
 		"limiter/pool",
-		"limiter/roster",
 		"limiter/share",
 	},
 	"limiter/pool": {

@@ -14,7 +14,7 @@ func pooledAsk(boot uint64) (*Meter, *Ask) {
 	p.Begin([]roster.Roster{{Index: 1, Nodes: []string{"a", "b"}}}, boot, bootTime)
 	p.SetReach(&pool.Reach{Nodes: []string{"b"}, Peers: []share.Peer{1}})
 	return NewMeter(), &Ask{
-		Now: bootTime, Wall: wallTime, Units: 1, Pool: p, Scope: "acct_a", AccountCreated: 5, KeyCreated: 6,
+		Now: bootTime, Wall: wallTime, Units: 1, Pooled: Pooled{Pool: p, Scope: "acct_a", AccountCreated: 5, KeyCreated: 6},
 		Account: Limit{PerMinute: 60}, Key: "key_a", Own: Limit{PerMinute: 12},
 	}
 }

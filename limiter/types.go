@@ -76,15 +76,7 @@ type Ask struct {
 	// and has to be recalled before a request is refused.
 	Shared bool
 
-	// Pool has the minutes that the nodes of a cluster spend together; nil: this node
-	// counts them alone. Again says that this request was counted as demand before.
-	Pool  *pool.Pool
-	Again bool
-	// Scope and Kind name the account and the key type in the pool, and the created
-	// indexes say when the account and the key came to be.
-	Scope                      string
-	Kind                       byte
-	AccountCreated, KeyCreated uint64
+	Pooled
 
 	Account Limit
 	Key     string // the key's id
@@ -107,6 +99,17 @@ type Ask struct {
 
 	Budget  int64 // the key's monthly budget in billionths; 0 = none
 	Reserve int64 // of it, for this request; settled later (Meter.Settle)
+}
+
+// Pooled is the part of an [Ask] for minutes that the nodes of a cluster spend together.
+type Pooled struct {
+	Pool  *pool.Pool // nil: this node counts alone
+	Again bool       // this request was counted as demand before
+	// Scope and Kind name the account and the key type in the pool, and the created
+	// indexes say when the account and the key came to be.
+	Scope                      string
+	Kind                       byte
+	AccountCreated, KeyCreated uint64
 }
 
 // Forever is an [Ask.Refilled] that fills every bucket.

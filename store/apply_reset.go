@@ -107,6 +107,6 @@ func (in *ClusterReset) revokeAgain(t *txn) (revoked []KeyID) {
 // other members, and must not trust the old ones.
 func (*ClusterReset) forgetMembers(t *txn) {
 	set := *t.state.set()
-	set.CA, set.CAKey, set.Gossip, set.Members = nil, nil, nil, nil
+	set.CA, set.CAKey, set.Gossip, set.Members, set.ShareRosters = nil, nil, nil, nil, nil
 	t.state.putSettings(set)
 }

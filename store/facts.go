@@ -22,6 +22,10 @@ type settings struct {
 	CAKey   []byte   `json:"ca_key,omitzero"`
 	Gossip  [][]byte `json:"gossip,omitzero"`
 	Members []Member `json:"members,omitzero"` // by name; removed ones too
+	// ShareRosters are the settled one, then the pending ones; Shared says that there was
+	// one, also before a reset.
+	ShareRosters []ShareRoster `json:"rosters,omitzero"`
+	Shared       bool          `json:"shared,omitzero"`
 	// ResetAt is the time of the last [ClusterReset]; zero if there was none.
 	ResetAt time.Time `json:"reset_at,omitzero"`
 }
@@ -87,6 +91,10 @@ func (f *facts) RemovedMembers() (ids []string) {
 	}
 	return ids
 }
+
+// ShareRosters are the nodes that share limits: the settled roster, then the pending
+// ones. They are not changed.
+func (f *facts) ShareRosters() []ShareRoster { return f.settled.Load().ShareRosters }
 
 // present lists the members that were not removed.
 func (set *settings) present() []Member {
