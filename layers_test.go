@@ -227,6 +227,12 @@ var layers = map[string][]string{
 		"store",
 		"store/snapshot",
 	},
+	"store/chain": {
+		"store/ids",
+	},
+	"store/chain/export": {
+		"store/chain",
+	},
 	"store/disk": {},
 	"store/ids":  {},
 	"store/local": {
