@@ -218,6 +218,7 @@ var layers = map[string][]string{
 	},
 	"store": {
 		"limiter",
+		"store/chain",
 		"store/disk",
 		"store/ids",
 		"store/pack",

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store/chain"
 )
 
 // Apply applies one log entry; see [Store.ApplyBatch].
@@ -88,6 +90,8 @@ type txn struct {
 	totals  []monthTotal
 	sweep   sweep
 	when    moment
+	chain   chaining       // of changes
+	enc     *chain.Encoder // of the store, for its events
 
 	// Of the command that is being applied.
 	cmd    *Command
@@ -102,6 +106,8 @@ func (s *Store) begin() *txn {
 		rows:    newPending(s.database),
 		sweep:   s.sweep,
 		when:    moment{clock: s.clock},
+		chain:   s.chain,
+		enc:     s.enc,
 	}
 	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, accounts: make(map[AccountID]*AccountState)}
 	t.keys = keyTable{rows: &t.rows, grown: make(map[AccountID]Held)}
@@ -127,6 +133,11 @@ func (t *txn) commit() error {
 			return err
 		}
 	}
+	if t.chain != s.chain {
+		if err := t.rows.batch.Set(chainRow, packChaining(&t.chain), nil); err != nil {
+			return err
+		}
+	}
 	err := s.held.commit(t.keys.grown, t.state.accounts, func() error { return s.guard.Commit(t.rows.batch, pebble.NoSync) })
 	if err != nil {
 		return err
@@ -137,7 +148,7 @@ func (t *txn) commit() error {
 		t.totals[i].publish(&s.view)
 	}
 	t.totals = t.totals[:0]
-	s.sweep, s.clock = t.sweep, t.when.clock
+	s.sweep, s.clock, s.chain = t.sweep, t.when.clock, t.chain
 	s.clusterTime.Store(s.clock.now)
 	s.applied.Store(t.applied)
 	return t.rows.renew()

@@ -72,14 +72,22 @@ func (t sweeper) sweepAllEvents() {
 	t.sweep.Account = next
 }
 
-// sweepEvents removes an account's events that are older than days.
+// sweepEvents removes an account's events that are older than days. Its chain notes the
+// time, so that a proof can tell events that have expired from others that are missing.
 func (t sweeper) sweepEvents(account AccountID, days int) {
-	from := accountRows(rowEvent, account)
-	to := appendSortedTime(slices.Clone(from), t.when.now().AddDate(0, 0, -days))
+	from, before := accountRows(rowEvent, account), t.when.now().AddDate(0, 0, -days)
+	to := appendSortedTime(slices.Clone(from), before)
+	some := false
 	t.rows.scan(from, to, func(_, _ []byte) error {
 		t.rows.deleteRange(from, to)
+		some = true
 		return errEnough
 	})
+	if l, ok := t.link(account); some && ok {
+		l.keep(t.chain.heads)
+		l.now.since = before.UnixMilli() + 1 // the millisecond that it falls into may be gone, too
+		t.rows.put(named(rowLink, account), packLink(&l))
+	}
 }
 
 // sweepAccountsGone removes the keys of deleted accounts, and then their events

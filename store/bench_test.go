@@ -235,7 +235,7 @@ func BenchmarkEvents(b *testing.B) {
 	}
 	const n = 20_000
 	for i := range n {
-		batch.Set(eventRow("acct_events", epoch, uint64(i), 0), packEvent(nil, &e), nil)
+		batch.Set(eventRow("acct_events", epoch, uint64(i), 0), packEvent(nil, &e, nil), nil)
 	}
 	if err := batch.Commit(pebble.NoSync); err != nil {
 		b.Fatal(err)

@@ -54,6 +54,9 @@ var traitRows = []struct {
 	{"key_update allowlist", &KeyUpdate{Allowlist: ptr(newKey("a").Allowlist)}, Yes, Yes, No, 1, "key.update"},
 	{"key_update name", &KeyUpdate{Name: ptr("b")}, Yes, Yes, No, 1, "key.update"},
 
+	{"audit_key", &AuditKey{}, No, Yes, No, 5, "audit_key.create audit_key.rotate"},
+	{"audit_head", &AuditHead{}, No, No, No, 5, ""},
+
 	{"allowlist_set", &AllowlistSet{Entries: make([]AllowEntry, 1)}, Yes, Yes, No, 1, "allowlist.update"},
 	{"allowlist_set empty", &AllowlistSet{}, Yes, Yes, No, 1, "allowlist.update"},
 
@@ -275,6 +278,8 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &Grant{Asks: []GrantAsk{{Account: DefaultAccount, Type: Live, Month: Month(epoch), Want: 1}}}})
 	do(&Command{Change: &ClusterReset{ClusterID: "c2", From: "c1", Kind: ResetRestore, Revoke: []KeyID{"key_d"}}})
 	do(&Command{Change: &ClusterReset{ClusterID: "c3", From: "c2", Kind: ResetRecover}})
+	do(&Command{Change: &AuditKey{Seed: make([]byte, 32)}})
+	do(&Command{Change: &AuditKey{Seed: make([]byte, 32)}})
 	order := func(list []Action) []Action {
 		return slices.SortedFunc(slices.Values(list), func(a, b Action) int { return strings.Compare(a.Name, b.Name) })
 	}

@@ -165,7 +165,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(packKey(nil, &k))
 	f.Add(packRecord(nil, &k))
 	f.Add(packAllowlist([]AllowEntry{{CIDR: k.Allowlist[0], Note: "n"}}, 7))
-	f.Add(append(eventRow("a", epoch, 1, 2), packEvent(nil, &Event{Time: epoch, Action: "key.create", Request: &EventRequest{RequestInfo: RequestInfo{ID: "r"}}})...))
+	f.Add(append(eventRow("a", epoch, 1, 2), packEvent(nil, &Event{Time: epoch, Action: "key.create", Request: &EventRequest{RequestInfo: RequestInfo{ID: "r"}}}, nil)...))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		if k, err := unpackKey(row); err == nil {
 			again, err := unpackKey(packKey(nil, k))
@@ -183,7 +183,7 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 		for cut := range min(len(row), 64) {
-			_, _ = unpackEvent(row[:cut], row[cut:])
+			_, _, _ = unpackEvent(row[:cut], row[cut:])
 		}
 	})
 }

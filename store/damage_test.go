@@ -14,7 +14,7 @@ import (
 // A row that was cut or extended is an error of every decoder, never half a value.
 func TestCutRows(t *testing.T) {
 	k := samples()["key_create"].Change.(*KeyCreate).Key
-	event := packEvent(nil, &Event{Time: epoch, Action: "key.create", EventType: EventCreate, Target: "x", Request: &EventRequest{RequestInfo: RequestInfo{ID: "r"}}})
+	event := packEvent(nil, &Event{Time: epoch, Action: "key.create", EventType: EventCreate, Target: "x", Request: &EventRequest{RequestInfo: RequestInfo{ID: "r"}}}, nil)
 	row := eventRow("a", epoch, 1, 2)
 	for name, c := range map[string]struct {
 		value  []byte
@@ -33,7 +33,7 @@ func TestCutRows(t *testing.T) {
 			_, _, err := unpackAllowlist(b)
 			return err
 		}},
-		"event": {event, func(b []byte) error { _, err := unpackEvent(row, b); return err }},
+		"event": {event, func(b []byte) error { _, _, err := unpackEvent(row, b); return err }},
 		"days":  {packDays(300), func(b []byte) error { _, err := unpackDays(b); return err }},
 	} {
 		if err := c.decode(c.value); err != nil {

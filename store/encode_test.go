@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/store/chain"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts, and write command fixtures that are missing")
@@ -29,6 +31,8 @@ func samples() map[string]*Command {
 		Routes:    []string{"/v1/"}, Metadata: map[string]string{"team": "a", "owner": "b"}, Imported: true,
 	}
 	list := map[string]*Command{
+		"audit_key":  {Change: &AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true}},
+		"audit_head": {Change: &AuditHead{Stream: "evt_abcdefgh", Node: "n1", Seq: 1000, Begin: 5, Accounts: 2, Root: chain.Hash{1, 2}, Time: at}},
 		"init":       {Change: &Init{ClusterID: "c1", Pepper: hashOf("p"), OperatorToken: hashOf("t"), DefaultTier: "free"}},
 		"key_create": {Once: &Once{Scope: hashOf("s"), Body: hashOf("b")}, Change: &KeyCreate{Key: key}},
 		"key_update": {Match: 7, Change: &KeyUpdate{

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -62,13 +63,16 @@ type EventRequest struct {
 	Path     string `json:"path,omitzero"`     // as sent, without the query
 	Upstream string `json:"upstream,omitzero"` // base URL of the last attempt
 	Attempts int    `json:"attempts,omitzero"` // at upstreams
+	Errors   string `json:"errors,omitzero"`   // codes of the attempts that failed, with commas between them
+	// StartedAt is when the request came; the event's own time is when it was written.
+	StartedAt time.Time `json:"started_at,omitzero"`
 }
 
 // Event is one audit event, with the names that the management API shows. Events of
 // changes are written by apply; events of requests and denials by store/local.
 type Event struct {
 	ID        string          `json:"id"`  // "evt_…", unique over all nodes
-	Seq       uint64          `json:"seq"` // Raft index, or the node's own count
+	Seq       uint64          `json:"seq"` // unique in the stream; see [chain.StreamOf]
 	Time      time.Time       `json:"time"`
 	EventType EventType       `json:"event_type"`
 	Action    string          `json:"action"` // "key.create", "request", …
@@ -83,7 +87,8 @@ type Event struct {
 	UserAgent string          `json:"user_agent,omitzero"`
 	Request   *EventRequest   `json:"request,omitzero"`
 	Changes   json.RawMessage `json:"changes,omitzero"` // {"before":…,"after":…}
-	Hash      string          `json:"hash,omitzero"`
+	Count     uint32          `json:"count,omitzero"`   // of equal refusals that the event stands for; 0 is one
+	Hash      string          `json:"hash,omitzero"`    // see [Event.Leaf]; none of events from before the chain
 }
 
 // EventQuery selects audit events of one account. Zero fields select all.
@@ -96,7 +101,8 @@ type EventQuery struct {
 	User      string // the actor's id or name
 	Action    string
 	Outcome   Outcome
-	After     EventPos // resume after this position; zero begins at From
+	After     EventPos // resume after this position; zero begins at the first
+	Newest    bool     // in the reverse order, the newest event first
 }
 
 // EventPos is the place of an event in the order of a query: by time, then id.
@@ -121,8 +127,12 @@ func (q *EventQuery) Matches(e *Event) bool {
 	if q.After == (EventPos{}) {
 		return true
 	}
-	if c := e.Time.Compare(q.After.Time); c != 0 {
-		return c > 0
+	c := e.Time.Compare(q.After.Time)
+	if c == 0 {
+		c = cmp.Compare(e.ID, q.After.ID)
 	}
-	return e.ID > q.After.ID
+	if q.Newest {
+		return c < 0
+	}
+	return c > 0
 }

@@ -1,16 +1,10 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"iter"
-	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/ids"
 	"github.com/perfgate/perfgate/store/pack"
 )
@@ -55,17 +49,32 @@ func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reaso
 	if t.cmd.Request != (RequestInfo{}) {
 		e.Request = &EventRequest{RequestInfo: t.cmd.Request}
 	}
-	t.rows.buf = packEvent(t.rows.buf[:0], e)
+	var before *chain.State
+	if t.chain.begin != 0 {
+		e.ID = eventID(t.index, t.events)
+		before = new(t.chained(e))
+	}
+	t.rows.buf = packEvent(t.rows.buf[:0], e, before)
 	t.rows.append(eventRow(account, e.Time, t.index, t.events), t.rows.buf)
 	t.events++
 }
 
-const eventRowVersion = 1
+// Versions of an event's row: a chained one begins with its number and the state of its
+// account's chain before it.
+const (
+	eventRowVersion   = 1
+	eventRowOfChained = 2
+)
 
 // packEvent writes an event's row in table e, which its place completes: the
-// account, the time and the id are in the row's name.
-func packEvent(b []byte, e *Event) []byte {
-	b = append(b, eventRowVersion)
+// account, the time and the id are in the row's name. before is nil if it is not chained.
+func packEvent(b []byte, e *Event, before *chain.State) []byte {
+	if before == nil {
+		b = append(b, eventRowVersion)
+	} else {
+		b = append(b, eventRowOfChained)
+		b = packState(binary.AppendUvarint(b, e.Seq), *before)
+	}
 	b = pack.AppendTime(b, e.Time)
 	b = pack.Append(b, e.EventType)
 	b = pack.Append(b, e.Action)
@@ -89,19 +98,30 @@ func packEvent(b []byte, e *Event) []byte {
 	return append(b, e.Changes...)
 }
 
-// unpackEvent reads a row. The event's strings share one copy of value.
-func unpackEvent(row, value []byte) (*Event, error) {
+// unpackEvent reads a row, and the state of its account's chain before it, which is zero if
+// it is not chained. The event's strings share one copy of value.
+func unpackEvent(row, value []byte) (*Event, chain.State, error) {
 	const place = 8 + 8 + 4
 	end := len(row) - place - 1
 	if end < 1 || row[end] != 0 {
-		return nil, errPacked
+		return nil, chain.State{}, errPacked
 	}
 	u := unpack(string(value))
-	u.Version(eventRowVersion)
+	version := u.Byte()
 	index := binary.BigEndian.Uint64(row[end+1+8:])
+	seq := index
+	var before chain.State
+	switch version {
+	case eventRowVersion:
+	case eventRowOfChained:
+		seq = u.Uvarint()
+		before = u.state()
+	default:
+		return nil, chain.State{}, errPacked
+	}
 	e := &Event{
 		ID:        eventID(index, binary.BigEndian.Uint32(row[end+1+8+8:])),
-		Seq:       index,
+		Seq:       seq,
 		Account:   AccountID(row[1:end]),
 		Time:      u.Time(),
 		EventType: EventType(u.Text()),
@@ -121,75 +141,10 @@ func unpackEvent(row, value []byte) (*Event, error) {
 		}}
 	}
 	if u.Bad() {
-		return nil, errPacked
+		return nil, chain.State{}, errPacked
 	}
 	if u.Rest() != "" {
 		e.Changes = json.RawMessage(u.Rest())
 	}
-	return e, nil
-}
-
-// eventChunk is how many rows are read at once: a slow reader of a long answer
-// must not keep old files of the database alive.
-const eventChunk = 1024
-
-// Events streams the audit events of changes to q.Account that pass q, ordered
-// by (Time, ID), in bounded memory. It sees every event that was there at the
-// call and may see later ones. An error ends it.
-func (s *Store) Events(q EventQuery) iter.Seq2[*Event, error] {
-	return func(yield func(*Event, error) bool) {
-		if q.Account == "" {
-			yield(nil, errors.New("read audit events: no account is named"))
-			return
-		}
-		prefix := accountRows(rowEvent, q.Account)
-		from, to := prefix, prefixEnd(prefix)
-		start := q.From
-		if q.After.Time.After(start) {
-			start = q.After.Time
-		}
-		if !start.IsZero() {
-			from = appendSortedTime(slices.Clone(prefix), start)
-		}
-		if !q.To.IsZero() {
-			to = appendSortedTime(slices.Clone(prefix), q.To)
-		}
-		chunk := make([]*Event, 0, eventChunk)
-		for from != nil && bytes.Compare(from, to) < 0 {
-			var err error
-			if chunk, from, err = s.readEvents(chunk[:0], &q, from, to); err != nil {
-				yield(nil, fmt.Errorf("read audit events of %s: %w", q.Account, err))
-				return
-			}
-			for _, e := range chunk {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// readEvents appends the matching events of the next rows to chunk, and returns the
-// row to go on at; nil at the end.
-func (d database) readEvents(chunk []*Event, q *EventQuery, from, to []byte) (_ []*Event, next []byte, err error) {
-	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	seen := 0
-	for ok := it.First(); ok; ok = it.Next() {
-		if seen++; seen > eventChunk {
-			return chunk, slices.Clone(it.Key()), nil
-		}
-		e, err := unpackEvent(it.Key(), it.Value())
-		if err != nil {
-			return nil, nil, err
-		}
-		if q.Matches(e) {
-			chunk = append(chunk, e)
-		}
-	}
-	return chunk, nil, it.Error()
+	return e, before, nil
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/perfgate/perfgate/store/chain"
 )
 
 // settings are the cluster's own facts. A published value is never changed.
@@ -28,6 +30,10 @@ type settings struct {
 	Shared       bool          `json:"shared,omitzero"`
 	// ResetAt is the time of the last [ClusterReset]; zero if there was none.
 	ResetAt time.Time `json:"reset_at,omitzero"`
+
+	// The key that signs the heads of the audit log; see [AuditKey].
+	AuditSeed []byte      `json:"audit_seed,omitzero"`
+	AuditKeys []chain.Key `json:"audit_keys,omitzero"` // oldest first
 }
 
 // facts are the settings as they are published: all that readers learn of the cluster

@@ -56,6 +56,9 @@ var refusals = []struct {
 	{"allowlist_set: no address", Command{Account: "acct_a", Change: &AllowlistSet{Entries: make([]AllowEntry, 1)}}, InvalidValue, "entries"},
 	{"allowlist_set: a long note", Command{Account: "acct_a", Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: newKeyAllow[0], Note: strings.Repeat("x", maxText+1)}}}}, InvalidValue, "entries"},
 
+	{"audit_key: short", Command{Change: &AuditKey{Seed: make([]byte, 31)}}, InvalidValue, "seed"},
+	{"audit_head: no key", Command{Change: &AuditHead{Stream: "changes"}}, Conflict, ""},
+
 	{"account_create: exists", Command{Change: &AccountCreate{Account: Account{ID: "acct_a"}}}, Conflict, ""},
 	{"account_create: no tier", Command{Change: &AccountCreate{Account: Account{ID: "acct_b", Tier: "none"}}}, InvalidValue, "tier"},
 	{"account_update: unknown", Command{Account: "acct_none", Change: &AccountUpdate{}}, NotFound, ""},

@@ -23,7 +23,9 @@ import (
 //	x <time 8> <scope 32>                              the same results by age
 //	z <account>                                        deleted account whose keys are being removed
 //	y <account>                                        deleted account whose events are growing old
-//	s <name>                                           settings, applied index, sweeper's place, cluster time
+//	q <account>                                        end of the account's chain of changes
+//	j <stream>                                         newest head of a stream of audit events
+//	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes
 //
 // n distinguishes the rows of one command. Numbers are big-endian, so that bytes
 // sort like numbers.
@@ -41,6 +43,8 @@ const (
 	rowOnceAge  = 'x'
 	rowDeleted  = 'z'
 	rowEnding   = 'y'
+	rowLink     = 'q'
+	rowHead     = 'j'
 	rowSettings = 's'
 )
 
@@ -49,6 +53,7 @@ var (
 	appliedRow  = named(rowSettings, "applied")
 	sweepRow    = named(rowSettings, "sweep")
 	clockRow    = named(rowSettings, "clock")
+	chainRow    = named(rowSettings, "chain")
 )
 
 func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }

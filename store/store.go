@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/disk"
 )
 
@@ -44,9 +45,11 @@ type Store struct {
 	view    view
 	cache   *cache
 	held    holdings
-	sweep   sweep // apply's own
-	clock   clock // apply's own
-	failed  error // apply's own: once set, nothing is applied any more
+	sweep   sweep          // apply's own
+	clock   clock          // apply's own
+	chain   chaining       // apply's own
+	enc     *chain.Encoder // apply's own
+	failed  error          // apply's own: once set, nothing is applied any more
 	// clusterTime is clock.now as published, in Unix nanoseconds; see ClusterTime.
 	clusterTime atomic.Int64
 }
@@ -73,7 +76,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state %q: %w", cfg.Dir, err)
 	}
-	s := &Store{database: database{db}, cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes)}
+	s := &Store{database: database{db}, cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes), enc: chain.NewEncoder()}
 	s.cache.extras.routes = cfg.Routes
 	s.view.init()
 	if err := s.reload(); err != nil {
@@ -111,6 +114,9 @@ func (s *Store) reload() error {
 		return err
 	}
 	if s.clock, err = s.readClock(); err != nil {
+		return err
+	}
+	if s.chain, err = s.readChaining(); err != nil {
 		return err
 	}
 	states, tiers, err := s.readAccounts()

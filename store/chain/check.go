@@ -17,11 +17,12 @@ type checker struct {
 	kept    map[name][]KeptHead
 	seen    map[name]bool
 	missing []Missing
+	from    int64 // the export's beginning
 }
 
 // trust settles which keys count, and checks the kept heads.
 func (c *checker) trust(p *Proof, t Trust) error {
-	c.signed = make(map[string]bool)
+	c.signed, c.from = make(map[string]bool), p.From
 	for _, f := range t.Kept {
 		for i := range f.Keys {
 			if err := c.keys.Add(&f.Keys[i]); err != nil {
@@ -47,7 +48,7 @@ func (c *checker) trust(p *Proof, t Trust) error {
 			if h.State == nil || h.Path == nil {
 				continue
 			}
-			if h.Path.Check(Account{f.Account, *h.State}, h.Head.Root) != nil {
+			if h.Path.Check(Account{f.Account, *h.State, h.Since}, h.Head.Root) != nil {
 				return fmt.Errorf("a kept head cannot be used: the chain of %s is not the one that head %d of stream %s was signed over", f.Account, h.Head.Number, h.Head.Stream)
 			}
 			at := name{h.Head.Stream, f.Account}
@@ -109,11 +110,14 @@ func (c *checker) head(w *walk) *Finding {
 	default:
 		err = c.keys.Check(h)
 	}
-	if err == nil && w.ch.Path.Check(Account{w.ch.Account, w.state}, h.Root) != nil {
+	if err == nil && w.ch.Path.Check(Account{w.ch.Account, w.state, w.ch.Since}, h.Root) != nil {
 		err = errors.New("the chain does not lead to the signed head: events were changed together with the proof, or are missing from here on")
 	}
 	if err == nil {
 		c.signed[h.Key] = true
+		if from := &w.ch.From; from.Events > 0 && from.Time >= max(w.ch.Since, c.from) {
+			return w.fault(Dropped, w.first(), fmt.Sprintf("events before it, up to number %d, are missing and had not expired", from.Seq))
+		}
 		return nil
 	}
 	return w.fault(Unproven, w.first(), err.Error())

@@ -88,7 +88,7 @@ func TestPath(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 7, 64, 65} {
 		list := make([]Account, n)
 		for i := range list {
-			list[i] = Account{string(rune('a' + i)), State{leafOf(i), uint64(i), 1}}
+			list[i] = Account{string(rune('a' + i)), State{leafOf(i), uint64(i), 1, 5}, 2}
 		}
 		slices.Reverse(list)
 		SortAccounts(list)
@@ -102,8 +102,9 @@ func TestPath(t *testing.T) {
 				t.Fatalf("account %d of %d: %v", i, n, err)
 			}
 			for name, other := range map[string]Account{
-				"link": {a.Account, State{leafOf(99), a.Seq, a.Events}}, "number": {a.Account, State{a.Link, a.Seq + 1, a.Events}},
-				"events": {a.Account, State{a.Link, a.Seq, a.Events + 1}}, "name": {a.Account + "x", a.State},
+				"link": {a.Account, State{leafOf(99), a.Seq, a.Events, 5}, 2}, "number": {a.Account, State{a.Link, a.Seq + 1, a.Events, 5}, 2},
+				"events": {a.Account, State{a.Link, a.Seq, a.Events + 1, 5}, 2}, "name": {a.Account + "x", a.State, 2},
+				"time": {a.Account, State{a.Link, a.Seq, a.Events, 6}, 2}, "since": {a.Account, a.State, 3},
 			} {
 				if p.Check(other, root) == nil {
 					t.Errorf("the path of account %d of %d fits another %s", i, n, name)

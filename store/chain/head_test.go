@@ -90,7 +90,7 @@ func TestLinks(t *testing.T) {
 	if base.Seq != 4 || base.Events != 0 {
 		t.Errorf("begins with %+v", base)
 	}
-	g := Segment{First: 6, Last: 9, Count: 3, Root: leafOf(1), Marks: []byte("twelve bytes")}
+	g := Segment{First: 6, Last: 9, Count: 3, Time: 77, Root: leafOf(1), Marks: []byte("twelve bytes")}
 	next := base.Next(&g)
 	if next.Seq != 9 || next.Events != 3 {
 		t.Errorf("goes on with %+v", next)
@@ -115,7 +115,7 @@ func TestLinks(t *testing.T) {
 		"count": func(_ *State, g *Segment) { g.Count++ }, "root": func(_ *State, g *Segment) { g.Root[3] ^= 1 },
 		"marks":  func(_ *State, g *Segment) { g.Marks = []byte("twelve bites") },
 		"before": func(s *State, _ *Segment) { s.Link[3] ^= 1 }, "events": func(s *State, _ *Segment) { s.Events++ },
-		"seq": func(s *State, _ *Segment) { s.Seq-- },
+		"seq": func(s *State, _ *Segment) { s.Seq-- }, "time": func(_ *State, g *Segment) { g.Time++ }, "time before": func(s *State, _ *Segment) { s.Time++ },
 	} {
 		s, g := base, g
 		change(&s, &g)

@@ -12,6 +12,7 @@ type Proof struct {
 	Account string            `json:"account"`
 	Order   string            `json:"order"` // of the events: "asc" or "desc"
 	Query   map[string]string `json:"query"` // the filters of the export
+	From    int64             `json:"from"`  // the export's beginning, Unix milliseconds; 0 is that of the log
 	Keys    []Key             `json:"keys"`
 	Missing []Missing         `json:"missing"` // nodes whose events are not in the export
 	Chains  []Chain           `json:"chains"`
@@ -31,7 +32,8 @@ type Chain struct {
 	Head    *Head  `json:"head"`            // null where it could not be signed
 	Unsaved string `json:"reason,omitzero"` // the reason why
 	Path    Path   `json:"path"`
-	From    State  `json:"from"` // before the first segment
+	Since   int64  `json:"since"` // see [Account.Since]
+	From    State  `json:"from"`  // before the first segment
 	// Segments are all from the first of the export up to the head.
 	Segments []Shown `json:"segments"`
 }
@@ -57,7 +59,7 @@ const maxSegment = 1 << 24
 // its events, and are needed only where some are hidden and some shown. after is the
 // state after it.
 func Show(g Segment, after State, shown []bool, leaves []Hash) Shown {
-	out := Shown{Segment: g, Check: after.check()}
+	out := Shown{Segment: g, Check: after.Check()}
 	some, all := false, true
 	for _, s := range shown {
 		some, all = some || s, all && s
@@ -81,13 +83,14 @@ func Show(g Segment, after State, shown []bool, leaves []Hash) Shown {
 	return out
 }
 
-func (s State) check() []byte { return append([]byte(nil), s.Link[:CheckSize]...) }
+// Check is the value of [Shown.Check] for a segment that s follows.
+func (s State) Check() []byte { return append([]byte(nil), s.Link[:CheckSize]...) }
 
 // Conceal returns the segment without any of its events.
 func Conceal(g Segment, after State) Shown {
 	h := g.marksHash()
 	g.Marks, g.MarksHash = nil, &h
-	return Shown{Segment: g, Runs: []int{int(g.Count)}, Check: after.check()}
+	return Shown{Segment: g, Runs: []int{int(g.Count)}, Check: after.Check()}
 }
 
 // shown is which events are shown; nil if the runs do not fit the count.
@@ -133,5 +136,13 @@ type HeadFile struct {
 type KeptHead struct {
 	Head  Head   `json:"head"`
 	State *State `json:"state"`
+	Since int64  `json:"since"`
 	Path  *Path  `json:"path"`
+}
+
+// Part is a piece of a proof that is streamed: a chain without its segments, or the next
+// segment of the chain before it.
+type Part struct {
+	Chain *Chain `json:"chain,omitzero"`
+	Shown *Shown `json:"segment,omitzero"`
 }

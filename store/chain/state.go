@@ -18,6 +18,7 @@ type Segment struct {
 	First uint64 `json:"first"` // numbers of its first and last event; those between
 	Last  uint64 `json:"last"`  // may be other accounts'
 	Count uint64 `json:"count"`
+	Time  int64  `json:"time"` // of its last event, Unix milliseconds
 	Root  Hash   `json:"root"`
 	Marks []byte `json:"marks,omitzero"` // of each event; none of a single one
 	// MarksHash stands in the place of the marks where all events are hidden.
@@ -31,12 +32,13 @@ func (g *Segment) marksHash() Hash {
 	return sha256.Sum256(g.Marks)
 }
 
-// State is the end of a chain: its last link, the number of its last event, and how
-// many events it has had.
+// State is the end of a chain: its last link, the number and time of its last event, and
+// how many events it has had.
 type State struct {
 	Link   Hash   `json:"link"`
 	Seq    uint64 `json:"seq"`
 	Events uint64 `json:"events"`
+	Time   int64  `json:"time"` // Unix milliseconds; 0 before the first event
 }
 
 // Genesis is the state of the chain of an account in a stream before its first event. The
@@ -53,13 +55,13 @@ func Genesis(stream, account string, begin uint64) State {
 func (s State) Next(g *Segment) State {
 	b := append(make([]byte, 0, 192), "perfgate audit link 1\n"...)
 	b = append(b, s.Link[:]...)
-	for _, n := range []uint64{s.Seq, s.Events, g.First, g.Last, g.Count} {
+	for _, n := range []uint64{s.Seq, s.Events, uint64(s.Time), g.First, g.Last, g.Count, uint64(g.Time)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	b = append(b, g.Root[:]...)
 	marks := g.marksHash()
 	b = append(b, marks[:]...)
-	return State{Link: sha256.Sum256(b), Seq: g.Last, Events: s.Events + g.Count}
+	return State{Link: sha256.Sum256(b), Seq: g.Last, Events: s.Events + g.Count, Time: g.Time}
 }
 
 func appendText(b []byte, s string) []byte {
@@ -70,15 +72,16 @@ func appendText(b []byte, s string) []byte {
 type Open struct {
 	tree        Tree
 	first, last uint64
+	time        int64
 	marks       []byte
 }
 
-// Add adds the event numbered seq.
-func (o *Open) Add(seq uint64, leaf Hash) {
+// Add adds the event numbered seq, of a time in Unix milliseconds.
+func (o *Open) Add(seq uint64, time int64, leaf Hash) {
 	if o.tree.n == 0 {
 		o.first = seq
 	}
-	o.last = seq
+	o.last, o.time = seq, time
 	o.tree.Append(leaf)
 	o.marks = append(o.marks, leaf[:MarkSize]...)
 }
@@ -89,7 +92,7 @@ func (o *Open) Len() uint64 { return o.tree.n }
 // Seal returns the segment of the events that were added, and begins the next one. Its
 // marks are valid until the next Add.
 func (o *Open) Seal() Segment {
-	g := Segment{First: o.first, Last: o.last, Count: o.tree.n, Root: o.tree.Root()}
+	g := Segment{First: o.first, Last: o.last, Count: o.tree.n, Time: o.time, Root: o.tree.Root()}
 	if g.Count > 1 {
 		g.Marks = o.marks
 	}
@@ -102,14 +105,17 @@ func (o *Open) Seal() Segment {
 type Account struct {
 	Account string
 	State
+	Since int64 // events of before have expired, Unix milliseconds; 0 if none have
 }
 
 func (a *Account) leaf() Hash {
 	b := append([]byte{0}, "perfgate audit account 1\n"...)
 	b = appendText(b, a.Account)
 	b = append(b, a.Link[:]...)
-	b = binary.BigEndian.AppendUint64(b, a.Seq)
-	return sha256.Sum256(binary.BigEndian.AppendUint64(b, a.Events))
+	for _, n := range []uint64{a.Seq, a.Events, uint64(a.Time), uint64(a.Since)} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return sha256.Sum256(b)
 }
 
 // SortAccounts puts accounts in the order of the tree.

@@ -36,6 +36,7 @@ type streamLog struct {
 	open         map[string]*chain.Open
 	heads        []chain.Head
 	key          ed25519.PrivateKey
+	since        int64 // of every account
 }
 
 func newLog(stream, node string) *streamLog {
@@ -57,7 +58,7 @@ func (l *streamLog) add(account, name string) {
 		l.open[account] = new(chain.Open)
 		l.states[account] = chain.Genesis(l.stream, account, l.begin)
 	}
-	l.open[account].Add(l.seq, r.Leaf(chain.NewEncoder()))
+	l.open[account].Add(l.seq, l.at.UnixMilli(), r.Leaf(chain.NewEncoder()))
 }
 
 // seal ends the segments and signs a head.
@@ -70,7 +71,7 @@ func (l *streamLog) seal() {
 			l.segments[account] = append(l.segments[account], g)
 			l.states[account] = l.states[account].Next(&g)
 		}
-		list = append(list, chain.Account{Account: account, State: l.states[account]})
+		list = append(list, chain.Account{Account: account, State: l.states[account], Since: l.since})
 	}
 	chain.SortAccounts(list)
 	h := chain.Head{Stream: l.stream, Node: l.node, Number: uint64(len(l.heads) + 1), Time: l.at, Seq: l.seq, Begin: l.begin, Accounts: int64(len(list)), Root: chain.AccountsRoot(list)}
@@ -83,7 +84,7 @@ func (l *streamLog) seal() {
 
 func (l *streamLog) accounts() (list []chain.Account) {
 	for account, s := range l.states {
-		list = append(list, chain.Account{Account: account, State: s})
+		list = append(list, chain.Account{Account: account, State: s, Since: l.since})
 	}
 	chain.SortAccounts(list)
 	return list
@@ -98,7 +99,7 @@ func (l *streamLog) kept(t testing.TB, account string) chain.HeadFile {
 	}
 	s := l.states[account]
 	return chain.HeadFile{Account: account, Keys: []chain.Key{chain.NewKey(keyOf(1), nil, noon)},
-		Data: []chain.KeptHead{{Head: l.heads[len(l.heads)-1], State: &s, Path: &path}}}
+		Data: []chain.KeptHead{{Head: l.heads[len(l.heads)-1], State: &s, Since: l.since, Path: &path}}}
 }
 
 // view is an export: the events and the proof.
@@ -120,7 +121,7 @@ func export(t testing.TB, account string, expired int, show func(*chain.Record) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := chain.Chain{Stream: l.stream, Node: l.node, Account: account, Head: &l.heads[len(l.heads)-1], Path: path, From: chain.Genesis(l.stream, account, l.begin), Segments: []chain.Shown{}}
+		c := chain.Chain{Stream: l.stream, Node: l.node, Account: account, Since: l.since, Head: &l.heads[len(l.heads)-1], Path: path, From: chain.Genesis(l.stream, account, l.begin), Segments: []chain.Shown{}}
 		at := 0
 		state := c.From
 		for i, g := range l.segments[account] {
