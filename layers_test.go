@@ -238,6 +238,7 @@ var layers = map[string][]string{
 	"store/ids":  {},
 	"store/local": {
 		"store",
+		"store/chain",
 		"store/disk",
 		"store/ids",
 		"store/pack",

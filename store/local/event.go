@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/perfgate/perfgate/store"
@@ -55,10 +56,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	}{}
 	e := &both.e
 	method := r.methodName()
-	both.r = store.EventRequest{
-		RequestInfo: store.RequestInfo{ID: r.id, Method: method, Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000},
-		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)),
-	}
+	both.r = requestOf(&r, ns)
 	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), account
 	e.EventType = eventTypeOf(r.action, method)
 	e.Action = ActionRequest
@@ -85,11 +83,23 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	return e, nil
 }
 
+// requestOf is the request of an event that was written at ns.
+func requestOf(r *request[string], ns uint64) store.EventRequest {
+	out := store.EventRequest{
+		RequestInfo: store.RequestInfo{ID: r.id, Method: r.methodName(), Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000},
+		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)), Errors: r.errors,
+	}
+	if r.timed {
+		out.StartedAt = time.UnixMilli(int64(ns/1e6) - r.waited).UTC()
+	}
+	return out
+}
+
 // clean replaces bytes that are not UTF-8, which clients may send and a cut may
 // leave: events must be valid JSON.
 func (d *decoder) clean(e *store.Event) {
 	for _, s := range []*string{&e.Action, &e.Actor.ID, &e.Actor.Name, &e.Reason, &e.UserAgent,
-		&e.Request.ID, &e.Request.Method, &e.Request.Route, &e.Request.Path, &e.Request.Upstream, (*string)(&e.KeyID)} {
+		&e.Request.ID, &e.Request.Method, &e.Request.Route, &e.Request.Path, &e.Request.Upstream, &e.Request.Errors, (*string)(&e.KeyID)} {
 		*s = strings.ToValidUTF8(*s, "\ufffd")
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 )
 
 // Events streams the events that q selects in the order of (Time, ID), as they
@@ -31,17 +33,24 @@ func (l *Local) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 		if err == nil {
 			if err = l.enter(); err == nil {
 				defer l.leave()
-				var r *reader
-				if r, err = l.newReader(q); err == nil {
-					defer r.close()
-					err = r.stream(yield)
-				}
+				snap := l.db.NewSnapshot() // for both lanes the same moment
+				defer snap.Close()
+				err = l.read(snap, q, yield)
 			}
 		}
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(nil, fmt.Errorf("read audit events: %w", err))
 		}
 	}
+}
+
+// read streams the events of a snapshot that q selects.
+func (l *Local) read(snap *pebble.Snapshot, q store.EventQuery, yield func(*store.Event, error) bool) error {
+	r, err := l.newReader(snap, q)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.stream(yield), r.close())
 }
 
 // readAhead is how many events a stream holds at most, over all accounts that it
@@ -59,6 +68,8 @@ type reader struct {
 	snap     *pebble.Snapshot
 	from, to uint64 // nanoseconds, [from, to)
 	after    uint64 // of q.After; resume decides by id at this time
+	begin    uint64 // number of the first event that is chained
+	enc      *chain.Encoder
 	lanes    []*lane
 	sources  []*source
 	all      bool // the sources are the accounts that a bucket holds
@@ -89,24 +100,36 @@ type row struct {
 	end     int // of its value in the arena
 }
 
-func (l *Local) newReader(q store.EventQuery) (*reader, error) {
-	r := &reader{q: q, l: l, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64, all: q.Account == "", ahead: l.ahead}
+// accountsOf lists the accounts whose events are those of an account; none stands for all.
+func accountsOf(account store.AccountID) []store.AccountID {
+	switch account {
+	case "":
+		return nil
+	case store.DefaultAccount:
+		return []store.AccountID{"", account}
+	}
+	return []store.AccountID{account}
+}
+
+func (l *Local) newReader(snap *pebble.Snapshot, q store.EventQuery) (*reader, error) {
+	r := &reader{
+		q: q, l: l, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64, all: q.Account == "", ahead: l.ahead,
+		begin: l.w.chains.begin, enc: chain.NewEncoder(), snap: snap,
+	}
 	r.from, r.after = nanos(q.From), nanos(q.After.Time)
-	r.from = max(r.from, r.after)
 	if !q.To.IsZero() {
 		r.to = nanos(q.To)
 	}
-	var accounts []store.AccountID
-	switch q.Account {
-	case "":
-	case store.DefaultAccount:
-		accounts = []store.AccountID{"", q.Account}
+	switch {
+	case q.After == (store.EventPos{}):
+	case q.Newest:
+		r.to = min(r.to, r.after+1)
 	default:
-		accounts = []store.AccountID{q.Account}
+		r.from = max(r.from, r.after)
 	}
+	accounts := accountsOf(q.Account)
 	r.q.Account = "" // which accounts to read is settled here
 
-	r.snap = l.db.NewSnapshot() // for both lanes the same moment
 	for _, row := range []byte{rowStray, rowEvent} {
 		if !r.all && !slices.ContainsFunc(accounts, func(a store.AccountID) bool { return rowOf(a) == row }) {
 			continue
@@ -135,13 +158,17 @@ func (r *reader) close() error {
 	for _, n := range r.lanes {
 		errs = append(errs, n.it.Close())
 	}
-	return errors.Join(append(errs, r.snap.Close())...)
+	return errors.Join(errs...)
 }
 
 func (r *reader) stream(yield func(*store.Event, error) bool) error {
-	for b := bucketOf(r.from); ; b++ {
+	b, step := bucketOf(r.from), 1
+	if r.q.Newest {
+		b, step = bucketOf(r.to-min(r.to, 1)), -1
+	}
+	for ; ; b += uint32(step) {
 		next, some, err := r.next(b)
-		if err != nil || !some || uint64(next)*uint64(span) >= r.to {
+		if err != nil || !some || uint64(next)*uint64(span) >= r.to || next < bucketOf(r.from) {
 			return err
 		}
 		b = next
@@ -150,16 +177,22 @@ func (r *reader) stream(yield func(*store.Event, error) bool) error {
 				return err
 			}
 		}
-		if err := r.bucket(b, yield); err != nil {
+		if err := r.bucket(b, yield); err != nil || b == 0 {
 			return err
 		}
 	}
 }
 
-// next finds the first bucket from b on that holds anything.
+// next finds the first bucket from b on, in the order of the query, that holds anything.
 func (r *reader) next(b uint32) (next uint32, some bool, err error) {
 	for _, n := range r.lanes {
-		if !n.it.SeekGE(bucketKey(r.key[:0], n.row, b)) {
+		ok := false
+		if r.q.Newest {
+			ok = n.it.SeekLT(bucketKey(r.key[:0], n.row, b+1))
+		} else {
+			ok = n.it.SeekGE(bucketKey(r.key[:0], n.row, b))
+		}
+		if !ok {
 			if err := n.it.Error(); err != nil {
 				return 0, false, err
 			}
@@ -169,7 +202,7 @@ func (r *reader) next(b uint32) (next uint32, some bool, err error) {
 		if !ok {
 			return 0, false, errCorrupt
 		}
-		if !some || p.bucket < next {
+		if !some || p.bucket < next != r.q.Newest && p.bucket != next {
 			next, some = p.bucket, true
 		}
 	}
@@ -205,7 +238,11 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 	for _, s := range r.sources {
 		s.lane.on = nil
 		s.prefix = accountPrefix(s.prefix[:0], b, s.account)
-		s.next = binary.BigEndian.AppendUint64(append(s.next[:0], s.prefix...), r.from)
+		edge := r.from
+		if r.q.Newest {
+			edge = r.to
+		}
+		s.next = binary.BigEndian.AppendUint64(append(s.next[:0], s.prefix...), edge)
 		s.rows, s.arena, s.i = s.rows[:0], s.arena[:0], 0
 		if err := r.fill(s, share); err != nil {
 			return err
@@ -215,7 +252,7 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 		}
 	}
 	for i := len(heap)/2 - 1; i >= 0; i-- {
-		sink(heap, i)
+		r.sink(heap, i)
 	}
 	for len(heap) > 0 {
 		s := heap[0]
@@ -227,6 +264,9 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 		e, err := r.dec.event(s.account, row.ns, row.seq, s.arena[start:row.end])
 		if err != nil {
 			return fmt.Errorf("event %d of %v: %w", row.seq, at(row.ns), err)
+		}
+		if row.seq >= r.begin {
+			e.Hash = e.Leaf(r.enc).Hex()
 		}
 		if !yield(e, nil) {
 			return errStopped
@@ -243,17 +283,17 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 				heap = heap[:len(heap)-1]
 			}
 		}
-		sink(heap, 0)
+		r.sink(heap, 0)
 	}
 	return nil
 }
 
-// sink restores the heap's order below i: the earliest next row on top.
-func sink(h []*source, i int) {
+// sink restores the heap's order below i: the first next row on top.
+func (r *reader) sink(h []*source, i int) {
 	for {
 		least := i
 		for c := 2*i + 1; c <= 2*i+2 && c < len(h); c++ {
-			if h[c].before(h[least]) {
+			if h[c].before(h[least]) != r.q.Newest {
 				least = c
 			}
 		}
@@ -279,17 +319,21 @@ func (r *reader) fill(s *source, n int) error {
 	}
 	it := s.lane.it
 	ok := it.Valid()
+	seek, next := it.SeekGE, it.Next
+	if r.q.Newest {
+		seek, next = func(key []byte) bool { return it.SeekLT(key) }, it.Prev
+	}
 	if s.lane.on != s {
-		ok = it.SeekGE(s.next)
+		ok = seek(s.next)
 		s.lane.on = s
 	}
-	for ; ok && len(s.rows) < n; ok = it.Next() {
+	for ; ok && len(s.rows) < n; ok = next() {
 		k := it.Key()
 		p, parsed := parsePlace(k)
 		if !parsed {
 			return errCorrupt
 		}
-		if !bytes.HasPrefix(k, s.prefix) || p.ns >= r.to {
+		if !bytes.HasPrefix(k, s.prefix) || p.ns >= r.to || p.ns < r.from {
 			ok = false
 			break
 		}
@@ -308,6 +352,9 @@ func (r *reader) fill(s *source, n int) error {
 		return it.Error()
 	}
 	s.next = append(s.next[:0], it.Key()...)
+	if r.q.Newest {
+		s.next = append(s.next, 0) // seeks look below it
+	}
 	return nil
 }
 
@@ -315,7 +362,7 @@ func (r *reader) fill(s *source, n int) error {
 func (r *reader) matches(p place, v []byte) (bool, error) {
 	if r.q.After.ID != "" && p.ns == r.after && uint64(r.q.After.Time.UnixNano()) == r.after {
 		r.key = appendID(r.key[:0], r.dec.prefix, p.seq)
-		if string(r.key) <= r.q.After.ID {
+		if c := strings.Compare(string(r.key), r.q.After.ID); c == 0 || c < 0 != r.q.Newest {
 			return false, nil
 		}
 	}

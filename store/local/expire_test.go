@@ -27,7 +27,7 @@ func TestTrimLikeList(t *testing.T) {
 		keep := map[store.AccountID]time.Duration{}
 		now := day0
 		cfg := Config{
-			FS: vfs.NewMem(), Dir: "data/local", Node: "n", Logger: quiet(),
+			FS: vfs.NewMem(), Dir: "data/local", Node: "n", Logger: quiet(), stamp: asObserved,
 			Clock:     func() time.Time { return now },
 			Retention: func(a store.AccountID) time.Duration { return keep[a] },
 		}
@@ -85,7 +85,9 @@ func TestTrimLikeList(t *testing.T) {
 // checkAccounts compares the number of each account's events, and that nothing but the
 // accounts with events is counted.
 func checkAccounts(t *rapid.T, l *Local, have map[store.AccountID][]time.Time) {
-	r, err := l.newReader(store.EventQuery{})
+	snap := l.db.NewSnapshot()
+	defer snap.Close()
+	r, err := l.newReader(snap, store.EventQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}

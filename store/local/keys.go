@@ -19,6 +19,8 @@ import (
 //	l key                             → last use (lastuse.go)
 //	a account                         → bucket:4, the oldest that may hold its events
 //	b account bucket:4                → bytes:8 of an account's events in a bucket (share.go)
+//	g, h bucket:4 account time:8 seq:8 → a segment of the events of e or f that ends with this one (chain.go)
+//	q account                         → the end of its chain (chain.go)
 //	m name                            → a mark of the node's own (marks.go)
 //	n name                            → this package's own settings
 const (
@@ -28,6 +30,8 @@ const (
 	rowLast    = 'l'
 	rowAccount = 'a'
 	rowSize    = 'b'
+	rowSeal    = 'g' // as far from rowEvent as 'h' is from rowStray
+	rowChain   = 'q'
 	rowMark    = 'm'
 	rowOwn     = 'n'
 )

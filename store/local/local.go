@@ -56,6 +56,8 @@ type Config struct {
 	// Aged is the time by which data is too old, for those who know one that a wrong
 	// clock does not push ahead; Clock if nil. It is asked once a minute.
 	Aged func() time.Time
+
+	stamp func(started uint64) uint64 // for tests: the time of an event; nil is that of its writing
 }
 
 // Witness keeps a name durably, as the node's log does.
@@ -99,6 +101,7 @@ type Local struct {
 // turn asks the writer to write all that was observed before it.
 type turn struct {
 	sync bool
+	seal *EventLog // seal all events, and begin this log there; nil does not
 	done chan error
 }
 
@@ -186,6 +189,9 @@ func (l *Local) begin() error {
 	if err := l.w.loadAccounts(); err != nil {
 		return err
 	}
+	if err := l.w.loadChains(); err != nil {
+		return err
+	}
 	return l.settle(salt)
 }
 
@@ -253,8 +259,9 @@ func (l *Local) Dropped() uint64 { return l.spill.lost.Load() }
 // Flush returns when everything observed before the call is on disk.
 func (l *Local) Flush() error { return l.turn(true) }
 
-func (l *Local) turn(sync bool) error {
-	t := turn{sync, make(chan error, 1)}
+func (l *Local) turn(sync bool) error { return l.ask(turn{sync: sync, done: make(chan error, 1)}) }
+
+func (l *Local) ask(t turn) error {
 	select {
 	case l.requests <- t:
 	case <-l.done:

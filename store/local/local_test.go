@@ -32,6 +32,9 @@ func open(t testing.TB, cfg Config) *Local {
 	if cfg.Node == "" {
 		cfg.Node = "node1"
 	}
+	if cfg.stamp == nil {
+		cfg.stamp = asObserved
+	}
 	l, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +43,9 @@ func open(t testing.TB, cfg Config) *Local {
 	return l
 }
 
+// asObserved gives events the time of their observation, so that tests decide it.
+func asObserved(started uint64) uint64 { return started }
+
 func collect(t testing.TB, l *Local, q store.EventQuery) []*store.Event {
 	t.Helper()
 	var out []*store.Event
@@ -47,6 +53,10 @@ func collect(t testing.TB, l *Local, q store.EventQuery) []*store.Event {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if e.Hash == "" {
+			t.Errorf("event %s has no hash", e.ID)
+		}
+		e.Hash = ""
 		out = append(out, e)
 	}
 	return out
@@ -79,7 +89,7 @@ func TestEventOfRequest(t *testing.T) {
 	e := *got[0]
 	if e.Request == nil || *e.Request != (store.EventRequest{
 		RequestInfo: store.RequestInfo{ID: "req-0001", Method: "POST", Route: "/v1/chat", Status: 200, DurationMS: 1.5},
-		Path:        "/v1/chat/7", Upstream: "http://10.0.0.5:9000", Attempts: 2,
+		Path:        "/v1/chat/7", Upstream: "http://10.0.0.5:9000", Attempts: 2, StartedAt: day0,
 	}) {
 		t.Errorf("request %+v", e.Request)
 	}

@@ -53,7 +53,7 @@ func modelEvent(o *Observation) *store.Event {
 		Account: o.Account, KeyID: o.Key, Reason: o.Code, IP: o.Client.String(), UserAgent: o.UserAgent,
 		Request: &store.EventRequest{
 			RequestInfo: store.RequestInfo{ID: o.RequestID, Method: o.Method, Route: o.Route, Status: o.Status, DurationMS: 1.5},
-			Path:        o.Path, Upstream: o.Upstream, Attempts: o.Attempts,
+			Path:        o.Path, Upstream: o.Upstream, Attempts: o.Attempts, StartedAt: o.At.Truncate(time.Millisecond),
 		},
 	}
 	if e.Reason == "" && o.Status >= 500 {
@@ -121,7 +121,7 @@ func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
 func TestEventsLikeASlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
-		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n"})
+		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", stamp: asObserved})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestEventsLikeASlice(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n"}); err != nil {
+				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", stamp: asObserved}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -147,6 +147,9 @@ func TestEventsLikeASlice(t *testing.T) {
 		sameEvents(t, have, wrote)
 
 		q := drawQuery(t, have)
+		if q.Newest = rapid.Bool().Draw(t, "newest first"); q.Newest {
+			slices.Reverse(have)
+		}
 		var want []string
 		for _, e := range have {
 			m := q
@@ -204,7 +207,7 @@ func sameEvents(t *rapid.T, got, want []*store.Event) {
 		var out []string
 		for _, e := range es {
 			c := *e
-			c.ID, c.Seq, c.Request = "", 0, nil
+			c.ID, c.Seq, c.Request, c.Hash = "", 0, nil, ""
 			out = append(out, fmt.Sprintf("%+v %+v", c, *e.Request))
 		}
 		slices.Sort(out)
@@ -219,7 +222,7 @@ func sameEvents(t *rapid.T, got, want []*store.Event) {
 func TestUsageLikeAddingUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
-		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
+		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", stamp: asObserved, Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
 		l, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -43,6 +43,7 @@ type Trail struct {
 	Path     string // as sent, without the query; at most 512 bytes are kept
 	Upstream string // the base URL of the last attempt; "" if there was none
 	Attempts int    // at upstreams
+	Errors   string // codes of the attempts that failed, with commas between them; at most 128 bytes are kept
 	Failure  string // the code of an upstream's fault; Status is 5xx then
 	Sent     int64  // bytes of the response's body; not kept
 }

@@ -228,7 +228,7 @@ func (w *writer) cutAccount(a store.AccountID, share uint64, now time.Time) erro
 			return errors.Join(it.Error(), w.halveAccount(a, b, size, now))
 		}
 		prefix := accountPrefix(nil, b, a)
-		if err := errors.Join(w.remove(prefix, prefixEnd(prefix)), w.batch.Delete(row, nil)); err != nil {
+		if err := errors.Join(w.remove(prefix, prefixEnd(prefix)), w.gone(a, uint64(b+1)*uint64(span)), w.batch.Delete(row, nil)); err != nil {
 			return err
 		}
 		w.sizes.shrink(a, size)
@@ -260,7 +260,13 @@ func (w *writer) halveAccount(a store.AccountID, b uint32, size uint64, now time
 			return it.Error()
 		}
 	}
-	from := binary.BigEndian.AppendUint64(slices.Clone(prefix), middle)
+	from, at, err := w.l.between(prefix, middle)
+	if err != nil {
+		return err
+	}
+	if err := w.gone(a, at); err != nil {
+		return err
+	}
 	rest := uint64(0)
 	for ok := it.SeekGE(from); ok; ok = it.Next() {
 		rest += uint64(len(it.Key()) + len(it.Value()))

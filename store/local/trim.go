@@ -70,6 +70,16 @@ func (w *writer) remove(from, to []byte) error {
 	if err := it.Close(); err != nil || !some {
 		return err
 	}
+	return w.removeAll(from, to)
+}
+
+// removeAll deletes [from, to), and with events their segments.
+func (w *writer) removeAll(from, to []byte) error {
+	if from[0] == rowEvent || from[0] == rowStray {
+		if err := w.batch.DeleteRange(sealsOf(from), sealsOf(to), nil); err != nil {
+			return err
+		}
+	}
 	return w.batch.DeleteRange(from, to, nil)
 }
 
@@ -98,7 +108,7 @@ func (w *writer) expire(now time.Time) error {
 		if err := w.expireAccount(a, max(w.oldest[a], common), end); err != nil {
 			return err
 		}
-		if err := errors.Join(w.forget(a, end), w.setOldest(a, end)); err != nil {
+		if err := errors.Join(w.forget(a, end), w.setOldest(a, end), w.gone(a, uint64(end)*uint64(span))); err != nil {
 			return err
 		}
 	}
@@ -121,7 +131,7 @@ func (w *writer) expireAccount(a store.AccountID, b, end uint32) error {
 			break
 		}
 		if bytes.HasPrefix(it.Key(), prefix) {
-			if err := w.batch.DeleteRange(prefix, prefixEnd(prefix), nil); err != nil {
+			if err := w.removeAll(prefix, prefixEnd(prefix)); err != nil {
 				return err
 			}
 			b++
@@ -177,6 +187,13 @@ func (w *writer) shrinkTo(row byte, bound uint64, end uint32) (size uint64, err 
 		if err := w.remove(bucketKey(nil, row, from), bucketKey(nil, row, b)); err != nil {
 			return 0, err
 		}
+		for a := range w.chains.of {
+			if rowOf(a) == row {
+				if err := w.gone(a, uint64(b)*uint64(span)); err != nil {
+					return 0, err
+				}
+			}
+		}
 	}
 	if size > bound && row == rowStray {
 		return size, w.halve(newest)
@@ -197,7 +214,11 @@ func (w *writer) halve(b uint32) error {
 	w.l.log.Warn("audit events removed before their time: audit.max_bytes holds less than ten minutes of events",
 		"max_bytes", w.l.cfg.MaxBytes, "before", at(w.cut), "without_account", true)
 	prefix := accountPrefix(nil, b, "")
-	if err := w.remove(prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), w.cut)); err != nil {
+	to, at, err := w.l.between(prefix, w.cut)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.remove(prefix, to), w.gone("", at)); err != nil {
 		return err
 	}
 	return w.commit(0)

@@ -14,6 +14,7 @@ import (
 func still(t *testing.T, cfg Config) *Local {
 	t.Helper()
 	cfg.FS, cfg.Dir, cfg.Logger, cfg.Node = vfs.NewMem(), "l", quiet(), "n"
+	cfg.stamp = asObserved
 	l, err := prepare(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +31,9 @@ func must(t *testing.T, err error) {
 
 func times(t *testing.T, l *Local, account store.AccountID) (out []time.Time) {
 	t.Helper()
-	r, err := l.newReader(store.EventQuery{Account: account})
+	snap := l.db.NewSnapshot()
+	defer snap.Close()
+	r, err := l.newReader(snap, store.EventQuery{Account: account})
 	must(t, err)
 	defer r.close()
 	must(t, r.stream(func(e *store.Event, err error) bool {

@@ -12,15 +12,15 @@ import (
 
 // The value of an event row, kind first so that later forms can be distinguished:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts]
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts [errors waited]]
 //	dropped: 2 requests denials uncounted
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
 // address (0, 4 or 16 bytes) follow a uvarint length. The hint is the
 // actor's name; the actor's id is there where a flag says that it was not the
-// key. The last three are there if any of them is set; events of versions that did
-// not have them end before, and those versions ignore them. A typical request takes
-// 120 to 180 bytes.
+// key. Events of earlier versions end before the values that these did not have, and they
+// ignore the rest. waited is how many milliseconds before the time of the event its
+// request began (varint); the writer appends it. A typical request takes 120 to 180 bytes.
 const (
 	kindRequest = 1
 	kindDropped = 2
@@ -57,9 +57,13 @@ const (
 	maxAgent   = 256
 	maxPath    = 512
 	maxUp      = 128
+	maxErrors  = 128
 	maxEnviron = 128
-	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + 14*2
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxWaited + 15*2
 )
+
+// maxWaited is the length of the value that the writer appends.
+const maxWaited = binary.MaxVarintLen64
 
 // methods by their code; 0 means that the method's own name follows it.
 var methods = [...]string{"", http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
@@ -170,10 +174,11 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	if by != 0 {
 		dst = appendText(dst, o.Actor.ID, maxName)
 	}
-	if whole && (o.Path != "" || o.Upstream != "" || o.Attempts > 0) {
+	if whole {
 		dst = appendText(dst, o.Path, maxPath)
 		dst = appendText(dst, o.Upstream, maxUp)
 		dst = binary.AppendUvarint(dst, uint64(max(o.Attempts, 0)))
+		dst = appendText(dst, o.Errors, maxErrors)
 	}
 	return dst
 }
@@ -204,6 +209,9 @@ type request[T pack.Text] struct {
 	by                T // the actor's id, where it is not the key
 	path, upstream    T
 	attempts          uint64
+	errors            T
+	waited            int64 // milliseconds
+	timed             bool  // waited is known
 }
 
 func (r *request[T]) methodName() string {
@@ -243,6 +251,12 @@ func parseRequest[T pack.Text](v T) (r request[T], err error) {
 	}
 	if len(p.Rest()) > 0 {
 		r.path, r.upstream, r.attempts = p.Text(), p.Text(), p.Uvarint()
+	}
+	if len(p.Rest()) > 0 {
+		r.errors = p.Text()
+	}
+	if len(p.Rest()) > 0 {
+		r.waited, r.timed = p.Varint(), true
 	}
 	if p.Bad() || int(r.code) >= len(methods) || status > 1<<16 ||
 		len(r.addr) != 0 && len(r.addr) != 4 && len(r.addr) != 16 {

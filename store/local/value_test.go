@@ -57,6 +57,9 @@ func TestRequestRoundTrip(t *testing.T) {
 			t.Fatalf("%+v was read as %+v", o, r)
 		}
 		for n := range v {
+			if n == len(v)-4 || n == len(v)-1 {
+				continue // as versions without a trail, or without errors, wrote it
+			}
 			if _, err := parseRequest(v[:n]); err == nil {
 				t.Fatalf("%d of %d bytes were read", n, len(v))
 			}
@@ -133,6 +136,9 @@ func TestTallies(t *testing.T) {
 			t.Fatalf("%+v was read as %+v, %v", left, got, err)
 		}
 		for n := range v {
+			if n == len(v)-4 || n == len(v)-1 {
+				continue // as versions without a trail, or without errors, wrote it
+			}
 			if _, err := parseTally(v[:n]); err == nil {
 				t.Fatalf("%d of %d bytes were read", n, len(v))
 			}

@@ -37,6 +37,7 @@ type writer struct {
 	oldest map[store.AccountID]uint32 // each account's first bucket that may hold events
 	sizes  sizes
 	cut    uint64 // events of no account before this time were removed for size
+	chains chains
 }
 
 func newWriter(l *Local) *writer {
@@ -111,12 +112,20 @@ func (l *Local) run() {
 			_ = w.note(w.write(false, false))
 		case t := <-l.requests:
 			err := w.write(true, false)
+			if err == nil && t.seal != nil {
+				t.seal.Sealed, err = w.sealAll()
+			}
 			if err == nil && t.sync {
 				err = w.sync()
 			}
+			if err == nil && t.seal != nil {
+				t.seal.snap = l.db.NewSnapshot()
+			}
 			t.done <- w.note(err)
 		case <-trim.C:
-			_ = w.note(w.trim(l.now()))
+			if _, err := w.sealAll(); w.note(err) == nil {
+				_ = w.note(w.trim(l.now()))
+			}
 		case <-l.stop:
 			_ = w.note(w.finish())
 			return
@@ -221,8 +230,9 @@ func (w *writer) record(r *record) error {
 	return w.commit(batchBytes)
 }
 
-// event appends one event row to the batch.
-func (w *writer) event(account []byte, ns uint64, value []byte) error {
+// event appends one event row to the batch. It began at started; its time is that of
+// its writing, so that no later event is older.
+func (w *writer) event(account []byte, started uint64, value []byte) error {
 	if w.seq == w.ceiling {
 		if err := w.saveSeq(w.ceiling + seqBlock); err != nil {
 			return err
@@ -230,8 +240,16 @@ func (w *writer) event(account []byte, ns uint64, value []byte) error {
 		w.ceiling += seqBlock
 	}
 	w.seq++
+	ns := w.chains.stamp(w.l, started)
+	if value[0] == kindRequest {
+		w.value = binary.AppendVarint(append(w.value[:0], value...), int64(ns/1e6)-int64(started/1e6))
+		value = w.value
+	}
 	w.key = eventKey(w.key[:0], account, ns, w.seq)
 	if err := w.batch.Set(w.key, value, nil); err != nil {
+		return err
+	}
+	if err := w.chains.add(w.batch, account, ns, w.seq, value); err != nil {
 		return err
 	}
 	b := bucketOf(ns)
