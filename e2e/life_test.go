@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // No acknowledged write is lost, and the node always starts again.
@@ -179,6 +182,67 @@ func TestReload(t *testing.T) {
 	waitFor(t, "the route with keys", func() bool { return status("/three/x") == 401 })
 	if r := do(t, "GET", s.proxy+"/three/x", header{"X-Api-Key": key}, nil); r.Code() != "missing_key" {
 		t.Errorf("key_header took effect at once: %s %s", r.Status, r.Raw)
+	}
+}
+
+// SIGHUP takes new files of upstream_tls, although the configuration is the same. Files that
+// are wrong change nothing, and stop a start.
+func TestReloadOfUpstreamTLS(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	harness.WriteCertificate(t, file("up.pem"), file("up.key"), "upstream")
+	harness.WriteCertificate(t, file("one.pem"), file("one.key"), "one")
+	harness.WriteCertificate(t, file("two.pem"), file("two.key"), "two")
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s", r.TLS.PeerCertificates[0].Subject.CommonName, r.RemoteAddr)
+	}))
+	cert, err := tls.LoadX509KeyPair(file("up.pem"), file("up.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	up.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
+	up.StartTLS()
+	defer up.Close()
+	take := func(name string) {
+		for _, ext := range []string{".pem", ".key"} {
+			raw, err := os.ReadFile(file(name + ext))
+			if err == nil {
+				err = os.WriteFile(file("own"+ext), raw, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	take("one")
+	s := start(t, options{config: fmt.Sprintf("[[proxy.routes]]\npath = \"/\"\npublic = true\nupstreams = [%q]\nupstream_tls = { ca_file = %q, cert_file = %q, key_file = %q }\n",
+		up.URL, file("up.pem"), file("own.pem"), file("own.key"))})
+	ask := func() (name, addr string) {
+		name, addr, _ = strings.Cut(string(do(t, "GET", s.proxy+"/x", nil, nil).Raw), " ")
+		return name, addr
+	}
+	name, first := ask()
+	if again, same := ask(); name != "one" || again != "one" || same != first {
+		t.Fatalf("%q over %s, then %q over %s\n%s", name, first, again, same, s.Output())
+	}
+	if err := os.WriteFile(file("own.pem"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Signal(syscall.SIGHUP)
+	waitFor(t, "the bad file's error", func() bool { return strings.Contains(s.Output(), "upstream_tls.cert_file") })
+	if name, addr := ask(); name != "one" || addr != first {
+		t.Errorf("after a bad file: %q over %s", name, addr)
+	}
+	take("two")
+	s.Signal(syscall.SIGHUP)
+	waitFor(t, "the new certificate", func() bool { name, addr := ask(); return name == "two" && addr != first })
+	if err := os.Remove(file("own.key")); err != nil {
+		t.Fatal(err)
+	}
+	s.Kill()
+	s.Begin()
+	if code := s.wait(); code != 2 || !strings.Contains(s.Output(), fmt.Sprintf("upstream_tls.key_file = %q: no such file", file("own.key"))) {
+		t.Errorf("a start without the key: exit code %d\n%s", code, s.Output())
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -193,6 +195,39 @@ func TestCheckConfigProbes(t *testing.T) {
 	}
 	if out, _, err := check(t, []string{"--upstream", up.URL, "--data-dir", t.TempDir(), "--probe"}); err != nil || out != "ok\n" {
 		t.Errorf("%v, prints %q", err, out)
+	}
+}
+
+// A probe trusts the authorities of the route, and shows its certificate. One that the
+// upstream does not accept is found, although the handshake is over by then.
+func TestCheckConfigProbesWithItsIdentity(t *testing.T) {
+	ours, others := dated(t, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour)), dated(t, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
+	cert, err := tls.LoadX509KeyPair(ours.CertFile, ours.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := httptest.NewUnstartedServer(http.NotFoundHandler())
+	up.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	up.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
+	up.TLS.ClientCAs.AddCert(cert.Leaf)
+	up.StartTLS()
+	defer up.Close()
+	for name, tt := range map[string]struct {
+		ca   string
+		pair config.TLS
+		want string
+	}{
+		"ours":               {ours.CertFile, ours, ""},
+		"another authority":  {others.CertFile, ours, "certificate signed by unknown authority"},
+		"no certificate":     {ours.CertFile, config.TLS{}, "certificate required"},
+		"another identity":   {ours.CertFile, others, "remote error: tls: "},
+		"a file that is not": {"/none", ours, "no such file"},
+	} {
+		routes := fmt.Sprintf("[[proxy.routes]]\npath = \"/a\"\nupstreams = [%q]\nupstream_tls = { ca_file = %q, cert_file = %q, key_file = %q, server_name = \"x\" }\n", up.URL, tt.ca, tt.pair.CertFile, tt.pair.KeyFile)
+		out, _, err := check(t, []string{"--config", configtest.File(t, routes), "--data-dir", t.TempDir(), "--probe"})
+		if tt.want == "" && (err != nil || out != "ok\n") || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, prints %q", name, err, out)
+		}
 	}
 }
 

@@ -18,11 +18,17 @@ func exposed(c *config.Config) (out []error) {
 	for _, name := range datadir.ExposedSecrets(dir) {
 		out = append(out, c.Fault("node.data_dir", fmt.Sprintf("others than its owner have access to %s in it; chmod 600 that file", name)))
 	}
-	for _, file := range []struct{ key, path string }{
-		{"cluster.secret_file", c.Cluster.SecretFile}, {"proxy.tls.key_file", c.Proxy.TLS.KeyFile}, {"admin.tls.key_file", c.Admin.TLS.KeyFile},
-	} {
+	type secret struct{ key, place, path string }
+	files := []secret{
+		{"cluster.secret_file", "cluster.secret_file", c.Cluster.SecretFile},
+		{"proxy.tls.key_file", "proxy.tls.key_file", c.Proxy.TLS.KeyFile}, {"admin.tls.key_file", "admin.tls.key_file", c.Admin.TLS.KeyFile},
+	}
+	for i, r := range c.Proxy.Routes {
+		files = append(files, secret{"proxy.routes", fmt.Sprintf("proxy.routes[%d].upstream_tls.key_file", i), r.UpstreamTLS.KeyFile})
+	}
+	for _, file := range files {
 		if mode, open := datadir.Exposed(file.path); file.path != "" && open {
-			out = append(out, c.Fault(file.key, fmt.Sprintf("others than its owner have access to this file (mode %04o); chmod 600 it", mode)))
+			out = append(out, c.FaultAt(file.key, file.place, file.path, fmt.Sprintf("others than its owner have access to this file (mode %04o); chmod 600 it", mode)))
 		}
 	}
 	return out

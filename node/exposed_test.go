@@ -40,7 +40,8 @@ func TestExposedFilesAreWarnedAbout(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		file := configtest.File(t, tlsTable(pair)+"[cluster]\nlisten = \"127.0.0.1:0\"\nadvertise = \"127.0.0.1:7\"\nsecret_file = \""+secret+"\"\n")
+		route := fmt.Sprintf("[[proxy.routes]]\npath = \"/\"\nupstreams = [\"https://h\"]\nupstream_tls = { cert_file = %q, key_file = %q }\n", pair.CertFile, pair.KeyFile)
+		file := configtest.File(t, tlsTable(pair)+route+"[cluster]\nlisten = \"127.0.0.1:0\"\nadvertise = \"127.0.0.1:7\"\nsecret_file = \""+secret+"\"\n")
 		args := []string{"--config", file, "--data-dir", data}
 		_, warned, err := check(t, args)
 		if err != nil {
@@ -53,7 +54,8 @@ func TestExposedFilesAreWarnedAbout(t *testing.T) {
 			fmt.Sprintf("--data-dir: node.data_dir = %q: others than its owner have access (mode %04o)", data, mode|0o100),
 			fmt.Sprintf("--data-dir: node.data_dir = %q: others than its owner have access to operator.token in it; chmod 600 that file", data),
 			fmt.Sprintf("line 3: proxy.tls.key_file = %q: others than its owner have access to this file (mode %04o); chmod 600 it", pair.KeyFile, mode),
-			fmt.Sprintf("line 7: cluster.secret_file = %q: others than its owner have access", secret),
+			fmt.Sprintf("line 7: proxy.routes[0].upstream_tls.key_file = %q: others than its owner have access to this file (mode %04o); chmod 600 it", pair.KeyFile, mode),
+			fmt.Sprintf("line 11: cluster.secret_file = %q: others than its owner have access", secret),
 		} {
 			open := mode != 0o600
 			if strings.Contains(warned, want) != open || strings.Contains(log.String(), strings.ReplaceAll(want, `"`, `\"`)) != open {

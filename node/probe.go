@@ -9,12 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/node/config"
 )
 
-// Bounds of a probe: the time for one upstream, and the upstreams at a time.
+// Bounds of a probe: the time for one upstream, the time for its refusal of a certificate,
+// and the upstreams at a time.
 const (
 	probeTimeout = 5 * time.Second
+	probeRead    = time.Second
 	probesAtOnce = 16
 )
 
@@ -47,11 +50,33 @@ func dial(ctx context.Context, up upstream) error {
 		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 	} = &net.Dialer{}
 	if up.url.Scheme == "https" {
-		d = &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}
+		settings := proxy.UpstreamTLS(up.tls)
+		secured, faults := settings.Config()
+		if len(faults) > 0 {
+			return errors.Join(faults...)
+		}
+		d = &tls.Dialer{Config: secured}
 	}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
-	return conn.Close()
+	defer conn.Close()
+	if up.url.Scheme == "https" {
+		return refusal(conn)
+	}
+	return nil
+}
+
+// refusal is the alert by which an upstream ends a handshake that is over for its client:
+// in TLS 1.3, that it does not accept the client's certificate.
+func refusal(conn net.Conn) error {
+	if err := conn.SetReadDeadline(time.Now().Add(probeRead)); err != nil {
+		return err
+	}
+	var alert *net.OpError
+	if _, err := conn.Read(make([]byte, 1)); errors.As(err, &alert) && alert.Op == "remote error" {
+		return err
+	}
+	return nil
 }

@@ -37,7 +37,7 @@ func compileRoutes(c *config.Config, demo string) (*proxy.Table, error) {
 // proxyRoute is r as the proxy takes it.
 func proxyRoute(r *config.Route) proxy.Route {
 	return proxy.Route{
-		Path: r.Path, Host: r.Host, Methods: r.Methods, Upstreams: r.Upstreams, Require: r.Require, Public: r.Public,
+		Path: r.Path, Host: r.Host, Methods: r.Methods, Upstreams: r.Upstreams, UpstreamTLS: proxy.UpstreamTLS(r.UpstreamTLS), Require: r.Require, Public: r.Public,
 		Preflight: r.Preflight, StripPrefix: r.StripPrefix, PreserveHost: r.PreserveHost, Headers: r.Headers,
 		Timeouts: proxy.Timeouts(r.Timeouts), MaxBody: r.MaxBody, Retries: r.Retries, Units: r.Units,
 		Cost: r.Cost, MaxCostPerCall: r.MaxCostPerCall, AllowEncodedSlash: r.AllowEncodedSlash,

@@ -54,7 +54,7 @@ func TestCompileRoutes(t *testing.T) {
 func TestProxyRouteHasEveryField(t *testing.T) {
 	n, units := 2, int64(3)
 	in := config.Route{
-		Path: "/", Host: "h", Methods: []string{"GET"}, Upstreams: []string{"u"}, Require: []string{"r"}, Public: true,
+		Path: "/", Host: "h", Methods: []string{"GET"}, Upstreams: []string{"u"}, UpstreamTLS: config.UpstreamTLS{CAFile: "a", CertFile: "c", KeyFile: "k", ServerName: "n"}, Require: []string{"r"}, Public: true,
 		Preflight: "pass", StripPrefix: "/s", PreserveHost: true, Headers: map[string]string{"A": "b"},
 		Timeouts: config.Timeouts{Connect: 1, ResponseHeader: 2, Idle: 3, Total: 4}, MaxBody: "1MiB", Retries: &n, Units: &units,
 		Cost: 0.5, MaxCostPerCall: "1", AllowEncodedSlash: true, AllowMethodOverride: []string{"X-Method-Override"}, PassAuthorization: true,

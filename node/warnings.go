@@ -51,21 +51,22 @@ func routeWarnings(c *config.Config) (out []error) {
 type upstream struct {
 	key, place string
 	url        *url.URL
+	tls        config.UpstreamTLS
 }
 
 // upstreams lists the upstreams of c that are URLs.
 func upstreams(c *config.Config) (out []upstream) {
-	add := func(key, place, text string) {
+	add := func(key, place, text string, tls config.UpstreamTLS) {
 		if u, err := url.Parse(text); err == nil && u.Host != "" {
-			out = append(out, upstream{key, place, u})
+			out = append(out, upstream{key, place, u, tls})
 		}
 	}
 	for i, r := range c.Proxy.Routes {
 		for j, text := range r.Upstreams {
-			add("proxy.routes", fmt.Sprintf("proxy.routes[%d].upstreams[%d]", i, j), text)
+			add("proxy.routes", fmt.Sprintf("proxy.routes[%d].upstreams[%d]", i, j), text, r.UpstreamTLS)
 		}
 	}
-	add("proxy.upstream", "proxy.upstream", c.Proxy.Upstream)
+	add("proxy.upstream", "proxy.upstream", c.Proxy.Upstream, config.UpstreamTLS{})
 	return out
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -41,10 +42,16 @@ type route struct {
 	maxBody      int64 // -1 is no bound
 	retries      int
 	units        int64
-	cost         store.Money
-	costHeader   string
-	maxCost      store.Money // 0 is none
+	prices
 	encodedSlash bool
+	tls          *tls.Config // of https upstreams; nil is the default
+}
+
+// prices are what a call of a route costs, and may cost.
+type prices struct {
+	cost       store.Money
+	costHeader string      // of responses, with their cost; "" is none
+	maxCost    store.Money // 0 is none
 }
 
 // headerRule sets a header, or removes it if the value is empty.
@@ -52,17 +59,18 @@ type headerRule struct{ name, value string }
 
 // compiler collects the mistakes of one route.
 type compiler struct {
-	prefix string
-	env    func(string) (string, bool)
-	errs   []error
+	prefix   string
+	env      func(string) (string, bool)
+	errs     []error
+	warnings []*FieldError
 }
 
 func (c *compiler) fail(key, value, format string, args ...any) {
 	c.errs = append(c.errs, &FieldError{Key: c.prefix + key, Value: value, Reason: fmt.Sprintf(format, args...)})
 }
 
-// Compile checks routes and makes a table of them. env looks up environment
-// variables for header values. The error joins one [FieldError] for each mistake;
+// Compile checks routes and makes a table of them. It reads the files that they name. env
+// looks up environment variables for header values. The error joins one [FieldError] for each mistake;
 // none of them repeats the value of a variable.
 func Compile(routes []Route, env func(string) (string, bool)) (*Table, error) {
 	var errs []error
@@ -78,13 +86,14 @@ func Compile(routes []Route, env func(string) (string, bool)) (*Table, error) {
 			same.add(&c, i, r)
 		}
 		errs = append(errs, c.errs...)
+		t.warnings = append(t.warnings, c.warnings...)
 		t.routes = append(t.routes, r)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	t.sort()
-	t.warnings = same.warnings
+	t.warnings = append(t.warnings, same.warnings...)
 	return t, nil
 }
 
@@ -112,6 +121,7 @@ func (c *compiler) route(in *Route) *route {
 	}
 	r.methods = methodSet(r.methods)
 	c.upstreams(r, in.Upstreams)
+	c.upstreamTLS(r, &in.UpstreamTLS)
 	for i, s := range in.Require {
 		if !scope(s) {
 			c.fail(fmt.Sprintf("require[%d]", i), s, "must be a scope: a word of visible ASCII characters without quotes, backslashes and commas")

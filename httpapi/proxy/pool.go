@@ -72,7 +72,7 @@ func (p *Proxy) newUpstream(base *url.URL, r *route) *upstream {
 	host, _ := h1.HostOf(u.Host)
 	return &upstream{
 		url: &u, name: name, target: target, host: host, base: strings.TrimSuffix(u.EscapedPath(), "/"),
-		transport: newTransport(base.Scheme, r.timeouts, p.roots, p.gate.Serving),
+		transport: newTransport(base.Scheme, r.timeouts, p.tlsOf(r), p.gate.Serving),
 		health:    health{log: p.logger.With("route", r.rule.Route, "upstream", name)},
 		counts:    p.metrics.ofUpstream(r.rule.Route, name),
 	}
@@ -100,6 +100,7 @@ func (l *lane) send(x *exchange) (*h1.Answer, error) {
 		u.inFlight.Add(-1)
 		x.life.attach(nil)
 		again := body.giveUp()
+		err = l.route.adviseTLS(err)
 		if !x.blames(err) {
 			return nil, err
 		}

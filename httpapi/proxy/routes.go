@@ -19,6 +19,8 @@ type Route struct {
 	// Upstreams are base URLs: http, https (HTTP/2 where offered) or h2c (HTTP/2 in
 	// the clear). Requests go to the one with the fewest under way.
 	Upstreams []string
+	// UpstreamTLS is for https upstreams.
+	UpstreamTLS UpstreamTLS
 	// Require lists custom scopes that a key must have, all of them.
 	Require []string
 	// Public routes ask for no key.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -28,9 +27,10 @@ type transport interface {
 	CloseIdleConnections()
 }
 
-// newTransport makes the connections of one upstream. serving is asked once more when a
+// newTransport makes the connections of one upstream. It takes secured, the TLS of an https
+// upstream, which no other may have: connections of different identities are never mixed. serving is asked once more when a
 // connection has been made, which may have taken seconds.
-func newTransport(scheme string, t Timeouts, roots *x509.CertPool, serving func() *fault.Error) transport {
+func newTransport(scheme string, t Timeouts, secured *tls.Config, serving func() *fault.Error) transport {
 	dialer := net.Dialer{Timeout: t.Connect, KeepAlive: 30 * time.Second}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, addr)
@@ -44,18 +44,8 @@ func newTransport(scheme string, t Timeouts, roots *x509.CertPool, serving func(
 		return c, nil
 	}
 	one := &h1.Transport{
-		Dial: dial,
-		TLS: &tls.Config{
-			RootCAs:    roots,
-			MinVersion: tls.VersionTLS12,
-			NextProtos: []string{protocolHTTP2, "http/1.1"},
-			VerifyConnection: func(tls.ConnectionState) error {
-				if f := serving(); f != nil {
-					return f
-				}
-				return nil
-			},
-		},
+		Dial:                  dial,
+		TLS:                   secured,
 		TLSHandshakeTimeout:   t.Connect,
 		ResponseHeaderTimeout: t.ResponseHeader,
 		ExpectContinueTimeout: continueTime,
@@ -77,6 +67,13 @@ func newTransport(scheme string, t Timeouts, roots *x509.CertPool, serving func(
 	if scheme == "h2c" {
 		two.Protocols.SetUnencryptedHTTP2(true)
 		return http2Transport{two}
+	}
+	secured.NextProtos = []string{protocolHTTP2, "http/1.1"}
+	secured.VerifyConnection = func(tls.ConnectionState) error {
+		if f := serving(); f != nil {
+			return f
+		}
+		return nil
 	}
 	two.Protocols.SetHTTP2(true)
 	s := &secure{one: one, two: http2Transport{two}, spare: make(chan *tls.Conn, 1)}

@@ -10,6 +10,7 @@ type Route struct {
 	Host              string            `koanf:"host"`
 	Methods           []string          `koanf:"methods"`
 	Upstreams         []string          `koanf:"upstreams"`
+	UpstreamTLS       UpstreamTLS       `koanf:"upstream_tls"`
 	Require           []string          `koanf:"require"`
 	Public            bool              `koanf:"public"`
 	Preflight         string            `koanf:"preflight"`
@@ -26,6 +27,14 @@ type Route struct {
 
 	AllowMethodOverride []string `koanf:"allow_method_override"`
 	PassAuthorization   bool     `koanf:"pass_authorization"`
+}
+
+// UpstreamTLS names the files for TLS with a route's upstreams.
+type UpstreamTLS struct {
+	CAFile     string `koanf:"ca_file"`
+	CertFile   string `koanf:"cert_file"`
+	KeyFile    string `koanf:"key_file"`
+	ServerName string `koanf:"server_name"`
 }
 
 // Timeouts of a route; zero takes the default.
