@@ -129,6 +129,7 @@ func (u *upload) run(p []byte, first chan struct{}) {
 		}
 		p = u.pass(p[:n], err)
 		u.unlockSending()
+		p = u.splice(p)
 	}
 	u.leave()
 }

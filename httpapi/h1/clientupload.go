@@ -29,6 +29,7 @@ type upload struct {
 	ended    bool         // the body has come to its end, which is in buf
 	prepared bool         // prepare has run
 	next     int          // octet of buf to be sent
+	tries    int          // to splice the body; of the goroutine
 
 	progress
 }
@@ -77,7 +78,7 @@ func (u *upload) init(call *Call, body io.ReadCloser, length int64) (err error) 
 // reset makes u blank. Nobody may use it.
 func (u *upload) reset() {
 	u.alone = false
-	u.call, u.body, u.length, u.conn, u.buf, u.whole, u.rest, u.ended, u.prepared, u.next = nil, nil, 0, nil, nil, false, 0, false, false, 0
+	u.call, u.body, u.length, u.conn, u.buf, u.whole, u.rest, u.ended, u.prepared, u.next, u.tries = nil, nil, 0, nil, nil, false, 0, false, false, 0, 0
 	u.closed.Store(false)
 	p := &u.progress
 	p.running, p.last, p.stopped, p.sent, p.err, p.headIn, p.over, p.keep, p.settled, p.users = false, false, false, false, nil, false, false, false, false, 0

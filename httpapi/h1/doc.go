@@ -51,6 +51,10 @@
 // case of a call. Where that is not possible (TLS, other systems than Linux), package net
 // does it.
 //
+// The middle of a long body of known length is moved by splice(2) through a [Pipe], between
+// two such connections. A [PipeReader] fills it, as Read fills a buffer, and counts; whoever
+// empties it counts, too.
+//
 // # Goroutines and locks
 //
 // Each connection has one goroutine, on which handlers run, and a second one while a

@@ -55,6 +55,23 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// ReadPipe implements [h1.PipeReader]. Where the route's bound is near, it leaves the body
+// to Read.
+func (b *body) ReadPipe(p *h1.Pipe, max int) int {
+	from, ok := b.rc.(h1.PipeReader)
+	if !ok || b.err.Load() != nil || b.left >= 0 && int64(max) > b.left {
+		return 0
+	}
+	b.reading.Store(true)
+	n := from.ReadPipe(p, max)
+	b.reading.Store(false)
+	b.x.touch()
+	if b.left >= 0 {
+		b.left -= int64(n)
+	}
+	return n
+}
+
 // bufferedBody is a request body that is in memory already.
 func bufferedBody(p []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(p)) }
 
@@ -183,6 +200,16 @@ func (a *attempt) Read(p []byte) (int, error) {
 	n, err := a.Reader.Read(p)
 	a.held -= min(a.held, n)
 	return n, err
+}
+
+// ReadPipe implements [h1.PipeReader].
+func (a *attempt) ReadPipe(p *h1.Pipe, max int) int {
+	a.state.CompareAndSwap(unread, begun)
+	from, ok := a.Reader.(h1.PipeReader)
+	if !ok || a.state.Load() == closed {
+		return 0
+	}
+	return from.ReadPipe(p, max)
 }
 
 // Buffered tells [h1.Transport] how much it can send together with the head.

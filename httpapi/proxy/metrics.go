@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // metrics are the metrics of the proxy. Labels are bounded: route is a path as
@@ -59,6 +60,7 @@ func newMetrics(reg prometheus.Registerer, p *Proxy) *metrics {
 		reg.MustRegister(m.requests, m.denied, m.upstream, m.cut, m.badCosts, m.duration, m.attempts, m.answers,
 			upstreamStates{p},
 			gauge("in_flight_requests", "Requests under way, tunnels among them.", p.inFlight.Load),
+			gauge("spliced_bodies", "Bodies that the kernel moves without copying them, at most 32.", h1.Splicing),
 			gauge("tunnels", "Connections that have switched protocols.", p.tunnels.Load))
 	}
 	return m

@@ -59,7 +59,14 @@ func (r reply) copy() error {
 	}
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
+	long := true // until it has been tried
 	for {
+		if long && res.MayMove() {
+			long = false
+			if err := r.splice(); err != nil {
+				return err
+			}
+		}
 		n, err := res.Body.Read(buf[:])
 		x.touch()
 		if err == io.EOF {
