@@ -234,8 +234,9 @@ var layers = map[string][]string{
 	"store/chain/export": {
 		"store/chain",
 	},
-	"store/disk": {},
-	"store/ids":  {},
+	"store/disk":  {},
+	"store/encfs": {},
+	"store/ids":   {},
 	"store/local": {
 		"store",
 		"store/chain",

@@ -121,16 +121,16 @@ func (u *upload) splice(room []byte) []byte {
 
 // drain sends what is in p, and reports whether more may follow.
 func (u *upload) drain(p *Pipe) bool {
-	u.sending.Lock()
-	defer u.sending.Unlock()
+	u.lockSending()
+	defer u.unlockSending()
 	for p.Len() > 0 {
 		n, err := p.drain(u.conn.socket.fast)
 		u.conn.socket.written.Add(int64(n))
 		if err != nil {
 			u.done(err)
-			u.mu.Lock()
+			u.lock()
 			u.running = false
-			u.mu.Unlock()
+			u.unlock()
 			return false
 		}
 	}
