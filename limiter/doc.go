@@ -1,6 +1,6 @@
 // Package limiter counts and decides: token buckets by the minute, quotas by
-// the calendar month, money budgets, and the rule that one request is charged
-// everywhere or nowhere.
+// the calendar month, money budgets, rules for some of the requests, and the law that
+// one request is charged everywhere or nowhere.
 //
 // A bucket is GCRA (ITU-T I.371) kept as consumption instead of as a theoretical
 // arrival time: the charges that have not drained, exact in integers at any rate,
@@ -9,6 +9,10 @@
 // whole again, and how long to wait. Months and budgets spend chunks that the
 // replicated state granted ahead of use; the package returns the chunk to ask for
 // next and never waits for it.
+//
+// A [Rule] is one more bucket or quota for the requests that its owner picks, by the
+// minute, hour, day or month, for an account or for each of its keys. A shadow rule
+// refuses nothing and only tells which requests it would have refused.
 //
 // [Meter] counts one account's traffic of one key type. [Buckets] is a bounded
 // table for limits that come with the call.

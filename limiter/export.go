@@ -7,8 +7,12 @@ import (
 	"sort"
 )
 
-// exportVersion begins every export.
-const exportVersion = 1
+// exportVersion begins every export; one of a meter that has buckets of rules begins with
+// exportRules, which earlier versions refuse.
+const (
+	exportVersion = 1
+	exportRules   = 2
+)
 
 // errExport says that bytes are not an export.
 var errExport = errors.New("not an export of the limiter")
@@ -16,7 +20,9 @@ var errExport = errors.New("not an export of the limiter")
 // Export appends the buckets of m that are not whole at now to out and returns
 // it; unchanged if there are none. The form: version, then for each bucket the
 // key ("" for the account's own) as length and bytes, its level and its rate,
-// all numbers as unsigned varints. Times are not in it: levels are as of now.
+// all numbers as unsigned varints. Times are not in it: levels are as of now. Buckets of
+// rules come before the others, as a length in bytes and for each the name, the window,
+// the key, the level and the limit.
 //
 // Export is for a clean stop. Later requests to m stay pending, since a charge
 // would be forgotten. A bucket that is not in the export is whole, so the process
@@ -32,13 +38,19 @@ func (m *Meter) Export(now int64, out []byte) []byte {
 	}
 	sort.Strings(keys)
 	begin := len(out)
-	out = append(out, exportVersion)
+	if rules := m.exportRules(keys); len(rules) > 0 {
+		out = append(out, exportRules)
+		out = binary.AppendUvarint(out, uint64(len(rules)))
+		out = append(out, rules...)
+	} else {
+		out = append(out, exportVersion)
+	}
 	body := len(out)
 	out = m.minute.export(out, "", m.now)
 	for _, key := range keys {
 		out = m.keys[key].minute.export(out, key, m.now)
 	}
-	if len(out) == body {
+	if len(out) == body && out[begin] == exportVersion {
 		return out[:begin]
 	}
 	return out
@@ -65,10 +77,18 @@ func (m *Meter) Import(p []byte, now, gap int64) error {
 	}
 	var items []item
 	r := reader{p: p}
-	if v := r.uvarint(); r.bad || v != exportVersion {
-		return fmt.Errorf("%w: version %d, must be %d", errExport, v, exportVersion)
+	v := r.uvarint()
+	if r.bad || v != exportVersion && v != exportRules {
+		return fmt.Errorf("%w: version %d, must be %d or %d", errExport, v, exportVersion, exportRules)
 	}
 	gap = max(gap, 0)
+	var rules []ruleItem
+	if v == exportRules {
+		var err error
+		if rules, err = readRules(r.bytes(), now, gap); r.bad || err != nil {
+			return fmt.Errorf("%w: the buckets of rules are cut short or out of range", errExport)
+		}
+	}
 	for !r.done() {
 		key := string(r.bytes())
 		used, rate := r.uvarint(), r.uvarint()
@@ -87,18 +107,20 @@ func (m *Meter) Import(p []byte, now, gap int64) error {
 	for _, it := range items {
 		b := &m.minute
 		if it.key != "" {
-			if m.keys == nil {
-				m.keys = make(map[string]*own)
-			}
 			k := m.keys[it.key]
 			if k == nil {
-				k = &own{seen: m.now}
-				m.keys[it.key] = k
+				k = m.addKey(it.key)
 			}
 			b = &k.minute
 		}
 		if b.rate == 0 {
 			*b = it.b
+		}
+	}
+	for _, it := range rules {
+		name, list := m.ruleList(RuleOf(it.name, it.key), true)
+		if c := list.get(name, it.window, m.now); c.bucket.limit == 0 {
+			c.bucket = it.bucket
 		}
 	}
 	return nil

@@ -39,7 +39,9 @@ func (m *Meter) Forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.month.known, m.month.index = false, 0
+	m.rules.forget()
 	for _, k := range m.keys {
+		k.rules.forget()
 		for _, q := range [...]*quota{k.month, k.budget} {
 			if q != nil {
 				q.known, q.index = false, 0
@@ -175,7 +177,7 @@ func (m *Meter) Refund(key string, month int, units, reserved int64) (out []Want
 	defer m.mu.Unlock()
 	for p, n := range [...]int64{MonthQuota: units, KeyMonth: units, Budget: reserved} {
 		p := Policy(p)
-		if !p.Monthly() || n <= 0 {
+		if !p.Calendar() || n <= 0 {
 			continue
 		}
 		if q := m.late(key, p, month); q != nil {
@@ -198,7 +200,7 @@ func (q *quota) give(n int64) {
 
 // Unused is the rest of one month's chunk.
 type Unused struct {
-	Key    string // "" for the account's own month
+	Key    string // "" for the account's own month; of a rule's count, its name: see RuleOf
 	Policy Policy
 	Month  int
 	Units  int64
@@ -211,8 +213,10 @@ func (m *Meter) Surrender(out []Unused) []Unused {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out = m.month.surrender(out, "", MonthQuota, m.cal.month)
+	out = m.rules.surrender(m, out, "")
 	for key, k := range m.keys {
 		out = k.surrender(out, key, m.cal.month)
+		out = k.rules.surrender(m, out, key)
 	}
 	return out
 }
@@ -251,7 +255,11 @@ func (m *Meter) Prune(now, refilled int64, out []Unused) []Unused {
 	if m.now-m.month.since >= pruneAfter {
 		out = m.month.surrender(out, "", MonthQuota, m.cal.month)
 	}
+	out = m.rules.prune(m, refilled, "", out)
 	for key, k := range m.keys {
+		if out = k.rules.prune(m, refilled, key, out); len(k.rules) > 0 {
+			continue
+		}
 		if m.now-k.seen < pruneAfter || !k.minute.whole(m.now) || k.month.owes(m.cal.month) || k.budget.owes(m.cal.month) {
 			continue
 		}
@@ -271,16 +279,18 @@ func (q *quota) owes(month int) bool { return q != nil && q.month == month && q.
 // key that was dropped meanwhile is made again, so that nothing of the charge is lost.
 // It is nil for a month that has passed.
 func (m *Meter) late(key string, p Policy, month int) *quota {
-	if q := m.quota(key, p, month); q != nil || p == MonthQuota || month != m.cal.month {
+	if q := m.quota(key, p, month); q != nil || p == MonthQuota || month != m.period(p) {
+		return q
+	}
+	if p == RuleDay || p == RuleMonth {
+		rule, list := m.ruleList(key, true)
+		q := &list.get(rule, p.window(), m.now).quota
+		q.turn(month)
 		return q
 	}
 	k := m.keys[key]
 	if k == nil {
-		if m.keys == nil {
-			m.keys = make(map[string]*own)
-		}
-		k = &own{seen: m.now}
-		m.keys[key] = k
+		k = m.addKey(key)
 	}
 	q := &k.month
 	if p == Budget {
@@ -297,7 +307,16 @@ func (m *Meter) late(key string, p Policy, month int) *quota {
 // quota finds a month's quota, or nil where there is none of that month.
 func (m *Meter) quota(key string, p Policy, month int) *quota {
 	q := &m.month
-	if p != MonthQuota {
+	switch p {
+	case MonthQuota:
+	case RuleDay, RuleMonth:
+		q = nil
+		if rule, list := m.ruleList(key, false); list != nil {
+			if c := list.find(rule, p.window()); c != nil {
+				q = &c.quota
+			}
+		}
+	default:
 		k := m.keys[key]
 		if k == nil {
 			return nil

@@ -26,8 +26,9 @@ import "sync"
 // loses the rest of it and mints nothing.
 type Meter struct {
 	mu  sync.Mutex
-	now int64 // the newest Ask.Now
-	cal calendar
+	now int64    // the newest Ask.Now
+	cal calendar // the month
+	day calendar
 
 	exported bool // nothing is decided any more; see Export
 	shared   bool // the last Ask.Shared
@@ -35,7 +36,8 @@ type Meter struct {
 	minute bucket
 	pooled pooled // stands in for minute where Ask.Pool is set
 	month  quota
-	keys   map[string]*own // only keys with limits or a budget of their own
+	rules  ruleCounts      // of rules that are not per key
+	keys   map[string]*own // only keys with limits, a budget or counts of rules of their own
 }
 
 // own is the state of a key, in addition to its account's.
@@ -47,6 +49,7 @@ type own struct {
 	fresh  bool
 	month  *quota
 	budget *quota
+	rules  ruleCounts
 }
 
 // NewMeter returns a meter with untouched buckets.
@@ -63,18 +66,27 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 		return d
 	}
 	m.now, m.shared = max(m.now, a.Now), a.Shared
-	monthLeft := m.turn(a.Wall)
-	d.Month = m.cal.month
+	monthLeft, dayLeft := m.cal.turn(a.Wall, calendarAt), m.day.turn(a.Wall, dayAt)
+	d.Month, d.Day = m.cal.month, m.day.month
 	var k *own
-	if a.Own.PerMinute > 0 || a.Own.PerMonth > 0 || a.Budget > 0 {
+	if a.Own.PerMinute > 0 || a.Own.PerMonth > 0 || a.Budget > 0 || a.perKey() {
 		k = m.own(a)
 	}
-	if m.unknown(a, k, &d) {
+	d.Rules = m.counts(a, k)
+	unknown := m.unknown(a, k, &d)
+	if d.Rules != nil {
+		unknown = m.unknownRules(a, &d) || unknown
+	}
+	if unknown {
 		if !a.Lend {
-			d.Pending = true
+			if d.Pending = true; d.Rules != nil {
+				d.Rules.States = nil
+			}
 			return d
 		}
-		d.NWants = 0
+		if d.NWants = 0; d.Rules != nil {
+			d.Rules.Wants = nil
+		}
 	}
 	if a.Pool != nil {
 		shard := m.enter(a)
@@ -91,31 +103,21 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 	if a.Pool == nil && k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
 		k.minute = m.begin(&a.Own, a, a.KeyFresh)
 	}
+	if d.Rules != nil {
+		m.beginRules(a, d.Rules)
+	}
 
 	units := max(a.Units, 0)
 	look := a.Look || units == 0
-	m.check(a, k, units, monthLeft, look, &d)
+	m.check(a, k, units, &d, &verdict{d: &d, now: m.now, monthLeft: monthLeft, dayLeft: dayLeft, look: look, lend: a.Lend, shared: a.Shared})
 	if d.Allowed && !look {
 		m.charge(a, k, units, &d)
 	}
 	m.show(a, k, monthLeft, &d)
+	if d.Rules != nil {
+		m.showRules(monthLeft, dayLeft, &d)
+	}
 	return d
-}
-
-// lateTolerance is how far into the past month a request may have begun.
-const lateTolerance = 60e9
-
-// turn brings the calendar to wall and returns the time left of the month. A
-// request that began shortly before a month's end and is charged after one of
-// the new month counts to the new one; turning back for it would void a chunk.
-func (m *Meter) turn(wall int64) int64 {
-	if wall < m.cal.start && wall >= m.cal.start-lateTolerance {
-		wall = m.cal.start
-	}
-	if wall < m.cal.start || wall >= m.cal.end {
-		m.cal = calendarAt(wall)
-	}
-	return m.cal.end - wall
 }
 
 // unknown appends a want for every month of a that has no known total here yet,
@@ -170,8 +172,8 @@ func (m *Meter) begin(l *Limit, a *Ask, fresh bool) bucket {
 }
 
 // check asks every policy and settles the verdict; it charges nothing.
-func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Decision) {
-	v := verdict{d: d, now: m.now, monthLeft: monthLeft, look: look, lend: a.Lend, shared: a.Shared}
+func (m *Meter) check(a *Ask, k *own, units int64, d *Decision, v *verdict) {
+	v.periodLeft = v.monthLeft
 	if a.Account.PerMinute > 0 {
 		v.tokens(Minute, m.pooled.in(a), &m.minute, &a.Account, units)
 	}
@@ -190,6 +192,9 @@ func (m *Meter) check(a *Ask, k *own, units, monthLeft int64, look bool, d *Deci
 			v.month(Budget, k.budget, a.Budget, max(a.Reserve, 1))
 		}
 	}
+	if d.Rules != nil {
+		checkRules(a, units, d, v)
+	}
 	v.settle()
 }
 
@@ -200,7 +205,10 @@ func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 		m.minute.spend(m.pooled.in(a), units, m.now, d)
 	}
 	if a.Account.PerMonth > 0 {
-		m.spend(&m.month, d, MonthQuota, a.Account.PerMonth, units)
+		m.spendMonth(&m.month, d, MonthQuota, a.Account.PerMonth, units)
+	}
+	if d.Rules != nil {
+		m.chargeRules(a, units, d)
 	}
 	if k == nil {
 		return
@@ -209,22 +217,29 @@ func (m *Meter) charge(a *Ask, k *own, units int64, d *Decision) {
 		k.minute.spend(k.pooled.in(a), units, m.now, d)
 	}
 	if a.Own.PerMonth > 0 {
-		m.spend(k.month, d, KeyMonth, a.Own.PerMonth, units)
+		m.spendMonth(k.month, d, KeyMonth, a.Own.PerMonth, units)
 	}
 	if a.Budget > 0 {
-		m.spend(k.budget, d, Budget, a.Budget, max(a.Reserve, 0))
+		m.spendMonth(k.budget, d, Budget, a.Budget, max(a.Reserve, 0))
 	}
 }
 
-func (m *Meter) spend(q *quota, d *Decision, p Policy, limit, n int64) {
-	q.spend(n, m.now)
-	if !q.ahead(limit, m.now) || m.shared && (limit-q.total)/fewLeft < n { // another node may need it more
-		return
-	}
-	if units := q.next(limit, 1); units > 0 {
-		q.ask(limit, m.now)
+func (m *Meter) spendMonth(q *quota, d *Decision, p Policy, limit, n int64) {
+	if units := m.spend(q, limit, n); units > 0 {
 		d.want(Want{Policy: p, Month: q.month, Units: units})
 	}
+}
+
+// spend takes n from q and returns how many units to ask for ahead of use; 0: none.
+func (m *Meter) spend(q *quota, limit, n int64) (more int64) {
+	q.spend(n, m.now)
+	if !q.ahead(limit, m.now) || m.shared && q.chunk >= 0 && (limit-q.total)/fewLeft < n { // another node may need it more
+		return 0
+	}
+	if more = q.next(limit, 1); more > 0 {
+		q.ask(limit, m.now)
+	}
+	return more
 }
 
 // show writes the policies' standing after the decision, and which one binds.
@@ -242,6 +257,9 @@ func (m *Meter) show(a *Ask, k *own, monthLeft int64, d *Decision) {
 		if a.Own.PerMonth > 0 {
 			d.month(KeyMonth, k.month, a.Own.PerMonth, monthLeft)
 		}
+		if a.Budget > 0 {
+			d.Budget = State{Policy: Budget, Limit: a.Budget, Remaining: max(k.budget.left(a.Budget), 0), Reset: monthLeft}
+		}
 	}
 }
 
@@ -249,12 +267,17 @@ func (m *Meter) show(a *Ask, k *own, monthLeft int64, d *Decision) {
 func (m *Meter) own(a *Ask) *own {
 	k := m.keys[a.Key]
 	if k == nil {
-		if m.keys == nil {
-			m.keys = make(map[string]*own)
-		}
-		k = &own{}
-		m.keys[a.Key] = k
+		k = m.addKey(a.Key)
 	}
 	k.burst, k.fresh, k.seen = a.Own.burst(), a.KeyFresh, m.now
+	return k
+}
+
+func (m *Meter) addKey(key string) *own {
+	if m.keys == nil {
+		m.keys = make(map[string]*own)
+	}
+	k := &own{seen: m.now}
+	m.keys[key] = k
 	return k
 }

@@ -90,7 +90,7 @@ func (s *slowMeter) charges(a *Ask) (out []slowCharge) {
 // judge reports whether c is refused now, for how long, and whether it never
 // fits.
 func (s *slowMeter) judge(c slowCharge, month int, left int64) (no, never bool, wait int64) {
-	if c.policy.Monthly() {
+	if c.policy.Calendar() {
 		n := c.n
 		if c.atLeast {
 			n = max(n, 1)
@@ -108,7 +108,7 @@ func (s *slowMeter) judge(c slowCharge, month int, left int64) (no, never bool, 
 
 // spend takes c.
 func (s *slowMeter) spend(c slowCharge, month int) {
-	if c.policy.Monthly() {
+	if c.policy.Calendar() {
 		s.months[c.policy][month] += c.n
 	} else {
 		s.minutes[c.policy].used.Add(s.minutes[c.policy].used, new(big.Rat).SetInt64(c.n))
@@ -117,7 +117,7 @@ func (s *slowMeter) spend(c slowCharge, month int) {
 
 func (s *slowMeter) state(c slowCharge, month int, left int64) State {
 	st := State{Policy: c.policy, Limit: c.limit}
-	if c.policy.Monthly() {
+	if c.policy.Calendar() {
 		st.Remaining, st.Reset = max(c.limit-s.months[c.policy][month], 0), left
 	} else {
 		st.Remaining, st.Reset = s.minutes[c.policy].left(c.burst), s.minutes[c.policy].wait(new(big.Rat))
@@ -128,7 +128,7 @@ func (s *slowMeter) state(c slowCharge, month int, left int64) State {
 func (s *slowMeter) take(a *Ask) Decision {
 	d := Decision{Allowed: true}
 	month, end := slowMonth(a.Wall)
-	d.Month = month
+	d.Month, d.Day = month, int(a.Wall/86400e9)
 	left := end - a.Wall
 	charges := s.charges(a)
 	longest := int64(-1)
@@ -153,9 +153,12 @@ func (s *slowMeter) take(a *Ask) Decision {
 			d.N++
 		}
 	}
+	if a.Budget > 0 {
+		d.Budget = s.state(slowCharge{policy: Budget, limit: a.Budget}, month, left)
+	}
 	for i, st := range d.States[:d.N] {
 		b := d.States[d.Binding]
-		if st.Remaining < b.Remaining || st.Remaining == b.Remaining && b.Policy.Monthly() && !st.Policy.Monthly() {
+		if st.Remaining < b.Remaining || st.Remaining == b.Remaining && b.Policy.Calendar() && !st.Policy.Calendar() {
 			d.Binding = i
 		}
 	}

@@ -35,7 +35,7 @@ const keepFor = 50e6
 // nodes stop keeping chunks that they do not need.
 const fewLeft = 8
 
-// quota is one bucket's calendar month: the chunk that the replicated state has
+// quota is one bucket's calendar month, or day: the chunk that the replicated state has
 // granted to this node and the known part of the whole. Money budgets are quotas
 // in billionths.
 type quota struct {
@@ -140,9 +140,9 @@ func (q *quota) ahead(limit, now int64) bool {
 		!q.refusedUnder(limit, now)
 }
 
-// calendar is the month that the wall clock stands in.
+// calendar is the month or the day that the wall clock stands in.
 type calendar struct {
-	month      int
+	month      int   // or the days since 1970
 	start, end int64 // Unix nanoseconds, end exclusive
 }
 
@@ -154,4 +154,28 @@ func calendarAt(wall int64) calendar {
 		start: first.UnixNano(),
 		end:   first.AddDate(0, 1, 0).UnixNano(),
 	}
+}
+
+// dayLength is the length of a UTC day in Unix time, which has no leap seconds.
+const dayLength = 86400e9
+
+func dayAt(wall int64) calendar {
+	day := wall / dayLength
+	return calendar{month: int(day), start: day * dayLength, end: (day + 1) * dayLength}
+}
+
+// lateTolerance is how far into the past window a request may have begun.
+const lateTolerance = 60e9
+
+// turn brings c to wall and returns the time left of its window. A request that began
+// shortly before the window's end and is charged after one of the new window counts to
+// the new one; turning back for it would void a chunk.
+func (c *calendar) turn(wall int64, at func(int64) calendar) int64 {
+	if wall < c.start && wall >= c.start-lateTolerance {
+		wall = c.start
+	}
+	if wall < c.start || wall >= c.end {
+		*c = at(wall)
+	}
+	return c.end - wall
 }

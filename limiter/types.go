@@ -40,10 +40,16 @@ const (
 	KeyMinute
 	KeyMonth
 	Budget // of the key, in money; answered with 402, not 429
+	// Of a rule: a token bucket, a calendar day, a calendar month.
+	RuleBucket
+	RuleDay
+	RuleMonth
 )
 
-// Monthly reports whether p spends a month's chunks rather than a bucket.
-func (p Policy) Monthly() bool { return p == MonthQuota || p == KeyMonth || p == Budget }
+// Calendar reports whether p spends chunks of a calendar window rather than a bucket.
+func (p Policy) Calendar() bool {
+	return p == MonthQuota || p == KeyMonth || p == Budget || p == RuleDay || p == RuleMonth
+}
 
 func (p Policy) String() string {
 	switch p {
@@ -58,7 +64,7 @@ func (p Policy) String() string {
 	case Budget:
 		return "budget"
 	}
-	return "unknown"
+	return "rule" // whose name is in Rule.Name
 }
 
 // Ask is one request to be charged. Times come from the caller.
@@ -99,6 +105,8 @@ type Ask struct {
 
 	Budget  int64 // the key's monthly budget in billionths; 0 = none
 	Reserve int64 // of it, for this request; settled later (Meter.Settle)
+
+	Rules []RuleAsk // that apply to the request, each name once; MaxRules at most
 }
 
 // Pooled is the part of an [Ask] for minutes that the nodes of a cluster spend together.
@@ -138,9 +146,13 @@ type Decision struct {
 	// nothing else is charged meanwhile (and Never is not set). 0 when allowed.
 	RetryAfter int64
 	Month      int // the month that it was charged to, as [Want.Month]; for Settle and Refund
+	Day        int // the day, as [Want.Month] of a RuleDay
 	N          int // of States
 	States     [4]State
-	Binding    int // index into States: fewest units left, a minute on a tie
+	Binding    int // index into States and on into Rules.States; see [Decision.Bound]
+	// Budget is the standing of the key's budget, in billionths; Limit is 0 without one.
+	Budget State
+	Rules  *Ruled // nil without rules
 	// Wants lists chunks to ask for: now if Pending, ahead of use otherwise (also
 	// beside a refusal, now and then). NWants of it are set.
 	NWants int
@@ -154,11 +166,13 @@ type Decision struct {
 
 // Want asks for more of one month's bucket.
 type Want struct {
-	Policy Policy // MonthQuota, KeyMonth or Budget
+	Policy Policy // MonthQuota, KeyMonth, Budget, RuleDay or RuleMonth
+	Rule   string // of the last two: the rule's name
+	Key    string // and the id that it is counted by; "": it is not counted by key
 	// Seed says that the month's total is not known here yet: read it from the
 	// replicated state, hand it to Meter.Seed, and only then ask for Units.
 	Seed  bool
-	Month int   // months since year 0, UTC: year*12 + month-1
+	Month int   // months since year 0, UTC: year*12 + month-1; of RuleDay, days since 1970
 	Units int64 // units to ask for; 0: none
 	Need  int64 // units that this request lacks; those of waiting requests add up
 	// Recall asks for the units of the month that other nodes hold and do not need; once they
@@ -167,4 +181,12 @@ type Want struct {
 	// Give says that little is left of the month: give back the units that are at hand here
 	// and not needed (Meter.Yield), for other nodes. Only from Settle and Refund.
 	Give bool
+}
+
+// Of is the name of w's count in the calls that take one; key is the asking key's id.
+func (w *Want) Of(key string) string {
+	if w.Rule != "" {
+		return RuleOf(w.Rule, w.Key)
+	}
+	return key
 }

@@ -6,9 +6,13 @@ type verdict struct {
 	d         *Decision
 	now       int64
 	monthLeft int64 // nanoseconds to the month's end
+	dayLeft   int64
 	look      bool
 	lend      bool
 	shared    bool
+
+	periodLeft int64 // nanoseconds to the end of the calendar window that is asked
+	rule       ruleVerdict
 
 	refused bool
 	hard    bool  // a refusal has another reason than tokens that others may have
@@ -32,12 +36,12 @@ func (v *verdict) month(p Policy, q *quota, limit, need int64) {
 	switch {
 	case need == 0 || need <= q.chunk && need <= q.left(limit):
 	case need > limit:
-		v.refuse(p, v.monthLeft, true)
+		v.refuse(p, v.periodLeft, true)
 	case v.shared && !v.lend && need > q.left(limit) && !q.exhausted(v.now):
 		v.d.Pending = true
-		v.d.want(Want{Policy: p, Month: q.month, Recall: true})
+		v.send(Want{Policy: p, Month: q.month, Recall: true})
 	case need > q.left(limit) || q.refusedUnder(limit, v.now):
-		v.refuse(p, v.monthLeft, false)
+		v.refuse(p, v.periodLeft, false)
 		if !v.look && !v.shared && v.now-q.asked >= refusedAgain {
 			v.want(p, q, limit, Want{Units: need - q.chunk})
 		}
@@ -51,14 +55,27 @@ func (v *verdict) month(p Policy, q *quota, limit, need int64) {
 func (v *verdict) want(p Policy, q *quota, limit int64, w Want) {
 	q.ask(limit, v.now)
 	w.Policy, w.Month = p, q.month
+	v.send(w)
+}
+
+// send appends w to the wants of the decision.
+func (v *verdict) send(w Want) {
+	if v.rule.asked {
+		v.rule.wants, v.rule.recall, v.rule.units, v.rule.need = true, w.Recall, w.Units, w.Need
+		return
+	}
 	v.d.want(w)
 }
 
 // refuse notes a refusal. The longest wait is the answer, since before it ends
 // the request would only be refused again.
 func (v *verdict) refuse(p Policy, wait int64, never bool) {
+	if v.rule.shadow {
+		v.rule.would = true
+		return
+	}
 	if !v.refused || wait > v.wait {
-		v.d.Denied, v.wait = p, wait
+		v.d.Denied, v.wait, v.rule.denied = p, wait, true
 	}
 	v.refused, v.hard = true, true
 	v.d.Never = v.d.Never || never
@@ -95,9 +112,7 @@ func (d *Decision) month(p Policy, q *quota, limit, monthLeft int64) {
 
 func (d *Decision) show(s State) {
 	d.States[d.N] = s
-	least := d.States[d.Binding]
-	if d.N > 0 && (s.Remaining < least.Remaining ||
-		s.Remaining == least.Remaining && least.Policy.Monthly() && !s.Policy.Monthly()) {
+	if d.N > 0 && s.before(&d.States[d.Binding]) {
 		d.Binding = d.N
 	}
 	d.N++

@@ -80,7 +80,7 @@ func appendPolicies(b []byte, d *limiter.Decision) []byte {
 		st := &d.States[i]
 		b = append(appendName(b, i, st.Policy), "q="...)
 		b = strconv.AppendInt(b, st.Limit, 10)
-		if !st.Policy.Monthly() {
+		if !st.Policy.Calendar() {
 			b = append(b, ";w=60"...)
 		}
 	}
