@@ -134,11 +134,10 @@ func (s *slowMeter) take(a *Ask) Decision {
 	longest := int64(-1)
 	for _, c := range charges {
 		if no, never, wait := s.judge(c, month, left); no {
-			d.Allowed = false
-			d.Never = d.Never || never
-			if wait > longest {
+			if d.Allowed || never && !d.Never || never == d.Never && wait > longest {
 				longest, d.Denied = wait, c.policy
 			}
+			d.Allowed, d.Never = false, d.Never || never
 		}
 	}
 	if !d.Allowed {

@@ -1,5 +1,7 @@
 package limiter
 
+import "fmt"
+
 // MaxRules bounds the rules of one account, and so those that one request is charged
 // to: a lookup in a short list and some 50 ns each.
 const MaxRules = 16
@@ -19,6 +21,34 @@ const (
 // String is the window as rules write it.
 func (w Window) String() string {
 	return [...]string{EachMinute: "1m", EachHour: "1h", EachDay: "1d", EachMonth: "month"}[w]
+}
+
+// ParseWindow reads a window as rules write it.
+func ParseWindow(s string) (Window, bool) {
+	for w := EachMinute; w <= EachMonth; w++ {
+		if s == w.String() {
+			return w, true
+		}
+	}
+	return 0, false
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (w Window) MarshalText() ([]byte, error) {
+	if w > EachMonth {
+		return nil, fmt.Errorf("there is no window %d", w)
+	}
+	return []byte(w.String()), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (w *Window) UnmarshalText(b []byte) error {
+	got, ok := ParseWindow(string(b))
+	if !ok {
+		return fmt.Errorf("window %q: must be 1m, 1h, 1d or month", b)
+	}
+	*w = got
+	return nil
 }
 
 // Calendar reports whether w is a calendar window.
@@ -298,6 +328,46 @@ func (d *Decision) Bound() *State {
 		}
 	}
 	return nil
+}
+
+// Refusal is the policy that refused: its name, its limit and what is left of it, in
+// billionths of a budget. It is meaningful if d is neither Allowed nor Pending.
+func (d *Decision) Refusal() (policy string, limit, left int64) {
+	if d.Rules != nil && d.Rules.Denied != nil {
+		for i := range d.Rules.States {
+			if s := &d.Rules.States[i]; s.Rule == d.Rules.Denied {
+				return s.Rule.Name, s.Limit, s.Remaining
+			}
+		}
+	}
+	if d.Denied == Budget {
+		return Budget.String(), d.Budget.Limit, d.Budget.Remaining
+	}
+	for i := range d.States[:d.N] {
+		if s := &d.States[i]; s.Policy == d.Denied {
+			return s.Policy.String(), s.Limit, s.Remaining
+		}
+	}
+	return d.Denied.String(), 0, 0
+}
+
+// Most is how much the policy that refused ever holds: units, or billionths of a budget.
+func (a *Ask) Most(d *Decision) int64 {
+	switch {
+	case d.Rules != nil && d.Rules.Denied != nil && !d.Rules.Denied.Window.Calendar():
+		return d.Rules.Denied.pace().Burst
+	case d.Rules != nil && d.Rules.Denied != nil:
+		return d.Rules.Denied.Limit
+	case d.Denied == Minute:
+		return a.Account.burst()
+	case d.Denied == MonthQuota:
+		return a.Account.PerMonth
+	case d.Denied == KeyMinute:
+		return a.Own.burst()
+	case d.Denied == KeyMonth:
+		return a.Own.PerMonth
+	}
+	return a.Budget
 }
 
 // wantRule appends a want of a rule; key is the key that it is counted by.

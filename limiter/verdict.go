@@ -68,13 +68,13 @@ func (v *verdict) send(w Want) {
 }
 
 // refuse notes a refusal. The longest wait is the answer, since before it ends
-// the request would only be refused again.
+// the request would only be refused again; and before any wait, that none helps.
 func (v *verdict) refuse(p Policy, wait int64, never bool) {
 	if v.rule.shadow {
 		v.rule.would = true
 		return
 	}
-	if !v.refused || wait > v.wait {
+	if !v.refused || never && !v.d.Never || never == v.d.Never && wait > v.wait {
 		v.d.Denied, v.wait, v.rule.denied = p, wait, true
 	}
 	v.refused, v.hard = true, true

@@ -35,6 +35,7 @@ type Account struct {
 	Region        string      `json:"region,omitzero"`
 	Limits        *Limits     `json:"limits,omitzero"`      // live keys; override the tier's
 	TestLimits    *Limits     `json:"test_limits,omitzero"` // test keys; nil derives from Limits or the tier
+	Rules         []LimitRule `json:"limit_rules,omitzero"` // in addition to the tier's; one of the same name replaces it
 	BrowserKeys   BrowserKeys `json:"browser_keys"`
 	Alerts        []int       `json:"alert_thresholds,omitzero"` // percent of the month
 	RetentionDays int         `json:"retention_days"`
@@ -43,6 +44,8 @@ type Account struct {
 	Modified      uint64      `json:"modified,omitzero"`           // ETag of the account
 	AllowModified uint64      `json:"allowlist_modified,omitzero"` // ETag of the allowlist
 	Imports       []string    `json:"imports,omitzero"`            // prefixes of imported keys, sorted; see [KeyImport]
+	// RulesCreated has the Raft index since which the count of each rule exists.
+	RulesCreated map[string]uint64 `json:"limit_rules_created,omitzero"`
 }
 
 // Tier is a named set of limits and features. Burst nil means the minute limit.
@@ -53,15 +56,22 @@ type Tier struct {
 	IPAllowlist bool   `json:"ip_allowlist"`
 	Created     uint64 `json:"created,omitzero"`
 	Modified    uint64 `json:"modified,omitzero"`
+
+	Rules        []LimitRule       `json:"limit_rules,omitzero"`
+	RulesCreated map[string]uint64 `json:"limit_rules_created,omitzero"` // as Account.RulesCreated
 }
 
 // AccountState is the part of an account that admission reads, at one applied index. It
 // is immutable; a change publishes a new one in the account's [Cell].
 type AccountState struct {
 	Account
-	Limit     [keyTypes]limiter.Limit // by KeyType: tier and account resolved
-	Allowlist *bart.Lite              // nil allows every address
-	Features  Features
+	Limit    [keyTypes]limiter.Limit // by KeyType: tier and account resolved
+	RuleSets [keyTypes]RuleSet       // the same
+	// MaxConcurrent bounds the requests in flight of each key without a bound of its own,
+	// on each node; 0: nothing does.
+	MaxConcurrent [keyTypes]int64
+	Allowlist     *bart.Lite // nil allows every address
+	Features      Features
 }
 
 // Features are the features that an account's tier turns on.

@@ -109,7 +109,7 @@ func (s *Store) begin() *txn {
 		chain:   s.chain,
 		enc:     s.enc,
 	}
-	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, accounts: make(map[AccountID]*AccountState)}
+	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, rules: newRuleCompiler(s.cfg.Routes), accounts: make(map[AccountID]*AccountState)}
 	t.keys = keyTable{rows: &t.rows, grown: make(map[AccountID]Held)}
 	return t
 }

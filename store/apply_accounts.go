@@ -38,8 +38,8 @@ func init() { register[AccountCreate]("account_create") }
 var eventsOfAccountCreate = []Action{accountCreated}
 
 // traits: a new account only adds rights.
-func (*AccountCreate) traits() Traits {
-	return Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAccountCreate}
+func (in *AccountCreate) traits() Traits {
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: levelOfRules(len(in.Account.Rules) > 0, in.Account.Limits, in.Account.TestLimits), Events: eventsOfAccountCreate}
 }
 
 func (in *AccountCreate) apply(t *txn) Result {
@@ -64,8 +64,9 @@ func (in *AccountCreate) apply(t *txn) Result {
 		return refuse(LimitReached, "there are %d accounts, which is the most there can be", maxAccounts)
 	}
 	a.CreatedAt = t.when.at
+	a.RulesCreated = rulesCreated(a.Rules, nil, t.index)
 	a.Created, a.Modified, a.AllowModified = t.index, t.index, t.index
-	state := newState(&a, tier, nil)
+	state := t.state.rules.newState(&a, tier, nil)
 	t.state.putAccount(state)
 	t.event(accountCreated, "", string(a.ID), "", t.compare(nil, &a))
 	return Result{Account: &state.Account}
@@ -79,6 +80,7 @@ type AccountUpdate struct {
 	Region        *string      `json:"region,omitzero"`
 	Limits        *Limits      `json:"limits,omitzero"`
 	TestLimits    *Limits      `json:"test_limits,omitzero"`
+	Rules         *[]LimitRule `json:"limit_rules,omitzero"` // all of them
 	BrowserKeys   *BrowserKeys `json:"browser_keys,omitzero"`
 	Alerts        *[]int       `json:"alert_thresholds,omitzero"`
 	RetentionDays *int         `json:"retention_days,omitzero"`
@@ -91,8 +93,8 @@ var eventsOfAccountUpdate = []Action{accountUpdated}
 
 // traits: whether a new tier or limit allows less than the old one depends on the
 // account, so every update counts as taking.
-func (*AccountUpdate) traits() Traits {
-	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAccountUpdate}
+func (in *AccountUpdate) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: levelOfRules(in.Rules != nil, in.Limits, in.TestLimits), Events: eventsOfAccountUpdate}
 }
 
 func (in *AccountUpdate) apply(t *txn) Result {
@@ -116,6 +118,12 @@ func (in *AccountUpdate) apply(t *txn) Result {
 	if in.TestLimits != nil {
 		a.TestLimits = in.TestLimits
 	}
+	if in.Rules != nil {
+		if a.Rules = *in.Rules; len(a.Rules) == 0 {
+			a.Rules = nil
+		}
+		a.RulesCreated = rulesCreated(a.Rules, old.RulesCreated, t.index)
+	}
 	for _, field := range in.Clear {
 		switch field {
 		case "limits":
@@ -135,7 +143,7 @@ func (in *AccountUpdate) apply(t *txn) Result {
 		return Result{Refusal: r}
 	}
 	a.Modified = t.index
-	state := newState(&a, tier, old.Allowlist)
+	state := t.state.rules.newState(&a, tier, old.Allowlist)
 	t.state.putAccount(state)
 	t.event(accountUpdated, "", string(a.ID), "", t.compare(&old.Account, &a))
 	return Result{Account: &state.Account}
@@ -234,7 +242,7 @@ func (in *AllowlistSet) apply(t *txn) Result {
 	t.rows.put(row, packAllowlist(list, t.index))
 	a := old.Account
 	a.AllowModified = t.index
-	state := newState(&a, t.state.tier(a.Tier), newAllowlist(list))
+	state := t.state.rules.newState(&a, t.state.tier(a.Tier), newAllowlist(list))
 	t.state.putAccount(state)
 	t.event(allowlistUpdated, "", string(a.ID), "", compareAllowlists(before, list))
 	return Result{Account: &state.Account, Allowlist: list}

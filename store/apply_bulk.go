@@ -194,7 +194,11 @@ var eventsOfKeyImport = []Action{keyImported}
 // traits: an import only adds keys; it never replaces one that works.
 func (in *KeyImport) traits() Traits {
 	t := Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyImport}
+	for i := range in.Keys {
+		t.Level = max(t.Level, levelOfRules(false, in.Keys[i].Limits))
+	}
 	switch {
+	case t.Level > 1:
 	case in.Reassign:
 		t.Level = LevelOfReassign
 	case in.Prefixes != nil:

@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/binary"
+	"slices"
+	"time"
 
 	"github.com/perfgate/perfgate/limiter"
 )
@@ -29,7 +31,9 @@ type GrantAsk struct {
 	Type    KeyType   `json:"type"`
 	Key     KeyID     `json:"key,omitzero"` // whose limit holds, counted with its lineage; empty: the account's bucket
 	Budget  bool      `json:"budget,omitzero"`
-	Month   int       `json:"month"` // months since year 0, UTC
+	Rule    string    `json:"rule,omitzero"` // the bucket is that of the rule with this name
+	Month   int       `json:"month"`         // months since year 0, UTC; 0 for a day
+	Day     int       `json:"day,omitzero"`  // days since 1970, UTC, of a rule by the day
 	Want    int64     `json:"want,omitzero"`
 	Give    int64     `json:"give,omitzero"`
 }
@@ -38,8 +42,9 @@ func init() { register[Grant]("grant") }
 
 // traits: a grant is small, and without it the node stops proxying, so a full disk
 // does not refuse it.
-func (*Grant) traits() Traits {
-	return Traits{Takes: No, Waits: No, Vital: Yes, Level: 1, Events: noEvents}
+func (in *Grant) traits() Traits {
+	rules := slices.ContainsFunc(in.Asks, func(a GrantAsk) bool { return a.Rule != "" })
+	return Traits{Takes: No, Waits: No, Vital: Yes, Level: levelOfRules(rules), Events: noEvents}
 }
 
 // apply grants each ask the units that are left, up to the number it asks for. It is no
@@ -57,14 +62,14 @@ func (in *Grant) apply(t *txn) Result {
 
 // extend grants the ask the units that are left, and takes back those it gives.
 func (ask *GrantAsk) extend(t *txn) Granted {
-	if ask.Month < Month(t.when.now())-monthSkew || ask.Month > Month(t.when.wall())+monthSkew || ask.Type >= keyTypes {
+	if !ask.timely(t) || ask.Type >= keyTypes {
 		return Granted{}
 	}
 	limit, counted, ok := ask.monthLimit(t)
 	if !ok {
 		return Granted{}
 	}
-	row := monthRow(ask.Month, ask.Account, ask.Type, ask.Budget, counted)
+	row := ask.row(counted)
 	total := unpackGranted(t.rows.get(row))
 	g := Granted{Total: total}
 	if ask.Give > 0 {
@@ -76,36 +81,66 @@ func (ask *GrantAsk) extend(t *txn) Granted {
 	}
 	if g.Total != total {
 		t.rows.put(row, binary.BigEndian.AppendUint64(nil, uint64(g.Total)))
-		t.totals = append(t.totals, monthTotal{ask.Account, ask.Type, ask.Budget, counted, ask.Month, g.Total, t.index})
+		total := monthTotal{ask: *ask, total: g.Total, index: t.index}
+		total.ask.Key = counted
+		t.totals = append(t.totals, total)
 	}
 	return g
 }
 
-// monthTotal is the sum that all nodes were granted of a month after the entry at index.
+// timely reports whether the ask's month or day is near enough.
+func (ask *GrantAsk) timely(t *txn) bool {
+	period, of := ask.Month, Month
+	if ask.Day != 0 {
+		period, of = ask.Day, Day
+	}
+	return period >= of(t.when.now())-monthSkew && period <= of(t.when.wall())+monthSkew
+}
+
+// row is the row of the ask's bucket, which is counted as the key counted.
+func (ask *GrantAsk) row(counted KeyID) []byte {
+	switch {
+	case ask.Rule == "":
+		return monthRow(ask.Month, ask.Account, ask.Type, ask.Budget, counted)
+	case ask.Day != 0:
+		return ruleRow(dayRows(ask.Day), ask.Account, ask.Type, ask.Rule, counted)
+	}
+	return ruleRow(monthRows(ask.Month), ask.Account, ask.Type, ask.Rule, counted)
+}
+
+// Count names the ask's bucket as the calls of a meter do, and its period; Key is the key
+// that it is counted as.
+func (ask *GrantAsk) Count() (of string, p limiter.Policy, period int) {
+	switch {
+	case ask.Rule != "" && ask.Day != 0:
+		return limiter.RuleOf(ask.Rule, string(ask.Key)), limiter.RuleDay, ask.Day
+	case ask.Rule != "":
+		return limiter.RuleOf(ask.Rule, string(ask.Key)), limiter.RuleMonth, ask.Month
+	case ask.Budget:
+		return string(ask.Key), limiter.Budget, ask.Month
+	case ask.Key != "":
+		return string(ask.Key), limiter.KeyMonth, ask.Month
+	}
+	return "", limiter.MonthQuota, ask.Month
+}
+
+// Day counts days since 1970, UTC.
+func Day(t time.Time) int { return int(t.Unix() / (24 * 3600)) }
+
+// monthTotal is the sum that all nodes were granted of a month or day after the entry at
+// index.
 type monthTotal struct {
-	account AccountID
-	typ     KeyType
-	budget  bool
-	counted KeyID
-	month   int
-	total   int64
-	index   uint64
+	ask   GrantAsk // names the bucket; Key is the key that it is counted as
+	total int64
+	index uint64
 }
 
 // publish tells the account's meter, whichever node the units went to or came from.
 func (m *monthTotal) publish(v *view) {
-	cell := v.cell(m.account)
-	if cell == nil {
-		return
+	if cell := v.cell(m.ask.Account); cell != nil {
+		of, policy, period := m.ask.Count()
+		cell.Meters[m.ask.Type].Total(of, policy, period, m.total, m.index)
 	}
-	policy := limiter.MonthQuota
-	switch {
-	case m.budget:
-		policy = limiter.Budget
-	case m.counted != "":
-		policy = limiter.KeyMonth
-	}
-	cell.Meters[m.typ].Total(string(m.counted), policy, m.month, m.total, m.index)
 }
 
 // unlimited stands for a month without a limit; totals stay far below overflow.
@@ -117,6 +152,9 @@ func (ask *GrantAsk) monthLimit(t *txn) (limit int64, counted KeyID, ok bool) {
 	account := t.state.account(ask.Account)
 	if account == nil {
 		return 0, "", false
+	}
+	if ask.Rule != "" {
+		return ask.ruleLimit(t, account)
 	}
 	limit = account.Limit[ask.Type].PerMonth
 	if ask.Key != "" {
@@ -139,4 +177,21 @@ func (ask *GrantAsk) monthLimit(t *txn) (limit int64, counted KeyID, ok bool) {
 		limit = unlimited
 	}
 	return limit, counted, true
+}
+
+// ruleLimit is the same for a rule. A rule that is gone has no bucket, and one that is by
+// itself at its end still has: only admission judges that, by its own clock.
+func (ask *GrantAsk) ruleLimit(t *txn, account *AccountState) (limit int64, counted KeyID, ok bool) {
+	r := account.RuleSets[ask.Type].find(ask.Rule, ask.Day != 0)
+	if r == nil || r.PerKey != (ask.Key != "") || ask.Budget {
+		return 0, "", false
+	}
+	if ask.Key != "" {
+		k, _ := t.keys.byID(ask.Key)
+		if k == nil || k.Account != ask.Account || k.Type != ask.Type {
+			return 0, "", false
+		}
+		counted = k.lineage().ID
+	}
+	return r.Limit, counted, true
 }

@@ -68,8 +68,8 @@ func init() { register[KeyCreate]("key_create") }
 var eventsOfKeyCreate = []Action{keyCreated}
 
 // traits: a new key only adds rights.
-func (*KeyCreate) traits() Traits {
-	return Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyCreate}
+func (in *KeyCreate) traits() Traits {
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: levelOfRules(false, in.Key.Limits), Events: eventsOfKeyCreate}
 }
 
 func (in *KeyCreate) apply(t *txn) Result {
@@ -119,8 +119,8 @@ var eventsOfKeyUpdate = []Action{keyUpdated}
 
 // traits: whether a new value allows less than the old one depends on the key, so
 // every update counts as taking.
-func (*KeyUpdate) traits() Traits {
-	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyUpdate}
+func (in *KeyUpdate) traits() Traits {
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: levelOfRules(false, in.Limits), Events: eventsOfKeyUpdate}
 }
 
 func (in *KeyUpdate) apply(t *txn) Result {

@@ -60,7 +60,7 @@ func (in *Init) apply(t *txn) Result {
 		Modified:      t.index,
 		AllowModified: t.index,
 	}
-	state := newState(&account, t.state.tier(in.DefaultTier), nil)
+	state := t.state.rules.newState(&account, t.state.tier(in.DefaultTier), nil)
 	t.state.putAccount(state)
 	t.event(clusterInitialized, "", in.ClusterID, "", nil)
 	return Result{Account: &state.Account}

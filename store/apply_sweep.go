@@ -17,6 +17,7 @@ const (
 	sweepRows     = 512              // results or keys removed, and two more for each entry applied since
 	sweepRowsMax  = 20_000
 	monthsKept    = 3 // before the current one; more than any clock is off
+	daysKept      = 3 // the same for counts by the day
 	clockBack     = time.Hour
 )
 
@@ -55,9 +56,14 @@ func (t sweeper) sweepOnce(rows int) {
 }
 
 func (t sweeper) sweepMonths() {
-	to := monthRows(max(0, Month(t.when.now())-monthsKept))
-	t.rows.scan([]byte{rowMonth}, to, func(_, _ []byte) error {
-		t.rows.deleteRange([]byte{rowMonth}, to)
+	t.sweepCounts(rowMonth, monthRows(max(0, Month(t.when.now())-monthsKept)))
+	t.sweepCounts(rowDay, dayRows(max(0, Day(t.when.now())-daysKept)))
+}
+
+// sweepCounts removes the rows of table before to.
+func (t sweeper) sweepCounts(table byte, to []byte) {
+	t.rows.scan([]byte{table}, to, func(_, _ []byte) error {
+		t.rows.deleteRange([]byte{table}, to)
 		return errEnough
 	})
 }

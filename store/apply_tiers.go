@@ -27,7 +27,7 @@ func (in *TierPut) traits() Traits {
 	if in.Create {
 		takes = No
 	}
-	return Traits{Takes: takes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfTierPut}
+	return Traits{Takes: takes, Waits: Yes, Vital: No, Level: levelOfRules(len(in.Tier.Rules) > 0, &in.Tier.Live, &in.Tier.Test), Events: eventsOfTierPut}
 }
 
 func (in *TierPut) apply(t *txn) Result {
@@ -47,6 +47,10 @@ func (in *TierPut) apply(t *txn) Result {
 	case len(t.state.allTiers()) >= maxTiers:
 		return refuse(LimitReached, "there are %d tiers, which is the most there can be", maxTiers)
 	}
+	if r := t.roomForRules(&tier); r != nil {
+		return Result{Refusal: r}
+	}
+	tier.RulesCreated = rulesCreated(tier.Rules, ruleIndexes(old), t.index)
 	tier.Created, tier.Modified = created, t.index
 	t.state.putTier(&tier)
 	if old == nil {
@@ -55,6 +59,28 @@ func (in *TierPut) apply(t *txn) Result {
 		t.event(tierUpdated, "", tier.Name, "", t.compare(old, &tier))
 	}
 	return Result{Tier: &tier}
+}
+
+func ruleIndexes(t *Tier) map[string]uint64 {
+	if t == nil {
+		return nil
+	}
+	return t.RulesCreated
+}
+
+// roomForRules refuses a tier with which one of its accounts has more rules than it may.
+func (t *txn) roomForRules(tier *Tier) (no *Refusal) {
+	if len(tier.Rules) == 0 {
+		return nil
+	}
+	first := AccountID("")
+	t.state.eachAccount(func(state *AccountState) {
+		if n := rulesOf(state.Account.Rules, tier); state.Tier == tier.Name && n > MaxRules && (first == "" || state.ID < first) {
+			first = state.ID
+			no = refuse(Conflict, "the account %s would have %d limit rules with its own, and an account may have %d", first, n, MaxRules).Refusal
+		}
+	})
+	return no
 }
 
 // TierDelete removes a tier that no account uses; the three built-in ones stay.

@@ -29,6 +29,8 @@ var traitRows = []struct {
 	{"operator_tokens", &OperatorTokens{}, Yes, Yes, No, 1, "operator_tokens.update"},
 
 	{"key_create", &KeyCreate{}, No, Yes, No, 1, "key.create"},
+	{"key_create in flight", &KeyCreate{Key: Key{Limits: inFlight}}, No, Yes, No, 5, "key.create"},
+	{"key_import in flight", &KeyImport{Keys: []Key{{Limits: inFlight}}, Prefixes: []string{""}}, No, Yes, No, 5, "key.import"},
 	{"key_import", &KeyImport{}, No, Yes, No, 1, "key.import"},
 	{"key_import prefixes", &KeyImport{Prefixes: []string{""}}, No, Yes, No, 3, "key.import"},
 	{"key_import reassign", &KeyImport{Prefixes: []string{""}, Reassign: true}, No, Yes, No, 4, "key.import"},
@@ -49,6 +51,7 @@ var traitRows = []struct {
 	{"key_update routes", &KeyUpdate{Routes: &[]string{"/v1/"}}, Yes, Yes, No, 1, "key.update"},
 	{"key_update all routes", &KeyUpdate{Routes: &[]string{}}, Yes, Yes, No, 1, "key.update"},
 	{"key_update limits", &KeyUpdate{Limits: &Limits{}}, Yes, Yes, No, 1, "key.update"},
+	{"key_update in flight", &KeyUpdate{Limits: inFlight}, Yes, Yes, No, 5, "key.update"},
 	{"key_update cost", &KeyUpdate{MaxCostPerCall: ptr(Money(1))}, Yes, Yes, No, 1, "key.update"},
 	{"key_update budget", &KeyUpdate{MonthlyBudget: ptr(Money(1))}, Yes, Yes, No, 1, "key.update"},
 	{"key_update allowlist", &KeyUpdate{Allowlist: ptr(newKey("a").Allowlist)}, Yes, Yes, No, 1, "key.update"},
@@ -66,14 +69,22 @@ var traitRows = []struct {
 	{"account_update test limits", &AccountUpdate{TestLimits: &Limits{}}, Yes, Yes, No, 1, "account.update"},
 	{"account_update own limits gone", &AccountUpdate{Clear: []string{"limits"}}, Yes, Yes, No, 1, "account.update"},
 	{"account_update browser keys", &AccountUpdate{BrowserKeys: ptr(BrowserBlock)}, Yes, Yes, No, 1, "account.update"},
+	{"account_create rules", &AccountCreate{Account: Account{Rules: make([]LimitRule, 1)}}, No, Yes, No, 5, "account.create"},
+	{"account_create in flight", &AccountCreate{Account: Account{TestLimits: inFlight}}, No, Yes, No, 5, "account.create"},
+	{"account_update rules", &AccountUpdate{Rules: &[]LimitRule{}}, Yes, Yes, No, 5, "account.update"},
+	{"account_update in flight", &AccountUpdate{Limits: inFlight}, Yes, Yes, No, 5, "account.update"},
 	{"account_delete", &AccountDelete{}, Yes, Yes, No, 1, "account.delete"},
 
 	{"tier_put new", &TierPut{Create: true}, No, Yes, No, 1, "tier.create tier.update"},
 	{"tier_put replaced", &TierPut{}, Yes, Yes, No, 1, "tier.create tier.update"},
+	{"tier_put rules", &TierPut{Tier: Tier{Rules: make([]LimitRule, 1)}}, Yes, Yes, No, 5, "tier.create tier.update"},
+	{"tier_put in flight", &TierPut{Tier: Tier{Test: *inFlight}, Create: true}, No, Yes, No, 5, "tier.create tier.update"},
 	{"tier_delete", &TierDelete{}, Yes, Yes, No, 1, "tier.delete"},
 
 	{"grant", &Grant{}, No, No, Yes, 1, ""},
 	{"grant given back", &Grant{Asks: []GrantAsk{{Give: 1}}}, No, No, Yes, 1, ""},
+
+	{"grant of a rule", &Grant{Asks: []GrantAsk{{}, {Rule: "r"}}}, No, No, Yes, 5, ""},
 
 	{"cluster_open", &ClusterOpen{}, No, No, No, 2, "cluster.open"},
 	{"member_put", &MemberPut{}, No, No, No, 2, "cluster.join cluster.update"},
@@ -83,6 +94,9 @@ var traitRows = []struct {
 	{"cluster_reset restore", &ClusterReset{Kind: ResetRestore}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
 	{"cluster_reset recover", &ClusterReset{Kind: ResetRecover}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
 }
+
+// inFlight is limits with a member of a later level.
+var inFlight = &Limits{MaxConcurrent: ptr(int64(3))}
 
 func TestTraits(t *testing.T) {
 	listed := map[string]bool{}

@@ -31,14 +31,28 @@ func packOptional[N ~int64](b []byte, n *N) []byte {
 	return binary.AppendVarint(append(b, 1), int64(*n))
 }
 
+// The forms of packed limits; 0 is none.
+const (
+	limitsForm       = 1
+	limitsConcurrent = 2 // with MaxConcurrent, which levels below LevelOfRules cannot read
+)
+
 func packLimits(b []byte, l *Limits) []byte {
 	if l == nil {
 		return append(b, 0)
 	}
-	b = append(b, 1)
+	form := byte(limitsForm)
+	if l.MaxConcurrent != nil {
+		form = limitsConcurrent
+	}
+	b = append(b, form)
 	b = packOptional(b, l.PerMinute)
 	b = packOptional(b, l.Burst)
-	return packOptional(b, l.PerMonth)
+	b = packOptional(b, l.PerMonth)
+	if l.MaxConcurrent != nil {
+		b = binary.AppendVarint(b, *l.MaxConcurrent)
+	}
+	return b
 }
 
 func packPrefixes(b []byte, list []netip.Prefix) []byte {
@@ -91,14 +105,23 @@ func unpackOptional[N ~int64](u *unpacker) *N {
 }
 
 func (u *unpacker) limits() *Limits {
-	if !u.Bool() {
+	form := u.Byte()
+	if form > limitsConcurrent {
+		u.Fail()
+	}
+	if form == 0 || u.Bad() {
 		return nil
 	}
-	return &Limits{
+	l := &Limits{
 		PerMinute: unpackOptional[int64](u),
 		Burst:     unpackOptional[int64](u),
 		PerMonth:  unpackOptional[int64](u),
 	}
+	if form == limitsConcurrent {
+		n := u.Varint()
+		l.MaxConcurrent = &n
+	}
+	return l
 }
 
 func (u *unpacker) prefixes() []netip.Prefix {

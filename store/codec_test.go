@@ -30,7 +30,7 @@ func genPrefix(t *rapid.T) netip.Prefix {
 func genLimits(t *rapid.T) *Limits {
 	n := rapid.Ptr(rapid.Int64(), true)
 	return rapid.Ptr(rapid.Custom(func(t *rapid.T) Limits {
-		return Limits{PerMinute: n.Draw(t, "minute"), Burst: n.Draw(t, "burst"), PerMonth: n.Draw(t, "month")}
+		return Limits{PerMinute: n.Draw(t, "minute"), Burst: n.Draw(t, "burst"), PerMonth: n.Draw(t, "month"), MaxConcurrent: n.Draw(t, "concurrent")}
 	}), true).Draw(t, "limits")
 }
 
@@ -118,7 +118,7 @@ func TestRecordAgreesWithKey(t *testing.T) {
 		}
 		builtin, custom := SplitScopes(k.Scopes)
 		if account != k.Account || r.ID != k.ID || r.Type != k.Type || r.Created != k.Created || r.Scopes != builtin || !reflect.DeepEqual(r.Custom, custom) {
-			t.Fatalf("got %+v %+v of\n%+v", r, r.Extra, k)
+			t.Fatalf("got %+v %+v of\n%+v", &r, r.Extra, k)
 		}
 		if routes, _ := r.Routes.(routeList); !slices.Equal(routes, k.Routes) {
 			t.Fatalf("routes %v of %v", r.Routes, k.Routes)

@@ -153,8 +153,12 @@ func jsonLimits(l *Limits) string {
 	if l == nil {
 		return "null"
 	}
-	return fmt.Sprintf(`{"requests_per_minute":%s,"burst":%s,"requests_per_month":%s}`,
-		jsonNumber(l.PerMinute), jsonNumber(l.Burst), jsonNumber(l.PerMonth))
+	concurrent := ""
+	if l.MaxConcurrent != nil {
+		concurrent = `,"max_concurrent":` + jsonNumber(l.MaxConcurrent)
+	}
+	return fmt.Sprintf(`{"requests_per_minute":%s,"burst":%s,"requests_per_month":%s%s}`,
+		jsonNumber(l.PerMinute), jsonNumber(l.Burst), jsonNumber(l.PerMonth), concurrent)
 }
 
 func jsonNumber(n *int64) string {
@@ -190,7 +194,7 @@ func (t *txn) compare(before, after any) json.RawMessage {
 	var d diff
 	for _, name := range slices.Sorted(maps.Keys(union(old, now))) {
 		switch name {
-		case "created", "modified", "allowlist_modified":
+		case "created", "modified", "allowlist_modified", "limit_rules_created":
 			continue // bookkeeping
 		}
 		d.raw(name, orNull(old[name]), orNull(now[name]))

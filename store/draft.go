@@ -9,6 +9,7 @@ type draft struct {
 	rows  *pending
 	view  *view
 	facts *facts
+	rules *ruleCompiler
 
 	accounts map[AccountID]*AccountState // changed ones; nil means deleted
 	tiers    map[string]*Tier            // a changed copy; nil if unchanged
@@ -102,7 +103,7 @@ func (d *draft) putTier(tier *Tier) {
 	d.rows.append(named(rowTier, tier.Name), d.rows.json(tier))
 	d.eachAccount(func(state *AccountState) {
 		if state.Tier == tier.Name {
-			d.accounts[state.ID] = newState(&state.Account, tier, state.Allowlist)
+			d.accounts[state.ID] = d.rules.newState(&state.Account, tier, state.Allowlist)
 		}
 	})
 }

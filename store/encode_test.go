@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store/chain"
 )
 
@@ -59,6 +60,11 @@ func samples() map[string]*Command {
 			Name: ptr(""), Tier: ptr("pro"), Region: ptr("us"), Limits: limits, TestLimits: limits, BrowserKeys: ptr(BrowserAllow),
 			Alerts: &[]int{}, RetentionDays: ptr(7), Clear: []string{"limits"},
 		}},
+		"account_update.rules": {Change: &AccountUpdate{Limits: inFlight, Rules: &[]LimitRule{{
+			Name: "chat", Match: RuleMatch{Type: ptr(Live), Environment: ptr("production"), Route: ptr("POST /v1/chat")}, Per: PerKey, Requests: 600,
+			Window: limiter.EachHour, Burst: ptr(int64(60)), Shadow: true, Until: at.Add(time.Hour),
+		}}}},
+		"grant.rule":      {Change: &Grant{Node: "n1", Asks: []GrantAsk{{Account: "acct_a", Type: Live, Key: key.ID, Rule: "chat", Day: 20513, Want: 5}}}},
 		"account_delete":  {Change: &AccountDelete{}},
 		"tier_put":        {Change: &TierPut{Tier: Tier{Name: "gold", Live: *limits, Test: Limits{}, IPAllowlist: true}, Create: true}},
 		"tier_delete":     {Change: &TierDelete{Name: "gold"}},

@@ -89,6 +89,9 @@ type Limits struct {
 	PerMinute *int64 `json:"requests_per_minute"`
 	Burst     *int64 `json:"burst"`
 	PerMonth  *int64 `json:"requests_per_month"`
+	// MaxConcurrent bounds the requests in flight of a key on each node: of the key, or of
+	// each key of the account or tier.
+	MaxConcurrent *int64 `json:"max_concurrent,omitzero"`
 }
 
 // Enforced returns l with its minute and burst cut to [MaxPerMinute], the most that a
@@ -98,7 +101,7 @@ func (l *Limits) Enforced() *Limits {
 	if l == nil || cut(l.PerMinute) == l.PerMinute && cut(l.Burst) == l.Burst {
 		return l
 	}
-	return &Limits{PerMinute: cut(l.PerMinute), Burst: cut(l.Burst), PerMonth: l.PerMonth}
+	return &Limits{PerMinute: cut(l.PerMinute), Burst: cut(l.Burst), PerMonth: l.PerMonth, MaxConcurrent: l.MaxConcurrent}
 }
 
 func cut(n *int64) *int64 {

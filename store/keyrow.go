@@ -207,7 +207,7 @@ func unpackExtra(row string, compile func([]string) Routes) (*Extra, uint32, err
 	e := new(Extra)
 	bytes := int(unsafe.Sizeof(*e)) + 10*len(row)
 	if l := u.limits(); l != nil {
-		e.Limit = ownLimit(l)
+		e.Limit, e.MaxConcurrent = ownLimit(l), value(l.MaxConcurrent)
 	}
 	if m := unpackOptional[Money](&u); m != nil {
 		e.MaxCost = *m

@@ -62,7 +62,7 @@ func (s *Store) readRecord(h *Hash) (*entry, error) {
 // limits or a budget of its own is counted by its id; such a key gets settings of its
 // own, since shared ones belong to keys of many lineages.
 func (e *entry) follow(l Lineage) {
-	if x := e.record.Extra; l.ID != "" && (x.Limit != limiter.Limit{} || x.Budget != 0) {
+	if x := e.record.Extra; l.ID != "" && (x.Limit != limiter.Limit{} || x.Budget != 0 || x.MaxConcurrent != 0) {
 		own := *x
 		own.Lineage = Lineage{ID: KeyID(strings.Clone(string(l.ID))), Created: l.Created}
 		e.record.Extra = &own

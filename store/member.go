@@ -10,7 +10,8 @@ import "time"
 //	2  clusters: members, certificate authority, resets
 //	3  stamps of the leader, prefixes of imports, limits of bulk revocations, lineages of keys
 //	4  revocation of whole chains by one command, imports of keys that another account revoked
-//	5  limits that the nodes of a cluster share; an audit log that is chained, with signed heads
+//	5  limits that the nodes of a cluster share; an audit log that is chained, with signed heads;
+//	   limit rules and bounds on the requests in flight
 const Level = 5
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.

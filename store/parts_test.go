@@ -133,7 +133,7 @@ func TestDraft(t *testing.T) {
 	}
 	before := readers()
 	account := func(id AccountID, tier string) *AccountState {
-		return newState(&Account{ID: id, Tier: tier}, d.tier(tier), nil)
+		return newRuleCompiler(nil).newState(&Account{ID: id, Tier: tier}, d.tier(tier), nil)
 	}
 	for i, step := range []struct {
 		change func()

@@ -151,6 +151,16 @@ func (s *Store) Granted(account AccountID, t KeyType, key KeyID, budget bool, mo
 	return unpackGranted(row), nil
 }
 
+// GrantedOf is how much of the bucket that ask names all nodes together were granted so
+// far. Its Key is the key that the bucket is counted as.
+func (s *Store) GrantedOf(ask GrantAsk) (int64, error) {
+	row, err := s.get(ask.row(ask.Key))
+	if err != nil {
+		return 0, fmt.Errorf("read the grants to %s: %w", ask.Account, err)
+	}
+	return unpackGranted(row), nil
+}
+
 func unpackGranted(row []byte) int64 {
 	if len(row) != 8 {
 		return 0
@@ -159,7 +169,7 @@ func unpackGranted(row []byte) int64 {
 }
 
 // readAccounts reads all accounts with their allowlists, and all tiers.
-func (d database) readAccounts() (map[AccountID]*AccountState, map[string]*Tier, error) {
+func (d database) readAccounts(rules *ruleCompiler) (map[AccountID]*AccountState, map[string]*Tier, error) {
 	tiers := make(map[string]*Tier)
 	err := d.scan([]byte{rowTier}, func(_, value []byte) error {
 		t := new(Tier)
@@ -191,7 +201,7 @@ func (d database) readAccounts() (map[AccountID]*AccountState, map[string]*Tier,
 		if tier == nil {
 			return fmt.Errorf("account %s: there is no tier %q", a.ID, a.Tier)
 		}
-		states[a.ID] = newState(a, tier, allow[a.ID])
+		states[a.ID] = rules.newState(a, tier, allow[a.ID])
 		return nil
 	})
 	if err != nil {

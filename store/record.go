@@ -1,6 +1,7 @@
 package store
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/gaissmai/bart"
@@ -24,6 +25,7 @@ type Record struct {
 	Type     KeyType
 	Disabled bool
 	Scopes   Scope
+	detail   atomic.Pointer[Detail] // nil until [Store.Detail] is asked for it
 }
 
 // Extra holds settings that few keys have; all of it zero restricts nothing.
@@ -35,6 +37,8 @@ type Extra struct {
 	MaxCost Money         // 0 = none set
 	Budget  Money         // a month; 0 = none set
 	Lineage Lineage       // as whose key this one is counted; zero: as itself
+
+	MaxConcurrent int64 // requests in flight on a node; 0: as the account sets
 }
 
 // Counted is the key as which r's own limits and its budget are counted: all keys of

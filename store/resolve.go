@@ -7,13 +7,33 @@ import (
 )
 
 // newState resolves the part of an account that admission reads.
-func newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
+func (c *ruleCompiler) newState(a *Account, tier *Tier, allow *bart.Lite) *AccountState {
 	return &AccountState{
 		Account:   *a,
 		Limit:     resolve(a, tier),
+		RuleSets:  c.sets(a, tier),
 		Allowlist: allow,
 		Features:  Features{IPAllowlist: tier.IPAllowlist},
+
+		MaxConcurrent: resolveConcurrent(a, tier),
 	}
+}
+
+// resolveConcurrent works out the bound on the requests in flight of each key: the
+// account's, else the tier's; of test keys their own, else that of live keys.
+func resolveConcurrent(a *Account, tier *Tier) (out [keyTypes]int64) {
+	for _, l := range []*Limits{&tier.Live, a.Limits} {
+		if l != nil && l.MaxConcurrent != nil {
+			out[Live] = *l.MaxConcurrent
+		}
+	}
+	out[Test] = out[Live]
+	for _, l := range []*Limits{&tier.Test, a.TestLimits} {
+		if l != nil && l.MaxConcurrent != nil {
+			out[Test] = *l.MaxConcurrent
+		}
+	}
+	return out
 }
 
 // resolve works out an account's limits, field by field: the account's own

@@ -19,6 +19,8 @@ import (
 //	t <name>                                           tier
 //	e <account> 0 <time 8> <index 8> <n 4>             audit event of a change
 //	m <month 4> <account> 0 <type 1> <budget 1> <key>  granted of a month
+//	m <month 4> <account> 0 <type 1> 2 <rule> 0 <key>  the same of a rule by the month
+//	d <day 4> <account> 0 <type 1> 2 <rule> 0 <key>    the same of a rule by the day
 //	o <scope 32>                                       result of an idempotent command
 //	x <time 8> <scope 32>                              the same results by age
 //	z <account>                                        deleted account whose keys are being removed
@@ -39,6 +41,7 @@ const (
 	rowTier     = 't'
 	rowEvent    = 'e'
 	rowMonth    = 'm'
+	rowDay      = 'd'
 	rowOnce     = 'o'
 	rowOnceAge  = 'x'
 	rowDeleted  = 'z'
@@ -99,6 +102,18 @@ func monthRows(month int) []byte {
 func monthRow(month int, account AccountID, t KeyType, budget bool, key KeyID) []byte {
 	b := append(append(monthRows(month), account...), 0, byte(t))
 	return append(pack.AppendBool(b, budget), key...)
+}
+
+func dayRows(day int) []byte {
+	return binary.BigEndian.AppendUint32([]byte{rowDay}, uint32(day))
+}
+
+// rowOfRule stands in the place of a row's budget.
+const rowOfRule = 2
+
+func ruleRow(period []byte, account AccountID, t KeyType, rule string, key KeyID) []byte {
+	b := append(append(period, account...), 0, byte(t), rowOfRule)
+	return append(append(append(b, rule...), 0), key...)
 }
 
 func onceAgeRow(at time.Time, scope *Hash) []byte {

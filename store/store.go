@@ -119,7 +119,7 @@ func (s *Store) reload() error {
 	if s.chain, err = s.readChaining(); err != nil {
 		return err
 	}
-	states, tiers, err := s.readAccounts()
+	states, tiers, err := s.readAccounts(newRuleCompiler(s.cfg.Routes))
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func TestStateOfRecord(t *testing.T) {
 			for _, moment := range []time.Duration{-1, 0, 1} {
 				now := epoch.Add(time.Duration(hour)*time.Hour + moment)
 				if got, want := r.State(now), k.State(now); got != want {
-					rt.Fatalf("%+v at %v: %s, its key is %s", r, now, got, want)
+					rt.Fatalf("%+v at %v: %s, its key is %s", &r, now, got, want)
 				}
 			}
 		}

@@ -100,7 +100,7 @@ func checkLimits(field string, l *Limits) *Refusal {
 	for _, f := range [...]struct {
 		name string
 		n    *int64
-	}{{"requests_per_minute", l.PerMinute}, {"burst", l.Burst}, {"requests_per_month", l.PerMonth}} {
+	}{{"requests_per_minute", l.PerMinute}, {"burst", l.Burst}, {"requests_per_month", l.PerMonth}, {"max_concurrent", l.MaxConcurrent}} {
 		if f.n != nil && (*f.n < 1 || *f.n > MaxRequests) {
 			return invalid(strings.TrimPrefix(field+"."+f.name, "."), "it must be 1 or more").Refusal
 		}
@@ -115,7 +115,10 @@ func checkTier(tier *Tier) *Refusal {
 	if r := checkLimits("live", &tier.Live); r != nil {
 		return r
 	}
-	return checkLimits("test", &tier.Test)
+	if r := checkLimits("test", &tier.Test); r != nil {
+		return r
+	}
+	return checkRules(tier.Rules)
 }
 
 // checkAccount checks a; tier is its tier, nil if there is none.
@@ -144,5 +147,14 @@ func checkAccount(a *Account, tier *Tier) *Refusal {
 	if r := checkLimits("limits", a.Limits); r != nil {
 		return r
 	}
-	return checkLimits("test_limits", a.TestLimits)
+	if r := checkLimits("test_limits", a.TestLimits); r != nil {
+		return r
+	}
+	if r := checkRules(a.Rules); r != nil {
+		return r
+	}
+	if n := rulesOf(a.Rules, tier); n > MaxRules {
+		return invalid("limit_rules", "there would be %d with those of the tier %q, and there may be %d", n, tier.Name, MaxRules).Refusal
+	}
+	return nil
 }

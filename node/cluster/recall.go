@@ -13,7 +13,7 @@ import (
 // Bounds of recalls.
 const (
 	yieldTimeout   = time.Second // of one node's part; one that cannot be reached keeps its units
-	maxRoundAsks   = 400         // buckets of one round: some 50 KB, within maxCallBody
+	maxRoundAsks   = 256         // buckets of one round: 54 KB at most, within maxCallBody
 	maxRecallQueue = 8           // rounds that wait
 )
 
@@ -55,13 +55,15 @@ type wireBucket struct {
 	Type    store.KeyType   `json:"type"`
 	Key     store.KeyID     `json:"key,omitzero"`
 	Budget  bool            `json:"budget,omitzero"`
+	Rule    string          `json:"rule,omitzero"`
 	Month   int             `json:"month"`
+	Day     int             `json:"day,omitzero"`
 }
 
 func recallingOf(asks []store.GrantAsk) *recalling {
 	r := &recalling{Buckets: make([]wireBucket, len(asks))}
 	for i, a := range asks {
-		r.Buckets[i] = wireBucket{Account: a.Account, Type: a.Type, Key: a.Key, Budget: a.Budget, Month: a.Month}
+		r.Buckets[i] = wireBucket{Account: a.Account, Type: a.Type, Key: a.Key, Budget: a.Budget, Rule: a.Rule, Month: a.Month, Day: a.Day}
 	}
 	return r
 }
@@ -69,7 +71,7 @@ func recallingOf(asks []store.GrantAsk) *recalling {
 func (r *recalling) asks() []store.GrantAsk {
 	asks := make([]store.GrantAsk, len(r.Buckets))
 	for i, b := range r.Buckets {
-		asks[i] = store.GrantAsk{Account: b.Account, Type: b.Type, Key: b.Key, Budget: b.Budget, Month: b.Month}
+		asks[i] = store.GrantAsk{Account: b.Account, Type: b.Type, Key: b.Key, Budget: b.Budget, Rule: b.Rule, Month: b.Month, Day: b.Day}
 	}
 	return asks
 }

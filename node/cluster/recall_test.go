@@ -43,7 +43,8 @@ func TestBucketsOnTheWire(t *testing.T) {
 	ask.Want, ask.Type = 5, store.Test // the missing units are not asked of others
 	want := ask
 	want.Want = 0
-	if got := recallingOf([]store.GrantAsk{ask, {}}).asks(); !reflect.DeepEqual(got, []store.GrantAsk{want, {}}) {
+	rule := store.GrantAsk{Account: "acct_a", Type: store.Live, Key: "key_a", Rule: "chat", Day: 20513}
+	if got := recallingOf([]store.GrantAsk{ask, {}, rule}).asks(); !reflect.DeepEqual(got, []store.GrantAsk{want, {}, rule}) {
 		t.Errorf("%+v", got)
 	}
 }

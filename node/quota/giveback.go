@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/perfgate/perfgate/limiter"
@@ -74,7 +75,7 @@ func (g *Grants) recallNow(ctx context.Context, asks []store.GrantAsk, orders ma
 		g.cfg.Logger.Debug("units that other nodes hold could not be recalled", "buckets", len(asks), "error", err)
 	}
 	for b, o := range orders {
-		o.meter.Recalled(string(b.counted), b.policy, b.month, g.cfg.Now())
+		o.meter.Recalled(b.of(), b.policy, b.month, g.cfg.Now())
 		close(o.done)
 	}
 }
@@ -89,15 +90,8 @@ func (g *Grants) Yield(ctx context.Context, asks []store.GrantAsk) error {
 		if cell == nil || int(a.Type) >= len(cell.Meters) || cell.Meters[a.Type] == nil {
 			continue
 		}
-		b := grantKey{account: a.Account, typ: a.Type, key: a.Key, counted: a.Key, month: a.Month, give: true}
-		switch {
-		case a.Budget:
-			b.policy = limiter.Budget
-		case a.Key != "":
-			b.policy = limiter.KeyMonth
-		default:
-			b.policy = limiter.MonthQuota
-		}
+		b := grantKey{account: a.Account, typ: a.Type, key: a.Key, counted: a.Key, rule: a.Rule, give: true}
+		_, b.policy, b.month = a.Count()
 		if o := g.enqueue(cell.Meters[a.Type], b, 0, 0, true); o != nil {
 			orders = append(orders, o)
 		}
@@ -118,7 +112,13 @@ func (g *Grants) Yield(ctx context.Context, asks []store.GrantAsk) error {
 // lost to its month, as a crash's chunks are.
 func (g *Grants) giveBack(m *limiter.Meter, account store.AccountID, t store.KeyType, unused []limiter.Unused) {
 	for _, u := range unused {
-		b := grantKey{account: account, typ: t, key: store.KeyID(u.Key), counted: store.KeyID(u.Key), policy: u.Policy, month: u.Month, give: true}
+		b := grantKey{account: account, typ: t, key: store.KeyID(u.Key), policy: u.Policy, month: u.Month, give: true}
+		if u.Policy == limiter.RuleDay || u.Policy == limiter.RuleMonth {
+			var key string
+			b.rule, key, _ = strings.Cut(u.Key, "/")
+			b.key = store.KeyID(key)
+		}
+		b.counted = b.key
 		g.enqueue(m, b, u.Units, 0, false)
 	}
 }

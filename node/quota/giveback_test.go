@@ -29,8 +29,8 @@ type member struct {
 	cells *months // for its cells alone
 }
 
-func (m *member) Granted(a store.AccountID, t store.KeyType, k store.KeyID, budget bool, month int) (int64, error) {
-	return m.fleet.Granted(a, t, k, budget, month)
+func (m *member) GrantedOf(ask store.GrantAsk) (int64, error) {
+	return m.fleet.GrantedOf(ask)
 }
 
 func (m *member) Accounts(after store.AccountID, limit int) ([]*store.Account, store.AccountID) {

@@ -15,7 +15,7 @@ import (
 // Ledger is the part of the replicated state that [Grants] and [Levels] read;
 // *store.Store is one.
 type Ledger interface {
-	Granted(a store.AccountID, t store.KeyType, k store.KeyID, budget bool, month int) (int64, error)
+	GrantedOf(store.GrantAsk) (int64, error)
 	Accounts(after store.AccountID, limit int) ([]*store.Account, store.AccountID)
 	Cell(store.AccountID) *store.Cell
 }
@@ -84,7 +84,8 @@ type grantKey struct {
 	key     store.KeyID // whose limit holds; empty: the account's own month
 	counted store.KeyID // as which key is counted; see store.Record.Counted
 	policy  limiter.Policy
-	month   int
+	rule    string // of a rule's policy
+	month   int    // or day, of limiter.RuleDay
 	give    bool // units are returned, not asked for
 }
 
@@ -134,12 +135,11 @@ func meterOf(key *store.Record) *limiter.Meter { return key.Account.Meters[key.T
 // granted now (no leader) and the answer is 503.
 func (g *Grants) Await(ctx context.Context, account store.AccountID, key *store.Record, wants []limiter.Want) {
 	m := meterOf(key)
-	var orders [len(limiter.Decision{}.Wants)]*order
+	orders := make([]*order, len(wants))
 	for i, w := range wants {
 		b := bucketOf(account, key, w)
 		g.seed(m, b, w)
 		switch {
-		case i >= len(orders):
 		case w.Units > 0:
 			orders[i] = g.enqueue(m, b, w.Units, w.Need, true)
 		case w.Recall:
@@ -166,11 +166,23 @@ func (g *Grants) Await(ctx context.Context, account store.AccountID, key *store.
 
 // bucketOf is the bucket of a want; the account's month belongs to no key.
 func bucketOf(account store.AccountID, key *store.Record, w limiter.Want) grantKey {
-	b := grantKey{account: account, typ: key.Type, policy: w.Policy, month: w.Month}
-	if w.Policy != limiter.MonthQuota {
+	b := grantKey{account: account, typ: key.Type, policy: w.Policy, rule: w.Rule, month: w.Month}
+	switch {
+	case w.Policy == limiter.MonthQuota || w.Rule != "" && w.Key == "":
+	case w.Rule != "":
+		b.key, b.counted = key.ID, store.KeyID(w.Key)
+	default:
 		b.key, b.counted = key.ID, key.Counted().ID
 	}
 	return b
+}
+
+// of is the name of b's count in calls of its meter.
+func (b grantKey) of() string {
+	if b.rule != "" {
+		return limiter.RuleOf(b.rule, string(b.counted))
+	}
+	return string(b.counted)
 }
 
 // gives is the bucket as one that units are returned to.
@@ -186,12 +198,12 @@ func (g *Grants) seed(m *limiter.Meter, b grantKey, w limiter.Want) {
 	if !w.Seed {
 		return
 	}
-	total, err := g.cfg.Ledger.Granted(b.account, b.typ, b.counted, w.Policy == limiter.Budget, w.Month)
+	total, err := g.cfg.Ledger.GrantedOf(b.gives().name())
 	if err != nil {
 		g.cfg.Logger.Error("cannot read the grants of a month", "account", b.account, "policy", w.Policy.String(), "error", err)
 		return
 	}
-	m.Seed(string(b.counted), w.Policy, w.Month, total)
+	m.Seed(b.of(), w.Policy, w.Month, total)
 }
 
 // enqueue adds to the next command; nil if there is no room.
@@ -284,7 +296,7 @@ func (g *Grants) batch() (keys []grantKey, orders []*order) {
 	g.mu.Unlock()
 	for i, b := range keys {
 		if b.give {
-			orders[i].units += orders[i].meter.Yield(string(b.counted), b.policy, b.month, g.cfg.Now())
+			orders[i].units += orders[i].meter.Yield(b.of(), b.policy, b.month, g.cfg.Now())
 		}
 	}
 	return keys, orders
@@ -325,11 +337,11 @@ func (g *Grants) flush(ctx context.Context) {
 		b, o := keys[i], orders[i]
 		switch {
 		case err == nil && !b.give:
-			o.meter.Answered(string(b.counted), b.policy, b.month, limiter.Answer{
+			o.meter.Answered(b.of(), b.policy, b.month, limiter.Answer{
 				N: result.Granted[n].N, Total: result.Granted[n].Total, Index: result.Index, Need: o.need, Now: g.cfg.Now(),
 			})
 		case err != nil && b.give && g.cfg.Untaken(err):
-			o.meter.Restore(string(b.counted), b.policy, b.month, o.units)
+			o.meter.Restore(b.of(), b.policy, b.month, o.units)
 		}
 	}
 }
@@ -346,7 +358,11 @@ func (b grantKey) ask(o *order) store.GrantAsk {
 
 // name is an ask that only names the bucket.
 func (b grantKey) name() store.GrantAsk {
-	return store.GrantAsk{Account: b.account, Type: b.typ, Key: b.key, Budget: b.policy == limiter.Budget, Month: b.month}
+	a := store.GrantAsk{Account: b.account, Type: b.typ, Key: b.key, Budget: b.policy == limiter.Budget, Rule: b.rule, Month: b.month}
+	if b.policy == limiter.RuleDay {
+		a.Month, a.Day = 0, b.month
+	}
+	return a
 }
 
 // report logs when granting begins to fail and when it works again, not in between.

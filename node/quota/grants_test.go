@@ -43,10 +43,10 @@ func (l *months) account(id store.AccountID) *limiter.Meter {
 
 func (l *months) meter() *limiter.Meter { return l.cells["default"].Meters[store.Live] }
 
-func (l *months) Granted(a store.AccountID, t store.KeyType, k store.KeyID, budget bool, month int) (int64, error) {
+func (l *months) GrantedOf(ask store.GrantAsk) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.granted[store.GrantAsk{Account: a, Type: t, Key: k, Budget: budget, Month: month}], nil
+	return l.granted[ask], nil
 }
 
 func (l *months) Accounts(after store.AccountID, limit int) ([]*store.Account, store.AccountID) {
