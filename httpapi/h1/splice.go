@@ -48,7 +48,7 @@ func (b *answerBody) ReadPipe(p *Pipe, max int) int {
 		return 0
 	}
 	c := b.call.conn
-	if !c.mayTurn() || len(c.socket.ready) > 0 || c.br.Buffered() > 0 {
+	if !c.mayTurn() || c.br.Buffered() > 0 {
 		return 0
 	}
 	if max = spliceable(b.length.left, max); max <= 0 {
