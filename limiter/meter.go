@@ -97,15 +97,7 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 		}
 	}
 
-	if a.Pool == nil && a.Account.PerMinute > 0 && m.minute.rate == 0 {
-		m.minute = m.begin(&a.Account, a, a.AccountFresh)
-	}
-	if a.Pool == nil && k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
-		k.minute = m.begin(&a.Own, a, a.KeyFresh)
-	}
-	if d.Rules != nil {
-		m.beginRules(a, d.Rules)
-	}
+	m.beginMinutes(a, k, d.Rules)
 
 	units := max(a.Units, 0)
 	look := a.Look || units == 0
@@ -118,6 +110,19 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 		m.showRules(monthLeft, dayLeft, &d)
 	}
 	return d
+}
+
+// beginMinutes makes the buckets of minutes that a has and that are met for the first time.
+func (m *Meter) beginMinutes(a *Ask, k *own, rules *Ruled) {
+	if a.Pool == nil && a.Account.PerMinute > 0 && m.minute.rate == 0 {
+		m.minute = m.begin(&a.Account, a, a.AccountFresh)
+	}
+	if a.Pool == nil && k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
+		k.minute = m.begin(&a.Own, a, a.KeyFresh)
+	}
+	if rules != nil {
+		m.beginRules(a, rules)
+	}
 }
 
 // unknown appends a want for every month of a that has no known total here yet,

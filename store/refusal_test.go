@@ -1,10 +1,18 @@
 package store
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 )
+
+func manyNodes(n int) (nodes []string) {
+	for i := range n {
+		nodes = append(nodes, fmt.Sprint("n", i))
+	}
+	return nodes
+}
 
 // refusals are the reasons for which each kind of change is refused, in a state
 // with the keys a and gone (revoked), the account acct_a, the tier gold, which
@@ -55,6 +63,12 @@ var refusals = []struct {
 	{"allowlist_set: too many", Command{Account: "acct_a", Change: &AllowlistSet{Entries: make([]AllowEntry, MaxAllowlist+1)}}, LimitReached, ""},
 	{"allowlist_set: no address", Command{Account: "acct_a", Change: &AllowlistSet{Entries: make([]AllowEntry, 1)}}, InvalidValue, "entries"},
 	{"allowlist_set: a long note", Command{Account: "acct_a", Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: newKeyAllow[0], Note: strings.Repeat("x", maxText+1)}}}}, InvalidValue, "entries"},
+
+	{"roster_put: nobody", Command{Change: &RosterPut{}}, InvalidValue, "nodes"},
+	{"roster_put: too many", Command{Change: &RosterPut{Nodes: manyNodes(maxMembers + 1)}}, InvalidValue, "nodes"},
+	{"roster_put: no member", Command{Change: &RosterPut{Nodes: []string{"n1", "n9"}}}, InvalidValue, "nodes"},
+	{"roster_put: a removed member", Command{Change: &RosterPut{Nodes: []string{"n0"}}}, InvalidValue, "nodes"},
+	{"roster_settle: not pending", Command{Change: &RosterSettle{Index: 1}}, Conflict, ""},
 
 	{"audit_key: short", Command{Change: &AuditKey{Seed: make([]byte, 31)}}, InvalidValue, "seed"},
 	{"audit_head: no key", Command{Change: &AuditHead{Stream: "changes"}}, Conflict, ""},
