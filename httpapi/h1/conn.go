@@ -40,7 +40,9 @@ type conn struct {
 	in     reader
 	out    writer
 
-	ctx     context.Context // of all requests
+	ctx   context.Context // of all requests
+	leave func()          // ends ctx; nil before it is made
+	rest
 	tls     *tls.ConnectionState
 	remote  string
 	req     Request   // the one in flight, or the last one
@@ -58,9 +60,14 @@ func (c *conn) hook(state http.ConnState) {
 	}
 }
 
-// serve serves the requests one after the other.
+// serve serves the connection from its beginning.
 func (c *conn) serve() {
-	defer c.end()
+	goesOn := false
+	defer func() {
+		if !goesOn {
+			c.end()
+		}
+	}()
 	if !c.handshake() {
 		return
 	}
@@ -68,19 +75,19 @@ func (c *conn) serve() {
 		c.buffer()
 	}
 	c.remote = c.nc.RemoteAddr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if c.ctx = ctx; c.server.ConnContext != nil {
-		c.ctx = c.server.ConnContext(ctx, c.nc)
+	c.ctx, c.leave = context.WithCancel(context.Background())
+	if c.server.ConnContext != nil {
+		c.ctx = c.server.ConnContext(c.ctx, c.nc)
 	}
-	for c.next() {
-		c.served = true
-	}
+	goesOn = c.serveRequests()
 }
 
 // end closes the connection, unless it has another owner.
 func (c *conn) end() {
 	c.server.forget(c)
+	if c.leave != nil {
+		c.leave()
+	}
 	if c.br != nil {
 		c.unbuffer()
 	}
@@ -202,7 +209,7 @@ func (c *conn) next() bool {
 	}
 	c.req.reset(c) // before the wait: the text of the last head may go
 	if c.served {
-		c.in.setIdle(c.server.IdleTimeout)
+		c.setIdle()
 	} else {
 		c.in.setDeadline(after(c.server.HeadTimeout))
 	}
@@ -235,18 +242,38 @@ func (c *conn) next() bool {
 // begun waits for the first octet of a request, without buffers if they can be done
 // without, and reports whether it has come.
 func (c *conn) begun() bool {
-	if c.raw != nil && c.br != nil && c.br.Buffered() == 0 && !c.in.holds() {
+	if (c.raw != nil || c.rested) && c.br != nil && c.br.Buffered() == 0 && !c.in.holds() {
 		c.unbuffer()
 	}
-	if c.br == nil {
+	err := c.await()
+	if err == nil {
+		_, err = c.br.Peek(1)
+	}
+	if err == nil {
+		c.rested = false
+		return true
+	}
+	c.tired = isTimeout(err) && c.mayRest()
+	return false
+}
+
+// await waits for an octet if there are no buffers, and makes them.
+func (c *conn) await() error {
+	switch {
+	case c.br != nil:
+	case c.raw != nil:
 		in, err := c.raw.await()
 		if err != nil {
-			return false
+			return err
 		}
 		c.bufferWith(in)
+	default:
+		if err := c.in.await(); err != nil {
+			return err
+		}
+		c.buffer()
 	}
-	_, err := c.br.Peek(1)
-	return err == nil
+	return nil
 }
 
 // headIsThere reports whether a whole head has been read already, which is the rule.

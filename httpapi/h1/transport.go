@@ -54,6 +54,31 @@ func (r *reader) Read(p []byte) (n int, err error) {
 	return r.c.nc.Read(p)
 }
 
+// await waits for an octet and keeps it for Read.
+func (r *reader) await() error {
+	if r.holds() {
+		return nil
+	}
+	var octet [1]byte
+	if _, err := r.c.nc.Read(octet[:]); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.octet, r.has = octet, true
+	r.mu.Unlock()
+	return nil
+}
+
+// dropTimer gives the timer back. Nobody is watched.
+func (r *reader) dropTimer() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer, r.set = nil, false
+	}
+}
+
 // holds reports whether an octet has been read that the buffer does not have.
 func (r *reader) holds() bool {
 	r.mu.Lock()
@@ -73,12 +98,13 @@ func (r *reader) setDeadline(t time.Time) {
 
 // setIdle sets a deadline d from now, unless there is one already that is little
 // earlier.
-func (r *reader) setIdle(d time.Duration) {
-	now := time.Now()
+func (r *reader) setIdle(now time.Time, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if due := now.Add(d); d == 0 || r.due.After(due) || r.due.Before(due.Add(-d/8)) {
-		r.due = after(d)
+		if r.due = due; d == 0 {
+			r.due = time.Time{}
+		}
 		r.c.nc.SetReadDeadline(r.due)
 	}
 }

@@ -1,0 +1,68 @@
+package h1
+
+import "time"
+
+// restAfter is how long a connection waits for its next request with all that it had for
+// the last one, whose goroutine's stack is the largest part. A connection that waits for
+// longer gives it up.
+const restAfter = time.Second
+
+// rest is the rest of a connection. Its goroutine ends, and another one, with a small stack,
+// waits in its place.
+type rest struct {
+	since  time.Time // of the wait for a request; zero before the first answer
+	rested bool      // since then
+	tired  bool      // it is to rest now
+}
+
+// setIdle sets the deadline for the next request: that of the connection, or that of
+// restAfter, if it is earlier.
+func (c *conn) setIdle() {
+	timeout := c.server.IdleTimeout
+	if !c.rested {
+		c.since = time.Now()
+		if timeout == 0 || timeout > 2*restAfter {
+			timeout = restAfter
+		}
+		c.in.setIdle(c.since, timeout)
+		return
+	}
+	var due time.Time
+	if timeout > 0 {
+		due = c.since.Add(timeout)
+	}
+	c.in.setDeadline(due)
+}
+
+// mayRest reports whether the deadline that has passed is that of restAfter.
+func (c *conn) mayRest() bool {
+	timeout := c.server.IdleTimeout
+	return c.served && !c.rested && (timeout == 0 || timeout > 2*restAfter)
+}
+
+// serveRequests serves the requests one after the other, and reports whether another
+// goroutine goes on.
+func (c *conn) serveRequests() (goesOn bool) {
+	for c.next() {
+		c.served = true
+	}
+	if !c.tired {
+		return false
+	}
+	c.tired, c.rested = false, true
+	c.x, c.req = nil, Request{}
+	c.in.dropTimer()
+	go c.resume()
+	return true
+}
+
+// resume serves a connection that has rested.
+func (c *conn) resume() {
+	goesOn := false
+	defer func() {
+		if !goesOn {
+			c.end()
+		}
+	}()
+	goesOn = c.serveRequests()
+}
