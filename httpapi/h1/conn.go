@@ -45,10 +45,8 @@ type conn struct {
 	rest
 	tls     *tls.ConnectionState
 	remote  string
-	req     Request   // the one in flight, or the last one
-	x       *Exchange // for Server.Lane; nil before the first one
-	served  bool      // a request
-	gone    bool      // nc has another owner now
+	served  bool // a request
+	gone    bool // nc has another owner now
 	state   atomic.Int32
 	current atomic.Pointer[response] // of the request in flight
 }
@@ -146,8 +144,9 @@ func (c *conn) refusePlaintext(err error) {
 	c.buffer()
 	c.nc.SetDeadline(after(c.server.HeadTimeout))
 	c.ctx = context.Background()
-	c.req.reset(c)
-	c.refuse(&c.req, errPlaintext)
+	q := new(Request)
+	q.reset(c)
+	c.refuse(q, errPlaintext)
 }
 
 func looksLikeHTTP(p []byte) bool {
@@ -207,7 +206,6 @@ func (c *conn) next() bool {
 	if c.server.closing.Load() {
 		return false
 	}
-	c.req.reset(c) // before the wait: the text of the last head may go
 	if c.served {
 		c.setIdle()
 	} else {
@@ -224,7 +222,9 @@ func (c *conn) next() bool {
 		c.handOver(&earlyConn{c.nc, bytes.Clone(c.br.buffered())})
 		return false
 	}
-	q := &c.req
+	it := items.Get().(*item)
+	q := &it.req
+	q.reset(c)
 	if err := c.readRequest(q); err != nil {
 		if e := new(Error); errors.As(err, &e) {
 			c.refuse(q, e)
@@ -233,7 +233,7 @@ func (c *conn) next() bool {
 	}
 	if c.server.Lane != nil {
 		if serve := c.server.Lane(q); serve != nil {
-			return c.answerLane(q, serve)
+			return c.answerLane(it, serve)
 		}
 	}
 	return c.answerHandler(q)
@@ -261,6 +261,9 @@ func (c *conn) begun() bool {
 func (c *conn) await() error {
 	switch {
 	case c.br != nil:
+	case c.woken != nil:
+		c.bufferWith(c.woken)
+		c.woken = nil
 	case c.raw != nil:
 		in, err := c.raw.await()
 		if err != nil {

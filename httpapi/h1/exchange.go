@@ -21,20 +21,37 @@ type Exchange struct {
 	leave func() // nil: nobody wants to know
 }
 
+// item is a request with its exchange. Connections have none while they wait, so the same
+// few of them are used again, which are in the processor's cache.
+type item struct {
+	req Request
+	x   Exchange
+}
+
+var items = sync.Pool{New: func() any { return new(item) }}
+
+// release gives it to another request. Nobody may know it any more.
+func (it *item) release() {
+	it.req.reset(nil) // its text may go
+	it.x.w.c, it.x.w.fields = nil, nil
+	items.Put(it)
+}
+
 // answerLane is answerHandler without net/http's types.
-func (c *conn) answerLane(q *Request, serve func(*Exchange)) bool {
-	x := c.x
-	if x == nil {
-		x = new(Exchange)
-		c.x = x
-	}
-	x.reset(c, q)
+func (c *conn) answerLane(it *item, serve func(*Exchange)) bool {
+	x := &it.x
+	x.reset(c, &it.req)
 	c.begin(&x.w)
 	ok := c.runLane(x, serve)
 	x.OnLeave(nil)
-	ok = c.complete(&x.w, ok)
-	x.w.fields = nil // they are the caller's
-	return ok
+	alone := x.w.body == nil // else a goroutine that reads it may know it
+	if !c.complete(&x.w, ok) {
+		return false
+	}
+	if alone {
+		it.release()
+	}
+	return true
 }
 
 func (c *conn) runLane(x *Exchange, serve func(*Exchange)) bool {

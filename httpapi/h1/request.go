@@ -45,12 +45,15 @@ func RequestOf(r *http.Request) *Request {
 	return q
 }
 
-// reset makes q blank and keeps its room.
+// reset makes q blank, for a request on c if that is not nil, and keeps its room.
 func (q *Request) reset(c *conn) {
 	fields, trailer := q.Fields, q.Trailer
 	fields.Reset()
 	trailer.Reset()
-	*q = Request{Major: 1, Minor: 1, Remote: c.remote, Secure: c.tls != nil, Context: c.ctx, Fields: fields, Trailer: trailer}
+	*q = Request{Major: 1, Minor: 1, Fields: fields, Trailer: trailer}
+	if c != nil {
+		q.Remote, q.Secure, q.Context = c.remote, c.tls != nil, c.ctx
+	}
 }
 
 // parse takes a scanned head apart, whose names are canonical, and judges all that no

@@ -2,9 +2,8 @@ package h1
 
 import "time"
 
-// restAfter is how long a connection waits for its next request with all that it had for
-// the last one, whose goroutine's stack is the largest part. A connection that waits for
-// longer gives it up.
+// restAfter is how long a connection waits for its next request with the goroutine that
+// served the last one, and its stack. A connection that waits for longer gives it up.
 const restAfter = time.Second
 
 // rest is the rest of a connection. Its goroutine ends, and another one, with a small stack,
@@ -13,6 +12,7 @@ type rest struct {
 	since  time.Time // of the wait for a request; zero before the first answer
 	rested bool      // since then
 	tired  bool      // it is to rest now
+	woken  *input    // has the octets that have ended the rest; nil if it was not asked for
 }
 
 // setIdle sets the deadline for the next request: that of the connection, or that of
@@ -50,8 +50,8 @@ func (c *conn) serveRequests() (goesOn bool) {
 		return false
 	}
 	c.tired, c.rested = false, true
-	c.x, c.req = nil, Request{}
 	c.in.dropTimer()
+	c.setIdle()
 	go c.resume()
 	return true
 }
@@ -64,5 +64,12 @@ func (c *conn) resume() {
 			c.end()
 		}
 	}()
+	if c.raw != nil { // the wait is here and not in next, so that it fits into the smallest stack
+		in, err := c.raw.await()
+		if err != nil {
+			return
+		}
+		c.woken = in
+	}
 	goesOn = c.serveRequests()
 }

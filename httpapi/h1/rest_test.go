@@ -141,8 +141,6 @@ func TestShutdownEndsRest(t *testing.T) {
 				t.Error("an octet came")
 			}
 		}
-		if n := resting(); n != 0 {
-			t.Errorf("%d connections rest after the end", n)
-		}
+		eventually(t, "the goroutines to end", func() bool { return resting() == 0 })
 	})
 }

@@ -144,15 +144,14 @@ func (r *reader) start() {
 // wait waits for an octet or for the end.
 func (r *reader) wait() {
 	n, err := r.c.nc.Read(r.octet[:])
+	// A deadline is that of unwatch, or one that the handler has set: the client is there.
+	if err != nil && !isTimeout(err) {
+		r.c.cancel() // before unwatch returns, after which the exchange is another one's
+	}
 	r.mu.Lock()
 	r.has = n == 1
 	r.reading = false
-	// A deadline is that of unwatch, or one that the handler has set: the client is there.
-	left := err != nil && !isTimeout(err)
 	r.mu.Unlock()
-	if left {
-		r.c.cancel()
-	}
 	r.ended.Broadcast()
 }
 
