@@ -34,6 +34,7 @@ var layers = map[string][]string{
 		"httpapi/pattern",
 		"httpapi/span",
 		"limiter",
+		"limiter/pool",
 		"store",
 		"store/ids",
 	},
@@ -133,6 +134,7 @@ var layers = map[string][]string{
 		"httpapi/proxy",
 		"httpapi/rest",
 		"limiter",
+		"limiter/pool",
 		"node/clock",
 		"node/cluster",
 		"node/config",
@@ -142,6 +144,7 @@ var layers = map[string][]string{
 		"node/recovery",
 		"node/replica",
 		"node/serve",
+		"node/share",
 		"store",
 		"store/backup",
 		"store/ids",
@@ -149,6 +152,7 @@ var layers = map[string][]string{
 	},
 	"node/clock": {},
 	"node/cluster": {
+		"limiter/roster",
 		"node/clock",
 		"node/datadir",
 		"node/lease",
@@ -208,6 +212,12 @@ var layers = map[string][]string{
 	"node/replica/replicatest": {
 		"node/replica",
 		"store",
+	},
+	"node/share": {
+		"limiter/pool",
+		"limiter/roster",
+		"limiter/share",
+		"store/pack",
 	},
 	"node/serve": {
 		"httpapi/admit",

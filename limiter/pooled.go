@@ -96,3 +96,40 @@ func (d *Decision) tokens(p Policy, in *pool.Bucket, b *bucket, l *Limit) {
 	left, reset := in.Known()
 	d.show(State{Policy: p, Limit: l.PerMinute, Remaining: left, Reset: reset})
 }
+
+// TakePooled is [Buckets.Take] for a bucket of the pool. It also returns the bucket, and
+// whether it is time to ask other nodes for more ahead of use. again says that the request
+// was counted as demand before.
+func TakePooled(in *pool.Pool, name pool.Name, p Pace, units, now int64, again bool) (v Verdict, b *pool.Bucket, low bool) {
+	burst := p.Burst
+	if burst <= 0 {
+		burst = p.Limit
+	}
+	burst, units = min(burst, MaxBurst), max(units, 0)
+	if p.Limit <= 0 || p.Window <= 0 || p.Window > MaxWindow {
+		return Verdict{Never: true, RetryAfter: 1}, nil, false
+	}
+	tick, weight := measure(p.Window)
+	s := in.Shard(name)
+	s.Lock()
+	defer s.Unlock()
+	b = s.Open(nil, name, pool.Terms{Pace: share.Pace{Burst: burst, Rate: p.Limit, Weight: int64(weight), Tick: tick}}, now)
+	if b == nil {
+		return Verdict{Full: true, RetryAfter: 1}, nil, false
+	}
+	if !again && units > 0 {
+		b.Count(units, now)
+	}
+	switch v.Never = units > burst; {
+	case units == 0 || !v.Never && b.Has(units):
+		v.Allowed = true
+		b.Spend(units)
+		low = units > 0 && b.Low(now)
+	case v.Never:
+		v.RetryAfter = seconds(b.Reset())
+	default:
+		v.RetryAfter = seconds(b.Wait(units))
+	}
+	v.Remaining, v.Reset = b.Known()
+	return v, b, low
+}

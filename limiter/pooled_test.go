@@ -127,3 +127,37 @@ func BenchmarkTakePooled(b *testing.B) {
 		}
 	}
 }
+
+// A bucket that comes with the call, in the pool.
+func TestTakePooled(t *testing.T) {
+	_, a := pooledAsk(0)
+	a.Pool.Begin([]roster.Roster{{Index: 1, Nodes: []string{"a", "b"}}}, 0, bootTime-1000e9)
+	p, name := Pace{Limit: 24, Burst: 24, Window: 120e9}, pool.Name{7}
+	for i := range 12 {
+		v, b, _ := TakePooled(a.Pool, name, p, 1, bootTime, false)
+		if !v.Allowed || v.Remaining != int64(23-i) || b == nil {
+			t.Fatalf("request %d: %+v", i, v)
+		}
+	}
+	for _, c := range []struct {
+		units int64
+		want  Verdict
+	}{
+		{1, Verdict{RetryAfter: 11, Remaining: 12}},
+		{0, Verdict{Allowed: true, Remaining: 12}},
+		{25, Verdict{Never: true, RetryAfter: 121, Remaining: 12}},
+	} {
+		v, _, _ := TakePooled(a.Pool, name, p, c.units, bootTime, true)
+		v.Reset = 0
+		if v != c.want {
+			t.Errorf("%d units: %+v, want %+v", c.units, v, c.want)
+		}
+	}
+	if v, _, _ := TakePooled(a.Pool, name, Pace{}, 1, bootTime, true); !v.Never {
+		t.Errorf("no limit: %+v", v)
+	}
+	a.Pool.Begin(nil, 0, bootTime)
+	if v, _, _ := TakePooled(a.Pool, name, p, 1, bootTime, true); !v.Full {
+		t.Errorf("without a place: %+v", v)
+	}
+}

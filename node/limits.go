@@ -6,11 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/limiter/pool"
 	"github.com/perfgate/perfgate/node/clock"
+	"github.com/perfgate/perfgate/node/cluster"
 	"github.com/perfgate/perfgate/node/quota"
 	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/share"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -24,6 +28,9 @@ type limits struct {
 	since   int64                        // on clock; see quota.Levels.Resume
 	bodies  *bodies.Memory
 	clock   *clock.Clock
+
+	cluster *cluster.Cluster              // nil for a lone node; set by openState
+	sharing atomic.Pointer[share.Sharing] // minutes, with the other nodes; nil before there is one, and for a lone node
 }
 
 // openLimits takes the levels of the last clean stop back. They are saved again
@@ -41,6 +48,13 @@ func (n *Node) openLimits() (err error) {
 	l.levels = &quota.Levels{Marks: n.local, Ledger: n.store, Table: limiter.NewBuckets(n.options.Memory.buckets()), Logger: n.log, Fresh: n.startup.fresh}
 	if l.since, err = l.levels.Resume(n.clock.Now()); err != nil {
 		return err
+	}
+	if c := l.cluster; c != nil {
+		l.sharing.Store(share.New(share.Config{
+			Boot: c.Boot(), Pool: pool.New(n.replica.Identity().ID), Exchange: c.Exchange, Alive: c.Others, Leased: c.Leased,
+			Rosters: c.Rosters, Applied: n.store.Applied, Active: func() bool { return n.store.ClusterLevel() >= store.LevelOfRosters },
+			Now: n.clock.Now, Logger: n.log,
+		}, n.startup.bootIndex))
 	}
 	n.cleanup("limits", func(ctx context.Context) error {
 		if n.replica.Abandoned() {
@@ -78,6 +92,30 @@ func (n *Node) recall() func(context.Context, []store.GrantAsk) error {
 		return nil
 	}
 	return n.replica.Coordinator().Recall
+}
+
+// serve answers another node's batch of limits.
+func (l *limits) serve(node string, body []byte) ([]byte, error) {
+	if s := l.sharing.Load(); s != nil {
+		return s.Serve(node, body)
+	}
+	return nil, errors.New("the node is starting")
+}
+
+// follow takes the rosters over. A node that admits nothing yet takes them over when it
+// begins to.
+func (l *limits) follow() {
+	if s := l.sharing.Load(); s != nil {
+		s.Follow()
+	}
+}
+
+// sharer is the part of admission in the limits of the cluster; nil for a lone node.
+func (l *limits) sharer() admit.Sharer {
+	if s := l.sharing.Load(); s != nil {
+		return s
+	}
+	return nil
 }
 
 // yield is this node's part of another node's recall. Before it admits requests it

@@ -34,6 +34,9 @@ func (n *Node) openBackground() {
 		n.background.run(n.limits.grants.RunRecalls)
 	}
 	n.background.run(n.limits.tick)
+	if s := n.limits.sharing.Load(); s != nil {
+		n.background.run(s.Run)
+	}
 	n.background.run(n.options.Memory.pace)
 	for _, l := range n.listeners() {
 		if l.certs != nil {

@@ -45,7 +45,11 @@ func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) 
 		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
 		Token:     n.startup.token.held, KeepToken: n.startup.token.keep,
 	}
-	return func(r *replica.Replica) replica.Coordinator { return cluster.New(r, clustering) }, nil
+	return func(r *replica.Replica) replica.Coordinator {
+		n.limits.cluster = cluster.New(r, clustering)
+		n.limits.cluster.Share(cluster.Sharing{Serve: n.limits.serve, Follow: n.limits.follow})
+		return n.limits.cluster
+	}, nil
 }
 
 // proposeGrant proposes for the node itself, within the bound of every write.
@@ -64,6 +68,7 @@ func (n *Node) gateConfig(c *config.Config, table *limiter.Buckets) admit.Config
 		Trusted: c.Proxy.TrustedProxies, ClientIPHeader: c.Proxy.ClientIPHeader, KeyHeader: c.Proxy.KeyHeader,
 		Shared: !n.lone(),
 		Clock:  n.clock.Read, Since: n.limits.since, BootIndex: n.startup.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
+		Sharing: n.limits.sharer(),
 	}
 }
 

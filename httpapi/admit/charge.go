@@ -60,9 +60,18 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 	_, mono := g.cfg.Clock()
 	a.Now, a.Wall, a.Refilled = mono, now.UnixNano(), g.refilled(mono)
 	a.Lend = g.cfg.Alone != nil && g.cfg.Alone()
+	if g.cfg.Sharing != nil && !g.share(ctx, p, a) {
+		return notReady()
+	}
 	p.Limits = meter.Take(a)
 	if p.Limits.NWants > 0 {
 		g.extend(ctx, meter, p, a)
+	}
+	if p.Limits.NShort > 0 {
+		g.gather(ctx, meter, p, a)
+	}
+	if p.Limits.NLow > 0 {
+		g.cfg.Sharing.Ahead(slices.Clone(p.Limits.Low[:p.Limits.NLow]))
 	}
 	switch d := &p.Limits; {
 	case d.Allowed:

@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/pattern"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/limiter/pool"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -35,6 +36,19 @@ type Granter interface {
 	Ask(account store.AccountID, key *store.Record, wants []limiter.Want)
 }
 
+// Sharer has the minutes that the nodes of a cluster spend together.
+type Sharer interface {
+	// Pool waits until it is known where minutes are counted: in the pool, or, nil, by this
+	// node alone. False: not before ctx ended.
+	Pool(ctx context.Context) (*pool.Pool, bool)
+	// Fetch asks other nodes for the units that a request lacks in one of the buckets, and
+	// waits for news until deadline, on the clock of [limiter.Ask]. False: to try again is
+	// of no use.
+	Fetch(ctx context.Context, short []*pool.Bucket, units, deadline int64) bool
+	// Ahead asks for tokens that will be needed soon. It does not wait.
+	Ahead(low []*pool.Bucket)
+}
+
 // Config configures a [Gate]. Store and Grants are required.
 type Config struct {
 	Store  Store
@@ -53,6 +67,9 @@ type Config struct {
 	// Alone reports whether this node serves without being able to ask for chunks of
 	// months: it then goes on with the months as far as they are known. nil: never.
 	Alone func() bool
+
+	// Sharing has the minutes of a cluster; nil: this node counts them alone.
+	Sharing Sharer
 
 	// Shared says that other nodes hold chunks of months, too: see [limiter.Ask].
 	Shared bool

@@ -1,11 +1,14 @@
 package admit
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/span"
 	"github.com/perfgate/perfgate/limiter"
+	"github.com/perfgate/perfgate/limiter/pool"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -51,9 +54,10 @@ func (g *Gate) RateLimit(q *RateRequest, now time.Time) (RateAnswer, *fault.Erro
 	if f := g.Serving(); f != nil {
 		return RateAnswer{}, f
 	}
-	_, mono := g.cfg.Clock()
-	name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier)
-	v := g.cfg.Buckets.Take(name, pace, units, mono, g.refilled(mono))
+	v, ok := g.rate(q, pace, units)
+	if !ok {
+		return RateAnswer{}, notReady()
+	}
 	if v.Full {
 		return RateAnswer{}, &fault.Error{Code: fault.Unavailable, RetryAfter: v.RetryAfter,
 			Message: "Too many identifiers are in use at once; this one could not be counted."}
@@ -63,6 +67,43 @@ func (g *Gate) RateLimit(q *RateRequest, now time.Time) (RateAnswer, *fault.Erro
 		out.RetryAfter = &v.RetryAfter
 	}
 	return out, nil
+}
+
+// rate charges units to q's bucket. In a cluster the nodes share it; the limit is a part
+// of its name there, since nodes learn of another one only from calls: a bucket with
+// another limit counts for itself. False: it is not known yet where minutes are counted.
+func (g *Gate) rate(q *RateRequest, pace limiter.Pace, units int64) (v limiter.Verdict, ok bool) {
+	_, mono := g.cfg.Clock()
+	if g.cfg.Sharing != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), chargeWait)
+		defer cancel()
+		in, ok := g.cfg.Sharing.Pool(ctx)
+		if !ok {
+			return v, false
+		}
+		if in != nil {
+			name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier, fmt.Sprint(pace))
+			return g.rateShared(ctx, in, pool.Name(name), pace, units), true
+		}
+	}
+	name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier)
+	return g.cfg.Buckets.Take(name, pace, units, mono, g.refilled(mono)), true
+}
+
+// rateShared charges a bucket of the pool, after asking other nodes if need be.
+func (g *Gate) rateShared(ctx context.Context, in *pool.Pool, name pool.Name, pace limiter.Pace, units int64) limiter.Verdict {
+	_, now := g.cfg.Clock()
+	deadline := now + int64(shareWait)
+	for again := false; ; again = true {
+		v, b, low := limiter.TakePooled(in, name, pace, units, now, again)
+		if low {
+			g.cfg.Sharing.Ahead([]*pool.Bucket{b})
+		}
+		if v.Allowed || v.Never || v.Full || !g.cfg.Sharing.Fetch(ctx, []*pool.Bucket{b}, units, deadline) {
+			return v
+		}
+		_, now = g.cfg.Clock()
+	}
 }
 
 // Check names every fault of q.

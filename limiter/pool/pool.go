@@ -55,6 +55,7 @@ type Bucket struct {
 	gone bool // dropped: who keeps a pointer looks it up again
 	tiny bool
 	home string // of a tiny one, at step
+	made uint64 // Terms.Created
 	// News is closed when an answer came, and then nil: of the requests that wait.
 	News chan struct{}
 }
@@ -185,7 +186,7 @@ func (s *Shard) create(n Name, t Terms, line *roster.Line) *Bucket {
 		s.pool.places.Add(1)
 		return nil
 	}
-	b := &Bucket{Name: n, In: s, step: line.First()}
+	b := &Bucket{Name: n, In: s, step: line.First(), made: t.Created}
 	begin := line.Step(b.step)
 	base := line.Base(b.step, n)
 	if fresh := t.Created > s.pool.boot && b.step == 0; fresh {
@@ -236,6 +237,9 @@ func (b *Bucket) Known() (left, reset int64) {
 	tok := share.Known(&b.Bucket, b.Peers(), b.In.now)
 	return max(0, tok) / b.Pace().Weight, b.Pace().Whole(tok)
 }
+
+// Terms are those that the bucket was last used under.
+func (b *Bucket) Terms() Terms { return Terms{Pace: b.Pace(), Created: b.made} }
 
 // Notify wakes the requests that wait for news of a bucket.
 func (b *Bucket) Notify() {

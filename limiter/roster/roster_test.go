@@ -178,6 +178,13 @@ func TestSettler(t *testing.T) {
 	if s.Ready(rosters, two, never, 0, 20*sec+loanWait-1) || !s.Ready(rosters, two, never, 0, 20*sec+loanWait) {
 		t.Error("does not wait for the end of a lease, and of the loans made under it")
 	}
+	// A lease that has ended is not shown any more.
+	s = Settler{}
+	s.Ready(rosters, two, never, 0, 19*sec)
+	two["node-2"] = Report{Applied: 8}
+	if s.Ready(rosters, two, never, 0, 20*sec+loanWait-1) || !s.Ready(rosters, two, never, 0, 20*sec+loanWait) {
+		t.Error("the end of a lease that has ended is forgotten")
+	}
 	// It may serve without one.
 	s = Settler{}
 	two["node-2"] = Report{Applied: 8, Stale: true}

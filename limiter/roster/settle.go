@@ -22,12 +22,14 @@ type Settler struct {
 	index   uint64
 	since   int64            // when the roster was first seen
 	applied map[string]int64 // when a node's report of it was first seen
+	ends    map[string]int64 // the last end of a lease that a node was seen with
 }
 
 // Ready reports whether the last of rosters may settle: each node of each of them has
 // applied it for as long as a loan lasts, or has had no lease for as long. Leases of
 // earlier terms end by old. The leader must have counted the announcement among the
-// entries that a lease requires before it asks.
+// entries that a lease requires before it asks, and asks several times in the length of
+// a lease, so that each lease's end is seen.
 //
 // reports has the nodes that were heard of in this term; gone says of a node that it was
 // removed, and does not count although it may serve without a lease.
@@ -37,7 +39,7 @@ func (s *Settler) Ready(rosters []Roster, reports map[string]Report, gone func(s
 	}
 	last := rosters[len(rosters)-1]
 	if s.index != last.Index {
-		*s = Settler{index: last.Index, since: now, applied: map[string]int64{}}
+		*s = Settler{index: last.Index, since: now, applied: map[string]int64{}, ends: map[string]int64{}}
 	}
 	clean := true
 	for _, r := range rosters {
@@ -55,6 +57,7 @@ func (s *Settler) clean(id string, reports map[string]Report, gone bool, old, no
 			s.applied[id] = now
 		}
 	}
+	s.ends[id] = max(s.ends[id], r.Until)
 	if at := s.applied[id]; at != 0 && now >= at+loanWait {
 		return true
 	}
@@ -63,5 +66,5 @@ func (s *Settler) clean(id string, reports map[string]Report, gone bool, old, no
 	}
 	// Without a lease. One that was granted without the announcement was asked for before
 	// it counted, so since bounds those that the reports do not show.
-	return now >= max(r.Until, old, s.since)+loanWait
+	return now >= max(s.ends[id], old, s.since)+loanWait
 }

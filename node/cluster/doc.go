@@ -22,6 +22,8 @@
 //   - holder: this node's own lease, with renewals and reports
 //   - certificates, membership, reconciler: credentials, joining, removal, upkeep
 //   - recalls: units of months that nodes hold and do not need, brought back
+//   - sharing: the roster of the nodes that share limits, announced and settled by the
+//     leader's reconciler, and the calls of package node/share
 //   - diagnosis, status: the reason for a missing lease, the picture for operators
 //   - settlements: the wait until a write is in force, at the next leader if need be
 //   - server: the answers to other nodes' calls

@@ -26,6 +26,7 @@ const (
 	callSettle  = "/settle"
 	callRecall  = "/recall"
 	callYield   = "/yield"
+	callShare   = "/share" // the body is no JSON: see package node/share
 )
 
 // call makes a call to the node id at addr. Its error is ErrNotTaken where the

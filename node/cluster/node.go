@@ -25,6 +25,7 @@ type node struct {
 	self     lease.Node
 	log      *slog.Logger
 	troubles *troubles
+	sharing  Sharing     // set by Share
 	removed  atomic.Bool // this node has applied its own removal; set by isRemoved
 }
 
@@ -34,6 +35,9 @@ type node struct {
 func (n *node) applied() uint64 {
 	index := n.r.Store().Applied()
 	n.isRemoved()
+	if n.sharing.Follow != nil {
+		n.sharing.Follow() // whose part of the limits is whose
+	}
 	return index
 }
 

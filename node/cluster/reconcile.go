@@ -38,6 +38,8 @@ type reconciler struct {
 	gone    map[string]bool  // nodes that were reported as gone
 	orphans map[string]int64 // members that are no servers, and since when
 	dropped map[string]bool  // removed nodes, after their connections were closed
+
+	settlement settlement
 }
 
 // run reconciles every reconcileEvery until ctx ends. A failed step is tried again.
@@ -104,7 +106,7 @@ func (rec *reconciler) lead(ctx context.Context, since map[string]int64) error {
 	if err := rec.openTrust(ctx); err != nil {
 		return err
 	}
-	faults := []error{rec.membership.putMember(ctx, rec.holder.selfReport(rec.Clock.Wall())), rec.finishRemovals(ctx)}
+	faults := []error{rec.membership.putMember(ctx, rec.holder.selfReport(rec.Clock.Wall())), rec.finishRemovals(ctx), rec.share(ctx)}
 	for _, s := range rec.servers() {
 		if err := rec.reconcileServer(ctx, s, since); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", rec.nameOf(string(s.ID)), err))

@@ -40,6 +40,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST "+callSettle, s.serveSettle)
 	mux.HandleFunc("POST "+callRecall, s.serveRecall)
 	mux.HandleFunc("POST "+callYield, s.serveYield)
+	mux.HandleFunc("POST "+callShare, s.serveShare)
 	return mux
 }
 

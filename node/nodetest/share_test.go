@@ -1,0 +1,162 @@
+package nodetest_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/node/nodetest"
+)
+
+// minute is a cluster of three nodes and a key of an account with a limit of requests a
+// minute.
+type minute struct {
+	t           *testing.T
+	c           *nodetest.Cluster
+	key         string
+	rate, burst int64
+
+	from   time.Time // before the first request
+	passed atomic.Int64
+}
+
+func newMinute(t *testing.T, rate, burst int64) *minute {
+	c := nodetest.Start(t, 3)
+	c.WaitHealthy()
+	m := &minute{t: t, c: c, rate: rate, burst: burst}
+	api := c.API(0)
+	account, err := api.Accounts().Create(t.Context(), client.NewAccount{
+		Name: "Acme", Tier: "enterprise", Limits: &client.Limits{PerMinute: &rate, Burst: &burst, PerMonth: ptr(int64(1_000_000))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	api.Account = account.ID
+	made, err := api.CreateKey(t.Context(), newKey("shared"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.key, m.from = *made.Secret, time.Now()
+	return m
+}
+
+// get makes a request through node i.
+func (m *minute) get(i int) nodetest.Answer {
+	a := m.c.Nodes[i].Get(m.key)
+	if a.Status == 200 {
+		m.passed.Add(1)
+	}
+	return a
+}
+
+// hammer makes requests through node i as fast as two clients can, until stop is closed.
+func (m *minute) hammer(i int, stop <-chan struct{}, all *sync.WaitGroup) {
+	for range 2 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if m.c.Nodes[i].Running() {
+					m.get(i)
+				}
+			}
+		})
+	}
+}
+
+// check compares what has passed with the limit.
+func (m *minute) check(least int64) {
+	m.t.Helper()
+	took := time.Since(m.from)
+	most := m.burst + int64(float64(m.rate)*took.Minutes()+1)
+	if n := m.passed.Load(); n > most || n < least {
+		m.t.Errorf("%d requests passed in %v; at most %d may, at least %d", n, took, most, least)
+	} else {
+		m.t.Logf("%d requests passed in %v; at most %d may", n, took, most)
+	}
+}
+
+// Three nodes together admit no more than one bucket would, and nearly as much.
+func TestNodesShareAMinute(t *testing.T) {
+	t.Parallel()
+	m := newMinute(t, 60, 60)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 3 {
+		m.hammer(i, stop, &all)
+	}
+	m.c.Until("the burst has passed", func() error {
+		if m.passed.Load() < 57 {
+			return errNotYet
+		}
+		return nil
+	})
+	time.AfterFunc(3*time.Second, func() { close(stop) })
+	all.Wait()
+	m.check(57)
+}
+
+// Cuts, kills and starts under load: never more than one bucket.
+func TestASharedMinuteUnderFaults(t *testing.T) {
+	t.Parallel()
+	m := newMinute(t, 600, 60)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 3 {
+		m.hammer(i, stop, &all)
+	}
+	more := func(event string) {
+		t.Helper()
+		from := m.passed.Load()
+		m.c.Until("requests pass "+event, func() error {
+			if m.passed.Load() < from+10 {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	more("at first")
+	m.c.Net.Isolate(2)
+	more("with a node cut off")
+	m.c.Net.Heal()
+	m.c.Kill(1)
+	more("with a node killed")
+	m.c.Restart(1)
+	m.c.WaitReady()
+	more("with all nodes back")
+	m.c.Net.Cut(0, 1)
+	more("with two nodes apart")
+	m.c.Net.Heal()
+	more("after all")
+	close(stop)
+	all.Wait()
+	m.check(100)
+}
+
+// A client at one node gets what all have, at once and at 80 % of the limit afterwards.
+func TestOneNodeSpendsASharedMinute(t *testing.T) {
+	t.Parallel()
+	m := newMinute(t, 600, 60)
+	for i := range 60 {
+		if a := m.get(1); a.Status != 200 {
+			t.Fatalf("request %d of the burst: %v", i, a)
+		}
+	}
+	pace := time.NewTicker(time.Second / 8)
+	defer pace.Stop()
+	for i := range 32 {
+		<-pace.C
+		if a := m.get(1); a.Status != 200 {
+			t.Errorf("request %d at 80 %% of the limit: %v", i, a)
+		}
+	}
+	m.check(92)
+}
+
+var errNotYet = errors.New("not yet")

@@ -1,0 +1,244 @@
+package share
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perfgate/perfgate/limiter/pool"
+	"github.com/perfgate/perfgate/limiter/roster"
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// Config configures [New]. All fields are required.
+type Config struct {
+	Boot uint64 // of this process
+	Pool *pool.Pool
+	// Exchange sends a batch to a node and returns its answer. Alive lists the other nodes
+	// that are taken for alive.
+	Exchange func(ctx context.Context, node string, body []byte) ([]byte, error)
+	Alive    func() []string
+	// Leased reports whether this node holds a serving lease.
+	Leased func() bool
+	// Rosters is the state's, and Applied the index of the log that it includes. Active
+	// says that every node can share limits, so that there will be a roster.
+	Rosters func() []roster.Roster
+	Applied func() uint64
+	Active  func() bool
+	Now     func() int64
+	Logger  *slog.Logger
+}
+
+// Sharing is this node's part in the limits of the cluster.
+type Sharing struct {
+	conf    Config
+	ctx     context.Context
+	cancel  context.CancelFunc
+	ids     atomic.Uint64
+	senders sync.WaitGroup
+
+	following sync.Mutex    // serializes Follow
+	ready     chan struct{} // closed with the first roster
+	once      sync.Once
+
+	mu      sync.Mutex // guards the fields below
+	peers   map[string]*peer
+	nodes   map[share.Peer]*peer
+	numbers share.Peer
+	alive   []string
+}
+
+// New begins to share with the rosters that the state has; boot is the newest index of
+// the log when this process began.
+func New(c Config, boot uint64) *Sharing {
+	s := &Sharing{conf: c, ready: make(chan struct{}), peers: map[string]*peer{}, nodes: map[share.Peer]*peer{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ids.Store(uint64(time.Now().UnixNano())) // of this process they only grow
+	s.begin(boot)
+	return s
+}
+
+// begin is the start of the process, or one after entries were missed.
+func (s *Sharing) begin(boot uint64) {
+	rs := s.conf.Rosters()
+	s.conf.Pool.Begin(rs, boot, s.conf.Now())
+	s.note(rs)
+}
+
+func (s *Sharing) note(rs []roster.Roster) {
+	if len(rs) > 0 {
+		s.once.Do(func() { close(s.ready) })
+	}
+}
+
+// Follow takes the state's rosters over. The node calls it before it reports an index as
+// applied, and now and then.
+func (s *Sharing) Follow() {
+	s.following.Lock()
+	defer s.following.Unlock()
+	applied := s.conf.Applied()
+	rs := s.conf.Rosters()
+	if line := s.conf.Pool.Line().Rosters(); slices.EqualFunc(rs, line, func(a, b roster.Roster) bool { return a.Index == b.Index }) {
+		return
+	}
+	if s.conf.Pool.Follow(rs, s.conf.Leased(), s.conf.Now()) {
+		s.note(rs)
+		return
+	}
+	s.conf.Logger.Warn("changes of the nodes that share limits were missed; buckets begin empty, as after a start")
+	s.begin(applied)
+}
+
+// Pool is the pool that counts the minutes; nil where nodes count alone, because not
+// every one can share. It waits until there is a roster, and false means that ctx ended
+// before.
+func (s *Sharing) Pool(ctx context.Context) (*pool.Pool, bool) {
+	if s.conf.Pool.On() {
+		return s.conf.Pool, true
+	}
+	if !s.conf.Active() {
+		return nil, true
+	}
+	timer := time.NewTimer(readyMost)
+	defer timer.Stop()
+	select {
+	case <-s.ready:
+		return s.conf.Pool, s.conf.Pool.On()
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, false
+}
+
+// readyMost bounds a request's wait for the first roster: longer than a cluster is
+// without a leader.
+const readyMost = 5 * time.Second
+
+func (s *Sharing) next() uint64 { return s.ids.Add(1) }
+
+// Fetch asks other nodes for the units that a request lacks, and waits for news until
+// the time deadline, on the clock of Now. False: there is no use in trying again.
+func (s *Sharing) Fetch(ctx context.Context, short []*pool.Bucket, units, deadline int64) bool {
+	var news <-chan struct{}
+	at := deadline
+	for _, b := range short {
+		again, wait := s.ask(b, units, deadline)
+		if again == 0 {
+			return false
+		}
+		at, news = min(at, again), wait
+	}
+	now := s.conf.Now()
+	if now >= deadline {
+		return false
+	}
+	timer := time.NewTimer(time.Duration(max(at-now, 0)))
+	defer timer.Stop()
+	select {
+	case <-news:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// ask sends the questions about one bucket. It returns when to look at the bucket again,
+// at the latest, and a channel that is closed before if there is news; 0: never.
+func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (again int64, news <-chan struct{}) {
+	now := s.conf.Now()
+	b.In.Lock()
+	var out []share.Sent
+	again = deadline
+	if !b.Has(units) && !b.Asking() {
+		ps := b.Peers()
+		if out = b.Ask(units, ps, s.next, rand.Uint64(), now); len(out) == 0 {
+			if again = b.Again(units, ps, now); again > min(deadline, now+int64(refillMost)) {
+				again = 0
+			}
+		}
+	}
+	if b.Has(units) {
+		again = now
+	}
+	news = b.Listen()
+	items := fetches(b, out)
+	b.In.Unlock()
+	s.postAll(out, items)
+	return again, news
+}
+
+func fetches(b *pool.Bucket, out []share.Sent) []item {
+	items := make([]item, len(out))
+	for i, m := range out {
+		items[i] = item{kind: isFetch, name: b.Name, terms: b.Terms(), fetch: m.Fetch}
+	}
+	return items
+}
+
+func (s *Sharing) postAll(out []share.Sent, items []item) {
+	for i, m := range out {
+		if !s.post(m.To, items[i]) {
+			s.giveUp(m.To, items[i:i+1], true)
+		}
+	}
+}
+
+// Ahead asks other nodes for tokens that will be needed soon. It does not wait.
+func (s *Sharing) Ahead(low []*pool.Bucket) {
+	for _, b := range low {
+		b.In.Lock()
+		out := b.AskAhead(b.Peers(), s.next, s.conf.Now())
+		items := fetches(b, out)
+		b.In.Unlock()
+		s.postAll(out, items)
+	}
+}
+
+// Run renews, returns and greets until ctx ends.
+func (s *Sharing) Run(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	greet := time.NewTicker(greetEvery)
+	defer greet.Stop()
+	defer s.senders.Wait()
+	defer s.cancel()
+	for {
+		s.Follow()
+		s.see(s.conf.Alive())
+		select {
+		case <-ctx.Done():
+			return
+		case <-greet.C:
+			s.greet(s.ctx)
+		case <-tick.C:
+			if s.conf.Leased() {
+				s.tick()
+			}
+		}
+	}
+}
+
+// tick renews and returns the parts of every bucket.
+func (s *Sharing) tick() {
+	s.conf.Pool.Each(func(shard *pool.Shard) {
+		now := s.conf.Now()
+		shard.Tick(now, func(b *pool.Bucket) {
+			for _, n := range b.Tick(s.next, now) {
+				m := item{kind: isRenew, name: b.Name, terms: b.Terms()}
+				if n.Renew != nil {
+					m.renew = *n.Renew
+				} else {
+					m.kind, m.back = isReturn, *n.Return
+				}
+				if !s.post(n.To, m) && n.Renew != nil {
+					b.RenewLost(n.Renew.ID, n.To)
+				}
+			}
+		})
+	})
+}

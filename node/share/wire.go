@@ -1,0 +1,172 @@
+package share
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/perfgate/perfgate/limiter/pool"
+	"github.com/perfgate/perfgate/limiter/share"
+	"github.com/perfgate/perfgate/store/pack"
+)
+
+// The form of a batch: version, boot of the sender, boot that it is meant for (0: any),
+// number of items, items. Numbers are varints.
+const wireVersion = 1
+
+// maxItems bounds the items of a batch: some 60 bytes each.
+const maxItems = 512
+
+// The kinds of items.
+const (
+	isFetch byte = iota + 1
+	isReply
+	isRenew
+	isRenewed
+	isReturn
+)
+
+// item is one message about one bucket; the member of its kind is set.
+type item struct {
+	kind    byte
+	name    pool.Name
+	terms   pool.Terms // of fetch, renew and return
+	fetch   share.Fetch
+	reply   share.Reply
+	renew   share.Renew
+	renewed share.Renewed
+	back    share.Return
+}
+
+// batch is what one call carries, or its answer.
+type batch struct {
+	from, to uint64
+	items    []item
+}
+
+var errWire = errors.New("a message of the limits is cut short or of another version")
+
+func (b *batch) encode() []byte {
+	out := []byte{wireVersion}
+	out = binary.AppendUvarint(out, b.from)
+	out = binary.AppendUvarint(out, b.to)
+	out = binary.AppendUvarint(out, uint64(len(b.items)))
+	for i := range b.items {
+		out = b.items[i].encode(out)
+	}
+	return out
+}
+
+func (m *item) encode(out []byte) []byte {
+	out = append(append(out, m.kind), m.name[:]...)
+	ints := func(vs ...int64) {
+		for _, v := range vs {
+			out = binary.AppendVarint(out, v)
+		}
+	}
+	if m.kind == isFetch || m.kind == isRenew || m.kind == isReturn {
+		p := m.terms.Pace
+		ints(p.Burst, p.Rate, p.Weight, p.Tick, int64(m.terms.Created))
+	}
+	switch m.kind {
+	case isFetch:
+		f := &m.fetch
+		ints(int64(f.ID), f.Need, f.Room, f.Tok, int64(f.Part), demand(f.Demand), flag(f.Charge), flag(f.All))
+	case isReply:
+		r := &m.reply
+		ints(int64(r.ID), r.Tokens, r.Held, r.Wait, r.State.Tok, int64(r.State.Part), demand(r.State.Demand), int64(len(r.Grants)))
+		for _, g := range r.Grants {
+			ints(flag(g.Home), g.Stamp, int64(g.Part))
+		}
+	case isRenew:
+		ints(int64(m.renew.ID), m.renew.Stamp, int64(m.renew.Part))
+	case isRenewed:
+		r := &m.renewed
+		ints(int64(r.ID), r.Stamp, int64(r.Part), int64(r.Short), r.Left)
+	case isReturn:
+		ints(int64(m.back.ID), m.back.Stamp, int64(m.back.Part), m.back.Tokens)
+	}
+	return out
+}
+
+// demand is in thousandths on the wire.
+func demand(d float64) int64 { return int64(min(max(d, 0), 1e12) * 1000) }
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// decode reads a batch; items of a kind that is not known make it unreadable.
+func decode(p []byte) (b batch, err error) {
+	r := pack.NewReader(p)
+	r.Version(wireVersion)
+	b.from, b.to = r.Uvarint(), r.Uvarint()
+	n := r.Uvarint()
+	if r.Bad() || n > maxItems {
+		return batch{}, errWire
+	}
+	b.items = make([]item, n)
+	for i := range b.items {
+		if !b.items[i].decode(&r) {
+			return batch{}, errWire
+		}
+	}
+	if len(r.Rest()) > 0 {
+		return batch{}, errWire
+	}
+	return b, nil
+}
+
+func (m *item) decode(r *pack.Reader[[]byte]) bool {
+	m.kind = r.Byte()
+	copy(m.name[:], r.Take(uint64(len(m.name))))
+	if m.kind == isFetch || m.kind == isRenew || m.kind == isReturn {
+		m.terms = pool.Terms{Pace: share.Pace{Burst: r.Varint(), Rate: r.Varint(), Weight: r.Varint(), Tick: r.Varint()}, Created: uint64(r.Varint())}
+		if !m.terms.Pace.Valid() {
+			return false
+		}
+	}
+	switch m.kind {
+	case isFetch:
+		m.fetch = share.Fetch{
+			ID: uint64(r.Varint()), Need: r.Varint(), Room: r.Varint(), Tok: r.Varint(), Part: share.Part(r.Varint()),
+			Demand: float64(r.Varint()) / 1000, Charge: r.Varint() != 0, All: r.Varint() != 0,
+		}
+		f := &m.fetch
+		return !r.Bad() && part(f.Part) && level(f.Need) && level(f.Room) && level(max(f.Tok, -f.Tok))
+	case isReply:
+		q := &m.reply
+		q.ID, q.Tokens, q.Held, q.Wait = uint64(r.Varint()), r.Varint(), r.Varint(), r.Varint()
+		q.State = share.State{Tok: r.Varint(), Part: share.Part(r.Varint()), Demand: float64(r.Varint()) / 1000}
+		n := r.Varint()
+		if r.Bad() || n < 0 || n > 64 || !level(q.Tokens) || !level(q.Held) || !part(q.State.Part) {
+			return false
+		}
+		for range n {
+			g := share.Grant{Home: r.Varint() != 0, Stamp: r.Varint(), Part: share.Part(r.Varint())}
+			if !part(g.Part) {
+				return false
+			}
+			q.Grants = append(q.Grants, g)
+		}
+	case isRenew:
+		m.renew = share.Renew{ID: uint64(r.Varint()), Stamp: r.Varint(), Part: share.Part(r.Varint())}
+		return !r.Bad() && part(m.renew.Part)
+	case isRenewed:
+		m.renewed = share.Renewed{ID: uint64(r.Varint()), Stamp: r.Varint(), Part: share.Part(r.Varint()), Short: share.Part(r.Varint()), Left: r.Varint()}
+		return !r.Bad() && part(m.renewed.Part) && part(m.renewed.Short)
+	case isReturn:
+		m.back = share.Return{ID: uint64(r.Varint()), Stamp: r.Varint(), Part: share.Part(r.Varint()), Tokens: r.Varint()}
+		return !r.Bad() && part(m.back.Part) && level(m.back.Tokens)
+	default:
+		return false
+	}
+	return !r.Bad()
+}
+
+func part(p share.Part) bool { return p >= 0 && p <= share.One }
+
+// level keeps sums of levels within 64 bits.
+func level(n int64) bool { return n >= 0 && n < 1<<62+1<<61 }
