@@ -138,6 +138,7 @@ var layers = map[string][]string{
 		"node/clock",
 		"node/cluster",
 		"node/config",
+		"node/custody",
 		"node/datadir",
 		"node/mesh",
 		"node/quota",
@@ -168,6 +169,13 @@ var layers = map[string][]string{
 		"node/datadir",
 	},
 	"node/config/configtest": {},
+	"node/custody": {
+		"node/config",
+		"node/datadir",
+		"store/encfs",
+		"store/keyring",
+		"store/pack",
+	},
 	"node/datadir": {
 		"store/pack",
 	},
@@ -189,6 +197,7 @@ var layers = map[string][]string{
 	},
 	"node/recovery": {
 		"node/config",
+		"node/custody",
 		"node/datadir",
 		"node/mesh",
 		"node/quota",
@@ -247,6 +256,10 @@ var layers = map[string][]string{
 	"store/disk":  {},
 	"store/encfs": {},
 	"store/ids":   {},
+	"store/keyring": {
+		"store/encfs",
+		"store/pack",
+	},
 	"store/local": {
 		"store",
 		"store/chain",

@@ -130,7 +130,7 @@ func configKeys(t *testing.T) []string {
 // notKeys are names of another kind that look like configuration keys.
 var notKeys = []string{
 	"audit.dropped", // an action of the audit log
-	"cluster.secret", "backup.md", "cluster.md", "admin.crt", "admin.key",
+	"cluster.secret", "backup.md", "cluster.md", "admin.crt", "admin.key", "encryption.key",
 }
 
 // TestConfigKeysInDocs looks for every configuration key that a page names.

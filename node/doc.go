@@ -6,13 +6,14 @@
 //
 //  1. Data directory: locked before anything reads or writes it, so that no two
 //     processes ever share state or use the same identity.
-//  2. Listeners: certificates are read and addresses bound before the state is
+//  2. Keys of the encrypted data: a wrong one is an error before anything is changed.
+//  3. Listeners: certificates are read and addresses bound before the state is
 //     opened, which can take long: a wrong address or file is an error at once.
 //     Until the node is ready, slots answer /livez, and 503 to the rest.
-//  3. State: the replica (log, state, Raft), then the node's own data, on one block
-//     cache. The step waits until there is a state to answer from; the first node
+//  4. State: files of earlier versions are encrypted; the replica (log, state, Raft), then
+//     the node's own data, on one block cache. The step waits until there is a state to answer from; the first node
 //     of a cluster makes it.
-//  4. Requests: backups; limits, which must have the levels of the last clean stop
+//  5. Requests: backups; limits, which must have the levels of the last clean stop
 //     before the first request; background tasks; the gate, which charges the
 //     limits; the proxy and the API, which use the gate. Setting the handlers of the
 //     slots is last: no request meets a half-built node.

@@ -17,6 +17,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/custody"
 	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
@@ -54,6 +55,8 @@ type Node struct {
 	clock   *clock.Clock
 
 	proxyListener, adminListener *listener // from openListeners
+
+	vault *custody.Vault // from openVault
 
 	// The state, from openState.
 	replica *replica.Replica
@@ -94,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n.reloads.note(nil) // the start has read it
 	n.warn(o.Config)
 	o.Memory.log(logger)
-	steps := []func(context.Context) error{n.openDataDir, n.openListeners, n.openState, n.openRequests}
+	steps := []func(context.Context) error{n.openDataDir, n.openVault, n.openListeners, n.openState, n.openRequests}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.close())

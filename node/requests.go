@@ -37,6 +37,7 @@ func (n *Node) openBackground() {
 	if s := n.limits.sharing.Load(); s != nil {
 		n.background.run(s.Run)
 	}
+	n.background.run(n.rotateData)
 	n.background.run(n.options.Memory.pace)
 	for _, l := range n.listeners() {
 		if l.certs != nil {

@@ -26,6 +26,9 @@ func (n *Node) openDataDir(context.Context) error {
 }
 
 func (n *Node) openState(ctx context.Context) (err error) {
+	if err := n.vault.Convert(ctx); err != nil {
+		return err
+	}
 	cache := pebble.NewCache(n.options.Memory.blocks())
 	n.cleanup("cache", func(context.Context) error { cache.Unref(); return nil })
 	n.startup = startup{config: n.config, log: n.log, token: newTokenFile(n.config, n.log)}
@@ -36,7 +39,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	n.replica, err = replica.Open(ctx, replica.Config{
 		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.options.Version,
 		Cache: cache, CacheBytes: n.options.Memory.records(), Routes: admit.CompileRoutes, Logger: n.log, Fatal: n.fatal, Coordinate: coordinate, Tune: n.options.Tune,
-		Clock: n.clock.Read,
+		Clock: n.clock.Read, Encrypt: n.vault.Attach,
 	})
 	if err != nil {
 		return err
@@ -53,6 +56,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n.vault.OnRotate(n.rollLogs)
 	n.cleanup("local data", func(context.Context) error { return n.local.Close() })
 	n.startup.replica, n.startup.store = n.replica, n.store
 	n.startup.bootIndex = n.replica.LastIndex()

@@ -94,6 +94,14 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// RollLog makes Pebble begin a new log, and a table of what is in the old one.
+func (s *Store) RollLog() error {
+	if err := s.db.Flush(); err != nil {
+		return fmt.Errorf("flush the state: %w", err)
+	}
+	return nil
+}
+
 // Applied is the index of the newest command visible to every reader of this
 // store, caches included.
 func (s *Store) Applied() uint64 { return s.applied.Load() }

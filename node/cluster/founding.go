@@ -28,7 +28,7 @@ type founding struct {
 
 // load reads the file of an earlier start.
 func (f *founding) load() error {
-	kind, err := replica.ReadLine(f.r.FS(), f.r.FS().PathJoin(f.Dir, datadir.FoundingFile))
+	kind, err := replica.ReadLine(f.r.Plain(), f.r.Plain().PathJoin(f.Dir, datadir.FoundingFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -45,7 +45,7 @@ func (f *founding) begin(kind string) error {
 	if kind == "" {
 		return f.end()
 	}
-	if err := replica.WriteLine(f.r.FS(), f.Dir, datadir.FoundingFile, kind); err != nil {
+	if err := replica.WriteLine(f.r.Plain(), f.Dir, datadir.FoundingFile, kind); err != nil {
 		return fmt.Errorf("note that the cluster is being founded: %w", err)
 	}
 	f.kind.Store(&kind)
@@ -53,12 +53,12 @@ func (f *founding) begin(kind string) error {
 }
 
 func (f *founding) end() error {
-	err := f.r.FS().Remove(f.r.FS().PathJoin(f.Dir, datadir.FoundingFile))
+	err := f.r.Plain().Remove(f.r.Plain().PathJoin(f.Dir, datadir.FoundingFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	if err == nil {
-		err = pack.SyncDir(f.r.FS(), f.Dir)
+		err = pack.SyncDir(f.r.Plain(), f.Dir)
 	}
 	if err != nil {
 		return fmt.Errorf("note that the cluster is founded: %w", err)

@@ -69,7 +69,7 @@ func TestFounding(t *testing.T) {
 		if err := again.ready(); err != nil || again.now() != "" || again.reason(0) != "" {
 			t.Errorf("%s: with its voters: %v, %q", kind, err, again.now())
 		}
-		if _, err := c.r.FS().Stat(c.r.FS().PathJoin(c.Dir, datadir.FoundingFile)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := c.r.Plain().Stat(c.r.Plain().PathJoin(c.Dir, datadir.FoundingFile)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the file: %v", kind, err)
 		}
 		if err := again.begin(""); err != nil {

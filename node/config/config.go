@@ -84,11 +84,14 @@ type Accounts struct {
 	DefaultTier string `koanf:"default_tier"` // of the account "default"
 }
 
-// Encryption names the source of the key of the data at rest. It is parsed, and not
-// available yet.
+// Encryption names the source of the key of the data at rest, one at most. Without any,
+// the node makes a key file in its data directory.
 type Encryption struct {
 	KeyFile    string `koanf:"key_file"`
 	KeyCommand string `koanf:"key_command"`
+
+	Key         string `koanf:"-"` // from PERFGATE_ENCRYPTION_KEY
+	PreviousKey string `koanf:"-"` // from PERFGATE_ENCRYPTION_KEY_PREVIOUS, while the key is replaced
 }
 
 // Audit bounds the request audit of this node.

@@ -23,7 +23,7 @@ func (s *setting) env() string {
 
 // otherVariables are those that are not keys of the file: of this process, and of
 // the commands that call a node.
-var otherVariables = []string{configEnv, clusterSecretEnv, operatorTokenEnv, PassphraseEnv, "PERFGATE_SERVER", "PERFGATE_TOKEN"}
+var otherVariables = []string{configEnv, clusterSecretEnv, operatorTokenEnv, PassphraseEnv, EncryptionKeyEnv, PreviousKeyEnv, "PERFGATE_SERVER", "PERFGATE_TOKEN"}
 
 // injected matches the variables that Kubernetes and Docker make for every service
 // in reach, such as PERFGATE_PORT=tcp://… for one that is named perfgate.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -295,21 +294,37 @@ func (l *loader) flags(fs *pflag.FlagSet) {
 }
 
 // ForDataDir returns a configuration that has the data directory alone, from the
-// flag or the environment, for commands that run while no node does.
+// flag or the environment, and the source of the key of the data in it, from the
+// environment, for commands that run while no node does.
 func ForDataDir(fs *pflag.FlagSet, env Getenv) *Config {
-	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == dataDir })
-	s := settings[i]
-	dir, source := s.value.(string), ""
-	if v, ok := env(s.env()); ok && v != "" {
-		dir, source = v, s.env()
+	c := &Config{}
+	c.source.raw, c.source.of = map[string]any{}, map[string]string{}
+	for _, s := range settings {
+		if s.key != dataDir && s.key != keyFile && s.key != keyCommand {
+			continue
+		}
+		text, source := s.value.(string), ""
+		if v, ok := env(s.env()); ok && v != "" {
+			text, source = v, s.env()
+		}
+		if s.flag != "" {
+			if v, _ := fs.GetString(s.flag); v != "" {
+				text, source = v, "--"+s.flag
+			}
+		}
+		c.source.raw[s.key] = text
+		if source != "" {
+			c.source.of[s.key] = source
+		}
+		switch s.key {
+		case dataDir:
+			c.Node.DataDir = filepath.Clean(text)
+		case keyFile:
+			c.Encryption.KeyFile = text
+		case keyCommand:
+			c.Encryption.KeyCommand = text
+		}
 	}
-	if v, _ := fs.GetString(s.flag); v != "" {
-		dir, source = v, "--"+s.flag
-	}
-	c := &Config{Node: Node{DataDir: filepath.Clean(dir)}}
-	c.source.raw = map[string]any{dataDir: dir}
-	if source != "" {
-		c.source.of = map[string]string{dataDir: source}
-	}
+	c.encryptionKeys(env)
 	return c
 }

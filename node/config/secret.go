@@ -29,6 +29,7 @@ func (c *Config) secrets(env Getenv, l *loader) {
 	if v, ok := env(PassphraseEnv); ok {
 		c.Backup.Passphrase = v
 	}
+	c.encryptionKeys(env)
 	if v, ok := env(operatorTokenEnv); ok && v != "" {
 		visible := !strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })
 		if len(v) < minOperatorToken || len(v) > maxOperatorToken || !visible {
@@ -36,6 +37,13 @@ func (c *Config) secrets(env Getenv, l *loader) {
 		}
 		c.source.operatorToken = v
 	}
+}
+
+// encryptionKeys takes the keys that the environment gives. They are parsed where they
+// are used.
+func (c *Config) encryptionKeys(env Getenv) {
+	c.Encryption.Key, _ = env(EncryptionKeyEnv)
+	c.Encryption.PreviousKey, _ = env(PreviousKeyEnv)
 }
 
 // ClusterSecret is the secret that nodes prove to each other before one admits the

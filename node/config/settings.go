@@ -11,11 +11,13 @@ type setting struct {
 	later string // the missing feature that the key belongs to: setting it is an error
 }
 
-// dataDir is the key that restore and recover have too, routesKey the one list of
-// tables.
+// dataDir, keyFile and keyCommand are the keys that restore and recover have too, routesKey
+// the one list of tables.
 const (
-	dataDir   = "node.data_dir"
-	routesKey = "proxy.routes"
+	dataDir    = "node.data_dir"
+	keyFile    = "encryption.key_file"
+	keyCommand = "encryption.key_command"
+	routesKey  = "proxy.routes"
 )
 
 // Names that are not keys of the file.
@@ -25,15 +27,19 @@ const (
 	clusterSecretEnv = "PERFGATE_CLUSTER_SECRET"
 	operatorTokenEnv = "PERFGATE_OPERATOR_TOKEN"
 
+	// EncryptionKeyEnv has the key of the data at rest, and PreviousKeyEnv the one before it
+	// while it is replaced.
+	EncryptionKeyEnv = "PERFGATE_ENCRYPTION_KEY"
+	PreviousKeyEnv   = "PERFGATE_ENCRYPTION_KEY_PREVIOUS"
+
 	// PassphraseEnv has the passphrase of scheduled backups, and of restore's.
 	PassphraseEnv = "PERFGATE_BACKUP_PASSPHRASE"
 )
 
 // The features that this version lacks.
 const (
-	encryption = "encryption at rest"
-	webhooks   = "sending webhooks"
-	geoip      = "geography"
+	webhooks = "sending webhooks"
+	geoip    = "geography"
 )
 
 // reserved are keys and tables whose names are fixed for features that this version
@@ -97,8 +103,8 @@ var settings = []setting{
 
 	{key: "accounts.default_tier", value: "free"},
 
-	{key: "encryption.key_file", value: "", later: encryption},
-	{key: "encryption.key_command", value: "", later: encryption},
+	{key: keyFile, value: ""},
+	{key: keyCommand, value: ""},
 
 	{key: "audit.requests", value: "all"},
 	{key: "audit.max_bytes", value: "1GiB"},

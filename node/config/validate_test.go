@@ -77,7 +77,9 @@ func TestGoodCombinations(t *testing.T) {
 		"plaintext off loopback":     "[admin]\nlisten = \":8081\"\ninsecure = true",
 		"three nodes":                "[cluster]\nlisten = \":7946\"\nsecret_file = \"x\"\njoin = [\"a:1\", \"b:1\"]\nexpect = 3",
 		"a secret without a cluster": "[cluster]\nsecret_file = \"x\"",
-		"features at their default":  "[encryption]\nkey_file = \"\"\n[webhooks]\nallow_private = []\n[geoip]\ndatabase = \"\"",
+		"key of the data in a file":  "[encryption]\nkey_file = \"k\"",
+		"key of the data by command": "[encryption]\nkey_command = \"print the key\"",
+		"features at their default":  "[webhooks]\nallow_private = []\n[geoip]\ndatabase = \"\"",
 	} {
 		if _, err := Load([]string{"--config", configtest.File(t, text)}, configtest.Environ()); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -21,6 +21,7 @@ const (
 // operator took away from the node.
 var needed = []string{
 	LogDir, StateDir, SnapshotDir, LocalDir, LocalSealFile, clusterDir, NodeIDFile, BootFile, AdminCertFile, AdminKeyFile,
+	KeyringFile, EncryptionKeyFile,
 }
 
 // accessible returns an error that names the first entry of dir, or of the

@@ -1,5 +1,7 @@
 package datadir
 
+import "strings"
+
 // Files in the data directory. Each is replaced as a whole, mode 0600.
 const (
 	LockFile          = "LOCK"           // see [Lock]
@@ -10,6 +12,8 @@ const (
 	OperatorTokenFile = "operator.token" // written by the first start of a node that founds a cluster
 	AdminCertFile     = "admin.crt"      // self-signed, PEM; clients may trust it as an authority
 	AdminKeyFile      = "admin.key"      // its private key, PEM
+	KeyringFile       = "keyring"        // the keys of the encrypted files, wrapped by the key in another place
+	EncryptionKeyFile = "encryption.key" // that key, unless the configuration names another place
 )
 
 // The lines that [FoundingFile] may hold: where the new cluster comes from.
@@ -35,6 +39,17 @@ const (
 	LocalSealFile = LocalDir + ".seal"
 	DamagedPrefix = LocalDir + ".damaged-"
 )
+
+// Encrypted reports whether the entry of the data directory with this name is encrypted,
+// as are all files in it but the locks of databases. The others hold no secret, are
+// needed before there is a key, or are for people and other programs.
+func Encrypted(name string) bool {
+	switch strings.TrimSuffix(name, TempSuffix) {
+	case LogDir, StateDir, SnapshotDir, LocalDir, LocalSealFile, clusterDir:
+		return true
+	}
+	return strings.HasPrefix(name, DamagedPrefix) || strings.HasPrefix(name, StateDir+".")
+}
 
 // TempSuffix ends the name of a file that is written to replace another one. A
 // crash may leave such a file; the next write truncates it.

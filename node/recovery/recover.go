@@ -34,7 +34,8 @@ const scratchDir = "state.recover"
 // start takes the state from it. Broken off before, nothing has happened; broken
 // off after, only tidying is left, which the next run or Raft does.
 type recovery struct {
-	fs    vfs.FS
+	fs    vfs.FS // without encryption: for the identity
+	files vfs.FS // of everything else
 	dir   string // locked
 	log   *slog.Logger
 	id    string // of the node
@@ -57,8 +58,8 @@ type recoverable struct {
 }
 
 // openRecovery opens the copy in dir and finds out how far it reaches.
-func openRecovery(fs vfs.FS, dir string, log *slog.Logger) (_ *recovery, err error) {
-	r := &recovery{fs: fs, dir: dir, log: log}
+func openRecovery(fs, files vfs.FS, dir string, log *slog.Logger) (_ *recovery, err error) {
+	r := &recovery{fs: fs, files: files, dir: dir, log: log}
 	if r.id, err = replica.ReadLine(fs, fs.PathJoin(dir, datadir.NodeIDFile)); errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New("there is no node's data in it")
 	} else if err != nil {
@@ -69,7 +70,7 @@ func openRecovery(fs vfs.FS, dir string, log *slog.Logger) (_ *recovery, err err
 			return nil, fmt.Errorf("a part of the node's data is missing: %w", err)
 		}
 	}
-	if r.logs, err = raftlog.Open(raftlog.Config{FS: fs, Dir: fs.PathJoin(dir, datadir.LogDir), Logger: log, Fatal: r.fail}); err != nil {
+	if r.logs, err = raftlog.Open(raftlog.Config{FS: files, Dir: fs.PathJoin(dir, datadir.LogDir), Logger: log, Fatal: r.fail}); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -77,7 +78,7 @@ func openRecovery(fs vfs.FS, dir string, log *slog.Logger) (_ *recovery, err err
 			err = errors.Join(err, r.close())
 		}
 	}()
-	if r.snaps, err = replica.OpenSnapshots(fs, dir, nil, log); err != nil {
+	if r.snaps, err = replica.OpenSnapshots(files, dir, nil, log); err != nil {
 		return nil, err
 	}
 	return r, r.look()
@@ -150,7 +151,7 @@ func (r *recovery) look() error {
 // certificate, which a recovery that was broken off has removed.
 func (r *recovery) old() (*oldCluster, error) {
 	out := &oldCluster{peers: r.found.others, here: len(r.found.Voters) - len(r.found.others)}
-	creds, err := mesh.LoadCredentials(r.fs, r.dir)
+	creds, err := mesh.LoadCredentials(r.files, r.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return out, nil
 	}
@@ -165,7 +166,7 @@ func (r *recovery) old() (*oldCluster, error) {
 func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err error) {
 	scratch := r.fs.PathJoin(r.dir, scratchDir)
 	clean := func() error {
-		return errors.Join(r.fs.RemoveAll(scratch), r.fs.RemoveAll(scratch+".checkpoint"), r.fs.RemoveAll(scratch+".restore"))
+		return errors.Join(r.files.RemoveAll(scratch), r.files.RemoveAll(scratch+".checkpoint"), r.files.RemoveAll(scratch+".restore"))
 	}
 	if err := clean(); err != nil {
 		return "", err
@@ -175,13 +176,13 @@ func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err
 	}
 	// The others of the old cluster must not reach this node by its old certificate,
 	// which it could make again until the cluster is another one.
-	if err := mesh.RemoveCredentials(r.fs, r.dir); err != nil {
+	if err := mesh.RemoveCredentials(r.files, r.dir); err != nil {
 		return "", err
 	}
 	if err := replica.WriteLine(r.fs, r.dir, datadir.FoundingFile, datadir.Restored); err != nil {
 		return "", err
 	}
-	state, err := store.Open(store.Config{FS: r.fs, Dir: scratch, CacheBytes: 1 << 20, Logger: r.log, Fatal: r.fail})
+	state, err := store.Open(store.Config{FS: r.files, Dir: scratch, CacheBytes: 1 << 20, Logger: r.log, Fatal: r.fail})
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +217,7 @@ func (r *recovery) forgetLevels() error {
 		return nil
 	}
 	l, err := local.Open(local.Config{
-		FS: r.fs, Dir: dir, Node: r.id, Logger: r.log, Fatal: r.fail,
+		FS: r.files, Dir: dir, Node: r.id, Logger: r.log, Fatal: r.fail,
 		// Nothing is too old or too much for as long as this takes.
 		MaxBytes: math.MaxInt64, Retention: func(store.AccountID) time.Duration { return 50 * 365 * 24 * time.Hour },
 	})

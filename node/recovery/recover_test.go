@@ -85,7 +85,7 @@ func survivor(tb testing.TB, fs vfs.FS, snapshots bool) {
 }
 
 func recoverAt(fs vfs.FS, clusterID string) (r *recovery, from string, err error) {
-	if r, err = openRecovery(fs, "data", slog.New(slog.DiscardHandler)); err != nil {
+	if r, err = openRecovery(fs, fs, "data", slog.New(slog.DiscardHandler)); err != nil {
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -223,7 +223,7 @@ func TestRecoverPowerLoss(t *testing.T) {
 	}
 	before, after := 0, 0
 	for i, clone := range fs.clones {
-		r, err := openRecovery(clone, "data", slog.New(slog.DiscardHandler))
+		r, err := openRecovery(clone, clone, "data", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}

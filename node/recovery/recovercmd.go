@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -57,9 +58,9 @@ func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
 		return cfg.Fault("node.data_dir", err.Error())
 	}
 	defer lock.Release()
-	r, err := openRecovery(vfs.Default, dir, slog.New(slog.DiscardHandler))
+	r, err := openEncrypted(cfg)
 	if err != nil {
-		return fmt.Errorf("recover from %s: %w", dir, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 
@@ -96,6 +97,23 @@ func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
 		"Empty the data directories of all other nodes of %s before they are started again; they join as new ones.\n",
 		dir, report.ClusterID, report.From, dir, report.From)
 	return err
+}
+
+// openEncrypted opens the copy in the locked data directory of c.
+func openEncrypted(c *config.Config) (*recovery, error) {
+	dir := c.Node.DataDir
+	if _, err := os.Stat(filepath.Join(dir, datadir.NodeIDFile)); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("recover from %s: there is no node's data in it", dir) // before a keyring is made
+	}
+	files, err := openFiles(c)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRecovery(vfs.Default, files, dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, fmt.Errorf("recover from %s: %w", dir, err)
+	}
+	return r, nil
 }
 
 // refuseWhileRunning asks the other voters whether they run. With this node they may

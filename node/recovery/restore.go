@@ -30,6 +30,7 @@ var currentTermKey = []byte("CurrentTerm")
 // restoration puts a backup into a data directory that holds no state.
 type restoration struct {
 	FS     vfs.FS
+	Files  vfs.FS // FS, with encryption
 	Dir    string // locked
 	Logger *slog.Logger
 	// Rows calls add with each row of the backup, in order. It may fail at its end.
@@ -54,7 +55,7 @@ var restoreActor = store.Actor{Type: store.ActorSystem, ID: "system", Name: "per
 // again with; or the directory is whole.
 func (r *restoration) run() (id replica.Identity, err error) {
 	fs, marker := r.FS, r.FS.PathJoin(r.Dir, datadir.RestoringFile)
-	if err := replica.WriteLine(fs, r.Dir, datadir.RestoringFile, "A restore is under way, or was broken off: run it again."); err != nil {
+	if err := markRestoring(fs, r.Dir); err != nil {
 		return id, err
 	}
 	for _, name := range []string{datadir.NodeIDFile, datadir.BootFile, datadir.LogDir, datadir.StateDir, datadir.SnapshotDir, datadir.LocalSealFile} {
@@ -84,6 +85,11 @@ func (r *restoration) run() (id replica.Identity, err error) {
 	return id, pack.SyncDir(fs, r.Dir)
 }
 
+// markRestoring writes the marker.
+func markRestoring(fs vfs.FS, dir string) error {
+	return replica.WriteLine(fs, dir, datadir.RestoringFile, "A restore is under way, or was broken off: run it again.")
+}
+
 // soleVoter is the configuration of a cluster of one node. The node may give it
 // another address later.
 func soleVoter(id replica.Identity) raft.Configuration {
@@ -93,7 +99,7 @@ func soleVoter(id replica.Identity) raft.Configuration {
 // snapshot writes the rows as a snapshot at index, which is read back before it
 // counts.
 func (r *restoration) snapshot(id replica.Identity, index uint64) (err error) {
-	snaps, err := replica.OpenSnapshots(r.FS, r.Dir, nil, r.Logger)
+	snaps, err := replica.OpenSnapshots(r.Files, r.Dir, nil, r.Logger)
 	if err != nil {
 		return err
 	}
@@ -123,7 +129,7 @@ func (r *restoration) snapshot(id replica.Identity, index uint64) (err error) {
 func (r *restoration) log(base uint64) (err error) {
 	var fatal error
 	l, err := raftlog.Open(raftlog.Config{
-		FS: r.FS, Dir: r.FS.PathJoin(r.Dir, datadir.LogDir), Logger: r.Logger, Fatal: func(err error) { fatal = err },
+		FS: r.Files, Dir: r.FS.PathJoin(r.Dir, datadir.LogDir), Logger: r.Logger, Fatal: func(err error) { fatal = err },
 	})
 	if err != nil {
 		return err

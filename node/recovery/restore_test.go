@@ -109,7 +109,7 @@ func state(tb testing.TB, r *replica.Replica, n int) store.KeyState {
 // restoreInto restores raw into dir of fs, with a plan for it.
 func restoreInto(fs vfs.FS, dir string, raw []byte, p *restorePlan) error {
 	re := &restoration{
-		FS: fs, Dir: dir, Logger: slog.New(slog.DiscardHandler), At: time.Now().UTC(),
+		FS: fs, Files: fs, Dir: dir, Logger: slog.New(slog.DiscardHandler), At: time.Now().UTC(),
 		Rows: rowsOf(bytes.NewReader(raw), "", p.unseen), Applied: p.report.Backup.Applied, Revoke: p.revoke,
 		Reset: store.ClusterReset{ClusterID: "c2", Kind: store.ResetRestore, From: p.report.Backup.ClusterID, Reason: p.reason()},
 	}

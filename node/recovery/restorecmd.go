@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/custody"
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
@@ -113,10 +115,14 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 	if err := checkVacant(cfg); err != nil {
 		return err
 	}
+	files, err := beginFiles(cfg)
+	if err != nil {
+		return err
+	}
 	r := plan.report
 	r.DataDir, r.ClusterID, r.Restored = cfg.Node.DataDir, ids.New("cl_"), now
 	re := &restoration{
-		FS: vfs.Default, Dir: cfg.Node.DataDir, Logger: slog.New(slog.DiscardHandler), At: now,
+		FS: vfs.Default, Files: files, Dir: cfg.Node.DataDir, Logger: slog.New(slog.DiscardHandler), At: now,
 		Rows: rowsOf(file, passphrase, plan.unseen), Applied: r.Backup.Applied, Revoke: plan.revoke,
 		Reset: store.ClusterReset{ClusterID: r.ClusterID, Kind: store.ResetRestore, From: r.Backup.ClusterID, Reason: plan.reason()},
 	}
@@ -243,6 +249,35 @@ func checkVacant(c *config.Config) error {
 		return c.Fault("node.data_dir", fmt.Sprintf("the directory is not empty (%s is in it), and a restore replaces nothing: name an empty directory, or move this one away first", name))
 	}
 	return nil
+}
+
+// beginFiles is openFiles in a vacant directory. The marker of a restore comes before the
+// keyring: a crash leaves a directory in which the next restore begins again. A key that
+// cannot be used leaves nothing.
+func beginFiles(c *config.Config) (vfs.FS, error) {
+	marker := filepath.Join(c.Node.DataDir, datadir.RestoringFile)
+	_, before := os.Stat(marker)
+	if err := markRestoring(vfs.Default, c.Node.DataDir); err != nil {
+		return nil, fmt.Errorf("restore into %s: %w", c.Node.DataDir, err)
+	}
+	files, err := openFiles(c)
+	if err != nil && before != nil {
+		return nil, errors.Join(err, os.Remove(marker))
+	}
+	return files, err
+}
+
+// openFiles opens the encrypted files of a locked data directory, with the key that the
+// environment names.
+func openFiles(c *config.Config) (vfs.FS, error) {
+	v, err := custody.Open(context.Background(), vfs.Default, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Convert(context.Background()); err != nil {
+		return nil, err
+	}
+	return v.Attach(vfs.Default), nil
 }
 
 func printJSON(w io.Writer, v any) error {

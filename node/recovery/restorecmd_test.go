@@ -16,8 +16,10 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/spf13/pflag"
 
+	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
@@ -210,6 +212,25 @@ func TestRestoreCommandKeepsData(t *testing.T) {
 	}
 }
 
+// encrypted is the file system of the encrypted files in dir.
+func encrypted(t testing.TB, dir string) vfs.FS {
+	t.Helper()
+	files, err := openFiles(&config.Config{Node: config.Node{DataDir: dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// startEncrypted starts the replica in dir as a node does.
+func startEncrypted(t testing.TB, dir string) *replica.Replica {
+	t.Helper()
+	c := replicatest.Config(t, vfs.Default, dir)
+	files := encrypted(t, dir)
+	c.Encrypt = func(vfs.FS) vfs.FS { return files }
+	return replicatest.Start(t, c)
+}
+
 func TestRestoreCommand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -236,7 +257,7 @@ func TestRestoreCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := replicatest.At(t, vfs.Default, data)
+	r := startEncrypted(t, data)
 	if r.Store().ClusterID() != report.ClusterID || r.Identity().ID != report.NodeID || !replicatest.Holds(t, r, 7) || r.Store().ResetAt().IsZero() {
 		t.Errorf("cluster %s, node %s, want %+v", r.Store().ClusterID(), r.Identity().ID, report)
 	}
@@ -263,7 +284,7 @@ func TestRecoverCommand(t *testing.T) {
 	if _, errs, err := recovers("--yes"); err != nil || !strings.Contains(errs, "nothing to recover") {
 		t.Errorf("a lone node: %s%v", errs, err)
 	}
-	appendLogAt(t, vfs.Default, filepath.Join(dir, datadir.LogDir), raft.Log{Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(three(id))})
+	appendLogAt(t, encrypted(t, dir), filepath.Join(dir, datadir.LogDir), raft.Log{Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(three(id))})
 	if _, errs, err := recovers(); err == nil || !strings.Contains(err.Error(), "--yes") || !strings.Contains(errs, "ARE LOST") {
 		t.Errorf("without a terminal: %s%v", errs, err)
 	}
@@ -272,7 +293,7 @@ func TestRecoverCommand(t *testing.T) {
 	if e := json.Unmarshal([]byte(out), &report); err != nil || e != nil || !report.Recovered || report.From != "c1" || len(report.Voters) != 3 || report.LastIndex == 0 {
 		t.Errorf("%s%s%v, %v", out, errs, err, e)
 	}
-	r = replicatest.At(t, vfs.Default, dir)
+	r = startEncrypted(t, dir)
 	if r.Store().ClusterID() != report.ClusterID || !replicatest.Holds(t, r, 1) {
 		t.Errorf("cluster %s", r.Store().ClusterID())
 	}

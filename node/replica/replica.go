@@ -19,8 +19,11 @@ import (
 
 // Config configures [Open].
 type Config struct {
-	Dir                   string // the data directory, locked
-	FS                    vfs.FS // the operating system's by default
+	Dir string // the data directory, locked
+	FS  vfs.FS // the operating system's by default
+	// Encrypt makes the file system of the encrypted files out of that of the data
+	// directory; nil encrypts nothing.
+	Encrypt               func(vfs.FS) vfs.FS
 	Name, Region, Version string
 	Cache                 *pebble.Cache // shared by all Pebble instances of the node
 	CacheBytes            int64         // see [store.Config]
@@ -52,6 +55,7 @@ type Replica struct {
 	cfg         Config
 	id          Identity
 	space       *disk.Space
+	files       vfs.FS // space, with encryption
 	engine      *engine
 	applied     *progress
 	appender    *appender
@@ -94,7 +98,10 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if r.id, err = OpenIdentity(r.space, c.Dir); err != nil {
 		return nil, err
 	}
-	if r.engine, err = openEngine(r.space, c.Dir, c); err != nil {
+	if r.files = vfs.FS(r.space); c.Encrypt != nil {
+		r.files = c.Encrypt(r.space)
+	}
+	if r.engine, err = openEngine(r.files, c.Dir, c); err != nil {
 		return nil, err
 	}
 	r.assemble()
@@ -217,8 +224,18 @@ func (r *Replica) Failed() error {
 	return nil
 }
 
-// FS is the file system that everything in the data directory goes through.
-func (r *Replica) FS() vfs.FS { return r.space }
+// FS is the file system of everything in the data directory that is encrypted; see
+// [Config.Encrypt].
+func (r *Replica) FS() vfs.FS { return r.files }
+
+// Plain is the file system of the entries of the data directory that are not encrypted.
+func (r *Replica) Plain() vfs.FS { return r.space }
+
+// RollLogs makes the databases of the log and the state write what they hold to tables and
+// begin new logs.
+func (r *Replica) RollLogs() error {
+	return errors.Join(r.engine.log.Roll(), r.engine.state.RollLog())
+}
 
 // Full reports whether this node's disk has no space for changes.
 func (r *Replica) Full() bool { return r.space.Full() }

@@ -277,6 +277,18 @@ func (l *Local) ask(t turn) error {
 	}
 }
 
+// RollLog makes Pebble begin a new log, and a table of what is in the old one.
+func (l *Local) RollLog() error {
+	if err := l.enter(); err != nil {
+		return err
+	}
+	defer l.leave()
+	if err := l.db.Flush(); err != nil {
+		return fmt.Errorf("flush the node's own data: %w", err)
+	}
+	return nil
+}
+
 // Close writes the queue, waits for running queries, and closes. It
 // answers nil on the second call. After a disk failure (Config.Fatal) it does
 // not wait for a disk that may never answer.

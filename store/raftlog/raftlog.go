@@ -81,6 +81,14 @@ func Open(c Config) (*Log, error) {
 // Close closes the log. No call may be under way.
 func (l *Log) Close() error { return l.db.Close() }
 
+// Roll makes Pebble begin a new log of its own, and a table of what is in the old one.
+func (l *Log) Roll() error {
+	if err := l.db.Flush(); err != nil {
+		return fmt.Errorf("flush the raft log: %w", err)
+	}
+	return nil
+}
+
 // IsMonotonic tells Raft to remove all entries when it restores a snapshot that
 // does not follow them, instead of leaving a gap.
 func (l *Log) IsMonotonic() bool { return true }
