@@ -25,7 +25,8 @@
 // it; no Content-Type is guessed; the content of an answer with status 205 is dropped.
 //
 // [Server].Lane serves requests without the types of net/http: an [Exchange] has the
-// request and takes the answer, and nothing is allocated for a request but its text.
+// request and takes the answer. Both are used again for other requests, of any
+// connection; their texts are parts of blocks that are never changed, see textOf.
 //
 // A malformed request is answered by [Server].Refuse, and the connection ends. A body
 // that breaks is an error of the handler's Read, and the connection ends after the
@@ -59,12 +60,15 @@
 //
 // Each connection has one goroutine, on which handlers run, and a second one while a
 // request takes longer than watchAfter: it waits for the client to leave, and for the
-// octet that it may get, see reader. It never reads while a body or a head is read.
+// octet that it may get, see reader. It never reads while a body or a head is read. A
+// connection that waits for its next request for longer than restAfter has its goroutine
+// replaced by one with a small stack: see rest.
 //
 // Server.mu is held when a connection comes or goes. body.mu is held while a part of the
 // body is read. Under it, response.mu may be taken, which keeps the interim answers of
 // several goroutines apart, and reader.mu, under which deadlines for reading are set.
 //
 // In the client, upload.sending is held while a request is written, and progress.mu for
-// single steps, also under it. The lock of the pool is taken without them.
+// single steps, also under it; a request without a body takes neither, because one goroutine
+// alone knows it. The lock of the pool is taken without them.
 package h1
