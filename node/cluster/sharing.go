@@ -103,7 +103,9 @@ func (rec *reconciler) share(ctx context.Context) error {
 		rec.settlement = settlement{term: term}
 	}
 	// A lease is granted only to nodes that have applied the announcement, from here on.
-	l.table.Begin(term, rec.Clock.Now(), s.Applied())
+	if !l.table.Require(term, s.Applied(), rec.Clock.Now()) {
+		return nil
+	}
 	now := rec.Clock.Now()
 	reports := rec.shareReports(now)
 	old := l.ledSince.Load() + rec.expiry()

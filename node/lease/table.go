@@ -100,6 +100,18 @@ func (t *Table) Begin(term uint64, now int64, applied uint64) {
 	t.r.begin(applied)
 }
 
+// Require makes every later lease of term require that its node has applied index. False:
+// this server does not lead in term.
+func (t *Table) Require(term, index uint64, now int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.leading || term != t.term {
+		return false
+	}
+	t.r.raise(index, t.at(now))
+	return true
+}
+
 // End records the loss of leadership: nothing is granted and no wait completes
 // until the next Begin. It may be called late or never; Begin does not rely on it.
 func (t *Table) End() {

@@ -115,6 +115,28 @@ func TestTerms(t *testing.T) {
 }
 
 // A report of a later boot ends the leases of earlier ones.
+// A required index is what later leases need; a server that does not lead requires nothing,
+// and does not begin to lead by it.
+func TestRequire(t *testing.T) {
+	tb := led()
+	if !tb.Require(1, 20, 200*sec) {
+		t.Fatal("the leader requires nothing")
+	}
+	if tk := renew(t, tb, a, 15, false, 200*sec); tk.Need != 20 || tb.Grant(tk, 1, 200*sec) {
+		t.Errorf("a lease needs %d", tk.Need)
+	}
+	if tb.Require(2, 30, 201*sec) {
+		t.Error("requires something in a term in which it does not lead")
+	}
+	tb.End()
+	if tb.Require(1, 30, 202*sec) {
+		t.Error("requires something after its term")
+	}
+	if _, err := tb.Renew(a, 99, false, 203*sec); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("leads again: %v", err)
+	}
+}
+
 func TestBoots(t *testing.T) {
 	tb := led()
 	grant(t, tb, Node{"a", 2}, 20, false, 110*sec)
