@@ -49,6 +49,7 @@ type conns struct {
 	max     int
 	trusted []netip.Prefix // proxies: their addresses stand for many clients and have no bound of their own
 	now     func() time.Duration
+	full    func(addr net.Addr, reason string, n int) // told of connections that made way for addr's, or of one on probation; nil: nobody
 
 	mu       sync.Mutex // guards the fields below and those of hosts; never held while bytes move
 	total    int        // without those on probation
@@ -105,6 +106,7 @@ func newConns(most int, trusted []netip.Prefix) *conns {
 func (s *conns) take(raw net.Conn) *conn {
 	c := &conn{Conn: raw, of: s}
 	s.mu.Lock()
+	before := s.counts
 	h := s.hostLocked(addressOf(raw.RemoteAddr()))
 	closed, room := s.roomLocked(h)
 	if !room {
@@ -112,11 +114,31 @@ func (s *conns) take(raw net.Conn) *conn {
 	}
 	c.since.Store(int64(s.now()))
 	s.enterLocked(c, h)
+	after := s.counts
 	s.mu.Unlock()
 	for _, old := range closed {
 		old.Conn.Close()
 	}
+	s.tell(raw.RemoteAddr(), before, after)
 	return c
+}
+
+// tell reports what a newcomer from addr has changed.
+func (s *conns) tell(addr net.Addr, before, after connCounts) {
+	if s.full == nil || before == after {
+		return
+	}
+	for _, c := range []struct {
+		reason        string
+		before, after int64
+	}{
+		{"address", before.crowded, after.crowded}, {"idlest", before.idlest, after.idlest},
+		{"request", before.cut, after.cut}, {"refused", before.refused, after.refused},
+	} {
+		if n := c.after - c.before; n > 0 {
+			s.full(addr, c.reason, int(n))
+		}
+	}
 }
 
 // hostLocked is the entry that the address ip is counted in.
@@ -191,11 +213,15 @@ func (s *conns) sweepLocked() {
 // move counts c for the address ip, which a PROXY header has named as its client. It
 // is on probation from then on if there is no room for it.
 func (s *conns) move(c *conn, ip netip.Addr) {
+	var before, after connCounts
+	defer func() { s.tell(&net.TCPAddr{IP: ip.AsSlice()}, before, after) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.host == nil {
 		return // closed meanwhile
 	}
+	before = s.counts
+	defer func() { after = s.counts }()
 	s.leaveLocked(c)
 	h := s.hostLocked(ip)
 	closed, room := s.roomOfLocked(h)

@@ -23,7 +23,8 @@ func (w *wire) Close() error         { w.closed = true; return nil }
 type accepting struct {
 	*conns
 	clock time.Duration
-	all   []*conn // every one that was taken
+	all   []*conn        // every one that was taken
+	told  map[string]int // connections that the log was told of, by reason
 }
 
 func newAccepting(most int, trusted ...string) *accepting {
@@ -34,6 +35,13 @@ func newAccepting(most int, trusted ...string) *accepting {
 	}
 	a.conns = newConns(most, proxies)
 	a.conns.now = func() time.Duration { return a.clock }
+	a.told = map[string]int{}
+	a.conns.full = func(addr net.Addr, reason string, n int) {
+		if fullTexts[reason] == "" || addr == nil {
+			panic("there is no line for " + reason)
+		}
+		a.told[reason] += n
+	}
 	return a
 }
 
@@ -75,6 +83,7 @@ func TestAddressBound(t *testing.T) {
 	if closed(customer) {
 		t.Error("another address's connection was closed")
 	}
+	a.checkTold(t, "address")
 	// A /64 of IPv6 is one address, and a trusted proxy none.
 	for i := range most {
 		a.open(1, fmt.Sprintf("2001:db8::%x", i+1))
@@ -118,6 +127,7 @@ func TestIdlestFirst(t *testing.T) {
 	if total, counts := a.conns.open(); total > most || counts.idlest == 0 || counts.refused != 0 {
 		t.Errorf("%d open, %+v", total, counts)
 	}
+	a.checkTold(t, "idlest")
 	used.end()
 	if since := used.since.Load(); since != int64(a.clock) {
 		t.Errorf("quiet since %d, not since its request ended", since)
@@ -169,6 +179,7 @@ func TestProbation(t *testing.T) {
 	if total, counts := a.conns.open(); total != 7+probation || counts.refused == 0 || counts.cut != 0 {
 		t.Errorf("%d open, %+v", total, counts)
 	}
+	a.checkTold(t, "refused")
 	if closed(a.all[len(a.all)-1]) {
 		t.Error("the newest connection on probation is closed, not the idlest")
 	}
@@ -253,6 +264,7 @@ func TestCrowdsMakeWay(t *testing.T) {
 	if !closed(customer) {
 		t.Error("a crowd does not close an idle connection")
 	}
+	a.checkTold(t, "request")
 }
 
 // A crowd that is known takes the place of the requests of another one, not of its own.

@@ -64,7 +64,7 @@ func (s *Server) guard(logger *slog.Logger) func(net.Conn) net.Conn {
 	line := seldom{log: logger}
 	cfg := &h2guard.Config{HeadTimeout: HeadTimeout, Ended: func(c net.Conn, reason string) {
 		s.http2.ended.WithLabelValues(reason).Inc()
-		line.ended(c.RemoteAddr(), reason, time.Now())
+		line.say("a connection of HTTP/2 is ended: its client sends frames without progress", c.RemoteAddr(), reason, 1, time.Now())
 	}}
 	return func(nc net.Conn) net.Conn { return h2guard.New(nc, cfg) }
 }
@@ -74,17 +74,19 @@ func (s *Server) guard(logger *slog.Logger) func(net.Conn) net.Conn {
 type seldom struct {
 	log  *slog.Logger
 	mu   sync.Mutex
-	said map[string]time.Time // at most one entry for each of h2guard.Reasons
+	said map[string]time.Time // at most one entry for each reason, of which there are few
 	held map[string]int       // connections since, without a line
 }
 
 const perReason = time.Minute
 
-func (l *seldom) ended(addr net.Addr, reason string, now time.Time) {
+// say logs text about n connections that were ended for a reason, or keeps their number
+// for the next line. addr is that of a client.
+func (l *seldom) say(text string, addr net.Addr, reason string, n int, now time.Time) {
 	l.mu.Lock()
 	last, again := l.said[reason]
 	if again && now.Sub(last) < perReason {
-		l.held[reason]++
+		l.held[reason] += n
 		l.mu.Unlock()
 		return
 	}
@@ -94,7 +96,7 @@ func (l *seldom) ended(addr net.Addr, reason string, now time.Time) {
 	held := l.held[reason]
 	l.said[reason], l.held[reason] = now, 0
 	l.mu.Unlock()
-	l.log.Warn("a connection of HTTP/2 is ended: its client sends frames without progress", "addr", addr, "reason", reason, "connections", held+1)
+	l.log.Warn(text, "addr", addr, "reason", reason, "connections", held+n)
 }
 
 // http2Metrics count what happens below the handlers.

@@ -239,7 +239,7 @@ func TestSeldom(t *testing.T) {
 	l := seldom{log: slog.New(slog.NewTextHandler(&out, nil))}
 	start := time.Now()
 	for i := range 121 {
-		l.ended(nil, "pings", start.Add(time.Duration(i)*time.Second))
+		l.say("text", nil, "pings", 1, start.Add(time.Duration(i)*time.Second))
 	}
 	if got := out.String(); strings.Count(got, "\n") != 3 || strings.Count(got, "connections=1\n") != 1 || strings.Count(got, "connections=60\n") != 2 {
 		t.Error(got)

@@ -1,6 +1,12 @@
 package serve
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Collectors are the metrics of the listener's connections, labelled with its name.
 func (s *Server) Collectors() []prometheus.Collector {
@@ -38,6 +44,20 @@ func (s *Server) Collectors() []prometheus.Collector {
 		closed("request", func(c connCounts) int64 { return c.cut }),
 		closed("refused", func(c connCounts) int64 { return c.refused }),
 	}
+}
+
+// fullTexts say what happens at the bounds of connections, by the reasons of the metric.
+var fullTexts = map[string]string{
+	"address": "an address is at its bound of connections: its own are closed for its new ones",
+	"idlest":  "all connections of the listener are taken: the idlest are closed for new ones; raise the open-file limit if these are your clients",
+	"request": "all connections of the listener have a request under way: those without a valid key are cut for new ones; raise the open-file limit if these are your clients",
+	"refused": "all connections of the listener are taken and none may be closed: new ones get 503; raise the open-file limit, or bound the clients in front of it",
+}
+
+// tellFull logs what happens at the bounds of connections, once in a while.
+func tellFull(log *slog.Logger) func(addr net.Addr, reason string, n int) {
+	line := seldom{log: log}
+	return func(addr net.Addr, reason string, n int) { line.say(fullTexts[reason], addr, reason, n, time.Now()) }
 }
 
 // malformedCounter counts malformed requests, in as many series as h1 has reasons.

@@ -65,6 +65,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{cfg: c, conns: newConns(c.MaxConns, c.Trusted), malformed: malformedCounter(c.Name), http2: newHTTP2Metrics(c.Name)}
 	logger := c.Logger.With("listener", c.Name)
+	s.conns.full = tellFull(logger)
 	handler := whole(c.Handler)
 	s.http = &h1.Server{
 		Handler:      s.conns.serve(handler),
