@@ -108,6 +108,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"getAllowlist":         func(c *client.Client) { c.GetAllowlist(ctx) },
 		"setAllowlist":         func(c *client.Client) { c.SetAllowlist(ctx, nil) },
 		"usage":                func(c *client.Client) { c.Usage(ctx, client.UsageQuery{}) },
+		"auditHead":            func(c *client.Client) { c.AuditHead(ctx) },
 		"auditLogs":            func(c *client.Client) { c.AuditLogs(ctx, client.AuditQuery{}, io.Discard) },
 		"getAccount":           func(c *client.Client) { c.GetAccount(ctx) },
 		"updateAccount":        func(c *client.Client) { c.UpdateAccount(ctx, nil) },

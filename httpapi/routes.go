@@ -25,7 +25,7 @@ var (
 	page       = []string{"limit", "cursor"}
 	force      = []string{"force"}
 	keyQuery   = []string{"type", "state", "environment", "name", "created_by", "q", "due", "sort", "limit", "cursor"}
-	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "format", "limit", "cursor"}
+	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "order", "format", "limit", "cursor"}
 )
 
 // topics are the handlers of the calls, each with the parts that it needs.
@@ -52,7 +52,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store},
 		usage:     manage.Usage{Local: cfg.Local},
-		audit:     manage.Audit{Changes: cfg.Store, Requests: cfg.Local},
+		audit:     manage.Audit{Log: cfg.Audit},
 		accounts:  manage.Accounts{Store: cfg.Store},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
@@ -90,6 +90,8 @@ func (t *topics) routes() []*rest.Route {
 
 		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: []string{"from", "to", "step", "key", "type", "environment", "group_by"}, Serve: rest.WithoutBody(t.usage.Read)},
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},
+
+		{ID: "auditHead", Method: get, Path: "/v1/audit-logs/head", Action: "audit.head", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.audit.Head)},
 
 		{ID: "getAccount", Method: get, Path: "/v1/account", Action: "account.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.accounts.GetOwn)},
 		{ID: "updateAccount", Method: patch, Path: "/v1/account", Action: "account.update", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.accounts.UpdateOwn)},

@@ -150,6 +150,7 @@ func (t *txn) commit() error {
 	t.totals = t.totals[:0]
 	s.sweep, s.clock, s.chain = t.sweep, t.when.clock, t.chain
 	s.clusterTime.Store(s.clock.now)
+	s.lastChange.Store(s.chain.seq)
 	s.applied.Store(t.applied)
 	return t.rows.renew()
 }

@@ -52,6 +52,7 @@ type Store struct {
 	failed  error          // apply's own: once set, nothing is applied any more
 	// clusterTime is clock.now as published, in Unix nanoseconds; see ClusterTime.
 	clusterTime atomic.Int64
+	lastChange  atomic.Uint64 // chain.seq as published
 }
 
 // Open opens or creates the state in cfg.Dir.
@@ -147,6 +148,7 @@ func (s *Store) reload() error {
 	s.settled.Store(set)
 	s.view.replace(states, tiers)
 	s.clusterTime.Store(s.clock.now)
+	s.lastChange.Store(s.chain.seq)
 	s.applied.Store(applied)
 	return nil
 }

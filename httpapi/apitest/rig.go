@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,7 +93,7 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 	g.openStores(start, clock, logger)
 	gate := admit.NewGate(admit.Config{Store: g.Store, Grants: &granter{backend: g.Backend, clock: clock, logger: logger}, Clock: clock, Buckets: limiter.NewBuckets(1000), Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	g.Config = httpapi.Config{
-		Store: g.Store, Local: g.Local, Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
+		Store: g.Store, Local: g.Local, Audit: g.AuditLog(), Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
 		Registry: prometheus.NewRegistry(), SelfService: true, Clock: clock,
 		SecurityTxt: manage.SecurityTxt{Contact: []string{"mailto:security@example.com"}, Expires: time.Now().Add(time.Hour)},
 	}
@@ -175,7 +176,11 @@ func (g *Rig) Client() *client.Client {
 // Events are the audit events that match a query such as "?action=key.create".
 func (g *Rig) Events(query string) []client.Event {
 	g.T.Helper()
-	a := g.Op("GET", "/v1/audit-logs"+query, "").Want(g.T, 200)
+	sep := "?"
+	if strings.Contains(query, "?") {
+		sep = "&"
+	}
+	a := g.Op("GET", "/v1/audit-logs"+query+sep+"order=asc", "").Want(g.T, 200)
 	var doc struct{ Data []client.Event }
 	Must(g.T, json.Unmarshal([]byte(a.Body), &doc))
 	return doc.Data

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ func auditRow(t *table, e *client.Event) {
 }
 
 func auditCommand(a *app) *cobra.Command {
-	return group("audit", "Read the audit log", auditList(a), auditTail(a), auditExport(a))
+	return group("audit", "Read and verify the audit log", auditList(a), auditTail(a), auditExport(a), auditHeadCommand(a), auditVerify(a))
 }
 
 func auditFlags(fs *pflag.FlagSet) {
@@ -39,16 +40,21 @@ func auditFlags(fs *pflag.FlagSet) {
 	fs.String("outcome", "", "only events with this `outcome`: success, denied or error")
 }
 
+func orderFlag(fs *pflag.FlagSet) {
+	fs.String("order", "", "`order` by time: desc (newest first, the default) or asc")
+}
+
 func auditList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "list", Short: "List events, oldest first", Args: cobra.NoArgs,
+		Use: "list", Short: "List events, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := call{method: http.MethodGet, path: auditPath, query: query(cmd, append(auditFilters, "cursor")...)}
+			c := call{method: http.MethodGet, path: auditPath, query: query(cmd, append(auditFilters, "order", "cursor")...)}
 			return list(cmd.Context(), a, c, limit, auditHead, auditRow)
 		},
 	}
 	auditFlags(cmd.Flags())
+	orderFlag(cmd.Flags())
 	listFlags(cmd.Flags(), &limit, 100)
 	return cmd
 }
@@ -57,6 +63,9 @@ func auditList(a *app) *cobra.Command {
 func (s *session) events(ctx context.Context, q url.Values, each func([]byte, *client.Event) error) error {
 	q.Set("format", "ndjson")
 	return s.lines(ctx, call{method: http.MethodGet, path: auditPath, query: q}, func(line []byte) error {
+		if bytes.HasPrefix(line, []byte(`{"proof":`)) {
+			return nil
+		}
 		var e client.Event
 		err := decode(line, &e)
 		if err == nil && e.ID == "" {
@@ -73,19 +82,20 @@ func auditExport(a *app) *cobra.Command {
 	var format, out string
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write all matching events to a file or to stdout", Args: cobra.NoArgs,
-		Long:    "Write all matching events to a file or to stdout. The file gets its name once\nit is complete.",
+		Long:    "Write all matching events to a file or to stdout, with their proof at the end; see\n\"audit verify\". The file gets its name once it is complete.",
 		Example: "  perfgate audit export --start-date 2027-01-01 --end-date 2027-01-31 --format csv --output january.csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.dial()
 			if err != nil {
 				return err
 			}
-			q := query(cmd, auditFilters...)
+			q := query(cmd, append(auditFilters, "order")...)
 			q.Set("format", format)
 			return s.export(cmd.Context(), q, out)
 		},
 	}
 	auditFlags(cmd.Flags())
+	orderFlag(cmd.Flags())
 	cmd.Flags().StringVar(&format, "format", "json", "`format` of the events: json, ndjson or csv")
 	cmd.Flags().StringVarP(&out, "output", "o", "-", "`file` to write; - is stdout")
 	return cmd

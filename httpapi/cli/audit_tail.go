@@ -34,6 +34,7 @@ interrupted. With --json, one event per line.`,
 				return err
 			}
 			q := query(cmd, auditFilters...)
+			q.Set("order", "asc")
 			q.Set("start_date", time.Now().Add(-since).UTC().Format(time.RFC3339Nano))
 			return s.tail(cmd.Context(), q, interval)
 		},

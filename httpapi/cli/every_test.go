@@ -22,6 +22,7 @@ var everyCommand = map[string]string{
 	"allowlist remove 192.0.2.1":       "",
 	"allowlist set":                    "192.0.2.1",
 	"audit export":                     "",
+	"audit head":                       "",
 	"audit list":                       "",
 	"audit tail":                       "",
 	"backup":                           "",
@@ -46,7 +47,7 @@ var everyCommand = map[string]string{
 }
 
 // noServer are the commands that work without a server or without a token.
-var noServer = []string{"backup verify", "check-config", "cluster secret", "health", "recover", "restore", "scan", "serve", "version"}
+var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "health", "recover", "restore", "scan", "serve", "version"}
 
 // leaves returns the paths of all commands that run, without the program's name.
 func leaves(cmd *cobra.Command) []string {

@@ -54,7 +54,7 @@ func (q AuditQuery) query() url.Values {
 	v := q.Page.query()
 	for name, value := range map[string]string{
 		"start_date": q.StartDate, "end_date": q.EndDate, "key": q.Key, "event_type": q.EventType,
-		"user": q.User, "action": q.Action, "outcome": q.Outcome, "format": q.Format,
+		"user": q.User, "action": q.Action, "outcome": q.Outcome, "order": q.Order, "format": q.Format,
 	} {
 		add(v, name, value)
 	}
@@ -65,6 +65,11 @@ func (q AuditQuery) query() url.Values {
 // limit, all of it without. After an error, w holds an incomplete log.
 func (c *Client) AuditLogs(ctx context.Context, q AuditQuery, w io.Writer) error {
 	return c.Do(ctx, "GET", "/v1/audit-logs", q.query(), nil, w)
+}
+
+// AuditHead returns the signed heads of the audit log, as JSON to be kept.
+func (c *Client) AuditHead(ctx context.Context) (*AuditHeads, error) {
+	return call[AuditHeads](ctx, c, "GET", "/v1/audit-logs/head", nil, nil, nil)
 }
 
 // Events iterates over the audit log page by page. It ends after an error.

@@ -51,6 +51,7 @@ var shapes = []shape{
 	{"PUT /v1/allowlist", allowed, nil},
 	{"GET /v1/usage", []string{"data"}, []string{"time", "requests", "denied"}},
 	{"GET /v1/audit-logs", page, event},
+	{"GET /v1/audit-logs/head", []string{"account", "data", "keys", "missing"}, nil},
 	{"GET /v1/account", account, nil},
 	{"PATCH /v1/account", account, nil},
 	{"POST /v1/accounts", account, nil},

@@ -99,6 +99,7 @@ var accountCalls = []apiCall{
 	{"Usage", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.Usage(ctx, client.UsageQuery{From: "2027-01-01", To: "2027-01-31", Step: "day", Key: "key_1", Type: "live", Environment: "e", GroupBy: "key"})
 	}, "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", ""},
+	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx) }, "GET /v1/audit-logs/head", ""},
 	{"GetAccount", func(ctx context.Context, c *client.Client) (any, error) { return c.GetAccount(ctx) }, "GET /v1/account", ""},
 	{"UpdateAccount", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.UpdateAccount(ctx, client.Patch{"browser_keys": "block"})
@@ -153,6 +154,9 @@ var streamCalls = []struct {
 		return c.AuditLogs(ctx, client.AuditQuery{StartDate: "2027-01-01", EndDate: "2027-01-31", Key: "key_1", EventType: "create", User: "u",
 			Action: "key.create", Outcome: "success", Format: "csv", Page: client.Page{Limit: 3, Cursor: "c"}}, w)
 	}, "GET /v1/audit-logs?action=key.create&cursor=c&end_date=2027-01-31&event_type=create&format=csv&key=key_1&limit=3&outcome=success&start_date=2027-01-01&user=u"},
+	{"AuditLogs", func(ctx context.Context, c *client.Client, w io.Writer) error {
+		return c.AuditLogs(ctx, client.AuditQuery{Order: "asc"}, w)
+	}, "GET /v1/audit-logs?order=asc"},
 	{"Backup", func(ctx context.Context, c *client.Client, w io.Writer) error { return c.Backup(ctx, w) }, "GET /v1/backup"},
 	{"SecurityTxt", func(ctx context.Context, c *client.Client, w io.Writer) error { return c.SecurityTxt(ctx, w) }, "GET /.well-known/security.txt"},
 	{"OpenAPI", func(ctx context.Context, c *client.Client, w io.Writer) error { return c.OpenAPI(ctx, w) }, "GET /openapi.yaml"},
@@ -165,7 +169,7 @@ func allCalls() []apiCall {
 
 // anyAnswer has the members of the answers to all calls.
 const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,` +
-	`"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"deleted":true,"status":"ok"}`
+	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"deleted":true,"status":"ok"}`
 
 // Each method makes exactly one request, with the credentials and the account.
 func TestCalls(t *testing.T) {

@@ -218,7 +218,7 @@ type UsageRow struct {
 // AuditQuery selects audit events. StartDate and EndDate are dates (whole UTC
 // days) or RFC 3339 times. Format is json, ndjson or csv.
 type AuditQuery struct {
-	StartDate, EndDate, Key, EventType, User, Action, Outcome, Format string
+	StartDate, EndDate, Key, EventType, User, Action, Outcome, Order, Format string
 	Page
 }
 
@@ -245,18 +245,29 @@ type Event struct {
 	Request   *EventRequest   `json:"request"`
 	Changes   json.RawMessage `json:"changes"`
 	Hash      string          `json:"hash"`
+	Count     int             `json:"count"` // of equal refusals that the event stands for; 0 is one
+}
+
+// AuditHeads are signed heads of the audit log. Package chain reads them.
+type AuditHeads struct {
+	Account string            `json:"account"`
+	Data    []json.RawMessage `json:"data"`
+	Keys    []json.RawMessage `json:"keys"`
+	Missing []json.RawMessage `json:"missing"`
 }
 
 // EventRequest is the HTTP request of an event.
 type EventRequest struct {
-	ID         string  `json:"id"`
-	Method     string  `json:"method"`
-	Path       string  `json:"path"` // as sent, without the query
-	Route      string  `json:"route"`
-	Upstream   string  `json:"upstream"` // base URL of the last attempt
-	Attempts   int     `json:"attempts"` // at upstreams
-	Status     int     `json:"status"`
-	DurationMS float64 `json:"duration_ms"`
+	ID         string    `json:"id"`
+	Method     string    `json:"method"`
+	Path       string    `json:"path"` // as sent, without the query
+	Route      string    `json:"route"`
+	Upstream   string    `json:"upstream"` // base URL of the last attempt
+	Attempts   int       `json:"attempts"` // at upstreams
+	Errors     string    `json:"errors"`   // codes of the attempts that failed, with commas between them
+	StartedAt  time.Time `json:"started_at"`
+	Status     int       `json:"status"`
+	DurationMS float64   `json:"duration_ms"`
 }
 
 // Account is an account as returned by the server.

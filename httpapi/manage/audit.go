@@ -1,6 +1,8 @@
 package manage
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"iter"
 	"net/http"
@@ -8,24 +10,54 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 )
 
 // NextCursorHeader carries the next cursor of a page in NDJSON or CSV.
 const NextCursorHeader = "X-Next-Cursor"
 
-// eventLog yields events in the order of (time, id).
-type eventLog interface {
-	Events(store.EventQuery) iter.Seq2[*store.Event, error]
+// AuditLogs is the audit log over all nodes. The node implements it.
+type AuditLogs interface {
+	// Read begins to read what a query selects, with the means to prove it if it is to be
+	// proven.
+	Read(ctx context.Context, q store.EventQuery, proven bool) (AuditReading, error)
+	// Heads signs the heads of all streams and returns them with an account's places.
+	Heads(ctx context.Context, account store.AccountID) (*chain.HeadFile, error)
 }
 
-// Audit serves the call that reads the audit log: the events of changes, which
-// every node has, and those of requests, which this node alone has.
+// AuditReading is one reading: its methods are called in this order.
+type AuditReading interface {
+	// Missing lists the nodes that did not answer.
+	Missing() []chain.Missing
+	// Streams are the events of the changes and of each node, each in the order of the query.
+	Streams() []iter.Seq2[*store.Event, error]
+	// Proof streams the proof of the events; Keys are those that signed it.
+	Proof() iter.Seq2[chain.Part, error]
+	Keys() []chain.Key
+	Close() error
+}
+
+// Audit serves the calls that read the audit log: the events of changes, and those of
+// requests of all nodes.
 type Audit struct {
-	Changes  eventLog
-	Requests eventLog
+	Log AuditLogs
+}
+
+// MissingNodesHeader names the nodes whose events are not in an answer, with commas between them.
+const MissingNodesHeader = "X-Perf-Missing-Nodes"
+
+// Head answers with the signed heads of all streams.
+func (h *Audit) Head(c *rest.Call) (*chain.HeadFile, error) {
+	heads, err := h.Log.Heads(c.Request.Context(), c.Account)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err)
+	}
+	return heads, nil
 }
 
 // Logs answers with the events of changes and of requests in one order. With a
@@ -39,6 +71,7 @@ func (h *Audit) Logs(c *rest.Call) error {
 		Outcome:   store.Outcome(q.OneOf("outcome", "success", "denied", "error")),
 	}
 	eq.From, eq.To = q.Period("start_date", "end_date")
+	eq.Newest = q.OneOf("order", "desc", "asc") != "asc"
 	format := q.OneOf("format", "json", "ndjson", "csv")
 	limit := 0
 	if q.Has("limit") || q.Has("cursor") {
@@ -59,17 +92,48 @@ func (h *Audit) Logs(c *rest.Call) error {
 	if eq.To.IsZero() || eq.To.After(end) {
 		eq.To = end
 	}
-	events := mergeEvents(h.Changes.Events(eq), h.Requests.Events(eq))
 	form := formOf(format)
-	if limit > 0 {
-		return sendPage(c, q, events, form, limit, end)
+	if limit == 0 && c.Request.Method != http.MethodHead {
+		if err := c.Export(); err != nil { // before a node does any work for it
+			return err
+		}
 	}
-	return sendStream(c, events, form)
+	reading, err := h.Log.Read(c.Request.Context(), eq, limit == 0)
+	if err != nil {
+		return err
+	}
+	defer reading.Close()
+	missing := reading.Missing()
+	nameMissing(c, missing)
+	events := mergeEvents(eq.Newest, reading.Streams())
+	if limit > 0 {
+		return sendPage(c, q, events, form, limit, end, missing)
+	}
+	proof := chain.Proof{Version: chain.Version, Time: c.Now.UTC(), Account: string(c.Account), Order: "asc", Query: q.Filters(), Keys: reading.Keys(), Missing: missing}
+	if eq.Newest {
+		proof.Order = "desc"
+	}
+	if !eq.From.IsZero() {
+		proof.From = eq.From.UnixMilli()
+	}
+	return sendStream(c, events, form, &proof, reading)
+}
+
+// nameMissing puts the nodes that did not answer into a header.
+func nameMissing(c *rest.Call, missing []chain.Missing) {
+	var names []string
+	for _, m := range missing {
+		names = append(names, m.Node)
+	}
+	if len(names) > 0 {
+		c.Writer().Header().Set(MissingNodesHeader, strings.Join(names, ", "))
+	}
 }
 
 // eventForm is one way to write events.
 type eventForm struct {
 	suffix, mime, open, between, end string
+	proof, proofEnd                  string // around the proof of an export, which stands in the place of end
 
 	append func([]byte, *store.Event) []byte
 }
@@ -77,15 +141,15 @@ type eventForm struct {
 func formOf(format string) eventForm {
 	switch format {
 	case "ndjson":
-		return eventForm{"ndjson", "application/x-ndjson", "", "", "", func(b []byte, e *store.Event) []byte { return append(appendEvent(b, e), '\n') }}
+		return eventForm{"ndjson", "application/x-ndjson", "", "", "", `{"proof":`, "}\n", func(b []byte, e *store.Event) []byte { return append(appendEvent(b, e), '\n') }}
 	case "csv":
-		return eventForm{"csv", "text/csv; charset=utf-8; header=present", csvHeader, "", "", newEventCSV().append}
+		return eventForm{"csv", "text/csv; charset=utf-8; header=present", csvHeader, "", "", "# proof ", "\r\n", newEventCSV().append}
 	}
-	return eventForm{"json", "application/json", `{"data":[`, ",", `],"next_cursor":null}` + "\n", appendEvent}
+	return eventForm{"json", "application/json", `{"data":[`, ",", `],"next_cursor":null}` + "\n", `],"next_cursor":null,"proof":`, "}\n", appendEvent}
 }
 
 // sendPage holds one page in memory: at most [rest.MaxLimit] events of a few KiB.
-func sendPage(c *rest.Call, q *rest.Query, events iter.Seq2[*store.Event, error], form eventForm, limit int, end time.Time) error {
+func sendPage(c *rest.Call, q *rest.Query, events iter.Seq2[*store.Event, error], form eventForm, limit int, end time.Time, missing []chain.Missing) error {
 	out := []byte(form.open)
 	n := 0
 	var last store.EventPos
@@ -109,19 +173,23 @@ func sendPage(c *rest.Call, q *rest.Query, events iter.Seq2[*store.Event, error]
 		c.Writer().Header().Set(NextCursorHeader, *next)
 		tail = strings.Replace(tail, "null", strconv.Quote(*next), 1)
 	}
+	if len(missing) > 0 && form.suffix == "json" {
+		raw, err := json.Marshal(missing)
+		if err != nil {
+			return err
+		}
+		tail = strings.TrimSuffix(tail, "}\n") + `,"missing":` + string(raw) + "}\n"
+	}
 	return c.AnswerAs(form.mime, append(out, tail...))
 }
 
 // sendStream writes events as they come, in bounded memory.
-func sendStream(c *rest.Call, events iter.Seq2[*store.Event, error], form eventForm) error {
+func sendStream(c *rest.Call, events iter.Seq2[*store.Event, error], form eventForm, proof *chain.Proof, reading AuditReading) error {
 	h := c.Writer().Header()
 	h.Set("Content-Type", form.mime)
 	h.Set("Content-Disposition", `attachment; filename="audit-logs.`+form.suffix+`"`)
 	if c.Request.Method == http.MethodHead {
 		return nil
-	}
-	if err := c.Export(); err != nil {
-		return err
 	}
 	w := c.Stream()
 	_, _ = w.WriteString(form.open) // a failure stays in w, and shows at the next write
@@ -141,36 +209,98 @@ func sendStream(c *rest.Call, events iter.Seq2[*store.Event, error], form eventF
 			return err
 		}
 	}
-	_, _ = w.WriteString(form.end)
+	_, _ = w.WriteString(form.proof)
+	if err := writeProof(w, proof, reading.Proof()); err != nil {
+		return err
+	}
+	_, _ = w.WriteString(form.proofEnd)
 	return w.Flush()
 }
 
-// mergeEvents merges two streams that are each ordered by (time, id).
-func mergeEvents(a, b iter.Seq2[*store.Event, error]) iter.Seq2[*store.Event, error] {
+// writeProof writes a proof whose chains come in parts.
+func writeProof(w *bufio.Writer, proof *chain.Proof, parts iter.Seq2[chain.Part, error]) error {
+	proof.Chains = []chain.Chain{}
+	raw, err := json.Marshal(proof)
+	if err != nil {
+		return err
+	}
+	const open = "]}" // of the chains, which are the last member; and of a chain's segments
+	_, _ = w.Write(raw[:len(raw)-len(open)])
+	chains, segments := 0, 0
+	for p, err := range parts {
+		if err != nil {
+			return err
+		}
+		var v any = p.Shown
+		switch {
+		case p.Chain != nil:
+			if chains++; chains > 1 {
+				_, _ = w.WriteString(open + ",")
+			}
+			v, segments = p.Chain, 0
+			p.Chain.Segments = []chain.Shown{}
+		case segments > 0:
+			_ = w.WriteByte(',')
+		}
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		if p.Chain != nil {
+			raw = raw[:len(raw)-len(open)]
+		} else {
+			segments++
+		}
+		if _, err := w.Write(raw); err != nil {
+			return err
+		}
+	}
+	if chains > 0 {
+		_, _ = w.WriteString(open)
+	}
+	_, err = w.WriteString(open)
+	return err
+}
+
+// mergeEvents merges streams that are each in the order of (Time, ID), or the reverse.
+func mergeEvents(newest bool, sources []iter.Seq2[*store.Event, error]) iter.Seq2[*store.Event, error] {
 	return func(yield func(*store.Event, error) bool) {
-		next, stop := iter.Pull2(b)
-		defer stop()
-		other, failed, more := next()
-		for e, err := range a {
+		type source struct {
+			next func() (*store.Event, error, bool)
+			e    *store.Event
+		}
+		var open []*source
+		for _, s := range sources {
+			next, stop := iter.Pull2(s)
+			defer stop()
+			e, err, ok := next()
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			for more && (failed != nil || earlier(other, e)) {
-				if !yield(other, failed) || failed != nil {
-					return
-				}
-				other, failed, more = next()
-			}
-			if !yield(e, nil) {
-				return
+			if ok {
+				open = append(open, &source{next, e})
 			}
 		}
-		for more {
-			if !yield(other, failed) || failed != nil {
+		for len(open) > 0 {
+			least := 0
+			for i := range open[1:] {
+				if earlier(open[i+1].e, open[least].e) != newest {
+					least = i + 1
+				}
+			}
+			s := open[least]
+			if !yield(s.e, nil) {
 				return
 			}
-			other, failed, more = next()
+			e, err, ok := s.next()
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if s.e = e; !ok {
+				open = append(open[:least], open[least+1:]...)
+			}
 		}
 	}
 }

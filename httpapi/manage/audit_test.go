@@ -22,6 +22,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -35,7 +36,7 @@ func TestSeedsAuditLine(t *testing.T) {
 		Next *string        `json:"next_cursor"`
 	}
 	apitest.Must(t, json.Unmarshal([]byte(a.Body), &doc))
-	if len(doc.Data) != 2 || doc.Data[1].Action != "key.create" || doc.Data[1].Actor.Type != "operator" || doc.Next != nil {
+	if len(doc.Data) != 2 || doc.Data[0].Action != "key.create" || doc.Data[0].Actor.Type != "operator" || doc.Next != nil {
 		t.Errorf("%s", a.Body)
 	}
 }
@@ -56,6 +57,7 @@ func fill(g *apitest.Rig) (id string) {
 			g.Op("GET", "/v1/keys/key_none", "").Want(g.T, 404)
 		}
 		g.Local.Observe(o)
+		apitest.Must(g.T, g.Local.Flush()) // its time is that of its writing
 		g.Now.Add(int64(day / 10))
 	}
 	return id
@@ -123,7 +125,7 @@ func TestAuditFilters(t *testing.T) {
 	count("?start_date="+day(1)+"T02:00:00+02:00&end_date="+day(3)+"T00:00:00Z", in)
 	count("?end_date="+day(-1), 0)
 	count("?start_date="+day(1000), 0)
-	if a := g.Op("GET", "/v1/audit-logs?start_date="+day(1000), ""); a.Body != `{"data":[],"next_cursor":null}`+"\n" {
+	if a := g.Op("GET", "/v1/audit-logs?start_date="+day(1000), ""); !strings.HasPrefix(a.Body, `{"data":[],"next_cursor":null,"proof":{"version":1,`) {
 		t.Errorf("nothing: %q", a.Body)
 	}
 }
@@ -167,6 +169,7 @@ func TestAuditPages(t *testing.T) {
 		paged = append(paged, e.ID)
 	}
 	paged = slices.DeleteFunc(paged, func(id string) bool { return !slices.Contains(ids, id) }) // reads of this test
+	slices.Reverse(paged)                                                                       // the newest was first
 	if !slices.Equal(paged, ids) {
 		t.Errorf("pages hold %d events, or others", len(paged))
 	}
@@ -178,9 +181,12 @@ func TestAuditFormats(t *testing.T) {
 	fill(g)
 	events := filled(g)
 	ids, before := idsOf(events), until(events)
-	nd := g.Op("GET", "/v1/audit-logs?format=ndjson"+before, "").Want(t, 200)
+	nd := g.Op("GET", "/v1/audit-logs?format=ndjson&order=asc"+before, "").Want(t, 200)
 	var lines []string
 	for line := range strings.Lines(nd.Body) {
+		if strings.HasPrefix(line, `{"proof":{`) {
+			continue
+		}
 		var e client.Event
 		apitest.Must(t, json.Unmarshal([]byte(line), &e))
 		lines = append(lines, e.ID)
@@ -188,8 +194,10 @@ func TestAuditFormats(t *testing.T) {
 	if !slices.Equal(lines, ids) || nd.Header.Get("Content-Type") != "application/x-ndjson" {
 		t.Errorf("NDJSON holds %d events, or others", len(lines))
 	}
-	table := g.Op("GET", "/v1/audit-logs?format=csv"+before, "").Want(t, 200)
-	rows, err := csv.NewReader(strings.NewReader(table.Body)).ReadAll()
+	table := g.Op("GET", "/v1/audit-logs?format=csv&order=asc"+before, "").Want(t, 200)
+	reader := csv.NewReader(strings.NewReader(table.Body))
+	reader.Comment = '#' // the proof
+	rows, err := reader.ReadAll()
 	apitest.Must(t, err)
 	if len(rows) != len(ids)+1 || rows[5][0] != ids[4] || strings.Contains(table.Body, ",=cmd") {
 		t.Errorf("CSV: %d rows\n%s", len(rows), table.Body[:300])
@@ -201,13 +209,13 @@ func TestAuditCSVPages(t *testing.T) {
 	g := apitest.New(t)
 	fill(g)
 	before := until(filled(g))
-	page := g.Op("GET", "/v1/audit-logs?format=csv&limit=10"+before, "").Want(t, 200)
+	page := g.Op("GET", "/v1/audit-logs?format=csv&order=asc&limit=10"+before, "").Want(t, 200)
 	next := page.Header.Get(manage.NextCursorHeader)
-	page2 := g.Op("GET", "/v1/audit-logs?format=csv&limit=40"+before+"&cursor="+next, "").Want(t, 200)
+	page2 := g.Op("GET", "/v1/audit-logs?format=csv&order=asc&limit=40"+before+"&cursor="+next, "").Want(t, 200)
 	if next == "" || page2.Header.Get(manage.NextCursorHeader) != "" || strings.Count(page2.Body, "\n") != 41 {
 		t.Errorf("second page has %d rows, cursor %q", strings.Count(page2.Body, "\n"), page2.Header.Get(manage.NextCursorHeader))
 	}
-	g.Op("GET", "/v1/audit-logs?format=csv&limit=10&user=x&cursor="+next, "").Want(t, 400, fault.InvalidCursor)
+	g.Op("GET", "/v1/audit-logs?format=csv&order=asc&limit=10&user=x&cursor="+next, "").Want(t, 400, fault.InvalidCursor)
 }
 
 // BenchmarkAuditExport streams events of changes and requests to a client that
@@ -247,15 +255,28 @@ func BenchmarkAuditExport(b *testing.B) {
 // brokenLog yields some events and then an error.
 type brokenLog int
 
-func (n brokenLog) Events(store.EventQuery) iter.Seq2[*store.Event, error] {
-	return func(yield func(*store.Event, error) bool) {
+func (brokenLog) Heads(context.Context, store.AccountID) (*chain.HeadFile, error) {
+	return nil, errors.New("no heads")
+}
+
+func (n brokenLog) Read(context.Context, store.EventQuery, bool) (manage.AuditReading, error) {
+	return n, nil
+}
+
+func (brokenLog) Missing() []chain.Missing            { return nil }
+func (brokenLog) Keys() []chain.Key                   { return nil }
+func (brokenLog) Proof() iter.Seq2[chain.Part, error] { return nil }
+func (brokenLog) Close() error                        { return nil }
+
+func (n brokenLog) Streams() []iter.Seq2[*store.Event, error] {
+	return []iter.Seq2[*store.Event, error]{func(yield func(*store.Event, error) bool) {
 		for i := range int(n) {
 			if !yield(&store.Event{ID: fmt.Sprint(i), UserAgent: strings.Repeat("x", 200)}, nil) {
 				return
 			}
 		}
 		yield(nil, errors.New("the disk is gone"))
-	}
+	}}
 }
 
 // A stream that breaks off must not look like a whole document.
@@ -263,7 +284,7 @@ func TestBrokenExport(t *testing.T) {
 	g := apitest.New(t)
 	frame := g.Frame()
 	for _, after := range []int{0, 10_000} {
-		audit := &manage.Audit{Changes: brokenLog(after), Requests: g.Local}
+		audit := &manage.Audit{Log: brokenLog(after)}
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			frame.Serve(w, r, &rest.Route{ID: "auditLogs", Method: "GET", Path: "/v1/audit-logs", Access: rest.Open, Serve: audit.Logs}, "", true)
 		}))

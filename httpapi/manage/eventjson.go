@@ -56,7 +56,11 @@ func appendEvent(b []byte, e *store.Event) []byte {
 		b = append(b, "null"...)
 	}
 	b = append(b, `,"hash":`...)
-	return append(appendSome(b, e.Hash), '}')
+	b = appendSome(b, e.Hash)
+	if e.Count > 1 {
+		b = strconv.AppendUint(append(b, `,"count":`...), uint64(e.Count), 10)
+	}
+	return append(b, '}')
 }
 
 // appendRequest appends r, or null. The event of a change is written before its
@@ -76,6 +80,14 @@ func appendRequest(b []byte, r *store.EventRequest) []byte {
 	b = append(b, `,"upstream":`...)
 	b = appendSome(b, r.Upstream)
 	b = strconv.AppendInt(append(b, `,"attempts":`...), int64(r.Attempts), 10)
+	b = append(b, `,"errors":`...)
+	b = appendSome(b, r.Errors)
+	b = append(b, `,"started_at":`...)
+	if r.StartedAt.IsZero() {
+		b = append(b, "null"...)
+	} else {
+		b = append(r.StartedAt.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+	}
 	if r.Status == 0 {
 		return append(b, `,"status":null,"duration_ms":null}`...)
 	}

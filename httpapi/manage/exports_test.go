@@ -19,7 +19,7 @@ func TestExportsAreBounded(t *testing.T) {
 	f := g.Frame()
 	keys := manage.Keys{Store: g.Store, Uses: g.Local}
 	usage := manage.Usage{Local: g.Local}
-	audit := manage.Audit{Changes: g.Store, Requests: g.Local}
+	audit := manage.Audit{Log: g.AuditLog()}
 	serve := func(ctx context.Context, id string, h rest.Handler, query string) int {
 		r := httptest.NewRequest("GET", "/x"+query, nil).WithContext(ctx)
 		r.Header.Set("Authorization", "Bearer "+apitest.OperatorToken)

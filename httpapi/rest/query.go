@@ -52,6 +52,17 @@ func (c *Call) Query() *Query {
 
 func (q *Query) fail(err error) { q.faults.Add(err) }
 
+// Filters are the parameters that choose what is in the answer, as they were given.
+func (q *Query) Filters() map[string]string {
+	out := map[string]string{}
+	for name := range q.values {
+		if name != "limit" && name != "cursor" {
+			out[name] = q.values.Get(name)
+		}
+	}
+	return out
+}
+
 // Err is the fault of the parameters that were read so far.
 func (q *Query) Err() error { return q.faults.Err() }
 

@@ -39,9 +39,16 @@ type Config struct {
 	// KeepToken. nil: no tokens are passed on.
 	Token     func(hashes []store.Hash) string
 	KeepToken func(token string) error
+	Calls
+}
+
+// Calls are the answers to other nodes' calls that other parts of this node give.
+type Calls struct {
 	// Yield gives back the units that this node holds of the buckets that asks name and does
 	// not need; it returns when that is in the log.
 	Yield func(ctx context.Context, asks []store.GrantAsk) error
+	// Audit answers a question of another node about this node's part of the audit log.
+	Audit func(ctx context.Context, body []byte) ([]byte, error)
 }
 
 // The timeouts of a node with a cluster listener.

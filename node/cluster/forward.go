@@ -27,6 +27,7 @@ const (
 	callRecall  = "/recall"
 	callYield   = "/yield"
 	callShare   = "/share" // the body is no JSON: see package node/share
+	callAudit   = "/audit"
 )
 
 // call makes a call to the node id at addr. Its error is ErrNotTaken where the

@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica"
@@ -41,6 +44,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST "+callRecall, s.serveRecall)
 	mux.HandleFunc("POST "+callYield, s.serveYield)
 	mux.HandleFunc("POST "+callShare, s.serveShare)
+	mux.HandleFunc("POST "+callAudit, s.serveAudit)
 	return mux
 }
 
@@ -132,6 +136,31 @@ func (s *server) serveYield(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), yieldTimeout)
 	defer cancel()
 	respond(w, struct{}{}, s.Yield(ctx, in.asks()))
+}
+
+// serveAudit answers a question about this node's part of the audit log.
+func (s *server) serveAudit(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBody))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
+	defer cancel()
+	out, err := s.Audit(ctx, raw)
+	respond(w, jsontext.Value(out), err)
+}
+
+// auditTimeout bounds the answer of a node about its part of the audit log.
+const auditTimeout = 20 * time.Second
+
+// AskAudit implements [replica.Operator].
+func (c *Cluster) AskAudit(ctx context.Context, id string, body []byte) ([]byte, error) {
+	m, ok := c.r.Store().Member(id)
+	if !ok {
+		return nil, replica.Refuse(replica.ErrNotFound, errors.New("there is no node "+id))
+	}
+	return call[jsontext.Value](ctx, c.mesh, c.peers.addressOf(id, m.Address), id, callAudit, body)
 }
 
 // maxCallBody bounds the small calls, in bytes.

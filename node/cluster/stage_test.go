@@ -68,7 +68,7 @@ func newStage(t *testing.T, adjust func(*Config)) *stage {
 	config := &Config{
 		Dir: "data", Name: "n1", Version: "test", Region: "eu", Logger: s.log.Logger(), Listen: "127.0.0.1:0",
 		Secret: []byte(stageSecret), Expect: 1, Lease: stageLease, Clock: clock.New(), Draining: func() bool { return false },
-		Yield: func(context.Context, []store.GrantAsk) error { return nil },
+		Calls: Calls{Yield: func(context.Context, []store.GrantAsk) error { return nil }},
 	}
 	if adjust != nil {
 		adjust(config)

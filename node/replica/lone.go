@@ -147,3 +147,8 @@ func (lone) SetSecret([]byte) error { return nil }
 
 // Collectors implements [Operator].
 func (lone) Collectors() []prometheus.Collector { return nil }
+
+// AskAudit implements [Operator]: there is no other node.
+func (lone) AskAudit(context.Context, string, []byte) ([]byte, error) {
+	return nil, Refuse(ErrNotFound, errors.New("there is no other node"))
+}

@@ -80,6 +80,7 @@ type Verifier struct {
 	last        [2]string // time and id of the event before
 	ascending   *Finding  // the first event that breaks this order
 	descending  *Finding
+	newest      bool // the last event of the file is the first
 	unhashed    map[name]int // events without a hash
 	accountText map[string]string
 }
@@ -160,6 +161,7 @@ func (v *Verifier) Verify(p *Proof, t Trust) *Report {
 		v.find(Finding{Kind: Unproven, place: v.events, Text: fmt.Sprintf("the proof has version %d, this program knows %d: use a newer one", p.Version, Version)})
 		return v.finish(rep)
 	}
+	v.newest = p.Order == "desc"
 	if f := v.ordered(p.Order); f != nil {
 		v.find(*f)
 	}
@@ -193,8 +195,15 @@ func (v *Verifier) ordered(order string) *Finding {
 	return &Finding{Kind: Unproven, place: v.events, Text: "the proof does not state the order of the events"}
 }
 
-// finish sorts the findings by their place in the file, and keeps one of each event.
+// finish sorts the findings by the times of their events, and keeps one of each.
 func (v *Verifier) finish(rep *Report) *Report {
+	if v.newest {
+		for i := range v.found {
+			if f := &v.found[i]; f.place < v.events {
+				f.place = v.events - 1 - f.place
+			}
+		}
+	}
 	slices.SortStableFunc(v.found, func(a, b Finding) int { return cmp.Compare(a.place, b.place) })
 	rep.Findings = slices.CompactFunc(v.found, func(a, b Finding) bool { return a.ID == b.ID && a.Seq == b.Seq && a.ID != "" })
 	if rep.Findings == nil {

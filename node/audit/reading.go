@@ -1,0 +1,173 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// Reading is the events of all nodes at one moment, for one goroutine. Its methods are
+// called in the order Streams, Proof, Close.
+type Reading struct {
+	log     *Log
+	ctx     context.Context // of the call that reads
+	query   store.EventQuery
+	changes *store.EventLog
+	own     *ownLog
+	peers   []*peer
+	missing []chain.Missing
+	proven  bool
+	reason  string // why the changes could not be signed
+}
+
+// Read begins to read what q selects, with a proof if it is to be proven. Nodes that do not
+// answer are in [Reading.Missing].
+func (l *Log) Read(ctx context.Context, q store.EventQuery, proven bool) (*Reading, error) {
+	r := &Reading{log: l, ctx: ctx, query: q, proven: proven, missing: []chain.Missing{}}
+	r.askPeers()
+	if proven {
+		if _, err := l.signed(ctx, l.signChanges); err != nil {
+			r.reason = err.Error()
+		}
+	}
+	own, err := l.openOwn(ctx, proven)
+	if err != nil {
+		r.closePeers()
+		return nil, err
+	}
+	r.own = own
+	r.changes = l.cfg.Store.OpenEventLog()
+	return r, nil
+}
+
+// Missing lists the nodes that did not answer.
+func (r *Reading) Missing() []chain.Missing { return r.missing }
+
+// Keys lists the keys that sign heads.
+func (r *Reading) Keys() []chain.Key { return r.log.cfg.Store.AuditKeys() }
+
+// Close ends the reading.
+func (r *Reading) Close() error {
+	r.closePeers()
+	return errors.Join(r.changes.Close(), r.own.Close())
+}
+
+// Streams are the events of the changes and of each node, each in the order of (Time, ID), or
+// the reverse.
+func (r *Reading) Streams() []iter.Seq2[*store.Event, error] {
+	changes := r.log.cfg.Store.Events(r.query)
+	if r.proven && r.reason == "" {
+		changes = r.changes.Events(r.query)
+	}
+	sources := []iter.Seq2[*store.Event, error]{changes, r.own.Events(r.query)}
+	for _, p := range r.peers {
+		sources = append(sources, p.events(r.ctx))
+	}
+	return sources
+}
+
+// Proof streams the proof of the events.
+func (r *Reading) Proof() iter.Seq2[chain.Part, error] {
+	return func(yield func(chain.Part, error) bool) {
+		parts := []iter.Seq2[chain.Part, error]{r.changes.Proof(r.query), r.own.proof(r.query)}
+		for _, p := range r.peers {
+			parts = append(parts, p.proof(r.ctx))
+		}
+		for _, part := range parts {
+			for p, err := range part {
+				if !yield(p, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ownLog is this node's own events, with the head that its proof leads to.
+type ownLog struct {
+	*local.EventLog
+	node   string
+	head   *chain.Head
+	reason string // why there is none
+}
+
+func (l *Log) openOwn(ctx context.Context, proven bool) (*ownLog, error) {
+	log, err := l.cfg.Local.OpenEventLog()
+	if err != nil {
+		return nil, err
+	}
+	own := &ownLog{EventLog: log, node: l.cfg.Node}
+	if proven {
+		own.head, err = l.signed(ctx, func(ctx context.Context) (*chain.Head, error) { return l.sign(ctx, log.Sealed) })
+		if err != nil {
+			own.reason = err.Error()
+		}
+	}
+	return own, nil
+}
+
+// proof names the node in the chains.
+func (o *ownLog) proof(q store.EventQuery) iter.Seq2[chain.Part, error] {
+	return func(yield func(chain.Part, error) bool) {
+		for p, err := range o.Proof(q, o.head) {
+			if p.Chain != nil {
+				p.Chain.Node, p.Chain.Unsaved = o.node, o.reason
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+// kept is the account's places in the newest head, those of events without an account included
+// where they are the account's to see.
+func (o *ownLog) kept(account store.AccountID) *chain.KeptHead {
+	if o.head == nil {
+		return nil
+	}
+	k := &chain.KeptHead{Head: *o.head}
+	if a, ok := o.Account(account); ok {
+		path, err := chain.PathTo(o.Accounts, a.Account)
+		if err == nil {
+			k.State, k.Since, k.Path = &a.State, a.Since, &path
+		}
+	}
+	return k
+}
+
+// Heads signs the heads of all streams and returns them, with the account's places.
+func (l *Log) Heads(ctx context.Context, account store.AccountID) (*chain.HeadFile, error) {
+	out := &chain.HeadFile{Account: string(account), Data: []chain.KeptHead{}, Missing: []chain.Missing{}}
+	if _, err := l.signed(ctx, l.signChanges); err != nil {
+		return nil, fmt.Errorf("sign the head of the changes: %w", err)
+	}
+	changes := l.cfg.Store.OpenEventLog()
+	k, err := changes.Kept(account)
+	if err := errors.Join(err, changes.Close()); err != nil {
+		return nil, err
+	}
+	if k != nil {
+		out.Data = append(out.Data, *k)
+	}
+	own, err := l.openOwn(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	k = own.kept(account)
+	if err := own.Close(); err != nil {
+		return nil, err
+	}
+	if k == nil {
+		return nil, fmt.Errorf("sign the head of node %s: %s", l.cfg.Node, own.reason)
+	}
+	out.Data = append(out.Data, *k)
+	l.headsOfPeers(ctx, account, out)
+	out.Keys = l.cfg.Store.AuditKeys()
+	return out, nil
+}
