@@ -82,6 +82,7 @@ var layers = map[string][]string{
 		"httpapi/pattern",
 		"httpapi/rest",
 		"httpapi/span",
+		"limiter",
 		"store",
 		"store/backup",
 		"store/chain",

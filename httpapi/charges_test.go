@@ -20,7 +20,7 @@ func TestWritesAreCharged(t *testing.T) {
 	const rewrites, small = true, false
 	all := map[string]bool{
 		"createKey": small, "updateKey": rewrites, "rotateKey": rewrites, "revokeKey": small, "revokeKeys": small,
-		"importKeys": small, "setAllowlist": small, "updateAccount": small,
+		"importKeys": small, "setAllowlist": small, "updateAccount": small, "simulateLimits": small,
 	}
 	g := apitest.New(t)
 	routes := map[string]*rest.Route{}

@@ -38,6 +38,9 @@ func TestTableDescriptionAndClientAgree(t *testing.T) {
 			if rt.Access&rest.Operators != 0 {
 				want = "operator"
 			}
+			if rt.Access&rest.AnyScope != 0 {
+				want = "any"
+			}
 			if scope != want {
 				t.Errorf("%s: x-scope %q, want %q", rt.ID, scope, want)
 			}
@@ -110,6 +113,8 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"usage":                func(c *client.Client) { c.Usage(ctx, client.UsageQuery{}) },
 		"auditHead":            func(c *client.Client) { c.AuditHead(ctx) },
 		"auditLogs":            func(c *client.Client) { c.AuditLogs(ctx, client.AuditQuery{}, io.Discard) },
+		"simulateLimits":       func(c *client.Client) { c.SimulateLimits(ctx, client.Proposal{}) },
+		"limits":               func(c *client.Client) { c.Limits(ctx, "key_a") },
 		"getAccount":           func(c *client.Client) { c.GetAccount(ctx) },
 		"updateAccount":        func(c *client.Client) { c.UpdateAccount(ctx, nil) },
 		"createManagedAccount": func(c *client.Client) { c.Accounts().Create(ctx, client.NewAccount{}) },

@@ -36,6 +36,8 @@ type topics struct {
 	ratelimit manage.RateLimit
 	allowlist manage.Allowlist
 	usage     manage.Usage
+	limits    manage.Limits
+	simulate  manage.Simulate
 	audit     manage.Audit
 	accounts  manage.Accounts
 	tiers     manage.Tiers
@@ -53,6 +55,8 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		allowlist: manage.Allowlist{Store: cfg.Store},
 		usage:     manage.Usage{Local: cfg.Local},
 		audit:     manage.Audit{Log: cfg.Audit},
+		simulate:  manage.Simulate{Local: cfg.Local},
+		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
 		accounts:  manage.Accounts{Store: cfg.Store},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
@@ -89,6 +93,8 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithoutBody(t.allowlist.Set)},
 
 		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: []string{"from", "to", "step", "key", "type", "environment", "group_by"}, Serve: rest.WithoutBody(t.usage.Read)},
+		{ID: "limits", Method: get, Path: "/v1/limits", Action: "limits.read", Access: onProxy | rest.AnyScope | rest.Quiet, Query: []string{"key", "type"}, Serve: rest.WithoutBody(t.limits.Read)},
+		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},
 
 		{ID: "auditHead", Method: get, Path: "/v1/audit-logs/head", Action: "audit.head", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.audit.Head)},

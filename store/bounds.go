@@ -25,6 +25,7 @@ const (
 	MaxAlerts      = 10    // alert thresholds of an account
 
 	MaxRequests = 1_000_000_000_000 // of any limit
+	MaxInFlight = 1_000_000         // of a key, on a node
 	// MaxPerMinute bounds a new limit per minute and a burst: a bucket holds no more. A
 	// larger one of an earlier version counts as this one; see [limiter.Limit.Bounded].
 	MaxPerMinute = limiter.MaxBurst

@@ -66,6 +66,16 @@ type EventRequest struct {
 	Errors   string `json:"errors,omitzero"`   // codes of the attempts that failed, with commas between them
 	// StartedAt is when the request came; the event's own time is when it was written.
 	StartedAt time.Time `json:"started_at,omitzero"`
+	// Limits are the policies that had a say in it; nil if none refused it or would have.
+	Limits *EventLimits `json:"limits,omitzero"`
+}
+
+// EventLimits are the policies that refused a request, or would have.
+type EventLimits struct {
+	Policy      string   `json:"policy,omitzero"` // that refused it; "" if none did
+	Limit       int64    `json:"limit,omitzero"`  // of it: units, or billionths of a budget
+	Left        int64    `json:"left,omitzero"`
+	WouldRefuse []string `json:"would_refuse,omitzero"` // names of shadow rules
 }
 
 // Event is one audit event, with the names that the management API shows. Events of

@@ -69,6 +69,9 @@ func (t *Tier) TestLimits() Limits {
 	if l.PerMonth == nil {
 		l.PerMonth = t.Live.PerMonth
 	}
+	if l.MaxConcurrent == nil {
+		l.MaxConcurrent = t.Live.MaxConcurrent
+	}
 	return l
 }
 

@@ -2,6 +2,7 @@ package admit
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,8 +21,9 @@ const (
 	chargeWait   = 5 * time.Second
 )
 
-// Charge is step 10 for an admitted request: units of every limit that binds its
-// key, and reserve of the key's budget, all or none. It fills in p.Limits, also
+// Charge is step 10 for an admitted request: a place among the requests in flight of its
+// key, which Leave frees, then units of every limit and rule that binds it, and reserve of
+// the key's budget, all or none. It fills in p.Limits, also
 // when it refuses: 429 or 402, or 503 if the month's state could not be had in
 // time. now is the wall clock's; the month is read from it. A pass without a key
 // is free.
@@ -29,7 +31,21 @@ func (g *Gate) Charge(ctx context.Context, p *Pass, units int64, reserve store.M
 	if p.Record == nil {
 		return nil
 	}
+	if f := g.enter(p); f != nil {
+		return f
+	}
+	f := g.charge(ctx, p, units, reserve, now)
+	if f != nil {
+		g.Leave(p)
+	}
+	return f
+}
+
+func (g *Gate) charge(ctx context.Context, p *Pass, units int64, reserve store.Money, now time.Time) *fault.Error {
 	a := g.ask(p)
+	if f := g.addRules(p, &a, thisRequest); f != nil {
+		return f
+	}
 	a.Units, a.Reserve = units, int64(reserve)
 	return g.take(ctx, p, &a, now)
 }
@@ -40,8 +56,10 @@ func (g *Gate) Look(ctx context.Context, p *Pass, now time.Time) {
 	if !p.Valid {
 		return
 	}
-	a := g.ask(p)               // for no units
-	_ = g.take(ctx, p, &a, now) // without an answer there are no headers, and that is all
+	a := g.ask(p) // for no units
+	if g.addRules(p, &a, thisRequest) == nil {
+		_ = g.take(ctx, p, &a, now) // without an answer there are no headers, and that is all
+	}
 }
 
 // ask is the request to p's meter, all but its size.
@@ -64,7 +82,7 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 		return notReady()
 	}
 	p.Limits = meter.Take(a)
-	if p.Limits.NWants > 0 {
+	if p.Limits.NWants > 0 || p.Limits.Rules != nil && len(p.Limits.Rules.Wants) > 0 {
 		g.extend(ctx, meter, p, a)
 	}
 	if p.Limits.NShort > 0 {
@@ -80,7 +98,7 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1,
 			Message: "This month's count could not be read or extended in time; nothing was charged."}
 	default:
-		return refused(d)
+		return refused(d, a)
 	}
 }
 
@@ -89,8 +107,14 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 // apart from take because its arguments live on the heap.
 func (g *Gate) extend(ctx context.Context, meter *limiter.Meter, p *Pass, a *limiter.Ask) {
 	var cancel context.CancelFunc
-	for round := 0; p.Limits.NWants > 0; round++ {
+	for round := 0; ; round++ {
 		wants := slices.Clone(p.Limits.Wants[:p.Limits.NWants])
+		if r := p.Limits.Rules; r != nil {
+			wants = append(wants, r.Wants...)
+		}
+		if len(wants) == 0 {
+			return
+		}
 		if !p.Limits.Pending {
 			g.cfg.Grants.Ask(p.Account.ID, p.Record, wants)
 			return
@@ -126,10 +150,11 @@ func (g *Gate) refilled(now int64) int64 {
 // ages is a time, in nanoseconds, that no process runs: 73 years.
 const ages = 1 << 61
 
-// refused is the fault of a refusal. The wait is the same in header and body,
-// since both are written from it.
-func refused(d *limiter.Decision) *fault.Error {
+// refused is the fault of a refusal of a. The wait is the same in header and body, since
+// both are written from it. There is none where no wait helps.
+func refused(d *limiter.Decision, a *limiter.Ask) *fault.Error {
 	f := &fault.Error{Code: fault.RequestsPerMinute, RetryAfter: d.RetryAfter}
+	f.Policy, _, _ = d.Refusal()
 	switch d.Denied {
 	case limiter.MonthQuota:
 		f.Code = fault.RequestsPerMonth
@@ -138,16 +163,27 @@ func refused(d *limiter.Decision) *fault.Error {
 	case limiter.KeyMonth:
 		f.Code = fault.RequestsPerMonth
 		f.Message = "You have exceeded your rate limit: the key's own requests per month are used up"
+	case limiter.RuleBucket, limiter.RuleDay, limiter.RuleMonth:
+		f.Code = fault.LimitRule
+		f.Message = fmt.Sprintf("You have exceeded your rate limit: the rule %q allows %d per %s", f.Policy, d.Rules.Denied.Limit, windowWords[d.Rules.Denied.Window])
 	case limiter.Budget:
 		// No Retry-After: clients that obey it by themselves would sleep until the
 		// month turns, and a budget is raised by hand.
-		return fault.New(fault.BudgetExceeded)
+		f = &fault.Error{Code: fault.BudgetExceeded, Policy: f.Policy}
+		if d.Never {
+			f.Message = fmt.Sprintf("One such call reserves %s, more than the key's whole monthly budget of %s.",
+				store.Money(a.Reserve).AppendDecimal(nil), store.Money(a.Budget).AppendDecimal(nil))
+		}
+		return f
 	}
 	if d.Never {
-		f.Message = "You have exceeded your rate limit: one such request costs more than the limit ever allows at once"
+		f.RetryAfter = 0
+		f.Message = fmt.Sprintf("You have exceeded your rate limit: one such request costs %d units, and the policy %q never holds more than %d; no wait helps", a.Units, f.Policy, a.Most(d))
 	}
 	return f
 }
+
+var windowWords = [...]string{limiter.EachMinute: "minute", limiter.EachHour: "hour", limiter.EachDay: "day", limiter.EachMonth: "month"}
 
 // Settle replaces the reserve that Charge took from the key's budget by the cost
 // of the request, once that is known.
@@ -169,6 +205,9 @@ func (g *Gate) Refund(p *Pass, units int64, reserve store.Money) {
 	}
 	meter := p.Record.Account.Meters[p.Record.Type]
 	if wants := meter.Refund(string(p.Record.Counted().ID), p.Limits.Month, units, int64(reserve)); len(wants) > 0 {
+		g.cfg.Grants.Ask(p.Account.ID, p.Record, wants)
+	}
+	if wants := meter.RefundRules(&p.Limits, p.counted, units); len(wants) > 0 {
 		g.cfg.Grants.Ask(p.Account.ID, p.Record, wants)
 	}
 }

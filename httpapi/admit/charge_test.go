@@ -56,7 +56,7 @@ func TestCharge(t *testing.T) {
 	if _, f := h.send(key, 1); f != nil {
 		t.Fatalf("after exactly Retry-After: %v", f)
 	}
-	if _, f := h.send(key, 61); code(f) != fault.RequestsPerMinute || !strings.Contains(f.Sentence(), "costs more") || f.RetryAfter < 1 {
+	if _, f := h.send(key, 61); code(f) != fault.RequestsPerMinute || !strings.Contains(f.Sentence(), "never holds more than 60") || f.RetryAfter != 0 {
 		t.Fatalf("a request that never fits: %+v", f)
 	}
 	if f := h.Charge(t.Context(), &Pass{}, 1, 0, h.now); f != nil {

@@ -136,10 +136,12 @@ func TestKeyInQueryIsLikeParseQuery(t *testing.T) {
 // imports is a store in which keys with these prefixes were imported.
 type imports map[string]bool
 
-func (i imports) Imported(prefix string) bool            { return i[prefix] }
-func (imports) Lookup(store.Hash) (*store.Record, error) { panic("looks a key up to judge its form") }
-func (imports) Pepper() store.Hash                       { return store.Hash{7} }
-func (imports) BootIndex() uint64                        { return 0 }
+func (i imports) Imported(prefix string) bool               { return i[prefix] }
+func (imports) Lookup(store.Hash) (*store.Record, error)    { panic("looks a key up to judge its form") }
+func (imports) Pepper() store.Hash                          { return store.Hash{7} }
+func (imports) BootIndex() uint64                           { return 0 }
+func (imports) Cell(store.AccountID) *store.Cell            { panic("reads no account") }
+func (imports) Detail(*store.Record) (*store.Detail, error) { panic("reads the details of no key") }
 
 func TestCredentialForms(t *testing.T) {
 	for _, c := range []struct {

@@ -122,6 +122,8 @@ func missingScopes(r *store.Record, method string, rule *Rule) string {
 
 func needed(method string, rule *Rule) store.Scope {
 	switch {
+	case rule.AnyScope:
+		return 0
 	case rule.Scope != 0:
 		return rule.Scope
 	case method == "":

@@ -24,6 +24,8 @@ type Store interface {
 	Pepper() store.Hash
 	Imported(prefix string) bool // keys that begin with it were imported; see [store.Store.Imported]
 	BootIndex() uint64           // applied index when this process opened the store
+	Detail(*store.Record) (*store.Detail, error)
+	Cell(store.AccountID) *store.Cell // nil: there is no such account
 }
 
 // Granter gets chunks of months and budgets from the replicated state, for the meter
@@ -105,6 +107,7 @@ type Gate struct {
 	preflights *failures        // has its own locks
 	reports    *failures        // has its own locks
 	malformed  *limiter.Buckets // bodies, by account; see Forgive
+	inFlight   limiter.InFlight // by key, where it has a bound
 }
 
 // ratePlaces bounds the gate's own table for RateLimit: 21 MB when it is full.
@@ -182,6 +185,9 @@ func (g *Gate) Check(ctx context.Context, r *h1.Request, client netip.Addr, rule
 	p := Pass{Client: client}
 	if rule.Public {
 		return p, nil
+	}
+	if !rule.Management {
+		p.method, p.path, p.route = r.Method, r.Path, rule.Route
 	}
 	hasher := g.hasherFor(g.cfg.Store.Pepper())
 	p.UpstreamsOwn = rule.PassAuthorization && g.upstreamsOwn(&r.Fields, hasher)

@@ -132,27 +132,33 @@ func (h *harness) Await(_ context.Context, account store.AccountID, rec *store.R
 	defer h.granting.Unlock()
 	m, t, key := rec.Account.Meters[rec.Type], rec.Type, rec.Counted().ID
 	for _, w := range wants {
-		name, asker := key, rec.ID
-		if w.Policy == limiter.MonthQuota {
-			name, asker = "", ""
+		ask := store.GrantAsk{Account: account, Type: t, Key: key, Budget: w.Policy == limiter.Budget, Month: w.Month, Rule: w.Rule}
+		asker := rec.ID
+		if w.Rule != "" {
+			ask.Key = store.KeyID(w.Key)
+		}
+		if w.Policy == limiter.RuleDay {
+			ask.Month, ask.Day = 0, w.Month
+		}
+		if w.Policy == limiter.MonthQuota || w.Rule != "" && w.Key == "" {
+			ask.Key, asker = "", ""
 		}
 		if w.Seed {
-			total, err := h.store.Granted(account, t, name, w.Policy == limiter.Budget, w.Month)
+			total, err := h.store.GrantedOf(ask)
 			if err != nil {
 				h.Fatal(err)
 			}
-			m.Seed(string(key), w.Policy, w.Month, total)
+			m.Seed(w.Of(string(key)), w.Policy, w.Month, total)
 		}
 		if w.Units == 0 {
 			continue
 		}
-		got := h.apply(&store.Command{Change: &store.Grant{Node: "n", Asks: []store.GrantAsk{{
-			Account: account, Type: t, Key: asker, Budget: w.Policy == limiter.Budget, Month: w.Month, Want: w.Units,
-		}}}}).Granted[0]
+		ask.Key, ask.Want = asker, w.Units
+		got := h.apply(&store.Command{Change: &store.Grant{Node: "n", Asks: []store.GrantAsk{ask}}}).Granted[0]
 		if got.N > 0 {
-			m.Credit(string(key), w.Policy, w.Month, got.N, got.Total)
+			m.Credit(w.Of(string(key)), w.Policy, w.Month, got.N, got.Total)
 		} else {
-			m.Refused(string(key), w.Policy, w.Month, got.Total)
+			m.Refused(w.Of(string(key)), w.Policy, w.Month, got.Total)
 		}
 	}
 }

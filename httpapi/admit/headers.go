@@ -31,13 +31,13 @@ const (
 // All values share one string and one slice, so it costs two allocations and the
 // growth of the map. [AppendLimitHeaders] writes the same for HTTP/1.1.
 func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
-	if d.N == 0 {
+	bind := d.Bound()
+	if bind == nil {
 		return
 	}
 	var buf [320]byte
 	b := buf[:0]
 	var ends [5]int
-	bind := &d.States[d.Binding]
 	b = strconv.AppendInt(b, bind.Limit, 10)
 	ends[0] = len(b)
 	b = strconv.AppendInt(b, shown(bind), 10)
@@ -62,10 +62,10 @@ func SetLimitHeaders(h http.Header, d *limiter.Decision, now time.Time) {
 // allocates only where dst has no room; 512 bytes are enough for limits of up to a
 // billion.
 func AppendLimitHeaders(dst []byte, d *limiter.Decision, now time.Time) []byte {
-	if d.N == 0 {
+	bind := d.Bound()
+	if bind == nil {
 		return dst
 	}
-	bind := &d.States[d.Binding]
 	dst = strconv.AppendInt(append(dst, HeaderLimit+": "...), bind.Limit, 10)
 	dst = strconv.AppendInt(append(dst, "\r\n"+HeaderRemaining+": "...), shown(bind), 10)
 	dst = strconv.AppendInt(append(dst, "\r\n"+HeaderReset+": "...), resetAt(now, bind.Reset), 10)
@@ -84,6 +84,21 @@ func appendPolicies(b []byte, d *limiter.Decision) []byte {
 			b = append(b, ";w=60"...)
 		}
 	}
+	if d.Rules == nil {
+		return b
+	}
+	for i, first := 0, d.N == 0; i < len(d.Rules.States); i++ {
+		st := &d.Rules.States[i]
+		if st.Rule.Shadow {
+			continue
+		}
+		b = append(appendRule(b, first, st.Rule), "q="...)
+		b = strconv.AppendInt(b, st.Limit, 10)
+		if w := st.Rule.Window.Nanoseconds(); w > 0 {
+			b = strconv.AppendInt(append(b, ";w="...), w/int64(time.Second), 10)
+		}
+		first = false
+	}
 	return b
 }
 
@@ -91,11 +106,30 @@ func appendPolicies(b []byte, d *limiter.Decision) []byte {
 func appendStates(b []byte, d *limiter.Decision) []byte {
 	for i := range d.N {
 		st := &d.States[i]
-		b = append(appendName(b, i, st.Policy), "r="...)
-		b = append(strconv.AppendInt(b, shown(st), 10), ";t="...)
-		b = strconv.AppendInt(b, seconds(st.Reset), 10)
+		b = appendRest(appendName(b, i, st.Policy), st)
+	}
+	if d.Rules == nil {
+		return b
+	}
+	for i, first := 0, d.N == 0; i < len(d.Rules.States); i++ {
+		if st := &d.Rules.States[i]; !st.Rule.Shadow {
+			b, first = appendRest(appendRule(b, first, st.Rule), &st.State), false
+		}
 	}
 	return b
+}
+
+func appendRest(b []byte, st *limiter.State) []byte {
+	b = append(strconv.AppendInt(append(b, "r="...), shown(st), 10), ";t="...)
+	return strconv.AppendInt(b, seconds(st.Reset), 10)
+}
+
+// appendRule is appendName for a rule, whose name needs no escape.
+func appendRule(b []byte, first bool, r *limiter.Rule) []byte {
+	if !first {
+		b = append(b, ", "...)
+	}
+	return append(append(append(b, '"'), r.Name...), `";`...)
 }
 
 // shown is the rest that a client is shown: a burst may hold more than the units of a

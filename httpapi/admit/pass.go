@@ -17,6 +17,7 @@ type Rule struct {
 	// GET, HEAD and OPTIONS, write for others.
 	Scope      store.Scope
 	Management bool // route patterns and browser policy do not apply
+	AnyScope   bool // any valid key may make the call: Scope is not asked for
 	// PassAuthorization leaves Authorization to the upstream where the key came in
 	// the configured key header.
 	PassAuthorization bool
@@ -37,4 +38,8 @@ type Pass struct {
 	// UpstreamsOwn says that the request's Authorization is for the upstream.
 	UpstreamsOwn bool
 	hash         store.Hash // of the key, for Still
+
+	method, path, route string // of the request, for rules; empty of a management call
+	counted             string // limiter.Ask.Key of the charge
+	inFlight            bool   // counted by Gate.inFlight
 }

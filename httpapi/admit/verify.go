@@ -92,6 +92,10 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 		p = Pass{} // another account's key is as unknown as any
 	}
 	bill, code := p.judge(&asked, demands, q.Units, now)
+	p.method, p.path = asked.method, asked.path
+	if len(demands) == 1 {
+		p.route = demands[0].Rule.Route
+	}
 	return g.verified(ctx, &p, bill, code, q.looks(), now)
 }
 
@@ -145,6 +149,9 @@ func (g *Gate) verified(ctx context.Context, p *Pass, b bill, code fault.Code, l
 	}
 	if p.Valid {
 		a := g.ask(p)
+		if f := g.addRules(p, &a, thisRequest); f != nil {
+			return VerifyAnswer{}, f
+		}
 		a.Units, a.Reserve, a.Look = b.units, int64(b.reserve), look || code != ""
 		charged := g.take(ctx, p, &a, now)
 		switch {
@@ -205,6 +212,14 @@ func verifyLimits(d *limiter.Decision, now time.Time) map[string]VerifyLimit {
 	out := make(map[string]VerifyLimit, d.N)
 	for _, st := range d.States[:d.N] {
 		out[st.Policy.String()] = VerifyLimit{st.Limit, shown(&st), resetAt(now, st.Reset)}
+	}
+	if d.Rules == nil {
+		return out
+	}
+	for _, st := range d.Rules.States {
+		if !st.Rule.Shadow {
+			out[st.Rule.Name] = VerifyLimit{st.Limit, shown(&st.State), resetAt(now, st.Reset)}
+		}
 	}
 	return out
 }

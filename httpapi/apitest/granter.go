@@ -37,13 +37,20 @@ func (g *granter) Ask(account store.AccountID, rec *store.Record, wants []limite
 }
 
 func (g *granter) grant(account store.AccountID, rec *store.Record, w limiter.Want) error {
-	meter, counted, budget := rec.Account.Meters[rec.Type], string(rec.Counted().ID), w.Policy == limiter.Budget
-	asker, name := rec.ID, rec.Counted().ID
-	if w.Policy == limiter.MonthQuota {
-		asker, name = "", "" // the account's month belongs to no key
+	meter, counted := rec.Account.Meters[rec.Type], w.Of(string(rec.Counted().ID))
+	ask := store.GrantAsk{Account: account, Type: rec.Type, Key: rec.Counted().ID, Budget: w.Policy == limiter.Budget, Rule: w.Rule, Month: w.Month}
+	asker := rec.ID
+	if w.Rule != "" {
+		ask.Key = store.KeyID(w.Key)
+	}
+	if w.Policy == limiter.MonthQuota || w.Rule != "" && w.Key == "" {
+		ask.Key, asker = "", "" // the count belongs to no key
+	}
+	if w.Policy == limiter.RuleDay {
+		ask.Month, ask.Day = 0, w.Month
 	}
 	if w.Seed {
-		total, err := g.backend.store.Granted(account, rec.Type, name, budget, w.Month)
+		total, err := g.backend.store.GrantedOf(ask)
 		if err != nil {
 			return err
 		}
@@ -52,10 +59,11 @@ func (g *granter) grant(account store.AccountID, rec *store.Record, w limiter.Wa
 	if w.Units == 0 {
 		return nil
 	}
+	ask.Key, ask.Want = asker, w.Units
 	now, _ := g.clock()
 	receipt, err := g.backend.Apply(&store.Command{
 		At: now, Actor: store.Actor{Type: store.ActorSystem, ID: "n1"},
-		Change: &store.Grant{Node: "n1", Asks: []store.GrantAsk{{Account: account, Type: rec.Type, Key: asker, Budget: budget, Month: w.Month, Want: w.Units}}},
+		Change: &store.Grant{Node: "n1", Asks: []store.GrantAsk{ask}},
 	})
 	if err != nil {
 		return err

@@ -28,9 +28,10 @@ func (f *accountFlags) add(fs *pflag.FlagSet) {
 	fs.String("browser-keys", "", "treatment of live keys that browsers send: allow, alert or block")
 	fs.Int("retention-days", 0, "`days` to keep the account's logs, 7 to 90")
 	f.limits.add(fs, "")
+	ruleFlag(fs)
 }
 
-func (f *accountFlags) body(cmd *cobra.Command, now *client.Limits) (client.Patch, error) {
+func (f *accountFlags) body(a *app, cmd *cobra.Command, now *client.Limits) (client.Patch, error) {
 	body := client.Patch{}
 	for name, v := range query(cmd, "name", "tier", "region", "browser-keys") {
 		body[name] = v[0]
@@ -49,6 +50,9 @@ func (f *accountFlags) body(cmd *cobra.Command, now *client.Limits) (client.Patc
 		}
 		body["limits"] = l
 	}
+	if err := setRules(a, cmd, body); err != nil {
+		return nil, err
+	}
 	return body, nil
 }
 
@@ -58,7 +62,7 @@ func accountsCreate(a *app) *cobra.Command {
 		Use: "create [NAME]", Short: "Create an account", Args: cobra.MaximumNArgs(1),
 		Example: `  perfgate accounts create Acme --tier enterprise --requests-per-minute 6000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := f.body(cmd, nil)
+			body, err := f.body(a, cmd, nil)
 			if err != nil {
 				return err
 			}
@@ -120,7 +124,7 @@ func accountsUpdate(a *app) *cobra.Command {
 				}
 				now, c.ifMatch = account.Limits, s.etag
 			}
-			body, err := f.body(cmd, now)
+			body, err := f.body(a, cmd, now)
 			if err != nil {
 				return err
 			}
@@ -151,6 +155,7 @@ func showAccount(a *app, v *client.Account) error {
 	t.row("tier", v.Tier)
 	t.row("region", text(v.Region))
 	t.row("limits", first(limitText(v.Limits), "those of the tier"))
+	showRules(t, v.LimitRules)
 	t.row("browser keys", v.BrowserKeys)
 	t.row("retention", fmt.Sprintf("%d days", v.RetentionDays))
 	t.row("created", minute(&v.CreatedAt))

@@ -115,7 +115,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("node", "Run a node:",
 		serveCommand(a.Serve), checkConfigCommand(a.CheckConfig), healthCommand(a))
 	add("keys", "Manage keys and accounts:",
-		keysCommand(a), allowlistCommand(a), accountsCommand(a), tiersCommand(a))
+		keysCommand(a), limitsCommand(a), allowlistCommand(a), accountsCommand(a), tiersCommand(a))
 	add("requests", "Inspect requests and changes:",
 		usageCommand(a), auditCommand(a), explainCommand(a), scanCommand(a))
 	add("cluster", "Operate a cluster:",

@@ -33,6 +33,8 @@ var everyCommand = map[string]string{
 	"keys create a --type live":        "",
 	"keys get key_1":                   "",
 	"keys import":                      "{}",
+	"keys limits":                      "",
+	"limits simulate --rpm 5":          "",
 	"keys list":                        "",
 	"keys revoke key_1":                "",
 	"keys rotate key_1":                "",

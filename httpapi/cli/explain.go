@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,6 +84,12 @@ func explainEvent(w io.Writer, e *client.Event) error {
 	}
 	t.row("outcome", outcome)
 	t.field("reason", reasonOf(e))
+	if l := e.Request.Limits; l != nil {
+		if l.Policy != "" {
+			t.row("policy", fmt.Sprintf("%s, limit %s, %s left", l.Policy, l.Limit, l.Left))
+		}
+		t.field("would refuse", strings.Join(l.WouldRefuse, ", "))
+	}
 	if changes := string(e.Changes); changes != "null" {
 		t.field("changes", changes)
 	}

@@ -26,6 +26,8 @@ var steps = map[fault.Code]string{
 	fault.BudgetExceeded:    "perfgate usage --key KEY --step day",
 	fault.RequestsPerMinute: "perfgate usage --key KEY --step minute",
 	fault.RequestsPerMonth:  "perfgate usage --step day",
+	fault.LimitRule:         "perfgate keys limits KEY",
+	fault.TooManyInFlight:   "perfgate keys get KEY",
 	fault.TooManyFailures:   "perfgate audit list --outcome denied",
 
 	fault.UpstreamUnreachable: "curl -v URL",

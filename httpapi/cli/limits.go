@@ -21,7 +21,7 @@ func limitText(l *client.Limits) string {
 		before string
 		v      *int64
 		after  string
-	}{{"", l.PerMinute, " per minute"}, {"burst ", l.Burst, ""}, {"", l.PerMonth, " per month"}} {
+	}{{"", l.PerMinute, " per minute"}, {"burst ", l.Burst, ""}, {"", l.PerMonth, " per month"}, {"", l.MaxConcurrent, " in flight"}} {
 		if p.v != nil {
 			parts = append(parts, p.before+strconv.FormatInt(*p.v, 10)+p.after)
 		}
@@ -40,11 +40,12 @@ func (f *limitFlags) add(fs *pflag.FlagSet, prefix string) {
 	}
 	fs.String(prefix+"requests-per-minute", "", "maximum `number` of requests per minute"+with+", or "+none)
 	fs.String(prefix+"burst", "", "maximum `number` of requests at once"+with+", or "+none+" (default: requests per minute)")
+	fs.String(prefix+"max-concurrent", "", "maximum `number` of requests of a key in flight on each node"+with+", or "+none)
 	fs.String(prefix+"requests-per-month", "", "maximum `number` of requests per calendar month"+with+", or "+none)
 }
 
 func (f *limitFlags) names() []string {
-	return []string{f.prefix + "requests-per-minute", f.prefix + "burst", f.prefix + "requests-per-month"}
+	return []string{f.prefix + "requests-per-minute", f.prefix + "burst", f.prefix + "requests-per-month", f.prefix + "max-concurrent"}
 }
 
 // set reports whether any of the flags was given.
@@ -58,7 +59,7 @@ func (f *limitFlags) merge(cmd *cobra.Command, now *client.Limits) (*client.Limi
 	if now != nil {
 		out = *now
 	}
-	for i, to := range []**int64{&out.PerMinute, &out.Burst, &out.PerMonth} {
+	for i, to := range []**int64{&out.PerMinute, &out.Burst, &out.PerMonth, &out.MaxConcurrent} {
 		flag := cmd.Flags().Lookup(f.names()[i])
 		if !flag.Changed {
 			continue

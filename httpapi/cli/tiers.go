@@ -24,11 +24,12 @@ type tierFlags struct{ live, test limitFlags }
 func (f *tierFlags) add(fs *pflag.FlagSet) {
 	f.live.add(fs, "live-")
 	f.test.add(fs, "test-")
+	ruleFlag(fs)
 	fs.Bool("ip-allowlist", false, "let the tier's accounts set an allowlist")
 }
 
 // body returns the given settings, or all of them, based on the current tier.
-func (f *tierFlags) body(cmd *cobra.Command, now *client.Tier, all bool) (client.Patch, error) {
+func (f *tierFlags) body(a *app, cmd *cobra.Command, now *client.Tier, all bool) (client.Patch, error) {
 	body := client.Patch{}
 	for name, l := range map[string]struct {
 		flags *limitFlags
@@ -50,7 +51,7 @@ func (f *tierFlags) body(cmd *cobra.Command, now *client.Tier, all bool) (client
 		}
 		body["features"] = client.Features{IPAllowlist: on}
 	}
-	return body, nil
+	return body, setRules(a, cmd, body)
 }
 
 func tiersCreate(a *app) *cobra.Command {
@@ -60,7 +61,7 @@ func tiersCreate(a *app) *cobra.Command {
 		Long:    "Create a tier. A value without a flag is unlimited.",
 		Example: "  perfgate tiers create team --live-requests-per-minute 600 --live-requests-per-month 1000000 --test-requests-per-minute 60",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := f.body(cmd, &client.Tier{}, true)
+			body, err := f.body(a, cmd, &client.Tier{}, true)
 			if err != nil {
 				return err
 			}
@@ -115,7 +116,7 @@ func tiersUpdate(a *app) *cobra.Command {
 				return err
 			}
 			etag := s.etag
-			body, err := f.body(cmd, now, false)
+			body, err := f.body(a, cmd, now, false)
 			if err != nil {
 				return err
 			}
@@ -143,6 +144,7 @@ func showTier(a *app, v *client.Tier) error {
 	t.row("name", v.Name)
 	t.row("live keys", tierLimits(&v.Live))
 	t.row("test keys", tierLimits(&v.Test))
+	showRules(t, v.LimitRules)
 	t.row("ip allowlist", strconv.FormatBool(v.Features.IPAllowlist))
 	t.field("revocation", effect(v.Revocation))
 	return t.flush()

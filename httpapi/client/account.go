@@ -50,6 +50,24 @@ func (c *Client) Usage(ctx context.Context, u UsageQuery) ([]UsageRow, error) {
 	return out.Data, nil
 }
 
+// SimulateLimits runs a proposed limit over the traffic that the server has recorded.
+func (c *Client) SimulateLimits(ctx context.Context, p Proposal) (*Simulation, error) {
+	return call[Simulation](ctx, c, "POST", "/v1/limits/simulate", nil, p, nil)
+}
+
+// Limits returns every policy that applies to the caller or, to operators and keys with
+// the scope admin, to the key with the given id; "" is the caller or, for an operator, the
+// account.
+func (c *Client) Limits(ctx context.Context, key string) ([]Policy, error) {
+	q := url.Values{}
+	add(q, "key", key)
+	out, err := call[List[Policy]](ctx, c, "GET", "/v1/limits", q, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return out.Data, nil
+}
+
 func (q AuditQuery) query() url.Values {
 	v := q.Page.query()
 	for name, value := range map[string]string{

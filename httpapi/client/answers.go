@@ -50,6 +50,8 @@ var shapes = []shape{
 	{"GET /v1/allowlist", allowed, nil},
 	{"PUT /v1/allowlist", allowed, nil},
 	{"GET /v1/usage", []string{"data"}, []string{"time", "requests", "denied"}},
+	{"POST /v1/limits/simulate", []string{"limit", "would_refuse", "lowest_limit"}, nil},
+	{"GET /v1/limits", []string{"data"}, []string{"policy", "limit", "remaining"}},
 	{"GET /v1/audit-logs", page, event},
 	{"GET /v1/audit-logs/head", []string{"account", "data", "keys", "missing"}, nil},
 	{"GET /v1/account", account, nil},

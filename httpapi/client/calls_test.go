@@ -100,6 +100,10 @@ var accountCalls = []apiCall{
 		return c.Usage(ctx, client.UsageQuery{From: "2027-01-01", To: "2027-01-31", Step: "day", Key: "key_1", Type: "live", Environment: "e", GroupBy: "key"})
 	}, "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", ""},
 	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx) }, "GET /v1/audit-logs/head", ""},
+	{"Limits", func(ctx context.Context, c *client.Client) (any, error) { return c.Limits(ctx, "key_1") }, "GET /v1/limits?key=key_1", ""},
+	{"SimulateLimits", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.SimulateLimits(ctx, client.Proposal{Type: "live"})
+	}, "POST /v1/limits/simulate", `{"type":"live"}`},
 	{"GetAccount", func(ctx context.Context, c *client.Client) (any, error) { return c.GetAccount(ctx) }, "GET /v1/account", ""},
 	{"UpdateAccount", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.UpdateAccount(ctx, client.Patch{"browser_keys": "block"})
@@ -168,7 +172,7 @@ func allCalls() []apiCall {
 }
 
 // anyAnswer has the members of the answers to all calls.
-const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,` +
+const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
 	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"deleted":true,"status":"ok"}`
 
 // Each method makes exactly one request, with the credentials and the account.

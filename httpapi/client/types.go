@@ -11,6 +11,8 @@ type Limits struct {
 	PerMinute *int64 `json:"requests_per_minute"`
 	Burst     *int64 `json:"burst"`
 	PerMonth  *int64 `json:"requests_per_month"`
+	// MaxConcurrent bounds the requests in flight of a key on each node.
+	MaxConcurrent *int64 `json:"max_concurrent,omitempty"`
 }
 
 // Key is a key as returned by the server. Amounts of money are exact decimals.
@@ -213,6 +215,8 @@ type UsageRow struct {
 	Units    int64       `json:"units"`
 	Cost     json.Number `json:"cost"`
 	Billable int64       `json:"billable"`
+	// WouldRefuse counts requests that a shadow rule would have refused.
+	WouldRefuse int64 `json:"would_refuse"`
 }
 
 // AuditQuery selects audit events. StartDate and EndDate are dates (whole UTC
@@ -268,6 +272,17 @@ type EventRequest struct {
 	StartedAt  time.Time `json:"started_at"`
 	Status     int       `json:"status"`
 	DurationMS float64   `json:"duration_ms"`
+	// Limits are the limit that refused the request, and the shadow rules that would have.
+	Limits *EventLimits `json:"limits"`
+}
+
+// EventLimits are the policies that refused a request, or would have. Of the policy
+// budget, Limit and Left are money.
+type EventLimits struct {
+	Policy      string      `json:"policy"` // "" if none refused it
+	Limit       json.Number `json:"limit"`
+	Left        json.Number `json:"left"`
+	WouldRefuse []string    `json:"would_refuse"`
 }
 
 // Account is an account as returned by the server.
@@ -277,6 +292,7 @@ type Account struct {
 	Tier          string      `json:"tier"`
 	Region        *string     `json:"region"`
 	Limits        *Limits     `json:"limits"`
+	LimitRules    []LimitRule `json:"limit_rules"`
 	BrowserKeys   string      `json:"browser_keys"`
 	Alerts        []int       `json:"alert_thresholds"`
 	RetentionDays int         `json:"retention_days"`
@@ -286,13 +302,14 @@ type Account struct {
 
 // NewAccount describes an account to create. Name is required.
 type NewAccount struct {
-	Name          string  `json:"name"`
-	Tier          string  `json:"tier,omitempty"`
-	Region        string  `json:"region,omitempty"`
-	Limits        *Limits `json:"limits,omitempty"`
-	BrowserKeys   string  `json:"browser_keys,omitempty"`
-	Alerts        []int   `json:"alert_thresholds,omitempty"`
-	RetentionDays int     `json:"retention_days,omitempty"`
+	Name          string      `json:"name"`
+	Tier          string      `json:"tier,omitempty"`
+	Region        string      `json:"region,omitempty"`
+	Limits        *Limits     `json:"limits,omitempty"`
+	LimitRules    []LimitRule `json:"limit_rules,omitempty"`
+	BrowserKeys   string      `json:"browser_keys,omitempty"`
+	Alerts        []int       `json:"alert_thresholds,omitempty"`
+	RetentionDays int         `json:"retention_days,omitempty"`
 }
 
 // Tier is a named set of limits and features.
@@ -301,6 +318,7 @@ type Tier struct {
 	Live       Limits      `json:"live"`
 	Test       Limits      `json:"test"`
 	Features   Features    `json:"features"`
+	LimitRules []LimitRule `json:"limit_rules,omitempty"`
 	Revocation *Revocation `json:"revocation,omitempty"`
 }
 

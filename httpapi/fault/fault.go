@@ -56,6 +56,8 @@ const (
 
 	RequestsPerMinute Code = "requests_per_minute"
 	RequestsPerMonth  Code = "requests_per_month"
+	LimitRule         Code = "limit_rule"
+	TooManyInFlight   Code = "too_many_in_flight"
 	TooManyFailures   Code = "too_many_failures"
 
 	Internal       Code = "internal_error"
@@ -124,6 +126,8 @@ var table = map[Code]row{
 
 	RequestsPerMinute: {429, "You have exceeded your rate limit"},
 	RequestsPerMonth:  {429, "You have exceeded your rate limit: the month's requests are used up"},
+	LimitRule:         {429, "You have exceeded your rate limit: one of the account's limit rules"},
+	TooManyInFlight:   {429, "You have exceeded your rate limit: too many requests of this key are in flight; wait until one has ended"},
 	TooManyFailures:   {429, "You have exceeded your rate limit: too many failed authentications from this address"},
 
 	Internal:       {500, "Internal error; give the request id when you report it."},
@@ -186,6 +190,7 @@ func Codes() []Code {
 // RetryAfter is whole seconds, 0 for none; Scope lists the scopes that an
 // insufficient_scope asks for; Allow is a 405's methods. Param is the place of a
 // wrong value, and Errors lists all faults where there are several; see [Detail].
+// Policy names the limit that refused, as the header RateLimit does.
 // Cause is for logs only and never leaves the process.
 type Error struct {
 	Code       Code
@@ -195,6 +200,7 @@ type Error struct {
 	RetryAfter int64
 	Scope      string
 	Allow      string
+	Policy     string
 	Cause      error
 
 	foreign bool

@@ -28,7 +28,7 @@ var statuses = map[int][]Code{
 	415: {"unsupported_media_type", "unsupported_content_encoding"},
 	417: {"expectation_failed"},
 	422: {"invalid_value", "unknown_field", "idempotency_mismatch", "limit_reached"},
-	429: {"requests_per_minute", "requests_per_month", "too_many_failures"},
+	429: {"requests_per_minute", "requests_per_month", "limit_rule", "too_many_in_flight", "too_many_failures"},
 	431: {"headers_too_large"},
 	500: {"internal_error"},
 	501: {"not_implemented"},

@@ -24,6 +24,7 @@ type Body struct {
 	Param      string   `json:"param,omitempty"`
 	Errors     []Detail `json:"errors,omitempty"`
 	RetryAfter int64    `json:"retry_after,omitempty"`
+	Policy     string   `json:"policy,omitempty"`
 	RequestID  string   `json:"request_id"`
 }
 
@@ -69,7 +70,7 @@ type Field struct{ Name, Value string }
 func Render(e *Error, requestID string, accept []string) Answer {
 	b := Body{
 		Type: e.Code.Type(), Code: e.Code, Message: e.Sentence(), Param: e.Param, Errors: e.Errors,
-		RetryAfter: e.RetryAfter, RequestID: requestID,
+		RetryAfter: e.RetryAfter, Policy: e.Policy, RequestID: requestID,
 	}
 	a := Answer{Status: e.Code.Status()}
 	var out any = document{b}
@@ -186,7 +187,7 @@ func Decode(resp *http.Response) *Error {
 		e.foreign = true
 		return e
 	}
-	return &Error{Code: d.Error.Code, Message: d.Error.Message, Param: d.Error.Param, Errors: d.Error.Errors, RetryAfter: d.Error.RetryAfter}
+	return &Error{Code: d.Error.Code, Message: d.Error.Message, Param: d.Error.Param, Errors: d.Error.Errors, RetryAfter: d.Error.RetryAfter, Policy: d.Error.Policy}
 }
 
 func codeFor(status int) Code {

@@ -44,7 +44,7 @@ func (m *message) same(o *message) bool {
 // ourRequest reads the next request of br, over src.
 func ourRequest(br *input, src *bytes.Reader) (*message, error) {
 	c := &conn{server: &Server{}, br: br}
-	q := &c.req
+	q := new(Request)
 	q.reset(c)
 	if err := c.readRequest(q); err != nil {
 		return nil, err

@@ -31,7 +31,8 @@ type accountView struct {
 	Name          string            `json:"name"`
 	Tier          string            `json:"tier"`
 	Region        *string           `json:"region"`
-	Limits        *store.Limits     `json:"limits"`
+	Limits        *limitsView       `json:"limits"`
+	LimitRules    []ruleView        `json:"limit_rules"`
 	BrowserKeys   store.BrowserKeys `json:"browser_keys"`
 	Alerts        []int             `json:"alert_thresholds"`
 	RetentionDays int               `json:"retention_days"`
@@ -52,7 +53,7 @@ type deleted struct {
 
 func viewAccount(a *store.Account) accountView {
 	return accountView{
-		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: a.Limits.Enforced(),
+		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: (*limitsView)(a.Limits.Enforced()), LimitRules: viewRules(a.Rules),
 		BrowserKeys: a.BrowserKeys, Alerts: a.Alerts, RetentionDays: a.RetentionDays, CreatedAt: a.CreatedAt.UTC(),
 	}
 }
@@ -63,6 +64,7 @@ type newAccount struct {
 	Tier          *string            `json:"tier"`
 	Region        *string            `json:"region"`
 	Limits        *store.Limits      `json:"limits"`
+	LimitRules    *[]ruleBody        `json:"limit_rules"`
 	BrowserKeys   *store.BrowserKeys `json:"browser_keys"`
 	Alerts        *[]int             `json:"alert_thresholds"`
 	RetentionDays *int               `json:"retention_days"`
@@ -78,7 +80,17 @@ func (in *newAccount) Check(*rest.Call) error {
 		Name: in.Name, Tier: in.Tier, Region: in.Region, Limits: in.Limits,
 		BrowserKeys: in.BrowserKeys, Alerts: in.Alerts, RetentionDays: in.RetentionDays,
 	}))
+	_, err := in.rules()
+	faults.Add(err)
 	return faults.Err()
+}
+
+// rules are the valid limit rules of in; nil if there are none.
+func (in *newAccount) rules() ([]store.LimitRule, error) {
+	if in.LimitRules == nil || len(*in.LimitRules) == 0 {
+		return nil, nil
+	}
+	return rulesOf("limit_rules", *in.LimitRules)
 }
 
 // Create makes an account.
@@ -89,6 +101,10 @@ func (h *Accounts) Create(c *rest.Call, in *newAccount) (*accountView, error) {
 	a := store.Account{
 		ID: store.AccountID(ids.New("acct_")), Name: *in.Name, Tier: h.Store.DefaultTier(), Limits: in.Limits,
 		BrowserKeys: store.BrowserAlert, RetentionDays: store.DefaultRetention, CreatedAt: c.Stamp(),
+	}
+	var err error
+	if a.Rules, err = in.rules(); err != nil {
+		return nil, err
 	}
 	set(&a.Tier, in.Tier)
 	set(&a.Region, in.Region)
@@ -254,6 +270,7 @@ type managedPatch struct {
 	Tier   rest.Opt[string]       `json:"tier"`
 	Region rest.Opt[string]       `json:"region"`
 	Limits rest.Opt[store.Limits] `json:"limits"`
+	Rules  rest.Opt[[]ruleBody]   `json:"limit_rules"`
 }
 
 // Update changes the account that the path names.
@@ -275,6 +292,11 @@ func (p *managedPatch) update() (*store.AccountUpdate, error) {
 	more := &store.AccountUpdate{Tier: p.Tier.Get(), Region: p.Region.OrZero(), Limits: p.Limits.Get()}
 	faults.Add(checkAccount(more))
 	u.Tier, u.Region, u.Limits = more.Tier, more.Region, more.Limits
+	if p.Rules.Set {
+		rules, err := rulesOf("limit_rules", p.Rules.Value)
+		faults.Add(err)
+		u.Rules = &rules
+	}
 	if p.Limits.Null {
 		u.Clear = []string{"limits"}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -89,11 +90,40 @@ func appendRequest(b []byte, r *store.EventRequest) []byte {
 		b = append(r.StartedAt.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
 	}
 	if r.Status == 0 {
-		return append(b, `,"status":null,"duration_ms":null}`...)
+		b = append(b, `,"status":null,"duration_ms":null`...)
+	} else {
+		b = strconv.AppendInt(append(b, `,"status":`...), int64(r.Status), 10)
+		b = strconv.AppendFloat(append(b, `,"duration_ms":`...), r.DurationMS, 'f', -1, 64)
 	}
-	b = strconv.AppendInt(append(b, `,"status":`...), int64(r.Status), 10)
-	b = strconv.AppendFloat(append(b, `,"duration_ms":`...), r.DurationMS, 'f', -1, 64)
-	return append(b, '}')
+	b = append(b, `,"limits":`...)
+	return append(appendLimits(b, r.Limits), '}')
+}
+
+// appendLimits appends l, or null. The limit of a budget is money.
+func appendLimits(b []byte, l *store.EventLimits) []byte {
+	if l == nil {
+		return append(b, "null"...)
+	}
+	b = append(b, `{"policy":`...)
+	b = appendSome(b, l.Policy)
+	switch l.Policy {
+	case "":
+		b = append(b, `,"limit":null,"left":null`...)
+	case limiter.Budget.String():
+		b = store.Money(l.Limit).AppendDecimal(append(b, `,"limit":`...))
+		b = store.Money(l.Left).AppendDecimal(append(b, `,"left":`...))
+	default:
+		b = strconv.AppendInt(append(b, `,"limit":`...), l.Limit, 10)
+		b = strconv.AppendInt(append(b, `,"left":`...), l.Left, 10)
+	}
+	b = append(b, `,"would_refuse":[`...)
+	for i, name := range l.WouldRefuse {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, name)
+	}
+	return append(b, "]}"...)
 }
 
 // appendSome appends s, or null if it is empty.

@@ -40,6 +40,12 @@ func anyEvent(t *rapid.T) *store.Event {
 		e.Request.RequestInfo = store.RequestInfo{ID: word("rid"), Method: word("m"), Route: word("r"), Status: rapid.IntRange(0, 599).Draw(t, "st"),
 			DurationMS: rapid.OneOf(rapid.Just(0.0), rapid.Float64Range(0, 1e6), rapid.SampledFrom([]float64{1e-7, 1.5e-9, 1e21, 3.25e22, 0.001})).Draw(t, "d")}
 	}
+	if e.Request != nil && rapid.Bool().Draw(t, "limits") {
+		e.Request.Limits = &store.EventLimits{Policy: rapid.SampledFrom([]string{"", "chat"}).Draw(t, "policy"), WouldRefuse: rapid.SliceOf(rapid.SampledFrom([]string{"a", "b.c"})).Draw(t, "would")}
+		if e.Request.Limits.Policy != "" {
+			e.Request.Limits.Limit, e.Request.Limits.Left = rapid.Int64Range(0, 1<<40).Draw(t, "limit"), rapid.Int64Range(0, 9).Draw(t, "left")
+		}
+	}
 	if rapid.Bool().Draw(t, "changes") {
 		raw, _ := json.Marshal(map[string]any{"before": word("b"), "after": map[string]any{"n": 1}}, jsontext.AllowInvalidUTF8(true))
 		e.Changes = raw
@@ -74,16 +80,24 @@ type shownEvent struct {
 }
 
 type shownRequest struct {
-	ID         *string    `json:"id"`
-	Method     *string    `json:"method"`
-	Path       *string    `json:"path"`
-	Route      *string    `json:"route"`
-	Upstream   *string    `json:"upstream"`
-	Attempts   int        `json:"attempts"`
-	Errors     *string    `json:"errors"`
-	StartedAt  *time.Time `json:"started_at"`
-	Status     *int       `json:"status"`
-	DurationMS *float64   `json:"duration_ms"`
+	ID         *string      `json:"id"`
+	Method     *string      `json:"method"`
+	Path       *string      `json:"path"`
+	Route      *string      `json:"route"`
+	Upstream   *string      `json:"upstream"`
+	Attempts   int          `json:"attempts"`
+	Errors     *string      `json:"errors"`
+	StartedAt  *time.Time   `json:"started_at"`
+	Status     *int         `json:"status"`
+	DurationMS *float64     `json:"duration_ms"`
+	Limits     *shownLimits `json:"limits"`
+}
+
+type shownLimits struct {
+	Policy      *string  `json:"policy"`
+	Limit       *int64   `json:"limit"`
+	Left        *int64   `json:"left"`
+	WouldRefuse []string `json:"would_refuse"`
 }
 
 func shown(e *store.Event) *shownEvent {
@@ -103,6 +117,12 @@ func shown(e *store.Event) *shownEvent {
 		}
 		if r.Status != 0 {
 			out.Request.Status, out.Request.DurationMS = &r.Status, &r.DurationMS
+		}
+		if l := r.Limits; l != nil {
+			out.Request.Limits = &shownLimits{Policy: some(l.Policy), WouldRefuse: append([]string{}, l.WouldRefuse...)}
+			if l.Policy != "" {
+				out.Request.Limits.Limit, out.Request.Limits.Left = &l.Limit, &l.Left
+			}
 		}
 	}
 	return out

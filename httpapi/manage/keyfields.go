@@ -132,7 +132,7 @@ func checkLimits(field string, l *store.Limits) error {
 		name  string
 		value *int64
 		most  int64
-	}{{"requests_per_minute", l.PerMinute, maxPerMinute}, {"burst", l.Burst, maxPerMinute}, {"requests_per_month", l.PerMonth, maxPerMonth}} {
+	}{{"requests_per_minute", l.PerMinute, maxPerMinute}, {"burst", l.Burst, maxPerMinute}, {"requests_per_month", l.PerMonth, maxPerMonth}, {"max_concurrent", l.MaxConcurrent, store.MaxInFlight}} {
 		if m.value != nil && (*m.value < 1 || *m.value > m.most) {
 			faults.Add(rest.Invalid(field+"."+m.name, "must be a whole number from 1 to %d, or null", m.most))
 		}

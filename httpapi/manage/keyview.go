@@ -20,7 +20,7 @@ type keyView struct {
 	Hint        string          `json:"hint"`
 	Account     store.AccountID `json:"account"`
 	lifeView
-	Limits         *store.Limits     `json:"limits"`
+	Limits         *limitsView       `json:"limits"`
 	MaxCostPerCall *amount           `json:"max_cost_per_call"`
 	MonthlyBudget  *amount           `json:"monthly_budget"`
 	Allowlist      []cidr            `json:"allowlist"`
@@ -83,7 +83,7 @@ func (h *Keys) view(c *rest.Call, k *store.Key) keyView {
 			RevokedAt: when(k.RevokedAt), RevokedBy: some(k.RevokedBy), RevokeReason: some(k.RevokeReason),
 			Replaces: some(k.Replaces), ReplacedBy: some(k.ReplacedBy),
 		},
-		Limits: k.Limits.Enforced(), MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
+		Limits: (*limitsView)(k.Limits.Enforced()), MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
 		Allowlist: convert(k.Allowlist, func(p netip.Prefix) cidr { return cidr(p) }), Routes: k.Routes, Metadata: k.Metadata,
 	}
 	if v.State == store.Rotating {

@@ -23,10 +23,11 @@ type Tiers struct {
 // the minute's limit. Test limits that the tier leaves to its live ones are shown
 // as they come out: half the minute, the same month.
 type tierView struct {
-	Name     string       `json:"name"`
-	Live     store.Limits `json:"live"`
-	Test     store.Limits `json:"test"`
-	Features features     `json:"features"`
+	Name     string     `json:"name"`
+	Live     limitsView `json:"live"`
+	Test     limitsView `json:"test"`
+	Features features   `json:"features"`
+	Rules    []ruleView `json:"limit_rules"`
 }
 
 // features are the functions that a tier turns on.
@@ -41,7 +42,7 @@ type changedTier struct {
 
 func viewTier(t *store.Tier) tierView {
 	test := t.TestLimits()
-	return tierView{t.Name, *t.Live.Enforced(), *test.Enforced(), features{t.IPAllowlist}}
+	return tierView{t.Name, limitsView(*t.Live.Enforced()), limitsView(*test.Enforced()), features{t.IPAllowlist}, viewRules(t.Rules)}
 }
 
 // newTier is the body of POST /v1/tiers.
@@ -50,6 +51,7 @@ type newTier struct {
 	Live     *store.Limits `json:"live"`
 	Test     *store.Limits `json:"test"`
 	Features *features     `json:"features"`
+	Rules    *[]ruleBody   `json:"limit_rules"`
 }
 
 // Check implements [rest.Checker].
@@ -71,6 +73,10 @@ func (in *newTier) Check(*rest.Call) error {
 	} else {
 		faults.Add(checkLimits("test", in.Test))
 	}
+	if in.Rules != nil {
+		_, err := rulesOf("limit_rules", *in.Rules)
+		faults.Add(err)
+	}
 	return faults.Err()
 }
 
@@ -80,6 +86,12 @@ func (h *Tiers) Create(c *rest.Call, in *newTier) (*tierView, error) {
 		return nil, err
 	}
 	t := store.Tier{Name: *in.Name, Live: *in.Live, Test: *in.Test}
+	if in.Rules != nil && len(*in.Rules) > 0 {
+		var err error
+		if t.Rules, err = rulesOf("limit_rules", *in.Rules); err != nil {
+			return nil, err
+		}
+	}
 	if in.Features != nil {
 		t.IPAllowlist = in.Features.IPAllowlist
 	}
@@ -154,6 +166,7 @@ type tierPatch struct {
 	Features rest.Opt[struct {
 		IPAllowlist rest.Opt[bool] `json:"ip_allowlist"`
 	}] `json:"features"`
+	Rules rest.Opt[[]ruleBody] `json:"limit_rules"`
 }
 
 // Check implements [rest.Checker].
@@ -170,6 +183,8 @@ func (in *tierPatch) Check(*rest.Call) error {
 	}
 	faults.Add(checkLimits("live", &in.Live.Value))
 	faults.Add(checkLimits("test", &in.Test.Value))
+	_, err := rulesOf("limit_rules", in.Rules.Value)
+	faults.Add(err)
 	return faults.Err()
 }
 
@@ -193,6 +208,11 @@ func (h *Tiers) Update(c *rest.Call, in *tierPatch) (*changedTier, error) {
 		set(&t.Test, in.Test.Get())
 		if f := in.Features.Value.IPAllowlist; f.Set {
 			t.IPAllowlist = f.Value
+		}
+		if in.Rules.Set {
+			if t.Rules, err = rulesOf("limit_rules", in.Rules.Value); err != nil {
+				return nil, err
+			}
 		}
 		match, err := c.IfMatch(func() (uint64, error) { return old.Modified, nil })
 		if err != nil {

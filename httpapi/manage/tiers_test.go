@@ -11,7 +11,7 @@ import (
 func TestTiers(t *testing.T) {
 	g := apitest.New(t)
 	a := g.Op("POST", "/v1/tiers", `{"name":"team","live":{"requests_per_minute":10,"requests_per_month":1000},"test":{},"features":{"ip_allowlist":true}}`).Want(t, 201)
-	if a.Body != `{"name":"team","live":{"requests_per_minute":10,"burst":null,"requests_per_month":1000},"test":{"requests_per_minute":5,"burst":null,"requests_per_month":1000},"features":{"ip_allowlist":true}}`+"\n" {
+	if a.Body != `{"name":"team","live":{"requests_per_minute":10,"burst":null,"requests_per_month":1000,"max_concurrent":null},"test":{"requests_per_minute":5,"burst":null,"requests_per_month":1000,"max_concurrent":null},"features":{"ip_allowlist":true},"limit_rules":[]}`+"\n" {
 		t.Errorf("%s", a.Body)
 	}
 	b := g.Op("PATCH", "/v1/tiers/team", `{"test":{"requests_per_minute":7}}`).Want(t, 200)

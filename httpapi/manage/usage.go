@@ -28,6 +28,7 @@ type usageRow struct {
 	Units    int64     `json:"units"`
 	Cost     amount    `json:"cost"`
 	Billable int64     `json:"billable"`
+	Would    int64     `json:"would_refuse"`
 }
 
 // Read sums the usage of the account's keys, as this node counted it.
@@ -69,7 +70,7 @@ func (h *Usage) Read(c *rest.Call) (any, error) {
 		Data []usageRow `json:"data"`
 	}{make([]usageRow, 0, len(rows))}
 	for _, r := range rows {
-		row := usageRow{Time: r.Time.UTC(), Requests: r.Requests, Denied: r.Denied, Units: r.Units, Cost: amount(r.Cost), Billable: r.Billable}
+		row := usageRow{Time: r.Time.UTC(), Requests: r.Requests, Denied: r.Denied, Units: r.Units, Cost: amount(r.Cost), Billable: r.Billable, Would: r.Would}
 		if grouped {
 			row.Group = &r.Group
 		}

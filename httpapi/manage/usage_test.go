@@ -68,9 +68,9 @@ func TestUsageQuery(t *testing.T) {
 func TestUsageAnswers(t *testing.T) {
 	g := apitest.New(t)
 	frame := g.Frame()
-	log := &counts{rows: []local.UsageRow{{Time: time.Unix(0, 0), Group: "", Requests: 3, Denied: 1, Units: 2, Cost: 1_500_000_000, Billable: 2}}}
+	log := &counts{rows: []local.UsageRow{{Time: time.Unix(0, 0), Group: "", Requests: 3, Denied: 1, Units: 2, Cost: 1_500_000_000, Billable: 2, Would: 1}}}
 	h := &manage.Usage{Local: log}
-	const row = `"requests":3,"denied":1,"units":2,"cost":1.5,"billable":2}`
+	const row = `"requests":3,"denied":1,"units":2,"cost":1.5,"billable":2,"would_refuse":1}`
 	for query, want := range map[string]string{
 		"":                  `{"data":[{"time":"1970-01-01T00:00:00Z","group":null,` + row + `]}` + "\n",
 		"?group_by=key":     `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + `]}` + "\n",

@@ -13,14 +13,15 @@ import (
 // configured ("" if none matched), upstream a URL as configured, class 1xx to 5xx,
 // code a fault's code.
 type metrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	denied   *prometheus.CounterVec
-	upstream *prometheus.CounterVec
-	cut      *prometheus.CounterVec
-	badCosts *prometheus.CounterVec
-	attempts *prometheus.CounterVec
-	answers  *prometheus.HistogramVec
+	requests    *prometheus.CounterVec
+	duration    *prometheus.HistogramVec
+	denied      *prometheus.CounterVec
+	upstream    *prometheus.CounterVec
+	cut         *prometheus.CounterVec
+	badCosts    *prometheus.CounterVec
+	wouldRefuse *prometheus.CounterVec
+	attempts    *prometheus.CounterVec
+	answers     *prometheus.HistogramVec
 }
 
 // buckets bound the times of requests and of answers, in seconds.
@@ -36,11 +37,12 @@ func newMetrics(reg prometheus.Registerer, p *Proxy) *metrics {
 			func() float64 { return float64(f()) })
 	}
 	m := &metrics{
-		requests: counter("requests_total", "Requests by route and class of the status that they were answered with.", "route", "class"),
-		denied:   counter("refused_total", "Requests that perfgate answered itself, by route and code.", "route", "code"),
-		upstream: counter("upstream_errors_total", "Attempts at an upstream that failed, by route and kind.", "route", "kind"),
-		badCosts: counter("cost_errors_total", "Responses whose cost is no amount, an absurd one, or above the bound on the call, by route.", "route"),
-		cut:      counter("streams_cut_total", "Long requests ended because their key lost its right, or a reload their route, by code.", "code"),
+		requests:    counter("requests_total", "Requests by route and class of the status that they were answered with.", "route", "class"),
+		denied:      counter("refused_total", "Requests that perfgate answered itself, by route and code.", "route", "code"),
+		upstream:    counter("upstream_errors_total", "Attempts at an upstream that failed, by route and kind.", "route", "kind"),
+		badCosts:    counter("cost_errors_total", "Responses whose cost is no amount, an absurd one, or above the bound on the call, by route.", "route"),
+		wouldRefuse: counter("would_refuse_total", "Requests that a shadow limit rule would have refused, by route.", "route"),
+		cut:         counter("streams_cut_total", "Long requests ended because their key lost its right, or a reload their route, by code.", "code"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: space, Subsystem: sub, Name: "request_duration_seconds",
 			Help:    "Time from a request's arrival to the end of its response, tunnels left out.",
@@ -57,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, p *Proxy) *metrics {
 		}, []string{"route", "upstream"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.denied, m.upstream, m.cut, m.badCosts, m.duration, m.attempts, m.answers,
+		reg.MustRegister(m.requests, m.denied, m.upstream, m.cut, m.badCosts, m.wouldRefuse, m.duration, m.attempts, m.answers,
 			upstreamStates{p},
 			gauge("in_flight_requests", "Requests under way, tunnels among them.", p.inFlight.Load),
 			gauge("spliced_bodies", "Bodies that the kernel moves without copying them, at most 32.", h1.Splicing),

@@ -29,6 +29,7 @@ type Gate interface {
 	Settle(p *admit.Pass, reserve, actual store.Money)
 	Refund(p *admit.Pass, units int64, reserve store.Money)
 	Forgive(p *admit.Pass) bool
+	Leave(p *admit.Pass)
 	Serving() *fault.Error
 	Still(r *h1.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error
 	Lost(r *h1.Request, p *admit.Pass, rule admit.Rule, now time.Time) *fault.Error

@@ -46,6 +46,8 @@ type testGate struct {
 	lost        atomic.Pointer[fault.Error]    // of requests under way
 }
 
+func (g *testGate) Leave(*admit.Pass) {}
+
 func (g *testGate) Client(r *h1.Request) netip.Addr {
 	if g.client != nil {
 		return g.client(&http.Request{RemoteAddr: r.Remote, Header: r.Fields.Header()})

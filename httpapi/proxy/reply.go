@@ -31,6 +31,9 @@ func (r reply) pass() *fault.Error {
 	if len(res.Announced) > 0 && x.r.Major == 1 && x.r.Method != http.MethodHead {
 		length = -1 // HTTP/2 has both; in HTTP/1.1 trailers need chunks
 	}
+	if res.Body == http.NoBody {
+		x.proxy.gate.Leave(&x.pass) // the client's next request may be here before this one returns
+	}
 	x.beginResponse(res.Status, &res.Fields, length)
 	if r.copy() != nil {
 		panic(http.ErrAbortHandler)
@@ -71,6 +74,9 @@ func (r reply) copy() error {
 		x.touch()
 		if err == io.EOF {
 			x.takeLateCost(res)
+		}
+		if err == io.EOF || res.Length >= 0 && x.bytes+int64(n) >= res.Length {
+			x.proxy.gate.Leave(&x.pass) // the client is about to know that the answer is complete
 		}
 		if n > 0 {
 			m, failed := x.down.Write(buf[:n])

@@ -201,7 +201,7 @@ func (x *exchange) refuse(f *fault.Error) {
 	if f.Cause != nil && f.Code.Status() >= 500 {
 		x.proxy.logger.Warn("request failed", "request_id", x.id, "route", x.lane.name(), "code", f.Code, "attempts", x.attempts, "error", f.Cause)
 	}
-	if x.pass.Valid && x.pass.Limits.N == 0 {
+	if x.pass.Valid && x.pass.Limits.N == 0 && x.pass.Limits.Rules == nil {
 		x.decided = time.Now()
 		x.proxy.gate.Look(&x.life, &x.pass, x.decided)
 	}
@@ -218,6 +218,7 @@ func (x *exchange) answer(f *fault.Error) {
 	if f == errClientGone && x.r.Major == 1 {
 		x.own.Add("Connection", "close")
 	}
+	x.proxy.gate.Leave(&x.pass)
 	x.beginResponse(a.Status, &x.own, int64(len(a.Body)))
 	if x.r.Method != http.MethodHead {
 		n, _ := x.down.Write(a.Body) // a client that has gone needs no answer
@@ -238,6 +239,7 @@ func (x *exchange) panicked(v any, stack []byte) *fault.Error {
 
 // end settles and reports a request, however it ended.
 func (p *Proxy) end(x *exchange, refused *fault.Error) {
+	defer p.gate.Leave(&x.pass) // whatever else goes wrong
 	x.finish()
 	x.down.OnLeave(nil)
 	x.held.Release()
@@ -274,6 +276,9 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 	}
 	if x.charged && !x.refunded {
 		o.Units, o.Cost = x.lane.route.units, x.cost
+	}
+	if o.Limits = x.pass.EventLimits(refused); o.Limits != nil && len(o.Limits.WouldRefuse) > 0 {
+		p.metrics.wouldRefuse.WithLabelValues(name).Inc()
 	}
 	if refused != nil && refused != errClientGone {
 		p.metrics.refused(name, refused.Code)

@@ -37,7 +37,7 @@ func (c *Call) identify() *fault.Error {
 			return c.pickAccount()
 		}
 	}
-	c.rule = admit.Rule{Route: c.Route.Path, Scope: c.Route.Scope, Management: true}
+	c.rule = admit.Rule{Route: c.Route.Path, Scope: c.Route.Scope, AnyScope: c.Route.Access&AnyScope != 0, Management: true}
 	pass, f := c.frame.cfg.Gate.Check(c.Request.Context(), asked, c.Client, c.rule, c.Now)
 	c.pass, c.hint = pass, pass.Hint
 	if rec := pass.Record; rec != nil {

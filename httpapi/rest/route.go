@@ -23,6 +23,7 @@ const (
 	Global                       // concerns no single account: X-Perf-Account is not read
 	Anytime                      // answered without a leader too: the answer may be this node's alone
 	Quiet                        // a success is not audited: too frequent, or no action at all
+	AnyScope                     // a key needs no scope for it
 	History                      // may be about a deleted account while events of it are left
 	Optional                     // not on the proxy listener without self service, although Open
 )

@@ -86,7 +86,7 @@ type grantKey struct {
 	policy  limiter.Policy
 	rule    string // of a rule's policy
 	month   int    // or day, of limiter.RuleDay
-	give    bool // units are returned, not asked for
+	give    bool   // units are returned, not asked for
 }
 
 // order is the part of one command that asks for one bucket.

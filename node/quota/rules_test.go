@@ -82,8 +82,11 @@ func TestRulesGiveBack(t *testing.T) {
 				t.Error(err)
 			}
 		},
-		"stop":  func(t *testing.T, g *Grants) { g.Close(t.Context()) },
-		"prune": func(t *testing.T, g *Grants) { g.Prune(time.Now().Add(time.Hour).UnixNano(), limiter.Forever); g.flush(t.Context()) },
+		"stop": func(t *testing.T, g *Grants) { g.Close(t.Context()) },
+		"prune": func(t *testing.T, g *Grants) {
+			g.Prune(time.Now().Add(time.Hour).UnixNano(), limiter.Forever)
+			g.flush(t.Context())
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newMonths(1000, 0)

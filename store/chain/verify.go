@@ -80,7 +80,7 @@ type Verifier struct {
 	last        [2]string // time and id of the event before
 	ascending   *Finding  // the first event that breaks this order
 	descending  *Finding
-	newest      bool // the last event of the file is the first
+	newest      bool         // the last event of the file is the first
 	unhashed    map[name]int // events without a hash
 	accountText map[string]string
 }

@@ -87,7 +87,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 func requestOf(r *request[string], ns uint64) store.EventRequest {
 	out := store.EventRequest{
 		RequestInfo: store.RequestInfo{ID: r.id, Method: r.methodName(), Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000},
-		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)), Errors: r.errors,
+		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)), Errors: r.errors, Limits: r.limits.event(),
 	}
 	if r.timed {
 		out.StartedAt = time.UnixMilli(int64(ns/1e6) - r.waited).UTC()
@@ -101,6 +101,12 @@ func (d *decoder) clean(e *store.Event) {
 	for _, s := range []*string{&e.Action, &e.Actor.ID, &e.Actor.Name, &e.Reason, &e.UserAgent,
 		&e.Request.ID, &e.Request.Method, &e.Request.Route, &e.Request.Path, &e.Request.Upstream, &e.Request.Errors, (*string)(&e.KeyID)} {
 		*s = strings.ToValidUTF8(*s, "\ufffd")
+	}
+	if l := e.Request.Limits; l != nil {
+		l.Policy = strings.ToValidUTF8(l.Policy, "\ufffd")
+		for i := range l.WouldRefuse {
+			l.WouldRefuse[i] = strings.ToValidUTF8(l.WouldRefuse[i], "\ufffd")
+		}
 	}
 }
 

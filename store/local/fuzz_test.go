@@ -14,7 +14,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendRequest(nil, typical(), true))
 	f.Add(loss{1, 2, 3}.append(nil))
 	f.Add(eventKey(nil, "acct_a", 5, 6))
-	f.Add(tally{1, 2, 3, 4}.append(nil))
+	f.Add(tally{1, 2, 3, 4, 5}.append(nil))
 	f.Add(appendRow(nil, "acct_a", "key_a", 1, "prod", 200, "/v1/"))
 	f.Add(appendLast(nil, 7, netip.MustParseAddr("::1")))
 	f.Add(appendRecord(nil, typical(), 1, recEvent))

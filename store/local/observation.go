@@ -46,4 +46,6 @@ type Trail struct {
 	Errors   string // codes of the attempts that failed, with commas between them; at most 128 bytes are kept
 	Failure  string // the code of an upstream's fault; Status is 5xx then
 	Sent     int64  // bytes of the response's body; not kept
+	// Limits are the policies that refused the request, or would have; nil if there are none.
+	Limits *store.EventLimits
 }

@@ -58,7 +58,11 @@ const (
 
 // recordBound is at least the size of o's record.
 func recordBound(o *Observation) int {
-	return recordHead + 3*10 + 32 + 10*2 + min(len(o.Account), maxName) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
+	limits := 0
+	if o.Limits != nil {
+		limits = maxPolicy + maxWould + 2*10 + 4
+	}
+	return limits + recordHead + 3*10 + 32 + 10*2 + min(len(o.Account), maxName) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
 		min(len(o.Key), maxName) + min(len(o.Route), maxRoute) + min(len(o.RequestID), maxID) + min(len(o.Action), maxAction) +
 		min(max(len(o.Code), len(o.Failure)), maxReason) + min(max(len(o.Hint), len(o.Actor.Name)), maxHint) + min(len(o.UserAgent), maxAgent) +
 		min(len(o.Actor.ID), maxName) + min(len(o.Path), maxPath) + min(len(o.Upstream), maxUp) + min(len(o.Errors), maxErrors) + 16

@@ -240,7 +240,7 @@ func TestMergeOfUsage(t *testing.T) {
 		var want tally
 		n := rapid.OneOf(rapid.Uint64Range(0, 1000), rapid.Uint64Range(math.MaxInt64-5, math.MaxInt64))
 		for range rapid.IntRange(2, 8).Draw(t, "rows") {
-			v := tally{1, n.Draw(t, "denied"), n.Draw(t, "units"), n.Draw(t, "cost")}
+			v := tally{1, n.Draw(t, "denied"), n.Draw(t, "units"), n.Draw(t, "cost"), n.Draw(t, "would")}
 			want.add(v)
 			all = append(all, v.append(nil))
 		}

@@ -15,6 +15,7 @@ import (
 // tally holds the counts of a usage row.
 type tally struct {
 	requests, denied, units, cost uint64
+	would                         uint64 // requests that a shadow rule would have refused
 }
 
 func (t *tally) add(o tally) {
@@ -22,6 +23,7 @@ func (t *tally) add(o tally) {
 	t.denied = plus(t.denied, o.denied)
 	t.units = plus(t.units, o.units)
 	t.cost = plus(t.cost, o.cost)
+	t.would = plus(t.would, o.would)
 }
 
 // plus adds counts, and holds at the largest int64: sums of money and units must
@@ -34,16 +36,26 @@ func plus(a, b uint64) uint64 {
 	return min(sum, math.MaxInt64)
 }
 
+// append writes t; the last count is left out where it is 0, and by earlier versions.
 func (t tally) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, t.requests)
 	dst = binary.AppendUvarint(dst, t.denied)
 	dst = binary.AppendUvarint(dst, t.units)
-	return binary.AppendUvarint(dst, t.cost)
+	dst = binary.AppendUvarint(dst, t.cost)
+	if t.would > 0 {
+		dst = binary.AppendUvarint(dst, t.would)
+	}
+	return dst
 }
 
 func parseTally(v []byte) (t tally, err error) {
 	p := pack.NewReader(v)
-	t = tally{p.Uvarint(), p.Uvarint(), p.Uvarint(), p.Uvarint()}
+	t = tally{requests: p.Uvarint(), denied: p.Uvarint(), units: p.Uvarint(), cost: p.Uvarint()}
+	if len(p.Rest()) > 0 {
+		if t.would = p.Uvarint(); t.would == 0 {
+			p.Fail()
+		}
+	}
 	if p.Bad() || len(p.Rest()) != 0 {
 		return t, errCorrupt
 	}
@@ -167,6 +179,9 @@ func (s *spill) take(o *Observation, ns uint64, flags byte) {
 	s.c.scratch = binary.BigEndian.AppendUint32(s.c.scratch[:0], minuteOf(ns))
 	s.c.scratch = appendRow(s.c.scratch, string(o.Account), string(o.Key), live, o.Environment, o.Status, o.Route)
 	t := tallyOf(o.Status, o.Code != "", uint64(max(o.Units, 0)), uint64(max(o.Cost, 0)))
+	if o.wouldRefuse() {
+		t.would = 1
+	}
 	if !s.c.add(t, maxRows) {
 		s.loss.uncounted++
 	}

@@ -32,7 +32,7 @@ func TestChargesOfRefusedRequests(t *testing.T) {
 				t.Fatalf("%v, %v", rows, err)
 			}
 			r := rows[0]
-			if got := (tally{uint64(r.Requests), uint64(r.Denied), uint64(r.Units), uint64(r.Cost)}); got != c.want {
+			if got := (tally{uint64(r.Requests), uint64(r.Denied), uint64(r.Units), uint64(r.Cost), uint64(r.Would)}); got != c.want {
 				t.Errorf("usage %+v, want %+v", got, c.want)
 			}
 		})

@@ -70,7 +70,8 @@ type UsageRow struct {
 	Denied   int64       `json:"denied"`   // of them, refused (not 5xx)
 	Units    int64       `json:"units"`    // charged
 	Cost     store.Money `json:"cost"`
-	Billable int64       `json:"billable"` // of Units, charged to live keys
+	Billable int64       `json:"billable"`     // of Units, charged to live keys
+	Would    int64       `json:"would_refuse"` // of Requests: a shadow rule would have refused
 }
 
 // Bounds of one usage query: stored rows read, and rows answered.
@@ -116,39 +117,49 @@ func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
 	return rows, nil
 }
 
-func (l *Local) usage(q UsageQuery, code byte, minutes uint32) ([]UsageRow, error) {
+func (l *Local) usage(q UsageQuery, code byte, minutes uint32) (out []UsageRow, err error) {
+	sum := summing{q: &q, groups: make(map[string]*UsageRow), lookup: l.cfg.Environment}
+	err = l.scan(&q, code, minutes, func(_ time.Time, row, value []byte) error {
+		return sum.add(row, value, len(out))
+	}, func(t time.Time) { out = appendSlot(out, sum.groups, t) })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// scan calls row with the stored rows of q's account, and key if it names one, and slot
+// at the end of each slot that was looked at, with its begin.
+func (l *Local) scan(q *UsageQuery, code byte, minutes uint32, row func(t time.Time, row, value []byte) error, end func(time.Time)) error {
 	width := uint64(minutes) * uint64(time.Minute)
 	to := q.To
 	if to.IsZero() {
 		to = l.now().Add(time.Nanosecond)
 	}
-	slot, end := uint32(nanos(q.From)/width), uint32((nanos(to)+width-1)/width)
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(code, slot), UpperBound: slotKey(code, end)})
+	slot, last := uint32(nanos(q.From)/width), uint32((nanos(to)+width-1)/width)
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(code, slot), UpperBound: slotKey(code, last)})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer it.Close()
-	var (
-		out     []UsageRow
-		scanned int
-		prefix  []byte
-		sum     = summing{q: &q, groups: make(map[string]*UsageRow), lookup: l.cfg.Environment}
-	)
-	for slot < end {
+	scanned := 0
+	var prefix []byte
+	for slot < last {
 		prefix = appendName(slotKey(code, slot), q.Account)
 		if q.Key != "" {
 			prefix = appendName(prefix, q.Key)
 		}
+		begin := at(uint64(slot) * width)
 		ok := it.SeekGE(prefix)
 		for ; ok && strings.HasPrefix(string(it.Key()), string(prefix)); ok = it.Next() {
 			if scanned++; scanned > MaxUsageScan {
-				return nil, ErrTooWide
+				return ErrTooWide
 			}
-			if err := sum.add(it.Key()[6:], it.Value(), len(out)); err != nil {
-				return nil, err
+			if err := row(begin, it.Key()[6:], it.Value()); err != nil {
+				return err
 			}
 		}
-		out = appendSlot(out, sum.groups, at(uint64(slot)*width))
+		end(begin)
 		if !ok {
 			break
 		}
@@ -160,7 +171,7 @@ func (l *Local) usage(q UsageQuery, code byte, minutes uint32) ([]UsageRow, erro
 		}
 		scanned++
 	}
-	return out, it.Error()
+	return it.Error()
 }
 
 func slotKey(code byte, slot uint32) []byte {
@@ -233,6 +244,7 @@ func (s *summing) add(row, value []byte, answered int) error {
 	g.Denied = grow(g.Denied, t.denied)
 	g.Units = grow(g.Units, t.units)
 	g.Cost = store.Money(grow(int64(g.Cost), t.cost))
+	g.Would = grow(g.Would, t.would)
 	if live {
 		g.Billable = grow(g.Billable, t.units)
 	}

@@ -2,8 +2,10 @@ package local
 
 import (
 	"encoding/binary"
+	"math"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/perfgate/perfgate/store"
@@ -12,25 +14,28 @@ import (
 
 // The value of an event row, kind first so that later forms can be distinguished:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts [errors waited]]
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts [errors limited:1 [policy limit left would] [waited]]]
 //	dropped: 2 requests denials uncounted
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
 // address (0, 4 or 16 bytes) follow a uvarint length. The hint is the
 // actor's name; the actor's id is there where a flag says that it was not the
 // key. Events of earlier versions end before the values that these did not have, and they
-// ignore the rest. waited is how many milliseconds before the time of the event its
-// request began (varint); the writer appends it. A typical request takes 120 to 180 bytes.
+// ignore the rest. limited is 1 if policies follow that refused the request or would have,
+// the names of the latter joined by commas. waited is how many milliseconds before the
+// time of the event its request began (varint); the writer appends it. A typical request
+// takes 120 to 180 bytes.
 const (
 	kindRequest = 1
 	kindDropped = 2
 )
 
-// Flags of a request: the key's type, and two bits of the actor's.
+// Flags of a request: the key's type, two bits of the actor's, and one more.
 const (
 	flagLive   = 1
 	actorShift = 1
 	actorMask  = 3
+	flagWould  = 8 // a shadow rule would have refused it
 )
 
 // actors by their bits; no others than keys are common.
@@ -59,7 +64,9 @@ const (
 	maxUp      = 128
 	maxErrors  = 128
 	maxEnviron = 128
-	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxWaited + 15*2
+	maxPolicy  = 64
+	maxWould   = 512
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 2*10 + maxWaited + 17*2
 )
 
 // maxWaited is the length of the value that the writer appends.
@@ -140,6 +147,9 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	if o.Type == store.Live {
 		flags |= flagLive
 	}
+	if o.wouldRefuse() {
+		flags |= flagWould
+	}
 	by := actorBits(o.Actor.Type)
 	flags |= by << actorShift
 	name := o.Hint // of a refused credential; else the actor's name
@@ -179,8 +189,30 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 		dst = appendText(dst, o.Upstream, maxUp)
 		dst = binary.AppendUvarint(dst, uint64(max(o.Attempts, 0)))
 		dst = appendText(dst, o.Errors, maxErrors)
+		if l := o.Limits; l == nil {
+			dst = append(dst, 0)
+		} else {
+			dst = append(dst, 1)
+			dst = appendText(dst, l.Policy, maxPolicy)
+			dst = binary.AppendUvarint(dst, uint64(max(l.Limit, 0)))
+			dst = binary.AppendUvarint(dst, uint64(max(l.Left, 0)))
+			dst = appendText(dst, joinNames(l.WouldRefuse), maxWould)
+		}
 	}
 	return dst
+}
+
+// wouldRefuse reports whether a shadow rule would have refused o.
+func (o *Observation) wouldRefuse() bool { return o.Limits != nil && len(o.Limits.WouldRefuse) > 0 }
+
+// joinNames joins the first of names that fit into maxWould bytes by commas, which stand
+// in no name.
+func joinNames(names []string) string {
+	text := strings.Join(names, ",")
+	for len(text) > maxWould {
+		text = text[:max(strings.LastIndexByte(text, ','), 0)]
+	}
+	return text
 }
 
 func appendAddr(dst []byte, a netip.Addr) []byte {
@@ -212,6 +244,27 @@ type request[T pack.Text] struct {
 	errors            T
 	waited            int64 // milliseconds
 	timed             bool  // waited is known
+	limits            requestLimits[T]
+}
+
+// requestLimits are the policies that refused a request, or would have.
+type requestLimits[T pack.Text] struct {
+	there       bool
+	policy      T
+	limit, left uint64
+	would       T // names, with commas between them
+}
+
+// event is l as an event has it; nil if there are none.
+func (l *requestLimits[T]) event() *store.EventLimits {
+	if !l.there {
+		return nil
+	}
+	e := &store.EventLimits{Policy: string(l.policy), Limit: int64(min(l.limit, math.MaxInt64)), Left: int64(min(l.left, math.MaxInt64))}
+	if len(l.would) > 0 {
+		e.WouldRefuse = strings.Split(string(l.would), ",")
+	}
+	return e
 }
 
 func (r *request[T]) methodName() string {
@@ -254,6 +307,9 @@ func parseRequest[T pack.Text](v T) (r request[T], err error) {
 	}
 	if len(p.Rest()) > 0 {
 		r.errors = p.Text()
+		if p.Byte() == 1 {
+			r.limits = requestLimits[T]{true, p.Text(), p.Uvarint(), p.Uvarint(), p.Text()}
+		}
 	}
 	if len(p.Rest()) > 0 {
 		r.waited, r.timed = p.Varint(), true

@@ -222,7 +222,11 @@ func (w *writer) record(r *record) error {
 		if r.flags&recCounted != 0 {
 			s := binary.BigEndian.AppendUint32(w.usage.scratch[:0], minuteOf(r.ns))
 			w.usage.scratch = appendRow(s, r.account, v.key, v.flags&flagLive, r.env, v.status, v.route)
-			if err := w.count(tallyOf(v.status, len(v.reason) > 0, r.units, r.cost)); err != nil {
+			t := tallyOf(v.status, len(v.reason) > 0, r.units, r.cost)
+			if v.flags&flagWould != 0 {
+				t.would = 1
+			}
+			if err := w.count(t); err != nil {
 				return err
 			}
 		}
