@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/store"
@@ -87,6 +89,54 @@ func BenchmarkMatch(b *testing.B) {
 					b.Fatal("no route")
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkFirstEvent measures the time from an upstream's write of a stream's first event
+// to the moment at which the client has read it, with a connection in the pool and one of
+// the client's, in both versions of the client's HTTP.
+func BenchmarkFirstEvent(b *testing.B) {
+	wrote := make(chan time.Time, 1)
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		at := time.Now()
+		io.WriteString(w, "data: 1\n\n")
+		http.NewResponseController(w).Flush()
+		wrote <- at
+		<-r.Context().Done()
+	}))
+	defer up.Close()
+	table, err := Compile([]Route{{Path: "/", Upstreams: []string{up.URL}}}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	gate := &testGate{rec: store.Record{ID: "key_1", Extra: &store.Extra{}}}
+	srv := apitest.Serve(b, New(Config{Settings: Settings{Table: table}, Gate: gate, Observer: noLog{}, Logger: slog.New(slog.DiscardHandler)}))
+	for _, version := range []string{"HTTP/1", "HTTP/2"} {
+		b.Run(version, func(b *testing.B) {
+			p := new(http.Protocols)
+			p.SetHTTP1(version == "HTTP/1")
+			p.SetUnencryptedHTTP2(version == "HTTP/2")
+			client := &http.Transport{Protocols: p}
+			defer client.CloseIdleConnections()
+			var took []time.Duration
+			for b.Loop() {
+				req, _ := http.NewRequest("GET", srv.URL+"/", nil)
+				req.Header.Set("Authorization", "Bearer good")
+				res, err := client.RoundTrip(req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(res.Body, make([]byte, 9)); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(<-wrote))
+				res.Body.Close()
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 		})
 	}
 }
