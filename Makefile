@@ -10,7 +10,7 @@ LARGE   ?= /var/tmp/perfgate-bench
 PREFIX  ?= /usr/local
 IMAGE   ?= perfgate
 
-.PHONY: help build install run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-proxy torture fuzz image clean
+.PHONY: help build install run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -71,6 +71,10 @@ bench-large: ## the figures of docs/benchmarks.md: 10M keys, 1M in use; half an 
 
 bench-cluster: ## a table: three processes, real fsync, etcd beside them; half an hour
 	PERFGATE_E2E_CLUSTER=bench $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/cluster -v
+
+bench-limits: ## limits that nodes share: 3, 5 and 9 nodes in virtual time, and the cost of a decision
+	$(GO) test ./limiter/share -count 1 -run '^(TestUsefulness|TestBurstAtOneNode)$$' -v
+	$(GO) test ./limiter ./limiter/share -run '^$$' -bench 'TakePooled|Decide' -benchmem
 
 bench-proxy: ## a table: perfgate beside nginx and HAProxy; FIGURES, ROUNDS, SECONDS; needs nginx, haproxy, wrk, strace
 	PERFGATE_E2E_PEERS=1 $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/peers -v
