@@ -103,7 +103,12 @@ func (rec *reconciler) share(ctx context.Context) error {
 		rec.settlement = settlement{term: term}
 	}
 	// A lease is granted only to nodes that have applied the announcement, from here on.
-	if !l.table.Require(term, s.Applied(), rec.Clock.Now()) {
+	// Of no other entry: a node may lag with those that no write waits for.
+	announced := uint64(0)
+	if n := len(rosters); n > 0 {
+		announced = rosters[n-1].Index
+	}
+	if !l.table.Require(term, announced, rec.Clock.Now()) {
 		return nil
 	}
 	now := rec.Clock.Now()
