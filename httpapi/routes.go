@@ -42,6 +42,7 @@ type topics struct {
 	accounts  manage.Accounts
 	tiers     manage.Tiers
 	cluster   manage.Cluster
+	keyring   manage.Keyring
 	backup    manage.Backup
 	pages     manage.Pages
 }
@@ -60,6 +61,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		accounts:  manage.Accounts{Store: cfg.Store},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
+		keyring:   manage.Keyring{Vault: cfg.Backend},
 		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version, Voters: cfg.Voters},
 		pages: manage.Pages{
 			Ready: cfg.Backend.Ready, SecurityTxt: cfg.SecurityTxt, OpenAPI: openAPI,
@@ -117,6 +119,9 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "cluster", Method: get, Path: "/v1/cluster", Action: "cluster.read", Scope: admin, Access: operators | rest.Quiet | rest.Anytime, Serve: rest.WithoutBody(t.cluster.Read)},
 		{ID: "transferLeadership", Method: post, Path: "/v1/cluster/transfer-leadership", Action: "cluster.transfer", Scope: admin, Access: operators, Query: force, Serve: rest.WithOptionalBody(t.cluster.TransferLeadership)},
 		{ID: "removeNode", Method: del, Path: "/v1/cluster/nodes/{name}", Action: "cluster.remove", Scope: admin, Access: operators, Query: force, Serve: rest.WithoutBody(t.cluster.RemoveNode)},
+		{ID: "keyring", Method: get, Path: "/v1/keyring", Action: "keyring.read", Scope: admin, Access: operators | rest.Anytime, Serve: rest.WithoutBody(t.keyring.Read)},
+		{ID: "rotateKEK", Method: post, Path: "/v1/keyring/rotate-kek", Action: "keyring.rotate_kek", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotateKEK)},
+		{ID: "rotateDataKey", Method: post, Path: "/v1/keyring/rotate-data", Action: "keyring.rotate_data", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotateData)},
 		{ID: "backup", Method: get, Path: "/v1/backup", Action: "backup.read", Scope: admin, Access: operators, Serve: t.backup.Read},
 
 		{ID: "livez", Method: get, Path: "/livez", Access: probe, Serve: t.pages.Livez},

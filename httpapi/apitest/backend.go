@@ -108,3 +108,14 @@ func (b *Backend) Cluster(context.Context) manage.ClusterStatus {
 	return manage.ClusterStatus{ClusterID: "c", Leader: cmp.Or(b.Leader, "n1"), Term: 1, Healthy: true, Reasons: []string{},
 		Nodes: []manage.NodeStatus{{Name: "n1", Role: "leader", State: "ready", AppliedIndex: b.index, Version: "test"}}}
 }
+
+// Keyring implements [manage.Vault].
+func (b *Backend) Keyring() (manage.KeyringStatus, error) {
+	return manage.KeyringStatus{Node: "n1", KEK: "kek1", Source: "file", DataKeys: []manage.DataKey{{ID: "key1", Current: true, Files: 3, Bytes: 5}}}, nil
+}
+
+// RotateKEK implements [manage.Vault].
+func (b *Backend) RotateKEK(context.Context) error { return b.Fail }
+
+// RotateData implements [manage.Vault].
+func (b *Backend) RotateData() error { return b.Fail }

@@ -119,6 +119,6 @@ func addCommands(root *cobra.Command, a *app) {
 	add("requests", "Inspect requests and changes:",
 		usageCommand(a), auditCommand(a), explainCommand(a), scanCommand(a))
 	add("cluster", "Operate a cluster:",
-		clusterCommand(a), backupCommand(a), restoreCommand(a.Restore), recoverCommand(a.Recover))
+		clusterCommand(a), keyringCommand(a), backupCommand(a), restoreCommand(a.Restore), recoverCommand(a.Recover))
 	root.AddCommand(versionCommand(a))
 }

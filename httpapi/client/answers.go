@@ -30,6 +30,7 @@ var (
 	account = []string{"id", "name", "tier"}
 	tier    = []string{"name", "live", "test"}
 	cluster = []string{"cluster_id", "nodes"}
+	keyring = []string{"kek", "data_keys"}
 	deleted = []string{"id", "deleted"}
 	allowed = []string{"entries"}
 	event   = []string{"id", "time", "action"}
@@ -69,6 +70,9 @@ var shapes = []shape{
 	{"GET /v1/cluster", cluster, nil},
 	{"POST /v1/cluster/transfer-leadership", cluster, nil},
 	{"DELETE /v1/cluster/nodes/{}", deleted, nil},
+	{"GET /v1/keyring", keyring, nil},
+	{"POST /v1/keyring/rotate-kek", keyring, nil},
+	{"POST /v1/keyring/rotate-data", keyring, nil},
 	{"GET /livez", []string{"status"}, nil},
 	{"GET /readyz", []string{"status"}, nil},
 }

@@ -134,6 +134,9 @@ var accountCalls = []apiCall{
 // nodeCalls are the calls about the cluster and its nodes.
 var nodeCalls = []apiCall{
 	{"Cluster", func(ctx context.Context, c *client.Client) (any, error) { return c.Cluster(ctx) }, "GET /v1/cluster", ""},
+	{"Keyring", func(ctx context.Context, c *client.Client) (any, error) { return c.Keyring(ctx) }, "GET /v1/keyring", ""},
+	{"RotateKEK", func(ctx context.Context, c *client.Client) (any, error) { return c.RotateKEK(ctx) }, "POST /v1/keyring/rotate-kek", ""},
+	{"RotateDataKey", func(ctx context.Context, c *client.Client) (any, error) { return c.RotateDataKey(ctx) }, "POST /v1/keyring/rotate-data", ""},
 	{"TransferLeadership", func(ctx context.Context, c *client.Client) (any, error) { return c.TransferLeadership(ctx, "") },
 		"POST /v1/cluster/transfer-leadership", `{}`},
 	{"TransferLeadership", func(ctx context.Context, c *client.Client) (any, error) { return c.TransferLeadership(ctx, "n2") },
@@ -173,7 +176,7 @@ func allCalls() []apiCall {
 
 // anyAnswer has the members of the answers to all calls.
 const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
-	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"deleted":true,"status":"ok"}`
+	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok"}`
 
 // Each method makes exactly one request, with the credentials and the account.
 func TestCalls(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 // Node is the cluster as the calls about it see it, and the state of the node
 // that serves them. The node implements it.
 type Node interface {
+	Vault
 	// Cluster describes the cluster, by the leader's report where it can be had.
 	Cluster(ctx context.Context) ClusterStatus
 	// TransferLeadership makes the node named to the leader, or with "" any other

@@ -148,6 +148,7 @@ func (v *Vault) RotateData() error {
 	if err != nil {
 		return err
 	}
+	v.report(Progress{Running: true}) // by Run, which follows
 	v.log.Info("new files are encrypted with a new data key", "key", id)
 	return nil
 }
