@@ -87,7 +87,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 func requestOf(r *request[string], ns uint64) store.EventRequest {
 	out := store.EventRequest{
 		RequestInfo: store.RequestInfo{ID: r.id, Method: r.methodName(), Route: r.route, Status: r.status, DurationMS: float64(r.micros) / 1000},
-		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)), Errors: r.errors, Limits: r.limits.event(),
+		Path:        r.path, Upstream: r.upstream, Attempts: int(min(r.attempts, math.MaxInt32)), Limits: r.limits.event(), Errors: r.errors,
 	}
 	if r.timed {
 		out.StartedAt = time.UnixMilli(int64(ns/1e6) - r.waited).UTC()

@@ -14,17 +14,17 @@ import (
 
 // The value of an event row, kind first so that later forms can be distinguished:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts [errors limited:1 [policy limit left would] [waited]]]
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts errors [policy limit left would] waited]
 //	dropped: 2 requests denials uncounted
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
 // address (0, 4 or 16 bytes) follow a uvarint length. The hint is the
 // actor's name; the actor's id is there where a flag says that it was not the
 // key. Events of earlier versions end before the values that these did not have, and they
-// ignore the rest. limited is 1 if policies follow that refused the request or would have,
-// the names of the latter joined by commas. waited is how many milliseconds before the
-// time of the event its request began (varint); the writer appends it. A typical request
-// takes 120 to 180 bytes.
+// ignore the rest. waited is how many milliseconds before the time of the event its
+// request began (varint); the writer appends it. A typical request takes 120 to 180 bytes.
+// The policies that refused it or would have, the names of the latter joined by commas, are
+// there where a flag says so.
 const (
 	kindRequest = 1
 	kindDropped = 2
@@ -35,7 +35,8 @@ const (
 	flagLive   = 1
 	actorShift = 1
 	actorMask  = 3
-	flagWould  = 8 // a shadow rule would have refused it
+	flagWould  = 8  // a shadow rule would have refused it
+	flagLimits = 16 // the policies are there
 )
 
 // actors by their bits; no others than keys are common.
@@ -150,6 +151,9 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 	if o.wouldRefuse() {
 		flags |= flagWould
 	}
+	if whole && o.Limits != nil {
+		flags |= flagLimits
+	}
 	by := actorBits(o.Actor.Type)
 	flags |= by << actorShift
 	name := o.Hint // of a refused credential; else the actor's name
@@ -189,10 +193,7 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 		dst = appendText(dst, o.Upstream, maxUp)
 		dst = binary.AppendUvarint(dst, uint64(max(o.Attempts, 0)))
 		dst = appendText(dst, o.Errors, maxErrors)
-		if l := o.Limits; l == nil {
-			dst = append(dst, 0)
-		} else {
-			dst = append(dst, 1)
+		if l := o.Limits; l != nil {
 			dst = appendText(dst, l.Policy, maxPolicy)
 			dst = binary.AppendUvarint(dst, uint64(max(l.Limit, 0)))
 			dst = binary.AppendUvarint(dst, uint64(max(l.Left, 0)))
@@ -242,9 +243,14 @@ type request[T pack.Text] struct {
 	path, upstream    T
 	attempts          uint64
 	errors            T
-	waited            int64 // milliseconds
-	timed             bool  // waited is known
-	limits            requestLimits[T]
+	requestWait
+	limits requestLimits[T]
+}
+
+// requestWait is how long before its event a request began.
+type requestWait struct {
+	waited int64 // milliseconds
+	timed  bool  // waited is known
 }
 
 // requestLimits are the policies that refused a request, or would have.
@@ -307,9 +313,9 @@ func parseRequest[T pack.Text](v T) (r request[T], err error) {
 	}
 	if len(p.Rest()) > 0 {
 		r.errors = p.Text()
-		if p.Byte() == 1 {
-			r.limits = requestLimits[T]{true, p.Text(), p.Uvarint(), p.Uvarint(), p.Text()}
-		}
+	}
+	if r.flags&flagLimits != 0 {
+		r.limits = requestLimits[T]{true, p.Text(), p.Uvarint(), p.Uvarint(), p.Text()}
 	}
 	if len(p.Rest()) > 0 {
 		r.waited, r.timed = p.Varint(), true
