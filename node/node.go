@@ -55,7 +55,7 @@ type Node struct {
 	log     *slog.Logger
 	clock   *clock.Clock
 
-	proxyListener, adminListener *listener // from openListeners
+	bothListeners // from openListeners
 
 	vault *custody.Vault // from openVault
 
@@ -77,6 +77,11 @@ type Node struct {
 	reloads  reloads
 	cleanups []cleanup   // of the steps of Open that were taken
 	draining atomic.Bool // set by Run: not ready any more
+}
+
+// bothListeners are the listeners of a node for requests.
+type bothListeners struct {
+	proxyListener, adminListener *listener
 }
 
 // cleanup undoes one step of Open.
