@@ -189,7 +189,7 @@ func TestHeadersOfRules(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", name, v, want)
 		}
 	}
-	if v := strings.Join(got[HeaderState], ""); !strings.Contains(v, `"per-hour";r=49;t=72, "daily";r=19;t=43200`) {
+	if v := strings.Join(map[string][]string(got)[HeaderState], ""); !strings.Contains(v, `"per-hour";r=49;t=72, "daily";r=19;t=43200`) {
 		t.Errorf("%s: %s", HeaderState, v)
 	}
 	lines := string(AppendLimitHeaders(nil, &p.Limits, h.now))

@@ -56,7 +56,7 @@ func newRawConn(c net.Conn) *rawConn {
 			return true
 		}
 		in.release()
-		return r.readErr != errNothingYet // errors.Is takes half of the smallest stack
+		return r.readErr != errNothingYet //nolint:errorlint // errors.Is takes half of the smallest stack
 	}
 	r.onWritten = func(fd uintptr) bool {
 		for r.wrote < len(r.out) {

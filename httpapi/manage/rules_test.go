@@ -15,25 +15,25 @@ const fullRule = `{"name":"chat","match":{"type":"live","environment":"productio
 func TestRulesAreShown(t *testing.T) {
 	g := apitest.New(t)
 	a := g.Op("POST", "/v1/accounts", `{"name":"Acme","limit_rules":[`+fullRule+`]}`).Want(t, 201)
-	if !strings.Contains(string(a.Body), `"limit_rules":[`+fullRule+`]`) {
+	if !strings.Contains(a.Body, `"limit_rules":[`+fullRule+`]`) {
 		t.Errorf("created: %s", a.Body)
 	}
 	path := "/v1/accounts/" + a.Text("id")
 	a = g.Op("PATCH", path, `{"limit_rules":[{"name":"day","per":"account","requests":5,"window":"1d"}]}`).Want(t, 200)
 	const day = `{"name":"day","match":{"type":null,"environment":null,"route":null},"per":"account","requests":5,"window":"1d","burst":null,"shadow":false,"until":null}`
-	if !strings.Contains(string(a.Body), `"limit_rules":[`+day+`]`) || !strings.Contains(string(a.Body), `"revocation":{`) {
+	if !strings.Contains(a.Body, `"limit_rules":[`+day+`]`) || !strings.Contains(a.Body, `"revocation":{`) {
 		t.Errorf("changed: %s", a.Body)
 	}
-	if a = g.Op("PATCH", path, `{"limit_rules":null}`).Want(t, 200); !strings.Contains(string(a.Body), `"limit_rules":[]`) {
+	if a = g.Op("PATCH", path, `{"limit_rules":null}`).Want(t, 200); !strings.Contains(a.Body, `"limit_rules":[]`) {
 		t.Errorf("removed: %s", a.Body)
 	}
-	if a = g.Op("POST", "/v1/tiers", `{"name":"team","live":{},"test":{},"limit_rules":[`+fullRule+`]}`).Want(t, 201); !strings.Contains(string(a.Body), fullRule) {
+	if a = g.Op("POST", "/v1/tiers", `{"name":"team","live":{},"test":{},"limit_rules":[`+fullRule+`]}`).Want(t, 201); !strings.Contains(a.Body, fullRule) {
 		t.Errorf("tier: %s", a.Body)
 	}
-	if a = g.Op("PATCH", "/v1/tiers/team", `{"limit_rules":[`+strings.ReplaceAll(fullRule, "600", "700")+`]}`).Want(t, 200); !strings.Contains(string(a.Body), `"requests":700`) {
+	if a = g.Op("PATCH", "/v1/tiers/team", `{"limit_rules":[`+strings.ReplaceAll(fullRule, "600", "700")+`]}`).Want(t, 200); !strings.Contains(a.Body, `"requests":700`) {
 		t.Errorf("changed tier: %s", a.Body)
 	}
-	if a = g.Op("PATCH", "/v1/tiers/team", `{"live":{"max_concurrent":4}}`).Want(t, 200); !strings.Contains(string(a.Body), `"requests":700`) || !strings.Contains(string(a.Body), `"max_concurrent":4`) {
+	if a = g.Op("PATCH", "/v1/tiers/team", `{"live":{"max_concurrent":4}}`).Want(t, 200); !strings.Contains(a.Body, `"requests":700`) || !strings.Contains(a.Body, `"max_concurrent":4`) {
 		t.Errorf("a change of the tier's limits: %s", a.Body)
 	}
 }
@@ -67,7 +67,7 @@ func TestFaultyRules(t *testing.T) {
 				continue
 			}
 			for _, param := range strings.Fields(want) {
-				if !strings.Contains(string(a.Body), `"`+param+`"`) {
+				if !strings.Contains(a.Body, `"`+param+`"`) {
 					t.Errorf("%s: %s is not named in %s", rules, param, a.Body)
 				}
 			}
@@ -84,7 +84,7 @@ func TestLimitsOfTheCaller(t *testing.T) {
 	key, id := made.Text("key"), made.Text("id")
 	_, plain := g.Key("live", "read")
 	adminID, admin := g.Key("live", "admin")
-	rows := func(a apitest.Answer) string { return string(a.Want(t, 200).Body) }
+	rows := func(a apitest.Answer) string { return a.Want(t, 200).Body }
 	for _, url := range []string{g.Admin.URL, g.Proxy.URL} {
 		own := rows(g.Do(url, "GET", "/v1/limits", key, ""))
 		for _, want := range []string{

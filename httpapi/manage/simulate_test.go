@@ -42,7 +42,7 @@ func TestSimulateLimits(t *testing.T) {
 		fmt.Sprintf(`{"requests_per_minute":60,"from":%q}`, begin.Add(time.Minute).Format(time.RFC3339)):   `"requests":40,`,
 		fmt.Sprintf(`{"requests_per_minute":60,"from":%q}`, now.Add(-7*24*time.Hour).Format(time.RFC3339)): `Minutes are kept for 48 hours`,
 	} {
-		if a := g.Op("POST", "/v1/limits/simulate", body).Want(t, 200); !strings.Contains(string(a.Body), want) {
+		if a := g.Op("POST", "/v1/limits/simulate", body).Want(t, 200); !strings.Contains(a.Body, want) {
 			t.Errorf("%s: %s\nwant %s", body, a.Body, want)
 		}
 	}

@@ -95,7 +95,7 @@ func (c *checker) chain(ch *Chain) {
 	}
 	c.rep.Unchained += old
 	c.rep.Proven += len(rows) - old
-	c.rep.Chains = append(c.rep.Chains, ChainSummary{Stream: ch.Stream, Node: ch.Node, Account: ch.Account, Before: ch.From.Events, Seq: w.state.Seq, Events: w.state.Events})
+	c.rep.Chains = append(c.rep.Chains, Summary{Stream: ch.Stream, Node: ch.Node, Account: ch.Account, Before: ch.From.Events, Seq: w.state.Seq, Events: w.state.Events})
 }
 
 // head checks that the chain leads to its signed head.

@@ -38,18 +38,18 @@ type Finding struct {
 
 // Report is the result of a verification. The export is whole if there are no findings.
 type Report struct {
-	Events    int            `json:"events"`    // in the file
-	Proven    int            `json:"proven"`    // by a signed head
-	Unchained int            `json:"unchained"` // written before the stream was chained
-	Keys      []string       `json:"keys"`      // that signed the heads
-	Compared  int            `json:"compared"`  // kept heads that were found again
-	Missing   []Missing      `json:"missing"`
-	Chains    []ChainSummary `json:"chains"`
-	Findings  []Finding      `json:"findings"` // the first bad event first
+	Events    int       `json:"events"`    // in the file
+	Proven    int       `json:"proven"`    // by a signed head
+	Unchained int       `json:"unchained"` // written before the stream was chained
+	Keys      []string  `json:"keys"`      // that signed the heads
+	Compared  int       `json:"compared"`  // kept heads that were found again
+	Missing   []Missing `json:"missing"`
+	Chains    []Summary `json:"chains"`
+	Findings  []Finding `json:"findings"` // the first bad event first
 }
 
-// ChainSummary describes a verified chain: the gap at its beginning and its end.
-type ChainSummary struct {
+// Summary describes a verified chain: the gap at its beginning and its end.
+type Summary struct {
 	Stream  string `json:"stream"`
 	Node    string `json:"node,omitzero"`
 	Account string `json:"account"`
@@ -152,7 +152,7 @@ type Trust struct {
 
 // Verify ends the export: it checks the events against p; nil if the file has none.
 func (v *Verifier) Verify(p *Proof, t Trust) *Report {
-	rep := &Report{Events: v.events, Keys: []string{}, Missing: []Missing{}, Chains: []ChainSummary{}}
+	rep := &Report{Events: v.events, Keys: []string{}, Missing: []Missing{}, Chains: []Summary{}}
 	if p == nil {
 		v.find(Finding{Kind: Cut, ID: v.last[1], place: v.events, Text: "the export ends without its proof: it was cut, or is a page of a list"})
 		return v.finish(rep)
@@ -233,7 +233,7 @@ func marked(g *Segment, i int, leaf Hash) bool {
 
 // Broken ends an export that cannot be read to its end, because of err.
 func (v *Verifier) Broken(err error) *Report {
-	rep := &Report{Events: v.events, Keys: []string{}, Missing: []Missing{}, Chains: []ChainSummary{}}
+	rep := &Report{Events: v.events, Keys: []string{}, Missing: []Missing{}, Chains: []Summary{}}
 	v.find(Finding{Kind: Altered, ID: v.last[1], place: v.events, Text: "the export cannot be read after this event: " + err.Error()})
 	return v.finish(rep)
 }
