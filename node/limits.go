@@ -49,7 +49,7 @@ func (n *Node) openLimits() (err error) {
 	if l.since, err = l.levels.Resume(n.clock.Now()); err != nil {
 		return err
 	}
-	if c := l.cluster; c != nil {
+	if c := l.cluster; c != nil && n.options.ShareLimits {
 		l.sharing.Store(share.New(share.Config{
 			Boot: c.Boot(), Pool: pool.New(n.replica.Identity().ID), Exchange: c.Exchange, Alive: c.Others, Leased: c.Leased,
 			Rosters: c.Rosters, Applied: n.store.Applied, Active: func() bool { return n.store.ClusterLevel() >= store.LevelOfRosters },

@@ -47,7 +47,9 @@ func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) 
 	}
 	return func(r *replica.Replica) replica.Coordinator {
 		n.limits.cluster = cluster.New(r, clustering)
-		n.limits.cluster.Share(cluster.Sharing{Serve: n.limits.serve, Follow: n.limits.follow})
+		if n.options.ShareLimits {
+			n.limits.cluster.Share(cluster.Sharing{Serve: n.limits.serve, Follow: n.limits.follow})
+		}
 		return n.limits.cluster
 	}, nil
 }

@@ -82,8 +82,9 @@ func (h *Audit) Logs(c *rest.Call) error {
 		return err
 	}
 	// An export ends at the moment of its request, however long it takes, and so
-	// do all pages of one list: reading them makes events, too.
-	end := c.Now.Add(time.Nanosecond)
+	// do all pages of one list: reading them makes events, too. The time of an event is
+	// when it was written, which the reading itself brings about for what came before it.
+	end := c.Now.Add(writingTime)
 	if after != "" {
 		if end, eq.After, err = readPlace(after); err != nil {
 			return err
@@ -118,6 +119,9 @@ func (h *Audit) Logs(c *rest.Call) error {
 	}
 	return sendStream(c, events, form, &proof, reading)
 }
+
+// writingTime is how long after a request the events before it may be written.
+const writingTime = 2 * time.Second
 
 // nameMissing puts the nodes that did not answer into a header.
 func nameMissing(c *rest.Call, missing []chain.Missing) {

@@ -15,7 +15,7 @@ import (
 )
 
 // Share says what this node does in limits that the nodes spend together. It is called
-// before Enter, if at all.
+// before Enter, if at all: without it the node shares no limits, and announces no roster.
 func (c *Cluster) Share(s Sharing) { c.sharing = s }
 
 // Sharing is the node's part in limits that the nodes spend together. Its functions may
@@ -95,7 +95,7 @@ type settlement struct {
 func (rec *reconciler) share(ctx context.Context) error {
 	s, l := rec.r.Store(), rec.leadership
 	rosters := rostersOf(s)
-	if s.ClusterLevel() < store.LevelOfRosters || len(rosters) == 0 && len(s.Members()) < rec.Expect {
+	if rec.sharing.Serve == nil || s.ClusterLevel() < store.LevelOfRosters || len(rosters) == 0 && len(s.Members()) < rec.Expect {
 		return nil
 	}
 	term := l.term.Load()

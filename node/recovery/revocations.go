@@ -70,6 +70,8 @@ func (l *lostTime) read(src io.Reader, since, now time.Time) error {
 			return nil
 		case err != nil:
 			return fmt.Errorf("event %d: %w", n, err)
+		case e.Proof != nil:
+			continue // the last line
 		case e.Time.IsZero() || e.Action == "":
 			return fmt.Errorf("event %d has no time or no action: must be the output of perfgate audit export", n)
 		case e.Outcome != string(store.Success):
@@ -89,6 +91,7 @@ type exported struct {
 	Outcome string
 	KeyID   store.KeyID `json:"key_id"`
 	Target  string
+	Proof   json.RawMessage
 	Changes struct {
 		After struct {
 			RevokedAt     *time.Time `json:"revoked_at"`
