@@ -32,6 +32,7 @@ var forbidden = []struct{ from, to, reason string }{
 	{".", "httpapi/apitest", "test helpers are in no binary"},
 	{".", "node/config/configtest", "test helpers are in no binary"},
 	{".", "store/logtest", "test helpers are in no binary"},
+	{".", "store/losstest", "test helpers are in no binary"},
 }
 
 // leaves know nothing of the state, of HTTP and of the packages above them. A ban of

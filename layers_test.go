@@ -279,8 +279,9 @@ var layers = map[string][]string{
 		"store/ids",
 		"store/pack",
 	},
-	"store/logtest": {},
-	"store/pack":    {},
+	"store/logtest":  {},
+	"store/losstest": {},
+	"store/pack":     {},
 	"store/raftlog": {
 		"store/disk",
 		"store/pack",

@@ -1,7 +1,7 @@
 package limiter
 
 // MaxRules bounds the rules of one account, and so those that one request is charged
-// to: a lookup in a short list and some 50 ns each.
+// to: a lookup in a short list and a bucket each.
 const MaxRules = 16
 
 // Rule is one more policy for some of a meter's requests: Limit units in each Window.

@@ -37,7 +37,7 @@ type reportGate interface {
 	Report(client netip.Addr) *fault.Error
 }
 
-// Leaks serves the call by which whoever finds a key can end it. A report is only noted
+// Leaks serves the call by which anyone who finds a key can revoke it. A report is only noted
 // by the call and carried out after it, so that neither the answer nor its time tells
 // whether the key exists. Make it with [NewLeaks].
 type Leaks struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/pack"
 )
 
@@ -139,7 +140,7 @@ func TestKeyringMissing(t *testing.T) {
 func TestConversionAndPowerLoss(t *testing.T) {
 	plain := newDisk(t)
 	fill(t, plain)
-	everyStep(t, func() *vfs.MemFS { return clone(t, plain) },
+	losstest.EveryStep(t, func() *vfs.MemFS { return clone(t, plain) },
 		func(fsys vfs.FS) { mustStart(t, fsys, settings()) },
 		func(step int, left *vfs.MemFS) {
 			v, files, err := start(left, settings())

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // The power is lost at every step of replacing the key file: the next start opens the
@@ -16,7 +17,7 @@ func TestRotateKeyFileAndPowerLoss(t *testing.T) {
 	disk := newDisk(t)
 	_, files := mustStart(t, disk, settings())
 	fill(t, files)
-	everyStep(t, func() *vfs.MemFS { return clone(t, disk) },
+	losstest.EveryStep(t, func() *vfs.MemFS { return clone(t, disk) },
 		func(fsys vfs.FS) {
 			v, _ := mustStart(t, fsys, settings())
 			old := v.ring.KEK()
@@ -75,7 +76,7 @@ func TestRotateDataAndPowerLoss(t *testing.T) {
 	disk := newDisk(t)
 	_, files := mustStart(t, disk, settings())
 	fill(t, files)
-	everyStep(t, func() *vfs.MemFS { return clone(t, disk) },
+	losstest.EveryStep(t, func() *vfs.MemFS { return clone(t, disk) },
 		func(fsys vfs.FS) {
 			v, _ := mustStart(t, fsys, settings())
 			if err := errors.Join(v.RotateData(), v.Run(t.Context())); err != nil {

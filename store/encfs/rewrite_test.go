@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 var twoKeys = testKeys{{1}, {2}}
@@ -91,73 +92,25 @@ func TestRewriteLeavesOthersAlone(t *testing.T) {
 // A power loss at any step leaves the old file or the new one.
 func TestRewriteAndPowerLoss(t *testing.T) {
 	for l, name := range names {
-		for stop := 0; ; stop++ {
+		losstest.EveryStep(t, func() *vfs.MemFS {
 			mem := vfs.NewCrashableMem()
 			put(t, New(mem, oneKey), name, noise(10_000, 1))
 			if err := New(mem, oneKey).syncDir(""); err != nil {
 				t.Fatal(err)
 			}
-			var crashed *vfs.MemFS
-			steps := 0
-			step := func() {
-				if steps == stop {
-					crashed = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(stop), uint64(l)))})
-				}
-				steps++
-			}
-			if err := New(&steppedFS{mem, step}, twoKeys).Rewrite(name); err != nil {
+			return mem
+		}, func(fsys vfs.FS) {
+			if err := New(fsys, twoKeys).Rewrite(name); err != nil {
 				t.Fatal(err)
 			}
-			if crashed == nil {
-				if stop < 4 {
-					t.Fatalf("layout %d: only %d steps", l, stop)
-				}
-				break
-			}
-			after := New(crashed, twoKeys)
+		}, func(step int, left *vfs.MemFS) {
+			after := New(left, twoKeys)
 			if got, err := get(after, name); err != nil || !bytes.Equal(got, noise(10_000, 1)) {
-				t.Fatalf("layout %d, step %d: %d bytes, %v", l, stop, len(got), err)
+				t.Fatalf("layout %d, step %d: %d bytes, %v", l, step, len(got), err)
 			}
 			if err := after.Rewrite(name); err != nil {
-				t.Fatalf("layout %d, step %d: again: %v", l, stop, err)
+				t.Fatalf("layout %d, step %d: again: %v", l, step, err)
 			}
-		}
+		})
 	}
-}
-
-// steppedFS calls step after each change.
-type steppedFS struct {
-	vfs.FS
-	step func()
-}
-
-func (s *steppedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := s.FS.Create(name, c)
-	s.step()
-	return &steppedFile{f, s.step}, err
-}
-
-func (s *steppedFS) Rename(from, to string) error {
-	defer s.step()
-	return s.FS.Rename(from, to)
-}
-
-func (s *steppedFS) OpenDir(name string) (vfs.File, error) {
-	f, err := s.FS.OpenDir(name)
-	return &steppedFile{f, s.step}, err
-}
-
-type steppedFile struct {
-	vfs.File
-	step func()
-}
-
-func (s *steppedFile) Write(p []byte) (int, error) {
-	defer s.step()
-	return s.File.Write(p)
-}
-
-func (s *steppedFile) Sync() error {
-	defer s.step()
-	return s.File.Sync()
 }

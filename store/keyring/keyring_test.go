@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/store/encfs"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -162,75 +162,30 @@ func TestPowerLoss(t *testing.T) {
 		"add":       func(r *Ring) error { _, err := r.Add(epoch); return err },
 		"converted": func(r *Ring) error { return r.Converted() },
 	} {
-		for stop := 0; ; stop++ {
+		var first encfs.KeyID
+		losstest.EveryStep(t, func() *vfs.MemFS {
 			mem := vfs.NewCrashableMem()
 			create(t, mem, k1)
-			var crashed *vfs.MemFS
-			steps := 0
-			r, err := Open(&steppedFS{mem, func() {
-				if steps++; steps == stop {
-					crashed = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(stop), 1))})
-				}
-			}}, "keyring", k1)
+			return mem
+		}, func(fsys vfs.FS) {
+			r, err := Open(fsys, "keyring", k1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			first, _ := r.Current()
+			first, _ = r.Current()
 			if err := change(r); err != nil {
 				t.Fatal(err)
 			}
-			if crashed == nil {
-				if stop > 5 {
-					break
-				}
-				continue
-			}
-			after, err := Open(crashed, "keyring", k1, k2)
+		}, func(step int, left *vfs.MemFS) {
+			after, err := Open(left, "keyring", k1, k2)
 			if err != nil {
-				t.Fatalf("%s, step %d: %v", name, stop, err)
+				t.Fatalf("%s, step %d: %v", name, step, err)
 			}
 			if _, ok := after.Key(first); !ok {
-				t.Fatalf("%s, step %d: the data key is lost", name, stop)
+				t.Fatalf("%s, step %d: the data key is lost", name, step)
 			}
-		}
+		})
 	}
-}
-
-// steppedFS calls step after each change.
-type steppedFS struct {
-	vfs.FS
-	step func()
-}
-
-func (s *steppedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := s.FS.Create(name, c)
-	s.step()
-	return &steppedFile{f, s.step}, err
-}
-
-func (s *steppedFS) Rename(from, to string) error {
-	defer s.step()
-	return s.FS.Rename(from, to)
-}
-
-func (s *steppedFS) OpenDir(name string) (vfs.File, error) {
-	f, err := s.FS.OpenDir(name)
-	return &steppedFile{f, s.step}, err
-}
-
-type steppedFile struct {
-	vfs.File
-	step func()
-}
-
-func (s *steppedFile) Write(p []byte) (int, error) {
-	defer s.step()
-	return s.File.Write(p)
-}
-
-func (s *steppedFile) Sync() error {
-	defer s.step()
-	return s.File.Sync()
 }
 
 func FuzzOpen(f *testing.F) {
