@@ -9,15 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/perfgate/perfgate/e2e/harness"
 )
 
 // endless is an upstream whose answers and tunnels do not end by themselves. open counts
@@ -252,14 +249,7 @@ var lostRights = []struct {
 func TestOpenRequestsEndWithTheirRight(t *testing.T) {
 	up, open := endless(t)
 	for _, secure := range []bool{false, true} {
-		dir := t.TempDir()
-		config := fmt.Sprintf("[[proxy.routes]]\npath = \"/one/\"\nupstreams = [%q]\n[[proxy.routes]]\npath = \"/two/\"\nupstreams = [%q]\n", up, strings.Replace(up, "http", "h2c", 1))
-		if secure {
-			cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-			harness.WriteCertificate(t, cert, key, "one")
-			config += fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\n", cert, key)
-		}
-		s := start(t, options{config: config})
+		s := startBothVersions(t, up, secure)
 		s.manage(200, "PATCH", "/v1/tiers/free", map[string]any{"features": map[string]any{"ip_allowlist": true}})
 		for i, lost := range lostRights {
 			if secure && i > 0 && i < len(lostRights)-1 {

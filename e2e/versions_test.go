@@ -79,19 +79,26 @@ type version struct {
 	next     chan struct{} // of streams
 }
 
+// startBothVersions starts a node with the routes /one/ and /two/, which speak HTTP/1.1 and
+// HTTP/2 with the upstream up.
+func startBothVersions(t *testing.T, up string, secure bool) *server {
+	t.Helper()
+	config := fmt.Sprintf("[[proxy.routes]]\npath = \"/one/\"\nupstreams = [%q]\n[[proxy.routes]]\npath = \"/two/\"\nupstreams = [%q]\n", up, strings.Replace(up, "http", "h2c", 1))
+	if secure {
+		dir := t.TempDir()
+		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		harness.WriteCertificate(t, cert, key, "one")
+		config += fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\n", cert, key)
+	}
+	return start(t, options{config: config})
+}
+
 // inEachVersion runs f for each version of HTTP on either side, in plaintext and over TLS.
 func inEachVersion(t *testing.T, f func(*testing.T, *version)) {
 	for _, secure := range []bool{false, true} {
 		next := make(chan struct{})
 		up := streams(t, next)
-		dir := t.TempDir()
-		config := fmt.Sprintf("[[proxy.routes]]\npath = \"/one/\"\nupstreams = [%q]\n[[proxy.routes]]\npath = \"/two/\"\nupstreams = [%q]\n", up, strings.Replace(up, "http", "h2c", 1))
-		if secure {
-			cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-			harness.WriteCertificate(t, cert, key, "one")
-			config += fmt.Sprintf("[proxy.tls]\ncert_file = %q\nkey_file = %q\n", cert, key)
-		}
-		s := start(t, options{config: config})
+		s := startBothVersions(t, up, secure)
 		key, _ := s.create(nil)
 		for major := 1; major <= 2; major++ {
 			p := new(http.Protocols)
