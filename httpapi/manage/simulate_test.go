@@ -16,7 +16,7 @@ import (
 func TestSimulateLimits(t *testing.T) {
 	g := apitest.New(t)
 	now := time.Now().UTC()
-	begin := now.Add(-time.Hour).Truncate(time.Minute)
+	begin := now.Truncate(24 * time.Hour).Add(-12 * time.Hour) // all in one UTC day, minutes of which are kept
 	see := func(minute int, key store.KeyID, route string, status, n int) {
 		o := local.Observation{At: begin.Add(time.Duration(minute) * time.Minute), Account: store.DefaultAccount, Key: key, Type: store.Live, Route: route, Status: status, Method: "GET"}
 		if status == 429 {
