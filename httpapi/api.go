@@ -55,7 +55,8 @@ type Config struct {
 	Logger   *slog.Logger
 	Registry *prometheus.Registry // read by /metrics; the API's own metrics go in too
 
-	Node, Version string          // of this node and of perfgate, for backups
+	Node, Version string // of this node and of perfgate, for backups
+	Residency     manage.Residency
 	Voters        func() []string // the ids of the cluster's voters, for backups; nil leaves them out
 
 	// SelfService lets keys make the calls marked OnProxy on the proxy listener.

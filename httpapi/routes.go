@@ -58,7 +58,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		audit:     manage.Audit{Log: cfg.Audit},
 		simulate:  manage.Simulate{Local: cfg.Local},
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
-		accounts:  manage.Accounts{Store: cfg.Store},
+		accounts:  manage.Accounts{Store: cfg.Store, Residency: cfg.Residency},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
 		keyring:   manage.Keyring{Vault: cfg.Backend},

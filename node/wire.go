@@ -86,6 +86,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 	return httpapi.Config{
 		Store: n.store, Local: n.local, Audit: auditLogs{n.audit.Load()}, Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
 		Node: c.Node.Name, Version: n.options.Version, Voters: n.replica.Voters,
+		Residency:   manage.Residency{Region: c.Node.Region, Bases: c.Regions},
 		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),
 		SecurityTxt: manage.SecurityTxt{
 			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,

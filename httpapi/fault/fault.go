@@ -52,6 +52,7 @@ const (
 	UnknownField          Code = "unknown_field"
 	IdempotencyMismatch   Code = "idempotency_mismatch"
 	LimitReached          Code = "limit_reached"
+	WrongRegion           Code = "wrong_region"
 	HeadersTooLarge       Code = "headers_too_large"
 
 	RequestsPerMinute Code = "requests_per_minute"
@@ -122,6 +123,7 @@ var table = map[Code]row{
 	UnknownField:          {422, "The body has an unknown field."},
 	IdempotencyMismatch:   {422, "This Idempotency-Key was used with another body."},
 	LimitReached:          {422, "A fixed bound of this installation has been reached."},
+	WrongRegion:           {422, "The account belongs to another region than this cluster."},
 	HeadersTooLarge:       {431, "The request's header fields are too large."},
 
 	RequestsPerMinute: {429, "You have exceeded your rate limit"},

@@ -22,7 +22,8 @@ type accountStore interface {
 
 // Accounts serves the calls about accounts.
 type Accounts struct {
-	Store accountStore
+	Store     accountStore
+	Residency Residency
 }
 
 // accountView is an account as the API shows it.
@@ -106,7 +107,11 @@ func (h *Accounts) Create(c *rest.Call, in *newAccount) (*accountView, error) {
 	if a.Rules, err = in.rules(); err != nil {
 		return nil, err
 	}
+	if err := h.Residency.check(in.Region); err != nil {
+		return nil, err
+	}
 	set(&a.Tier, in.Tier)
+	a.Region = h.Residency.Region
 	set(&a.Region, in.Region)
 	set(&a.BrowserKeys, in.BrowserKeys)
 	set(&a.Alerts, in.Alerts)
@@ -311,6 +316,9 @@ func (p *managedPatch) Check(*rest.Call) error {
 
 func (h *Accounts) change(c *rest.Call, id store.AccountID, u *store.AccountUpdate) (*changedAccount, error) {
 	if err := checkAccount(u); err != nil {
+		return nil, err
+	}
+	if err := h.Residency.check(u.Region); err != nil {
 		return nil, err
 	}
 	match, err := h.match(c, id)

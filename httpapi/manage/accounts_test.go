@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -143,4 +144,31 @@ func TestAccountBounds(t *testing.T) {
 	if !strings.Contains(a.Body, `"alert_thresholds":[50,90]`) {
 		t.Errorf("%s", a.Body)
 	}
+}
+
+// A cluster with a region takes its own accounts alone and says where the others belong.
+func TestAccountsOfOtherRegions(t *testing.T) {
+	g := apitest.New(t, func(c *httpapi.Config) {
+		c.Residency = manage.Residency{Region: "eu-west", Bases: map[string]string{"us-east": "https://us.example.com"}}
+	})
+	g.Op("POST", "/v1/accounts", `{"name":"here","region":"eu-west"}`).Want(t, 201)
+	a := g.Op("POST", "/v1/accounts", `{"name":"anywhere"}`).Want(t, 201)
+	if a.Text("region") != "eu-west" {
+		t.Errorf("a new account is in region %q", a.Text("region"))
+	}
+	id := a.Text("id")
+	refused := func(method, path, body, why string) {
+		t.Helper()
+		a := g.Op(method, path, body).Want(t, 422)
+		if a.Code() != "wrong_region" || !strings.Contains(a.Body, `"param":"/region"`) || !strings.Contains(a.Message(), why) {
+			t.Errorf("%s %s: %s", method, body, a.Body)
+		}
+	}
+	refused("POST", "/v1/accounts", `{"name":"there","region":"us-east"}`, "use the management API at https://us.example.com")
+	refused("POST", "/v1/accounts", `{"name":"there","region":"ap-south"}`, "[regions] names no base URL for it")
+	refused("PATCH", "/v1/accounts/"+id, `{"region":"us-east"}`, "https://us.example.com")
+	if a := g.Op("GET", "/v1/accounts/"+id, "").Want(t, 200); a.Text("region") != "eu-west" {
+		t.Errorf("a refused move changed the region to %q", a.Text("region"))
+	}
+	g.Op("PATCH", "/v1/accounts/"+id, `{"region":null}`).Want(t, 200)
 }

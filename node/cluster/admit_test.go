@@ -68,6 +68,7 @@ func TestAdmissionIsRefused(t *testing.T) {
 	refused("before the leader has a certificate", "the cluster is not open to other nodes yet", nil)
 	s.open()
 	refused("an older version", "it runs version v0, which is too old for this cluster", func(f *selfReport) { f.Version, f.Level = "v0", s.r.Store().ClusterLevel()-1 })
+	refused("another region", `node.region is "eu-west" here and "eu" on the leader`, func(f *selfReport) { f.Region = "eu-west" })
 	refused("the leader's name", "its name or address is that of n1", func(f *selfReport) { f.Name = "n1" })
 	refused("the leader's address", "its name or address is that of n1", func(f *selfReport) { f.Address = s.mesh.Advertise() })
 	refused("a request for another id", `the request is for "idn2"`, func(f *selfReport) { f.ID = "another" })

@@ -82,6 +82,9 @@ func (mb *membership) admit(ctx context.Context, j *joinRequest, remote string) 
 	if level := s.ClusterLevel(); j.Level < level {
 		return joinAnswer{}, fmt.Errorf("it runs version %s, which is too old for this cluster (level %d, the cluster is at %d); upgrade it", j.Version, j.Level, level)
 	}
+	if j.Region != mb.Region {
+		return joinAnswer{}, errors.New(otherRegion(j.Region, mb.Region))
+	}
 	if err := mb.clocks.fault(); err != nil {
 		return joinAnswer{}, err
 	}

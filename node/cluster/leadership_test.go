@@ -48,9 +48,10 @@ func TestGrant(t *testing.T) {
 		report selfReport
 		reason error
 	}{
-		"another term":  {selfReport{ID: "n2", Boot: 2, Term: term + 1, Lease: good.Lease}, replica.ErrNotTaken},
-		"another lease": {selfReport{ID: "n2", Boot: 2, Term: term, Lease: good.Lease + 1}, replica.ErrForbidden},
-		"an older boot": {selfReport{ID: "n2", Boot: 1, Term: term, Lease: good.Lease}, replica.ErrUnavailable},
+		"another term":   {selfReport{ID: "n2", Boot: 2, Term: term + 1, Lease: good.Lease}, replica.ErrNotTaken},
+		"another lease":  {selfReport{ID: "n2", Boot: 2, Term: term, Lease: good.Lease + 1}, replica.ErrForbidden},
+		"another region": {selfReport{ID: "n2", Boot: 2, Term: term, Lease: good.Lease, Region: "eu-west"}, replica.ErrForbidden},
+		"an older boot":  {selfReport{ID: "n2", Boot: 1, Term: term, Lease: good.Lease}, replica.ErrUnavailable},
 	} {
 		_, err := c.leadership.grant(t.Context(), &change.report)
 		if w := toWire(err); err == nil || w.err().Error() == "" || !errors.Is(err, change.reason) {

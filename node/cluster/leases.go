@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/perfgate/perfgate/node/lease"
@@ -19,6 +20,11 @@ const (
 	skewWarned   = 500 * time.Millisecond  // between this wall clock and the leader's
 )
 
+// otherRegion is the reason for which a cluster refuses a node of another region.
+func otherRegion(node, cluster string) string {
+	return fmt.Sprintf("node.region is %q here and %q on the leader; give all nodes the same.", node, cluster)
+}
+
 // grant is the leader's part of a renewal.
 func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) {
 	if !l.r.Leads() || f.Term != l.term.Load() {
@@ -30,6 +36,10 @@ func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) 
 	if f.Lease != int64(l.Lease) {
 		// It would serve for longer than writes wait.
 		return renewed{}, replica.Decline(replica.ErrForbidden, "cluster.lease is %v here and %v on the leader; give all nodes the same.", time.Duration(f.Lease), l.Lease)
+	}
+	if f.Region != l.Region {
+		// It would serve accounts whose data must stay elsewhere.
+		return renewed{}, replica.Decline(replica.ErrForbidden, "%s", otherRegion(f.Region, l.Region))
 	}
 	l.Clock.Sync()
 	now := l.Clock.Now()

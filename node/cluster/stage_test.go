@@ -198,7 +198,7 @@ func (s *stage) puppet(name string) *puppet {
 // report is the puppet's report of itself.
 func (p *puppet) report() selfReport {
 	return selfReport{
-		ID: p.id, Boot: 1, Term: p.s.leadership.term.Load(), Name: p.name, Address: p.mesh.Advertise(), Version: "test", Level: store.Level,
+		ID: p.id, Boot: 1, Term: p.s.leadership.term.Load(), Name: p.name, Region: p.s.Region, Address: p.mesh.Advertise(), Version: "test", Level: store.Level,
 		State: replica.StateReady, Lease: int64(p.s.Lease), Wall: p.s.Clock.Wall(), Applied: p.s.r.Store().Applied(),
 	}
 }

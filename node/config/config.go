@@ -10,18 +10,19 @@ import (
 // environment and flags. It is not changed after [Load]; a reload makes another
 // one. The tags are the fixed names of the file's keys.
 type Config struct {
-	Node        Node        `koanf:"node"`
-	Proxy       Proxy       `koanf:"proxy"`
-	Admin       Admin       `koanf:"admin"`
-	Cluster     Cluster     `koanf:"cluster"`
-	Accounts    Accounts    `koanf:"accounts"`
-	Encryption  Encryption  `koanf:"encryption"`
-	Audit       Audit       `koanf:"audit"`
-	Webhooks    Webhooks    `koanf:"webhooks"`
-	GeoIP       GeoIP       `koanf:"geoip"`
-	SecurityTxt SecurityTxt `koanf:"security_txt"`
-	Log         Log         `koanf:"log"`
-	Backup      Backup      `koanf:"backup"`
+	Node        Node              `koanf:"node"`
+	Proxy       Proxy             `koanf:"proxy"`
+	Admin       Admin             `koanf:"admin"`
+	Cluster     Cluster           `koanf:"cluster"`
+	Accounts    Accounts          `koanf:"accounts"`
+	Regions     map[string]string `koanf:"regions"` // base URL of the management API of each region
+	Encryption  Encryption        `koanf:"encryption"`
+	Audit       Audit             `koanf:"audit"`
+	Webhooks    Webhooks          `koanf:"webhooks"`
+	GeoIP       GeoIP             `koanf:"geoip"`
+	SecurityTxt SecurityTxt       `koanf:"security_txt"`
+	Log         Log               `koanf:"log"`
+	Backup      Backup            `koanf:"backup"`
 
 	source source
 }
@@ -30,7 +31,7 @@ type Config struct {
 type Node struct {
 	Name    string `koanf:"name"` // the host name unless set
 	DataDir string `koanf:"data_dir"`
-	Region  string `koanf:"region"`
+	Region  string `koanf:"region"` // of the whole cluster; "" states none
 	Memory  Size   `koanf:"memory"` // 0: from the control group or the machine
 }
 

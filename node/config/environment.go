@@ -13,8 +13,8 @@ const envPrefix = "PERFGATE_"
 func (s *setting) env() string {
 	name := s.flag
 	switch {
-	case s.key == routesKey:
-		return "" // a list of tables is no text
+	case s.key == routesKey || s.key == regionsKey:
+		return "" // tables are no text
 	case name == "":
 		name = s.key
 	}

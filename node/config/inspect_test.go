@@ -197,13 +197,16 @@ func TestMeantElsewhere(t *testing.T) {
 	}
 }
 
-// Every key but the routes has a variable, and no two have the same.
+// Every key but the routes and the regions has a variable, and no two have the same.
 func TestVariables(t *testing.T) {
 	keys := map[string]string{}
 	for _, s := range settings {
 		name := s.env()
-		if (name == "") != (s.key == routesKey) {
+		if (name == "") != (s.key == routesKey || s.key == regionsKey) {
 			t.Errorf("%s has the variable %q", s.key, name)
+		}
+		if name == "" {
+			continue
 		}
 		if other, ok := keys[name]; ok {
 			t.Errorf("%s is of %s and %s", name, other, s.key)

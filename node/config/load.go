@@ -85,6 +85,7 @@ func Inspect(fs *pflag.FlagSet, env Getenv) (*Config, error) {
 	}
 
 	c := &Config{source: source{file: path, of: l.of, raw: l.k.All(), lines: l.lines, env: env}}
+	c.source.raw[regionsKey] = l.k.Get(regionsKey) // All has its entries alone
 	err := l.k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		ErrorUnused: true,
 		MatchName:   func(key, field string) bool { return key == field },

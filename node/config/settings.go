@@ -12,12 +12,13 @@ type setting struct {
 }
 
 // dataDir, keyFile and keyCommand are the keys that restore and recover have too, routesKey
-// the one list of tables.
+// the one list of tables, regionsKey the one table whose names the operator chooses.
 const (
 	dataDir    = "node.data_dir"
 	keyFile    = "encryption.key_file"
 	keyCommand = "encryption.key_command"
 	routesKey  = "proxy.routes"
+	regionsKey = "regions"
 )
 
 // Names that are not keys of the file.
@@ -49,7 +50,6 @@ var reserved = map[string]string{
 	"geoip.header": geoip,
 	"mail":         "sending e-mail",
 	"signin":       "signing in",
-	"regions":      "residency in regions",
 	"doors":        "deciding for other proxies",
 	"telemetry":    "sending telemetry",
 }
@@ -66,7 +66,7 @@ var none = []any{}
 var settings = []setting{
 	{key: "node.name", value: "", flag: "name", usage: "name of this node, unique in its cluster (default: the host name)"},
 	{key: dataDir, value: "./perfgate-data", flag: "data-dir", usage: "directory for all state; created if missing"},
-	{key: "node.region", value: "", flag: "region", usage: "region of this node, shown in the cluster status"},
+	{key: "node.region", value: "", flag: "region", usage: "region of the cluster, the same on every node"},
 	{key: "node.memory", value: ""},
 
 	{key: "proxy.listen", value: ":8080", flag: "proxy-listen", usage: "address of the enforcing proxy, HOST:PORT"},
@@ -102,6 +102,8 @@ var settings = []setting{
 	{key: "cluster.when_isolated", value: "refuse"},
 
 	{key: "accounts.default_tier", value: "free"},
+
+	{key: regionsKey, value: map[string]any{}},
 
 	{key: keyFile, value: ""},
 	{key: keyCommand, value: ""},

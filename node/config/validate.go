@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"reflect"
 	"regexp"
@@ -56,7 +58,29 @@ func (v validator) node() {
 		"must be 1 to 63 letters, digits, dots, dashes or underscores, and begin and end with a letter or digit")
 	v.check("node.data_dir", n.DataDir != "" && !strings.ContainsRune(n.DataDir, 0), "must be the path of a directory")
 	v.check("node.memory", n.Memory >= 128<<20 || v.source.raw["node.memory"] == "", `must be at least "128MiB", or empty`)
-	v.check("node.region", len(n.Region) <= 64 && printable(n.Region), "must be at most 64 printable characters")
+	v.check("node.region", len(n.Region) <= maxRegion && printable(n.Region), "must be at most 64 printable characters")
+	for _, name := range slices.Sorted(maps.Keys(v.Regions)) {
+		v.region(name, v.Regions[name])
+	}
+}
+
+// maxRegion bounds the name of a region, in bytes.
+const maxRegion = 64
+
+// region checks an entry of [regions]: clients are told the URL.
+func (v validator) region(name, base string) {
+	key := regionsKey + "." + name
+	if name == "" || len(name) > maxRegion || !printable(name) {
+		v.l.fault(v.source.of[key], key, base, "the name of a region must be 1 to 64 printable characters")
+	}
+	var shown any = base
+	u, err := url.Parse(base)
+	if err != nil || u.User != nil {
+		shown = nil // it may hold a password
+	}
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		v.l.fault(v.source.of[key], key, shown, "must be the base URL of that region's management API, such as \"https://eu.example.com\"")
+	}
 }
 
 func (v validator) proxy() {
