@@ -27,7 +27,7 @@ var statuses = map[int][]Code{
 	414: {"uri_too_long"},
 	415: {"unsupported_media_type", "unsupported_content_encoding"},
 	417: {"expectation_failed"},
-	422: {"invalid_value", "unknown_field", "idempotency_mismatch", "limit_reached"},
+	422: {"invalid_value", "unknown_field", "idempotency_mismatch", "limit_reached", "wrong_region"},
 	429: {"requests_per_minute", "requests_per_month", "limit_rule", "too_many_in_flight", "too_many_failures"},
 	431: {"headers_too_large"},
 	500: {"internal_error"},

@@ -15,6 +15,13 @@ import (
 // a fault is written, and repeated in the fault's body.
 const RequestIDHeader = "X-Request-Id"
 
+// StrictTransport tells browsers to use TLS alone from then on (RFC 6797). It is set on
+// every response over TLS, for a year.
+const (
+	StrictTransport      = "Strict-Transport-Security"
+	StrictTransportValue = "max-age=31536000"
+)
+
 // Body is the error object of a response, and the extension member "error" of a
 // problem document (RFC 9457).
 type Body struct {

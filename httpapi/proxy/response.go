@@ -106,13 +106,17 @@ func (x *exchange) beginResponse(status int, f *h1.Fields, length int64) {
 		// ends, and not when the server has waited for it.
 		f.Set("Connection", "close")
 	}
-	x.down.Begin(status, f, x.ownLines(), length)
+	x.down.Begin(status, f, x.ownLines(f), length)
 }
 
-// ownLines are the lines of the headers that every response of the proxy carries.
-func (x *exchange) ownLines() []byte {
+// ownLines are the lines of the headers that every response of the proxy carries, beside
+// f. An upstream may have its own rule about TLS for its visitors.
+func (x *exchange) ownLines(f *h1.Fields) []byte {
 	b := append(x.lines[:0], fault.RequestIDHeader...)
 	b = append(append(append(b, ": "...), x.id...), "\r\n"...)
+	if x.r.Secure && !f.Has(fault.StrictTransport) {
+		b = append(b, fault.StrictTransport+": "+fault.StrictTransportValue+"\r\n"...)
+	}
 	if x.pass.Valid {
 		b = admit.AppendLimitHeaders(b, &x.pass.Limits, x.decided)
 	}

@@ -27,7 +27,7 @@ func (r reply) tunnel() *fault.Error {
 	x.status.Store(http.StatusSwitchingProtocols)
 	client := r.open(nc, early)
 	defer client.Close()
-	head := append([]byte("HTTP/1.1 101 Switching Protocols\r\n"), x.ownLines()...)
+	head := append([]byte("HTTP/1.1 101 Switching Protocols\r\n"), x.ownLines(&res.Fields)...)
 	for name, v := range res.Fields.All() {
 		head = append(append(append(append(head, name...), ": "...), v...), "\r\n"...)
 	}

@@ -14,4 +14,7 @@ func SetHeaders(h http.Header, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Frame-Options", "DENY")
+	if r.TLS != nil {
+		h.Set(fault.StrictTransport, fault.StrictTransportValue)
+	}
 }
