@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"log/slog"
 	"os"
@@ -23,6 +24,9 @@ var version = "dev"
 
 func main() {
 	syscall.Umask(0o077) // Pebble leaves the mode of its files to it
+	if err := node.ForbidDumps(); err != nil {
+		fmt.Fprintln(os.Stderr, "perfgate: the memory of this process may appear in core files:", err)
+	}
 	os.Exit(cli.Execute(context.Background(), cli.Config{
 		Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv,
 		Serve:       cli.Command{Flags: config.Flags(), Run: serve, FlagError: config.FlagError},

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -313,5 +314,20 @@ func leaks(t *testing.T, secrets []string, where, text string) {
 		if len(key) > 40 && strings.Contains(text, key[8:40]) {
 			t.Errorf("%s holds the random part of a key", where)
 		}
+	}
+}
+
+// The memory of the process, with the keys in it, is in no core file.
+func TestNoDumps(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	s := start(t, options{})
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !holdsFields(string(limits), "Max", "core", "file", "size", "0", "0", "bytes") {
+		t.Errorf("a core file may be written:\n%s", limits)
 	}
 }
