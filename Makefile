@@ -31,13 +31,19 @@ run: build ## one node with the built-in echo upstream
 # lose leadership for want of it. Of the clusters in one process (node/nodetest)
 # the tests in RACES run under it as well; all of them do in "make torture".
 RACED = $$($(GO) list ./... | grep -vE '/(e2e|nodetest)(/|$$)')
+
+# Campaigns of one goroutine, on which the race detector finds nothing and costs minutes.
+LONE  = ^Test(BatchesDoNotMatter|EveryFlippedBit|ManyKeysInOneMinute|PowerLosses|QuotaMonthsOverKills|MinuteBound|RestoreCommandOfASealedFile|RestoreCommandRefuses|RestoreCommandKeepsData|ScheduledBackupsOfOthers|ConversionAndPowerLoss|RotateDataAndPowerLoss|Simulation|Usefulness|NeverMoreThanOneBucketLong)$$
+LONES = ./limiter ./limiter/share ./node/custody ./node/lease ./node/recovery ./store ./store/encfs ./store/local
+
 RACES = ^Test(IsolatedNode|ReadsAreLinearizable|RemoveNode|SnapshotIsInstalled|TransferUnderWrites)$$
 
 test: ## every fast test; each part runs even if the one before it failed
 	@status=0; \
 	run() { echo "$$*"; "$$@" || status=1; }; \
 	run $(GO) test -timeout 20m ./e2e/... ./node/nodetest; \
-	run $(GO) test -race -timeout 20m $(RACED); \
+	run $(GO) test -timeout 20m -run '$(LONE)' $(LONES); \
+	run $(GO) test -race -timeout 20m -skip '$(LONE)' $(RACED); \
 	run $(GO) test -race -timeout 20m -run '$(RACES)' ./node/nodetest; \
 	exit $$status
 

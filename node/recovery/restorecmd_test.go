@@ -231,7 +231,7 @@ func startEncrypted(t testing.TB, dir string) *replica.Replica {
 	return replicatest.Start(t, c)
 }
 
-func TestRestoreCommand(t *testing.T) {
+func TestRestoreCommandOfASealedFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	_, closed := backupFiles(t, dir)
