@@ -43,6 +43,7 @@ type topics struct {
 	tiers     manage.Tiers
 	cluster   manage.Cluster
 	keyring   manage.Keyring
+	report    manage.Compliance
 	backup    manage.Backup
 	pages     manage.Pages
 }
@@ -62,6 +63,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
 		keyring:   manage.Keyring{Vault: cfg.Backend},
+		report:    manage.Compliance{Store: cfg.Store, Node: cfg.Backend, Residency: cfg.Residency},
 		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version, Voters: cfg.Voters},
 		pages: manage.Pages{
 			Ready: cfg.Backend.Ready, SecurityTxt: cfg.SecurityTxt, OpenAPI: openAPI,
@@ -119,6 +121,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "cluster", Method: get, Path: "/v1/cluster", Action: "cluster.read", Scope: admin, Access: operators | rest.Quiet | rest.Anytime, Serve: rest.WithoutBody(t.cluster.Read)},
 		{ID: "transferLeadership", Method: post, Path: "/v1/cluster/transfer-leadership", Action: "cluster.transfer", Scope: admin, Access: operators, Query: force, Serve: rest.WithOptionalBody(t.cluster.TransferLeadership)},
 		{ID: "removeNode", Method: del, Path: "/v1/cluster/nodes/{name}", Action: "cluster.remove", Scope: admin, Access: operators, Query: force, Serve: rest.WithoutBody(t.cluster.RemoveNode)},
+		{ID: "compliance", Method: get, Path: "/v1/compliance", Action: "compliance.read", Scope: admin, Access: operators, Serve: t.report.Read},
 		{ID: "keyring", Method: get, Path: "/v1/keyring", Action: "keyring.read", Scope: admin, Access: operators | rest.Anytime, Serve: rest.WithoutBody(t.keyring.Read)},
 		{ID: "rotateKEK", Method: post, Path: "/v1/keyring/rotate-kek", Action: "keyring.rotate_kek", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotateKEK)},
 		{ID: "rotateDataKey", Method: post, Path: "/v1/keyring/rotate-data", Action: "keyring.rotate_data", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotateData)},

@@ -28,6 +28,7 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 	if err := b.Open(); err != nil {
 		return n.config.Fault("backup.dir", "make and read the folder: "+datadir.Reason(err).Error())
 	}
+	n.background.backups = b
 	registry.MustRegister(b.Collectors()...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

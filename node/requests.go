@@ -9,12 +9,15 @@ import (
 	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/proxy"
+	"github.com/perfgate/perfgate/node/recovery"
 )
 
 // background are the goroutines of a node that end before its limits are saved.
 type background struct {
 	ctx   context.Context
 	tasks sync.WaitGroup
+
+	backups *recovery.Backups // from openBackups; nil if none are scheduled
 }
 
 // run starts do, which must return soon after its context has ended.

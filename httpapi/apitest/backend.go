@@ -20,15 +20,16 @@ import (
 // store, through their wire form. A test sets its exported fields while no call
 // is under way.
 type Backend struct {
-	Held    chan struct{} // when Hold is set, gets a token for each Propose that waits
-	Hold    chan struct{} // when set, Propose waits for it to be closed
-	Fail    error         // of every write after the first Good
-	Good    int64         // see Fail
-	Stale   error         // of Linearize
-	Unready error         // of Ready
-	Partial bool          // a node does not confirm
-	Leader  string        // set by TransferLeadership
-	Forced  bool          // set by TransferLeadership and RemoveNode
+	Held     chan struct{} // when Hold is set, gets a token for each Propose that waits
+	Hold     chan struct{} // when set, Propose waits for it to be closed
+	Fail     error         // of every write after the first Good
+	Good     int64         // see Fail
+	Stale    error         // of Linearize
+	Unready  error         // of Ready
+	Partial  bool          // a node does not confirm
+	Leader   string        // set by TransferLeadership
+	Forced   bool          // set by TransferLeadership and RemoveNode
+	Measured manage.Facts  // by Facts
 
 	Proposed   atomic.Int64 // calls of Propose
 	Linearized atomic.Int64 // calls of Linearize
@@ -76,6 +77,9 @@ func (b *Backend) Apply(cmd *store.Command) (rest.Receipt, error) {
 	}
 	return rest.Receipt{Result: result, Revocation: rv}, nil
 }
+
+// Facts implements [manage.Node].
+func (b *Backend) Facts() manage.Facts { return b.Measured }
 
 // Linearize implements [rest.Backend].
 func (b *Backend) Linearize(context.Context) error {

@@ -117,7 +117,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("keys", "Manage keys and accounts:",
 		keysCommand(a), limitsCommand(a), allowlistCommand(a), accountsCommand(a), tiersCommand(a))
 	add("requests", "Inspect requests and changes:",
-		usageCommand(a), auditCommand(a), explainCommand(a), scanCommand(a))
+		usageCommand(a), auditCommand(a), explainCommand(a), scanCommand(a), complianceCommand(a))
 	add("cluster", "Operate a cluster:",
 		clusterCommand(a), keyringCommand(a), backupCommand(a), restoreCommand(a.Restore), recoverCommand(a.Recover))
 	root.AddCommand(versionCommand(a))

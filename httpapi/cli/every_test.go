@@ -30,6 +30,7 @@ var everyCommand = map[string]string{
 	"cluster status":                   "",
 	"cluster transfer":                 "",
 	"explain req_1":                    "",
+	"compliance":                       "",
 	"keyring rotate-data":              "",
 	"keyring rotate-kek":               "",
 	"keyring status":                   "",

@@ -70,6 +70,7 @@ var shapes = []shape{
 	{"GET /v1/cluster", cluster, nil},
 	{"POST /v1/cluster/transfer-leadership", cluster, nil},
 	{"DELETE /v1/cluster/nodes/{}", deleted, nil},
+	{"GET /v1/compliance", []string{"data"}, []string{"control", "state", "fact"}},
 	{"GET /v1/keyring", keyring, nil},
 	{"POST /v1/keyring/rotate-kek", keyring, nil},
 	{"POST /v1/keyring/rotate-data", keyring, nil},

@@ -134,9 +134,10 @@ var accountCalls = []apiCall{
 // nodeCalls are the calls about the cluster and its nodes.
 var nodeCalls = []apiCall{
 	{"Cluster", func(ctx context.Context, c *client.Client) (any, error) { return c.Cluster(ctx) }, "GET /v1/cluster", ""},
-	{"Keyring", func(ctx context.Context, c *client.Client) (any, error) { return c.Keyring(ctx) }, "GET /v1/keyring", ""},
-	{"RotateKEK", func(ctx context.Context, c *client.Client) (any, error) { return c.RotateKEK(ctx) }, "POST /v1/keyring/rotate-kek", ""},
-	{"RotateDataKey", func(ctx context.Context, c *client.Client) (any, error) { return c.RotateDataKey(ctx) }, "POST /v1/keyring/rotate-data", ""},
+	{"Compliance", func(ctx context.Context, c *client.Client) (any, error) { return c.Compliance(ctx) }, "GET /v1/compliance", ""},
+	{"Vault.Read", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().Read(ctx) }, "GET /v1/keyring", ""},
+	{"Vault.RotateKEK", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().RotateKEK(ctx) }, "POST /v1/keyring/rotate-kek", ""},
+	{"Vault.RotateData", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().RotateData(ctx) }, "POST /v1/keyring/rotate-data", ""},
 	{"TransferLeadership", func(ctx context.Context, c *client.Client) (any, error) { return c.TransferLeadership(ctx, "") },
 		"POST /v1/cluster/transfer-leadership", `{}`},
 	{"TransferLeadership", func(ctx context.Context, c *client.Client) (any, error) { return c.TransferLeadership(ctx, "n2") },
@@ -225,7 +226,7 @@ func TestCalls(t *testing.T) {
 // The tables above contain every method of the client and of its topics, but for the
 // iterators and those that other tests are about.
 func TestCallsAreComplete(t *testing.T) {
-	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Tiers": true, "RevokeLeakedKey": true}
+	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true}
 	for _, call := range allCalls() {
 		listed[call.name] = true
 	}
@@ -234,6 +235,7 @@ func TestCallsAreComplete(t *testing.T) {
 	}
 	for prefix, typ := range map[string]reflect.Type{
 		"": reflect.TypeFor[*client.Client](), "Accounts.": reflect.TypeFor[client.Accounts](), "Tiers.": reflect.TypeFor[client.Tiers](),
+		"Vault.": reflect.TypeFor[client.Vault](),
 	} {
 		for i := range typ.NumMethod() {
 			if name := prefix + typ.Method(i).Name; !listed[name] {

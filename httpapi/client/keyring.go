@@ -1,6 +1,31 @@
 package client
 
-import "time"
+import (
+	"context"
+	"time"
+)
+
+// Vault is an operator's calls about the keys of the encrypted files of the node that is
+// asked. See [Client.Vault].
+type Vault struct{ client *Client }
+
+// Vault returns the calls about the keys of encrypted files.
+func (c *Client) Vault() Vault { return Vault{c} }
+
+// Read shows the keys.
+func (v Vault) Read(ctx context.Context) (*Keyring, error) {
+	return call[Keyring](ctx, v.client, "GET", "/v1/keyring", nil, nil, nil)
+}
+
+// RotateKEK wraps the data keys with another key.
+func (v Vault) RotateKEK(ctx context.Context) (*Keyring, error) {
+	return call[Keyring](ctx, v.client, "POST", "/v1/keyring/rotate-kek", nil, nil, nil)
+}
+
+// RotateData begins to encrypt the files with a new key.
+func (v Vault) RotateData(ctx context.Context) (*Keyring, error) {
+	return call[Keyring](ctx, v.client, "POST", "/v1/keyring/rotate-data", nil, nil, nil)
+}
 
 // Keyring describes the keys of the encrypted files of one node. It has no key.
 type Keyring struct {

@@ -17,21 +17,6 @@ func (c *Client) Cluster(ctx context.Context) (*Cluster, error) {
 	return call[Cluster](ctx, c, "GET", "/v1/cluster", nil, nil, nil)
 }
 
-// Keyring shows the keys of the encrypted files of the node that is asked.
-func (c *Client) Keyring(ctx context.Context) (*Keyring, error) {
-	return call[Keyring](ctx, c, "GET", "/v1/keyring", nil, nil, nil)
-}
-
-// RotateKEK wraps the data keys of the node that is asked with another key.
-func (c *Client) RotateKEK(ctx context.Context) (*Keyring, error) {
-	return call[Keyring](ctx, c, "POST", "/v1/keyring/rotate-kek", nil, nil, nil)
-}
-
-// RotateDataKey begins to encrypt the files of the node that is asked with a new key.
-func (c *Client) RotateDataKey(ctx context.Context) (*Keyring, error) {
-	return call[Keyring](ctx, c, "POST", "/v1/keyring/rotate-data", nil, nil, nil)
-}
-
 // TransferLeadership makes the node named to the leader; "" lets the cluster choose.
 func (c *Client) TransferLeadership(ctx context.Context, to string, opts ...Option) (*Cluster, error) {
 	body := map[string]string{}

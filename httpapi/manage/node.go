@@ -19,6 +19,8 @@ type Node interface {
 	// majority in contact. Errors are *fault.Error.
 	TransferLeadership(ctx context.Context, to string, force bool, by store.Actor) error
 	RemoveNode(ctx context.Context, name string, force bool, by store.Actor) (rest.Revocation, error)
+	// Facts are what the node measures about itself.
+	Facts() Facts
 	// Ready is nil when the node is caught up, holds a serving lease and is not
 	// draining; otherwise its text is the reason.
 	Ready() error

@@ -165,8 +165,11 @@ func (c *Config) RunsDemo() bool {
 func (c *Config) Routed() bool { return c.Proxy.Upstream != "" || len(c.Proxy.Routes) > 0 }
 
 // Loopback tells whether only this machine can reach the listener.
-func (a Admin) Loopback() bool {
-	host, _, err := net.SplitHostPort(a.Listen)
+func (a Admin) Loopback() bool { return Loopback(a.Listen) }
+
+// Loopback tells whether only this machine can reach a listener at addr, HOST:PORT.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }

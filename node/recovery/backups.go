@@ -84,6 +84,15 @@ func (b *Backups) Collectors() []prometheus.Collector {
 	}
 }
 
+// Last is the time of the newest backup that this node wrote or found; zero if there is
+// none.
+func (b *Backups) Last() time.Time {
+	if at := b.last.Load(); at > 0 {
+		return time.Unix(at, 0).UTC()
+	}
+	return time.Time{}
+}
+
 // Run writes backups until ctx ends.
 func (b *Backups) Run(ctx context.Context) {
 	tick := time.NewTicker(min(backupLook, b.Every))

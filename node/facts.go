@@ -1,0 +1,34 @@
+package node
+
+import (
+	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/node/config"
+)
+
+// Facts implements [httpapi.Backend].
+func (b backend) Facts() manage.Facts {
+	n, c := b.node, b.node.config
+	out := manage.Facts{Node: c.Node.Name, Version: n.options.Version, AuditRequests: c.Audit.Requests}
+	for _, l := range n.listeners() {
+		out.Listeners = append(out.Listeners, l.facts(c))
+	}
+	if s := n.background.backups; s != nil {
+		out.Backup = manage.BackupFacts{Scheduled: true, Encrypted: s.Passphrase != "", Every: s.Every, Last: s.Last()}
+	}
+	return out
+}
+
+// facts describe the listener as c has set it up.
+func (l *listener) facts(c *config.Config) manage.ListenerFacts {
+	addr, t := c.Admin.Listen, c.Admin.TLS
+	if l.name == "proxy" {
+		addr, t = c.Proxy.Listen, c.Proxy.TLS
+	}
+	f := manage.ListenerFacts{Name: l.name, Loopback: config.Loopback(addr)}
+	if l.certs == nil {
+		return f
+	}
+	f.TLS, f.MinVersion, f.ClientCerts = true, t.MinVersion, t.ClientCAFile != ""
+	f.SelfSigned, f.Ends = t.CertFile == "", l.certs.Leaf().NotAfter
+	return f
+}
