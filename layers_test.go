@@ -147,6 +147,7 @@ var layers = map[string][]string{
 		"node/custody",
 		"node/datadir",
 		"node/mesh",
+		"node/observe",
 		"node/quota",
 		"node/recovery",
 		"node/replica",
@@ -200,6 +201,11 @@ var layers = map[string][]string{
 		"node/clock",
 		"node/config",
 		"node/mesh",
+	},
+	"node/observe": {
+		"store",
+		"store/chain",
+		"store/local",
 	},
 	"node/quota": {
 		"limiter",

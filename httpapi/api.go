@@ -43,13 +43,14 @@ type Routes interface {
 	manage.RouteTable
 }
 
-// Config holds the parts of an [API]. Store, Local, Audit, Gate, Routes, Backend, Logger
+// Config holds the parts of an [API]. Store, Local, Audit, Observed, Gate, Routes, Backend, Logger
 // and Registry are required.
 type Config struct {
 	Store    *store.Store
 	Local    *local.Local
 	Gate     *admit.Gate
 	Audit    manage.AuditLogs
+	Observed manage.Observed
 	Routes   Routes // the proxy's
 	Backend  Backend
 	Logger   *slog.Logger

@@ -25,6 +25,7 @@ var (
 	page       = []string{"limit", "cursor"}
 	force      = []string{"force"}
 	keyQuery   = []string{"type", "state", "environment", "name", "created_by", "q", "due", "sort", "limit", "cursor"}
+	usageQuery = []string{"from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group_by"}
 	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "order", "format", "limit", "cursor"}
 )
 
@@ -55,7 +56,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store},
-		usage:     manage.Usage{Local: cfg.Local},
+		usage:     manage.Usage{Observed: cfg.Observed},
 		audit:     manage.Audit{Log: cfg.Audit},
 		simulate:  manage.Simulate{Local: cfg.Local},
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
@@ -96,7 +97,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
 		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithoutBody(t.allowlist.Set)},
 
-		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: []string{"from", "to", "step", "key", "type", "environment", "group_by"}, Serve: rest.WithoutBody(t.usage.Read)},
+		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: usageQuery, Serve: rest.WithoutBody(t.usage.Read)},
 		{ID: "limits", Method: get, Path: "/v1/limits", Action: "limits.read", Access: onProxy | rest.AnyScope | rest.Quiet, Query: []string{"key", "type"}, Serve: rest.WithoutBody(t.limits.Read)},
 		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},

@@ -23,7 +23,7 @@ func (n *Node) openAudit() {
 		c.Ask, c.Others = n.replica.Coordinator().AskAudit, n.others
 	}
 	log := audit.New(c)
-	n.audit.Store(log)
+	n.overall.audit.Store(log)
 	n.cleanup("audit log", func(context.Context) error { log.Close(); return nil })
 	n.background.run(log.Run)
 }
@@ -34,8 +34,8 @@ func (n *Node) others() []store.Member {
 }
 
 // serveAudit answers another node about this node's part of the audit log.
-func (n *Node) serveAudit(ctx context.Context, body []byte) ([]byte, error) {
-	log := n.audit.Load()
+func (o *overall) serveAudit(ctx context.Context, body []byte) ([]byte, error) {
+	log := o.audit.Load()
 	if log == nil {
 		return nil, replica.Refuse(replica.ErrUnavailable, errors.New("this node is starting"))
 	}

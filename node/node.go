@@ -15,7 +15,6 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/proxy"
-	"github.com/perfgate/perfgate/node/audit"
 	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/custody"
@@ -75,7 +74,7 @@ type Node struct {
 	echo       string // URL of the built-in upstream; "" without a demo
 	proxy      *proxy.Proxy
 	access     *accessLog
-	audit      atomic.Pointer[audit.Log] // nil until it is open; other nodes may ask earlier
+	overall    overall
 
 	reloads  reloads
 	cleanups []cleanup   // of the steps of Open that were taken

@@ -64,7 +64,7 @@ func (n *Node) openRequests(ctx context.Context) error {
 	if err := n.openProxy(ctx, registry); err != nil {
 		return err
 	}
-	n.openAudit()
+	n.openOverall()
 	api, err := httpapi.New(n.apiConfig(registry))
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) 
 		// Clients of the admin listener may know the addresses of nodes, those of the
 		// proxy may not.
 		Waiting:   n.adminListener.slot.Waiting,
-		Calls:     cluster.Calls{Yield: n.limits.yield, Audit: n.serveAudit},
+		Calls:     cluster.Calls{Yield: n.limits.yield, Audit: n.overall.serveAudit, Observe: n.overall.serveObserve},
 		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },
 		Token:     n.startup.token.held, KeepToken: n.startup.token.keep,
 	}
@@ -84,7 +84,7 @@ func (n *Node) proxySettings(c *config.Config) (proxy.Settings, error) {
 func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 	c, txt := n.config, n.config.SecurityTxt
 	return httpapi.Config{
-		Store: n.store, Local: n.local, Audit: auditLogs{n.audit.Load()}, Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
+		Store: n.store, Local: n.local, Audit: auditLogs{n.overall.audit.Load()}, Observed: n.overall.observed.Load(), Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
 		Node: c.Node.Name, Version: n.options.Version, Voters: n.replica.Voters,
 		Residency:   manage.Residency{Region: c.Node.Region, Bases: c.Regions},
 		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),

@@ -93,7 +93,7 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 	g.openStores(start, clock, logger)
 	gate := admit.NewGate(admit.Config{Store: g.Store, Grants: &granter{backend: g.Backend, clock: clock, logger: logger}, Clock: clock, Buckets: limiter.NewBuckets(1000), Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	g.Config = httpapi.Config{
-		Store: g.Store, Local: g.Local, Audit: g.AuditLog(), Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
+		Store: g.Store, Local: g.Local, Audit: g.AuditLog(), Observed: g.Observed(), Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
 		Registry: prometheus.NewRegistry(), SelfService: true, Clock: clock,
 		SecurityTxt: manage.SecurityTxt{Contact: []string{"mailto:security@example.com"}, Expires: time.Now().Add(time.Hour)},
 	}

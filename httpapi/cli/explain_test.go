@@ -89,12 +89,12 @@ func TestUsageReport(t *testing.T) {
 	s := start(t, map[string]answer{"GET /v1/usage": {body: `{"data":[{"time":"2027-01-01T00:00:00Z","group":"key_1","requests":5,"denied":1,"units":4,"cost":0.30,"billable":4},` +
 		`{"time":"2027-01-02T00:00:00Z","group":null,"requests":12000,"denied":0,"units":0,"cost":12.000001,"billable":0}]}`}})
 	testCommands(t, s, []commandTest{
-		{args: "usage", calls: "GET /v1/usage", out: `TIME              REQUESTS  DENIED  UNITS  COST       BILLABLE
-2027-01-01 00:00  5         1       4      0.30       4
-2027-01-02 00:00  12000     0       0      12.000001  0`},
+		{args: "usage", calls: "GET /v1/usage", out: `TIME              REQUESTS  DENIED  FAILED  UNITS  COST       BILLABLE
+2027-01-01 00:00  5         1       0       4      0.30       4
+2027-01-02 00:00  12000     0       0       0      12.000001  0`},
 		{args: "usage --from 2027-01-01 --to 2027-01-31 --step day --key key_1 --type live --environment e --group-by key",
-			calls: "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", out: `TIME              REQUESTS  DENIED  UNITS  COST       BILLABLE  GROUP
-2027-01-01 00:00  5         1       4      0.30       4         key_1
-2027-01-02 00:00  12000     0       0      12.000001  0         -`},
+			calls: "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", out: `TIME              REQUESTS  DENIED  FAILED  UNITS  COST       BILLABLE  GROUP
+2027-01-01 00:00  5         1       0       4      0.30       4         key_1
+2027-01-02 00:00  12000     0       0       0      12.000001  0         -`},
 	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -14,9 +15,10 @@ func usageCommand(a *app) *cobra.Command {
 		Use: "usage", Short: "Show the usage of the account's keys", Args: cobra.NoArgs,
 		Example: "  perfgate usage --from 2027-01-01 --to 2027-01-31 --step day --group-by key",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := call{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "group-by")}
+			c := call{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group-by")}
 			grouped := cmd.Flags().Changed("group-by")
-			return run(cmd.Context(), a, c, func(a *app, v *client.List[client.UsageRow]) error {
+			return run(cmd.Context(), a, c, func(a *app, v *client.UsageRows) error {
+				warnMissing(a, v.Missing)
 				return showUsage(a, v.Data, grouped)
 			})
 		},
@@ -28,19 +30,30 @@ func usageCommand(a *app) *cobra.Command {
 	fs.String("key", "", "only the key with this `ID`")
 	fs.String("type", "", "only keys of this `type`: test or live")
 	fs.String("environment", "", "only keys of this `environment`")
-	fs.String("group-by", "", "`dimension` to group by, one row for each value: key, status, country, route, type or environment")
+	fs.String("route", "", "only requests of this `route`, as its pattern is written")
+	fs.String("method", "", "only requests with this `method`: GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS or other")
+	fs.String("country", "", "only requests from this country: two `letters`, or unknown")
+	fs.String("status", "", "only requests with this status `code`")
+	fs.String("group-by", "", "`dimension` to group by, one row for each value: key, status, country, route, method, type or environment")
 	return cmd
 }
 
+// warnMissing names the nodes that are not in an answer.
+func warnMissing(a *app, missing []client.Missing) {
+	for _, m := range missing {
+		fmt.Fprintf(a.Stderr, "perfgate: node %s is missing in this answer: %s\n", m.Node, m.Reason)
+	}
+}
+
 func showUsage(a *app, rows []client.UsageRow, grouped bool) error {
-	head := []string{"TIME", "REQUESTS", "DENIED", "UNITS", "COST", "BILLABLE"}
+	head := []string{"TIME", "REQUESTS", "DENIED", "FAILED", "UNITS", "COST", "BILLABLE"}
 	if grouped {
 		head = append(head, "GROUP")
 	}
 	t := newTable(a.Stdout, head...)
 	num := func(n int64) string { return strconv.FormatInt(n, 10) }
 	for _, r := range rows {
-		cells := []string{minute(&r.Time), num(r.Requests), num(r.Denied), num(r.Units), r.Cost.String(), num(r.Billable)}
+		cells := []string{minute(&r.Time), num(r.Requests), num(r.Denied), num(r.Failed), num(r.Units), r.Cost.String(), num(r.Billable)}
 		if grouped {
 			cells = append(cells, text(r.Group))
 		}

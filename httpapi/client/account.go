@@ -34,20 +34,17 @@ func allowlist(ctx context.Context, c *Client, method string, body any, opts []O
 	return out, nil
 }
 
-// Usage returns the usage of the account's keys, summed by step and group.
-func (c *Client) Usage(ctx context.Context, u UsageQuery) ([]UsageRow, error) {
+// Usage returns the usage of the account's keys over all nodes, summed by step and group.
+func (c *Client) Usage(ctx context.Context, u UsageQuery) (*UsageRows, error) {
 	q := url.Values{}
 	for name, v := range map[string]string{
 		"from": u.From, "to": u.To, "step": u.Step, "key": u.Key,
 		"type": u.Type, "environment": u.Environment, "group_by": u.GroupBy,
+		"route": u.Route, "method": u.Method, "country": u.Country, "status": u.Status,
 	} {
 		add(q, name, v)
 	}
-	out, err := call[List[UsageRow]](ctx, c, "GET", "/v1/usage", q, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	return out.Data, nil
+	return call[UsageRows](ctx, c, "GET", "/v1/usage", q, nil, nil)
 }
 
 // SimulateLimits runs a proposed limit over the traffic that the server has recorded.

@@ -53,9 +53,13 @@ func TestDecodeVerdict(t *testing.T) {
 }
 
 func TestDecodeUsage(t *testing.T) {
-	c, _ := serve(t, answering(200, `{"data":[{"time":"2027-01-31T00:00:00Z","group":"g","requests":3,"denied":2,"units":1,"cost":0.30,"billable":4},{"time":"2027-01-31T00:00:00Z","group":null,"requests":0,"denied":0}]}`))
-	rows, err := c.Usage(t.Context(), client.UsageQuery{})
-	if err != nil || len(rows) != 2 || rows[0].Cost.String() != "0.30" || *rows[0].Group != "g" || rows[0].Billable != 4 || rows[1].Group != nil {
+	c, _ := serve(t, answering(200, `{"data":[{"time":"2027-01-31T00:00:00Z","group":"g","requests":3,"denied":2,"units":1,"cost":0.30,"failed":6,"billable":4},{"time":"2027-01-31T00:00:00Z","group":null,"requests":0,"denied":0}],"missing":[{"node":"n2","reason":"it is down"}]}`))
+	all, err := c.Usage(t.Context(), client.UsageQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := all.Data
+	if len(rows) != 2 || rows[0].Failed != 6 || len(all.Missing) != 1 || all.Missing[0].Node != "n2" || rows[0].Cost.String() != "0.30" || *rows[0].Group != "g" || rows[0].Billable != 4 || rows[1].Group != nil {
 		t.Errorf("%+v, %v", rows, err)
 	}
 }

@@ -18,7 +18,7 @@ func TestExportsAreBounded(t *testing.T) {
 	g := apitest.New(t)
 	f := g.Frame()
 	keys := manage.Keys{Store: g.Store, Uses: g.Local}
-	usage := manage.Usage{Local: g.Local}
+	usage := manage.Usage{Observed: g.Observed()}
 	audit := manage.Audit{Log: g.AuditLog()}
 	serve := func(ctx context.Context, id string, h rest.Handler, query string) int {
 		r := httptest.NewRequest("GET", "/x"+query, nil).WithContext(ctx)

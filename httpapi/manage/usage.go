@@ -1,22 +1,28 @@
 package manage
 
 import (
+	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/local"
 )
 
-// usageLog is this node's count of usage, as [local.Local] keeps it.
-type usageLog interface {
-	Usage(local.UsageQuery) ([]local.UsageRow, error)
+// Observed is what all nodes of the cluster know of requests. The node implements it.
+// Each method also lists the nodes that did not answer.
+type Observed interface {
+	// Usage sums the usage of an account's requests. It answers [local.ErrTooWide] for too
+	// many rows.
+	Usage(context.Context, local.UsageQuery) ([]local.UsageRow, []chain.Missing, error)
 }
 
 // Usage serves the call that sums usage.
 type Usage struct {
-	Local usageLog
+	Observed Observed
 }
 
 // usageRow is one step of one group. Group is null when nothing was grouped by.
@@ -25,19 +31,33 @@ type usageRow struct {
 	Group    *string   `json:"group"`
 	Requests int64     `json:"requests"`
 	Denied   int64     `json:"denied"`
+	Failed   int64     `json:"failed"`
 	Units    int64     `json:"units"`
 	Cost     amount    `json:"cost"`
 	Billable int64     `json:"billable"`
 	Would    int64     `json:"would_refuse"`
 }
 
-// Read sums the usage of the account's keys, as this node counted it.
-func (h *Usage) Read(c *rest.Call) (any, error) {
+// usageRows is the answer of GET /v1/usage.
+type usageRows struct {
+	Data    []usageRow      `json:"data"`
+	Missing []chain.Missing `json:"missing"`
+}
+
+// unknownPlace selects requests whose country is not known.
+const unknownPlace = "unknown"
+
+// readUsage reads the parameters of GET /v1/usage.
+func readUsage(c *rest.Call) (local.UsageQuery, error) {
 	q := c.Query()
+	groups := make([]string, len(local.Groups))
+	for i, g := range local.Groups {
+		groups[i] = string(g)
+	}
 	uq := local.UsageQuery{
 		Account: c.Account, Key: store.KeyID(q.Text("key")), Environment: q.TextOrNone("environment"),
-		Step:    local.Step(q.OneOf("step", "minute", "hour", "day")),
-		GroupBy: local.Group(q.OneOf("group_by", "key", "status", "country", "route", "type", "environment")),
+		Route: q.Text("route"), Method: q.OneOf("method", local.UsageMethods...),
+		Step: local.Step(q.OneOf("step", "minute", "hour", "day")), GroupBy: local.Group(q.OneOf("group_by", groups...)),
 	}
 	uq.From, uq.To = q.Period("from", "to")
 	switch q.OneOf("type", "test", "live") {
@@ -46,32 +66,47 @@ func (h *Usage) Read(c *rest.Call) (any, error) {
 	case "live":
 		uq.Type = new(store.Live)
 	}
-	if q.Err() != nil {
-		return nil, q.Err()
+	if q.Has("status") {
+		n, err := strconv.Atoi(q.Text("status"))
+		if err != nil || n < 100 || n > 599 {
+			return uq, rest.InvalidQuery("status", "must be a status code from 100 to 599")
+		}
+		uq.Status = n
+	}
+	if code := q.Text("country"); code == unknownPlace {
+		uq.Country = new("")
+	} else if code != "" {
+		if uq.Country = &code; local.CountryOf(code).String() != code {
+			return uq, rest.InvalidQuery("country", "must be two capital letters (ISO 3166), or %q", unknownPlace)
+		}
 	}
 	if uq.Step == "" {
 		uq.Step = local.StepDay
 	}
-	grouped := uq.GroupBy != local.ByNothing
-	if uq.GroupBy == "country" { // no country is known before there is a geography
-		uq.GroupBy = local.ByNothing
+	return uq, q.Err()
+}
+
+// Read sums the usage of the account's keys over all nodes.
+func (h *Usage) Read(c *rest.Call) (*usageRows, error) {
+	uq, err := readUsage(c)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.Export(); err != nil {
 		return nil, err
 	}
-	rows, err := h.Local.Usage(uq)
+	rows, missing, err := h.Observed.Usage(c.Request.Context(), uq)
 	if errors.Is(err, local.ErrTooWide) {
 		return nil, rest.InvalidQuery("step", "%v", local.ErrTooWide)
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Data []usageRow `json:"data"`
-	}{make([]usageRow, 0, len(rows))}
+	nameMissing(c, missing)
+	out := &usageRows{Data: make([]usageRow, 0, len(rows)), Missing: missing}
 	for _, r := range rows {
-		row := usageRow{Time: r.Time.UTC(), Requests: r.Requests, Denied: r.Denied, Units: r.Units, Cost: amount(r.Cost), Billable: r.Billable, Would: r.Would}
-		if grouped {
+		row := usageRow{Time: r.Time.UTC(), Requests: r.Requests, Denied: r.Denied, Failed: r.Failed, Units: r.Units, Cost: amount(r.Cost), Billable: r.Billable, Would: r.Would}
+		if uq.GroupBy != local.ByNothing {
 			row.Group = &r.Group
 		}
 		out.Data = append(out.Data, row)

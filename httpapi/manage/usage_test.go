@@ -1,6 +1,7 @@
 package manage_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -21,11 +23,17 @@ type counts struct {
 	asked local.UsageQuery
 	rows  []local.UsageRow
 	err   error
+
+	missing string // a node
 }
 
-func (c *counts) Usage(q local.UsageQuery) ([]local.UsageRow, error) {
+func (c *counts) Usage(_ context.Context, q local.UsageQuery) ([]local.UsageRow, []chain.Missing, error) {
 	c.asked = q
-	return c.rows, c.err
+	missing := []chain.Missing{}
+	if c.missing != "" {
+		missing = append(missing, chain.Missing{Node: c.missing, Reason: "it is down"})
+	}
+	return c.rows, missing, c.err
 }
 
 // The parameters become a query, a day at its end included.
@@ -40,22 +48,28 @@ func TestUsageQuery(t *testing.T) {
 		{"?step=minute", local.UsageQuery{Step: "minute"}},
 		{"?from=2024-01-31&to=2024-01-31", local.UsageQuery{Step: local.StepDay, From: day, To: day.AddDate(0, 0, 1)}},
 		{"?key=key_1&group_by=route", local.UsageQuery{Step: local.StepDay, Key: "key_1", GroupBy: "route"}},
-		{"?group_by=country", local.UsageQuery{Step: local.StepDay}}, // none is known: one group
+		{"?group_by=country", local.UsageQuery{Step: local.StepDay, GroupBy: "country"}},
+		{"?group_by=method&method=GET&status=404", local.UsageQuery{Step: local.StepDay, GroupBy: "method", Method: "GET", Status: 404}},
 	} {
-		h := &manage.Usage{Local: &counts{}}
-		if w := call(frame, rest.WithoutBody(h.Read), "GET", c.query); w.Code != 200 || w.Body.String() != `{"data":[]}`+"\n" {
+		h := &manage.Usage{Observed: &counts{}}
+		if w := call(frame, rest.WithoutBody(h.Read), "GET", c.query); w.Code != 200 || w.Body.String() != `{"data":[],"missing":[]}`+"\n" {
 			t.Errorf("%s: %d %s", c.query, w.Code, w.Body)
 		}
-		if got := h.Local.(*counts).asked; got != c.want {
+		if got := h.Observed.(*counts).asked; got != c.want {
 			t.Errorf("%s: asked for %+v, want %+v", c.query, got, c.want)
 		}
 	}
-	h := &manage.Usage{Local: &counts{}}
+	h := &manage.Usage{Observed: &counts{}}
 	call(frame, rest.WithoutBody(h.Read), "GET", "?type=live&environment=")
-	if q := h.Local.(*counts).asked; q.Type == nil || *q.Type != store.Live || q.Environment == nil || *q.Environment != "" {
+	if q := h.Observed.(*counts).asked; q.Type == nil || *q.Type != store.Live || q.Environment == nil || *q.Environment != "" {
+		t.Errorf("asked for %+v", q)
+	}
+	call(frame, rest.WithoutBody(h.Read), "GET", "?country=unknown&route=/v1/")
+	if q := h.Observed.(*counts).asked; q.Country == nil || *q.Country != "" || q.Route != "/v1/" {
 		t.Errorf("asked for %+v", q)
 	}
 	for query, bad := range map[string]string{
+		"?country=de": "country", "?country=DEU": "country", "?status=20": "status", "?status=x": "status", "?method=get": "method",
 		"?step=week": "step", "?group_by=x": "group_by", "?type=LIVE": "type", "?from=x": "from", "?to=2024-02-30": "to",
 		"?from=2024-02-01&to=2024-01-01": "to", "?key=a&key=b": "key", "?key=": "key",
 	} {
@@ -68,17 +82,21 @@ func TestUsageQuery(t *testing.T) {
 func TestUsageAnswers(t *testing.T) {
 	g := apitest.New(t)
 	frame := g.Frame()
-	log := &counts{rows: []local.UsageRow{{Time: time.Unix(0, 0), Group: "", Requests: 3, Denied: 1, Units: 2, Cost: 1_500_000_000, Billable: 2, Would: 1}}}
-	h := &manage.Usage{Local: log}
-	const row = `"requests":3,"denied":1,"units":2,"cost":1.5,"billable":2,"would_refuse":1}`
+	log := &counts{rows: []local.UsageRow{{Time: time.Unix(0, 0), Group: "", Requests: 3, Denied: 1, Failed: 5, Units: 2, Cost: 1_500_000_000, Billable: 2, Would: 1}}}
+	h := &manage.Usage{Observed: log}
+	const row = `"requests":3,"denied":1,"failed":5,"units":2,"cost":1.5,"billable":2,"would_refuse":1}],"missing":[]}`
 	for query, want := range map[string]string{
-		"":                  `{"data":[{"time":"1970-01-01T00:00:00Z","group":null,` + row + `]}` + "\n",
-		"?group_by=key":     `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + `]}` + "\n",
-		"?group_by=country": `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + `]}` + "\n",
+		"":                  `{"data":[{"time":"1970-01-01T00:00:00Z","group":null,` + row + "\n",
+		"?group_by=key":     `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + "\n",
+		"?group_by=country": `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + "\n",
 	} {
 		if w := call(frame, rest.WithoutBody(h.Read), "GET", query); w.Body.String() != want {
 			t.Errorf("%s: %s, want %s", query, w.Body, want)
 		}
+	}
+	log.missing = "n2"
+	if w := call(frame, rest.WithoutBody(h.Read), "GET", ""); w.Header().Get(manage.MissingNodesHeader) != "n2" || !strings.Contains(w.Body.String(), `"missing":[{"node":"n2","reason":"it is down"}]`) {
+		t.Errorf("%v %s", w.Header(), w.Body)
 	}
 	log.err = local.ErrTooWide
 	if w := call(frame, rest.WithoutBody(h.Read), "GET", ""); w.Code != 422 || !strings.Contains(w.Body.String(), string(fault.InvalidValue)) || !strings.Contains(w.Body.String(), "step: ") {
@@ -99,7 +117,7 @@ func TestUsageAnswers(t *testing.T) {
 	if len(doc.Data) != 1 || doc.Data[0].Units != 4 {
 		t.Errorf("%+v", doc)
 	}
-	if a := g.Op("GET", "/v1/usage?key=key_x", "", rest.AccountHeader, acct).Want(t, 200); a.Body != `{"data":[]}`+"\n" {
+	if a := g.Op("GET", "/v1/usage?key=key_x", "", rest.AccountHeader, acct).Want(t, 200); a.Body != `{"data":[],"missing":[]}`+"\n" {
 		t.Errorf("another account sees %s", a.Body)
 	}
 }
@@ -110,6 +128,9 @@ func observe(t *testing.T, g *apitest.Rig, start time.Time) {
 	for i := range 6 {
 		o := &local.Observation{At: start.Add(time.Duration(i) * time.Hour), Method: "GET", Route: []string{"/a", "/b"}[i%2], Status: 200, Account: "default",
 			Key: []store.KeyID{"key_x", "key_y", "key_y"}[i%3], Type: []store.KeyType{store.Test, store.Live}[i%2], Units: 2, Cost: store.MoneyUnit / 2, Environment: []string{"e", ""}[i/3]}
+		if i == 1 {
+			o.Country, o.Method = "DE", "PURGE"
+		}
 		if i == 5 {
 			o.Code, o.Status, o.Units, o.Cost = "requests_per_minute", 429, 0, 0
 		}
@@ -138,7 +159,12 @@ func TestUsageSums(t *testing.T) {
 		whole + "&group_by=type":                   "live 3 1 4 1 4;test 3 0 6 1.5 0;",
 		whole + "&group_by=environment":            " 3 1 4 1 2;e 3 0 6 1.5 2;",
 		whole + "&group_by=status":                 "200 5 0 10 2.5 4;429 1 1 0 0 0;",
-		whole + "&group_by=country":                " 6 1 10 2.5 4;",
+		whole + "&group_by=country":                " 5 1 8 2 2;DE 1 0 2 0.5 2;",
+		whole + "&country=DE":                      "- 1 0 2 0.5 2;",
+		whole + "&country=unknown":                 "- 5 1 8 2 2;",
+		whole + "&group_by=method":                 "GET 5 1 8 2 2;other 1 0 2 0.5 2;",
+		whole + "&method=GET&route=/a":             "- 3 0 6 1.5 0;",
+		whole + "&status=429":                      "- 1 1 0 0 0;",
 		whole + "&key=key_y&type=live":             "- 2 1 2 0.5 2;",
 		whole + "&type=test":                       "- 3 0 6 1.5 0;",
 		whole + "&environment=":                    "- 3 1 4 1 2;",

@@ -52,7 +52,7 @@ func TestVerify(t *testing.T) {
 	}
 	apitest.Must(t, g.Local.Flush())
 	u := g.Op("GET", "/v1/usage?group_by=key&key="+id, "").Want(t, 200)
-	if !strings.Contains(u.Body, `"requests":2,"denied":1,"units":1,"cost":0,"billable":1`) {
+	if !strings.Contains(u.Body, `"requests":2,"denied":1,"failed":0,"units":1,"cost":0,"billable":1`) {
 		t.Errorf("usage of what was verified: %s", u.Body)
 	}
 }

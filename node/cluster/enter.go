@@ -49,6 +49,8 @@ type Calls struct {
 	Yield func(ctx context.Context, asks []store.GrantAsk) error
 	// Audit answers a question of another node about this node's part of the audit log.
 	Audit func(ctx context.Context, body []byte) ([]byte, error)
+	// Observe answers a question of another node about the requests that this one served.
+	Observe func(ctx context.Context, body []byte) ([]byte, error)
 }
 
 // The timeouts of a node with a cluster listener.

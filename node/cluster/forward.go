@@ -28,6 +28,7 @@ const (
 	callYield   = "/yield"
 	callShare   = "/share" // the body is no JSON: see package node/share
 	callAudit   = "/audit"
+	callObserve = "/observe"
 )
 
 // call makes a call to the node id at addr. Its error is ErrNotTaken where the

@@ -44,7 +44,8 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST "+callRecall, s.serveRecall)
 	mux.HandleFunc("POST "+callYield, s.serveYield)
 	mux.HandleFunc("POST "+callShare, s.serveShare)
-	mux.HandleFunc("POST "+callAudit, s.serveAudit)
+	mux.HandleFunc("POST "+callAudit, serveOwn(s.Audit))
+	mux.HandleFunc("POST "+callObserve, serveOwn(s.Observe))
 	return mux
 }
 
@@ -138,29 +139,40 @@ func (s *server) serveYield(w http.ResponseWriter, r *http.Request) {
 	respond(w, struct{}{}, s.Yield(ctx, in.asks()))
 }
 
-// serveAudit answers a question about this node's part of the audit log.
-func (s *server) serveAudit(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBody))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+// serveOwn serves questions about this node's own data.
+func serveOwn(answer func(context.Context, []byte) ([]byte, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBody))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), ownTimeout)
+		defer cancel()
+		out, err := answer(ctx, raw)
+		respond(w, jsontext.Value(out), err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), auditTimeout)
-	defer cancel()
-	out, err := s.Audit(ctx, raw)
-	respond(w, jsontext.Value(out), err)
 }
 
-// auditTimeout bounds the answer of a node about its part of the audit log.
-const auditTimeout = 20 * time.Second
+// ownTimeout bounds the answer of a node about its own data.
+const ownTimeout = 20 * time.Second
 
 // AskAudit implements [replica.Operator].
 func (c *Cluster) AskAudit(ctx context.Context, id string, body []byte) ([]byte, error) {
+	return c.ask(ctx, id, callAudit, body)
+}
+
+// AskObserve implements [replica.Operator].
+func (c *Cluster) AskObserve(ctx context.Context, id string, body []byte) ([]byte, error) {
+	return c.ask(ctx, id, callObserve, body)
+}
+
+func (c *Cluster) ask(ctx context.Context, id, path string, body []byte) ([]byte, error) {
 	m, ok := c.r.Store().Member(id)
 	if !ok {
 		return nil, replica.Refuse(replica.ErrNotFound, errors.New("there is no node "+id))
 	}
-	return call[jsontext.Value](ctx, c.mesh, c.peers.addressOf(id, m.Address), id, callAudit, body)
+	return call[jsontext.Value](ctx, c.mesh, c.peers.addressOf(id, m.Address), id, path, body)
 }
 
 // maxCallBody bounds the small calls, in bytes.

@@ -107,6 +107,8 @@ type Operator interface {
 	RemoveNode(ctx context.Context, name string, force bool, who store.Actor) (Revocation, error)
 	// AskAudit asks the node id about its part of the audit log.
 	AskAudit(ctx context.Context, id string, body []byte) ([]byte, error)
+	// AskObserve asks the node id about the requests that it served.
+	AskObserve(ctx context.Context, id string, body []byte) ([]byte, error)
 	// HandOver gives leadership to another node, if this one has it and there is
 	// one: a node that stops soon should not lead.
 	HandOver()

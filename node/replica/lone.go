@@ -152,3 +152,8 @@ func (lone) Collectors() []prometheus.Collector { return nil }
 func (lone) AskAudit(context.Context, string, []byte) ([]byte, error) {
 	return nil, Refuse(ErrNotFound, errors.New("there is no other node"))
 }
+
+// AskObserve implements [Operator]: there is no other node.
+func (lone) AskObserve(context.Context, string, []byte) ([]byte, error) {
+	return nil, Refuse(ErrNotFound, errors.New("there is no other node"))
+}

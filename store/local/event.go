@@ -71,6 +71,7 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	e.Outcome = outcomeOf(r.status, r.reason != "")
 	e.Reason = r.reason
 	e.IP = all[idEnd:]
+	e.Country = r.country
 	e.UserAgent = r.agent
 	e.Request = &both.r
 	if r.action == ActionLost {

@@ -147,7 +147,7 @@ func TestFloodWithoutAccountInOneBucket(t *testing.T) {
 // many rows; each drain gives it once.
 func TestSpillLikeAddingUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := newSpill()
+		s := newSpill(func(netip.Addr) Country { return Country{} })
 		for range 3 {
 			want, lost := map[string]tally{}, loss{}
 			used := map[store.KeyID]LastUse{}
@@ -161,10 +161,10 @@ func TestSpillLikeAddingUp(t *testing.T) {
 					lost.requests++
 				}
 				if flags&recUsed != 0 {
-					used[o.Key] = LastUse{At: o.At, IP: o.Client}
+					used[o.Key] = LastUse{At: o.At, IP: o.Client, Country: CountryOf(o.Country)}
 				}
 				if flags&recCounted != 0 {
-					row := fmt.Sprint(o.At.Unix()/60, o.Account, o.Key, o.Type == store.Live, o.Environment, o.Status, o.Route)
+					row := fmt.Sprint(o.At.Unix()/60, o.Account, o.Key, o.Type == store.Live, o.Environment, o.Status, o.Route, CountryOf(o.Country), modelMethod(o), o.failed())
 					sum := want[row]
 					sum.add(tallyOf(o.Status, o.Code != "", uint64(o.Units), uint64(o.Cost)))
 					want[row] = sum
@@ -179,7 +179,7 @@ func TestSpillLikeAddingUp(t *testing.T) {
 				}
 				minute := key[:4]
 				n := int64(minute[0])<<24 | int64(minute[1])<<16 | int64(minute[2])<<8 | int64(minute[3])
-				got[fmt.Sprint(n, store.AccountID(r.account), store.KeyID(r.key), r.live == 1, string(r.env), r.status, string(r.route))] = *sum
+				got[fmt.Sprint(n, store.AccountID(r.account), store.KeyID(r.key), r.live(), string(r.env), r.status, string(r.route), r.country, r.methodName(), r.marks&markFailed != 0)] = *sum
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) || fmt.Sprint(last) != fmt.Sprint(used) || l != lost {
 				t.Fatalf("rows %v, want %v; uses %v, want %v; lost %+v, want %+v", got, want, last, used, l, lost)

@@ -15,8 +15,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(loss{1, 2, 3}.append(nil))
 	f.Add(eventKey(nil, "acct_a", 5, 6))
 	f.Add(tally{1, 2, 3, 4, 5}.append(nil))
-	f.Add(appendRow(nil, "acct_a", "key_a", 1, "prod", 200, "/v1/"))
-	f.Add(appendLast(nil, 7, netip.MustParseAddr("::1")))
+	f.Add(appendRow(nil, "acct_a", "key_a", "prod", "/v1/", traits{marks: markLive, country: Country{'D', 'E'}, method: 1, status: 200}))
+	f.Add([]byte("\x06acct_a\x05key_a\x01\x04prod\x00\xc8/v1/")) // as earlier versions wrote it
+	f.Add(appendLast(nil, 7, netip.MustParseAddr("::1"), Country{'D', 'E'}))
 	f.Add(appendRecord(nil, typical(), 1, recEvent))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := decoder{prefix: "evt_01234567", node: "n"}

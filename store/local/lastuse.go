@@ -11,8 +11,9 @@ import (
 
 // LastUse is when and from where a key last passed admission.
 type LastUse struct {
-	At time.Time
-	IP netip.Addr
+	At      time.Time
+	IP      netip.Addr
+	Country Country
 }
 
 // lastUses remembers the last use of the keys in use: exact in memory, written
@@ -32,6 +33,7 @@ const useStep = time.Minute
 type recentUse struct {
 	ns, saved uint64
 	ip        netip.Addr
+	country   Country
 }
 
 func newLastUses() *lastUses {
@@ -40,7 +42,7 @@ func newLastUses() *lastUses {
 
 // note takes one use; save is called, without the lock being needed by it, for
 // each row that is due to be written.
-func (l *lastUses) note(key []byte, ns uint64, ip netip.Addr, save func(key store.KeyID, u *recentUse)) {
+func (l *lastUses) note(key []byte, ns uint64, ip netip.Addr, country Country, save func(key store.KeyID, u *recentUse)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u := l.young[store.KeyID(key)]
@@ -48,7 +50,7 @@ func (l *lastUses) note(key []byte, ns uint64, ip netip.Addr, save func(key stor
 		u = l.promote(key, save)
 	}
 	if ns >= u.ns {
-		u.ns, u.ip = ns, ip
+		u.ns, u.ip, u.country = ns, ip, country
 	}
 	if u.ns-u.saved >= uint64(useStep) {
 		save(store.KeyID(key), u)
@@ -111,24 +113,33 @@ func (l *lastUses) get(key store.KeyID) (LastUse, bool) {
 	if u == nil {
 		return LastUse{}, false
 	}
-	return LastUse{At: at(u.ns), IP: u.ip}, true
+	return LastUse{At: at(u.ns), IP: u.ip, Country: u.country}, true
 }
 
 func lastKey(key store.KeyID) []byte {
 	return append([]byte{rowLast}, clip(string(key), maxName)...)
 }
 
-func appendLast(dst []byte, ns uint64, ip netip.Addr) []byte {
+// appendLast writes a last use; the country is left out where it is not known, and by
+// earlier versions.
+func appendLast(dst []byte, ns uint64, ip netip.Addr, country Country) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, ns)
-	return appendAddr(dst, ip)
+	if dst = appendAddr(dst, ip); country != (Country{}) {
+		dst = append(dst, country[:]...)
+	}
+	return dst
 }
 
 func parseLast(v []byte) (LastUse, error) {
-	if len(v) < 9 || len(v) != 9+int(v[8]) || v[8] != 0 && v[8] != 4 && v[8] != 16 {
+	if len(v) < 9 || v[8] != 0 && v[8] != 4 && v[8] != 16 {
 		return LastUse{}, errCorrupt
 	}
-	ip, _ := netip.AddrFromSlice(v[9:])
-	return LastUse{At: at(binary.BigEndian.Uint64(v)), IP: ip}, nil
+	end := 9 + int(v[8])
+	if len(v) != end && len(v) != end+len(Country{}) {
+		return LastUse{}, errCorrupt
+	}
+	ip, _ := netip.AddrFromSlice(v[9:end])
+	return LastUse{At: at(binary.BigEndian.Uint64(v)), IP: ip, Country: CountryOf(string(v[end:]))}, nil
 }
 
 // LastUsed tells when key was last admitted on this node; false if never. It is

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,9 @@ type Config struct {
 	// Environment returns a key's environment, for observations that do not have it;
 	// nil tells none. It is asked once a key in each query that needs it.
 	Environment func(store.KeyID) string
+	// Country returns the country of an address; nil knows none. It must not wait: it is
+	// called for each request, mostly by the writer, from several goroutines.
+	Country func(netip.Addr) Country
 	// Witness remembers the name of the database apart from Dir and its seal, so that
 	// the removal of both does not look like a new node; nil remembers it nowhere.
 	Witness Witness
@@ -131,11 +135,12 @@ func prepare(cfg Config) (*Local, error) {
 	}
 	l := &Local{
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock,
-		queue: newQueue(shardBytes), spill: newSpill(), last: newLastUses(), ahead: readAhead,
+		queue: newQueue(shardBytes), last: newLastUses(), ahead: readAhead,
 		requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{}), broken: make(chan struct{}),
 		dir:    directory{fs: cfg.FS, path: cfg.Dir, log: cfg.Logger, witness: cfg.Witness},
 		damage: damage{wake: make(chan struct{}, 1)},
 	}
+	l.spill = newSpill(l.locate)
 	l.scrub = scrub{l, make(chan struct{})}
 	if l.now == nil {
 		l.now = time.Now

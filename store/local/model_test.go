@@ -3,6 +3,7 @@ package local
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -33,8 +34,10 @@ func drawObservation(t *rapid.T) *Observation {
 	o.Upstream = rapid.SampledFrom([]string{"", "http://10.0.0.5:9000"}).Draw(t, "upstream")
 	o.Attempts = rapid.IntRange(0, 2).Draw(t, "attempts")
 	if o.Status >= 500 {
-		o.Failure = "upstream_unreachable"
+		o.Failure = rapid.SampledFrom([]string{"", "upstream_unreachable"}).Draw(t, "failure")
 	}
+	o.Country = rapid.SampledFrom([]string{"", "DE", "BR"}).Draw(t, "country")
+	o.Client = rapid.SampledFrom([]netip.Addr{o.Client, netip.MustParseAddr("198.51.100.1")}).Draw(t, "client")
 	if rapid.Bool().Draw(t, "refused") {
 		o.Code = rapid.SampledFrom([]string{"invalid_key", "requests_per_minute"}).Draw(t, "code")
 		o.Status = rapid.SampledFrom([]int{401, 429, 503}).Draw(t, "refused with")
@@ -50,6 +53,7 @@ func drawObservation(t *rapid.T) *Observation {
 func modelEvent(o *Observation) *store.Event {
 	e := &store.Event{
 		Time: o.At, Action: "request", Actor: store.Actor{Type: store.ActorKey, ID: string(o.Key), Name: o.Hint},
+		Country: modelCountry(o),
 		Account: o.Account, KeyID: o.Key, Reason: o.Code, IP: o.Client.String(), UserAgent: o.UserAgent,
 		Request: &store.EventRequest{
 			RequestInfo: store.RequestInfo{ID: o.RequestID, Method: o.Method, Route: o.Route, Status: o.Status, DurationMS: 1.5},
@@ -81,6 +85,16 @@ func modelEvent(o *Observation) *store.Event {
 	}
 	return e
 }
+
+// locateModel is a geography of two places.
+func locateModel(ip netip.Addr) Country {
+	if ip == netip.MustParseAddr("198.51.100.1") {
+		return Country{'J', 'P'}
+	}
+	return Country{}
+}
+
+func modelCountry(o *Observation) string { return cmp.Or(o.Country, locateModel(o.Client).String()) }
 
 func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
 	some := func(label string) bool { return rapid.IntRange(0, 3).Draw(t, label) == 0 }
@@ -121,7 +135,7 @@ func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
 func TestEventsLikeASlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
-		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", stamp: asObserved})
+		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +151,7 @@ func TestEventsLikeASlice(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", stamp: asObserved}); err != nil {
+				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -222,7 +236,7 @@ func sameEvents(t *rapid.T, got, want []*store.Event) {
 func TestUsageLikeAddingUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
-		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", stamp: asObserved, Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
+		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
 		l, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -252,7 +266,7 @@ func TestUsageLikeAddingUp(t *testing.T) {
 		q := UsageQuery{
 			Account: rapid.SampledFrom([]store.AccountID{"", "default", "acct_a", "acct_bb"}).Draw(t, "account"),
 			Step:    rapid.SampledFrom([]Step{StepMinute, StepHour, StepDay}).Draw(t, "step"),
-			GroupBy: rapid.SampledFrom([]Group{"", ByKey, ByStatus, ByRoute, ByType, ByEnvironment}).Draw(t, "group"),
+			GroupBy: rapid.SampledFrom(append([]Group{ByNothing}, Groups...)).Draw(t, "group"),
 		}
 		if rapid.Bool().Draw(t, "window") {
 			q.From = day0.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "from")) * time.Second)
@@ -269,6 +283,7 @@ func TestUsageLikeAddingUp(t *testing.T) {
 			prod := "prod"
 			q.Environment = &prod
 		}
+		drawFilters(t, &q)
 		got, err := l.Usage(q)
 		if err != nil {
 			t.Fatal(err)
@@ -279,6 +294,32 @@ func TestUsageLikeAddingUp(t *testing.T) {
 	})
 }
 
+func drawFilters(t *rapid.T, q *UsageQuery) {
+	switch rapid.IntRange(0, 7).Draw(t, "filter") {
+	case 0:
+		q.Country = new(rapid.SampledFrom([]string{"", "DE", "JP"}).Draw(t, "of country"))
+	case 1:
+		q.Route = "/v1/chat"
+	case 2:
+		q.Method = rapid.SampledFrom([]string{"GET", OtherMethod}).Draw(t, "of method")
+	case 3:
+		q.Status = 502
+	}
+}
+
+// modelMethod is the method that o's usage is counted by.
+func modelMethod(o *Observation) string {
+	if methodCode(o.Method) == 0 {
+		return OtherMethod
+	}
+	return o.Method
+}
+
+func filtered(q *UsageQuery, o *Observation) bool {
+	return (q.Country == nil || *q.Country == modelCountry(o)) && (q.Route == "" || q.Route == o.Route) &&
+		(q.Method == "" || q.Method == modelMethod(o)) && (q.Status == 0 || q.Status == o.Status)
+}
+
 func addUp(q UsageQuery, all []*Observation) []UsageRow {
 	width := map[Step]time.Duration{StepMinute: time.Minute, StepHour: time.Hour, StepDay: 24 * time.Hour}[q.Step]
 	sums := map[string]*UsageRow{}
@@ -286,11 +327,11 @@ func addUp(q UsageQuery, all []*Observation) []UsageRow {
 		slot := o.At.Truncate(width)
 		if !q.To.IsZero() && (!slot.Before(q.To) || slot.Add(width).Compare(q.From) <= 0) ||
 			o.Account != q.Account || q.Key != "" && o.Key != q.Key ||
-			q.Type != nil && o.Type != *q.Type || q.Environment != nil && o.Environment != *q.Environment {
+			!filtered(&q, o) || q.Type != nil && o.Type != *q.Type || q.Environment != nil && o.Environment != *q.Environment {
 			continue
 		}
 		g := map[Group]string{ByKey: string(o.Key), ByStatus: fmt.Sprint(o.Status), ByRoute: o.Route,
-			ByType: o.Type.String(), ByEnvironment: o.Environment}[q.GroupBy]
+			ByType: o.Type.String(), ByCountry: modelCountry(o), ByMethod: modelMethod(o), ByEnvironment: o.Environment}[q.GroupBy]
 		r := sums[slot.String()+g]
 		if r == nil {
 			r = &UsageRow{Time: slot, Group: g}
@@ -302,7 +343,10 @@ func addUp(q UsageQuery, all []*Observation) []UsageRow {
 		}
 		r.Units += o.Units
 		r.Cost += o.Cost
-		if o.Type == store.Live {
+		switch {
+		case o.Status >= 500 && (o.Code != "" || o.Failure != ""):
+			r.Failed++
+		case o.Type == store.Live:
 			r.Billable += o.Units
 		}
 	}

@@ -38,8 +38,9 @@ type Observation struct {
 	Actor store.Actor
 }
 
-// Trail records how a proxied request was handled.
+// Trail records where a proxied request came from and how it was handled.
 type Trail struct {
+	Country  string // ISO 3166 alpha-2, from a trusted header; "" asks Config.Country
 	Path     string // as sent, without the query; at most 512 bytes are kept
 	Upstream string // the base URL of the last attempt; "" if there was none
 	Attempts int    // at upstreams

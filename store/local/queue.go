@@ -65,7 +65,7 @@ func recordBound(o *Observation) int {
 	return limits + recordHead + 3*10 + 32 + 10*2 + min(len(o.Account), maxName) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
 		min(len(o.Key), maxName) + min(len(o.Route), maxRoute) + min(len(o.RequestID), maxID) + min(len(o.Action), maxAction) +
 		min(max(len(o.Code), len(o.Failure)), maxReason) + min(max(len(o.Hint), len(o.Actor.Name)), maxHint) + min(len(o.UserAgent), maxAgent) +
-		min(len(o.Actor.ID), maxName) + min(len(o.Path), maxPath) + min(len(o.Upstream), maxUp) + min(len(o.Errors), maxErrors) + 16
+		min(len(o.Actor.ID), maxName) + min(len(o.Path), maxPath) + min(len(o.Upstream), maxUp) + min(len(o.Errors), maxErrors) + len(Country{}) + 4 + 16
 }
 
 func appendRecord(dst []byte, o *Observation, ns uint64, flags byte) []byte {

@@ -54,7 +54,7 @@ func (l *Local) Replay(account store.AccountID, step Step, from, to time.Time, u
 			Time: at, Key: store.KeyID(r.key), Environment: environments.environment(&r), Route: string(r.route), Status: r.status,
 			Requests: int64(n.requests), Denied: int64(n.denied), Units: int64(n.units),
 		}
-		if r.live == 1 {
+		if r.live() {
 			t.Type = store.Live
 		}
 		return use(&t)

@@ -301,7 +301,7 @@ func TestEventKeys(t *testing.T) {
 // What a last use's value holds is read again, and nothing else is one.
 func TestLastUseRoundTrip(t *testing.T) {
 	for _, ip := range []netip.Addr{{}, netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::1")} {
-		v := appendLast(nil, 99, ip)
+		v := appendLast(nil, 99, ip, Country{})
 		if u, err := parseLast(v); err != nil || nanos(u.At) != 99 || u.IP != ip {
 			t.Errorf("%v was read as %v, %v", ip, u, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,32 +63,73 @@ func parseTally(v []byte) (t tally, err error) {
 	return t, nil
 }
 
+// Marks of a usage row.
+const (
+	markLive   = 1 // of a live key
+	markWide   = 2 // country and method stand after the environment; earlier versions wrote neither
+	markFailed = 4 // the gateway itself answered 5xx: never billable
+)
+
+// traits are the dimensions of a request that have few values.
+type traits struct {
+	marks   byte
+	country Country
+	method  byte // a code of methods
+	status  int
+}
+
 // appendRow writes the part of a usage row's key after its slot. The account
-// and the key stand first: queries go by them.
-func appendRow[T pack.Text](dst []byte, account, key T, live byte, env T, status int, route T) []byte {
+// and the key stand first: queries go by them. With 250 countries and eight methods, a
+// client that controls both makes at most 2,000 rows of one key, route and status.
+func appendRow[T pack.Text](dst []byte, account, key, env, route T, is traits) []byte {
 	dst = appendName(dst, account)
 	dst = appendName(dst, key)
-	dst = append(dst, live, byte(min(len(env), maxEnviron)))
+	dst = append(dst, is.marks|markWide, byte(min(len(env), maxEnviron)))
 	dst = append(dst, env[:min(len(env), maxEnviron)]...)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(status))
+	dst = append(dst, is.country[0], is.country[1], is.method)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(is.status))
 	return append(dst, route[:min(len(route), maxRoute)]...)
 }
 
 // usageRow is a parsed row key after its slot; it aliases the key.
 type usageRow struct {
 	account, key, env, route []byte
-	live                     byte
-	status                   int
+	traits
 }
+
+func (r *usageRow) live() bool { return r.marks&markLive != 0 }
+
+// methodName is "" where an earlier version did not write it.
+func (r *usageRow) methodName() string {
+	switch {
+	case r.marks&markWide == 0:
+		return ""
+	case r.method == 0:
+		return OtherMethod
+	}
+	return methods[r.method]
+}
+
+// UsageMethods are the methods that usage tells apart.
+var UsageMethods = append(methods[1:len(methods):len(methods)], OtherMethod)
+
+// OtherMethod stands for all methods that have no rows of their own.
+const OtherMethod = "other"
 
 func parseRow(b []byte) (r usageRow, ok bool) {
 	p := pack.NewReader(b)
 	r.account = p.Take(uint64(p.Byte()))
 	r.key = p.Take(uint64(p.Byte()))
-	r.live = p.Byte()
+	r.marks = p.Byte()
 	r.env = p.Take(uint64(p.Byte()))
+	if r.marks&markWide != 0 {
+		if c := p.Take(2); len(c) == 2 {
+			r.country = Country(c)
+		}
+		r.method = p.Byte()
+	}
 	s := p.Take(2)
-	if p.Bad() {
+	if p.Bad() || int(r.method) >= len(methods) {
 		return r, false
 	}
 	r.status = int(binary.BigEndian.Uint16(s))
@@ -145,15 +187,27 @@ type spill struct {
 	c    counts
 	last map[store.KeyID]LastUse
 	loss loss
+
+	locate func(netip.Addr) Country // never nil
 }
 
-func newSpill() *spill {
-	return &spill{c: newCounts(), last: make(map[store.KeyID]LastUse)}
+func newSpill(locate func(netip.Addr) Country) *spill {
+	return &spill{c: newCounts(), last: make(map[store.KeyID]LastUse), locate: locate}
 }
 
 func (s *spill) take(o *Observation, ns uint64, flags byte) {
 	if flags&recEvent != 0 {
 		s.lost.Add(1)
+	}
+	is := traits{country: CountryOf(o.Country), method: methodCode(o.Method), status: o.Status}
+	if is.country == (Country{}) {
+		is.country = s.locate(o.Client)
+	}
+	if o.Type == store.Live {
+		is.marks |= markLive
+	}
+	if o.failed() {
+		is.marks |= markFailed
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,18 +220,14 @@ func (s *spill) take(o *Observation, ns uint64, flags byte) {
 	}
 	if flags&recUsed != 0 {
 		if _, ok := s.last[o.Key]; ok || len(s.last) < maxRows {
-			s.last[store.KeyID(clip(string(o.Key), maxName))] = LastUse{At: at(ns), IP: o.Client}
+			s.last[store.KeyID(clip(string(o.Key), maxName))] = LastUse{At: at(ns), IP: o.Client, Country: is.country}
 		}
 	}
 	if flags&recCounted == 0 {
 		return
 	}
-	var live byte
-	if o.Type == store.Live {
-		live = 1
-	}
 	s.c.scratch = binary.BigEndian.AppendUint32(s.c.scratch[:0], minuteOf(ns))
-	s.c.scratch = appendRow(s.c.scratch, string(o.Account), string(o.Key), live, o.Environment, o.Status, o.Route)
+	s.c.scratch = appendRow(s.c.scratch, string(o.Account), string(o.Key), o.Environment, o.Route, is)
 	t := tallyOf(o.Status, o.Code != "", uint64(max(o.Units, 0)), uint64(max(o.Cost, 0)))
 	if o.wouldRefuse() {
 		t.would = 1

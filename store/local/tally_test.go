@@ -1,6 +1,7 @@
 package local
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/perfgate/perfgate/store"
@@ -42,7 +43,7 @@ func TestChargesOfRefusedRequests(t *testing.T) {
 // The writer reads what it took out of the spill under no lock, so that requests that come
 // meanwhile must not fill it: they would be counted twice, or end the process.
 func TestDrainedSpillIsLeftAlone(t *testing.T) {
-	s := newSpill()
+	s := newSpill(func(netip.Addr) Country { return Country{} })
 	o := admitted(day0, "default", "key_a")
 	for i := range 3 {
 		rows, last, _ := s.drain() // the first time there is nothing in it

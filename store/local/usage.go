@@ -48,7 +48,12 @@ const (
 	ByRoute       Group = "route"
 	ByType        Group = "type"
 	ByEnvironment Group = "environment"
+	ByCountry     Group = "country"
+	ByMethod      Group = "method"
 )
+
+// Groups lists the dimensions that a query can ask for.
+var Groups = []Group{ByKey, ByStatus, ByCountry, ByRoute, ByMethod, ByType, ByEnvironment}
 
 // UsageQuery selects usage of one account. From is rounded down and To up to
 // whole steps (UTC); a zero To is now, a zero From as far back as is kept.
@@ -59,6 +64,10 @@ type UsageQuery struct {
 	Key         store.KeyID
 	Type        *store.KeyType
 	Environment *string
+	Route       string
+	Country     *string // "" selects requests from unknown places
+	Method      string  // or OtherMethod
+	Status      int
 	GroupBy     Group
 }
 
@@ -68,10 +77,19 @@ type UsageRow struct {
 	Group    string      `json:"group"`
 	Requests int64       `json:"requests"` // all that came, denied ones included
 	Denied   int64       `json:"denied"`   // of them, refused (not 5xx)
+	Failed   int64       `json:"failed"`   // of them, answered with 5xx by the gateway itself
 	Units    int64       `json:"units"`    // charged
 	Cost     store.Money `json:"cost"`
-	Billable int64       `json:"billable"`     // of Units, charged to live keys
+	Billable int64       `json:"billable"`     // of Units, charged to live keys for requests that the gateway did not fail
 	Would    int64       `json:"would_refuse"` // of Requests: a shadow rule would have refused
+}
+
+// Add adds the counts of another row to r.
+func (r *UsageRow) Add(o *UsageRow) {
+	sum := func(a, b int64) int64 { return grow(a, uint64(b)) }
+	r.Requests, r.Denied, r.Failed = sum(r.Requests, o.Requests), sum(r.Denied, o.Denied), sum(r.Failed, o.Failed)
+	r.Units, r.Billable, r.Would = sum(r.Units, o.Units), sum(r.Billable, o.Billable), sum(r.Would, o.Would)
+	r.Cost = store.Money(sum(int64(r.Cost), int64(o.Cost)))
 }
 
 // Bounds of one usage query: stored rows read, and rows answered.
@@ -95,12 +113,7 @@ func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
 	}) bool {
 		return s.step == q.Step
 	})
-	switch q.GroupBy {
-	case ByNothing, ByKey, ByStatus, ByRoute, ByType, ByEnvironment:
-	default:
-		i = -1
-	}
-	if i < 0 {
+	if i < 0 || q.GroupBy != ByNothing && !slices.Contains(Groups, q.GroupBy) {
 		return nil, fmt.Errorf("usage by step %q and group %q: one of them is unknown", q.Step, q.GroupBy)
 	}
 	if err := l.turn(false); err != nil {
@@ -208,8 +221,8 @@ func (s *summing) add(row, value []byte, answered int) error {
 	if !ok {
 		return errCorrupt
 	}
-	live := r.live == 1
-	if q.Type != nil && live != (*q.Type == store.Live) || q.Environment != nil && *q.Environment != s.environment(&r) {
+	live := r.live()
+	if !s.selects(&r) {
 		return nil
 	}
 	t, err := parseTally(value)
@@ -231,6 +244,10 @@ func (s *summing) add(row, value []byte, answered int) error {
 		}
 	case ByEnvironment:
 		name = []byte(s.environment(&r))
+	case ByCountry:
+		name = []byte(r.country.String())
+	case ByMethod:
+		name = []byte(r.methodName())
 	}
 	g := s.groups[string(name)]
 	if g == nil {
@@ -245,10 +262,21 @@ func (s *summing) add(row, value []byte, answered int) error {
 	g.Units = grow(g.Units, t.units)
 	g.Cost = store.Money(grow(int64(g.Cost), t.cost))
 	g.Would = grow(g.Would, t.would)
-	if live {
+	switch {
+	case r.marks&markFailed != 0:
+		g.Failed = grow(g.Failed, t.requests)
+	case live:
 		g.Billable = grow(g.Billable, t.units)
 	}
 	return nil
+}
+
+// selects reports whether the query's filters pass r.
+func (s *summing) selects(r *usageRow) bool {
+	q := s.q
+	return (q.Type == nil || r.live() == (*q.Type == store.Live)) && (q.Route == "" || q.Route == string(r.route)) &&
+		(q.Country == nil || *q.Country == r.country.String()) && (q.Method == "" || q.Method == r.methodName()) &&
+		(q.Status == 0 || q.Status == r.status) && (q.Environment == nil || *q.Environment == s.environment(r))
 }
 
 // appendSlot moves one slot's groups to the answer, sorted.

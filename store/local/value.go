@@ -14,7 +14,7 @@ import (
 
 // The value of an event row, kind first so that later forms can be distinguished:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts errors [policy limit left would] waited]
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts errors [policy limit left would] [country] waited]
 //	dropped: 2 requests denials uncounted
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
@@ -24,7 +24,7 @@ import (
 // ignore the rest. waited is how many milliseconds before the time of the event its
 // request began (varint); the writer appends it. A typical request takes 120 to 180 bytes.
 // The policies that refused it or would have, the names of the latter joined by commas, are
-// there where a flag says so.
+// there where a flag says so, and so is the country: two letters.
 const (
 	kindRequest = 1
 	kindDropped = 2
@@ -37,6 +37,8 @@ const (
 	actorMask  = 3
 	flagWould  = 8  // a shadow rule would have refused it
 	flagLimits = 16 // the policies are there
+	flagFailed = 32 // the gateway itself answered 5xx
+	flagPlace  = 64 // the country is there
 )
 
 // actors by their bits; no others than keys are common.
@@ -67,7 +69,7 @@ const (
 	maxEnviron = 128
 	maxPolicy  = 64
 	maxWould   = 512
-	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 2*10 + maxWaited + 17*2
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 2*10 + len(Country{}) + maxWaited + 17*2
 )
 
 // maxWaited is the length of the value that the writer appends.
@@ -144,18 +146,7 @@ func appendText(dst []byte, s string, bound int) []byte {
 // appendRequest writes o's event value. whole is false when no event will be
 // kept: then only the fields that usage needs are written.
 func appendRequest(dst []byte, o *Observation, whole bool) []byte {
-	var flags byte
-	if o.Type == store.Live {
-		flags |= flagLive
-	}
-	if o.wouldRefuse() {
-		flags |= flagWould
-	}
-	if whole && o.Limits != nil {
-		flags |= flagLimits
-	}
-	by := actorBits(o.Actor.Type)
-	flags |= by << actorShift
+	by, country := actorBits(o.Actor.Type), CountryOf(o.Country)
 	name := o.Hint // of a refused credential; else the actor's name
 	if name == "" {
 		name = o.Actor.Name
@@ -165,7 +156,7 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 		reason = o.Failure
 	}
 	code := methodCode(o.Method)
-	dst = append(dst, kindRequest, flags, code)
+	dst = append(dst, kindRequest, requestFlags(o, whole)|by<<actorShift, code)
 	if code == 0 {
 		dst = appendText(dst, o.Method, maxMethod)
 	}
@@ -200,7 +191,33 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 			dst = appendText(dst, joinNames(l.WouldRefuse), maxWould)
 		}
 	}
+	if country != (Country{}) {
+		if !whole {
+			dst = append(dst, 0, 0, 0, 0) // path, upstream, attempts, errors
+		}
+		dst = append(dst, country[:]...)
+	}
 	return dst
+}
+
+// requestFlags are the flags of o's value but for those of its actor.
+func requestFlags(o *Observation, whole bool) (flags byte) {
+	if o.Type == store.Live {
+		flags |= flagLive
+	}
+	if o.wouldRefuse() {
+		flags |= flagWould
+	}
+	if whole && o.Limits != nil {
+		flags |= flagLimits
+	}
+	if o.failed() {
+		flags |= flagFailed
+	}
+	if CountryOf(o.Country) != (Country{}) {
+		flags |= flagPlace
+	}
+	return flags
 }
 
 // wouldRefuse reports whether a shadow rule would have refused o.
@@ -243,14 +260,15 @@ type request[T pack.Text] struct {
 	path, upstream    T
 	attempts          uint64
 	errors            T
-	requestWait
+	requestOrigin[T]
 	limits requestLimits[T]
 }
 
-// requestWait is how long before its event a request began.
-type requestWait struct {
-	waited int64 // milliseconds
-	timed  bool  // waited is known
+// requestOrigin is from where a request came, and how long before its event it began.
+type requestOrigin[T pack.Text] struct {
+	country T
+	waited  int64 // milliseconds
+	timed   bool  // waited is known
 }
 
 // requestLimits are the policies that refused a request, or would have.
@@ -281,6 +299,9 @@ func (r *request[T]) methodName() string {
 }
 
 func (r *request[T]) actor() store.ActorType { return actors[r.flags>>actorShift&actorMask] }
+
+// place is the country, if the value has it.
+func (r *request[T]) place() Country { return CountryOf(string(r.country)) }
 
 func (r *request[T]) ip() netip.Addr {
 	a, _ := netip.AddrFromSlice([]byte(r.addr))
@@ -316,6 +337,9 @@ func parseRequest[T pack.Text](v T) (r request[T], err error) {
 	}
 	if r.flags&flagLimits != 0 {
 		r.limits = requestLimits[T]{true, p.Text(), p.Uvarint(), p.Uvarint(), p.Text()}
+	}
+	if r.flags&flagPlace != 0 {
+		r.country = p.Take(uint64(len(Country{})))
 	}
 	if len(p.Rest()) > 0 {
 		r.waited, r.timed = p.Varint(), true

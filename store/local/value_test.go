@@ -156,7 +156,7 @@ func TestMergeOfLastUses(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "uses") {
 			ns := rapid.Uint64Range(0, 5).Draw(t, "time")
 			newest = max(newest, ns)
-			values = append(values, appendLast(nil, ns, netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "address")})))
+			values = append(values, appendLast(nil, ns, netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "address")}), Country{}))
 		}
 		merged := func(order []int) []byte {
 			m, err := newMerger().Merge(lastKey("k"), values[order[0]])

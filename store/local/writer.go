@@ -205,23 +205,31 @@ func (w *writer) records(buf []byte) error {
 }
 
 func (w *writer) record(r *record) error {
+	v, err := parseRequest(r.value)
+	if err != nil {
+		panic("BUG: a queued event does not parse")
+	}
+	ip, _ := netip.AddrFromSlice(v.addr)
+	country := v.place()
+	if country == (Country{}) {
+		country = w.l.locate(ip)
+	}
 	if r.flags&recEvent != 0 {
-		if err := w.event(r.account, r.ns, r.value); err != nil {
+		if err := w.event(r.account, r.ns, r.value, country); err != nil {
 			return err
 		}
 	}
 	if r.flags&(recCounted|recUsed) != 0 {
-		v, err := parseRequest(r.value)
-		if err != nil {
-			panic("BUG: a queued event does not parse")
-		}
 		if r.flags&recUsed != 0 {
-			ip, _ := netip.AddrFromSlice(v.addr)
-			w.l.last.note(v.key, r.ns, ip, w.saveUse)
+			w.l.last.note(v.key, r.ns, ip, country, w.saveUse)
 		}
 		if r.flags&recCounted != 0 {
+			is := traits{marks: v.flags & flagLive, country: country, method: v.code, status: v.status}
+			if v.flags&flagFailed != 0 {
+				is.marks |= markFailed
+			}
 			s := binary.BigEndian.AppendUint32(w.usage.scratch[:0], minuteOf(r.ns))
-			w.usage.scratch = appendRow(s, r.account, v.key, v.flags&flagLive, r.env, v.status, v.route)
+			w.usage.scratch = appendRow(s, r.account, v.key, r.env, v.route, is)
 			t := tallyOf(v.status, len(v.reason) > 0, r.units, r.cost)
 			if v.flags&flagWould != 0 {
 				t.would = 1
@@ -236,7 +244,7 @@ func (w *writer) record(r *record) error {
 
 // event appends one event row to the batch. It began at started; its time is that of
 // its writing, so that no later event is older.
-func (w *writer) event(account []byte, started uint64, value []byte) error {
+func (w *writer) event(account []byte, started uint64, value []byte, country Country) error {
 	if w.seq == w.ceiling {
 		if err := w.saveSeq(w.ceiling + seqBlock); err != nil {
 			return err
@@ -246,7 +254,12 @@ func (w *writer) event(account []byte, started uint64, value []byte) error {
 	w.seq++
 	ns := w.chains.stamp(w.l, started)
 	if value[0] == kindRequest {
-		w.value = binary.AppendVarint(append(w.value[:0], value...), int64(ns/1e6)-int64(started/1e6))
+		w.value = append(w.value[:0], value...)
+		if country != (Country{}) && value[1]&flagPlace == 0 {
+			w.value[1] |= flagPlace
+			w.value = append(w.value, country[:]...)
+		}
+		w.value = binary.AppendVarint(w.value, int64(ns/1e6)-int64(started/1e6))
 		value = w.value
 	}
 	w.key = eventKey(w.key[:0], account, ns, w.seq)
@@ -293,14 +306,14 @@ func (w *writer) totals() error {
 		return err
 	}
 	for key, u := range last {
-		w.l.last.note([]byte(key), nanos(u.At), u.IP, w.saveUse)
+		w.l.last.note([]byte(key), nanos(u.At), u.IP, u.Country, w.saveUse)
 	}
 	if lost.zero() {
 		return nil
 	}
 	w.l.log.Warn("audit events dropped: requests came faster than the disk takes them",
 		"requests", lost.requests, "denials", lost.denials, "uncounted", lost.uncounted)
-	return w.event(nil, nanos(w.l.now()), lost.append(nil))
+	return w.event(nil, nanos(w.l.now()), lost.append(nil), Country{})
 }
 
 // rows merges tallies into the minute, the hour and the day: all three in one
@@ -325,7 +338,7 @@ func (w *writer) rows(rows map[string]*tally) error {
 }
 
 func (w *writer) saveUse(key store.KeyID, u *recentUse) {
-	w.value = appendLast(w.value[:0], u.ns, u.ip)
+	w.value = appendLast(w.value[:0], u.ns, u.ip, u.country)
 	_ = w.batch.Merge(lastKey(key), w.value, nil) // an error shows at the commit
 }
 

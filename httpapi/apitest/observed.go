@@ -1,0 +1,21 @@
+package apitest
+
+import (
+	"context"
+
+	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// observed is what one node knows of requests.
+type observed struct{ local *local.Local }
+
+// Observed is what the rig's one node knows of requests.
+func (g *Rig) Observed() manage.Observed { return observed{g.Local} }
+
+// Usage implements [manage.Observed].
+func (o observed) Usage(_ context.Context, q local.UsageQuery) ([]local.UsageRow, []chain.Missing, error) {
+	rows, err := o.local.Usage(q)
+	return rows, []chain.Missing{}, err
+}

@@ -1,0 +1,37 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/perfgate/perfgate/node/audit"
+	"github.com/perfgate/perfgate/node/observe"
+	"github.com/perfgate/perfgate/node/replica"
+)
+
+// overall are the parts that know something over all nodes. Other nodes may ask before
+// they are open, and they are nil until then.
+type overall struct {
+	audit    atomic.Pointer[audit.Log]
+	observed atomic.Pointer[observe.Nodes]
+}
+
+// openOverall opens them.
+func (n *Node) openOverall() {
+	n.openAudit()
+	c := observe.Config{Local: n.local, Logger: n.log}
+	if !n.lone() {
+		c.Ask, c.Others = n.replica.Coordinator().AskObserve, n.others
+	}
+	n.overall.observed.Store(observe.New(c))
+}
+
+// serveObserve answers another node about the requests that this one served.
+func (o *overall) serveObserve(ctx context.Context, body []byte) ([]byte, error) {
+	nodes := o.observed.Load()
+	if nodes == nil {
+		return nil, replica.Refuse(replica.ErrUnavailable, errors.New("this node is starting"))
+	}
+	return nodes.Serve(ctx, body)
+}

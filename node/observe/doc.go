@@ -1,0 +1,11 @@
+// Package observe answers questions about requests over all nodes of the cluster.
+//
+// What requests did is in the local data of the nodes that served them. Each question is
+// put to every member at once, for a bounded time; the answers are sums or newest values,
+// so that their order does not matter. A member that does not answer is named in the
+// result.
+//
+// # Goroutines and locks
+//
+// Everything runs in its callers' goroutines, with one more for each node that is asked.
+package observe

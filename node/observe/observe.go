@@ -1,0 +1,137 @@
+package observe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// Config holds the parts of a [Nodes].
+type Config struct {
+	Local  *local.Local
+	Logger *slog.Logger
+	// Others lists the other members, and Ask makes a call to one of them; nil on a lone
+	// node.
+	Others func() []store.Member
+	Ask    func(ctx context.Context, id string, body []byte) ([]byte, error)
+}
+
+// Nodes are all nodes of the cluster. Its methods may be called from any goroutine.
+type Nodes struct{ cfg Config }
+
+// New returns the nodes.
+func New(cfg Config) *Nodes { return &Nodes{cfg: cfg} }
+
+// answerWait bounds the wait for the other nodes. A reading of the most rows that a
+// question may take needs some seconds of it.
+const answerWait = 10 * time.Second
+
+// ask is a question between nodes, and answer its answer. Members are only ever added.
+type ask struct {
+	Usage *local.UsageQuery `json:"usage,omitzero"`
+}
+
+type answer struct {
+	Usage   []local.UsageRow `json:"usage,omitzero"`
+	TooWide bool             `json:"too_wide,omitzero"` // see [local.ErrTooWide]
+}
+
+// Serve answers the question of another node.
+func (n *Nodes) Serve(_ context.Context, body []byte) ([]byte, error) {
+	var in ask
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	out, err := n.own(&in)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
+
+// own is this node's answer.
+func (n *Nodes) own(in *ask) (out *answer, err error) {
+	out = new(answer)
+	switch {
+	case in.Usage != nil:
+		out.Usage, err = n.cfg.Local.Usage(*in.Usage)
+	default:
+		err = errors.New("the question is none that this version knows")
+	}
+	if errors.Is(err, local.ErrTooWide) {
+		return &answer{TooWide: true}, nil
+	}
+	return out, err
+}
+
+// all puts a question to every node within the wait. It calls use with each answer, one
+// at a time, and returns the nodes that have none.
+func (n *Nodes) all(ctx context.Context, in *ask, wait time.Duration, use func(*answer) error) ([]chain.Missing, error) {
+	missing := []chain.Missing{}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var mu sync.Mutex // guards missing and fault, and is held while an answer is used
+	var fault error
+	take := func(out *answer) {
+		if out.TooWide {
+			fault = cmp.Or(fault, error(local.ErrTooWide))
+			return
+		}
+		if err := use(out); fault == nil {
+			fault = err
+		}
+	}
+	var peers sync.WaitGroup
+	for _, m := range n.others() {
+		peers.Go(func() {
+			out, err := n.peer(ctx, m.ID, body)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				n.cfg.Logger.Warn("a node is missing in an answer about requests", "node", m.Name, "error", err)
+				missing = append(missing, chain.Missing{Node: m.Name, Reason: "it does not answer, or runs an older version"})
+				return
+			}
+			take(out)
+		})
+	}
+	own, err := n.own(in)
+	mu.Lock()
+	if err == nil {
+		take(own)
+	}
+	mu.Unlock()
+	peers.Wait()
+	slices.SortFunc(missing, func(a, b chain.Missing) int { return cmp.Compare(a.Node, b.Node) })
+	return missing, cmp.Or(err, fault)
+}
+
+func (n *Nodes) others() []store.Member {
+	if n.cfg.Others == nil {
+		return nil
+	}
+	return n.cfg.Others()
+}
+
+func (n *Nodes) peer(ctx context.Context, id string, body []byte) (*answer, error) {
+	raw, err := n.cfg.Ask(ctx, id, body)
+	if err != nil {
+		return nil, err
+	}
+	out := new(answer)
+	return out, json.Unmarshal(raw, out)
+}
