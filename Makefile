@@ -10,7 +10,7 @@ LARGE   ?= /var/tmp/perfgate-bench
 PREFIX  ?= /usr/local
 IMAGE   ?= perfgate
 
-.PHONY: help build install run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
+.PHONY: geoip help build install run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -63,6 +63,12 @@ e2e-cluster: ## three processes, broken in many ways; needs root, iproute2, nfta
 
 e2e-image: ## the image, built and used; needs podman and runc
 	e2e/image.sh
+
+GEOIP ?= country.mmdb
+geoip: ## fetch a CC0 database of countries into GEOIP, for geoip.database; needs npm
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	(cd "$$dir" && npm pack --silent @ip-location-db/geo-whois-asn-country-mmdb >/dev/null && tar -xzf *.tgz) && \
+	mv "$$dir/package/geo-whois-asn-country.mmdb" "$(GEOIP).new" && mv "$(GEOIP).new" "$(GEOIP)" && ls -l "$(GEOIP)"
 
 fuzz: ## every fuzzer for FUZZTIME
 	@git grep -o 'func Fuzz[A-Za-z0-9]*' -- '*_test.go' | while IFS=: read -r file fn; do \

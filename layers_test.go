@@ -146,6 +146,7 @@ var layers = map[string][]string{
 		"node/config",
 		"node/custody",
 		"node/datadir",
+		"node/geo",
 		"node/mesh",
 		"node/observe",
 		"node/quota",
@@ -192,7 +193,11 @@ var layers = map[string][]string{
 	"node/datadir": {
 		"store/pack",
 	},
-	"node/lease": {},
+	"node/geo": {
+		"store/local",
+	},
+	"node/geo/geotest": {},
+	"node/lease":       {},
 	"node/mesh":  {},
 	"node/nodetest": {
 		"httpapi/client",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/geo"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/ids"
@@ -28,9 +29,10 @@ type startup struct {
 	log       *slog.Logger
 	token     *tokenFile
 	replica   *replica.Replica
-	store     *store.Store // the replica's
-	fresh     bool         // this process made the state
-	bootIndex uint64       // end of the log at the start: entries after it are new in this process
+	store     *store.Store  // the replica's
+	fresh     bool          // this process made the state
+	bootIndex uint64        // end of the log at the start: entries after it are new in this process
+	places    *geo.Database // nil without one
 }
 
 // system is the actor of the changes that a node makes by itself.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/geo"
 	"github.com/perfgate/perfgate/node/serve"
 )
 
@@ -52,6 +53,11 @@ func checkFiles(c *config.Config) (certs map[string]*serve.Certificates, err err
 	faults := []error{err}
 	if err := datadir.Check(c.Node.DataDir); err != nil {
 		faults = append(faults, c.Fault("node.data_dir", err.Error()))
+	}
+	if path := c.GeoIP.Database; path != "" {
+		if err := geo.Check(path); err != nil {
+			faults = append(faults, c.Fault("geoip.database", err.Error()))
+		}
 	}
 	certs = map[string]*serve.Certificates{}
 	for _, name := range []string{"proxy", "admin"} {

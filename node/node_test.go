@@ -307,7 +307,7 @@ func TestReloadNode(t *testing.T) {
 func TestLocalDataAsksTheState(t *testing.T) {
 	t.Parallel()
 	n := startLone(t, t.TempDir())
-	from := &source{n.store, n.clock, n.log}
+	from := &source{store: n.store, clock: n.clock, log: n.log}
 	if got := from.retention(store.DefaultAccount); got < 24*time.Hour || got%(24*time.Hour) != 0 {
 		t.Errorf("the default account's retention is %v", got)
 	}

@@ -99,7 +99,7 @@ func TestMetricsOfUpkeep(t *testing.T) {
 func TestRetentionOfUnknown(t *testing.T) {
 	t.Parallel()
 	n := startLone(t, t.TempDir())
-	from := &source{n.store, n.clock, n.log}
+	from := &source{store: n.store, clock: n.clock, log: n.log}
 	if got := from.retention(store.DefaultAccount); got != store.DefaultRetention*24*time.Hour {
 		t.Errorf("the default account keeps its requests for %v", got)
 	}

@@ -205,10 +205,10 @@ func TestReloadChecksFiles(t *testing.T) {
 
 // A reload replaces the table of the proxy's settings and nothing else.
 func TestReloadKeepsWhatTheGateReads(t *testing.T) {
-	started := mustLoad(t, []string{"--trusted-proxies", "10.0.0.1"}, "PERFGATE_PROXY_KEY_HEADER=X-A", "PERFGATE_PROXY_CLIENT_IP_HEADER=X-B")
+	started := mustLoad(t, []string{"--trusted-proxies", "10.0.0.1"}, "PERFGATE_PROXY_KEY_HEADER=X-A", "PERFGATE_PROXY_CLIENT_IP_HEADER=X-B", "PERFGATE_GEOIP_HEADER=X-E")
 	next := proxy.Settings{Table: new(proxy.Table), KeyHeader: "X-C", ClientIPHeader: "X-D"}
 	got := untilRestart(next, started)
-	if got.Table != next.Table || got.KeyHeader != "X-A" || got.ClientIPHeader != "X-B" || len(got.Trusted) != 1 || reflect.TypeOf(got).NumField() != 4 {
+	if got.Table != next.Table || got.KeyHeader != "X-A" || got.ClientIPHeader != "X-B" || len(got.Trusted) != 1 || reflect.TypeOf(got).NumField() != 5 || got.CountryHeader != "X-E" {
 		t.Errorf("%+v", got)
 	}
 }

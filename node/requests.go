@@ -41,6 +41,9 @@ func (n *Node) openBackground() {
 		n.background.run(s.Run)
 	}
 	n.background.run(n.rotateData)
+	if places := n.startup.places; places != nil {
+		n.background.run(places.Run)
+	}
 	n.background.run(n.options.Memory.pace)
 	for _, l := range n.listeners() {
 		if l.certs != nil {

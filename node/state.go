@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/geo"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
@@ -46,11 +48,17 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	}
 	n.cleanup("replica", n.replica.Shutdown)
 	n.store = n.replica.Store()
-	from := &source{n.store, n.clock, n.log}
+	from := &source{store: n.store, clock: n.clock, log: n.log}
+	if path := n.config.GeoIP.Database; path != "" {
+		if from.places, err = geo.Open(path, n.log); err != nil {
+			return n.config.Fault("geoip.database", err.Error())
+		}
+	}
+	n.startup.places = from.places
 	n.local, err = local.Open(local.Config{
 		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, datadir.LocalDir), Cache: cache,
 		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
-		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, Fatal: n.fatal,
+		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, Country: from.country(), Fatal: n.fatal,
 		Clock: n.clock.Wall, Aged: from.aged(), Witness: n.replica.Marks(),
 	})
 	if err != nil {
@@ -70,6 +78,16 @@ type source struct {
 	store *store.Store
 	clock *clock.Clock
 	log   *slog.Logger
+
+	places *geo.Database // nil without one
+}
+
+// country finds the country of an address; nil if there is no database.
+func (s *source) country() func(netip.Addr) local.Country {
+	if s.places == nil {
+		return nil
+	}
+	return s.places.Country
 }
 
 // aged returns the clock by which this node's own data grows old: cluster time, which

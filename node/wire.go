@@ -77,7 +77,7 @@ func (n *Node) gateConfig(c *config.Config, table *limiter.Buckets) admit.Config
 // proxySettings is the configuration of the proxy, from c. An error names the route.
 func (n *Node) proxySettings(c *config.Config) (proxy.Settings, error) {
 	routes, err := compileRoutes(c, n.echo)
-	return proxy.Settings{Table: routes, Trusted: c.Proxy.TrustedProxies, KeyHeader: c.Proxy.KeyHeader, ClientIPHeader: c.Proxy.ClientIPHeader}, err
+	return proxy.Settings{Table: routes, Trusted: c.Proxy.TrustedProxies, KeyHeader: c.Proxy.KeyHeader, ClientIPHeader: c.Proxy.ClientIPHeader, CountryHeader: c.GeoIP.Header}, err
 }
 
 // apiConfig is the configuration of the management API.
@@ -120,7 +120,7 @@ func (n *Node) prepareRoutes(next *config.Config) (swap func(), err error) {
 // as [Reloader] logs: the gate reads the same headers, and keeps them.
 func untilRestart(next proxy.Settings, started *config.Config) proxy.Settings {
 	p := &started.Proxy
-	return proxy.Settings{Table: next.Table, Trusted: p.TrustedProxies, KeyHeader: p.KeyHeader, ClientIPHeader: p.ClientIPHeader}
+	return proxy.Settings{Table: next.Table, Trusted: p.TrustedProxies, KeyHeader: p.KeyHeader, ClientIPHeader: p.ClientIPHeader, CountryHeader: started.GeoIP.Header}
 }
 
 // prepareSecret lets the cluster secret change. Members authenticate each other by

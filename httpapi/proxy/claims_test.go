@@ -79,6 +79,28 @@ func TestClaimsOfTrustedPeers(t *testing.T) {
 	}
 }
 
+// The country of a client is what a trusted peer says in the configured header, once.
+func TestCountryOfTrustedPeers(t *testing.T) {
+	for i, c := range []struct {
+		trusted    []netip.Prefix
+		send, want string
+	}{
+		{loopback, "CF-IPCountry: BR\r\n", "BR"},
+		{nil, "CF-IPCountry: BR\r\n", ""},
+		{loopback, "CF-IPCountry: BR\r\nCF-IPCountry: DE\r\n", ""},
+		{loopback, "X-Country: BR\r\n", ""},
+		{loopback, "", ""},
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			r := newRig(t, Settings{Trusted: c.trusted, CountryHeader: "cf-ipcountry"}, Route{Path: "/", Upstreams: []string{backend(t, func(http.ResponseWriter, *http.Request) {})}})
+			r.raw("GET / HTTP/1.1\r\nHost: x\r\n" + cred + c.send + "\r\n")
+			if got := r.log.next(t).Country; got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // Headers that ask for another method are dropped, except those that the route
 // allows by name.
 func TestMethodOverrides(t *testing.T) {

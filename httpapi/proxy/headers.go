@@ -180,6 +180,19 @@ func (r *route) setHeaders(out *h1.Fields) {
 	}
 }
 
+// countryOf is the country that a trusted peer says the client is in; "" if none does. Two
+// values are none: one of them may be the client's own.
+func (l *live) countryOf(r *h1.Request) string {
+	if l.country == "" || !l.way.Trusts(peerAddr(r)) {
+		return ""
+	}
+	values := r.Fields.Values(l.country)
+	if len(values) != 1 {
+		return ""
+	}
+	return strings.TrimSpace(values[0])
+}
+
 // peerAddr is the TCP peer; invalid if it has no address.
 func peerAddr(r *h1.Request) netip.Addr {
 	a, err := netip.ParseAddrPort(r.Remote)

@@ -49,6 +49,7 @@ type Settings struct {
 	// ClientIPHeader is the header in which trusted proxies report their client, as
 	// the gate reads it; "" means X-Forwarded-For.
 	ClientIPHeader string
+	CountryHeader  string // in which trusted proxies send the client's country; "" reads none
 }
 
 // Config configures a [Proxy]. Roots, Registry and Bodies are optional.
@@ -90,6 +91,7 @@ type live struct {
 	lanes     map[*route]*lane
 	way       admit.Forwarding
 	keyHeader string // canonical
+	country   string // header, canonical; "" for none
 }
 
 // New returns a proxy with the settings in c. It starts no goroutines.
@@ -112,7 +114,7 @@ func New(c Config) *Proxy {
 // new routes refuse them: those end like the ones of a key that lost its right. The old
 // idle connections are closed.
 func (p *Proxy) Reload(s Settings) {
-	l := &live{table: s.Table, lanes: make(map[*route]*lane, len(s.Table.routes)), way: admit.NewForwarding(s.Trusted, s.ClientIPHeader), keyHeader: http.CanonicalHeaderKey(s.KeyHeader)}
+	l := &live{table: s.Table, lanes: make(map[*route]*lane, len(s.Table.routes)), way: admit.NewForwarding(s.Trusted, s.ClientIPHeader), keyHeader: http.CanonicalHeaderKey(s.KeyHeader), country: http.CanonicalHeaderKey(s.CountryHeader)}
 	for _, r := range s.Table.routes {
 		lane := &lane{route: r, counts: p.metrics.of(r.rule.Route), seen: p.seenBefore(r)}
 		for _, u := range r.upstreams {

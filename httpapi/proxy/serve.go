@@ -259,7 +259,7 @@ func (p *Proxy) report(x *exchange, refused *fault.Error) {
 	*o = local.Observation{
 		At: x.start, Duration: took, RequestID: x.id, Method: apikey.Mask(x.r.Method), Status: status,
 		Client: x.client, UserAgent: apikey.Mask(x.r.Fields.Get("User-Agent")), Hint: x.pass.Hint,
-		Trail: local.Trail{Path: x.path, Attempts: x.attempts, Sent: x.bytes},
+		Trail: local.Trail{Country: x.live.countryOf(x.r), Path: x.path, Attempts: x.attempts, Sent: x.bytes},
 	}
 	if x.upstream != nil {
 		o.Upstream = x.upstream.name

@@ -106,9 +106,10 @@ type Webhooks struct {
 	AllowPrivate []netip.Prefix `koanf:"allow_private"`
 }
 
-// GeoIP names a MaxMind database. It is parsed, and not available yet.
+// GeoIP names the source of the countries of clients.
 type GeoIP struct {
-	Database string `koanf:"database"`
+	Database string `koanf:"database"` // a file in MaxMind's format; "" knows no country
+	Header   string `koanf:"header"`   // in which trusted proxies send the country; "" reads none
 }
 
 // SecurityTxt is /.well-known/security.txt (RFC 9116); without a contact there is

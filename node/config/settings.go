@@ -40,18 +40,16 @@ const (
 // The features that this version lacks.
 const (
 	webhooks = "sending webhooks"
-	geoip    = "geography"
 )
 
 // reserved are keys and tables whose names are fixed for features that this version
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
-	"audit.sinks":  "sending audit events elsewhere",
-	"geoip.header": geoip,
-	"mail":         "sending e-mail",
-	"signin":       "signing in",
-	"doors":        "deciding for other proxies",
-	"telemetry":    "sending telemetry",
+	"audit.sinks": "sending audit events elsewhere",
+	"mail":        "sending e-mail",
+	"signin":      "signing in",
+	"doors":       "deciding for other proxies",
+	"telemetry":   "sending telemetry",
 }
 
 // notYet is the reason for which a key of a missing feature is refused.
@@ -113,7 +111,8 @@ var settings = []setting{
 
 	{key: "webhooks.allow_private", value: none, later: webhooks},
 
-	{key: "geoip.database", value: "", later: geoip},
+	{key: "geoip.database", value: ""},
+	{key: "geoip.header", value: ""},
 
 	{key: "security_txt.contact", value: none},
 	{key: "security_txt.expires", value: ""},

@@ -190,6 +190,15 @@ func countNodes(n int) string {
 	return fmt.Sprintf("%d nodes at most", n)
 }
 
+func (v validator) geoip() {
+	g := &v.GeoIP
+	v.check("geoip.database", !strings.ContainsRune(g.Database, 0), "must be the path of a file")
+	v.check("geoip.header", g.Header == "" || fieldName.MatchString(g.Header), "must be the name of a header field")
+	v.check("geoip.header", !framing(g.Header) && !strings.EqualFold(g.Header, "Authorization") && !strings.EqualFold(g.Header, v.Proxy.KeyHeader) || g.Header == "",
+		"this header has a meaning of its own; name the one in which the proxies send the client's country, such as CF-IPCountry")
+	v.check("geoip.header", g.Header == "" || len(v.Proxy.TrustedProxies) > 0, "proxy.trusted_proxies must list the proxies that send it")
+}
+
 // records checks the tables about the data that a node keeps and writes.
 func (v validator) records() {
 	// A new installation has the built-in tiers alone.
@@ -197,6 +206,7 @@ func (v validator) records() {
 	v.check("encryption.key_file", v.Encryption.KeyFile == "" || v.Encryption.KeyCommand == "", "encryption.key_command is set too; remove one of them")
 	v.oneOf("audit.requests", v.Audit.Requests, "all", "denied", "off")
 	v.check("audit.max_bytes", v.Audit.MaxBytes >= 1<<20, `must be at least "1MiB"`)
+	v.geoip()
 	v.oneOf("log.level", v.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", v.Log.Format, "json", "text")
 	v.check("backup.dir", !strings.ContainsRune(v.Backup.Dir, 0), "must be the path of a directory")

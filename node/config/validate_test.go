@@ -79,7 +79,7 @@ func TestGoodCombinations(t *testing.T) {
 		"a secret without a cluster": "[cluster]\nsecret_file = \"x\"",
 		"key of the data in a file":  "[encryption]\nkey_file = \"k\"",
 		"key of the data by command": "[encryption]\nkey_command = \"print the key\"",
-		"features at their default":  "[webhooks]\nallow_private = []\n[geoip]\ndatabase = \"\"",
+		"features at their default":  "[webhooks]\nallow_private = []\n[geoip]\ndatabase = \"\"\nheader = \"\"",
 	} {
 		if _, err := Load([]string{"--config", configtest.File(t, text)}, configtest.Environ()); err != nil {
 			t.Errorf("%s: %v", name, err)

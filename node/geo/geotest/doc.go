@@ -1,0 +1,2 @@
+// Package geotest makes small databases in MaxMind's format, for tests.
+package geotest
