@@ -51,12 +51,12 @@ type topics struct {
 
 func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 	return &topics{
-		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Local, Routes: cfg.Routes},
+		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes},
 		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store},
-		usage:     manage.Usage{Observed: cfg.Observed},
+		usage:     manage.Usage{Store: cfg.Store, Observed: cfg.Observed},
 		audit:     manage.Audit{Log: cfg.Audit},
 		simulate:  manage.Simulate{Local: cfg.Local},
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
@@ -98,6 +98,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithoutBody(t.allowlist.Set)},
 
 		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: usageQuery, Serve: rest.WithoutBody(t.usage.Read)},
+		{ID: "keyUsage", Method: get, Path: "/v1/usage/keys/{id}", Action: "usage.read", Scope: read, Access: onProxy, IDs: "key_", Query: []string{"from", "to"}, Serve: rest.WithoutBody(t.usage.OfKey)},
 		{ID: "limits", Method: get, Path: "/v1/limits", Action: "limits.read", Access: onProxy | rest.AnyScope | rest.Quiet, Query: []string{"key", "type"}, Serve: rest.WithoutBody(t.limits.Read)},
 		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -18,4 +19,21 @@ func (g *Rig) Observed() manage.Observed { return observed{g.Local} }
 func (o observed) Usage(_ context.Context, q local.UsageQuery) ([]local.UsageRow, []chain.Missing, error) {
 	rows, err := o.local.Usage(q)
 	return rows, []chain.Missing{}, err
+}
+
+// Failures implements [manage.Observed].
+func (o observed) Failures(_ context.Context, q local.FailureQuery) (local.FailureCounts, []chain.Missing, error) {
+	counts, err := o.local.Failures(q)
+	return counts, []chain.Missing{}, err
+}
+
+// LastUses implements [manage.Observed].
+func (o observed) LastUses(_ context.Context, keys []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing) {
+	uses := make(map[store.KeyID]local.LastUse)
+	for _, key := range keys {
+		if u, ok := o.local.LastUsed(key); ok {
+			uses[key] = u
+		}
+	}
+	return uses, []chain.Missing{}
 }

@@ -42,6 +42,7 @@ var everyCommand = map[string]string{
 	"keys list":                        "",
 	"keys revoke key_1":                "",
 	"keys rotate key_1":                "",
+	"keys usage key_1":                 "",
 	"keys update key_1 --burst 1":      "",
 	"keys verify":                      "pk_live_x",
 	"tiers create t":                   "",

@@ -87,14 +87,32 @@ next      curl -v 'http://10.0.0.5:9000/v1/it'\''s'`},
 
 func TestUsageReport(t *testing.T) {
 	s := start(t, map[string]answer{"GET /v1/usage": {body: `{"data":[{"time":"2027-01-01T00:00:00Z","group":"key_1","requests":5,"denied":1,"units":4,"cost":0.30,"billable":4},` +
-		`{"time":"2027-01-02T00:00:00Z","group":null,"requests":12000,"denied":0,"units":0,"cost":12.000001,"billable":0}]}`}})
+		`{"time":"2027-01-02T00:00:00Z","group":null,"requests":12000,"denied":0,"units":0,"cost":12.000001,"billable":0}],"missing":[{"node":"n2","reason":"it does not answer"}]}`},
+		"GET /v1/usage/keys/key_1": {body: `{"id":"key_1","from":"2027-01-01T00:00:00Z","to":"2027-01-31T00:00:00Z","requests":7,"denied":2,"failed":1,"units":4,"cost":0.5,"billable":3,` +
+			`"failures":[{"reason":"key_expired","requests":2}],"statuses":[{"status":"200","requests":4}],"countries":[{"country":"DE","requests":6},{"country":null,"requests":1}],` +
+			`"failing_addresses":[{"ip":"203.0.113.7","country":"DE","requests":2}],"last_use":{"at":"2027-01-30T10:00:00Z","ip":"203.0.113.9","country":"DE"},"missing":[]}`}})
 	testCommands(t, s, []commandTest{
 		{args: "usage", calls: "GET /v1/usage", out: `TIME              REQUESTS  DENIED  FAILED  UNITS  COST       BILLABLE
 2027-01-01 00:00  5         1       0       4      0.30       4
-2027-01-02 00:00  12000     0       0       0      12.000001  0`},
+2027-01-02 00:00  12000     0       0       0      12.000001  0`, err: "perfgate: node n2 is missing in this answer: it does not answer"},
+		{args: "keys usage key_1 --from 2027-01-01", calls: "GET /v1/usage/keys/key_1?from=2027-01-01", out: `key                      key_1
+from                     2027-01-01 00:00
+to                       2027-01-31 00:00
+requests                 7
+denied                   2
+failed                   1
+units                    4
+cost                     0.5
+billable                 3
+last use                 2027-01-30 10:00 203.0.113.9 DE
+status 200               4
+country DE               6
+country unknown          1
+failed: key_expired      2
+failed from 203.0.113.7  2`},
 		{args: "usage --from 2027-01-01 --to 2027-01-31 --step day --key key_1 --type live --environment e --group-by key",
 			calls: "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", out: `TIME              REQUESTS  DENIED  FAILED  UNITS  COST       BILLABLE  GROUP
 2027-01-01 00:00  5         1       0       4      0.30       4         key_1
-2027-01-02 00:00  12000     0       0       0      12.000001  0         -`},
+2027-01-02 00:00  12000     0       0       0      12.000001  0         -`, err: "perfgate: node n2 is missing in this answer: it does not answer"},
 	})
 }

@@ -17,7 +17,7 @@ const keysPath = "/v1/keys"
 
 func keysCommand(a *app) *cobra.Command {
 	return group("keys", "Create, list and change API keys",
-		keysCreate(a), keysList(a), keysGet(a), keysUpdate(a), keysRotate(a), keysRevoke(a), keysImport(a), keysVerify(a), keysLimits(a))
+		keysCreate(a), keysList(a), keysGet(a), keysUpdate(a), keysRotate(a), keysRevoke(a), keysImport(a), keysVerify(a), keysLimits(a), keysUsage(a))
 }
 
 // keyPath returns the path of a key, or of something below it.

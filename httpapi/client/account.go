@@ -34,19 +34,6 @@ func allowlist(ctx context.Context, c *Client, method string, body any, opts []O
 	return out, nil
 }
 
-// Usage returns the usage of the account's keys over all nodes, summed by step and group.
-func (c *Client) Usage(ctx context.Context, u UsageQuery) (*UsageRows, error) {
-	q := url.Values{}
-	for name, v := range map[string]string{
-		"from": u.From, "to": u.To, "step": u.Step, "key": u.Key,
-		"type": u.Type, "environment": u.Environment, "group_by": u.GroupBy,
-		"route": u.Route, "method": u.Method, "country": u.Country, "status": u.Status,
-	} {
-		add(q, name, v)
-	}
-	return call[UsageRows](ctx, c, "GET", "/v1/usage", q, nil, nil)
-}
-
 // SimulateLimits runs a proposed limit over the traffic that the server has recorded.
 func (c *Client) SimulateLimits(ctx context.Context, p Proposal) (*Simulation, error) {
 	return call[Simulation](ctx, c, "POST", "/v1/limits/simulate", nil, p, nil)

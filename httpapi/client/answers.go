@@ -51,6 +51,7 @@ var shapes = []shape{
 	{"GET /v1/allowlist", allowed, nil},
 	{"PUT /v1/allowlist", allowed, nil},
 	{"GET /v1/usage", []string{"data"}, []string{"time", "requests", "denied"}},
+	{"GET /v1/usage/keys/{}", []string{"id", "requests", "denied"}, nil},
 	{"POST /v1/limits/simulate", []string{"limit", "would_refuse", "lowest_limit"}, nil},
 	{"GET /v1/limits", []string{"data"}, []string{"policy", "limit", "remaining"}},
 	{"GET /v1/audit-logs", page, event},

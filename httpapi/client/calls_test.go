@@ -96,9 +96,12 @@ var accountCalls = []apiCall{
 		return c.SetAllowlist(ctx, nil, client.Force())
 	},
 		"PUT /v1/allowlist?force=true", `{"entries":[]}`},
-	{"Usage", func(ctx context.Context, c *client.Client) (any, error) {
-		return c.Usage(ctx, client.UsageQuery{From: "2027-01-01", To: "2027-01-31", Step: "day", Key: "key_1", Type: "live", Environment: "e", GroupBy: "key"})
+	{"Insight.Usage", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Insight().Usage(ctx, client.UsageQuery{From: "2027-01-01", To: "2027-01-31", Step: "day", Key: "key_1", Type: "live", Environment: "e", GroupBy: "key"})
 	}, "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", ""},
+	{"Insight.KeyUsage", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Insight().KeyUsage(ctx, "key_1", "2027-01-01", "2027-01-31")
+	}, "GET /v1/usage/keys/key_1?from=2027-01-01&to=2027-01-31", ""},
 	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx) }, "GET /v1/audit-logs/head", ""},
 	{"Limits", func(ctx context.Context, c *client.Client) (any, error) { return c.Limits(ctx, "key_1") }, "GET /v1/limits?key=key_1", ""},
 	{"SimulateLimits", func(ctx context.Context, c *client.Client) (any, error) {
@@ -176,7 +179,7 @@ func allCalls() []apiCall {
 }
 
 // anyAnswer has the members of the answers to all calls.
-const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
+const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
 	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok"}`
 
 // Each method makes exactly one request, with the credentials and the account.
@@ -226,7 +229,7 @@ func TestCalls(t *testing.T) {
 // The tables above contain every method of the client and of its topics, but for the
 // iterators and those that other tests are about.
 func TestCallsAreComplete(t *testing.T) {
-	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true}
+	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Insight": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true}
 	for _, call := range allCalls() {
 		listed[call.name] = true
 	}
@@ -235,7 +238,7 @@ func TestCallsAreComplete(t *testing.T) {
 	}
 	for prefix, typ := range map[string]reflect.Type{
 		"": reflect.TypeFor[*client.Client](), "Accounts.": reflect.TypeFor[client.Accounts](), "Tiers.": reflect.TypeFor[client.Tiers](),
-		"Vault.": reflect.TypeFor[client.Vault](),
+		"Insight.": reflect.TypeFor[client.Insight](), "Vault.": reflect.TypeFor[client.Vault](),
 	} {
 		for i := range typ.NumMethod() {
 			if name := prefix + typ.Method(i).Name; !listed[name] {
@@ -291,7 +294,7 @@ func TestCallsReportForeignAnswers(t *testing.T) {
 			}
 		}
 	}
-	for name, body := range map[string]string{"ListKeys": "[7]", "Usage": `[{"time":"2027-01-01T00:00:00Z"}]`, "Accounts.List": `{"id":"x"}`, "Tiers.List": "[null]"} {
+	for name, body := range map[string]string{"ListKeys": "[7]", "Insight.Usage": `[{"time":"2027-01-01T00:00:00Z"}]`, "Accounts.List": `{"id":"x"}`, "Tiers.List": "[null]"} {
 		c, _ := serve(t, answering(200, `{"data":`+body+`,"next_cursor":null}`))
 		for _, call := range allCalls() {
 			if call.name == name {

@@ -109,7 +109,7 @@ func TestNoKeyInURL(t *testing.T) {
 		"an id":               second(c.GetKey(t.Context(), key)),
 		"part of an id":       second(c.RevokeKey(t.Context(), "a"+key+"z", "")),
 		"a filter":            second(c.ListKeys(t.Context(), client.KeyFilter{Q: key})),
-		"the key of usage":    second(c.Usage(t.Context(), client.UsageQuery{Key: key})),
+		"the key of usage":    second(c.Insight().Usage(t.Context(), client.UsageQuery{Key: key})),
 		"a name of the query": do("/v1/x", url.Values{key: nil}),
 		"the second value":    do("/v1/x", url.Values{"a": {"", "b" + key}}),
 		"an encoded path":     do("/v1/x/pk%5Flive"+key[7:], nil),

@@ -201,37 +201,6 @@ type Allowlist struct {
 	ETag       string       `json:"-"`
 }
 
-// UsageQuery selects usage. From and To are dates or RFC 3339 times.
-type UsageQuery struct {
-	From, To, Step, Key, Type, Environment, Route, Method, Country, Status, GroupBy string
-}
-
-// UsageRow is the usage of one group in one step.
-type UsageRow struct {
-	Time     time.Time   `json:"time"`
-	Group    *string     `json:"group"`
-	Requests int64       `json:"requests"`
-	Denied   int64       `json:"denied"`
-	Failed   int64       `json:"failed"` // answered with 5xx by the gateway itself
-	Units    int64       `json:"units"`
-	Cost     json.Number `json:"cost"`
-	Billable int64       `json:"billable"`
-	// WouldRefuse counts requests that a shadow rule would have refused.
-	WouldRefuse int64 `json:"would_refuse"`
-}
-
-// Missing is a node that is not in an answer, with the reason.
-type Missing struct {
-	Node   string `json:"node"`
-	Reason string `json:"reason"`
-}
-
-// UsageRows is the answer to a [UsageQuery].
-type UsageRows struct {
-	Data    []UsageRow `json:"data"`
-	Missing []Missing  `json:"missing"`
-}
-
 // AuditQuery selects audit events. StartDate and EndDate are dates (whole UTC
 // days) or RFC 3339 times. Format is json, ndjson or csv.
 type AuditQuery struct {

@@ -54,7 +54,7 @@ func TestDecodeVerdict(t *testing.T) {
 
 func TestDecodeUsage(t *testing.T) {
 	c, _ := serve(t, answering(200, `{"data":[{"time":"2027-01-31T00:00:00Z","group":"g","requests":3,"denied":2,"units":1,"cost":0.30,"failed":6,"billable":4},{"time":"2027-01-31T00:00:00Z","group":null,"requests":0,"denied":0}],"missing":[{"node":"n2","reason":"it is down"}]}`))
-	all, err := c.Usage(t.Context(), client.UsageQuery{})
+	all, err := c.Insight().Usage(t.Context(), client.UsageQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}

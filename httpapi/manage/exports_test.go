@@ -17,7 +17,7 @@ import (
 func TestExportsAreBounded(t *testing.T) {
 	g := apitest.New(t)
 	f := g.Frame()
-	keys := manage.Keys{Store: g.Store, Uses: g.Local}
+	keys := manage.Keys{Store: g.Store, Uses: g.Observed()}
 	usage := manage.Usage{Observed: g.Observed()}
 	audit := manage.Audit{Log: g.AuditLog()}
 	serve := func(ctx context.Context, id string, h rest.Handler, query string) int {

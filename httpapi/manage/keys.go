@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/ids"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -24,9 +26,9 @@ type keyStore interface {
 	Held(store.AccountID) (store.Held, error)
 }
 
-// useLog knows when a key was last used.
+// useLog knows when keys were last used on any node.
 type useLog interface {
-	LastUsed(store.KeyID) (local.LastUse, bool)
+	LastUses(context.Context, []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing)
 }
 
 // Keys serves the calls about keys.
@@ -173,8 +175,9 @@ func (h *Keys) List(c *rest.Call) (*rest.Page[keyView], error) {
 	}
 	out := &rest.Page[keyView]{Data: make([]keyView, 0, len(keys))}
 	for _, k := range keys {
-		out.Data = append(out.Data, h.view(c, k))
+		out.Data = append(out.Data, h.unusedView(c, k))
 	}
+	h.showUses(c, out.Data)
 	if next != "" {
 		out.Next = q.Seal(string(next))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
 )
 
 // keyView is a key as the API shows it: every member always there, null where
@@ -64,16 +65,44 @@ type changedKey struct {
 // issued shows k with its secret, unless the call is a repeat.
 func (h *Keys) issued(c *rest.Call, rc rest.Receipt, secret string) issuedKey {
 	c.Created(rc)
-	out := issuedKey{Key: &secret, keyView: h.view(c, rc.Key)}
+	out := issuedKey{Key: &secret, keyView: h.unusedView(c, rc.Key)}
 	if rc.Repeat {
 		out.Key, out.Withheld = nil, true
 	}
 	return out
 }
 
-// view shows the state of k at the call's time. The end of a rotation's overlap is
-// a revocation that needs no command.
+// view shows the state of k at the call's time, and its last use.
 func (h *Keys) view(c *rest.Call, k *store.Key) keyView {
+	one := [1]keyView{h.unusedView(c, k)}
+	h.showUses(c, one[:])
+	return one[0]
+}
+
+// showUses adds the last uses to views.
+func (h *Keys) showUses(c *rest.Call, views []keyView) {
+	ids := make([]store.KeyID, len(views))
+	for i := range views {
+		ids[i] = views[i].ID
+	}
+	uses, _ := h.Uses.LastUses(c.Request.Context(), ids)
+	for i := range views {
+		if use, ok := uses[views[i].ID]; ok {
+			views[i].use(use)
+		}
+	}
+}
+
+func (v *lifeView) use(u local.LastUse) {
+	v.LastUsedAt = when(u.At)
+	if u.IP.IsValid() {
+		v.LastUsedIP = some(u.IP.String())
+	}
+}
+
+// unusedView shows k without its last use. The end of a rotation's overlap is
+// a revocation that needs no command.
+func (h *Keys) unusedView(c *rest.Call, k *store.Key) keyView {
 	v := keyView{
 		ID: k.ID, Name: k.Name, Type: k.Type, Environment: some(k.Environment),
 		Scopes: k.Scopes, State: k.State(c.Now), Hint: k.Hint, Account: k.Account,
@@ -92,12 +121,6 @@ func (h *Keys) view(c *rest.Call, k *store.Key) keyView {
 	if v.State == store.Revoked && v.RevokedAt == nil {
 		v.RevokedAt = when(k.OverlapEndsAt)
 		v.RevokeReason = some("rotated")
-	}
-	if use, ok := h.Uses.LastUsed(k.ID); ok {
-		v.LastUsedAt = when(use.At)
-		if use.IP.IsValid() {
-			v.LastUsedIP = some(use.IP.String())
-		}
 	}
 	return v
 }

@@ -38,7 +38,7 @@ func (s *script) Propose(_ context.Context, cmd *store.Command) (rest.Receipt, e
 // revokeBy makes one call of bulk revocation, repeatable, over s.
 func revokeBy(g *apitest.Rig, s *script, body string) *httptest.ResponseRecorder {
 	g.T.Helper()
-	return callBy(g, s, "/v1/keys/revoke", body, rest.WithBody((&manage.Keys{Store: g.Store, Uses: g.Local}).RevokeMany))
+	return callBy(g, s, "/v1/keys/revoke", body, rest.WithBody((&manage.Keys{Store: g.Store, Uses: g.Observed()}).RevokeMany))
 }
 
 // callBy makes one call, repeatable, of a handler over s.

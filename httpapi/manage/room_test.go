@@ -38,7 +38,7 @@ func TestRoom(t *testing.T) {
 		{"some bytes left", store.Held{Bytes: store.MaxHeldBytes - 400}, map[string]bool{"create": true, "rotate": true, "lists": true, "rename": true, "import": true, "revoke": true}},
 		{"no byte left", store.Held{Bytes: store.MaxHeldBytes}, map[string]bool{"rename": true, "revoke": true}},
 	} {
-		h := manage.Keys{Store: full{g.Store, c.held}, Uses: g.Local}
+		h := manage.Keys{Store: full{g.Store, c.held}, Uses: g.Observed()}
 		for call, serve := range map[string]struct {
 			handler rest.Handler
 			body    string

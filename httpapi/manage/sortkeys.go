@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/httpapi/span"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
 )
 
 // keySorts are the orders that a list of keys can be asked for; "-" reverses.
@@ -68,13 +69,13 @@ func (s *keySearch) matches(k *store.Key, now time.Time) bool {
 
 // place is k's place in the order. A key that was never used comes before all that
 // were, one that never expires after all that do.
-func (h *Keys) place(s *keySearch, k *store.Key) keyPlace {
+func (s *keySearch) place(k *store.Key, uses map[store.KeyID]local.LastUse) keyPlace {
 	p := keyPlace{ID: k.ID}
 	switch s.order {
 	case "created_at":
 		p.Number = k.CreatedAt.UnixNano()
 	case "last_used_at":
-		if use, ok := h.Uses.LastUsed(k.ID); ok {
+		if use, ok := uses[k.ID]; ok {
 			p.Number = use.At.UnixNano()
 		}
 	case "expires_at":
@@ -126,8 +127,13 @@ func (h *Keys) search(c *rest.Call, q *rest.Query, kq store.KeyQuery, s *keySear
 		if err != nil {
 			return nil, err
 		}
+		keys = slices.DeleteFunc(keys, func(k *store.Key) bool { return !s.matches(k, c.Now) })
+		var uses map[store.KeyID]local.LastUse
+		if s.order == "last_used_at" {
+			uses, _ = h.Uses.LastUses(c.Request.Context(), convert(keys, func(k *store.Key) store.KeyID { return k.ID }))
+		}
 		for _, k := range keys {
-			if p := h.place(s, k); s.matches(k, c.Now) && (after == nil || s.compare(p, *after) > 0) {
+			if p := s.place(k, uses); after == nil || s.compare(p, *after) > 0 {
 				found = append(found, placedKey{p, k})
 			}
 		}
@@ -143,8 +149,9 @@ func (h *Keys) search(c *rest.Call, q *rest.Query, kq store.KeyQuery, s *keySear
 	slices.SortFunc(found, byPlace)
 	out := &rest.Page[keyView]{Data: make([]keyView, 0, min(size, len(found)))}
 	for _, p := range found[:min(size, len(found))] {
-		out.Data = append(out.Data, h.view(c, p.key))
+		out.Data = append(out.Data, h.unusedView(c, p.key))
 	}
+	h.showUses(c, out.Data)
 	if len(found) > size {
 		last := found[size-1].keyPlace
 		last.Due = s.due

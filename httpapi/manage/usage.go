@@ -18,11 +18,21 @@ type Observed interface {
 	// Usage sums the usage of an account's requests. It answers [local.ErrTooWide] for too
 	// many rows.
 	Usage(context.Context, local.UsageQuery) ([]local.UsageRow, []chain.Missing, error)
+	// Failures sums failed requests.
+	Failures(context.Context, local.FailureQuery) (local.FailureCounts, []chain.Missing, error)
+	// LastUses finds when keys were last used; it waits for a short time only.
+	LastUses(context.Context, []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing)
 }
 
 // Usage serves the call that sums usage.
 type Usage struct {
+	Store    keyReader
 	Observed Observed
+}
+
+// keyReader finds a key.
+type keyReader interface {
+	Key(store.KeyID) (*store.Key, error)
 }
 
 // usageRow is one step of one group. Group is null when nothing was grouped by.

@@ -20,6 +20,7 @@ import (
 
 // counts answers every query alike and keeps the last one.
 type counts struct {
+	manage.Observed
 	asked local.UsageQuery
 	rows  []local.UsageRow
 	err   error

@@ -8,4 +8,5 @@
 // # Goroutines and locks
 //
 // Everything runs in its callers' goroutines, with one more for each node that is asked.
+// absent.mu is held for a look-up.
 package observe

@@ -27,7 +27,10 @@ type Config struct {
 }
 
 // Nodes are all nodes of the cluster. Its methods may be called from any goroutine.
-type Nodes struct{ cfg Config }
+type Nodes struct {
+	cfg    Config
+	absent absent
+}
 
 // New returns the nodes.
 func New(cfg Config) *Nodes { return &Nodes{cfg: cfg} }
@@ -38,12 +41,16 @@ const answerWait = 10 * time.Second
 
 // ask is a question between nodes, and answer its answer. Members are only ever added.
 type ask struct {
-	Usage *local.UsageQuery `json:"usage,omitzero"`
+	Usage    *local.UsageQuery   `json:"usage,omitzero"`
+	Failures *local.FailureQuery `json:"failures,omitzero"`
+	Uses     []store.KeyID       `json:"uses,omitzero"` // last ones, of keys
 }
 
 type answer struct {
-	Usage   []local.UsageRow `json:"usage,omitzero"`
-	TooWide bool             `json:"too_wide,omitzero"` // see [local.ErrTooWide]
+	Usage    []local.UsageRow     `json:"usage,omitzero"`
+	TooWide  bool                 `json:"too_wide,omitzero"` // see [local.ErrTooWide]
+	Failures *local.FailureCounts `json:"failures,omitzero"`
+	Uses     []use                `json:"uses,omitzero"`
 }
 
 // Serve answers the question of another node.
@@ -65,6 +72,12 @@ func (n *Nodes) own(in *ask) (out *answer, err error) {
 	switch {
 	case in.Usage != nil:
 		out.Usage, err = n.cfg.Local.Usage(*in.Usage)
+	case in.Failures != nil:
+		var counts local.FailureCounts
+		counts, err = n.cfg.Local.Failures(*in.Failures)
+		out.Failures = &counts
+	case in.Uses != nil:
+		out.Uses = n.ownUses(in.Uses)
 	default:
 		err = errors.New("the question is none that this version knows")
 	}
@@ -74,15 +87,21 @@ func (n *Nodes) own(in *ask) (out *answer, err error) {
 	return out, err
 }
 
-// all puts a question to every node within the wait. It calls use with each answer, one
-// at a time, and returns the nodes that have none.
-func (n *Nodes) all(ctx context.Context, in *ask, wait time.Duration, use func(*answer) error) ([]chain.Missing, error) {
+// question says how a question is asked.
+type question struct {
+	wait  time.Duration // for the other nodes
+	brief bool          // ask no node that did not answer lately, and do not log it
+}
+
+// ask puts a question to every node. It calls use with each answer, one at a time, and
+// returns the nodes that have none.
+func (n *Nodes) ask(ctx context.Context, in *ask, how question, use func(*answer) error) ([]chain.Missing, error) {
 	missing := []chain.Missing{}
 	body, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, how.wait)
 	defer cancel()
 	var mu sync.Mutex // guards missing and fault, and is held while an answer is used
 	var fault error
@@ -97,13 +116,20 @@ func (n *Nodes) all(ctx context.Context, in *ask, wait time.Duration, use func(*
 	}
 	var peers sync.WaitGroup
 	for _, m := range n.others() {
+		if how.brief && n.absent.has(m.ID, time.Now()) {
+			missing = append(missing, chain.Missing{Node: m.Name, Reason: noAnswer})
+			continue
+		}
 		peers.Go(func() {
 			out, err := n.peer(ctx, m.ID, body)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				n.cfg.Logger.Warn("a node is missing in an answer about requests", "node", m.Name, "error", err)
-				missing = append(missing, chain.Missing{Node: m.Name, Reason: "it does not answer, or runs an older version"})
+				n.absent.mark(m.ID, time.Now())
+				if !how.brief {
+					n.cfg.Logger.Warn("a node is missing in an answer about requests", "node", m.Name, "error", err)
+				}
+				missing = append(missing, chain.Missing{Node: m.Name, Reason: noAnswer})
 				return
 			}
 			take(out)
@@ -119,6 +145,9 @@ func (n *Nodes) all(ctx context.Context, in *ask, wait time.Duration, use func(*
 	slices.SortFunc(missing, func(a, b chain.Missing) int { return cmp.Compare(a.Node, b.Node) })
 	return missing, cmp.Or(err, fault)
 }
+
+// noAnswer is the reason for which a node is missing.
+const noAnswer = "it does not answer, or runs an older version"
 
 func (n *Nodes) others() []store.Member {
 	if n.cfg.Others == nil {

@@ -18,7 +18,7 @@ func (n *Nodes) Usage(ctx context.Context, q local.UsageQuery) ([]local.UsageRow
 		group string
 	}
 	sums := make(map[slot]*local.UsageRow)
-	missing, err := n.all(ctx, &ask{Usage: &q}, answerWait, func(out *answer) error {
+	missing, err := n.ask(ctx, &ask{Usage: &q}, question{wait: answerWait}, func(out *answer) error {
 		for i := range out.Usage {
 			r := &out.Usage[i]
 			at := slot{r.Time.UTC(), r.Group}

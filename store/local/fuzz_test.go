@@ -32,6 +32,7 @@ func FuzzDecode(f *testing.F) {
 		parseTally(b)
 		parseRow(b)
 		parseLast(b)
+		parseFailure(b)
 		nextRecord(b)
 	})
 }

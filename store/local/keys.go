@@ -16,6 +16,7 @@ import (
 //	e bucket:4 account time:8 seq:8   → an event (value.go)
 //	f bucket:4 account time:8 seq:8   → the same, of no account
 //	u step:1 slot:4 account key …     → usage counts (usage.go)
+//	v hour:4 account kind:1 key reason hint address country:2 → a count of failed requests (failures.go)
 //	l key                             → last use (lastuse.go)
 //	a account                         → bucket:4, the oldest that may hold its events
 //	b account bucket:4                → bytes:8 of an account's events in a bucket (share.go)
@@ -28,6 +29,7 @@ const (
 	rowStray   = 'f'
 	rowUsage   = 'u'
 	rowLast    = 'l'
+	rowFailure = 'v'
 	rowAccount = 'a'
 	rowSize    = 'b'
 	rowSeal    = 'g' // as far from rowEvent as 'h' is from rowStray

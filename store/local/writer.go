@@ -36,6 +36,7 @@ type writer struct {
 
 	oldest map[store.AccountID]uint32 // each account's first bucket that may hold events
 	sizes  sizes
+	failed failures
 	cut    uint64 // events of no account before this time were removed for size
 	chains chains
 }
@@ -43,7 +44,7 @@ type writer struct {
 func newWriter(l *Local) *writer {
 	return &writer{
 		l: l, batch: l.db.NewBatch(pebble.WithMaxRetainedSizeBytes(2 * batchBytes)), spare: make([]byte, 0, l.queue.size),
-		usage: newCounts(), oldest: make(map[store.AccountID]uint32), sizes: newSizes(),
+		usage: newCounts(), oldest: make(map[store.AccountID]uint32), sizes: newSizes(), failed: newFailures(),
 	}
 }
 
@@ -219,6 +220,7 @@ func (w *writer) record(r *record) error {
 			return err
 		}
 	}
+	w.failed.note(r, &v, country)
 	if r.flags&(recCounted|recUsed) != 0 {
 		if r.flags&recUsed != 0 {
 			w.l.last.note(v.key, r.ns, ip, country, w.saveUse)
@@ -301,6 +303,9 @@ func (w *writer) totals() error {
 		return err
 	}
 	clear(w.usage.rows)
+	if err := w.failed.save(w.batch); err != nil {
+		return err
+	}
 	rows, last, lost := w.l.spill.drain()
 	if err := w.rows(rows); err != nil {
 		return err
