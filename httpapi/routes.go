@@ -45,6 +45,7 @@ type topics struct {
 	cluster   manage.Cluster
 	keyring   manage.Keyring
 	report    manage.Compliance
+	tokens    manage.Tokens
 	backup    manage.Backup
 	pages     manage.Pages
 }
@@ -65,6 +66,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		cluster:   manage.Cluster{Node: cfg.Backend},
 		keyring:   manage.Keyring{Vault: cfg.Backend},
 		report:    manage.Compliance{Store: cfg.Store, Node: cfg.Backend, Residency: cfg.Residency},
+		tokens:    manage.Tokens{Store: cfg.Store, Uses: cfg.Observed},
 		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version, Voters: cfg.Voters},
 		pages: manage.Pages{
 			Ready: cfg.Backend.Ready, SecurityTxt: cfg.SecurityTxt, OpenAPI: openAPI,
@@ -81,7 +83,7 @@ func (t *topics) routes() []*rest.Route {
 	if t.pages.MetricsOpen {
 		metricsAccess = rest.Open | rest.Quiet
 	}
-	return []*rest.Route{
+	return append(t.people(), []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
@@ -134,5 +136,5 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "securityTxt", Method: get, Path: "/.well-known/security.txt", Access: probe, Serve: t.pages.Security},
 		{ID: "openAPI", Method: get, Path: "/openapi.yaml", Access: rest.Open | rest.Quiet, Serve: t.pages.Description},
 		{ID: "metrics", Method: get, Path: "/metrics", Action: "metrics.read", Scope: admin, Access: metricsAccess, Serve: t.pages.ReadMetrics},
-	}
+	}...)
 }

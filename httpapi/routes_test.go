@@ -40,6 +40,10 @@ func sample(rt *rest.Route, id string) (path, body string) {
 		body = `{"name":"n"}`
 	case "simulateLimits":
 		body = `{"requests_per_minute":5}`
+	case "createOperatorToken":
+		body = `{"name":"n"}`
+	case "deleteOperatorToken":
+		path = "/v1/operator-tokens/op_none"
 	case "createTier":
 		body = `{"name":"n","live":{},"test":{}}`
 	}
@@ -115,6 +119,8 @@ func (c *call) takes(t *testing.T, scoped map[store.Scope]string) {
 	switch c.rt.ID {
 	case "deleteManagedAccount", "deleteTier":
 		c.admin(apitest.OperatorToken).Want(t, 409, fault.Conflict) // built in
+	case "deleteOperatorToken":
+		c.admin(apitest.OperatorToken).Want(t, 404, fault.NotFound)
 	case "createTier":
 		c.admin(apitest.OperatorToken).Want(t, 201)
 	default:

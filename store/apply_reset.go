@@ -70,7 +70,7 @@ func (in *ClusterReset) apply(t *txn) Result {
 	set := *old
 	set.ClusterID, set.ResetAt = in.ClusterID, t.when.at
 	if len(in.OperatorTokens) > 0 {
-		set.OperatorTokens = slices.Clone(in.OperatorTokens)
+		set.setOperatorTokens(in.OperatorTokens)
 	}
 	t.state.putSettings(set)
 	in.forgetMembers(t)

@@ -1,7 +1,5 @@
 package store
 
-import "slices"
-
 // The events that the changes in this file write.
 var (
 	clusterInitialized    = Action{EventCreate, "cluster.init"}
@@ -86,7 +84,7 @@ func (in *OperatorTokens) apply(t *txn) Result {
 	}
 	set := *t.state.set()
 	before := len(set.OperatorTokens)
-	set.OperatorTokens = slices.Clone(in.Hashes)
+	set.setOperatorTokens(in.Hashes)
 	t.state.putSettings(set)
 	var d diff
 	d.number("operator_tokens", int64(before), int64(len(in.Hashes)))

@@ -28,6 +28,9 @@ var traitRows = []struct {
 	{"init", &Init{}, No, Yes, No, 1, "cluster.init"},
 	{"operator_tokens", &OperatorTokens{}, Yes, Yes, No, 1, "operator_tokens.update"},
 
+	{"operator_token_create", &OperatorTokenCreate{}, No, Yes, No, 6, "operator_token.create"},
+	{"operator_token_delete", &OperatorTokenDelete{}, Yes, Yes, No, 6, "operator_token.delete"},
+
 	{"key_create", &KeyCreate{}, No, Yes, No, 1, "key.create"},
 	{"key_create in flight", &KeyCreate{Key: Key{Limits: inFlight}}, No, Yes, No, 5, "key.create"},
 	{"key_import in flight", &KeyImport{Keys: []Key{{Limits: inFlight}}, Prefixes: []string{""}}, No, Yes, No, 5, "key.import"},

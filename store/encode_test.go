@@ -64,11 +64,16 @@ func samples() map[string]*Command {
 			Name: "chat", Match: RuleMatch{Type: ptr(Live), Environment: ptr("production"), Route: ptr("POST /v1/chat")}, Per: PerKey, Requests: 600,
 			Window: limiter.EachHour, Burst: ptr(int64(60)), Shadow: true, Until: at.Add(time.Hour),
 		}}}},
-		"grant.rule":      {Change: &Grant{Node: "n1", Asks: []GrantAsk{{Account: "acct_a", Type: Live, Key: key.ID, Rule: "chat", Day: 20513, Want: 5}}}},
-		"account_delete":  {Change: &AccountDelete{}},
-		"tier_put":        {Change: &TierPut{Tier: Tier{Name: "gold", Live: *limits, Test: Limits{}, IPAllowlist: true}, Create: true}},
-		"tier_delete":     {Change: &TierDelete{Name: "gold"}},
-		"grant":           {Change: &Grant{Node: "n1", Asks: []GrantAsk{{Account: "acct_a", Type: Live, Key: key.ID, Budget: true, Month: 24314, Want: 5, Give: 1}}}},
+		"grant.rule":     {Change: &Grant{Node: "n1", Asks: []GrantAsk{{Account: "acct_a", Type: Live, Key: key.ID, Rule: "chat", Day: 20513, Want: 5}}}},
+		"account_delete": {Change: &AccountDelete{}},
+		"tier_put":       {Change: &TierPut{Tier: Tier{Name: "gold", Live: *limits, Test: Limits{}, IPAllowlist: true}, Create: true}},
+		"tier_delete":    {Change: &TierDelete{Name: "gold"}},
+		"grant":          {Change: &Grant{Node: "n1", Asks: []GrantAsk{{Account: "acct_a", Type: Live, Key: key.ID, Budget: true, Month: 24314, Want: 5, Give: 1}}}},
+		"operator_token_create": {Change: &OperatorTokenCreate{Token: OperatorToken{
+			ID: "op_0123456789ab", Name: "CI", Hash: hashOf("o"), CreatedAt: at, CreatedBy: "op", ExpiresAt: at.Add(time.Hour),
+		}}},
+		"operator_token_delete": {Change: &OperatorTokenDelete{ID: "op_0123456789ab", Force: true}},
+
 		"operator_tokens": {Change: &OperatorTokens{Hashes: []Hash{hashOf("o")}}},
 		"cluster_open":    {Change: &ClusterOpen{CA: []byte("ca"), CAKey: []byte("key"), Gossip: []byte("gossip")}},
 		"member_put": {Change: &MemberPut{Member: Member{

@@ -31,6 +31,9 @@ type settings struct {
 	// ResetAt is the time of the last [ClusterReset]; zero if there was none.
 	ResetAt time.Time `json:"reset_at,omitzero"`
 
+	// TokenFacts say more of some of OperatorTokens.
+	TokenFacts []OperatorToken `json:"operator_token_facts,omitzero"`
+
 	// The key that signs the heads of the audit log; see [AuditKey].
 	AuditSeed []byte      `json:"audit_seed,omitzero"`
 	AuditKeys []chain.Key `json:"audit_keys,omitzero"` // oldest first
@@ -54,7 +57,7 @@ func (f *facts) ResetAt() time.Time { return f.settled.Load().ResetAt }
 // Pepper keys the hashes of API keys.
 func (f *facts) Pepper() Hash { return f.settled.Load().Pepper }
 
-// OperatorTokens are the SHA-256 of the tokens that operators may use.
+// OperatorTokens are the SHA-256 of the tokens that operators may use, expired ones too.
 func (f *facts) OperatorTokens() []Hash { return f.settled.Load().OperatorTokens }
 
 // DefaultTier is the tier of accounts that do not name one.

@@ -12,7 +12,8 @@ import "time"
 //	4  revocation of whole chains by one command, imports of keys that another account revoked
 //	5  limits that the nodes of a cluster share; an audit log that is chained, with signed heads;
 //	   limit rules and bounds on the requests in flight
-const Level = 5
+//	6  operator tokens with names, users, sessions; state and key policy of accounts
+const Level = 6
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.
 const levelOfMember = 2

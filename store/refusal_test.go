@@ -95,6 +95,12 @@ var refusals = []struct {
 	{"init: a second one", Command{Change: &Init{ClusterID: "c2", DefaultTier: "free"}}, Conflict, ""},
 	{"operator_tokens: none", Command{Change: &OperatorTokens{}}, InvalidValue, "hashes"},
 	{"operator_tokens: too many", Command{Change: &OperatorTokens{Hashes: make([]Hash, maxOperatorTokens+1)}}, InvalidValue, "hashes"},
+	{"operator_token_create: no hash", Command{Change: &OperatorTokenCreate{Token: OperatorToken{Name: "a"}}}, InvalidValue, "hash"},
+	{"operator_token_create: no name", Command{Change: &OperatorTokenCreate{Token: OperatorToken{Hash: hashOf("n")}}}, InvalidValue, "name"},
+	{"operator_token_create: a long name", Command{Change: &OperatorTokenCreate{Token: OperatorToken{Hash: hashOf("n"), Name: strings.Repeat("x", maxName+1)}}}, InvalidValue, "name"},
+	{"operator_token_create: exists", Command{Change: &OperatorTokenCreate{Token: OperatorToken{Hash: Hash{2}, Name: "a"}}}, Conflict, ""},
+	{"operator_token_delete: unknown", Command{Change: &OperatorTokenDelete{ID: "op_0"}}, NotFound, ""},
+	{"operator_token_delete: the last one", Command{Change: &OperatorTokenDelete{ID: OperatorTokenID(Hash{2})}}, WouldLockOut, ""},
 
 	{"cluster_open: a second one", Command{Change: &ClusterOpen{CA: []byte("c"), CAKey: []byte("k"), Gossip: make([]byte, gossipKey)}}, Conflict, ""},
 	{"member_put: no id", Command{Change: &MemberPut{Member: Member{Name: "b", Address: "h:1", Level: Level}}}, InvalidValue, "id"},

@@ -14,6 +14,7 @@ const (
 	FeatureNotInTier    Reason = "feature_not_in_tier"
 	InvalidValue        Reason = "invalid_value"
 	LimitReached        Reason = "limit_reached"
+	WouldLockOut        Reason = "would_lock_out"
 )
 
 // Refusal is apply's "no": the command changed nothing. Field names the
@@ -44,6 +45,8 @@ type Result struct {
 	Tier      *Tier        `json:"tier,omitzero"`
 	Allowlist []AllowEntry `json:"allowlist,omitzero"`
 	Granted   []Granted    `json:"granted,omitzero"` // one for each ask, in order
+
+	OperatorToken *OperatorToken `json:"operator_token,omitzero"`
 }
 
 // ImportLine is the fate of one imported line.

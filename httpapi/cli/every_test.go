@@ -50,11 +50,14 @@ var everyCommand = map[string]string{
 	"tiers get t":                      "",
 	"tiers list":                       "",
 	"tiers update t --live-burst 1":    "",
+	"tokens create ci":                 "",
+	"tokens delete op_1":               "",
+	"tokens list":                      "",
 	"usage":                            "",
 }
 
 // noServer are the commands that work without a server or without a token.
-var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "health", "recover", "restore", "scan", "serve", "version"}
+var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "health", "recover", "restore", "scan", "serve", "token", "version"}
 
 // leaves returns the paths of all commands that run, without the program's name.
 func leaves(cmd *cobra.Command) []string {

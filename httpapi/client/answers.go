@@ -31,6 +31,7 @@ var (
 	tier    = []string{"name", "live", "test"}
 	cluster = []string{"cluster_id", "nodes"}
 	keyring = []string{"kek", "data_keys"}
+	optoken = []string{"id", "name", "state"}
 	deleted = []string{"id", "deleted"}
 	allowed = []string{"entries"}
 	event   = []string{"id", "time", "action"}
@@ -68,6 +69,9 @@ var shapes = []shape{
 	{"GET /v1/tiers/{}", tier, nil},
 	{"PATCH /v1/tiers/{}", tier, nil},
 	{"DELETE /v1/tiers/{}", deleted, nil},
+	{"POST /v1/operator-tokens", optoken, nil},
+	{"GET /v1/operator-tokens", page, optoken},
+	{"DELETE /v1/operator-tokens/{}", deleted, nil},
 	{"GET /v1/cluster", cluster, nil},
 	{"POST /v1/cluster/transfer-leadership", cluster, nil},
 	{"DELETE /v1/cluster/nodes/{}", deleted, nil},

@@ -122,6 +122,15 @@ var accountCalls = []apiCall{
 		return c.Accounts().Update(ctx, "acct_1", client.Patch{"tier": "pro"})
 	}, "PATCH /v1/accounts/acct_1", `{"tier":"pro"}`},
 	{"Accounts.Delete", func(ctx context.Context, c *client.Client) (any, error) { return c.Accounts().Delete(ctx, "acct_1") }, "DELETE /v1/accounts/acct_1", ""},
+	{"OperatorTokens.Create", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.OperatorTokensOf(c).Create(ctx, client.NewOperatorToken{Name: "ci"})
+	}, "POST /v1/operator-tokens", `{"name":"ci"}`},
+	{"OperatorTokens.List", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.OperatorTokensOf(c).List(ctx, client.Page{})
+	}, "GET /v1/operator-tokens", ""},
+	{"OperatorTokens.Delete", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.OperatorTokensOf(c).Delete(ctx, "op_1", client.Force())
+	}, "DELETE /v1/operator-tokens/op_1?force=true", ""},
 	{"Tiers.Create", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.Tiers().Create(ctx, client.Tier{Name: "t", Live: client.Limits{PerMonth: pointer(int64(0))}, Features: client.Features{IPAllowlist: true}})
 	}, "POST /v1/tiers", `{"name":"t","live":{"requests_per_minute":null,"burst":null,"requests_per_month":0},` +
@@ -239,6 +248,7 @@ func TestCallsAreComplete(t *testing.T) {
 	for prefix, typ := range map[string]reflect.Type{
 		"": reflect.TypeFor[*client.Client](), "Accounts.": reflect.TypeFor[client.Accounts](), "Tiers.": reflect.TypeFor[client.Tiers](),
 		"Insight.": reflect.TypeFor[client.Insight](), "Vault.": reflect.TypeFor[client.Vault](),
+		"OperatorTokens.": reflect.TypeFor[client.OperatorTokens](),
 	} {
 		for i := range typ.NumMethod() {
 			if name := prefix + typ.Method(i).Name; !listed[name] {

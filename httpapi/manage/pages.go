@@ -83,7 +83,7 @@ func (h *Pages) Description(c *rest.Call) error {
 // page in a browser on this machine can have its own name resolve to loopback, and
 // read the answer as its own (DNS rebinding).
 func (h *Pages) ReadMetrics(c *rest.Call) error {
-	if h.MetricsOpen && !namesLoopback(c.Request.Host) && c.Operator() == "" {
+	if h.MetricsOpen && !namesLoopback(c.Request.Host) && c.Operator().ID == "" {
 		return fault.Newf(fault.MissingKey, "Ask for /metrics at localhost or at an IP address, or send an operator token.")
 	}
 	h.Metrics.ServeHTTP(c.Writer(), c.Request)

@@ -3,7 +3,6 @@ package rest
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"net/http"
 	"strings"
 
@@ -28,9 +27,9 @@ func (c *Call) identify() *fault.Error {
 		return nil
 	}
 	if c.Admin {
-		if id := c.Operator(); id != "" {
+		if actor := c.Operator(); actor.ID != "" {
 			admit.Vouch(c.Request.Context())
-			c.Caller.Actor = store.Actor{Type: store.ActorOperator, ID: id}
+			c.Caller.Actor = actor
 			if f := c.frame.cfg.Gate.Single(asked); f != nil {
 				return f
 			}
@@ -83,7 +82,7 @@ func (c *Call) identify() *fault.Error {
 // waited long for its body: a token or key that is gone, or a right that is.
 func (c *Call) lost() *fault.Error {
 	if c.Caller.Actor.Type == store.ActorOperator {
-		if c.Operator() == "" {
+		if c.Operator().ID == "" {
 			return fault.Newf(fault.InvalidKey, "The operator token is no longer valid.")
 		}
 		return nil
@@ -92,27 +91,37 @@ func (c *Call) lost() *fault.Error {
 	return c.frame.cfg.Gate.Lost(h1.RequestOf(c.Request), &c.pass, c.rule, now)
 }
 
-// Operator returns the id of the operator token that r carries, "" if it
-// carries none: "op_" and the beginning of the SHA-256 of the stored hash.
-func (c *Call) Operator() string {
+// Operator is the operator token that the request carries, as an actor; the zero actor
+// if it carries none.
+func (c *Call) Operator() store.Actor {
 	auth := c.Request.Header["Authorization"]
 	if len(auth) != 1 {
-		return ""
+		return store.Actor{}
 	}
 	scheme, token, ok := strings.Cut(auth[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return ""
+		return store.Actor{}
 	}
-	sum := sha256.Sum256([]byte(strings.TrimLeft(token, " ")))
+	o, ok := c.frame.OperatorToken(strings.TrimLeft(token, " "))
+	if !ok {
+		return store.Actor{}
+	}
+	return store.Actor{Type: store.ActorOperator, ID: o.ID, Name: o.Name}
+}
+
+// OperatorToken finds the operator token that is accepted now.
+func (f *Frame) OperatorToken(token string) (o store.OperatorToken, ok bool) {
+	sum := store.Hash(sha256.Sum256([]byte(token)))
 	found := 0
-	for _, h := range c.frame.cfg.Store.OperatorTokens() {
+	for _, h := range f.cfg.Store.OperatorTokens() {
 		found |= subtle.ConstantTimeCompare(sum[:], h[:])
 	}
 	if found == 0 {
-		return ""
+		return o, false
 	}
-	id := sha256.Sum256(sum[:])
-	return "op_" + hex.EncodeToString(id[:6])
+	now, _ := f.cfg.Clock()
+	o = f.cfg.Store.OperatorToken(sum)
+	return o, !o.Expired(now)
 }
 
 // pickAccount takes the account that the operator's header names.

@@ -161,7 +161,7 @@ func TestSpillLikeAddingUp(t *testing.T) {
 					lost.requests++
 				}
 				if flags&recUsed != 0 {
-					used[o.Key] = LastUse{At: o.At, IP: o.Client, Country: CountryOf(o.Country)}
+					used[o.user()] = LastUse{At: o.At, IP: o.Client, Country: CountryOf(o.Country)}
 				}
 				if flags&recCounted != 0 {
 					row := fmt.Sprint(o.At.Unix()/60, o.Account, o.Key, o.Type == store.Live, o.Environment, o.Status, o.Route, CountryOf(o.Country), modelMethod(o), o.failed())

@@ -9,7 +9,8 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// LastUse is when and from where a key last passed admission.
+// LastUse is when and from where a key last passed admission, or an operator token was
+// last used.
 type LastUse struct {
 	At      time.Time
 	IP      netip.Addr
@@ -142,7 +143,8 @@ func parseLast(v []byte) (LastUse, error) {
 	return LastUse{At: at(binary.BigEndian.Uint64(v)), IP: ip, Country: CountryOf(string(v[end:]))}, nil
 }
 
-// LastUsed tells when key was last admitted on this node; false if never. It is
+// LastUsed tells when key, which may be the id of an operator token, was last admitted on
+// this node; false if never. It is
 // about a second late while the node runs. A kill forgets at most the last
 // minute of it.
 func (l *Local) LastUsed(key store.KeyID) (LastUse, bool) {

@@ -251,10 +251,19 @@ func (l *Local) flags(o *Observation) (f byte) {
 	if !o.Management {
 		f |= recCounted
 	}
-	if o.Key != "" && !refused {
+	if o.user() != "" && !refused {
 		f |= recUsed
 	}
 	return f
+}
+
+// user is the key or the operator token whose last use o is; "" if there is none. The
+// ids of the two differ by their prefix.
+func (o *Observation) user() store.KeyID {
+	if o.Key == "" && o.Actor.Type == store.ActorOperator {
+		return store.KeyID(o.Actor.ID)
+	}
+	return o.Key
 }
 
 // Dropped is how many audit events were not kept since Open because the queue

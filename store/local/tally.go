@@ -219,8 +219,9 @@ func (s *spill) take(o *Observation, ns uint64, flags byte) {
 		}
 	}
 	if flags&recUsed != 0 {
-		if _, ok := s.last[o.Key]; ok || len(s.last) < maxRows {
-			s.last[store.KeyID(clip(string(o.Key), maxName))] = LastUse{At: at(ns), IP: o.Client, Country: is.country}
+		id := o.user()
+		if _, ok := s.last[id]; ok || len(s.last) < maxRows {
+			s.last[store.KeyID(clip(string(id), maxName))] = LastUse{At: at(ns), IP: o.Client, Country: is.country}
 		}
 	}
 	if flags&recCounted == 0 {

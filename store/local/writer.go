@@ -223,7 +223,11 @@ func (w *writer) record(r *record) error {
 	w.failed.note(r, &v, country)
 	if r.flags&(recCounted|recUsed) != 0 {
 		if r.flags&recUsed != 0 {
-			w.l.last.note(v.key, r.ns, ip, country, w.saveUse)
+			id := v.key
+			if len(id) == 0 && v.actor() == store.ActorOperator {
+				id = v.by
+			}
+			w.l.last.note(id, r.ns, ip, country, w.saveUse)
 		}
 		if r.flags&recCounted != 0 {
 			is := traits{marks: v.flags & flagLive, country: country, method: v.code, status: v.status}
