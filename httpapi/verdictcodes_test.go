@@ -70,6 +70,11 @@ func TestDescriptionListsEveryVerdict(t *testing.T) {
 		}
 		seen = append(seen, got)
 	}
+	g.Op("PATCH", "/v1/accounts/default", `{"state":"suspended"}`).Want(t, 200)
+	if got := g.verify(t, map[string]any{"key": plain}); got != string(fault.AccountSuspended) {
+		t.Errorf("a suspended account: %q", got)
+	}
+	seen = append(seen, string(fault.AccountSuspended))
 	var listed []string
 	for _, code := range g.Doc.Components.Schemas["Verdict"].Value.Properties["code"].Value.Enum {
 		listed = append(listed, fmt.Sprint(code))

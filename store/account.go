@@ -39,6 +39,8 @@ type Account struct {
 	BrowserKeys   BrowserKeys `json:"browser_keys"`
 	Alerts        []int       `json:"alert_thresholds,omitzero"` // percent of the month
 	RetentionDays int         `json:"retention_days"`
+	Suspended     bool        `json:"suspended,omitzero"` // no key of it is admitted
+	KeyPolicy     *KeyPolicy  `json:"key_policy,omitzero"`
 	CreatedAt     time.Time   `json:"created_at"`
 	Created       uint64      `json:"created,omitzero"`
 	Modified      uint64      `json:"modified,omitzero"`           // ETag of the account

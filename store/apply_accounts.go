@@ -39,7 +39,7 @@ var eventsOfAccountCreate = []Action{accountCreated}
 
 // traits: a new account only adds rights.
 func (in *AccountCreate) traits() Traits {
-	return Traits{Takes: No, Waits: Yes, Vital: No, Level: levelOfRules(len(in.Account.Rules) > 0, in.Account.Limits, in.Account.TestLimits), Events: eventsOfAccountCreate}
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: max(levelOfRules(len(in.Account.Rules) > 0, in.Account.Limits, in.Account.TestLimits), levelOfPolicy(in.Account.Suspended || in.Account.KeyPolicy != nil)), Events: eventsOfAccountCreate}
 }
 
 func (in *AccountCreate) apply(t *txn) Result {
@@ -72,8 +72,16 @@ func (in *AccountCreate) apply(t *txn) Result {
 	return Result{Account: &state.Account}
 }
 
+// levelOfPolicy is the level of a command about an account's state or key policy.
+func levelOfPolicy(used bool) int {
+	if used {
+		return LevelOfPeople
+	}
+	return 1
+}
+
 // AccountUpdate changes the set fields of the command's account; Clear may name
-// limits, test_limits, alert_thresholds and region.
+// limits, test_limits, alert_thresholds, region and key_policy.
 type AccountUpdate struct {
 	Name          *string      `json:"name,omitzero"`
 	Tier          *string      `json:"tier,omitzero"`
@@ -84,6 +92,8 @@ type AccountUpdate struct {
 	BrowserKeys   *BrowserKeys `json:"browser_keys,omitzero"`
 	Alerts        *[]int       `json:"alert_thresholds,omitzero"`
 	RetentionDays *int         `json:"retention_days,omitzero"`
+	Suspended     *bool        `json:"suspended,omitzero"`
+	KeyPolicy     *KeyPolicy   `json:"key_policy,omitzero"`
 	Clear         []string     `json:"clear,omitzero"`
 }
 
@@ -94,7 +104,7 @@ var eventsOfAccountUpdate = []Action{accountUpdated}
 // traits: whether a new tier or limit allows less than the old one depends on the
 // account, so every update counts as taking.
 func (in *AccountUpdate) traits() Traits {
-	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: levelOfRules(in.Rules != nil, in.Limits, in.TestLimits), Events: eventsOfAccountUpdate}
+	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: max(levelOfRules(in.Rules != nil, in.Limits, in.TestLimits), levelOfPolicy(in.Suspended != nil || in.KeyPolicy != nil || slices.Contains(in.Clear, "key_policy"))), Events: eventsOfAccountUpdate}
 }
 
 func (in *AccountUpdate) apply(t *txn) Result {
@@ -106,12 +116,32 @@ func (in *AccountUpdate) apply(t *txn) Result {
 		return changedMeanwhile()
 	}
 	a := old.Account
+	if no := in.change(t, &a); no != nil {
+		return Result{Refusal: no}
+	}
+	tier := t.state.tier(a.Tier)
+	if r := checkAccount(&a, tier); r != nil {
+		return Result{Refusal: r}
+	}
+	a.Modified = t.index
+	state := t.state.rules.newState(&a, tier, old.Allowlist)
+	t.state.putAccount(state)
+	t.event(accountUpdated, "", string(a.ID), "", t.compare(&old.Account, &a))
+	return Result{Account: &state.Account}
+}
+
+// change makes the changes of in to a.
+func (in *AccountUpdate) change(t *txn, a *Account) *Refusal {
 	assign(&a.Name, in.Name)
 	assign(&a.Tier, in.Tier)
 	assign(&a.Region, in.Region)
 	assign(&a.BrowserKeys, in.BrowserKeys)
 	assign(&a.Alerts, in.Alerts)
 	assign(&a.RetentionDays, in.RetentionDays)
+	assign(&a.Suspended, in.Suspended)
+	if in.KeyPolicy != nil {
+		a.KeyPolicy = in.KeyPolicy
+	}
 	if in.Limits != nil {
 		a.Limits = in.Limits
 	}
@@ -122,7 +152,7 @@ func (in *AccountUpdate) apply(t *txn) Result {
 		if a.Rules = *in.Rules; len(a.Rules) == 0 {
 			a.Rules = nil
 		}
-		a.RulesCreated = rulesCreated(a.Rules, old.RulesCreated, t.index)
+		a.RulesCreated = rulesCreated(a.Rules, a.RulesCreated, t.index)
 	}
 	for _, field := range in.Clear {
 		switch field {
@@ -134,19 +164,13 @@ func (in *AccountUpdate) apply(t *txn) Result {
 			a.Alerts = nil
 		case "region":
 			a.Region = ""
+		case "key_policy":
+			a.KeyPolicy = nil
 		default:
-			return invalid("clear", "%q cannot be cleared", field)
+			return invalid("clear", "%q cannot be cleared", field).Refusal
 		}
 	}
-	tier := t.state.tier(a.Tier)
-	if r := checkAccount(&a, tier); r != nil {
-		return Result{Refusal: r}
-	}
-	a.Modified = t.index
-	state := t.state.rules.newState(&a, tier, old.Allowlist)
-	t.state.putAccount(state)
-	t.event(accountUpdated, "", string(a.ID), "", t.compare(&old.Account, &a))
-	return Result{Account: &state.Account}
+	return nil
 }
 
 // assign sets *to where a change is asked for.

@@ -209,7 +209,8 @@ func (in *KeyImport) traits() Traits {
 
 // apply adds every key that can be added and reports on each line.
 func (in *KeyImport) apply(t *txn) Result {
-	if _, no := t.owner(); no != nil {
+	a, no := t.owner()
+	if no != nil {
 		return Result{Refusal: no}
 	}
 	if len(in.Keys) > MaxImport {
@@ -218,6 +219,7 @@ func (in *KeyImport) apply(t *txn) Result {
 	if in.Prefixes != nil && (len(in.Prefixes) != len(in.Keys) || longest(in.Prefixes) > maxID) {
 		return invalid("prefixes", "each key must have one of at most %d bytes", maxID)
 	}
+	room := t.keyRoom(a)
 	var prefixes []string // of the keys that are added
 	r := Result{Lines: make([]ImportLine, len(in.Keys))}
 	for i := range in.Keys {
@@ -227,6 +229,10 @@ func (in *KeyImport) apply(t *txn) Result {
 			line.Line = in.Lines[i]
 		}
 		k := in.Keys[i]
+		if room == 0 {
+			line.Error = noKeyRoom(a).Error()
+			continue
+		}
 		if no := in.add(t, &k, uint32(i)); no != nil {
 			line.Error = no.Error()
 			continue
@@ -237,6 +243,7 @@ func (in *KeyImport) apply(t *txn) Result {
 			prefixes = append(prefixes, in.Prefixes[i])
 		}
 		line.ID = k.ID
+		room--
 	}
 	t.notePrefixes(prefixes)
 	return r

@@ -48,6 +48,9 @@ func (t *txn) admitKey(k *Key, vacant bool) *Refusal {
 	if r := normalizeKey(k); r != nil {
 		return r
 	}
+	if r := t.state.account(k.Account).KeyPolicy.expiry(k.CreatedAt, k.ExpiresAt); r != nil {
+		return r
+	}
 	if !vacant && t.rows.get(hashRow(nil, &k.Hash)) != nil || t.rows.get(formerRow(&k.Hash, k.Account)) != nil {
 		return refuse(Conflict, "this key exists already").Refusal
 	}
@@ -73,8 +76,12 @@ func (in *KeyCreate) traits() Traits {
 }
 
 func (in *KeyCreate) apply(t *txn) Result {
-	if _, no := t.owner(); no != nil {
+	a, no := t.owner()
+	if no != nil {
 		return Result{Refusal: no}
+	}
+	if t.keyRoom(a) == 0 {
+		return Result{Refusal: noKeyRoom(a)}
 	}
 	k := in.Key
 	if no := t.admitKey(&k, false); no != nil {
@@ -168,6 +175,15 @@ func (in *KeyUpdate) apply(t *txn) Result {
 	if r := normalizeKey(&k); r != nil {
 		return Result{Refusal: r}
 	}
+	a := t.state.account(k.Account)
+	if !k.ExpiresAt.Equal(old.ExpiresAt) {
+		if r := a.KeyPolicy.expiry(k.CreatedAt, k.ExpiresAt); r != nil {
+			return Result{Refusal: r}
+		}
+	}
+	if old.State(t.when.at) == Expired && k.State(t.when.at) != Expired && t.keyRoom(a) == 0 {
+		return Result{Refusal: noKeyRoom(a)}
+	}
 	t.keys.put(row, &k, t.index)
 	t.event(keyUpdated, k.ID, string(k.ID), "", diffKeys(old, &k, false))
 	return Result{Key: &k}
@@ -217,6 +233,12 @@ func (in *KeyRotate) apply(t *txn) Result {
 	k.ID, k.Hash, k.Hint = in.New, in.Hash, in.Hint
 	k.CreatedBy = t.cmd.Actor.ID
 	k.Imported = false
+	if p := t.state.account(k.Account).KeyPolicy; p != nil && p.MaxTTL != 0 {
+		// The new key lives as long as the policy allows, or as the old one did.
+		if most := t.when.at.Add(p.Life()); k.ExpiresAt.IsZero() || k.ExpiresAt.After(most) {
+			k.ExpiresAt = most
+		}
+	}
 	if r := t.admitKey(&k, false); r != nil {
 		return Result{Refusal: r}
 	}

@@ -76,6 +76,10 @@ var traitRows = []struct {
 	{"account_create in flight", &AccountCreate{Account: Account{TestLimits: inFlight}}, No, Yes, No, 5, "account.create"},
 	{"account_update rules", &AccountUpdate{Rules: &[]LimitRule{}}, Yes, Yes, No, 5, "account.update"},
 	{"account_update in flight", &AccountUpdate{Limits: inFlight}, Yes, Yes, No, 5, "account.update"},
+	{"account_create policy", &AccountCreate{Account: Account{KeyPolicy: &KeyPolicy{}}}, No, Yes, No, 6, "account.create"},
+	{"account_update suspended", &AccountUpdate{Suspended: ptr(false)}, Yes, Yes, No, 6, "account.update"},
+	{"account_update policy", &AccountUpdate{KeyPolicy: &KeyPolicy{}}, Yes, Yes, No, 6, "account.update"},
+	{"account_update no policy", &AccountUpdate{Clear: []string{"key_policy"}}, Yes, Yes, No, 6, "account.update"},
 	{"account_delete", &AccountDelete{}, Yes, Yes, No, 1, "account.delete"},
 
 	{"tier_put new", &TierPut{Create: true}, No, Yes, No, 1, "tier.create tier.update"},
@@ -144,7 +148,7 @@ func TestTraitsAreStated(t *testing.T) {
 func TestActionsThatTake(t *testing.T) {
 	got := ActionsThatTake()
 	want := strings.Fields("account.delete account.update allowlist.update cluster.recover cluster.remove cluster.restore " +
-		"key.revoke key.rotate key.update operator_tokens.update tier.delete tier.update")
+		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update tier.delete tier.update")
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -273,6 +277,8 @@ func TestEventsOfChanges(t *testing.T) {
 	moved.Address = "h:2"
 	do(&Command{Change: &Init{ClusterID: "c1", DefaultTier: "enterprise"}})
 	do(&Command{Change: &OperatorTokens{Hashes: []Hash{{1}}}})
+	do(&Command{Change: &OperatorTokenCreate{Token: OperatorToken{Name: "a", Hash: Hash{2}}}})
+	do(&Command{Change: &OperatorTokenDelete{ID: OperatorTokenID(Hash{2})}})
 	do(&Command{Change: &ClusterOpen{CA: []byte("c"), CAKey: []byte("k"), Gossip: make([]byte, gossipKey)}})
 	do(&Command{Change: &MemberPut{Member: member}})
 	do(&Command{Change: &MemberPut{Member: moved}})

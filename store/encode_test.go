@@ -60,6 +60,7 @@ func samples() map[string]*Command {
 			Name: ptr(""), Tier: ptr("pro"), Region: ptr("us"), Limits: limits, TestLimits: limits, BrowserKeys: ptr(BrowserAllow),
 			Alerts: &[]int{}, RetentionDays: ptr(7), Clear: []string{"limits"},
 		}},
+		"account_update.policy": {Change: &AccountUpdate{Suspended: ptr(true), KeyPolicy: &KeyPolicy{MaxTTL: 90 * 86400, MustExpire: true, MaxKeys: 10}}},
 		"account_update.rules": {Change: &AccountUpdate{Limits: inFlight, Rules: &[]LimitRule{{
 			Name: "chat", Match: RuleMatch{Type: ptr(Live), Environment: ptr("production"), Route: ptr("POST /v1/chat")}, Per: PerKey, Requests: 600,
 			Window: limiter.EachHour, Burst: ptr(int64(60)), Shadow: true, Until: at.Add(time.Hour),

@@ -77,6 +77,8 @@ var refusals = []struct {
 	{"account_create: no tier", Command{Change: &AccountCreate{Account: Account{ID: "acct_b", Tier: "none"}}}, InvalidValue, "tier"},
 	{"account_update: unknown", Command{Account: "acct_none", Change: &AccountUpdate{}}, NotFound, ""},
 	{"account_update: changed since", Command{Account: "acct_a", Match: 1, Change: &AccountUpdate{}}, PreconditionFailed, ""},
+	{"account_update: a short life", Command{Account: "acct_a", Change: &AccountUpdate{KeyPolicy: &KeyPolicy{MaxTTL: 1}}}, InvalidValue, "key_policy.max_ttl"},
+	{"account_update: too many keys", Command{Account: "acct_a", Change: &AccountUpdate{KeyPolicy: &KeyPolicy{MaxKeys: MaxPolicyKeys + 1}}}, InvalidValue, "key_policy.max_keys"},
 	{"account_delete: unknown", Command{Account: "acct_none", Change: &AccountDelete{}}, NotFound, ""},
 	{"account_delete: the default one", Command{Account: DefaultAccount, Change: &AccountDelete{}}, Conflict, ""},
 	{"account_delete: changed since", Command{Account: "acct_a", Match: 1, Change: &AccountDelete{}}, PreconditionFailed, ""},

@@ -150,6 +150,9 @@ func checkAccount(a *Account, tier *Tier) *Refusal {
 	if r := checkLimits("test_limits", a.TestLimits); r != nil {
 		return r
 	}
+	if r := checkPolicy(a.KeyPolicy); r != nil {
+		return r
+	}
 	if r := checkRules(a.Rules); r != nil {
 		return r
 	}

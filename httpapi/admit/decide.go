@@ -63,6 +63,8 @@ func decide(s subject, q *request, rule *Rule, now time.Time) (v verdict) {
 	}
 	v.valid = true
 	switch {
+	case s.account.Suspended:
+		v.code = fault.AccountSuspended
 	case !q.anywhere && !addressAllowed(s, q.client):
 		v.code = fault.IPNotAllowed
 	case !scopesHeld(s.record, q.method, rule):

@@ -70,6 +70,7 @@ var steps = []struct {
 	{"5 revoked", func(a *asked) { a.rec.Revoked = at(0) }, fault.KeyRevoked},
 	{"5 expired", func(a *asked) { a.rec.Expires = at(0) }, fault.KeyExpired},
 	{"5 disabled", func(a *asked) { a.rec.Disabled = true }, fault.KeyDisabled},
+	{"5 suspended", func(a *asked) { a.acct.Suspended = true }, fault.AccountSuspended},
 	{"6 address", func(a *asked) { a.acct.Allowlist = prefixes("198.51.100.0/24") }, fault.IPNotAllowed},
 	{"7 scope", func(a *asked) { a.rec.Scopes = store.ScopeRead }, fault.InsufficientScope},
 	{"7 route", func(a *asked) { a.rec.Routes = CompileRoutes([]string{"/v2/"}) }, fault.RouteNotAllowed},

@@ -320,7 +320,8 @@ func TestLost(t *testing.T) {
 		"the account's address": {func(store.KeyID) store.Change {
 			return &store.AllowlistSet{Entries: []store.AllowEntry{{CIDR: prefix("192.0.2.0/24")[0]}}}
 		}, 0, fault.IPNotAllowed},
-		"browsers": {func(store.KeyID) store.Change { return &store.AccountUpdate{BrowserKeys: new(store.BrowserBlock)} }, 0, fault.KeyExposed},
+		"suspended": {func(store.KeyID) store.Change { return &store.AccountUpdate{Suspended: new(true)} }, 0, fault.AccountSuspended},
+		"browsers":  {func(store.KeyID) store.Change { return &store.AccountUpdate{BrowserKeys: new(store.BrowserBlock)} }, 0, fault.KeyExposed},
 	} {
 		h := newHarness(t)
 		r := post(h.key(func(k *store.Key) { k.Scopes = []string{"read", "write", "fast"} }), func(r *http.Request) { r.Header.Set("Origin", "https://a.test") })

@@ -15,7 +15,7 @@ const accountsPath = "/v1/accounts"
 
 func accountsCommand(a *app) *cobra.Command {
 	return group("accounts", "Manage accounts (operators only)",
-		accountsCreate(a), accountsList(a), accountsGet(a), accountsUpdate(a), accountsDelete(a))
+		accountsCreate(a), accountsList(a), accountsGet(a), accountsUpdate(a), accountsSuspend(a), accountsResume(a), accountsDelete(a))
 }
 
 // accountFlags are the settings of an account, as flags.
@@ -27,11 +27,45 @@ func (f *accountFlags) add(fs *pflag.FlagSet) {
 	fs.String("region", "", "`region` that the account's data belongs to")
 	fs.String("browser-keys", "", "treatment of live keys that browsers send: allow, alert or block")
 	fs.Int("retention-days", 0, "`days` to keep the account's logs, 7 to 90")
+	fs.String("max-ttl", "", "longest `duration` that a key may live, such as 90d; none ends the rule")
+	fs.Bool("must-expire", false, "require that each key expires")
+	fs.Int("max-keys", 0, "most `keys` that may be valid at once; 0 ends the rule")
 	f.limits.add(fs, "")
 	ruleFlag(fs)
 }
 
-func (f *accountFlags) body(a *app, cmd *cobra.Command, now *client.Limits) (client.Patch, error) {
+// policy merges the flags of the key policy into now.
+func (*accountFlags) policy(cmd *cobra.Command, now *client.KeyPolicy) *client.KeyPolicy {
+	out := client.KeyPolicy{}
+	if now != nil {
+		out = *now
+	}
+	fs := cmd.Flags()
+	if fs.Changed("max-ttl") {
+		out.MaxTTL = nil
+		if v := fs.Lookup("max-ttl").Value.String(); v != none {
+			out.MaxTTL = &v
+		}
+	}
+	if fs.Changed("must-expire") {
+		out.MustExpire, _ = fs.GetBool("must-expire")
+	}
+	if fs.Changed("max-keys") {
+		out.MaxKeys = nil
+		if n, _ := fs.GetInt("max-keys"); n != 0 {
+			out.MaxKeys = &n
+		}
+	}
+	return &out
+}
+
+// setsPolicy reports whether a flag of the key policy is given.
+func (*accountFlags) setsPolicy(cmd *cobra.Command) bool {
+	fs := cmd.Flags()
+	return fs.Changed("max-ttl") || fs.Changed("must-expire") || fs.Changed("max-keys")
+}
+
+func (f *accountFlags) body(a *app, cmd *cobra.Command, account *client.Account) (client.Patch, error) {
 	body := client.Patch{}
 	for name, v := range query(cmd, "name", "tier", "region", "browser-keys") {
 		body[name] = v[0]
@@ -44,11 +78,14 @@ func (f *accountFlags) body(a *app, cmd *cobra.Command, now *client.Limits) (cli
 		body["retention_days"] = n
 	}
 	if f.limits.set(cmd) {
-		l, err := f.limits.merge(cmd, now)
+		l, err := f.limits.merge(cmd, account.Limits)
 		if err != nil {
 			return nil, err
 		}
 		body["limits"] = l
+	}
+	if f.setsPolicy(cmd) {
+		body["key_policy"] = f.policy(cmd, account.KeyPolicy)
 	}
 	if err := setRules(a, cmd, body); err != nil {
 		return nil, err
@@ -62,7 +99,7 @@ func accountsCreate(a *app) *cobra.Command {
 		Use: "create [NAME]", Short: "Create an account", Args: cobra.MaximumNArgs(1),
 		Example: `  perfgate accounts create Acme --tier enterprise --requests-per-minute 6000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := f.body(a, cmd, nil)
+			body, err := f.body(a, cmd, &client.Account{})
 			if err != nil {
 				return err
 			}
@@ -116,13 +153,12 @@ func accountsUpdate(a *app) *cobra.Command {
 				return err
 			}
 			c := call{method: http.MethodPatch, path: accountPath(args[0])}
-			var now *client.Limits
-			if f.limits.set(cmd) { // the API replaces limits as a whole
-				account, err := s.api.Accounts().Get(cmd.Context(), args[0])
-				if err != nil {
+			now := &client.Account{}
+			if f.limits.set(cmd) || f.setsPolicy(cmd) { // the API replaces limits and policy as a whole
+				if now, err = s.api.Accounts().Get(cmd.Context(), args[0]); err != nil {
 					return err
 				}
-				now, c.ifMatch = account.Limits, s.etag
+				c.ifMatch = s.etag
 			}
 			body, err := f.body(a, cmd, now)
 			if err != nil {
@@ -137,6 +173,26 @@ func accountsUpdate(a *app) *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	return cmd
+}
+
+func accountsSuspend(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "suspend ID", Short: "Refuse all keys of an account until it is resumed", Args: cobra.ExactArgs(1),
+		Long: `Refuse all keys of an account, with account_suspended, until the account is resumed.
+When the command returns, no node admits them.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return setState(cmd, a, args[0], "suspended") },
+	}
+}
+
+func accountsResume(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "resume ID", Short: "Accept the keys of a suspended account again", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return setState(cmd, a, args[0], "active") },
+	}
+}
+
+func setState(cmd *cobra.Command, a *app, id, state string) error {
+	return run(cmd.Context(), a, call{method: http.MethodPatch, path: accountPath(id), body: client.Patch{"state": state}}, showAccount)
 }
 
 func accountsDelete(a *app) *cobra.Command {
@@ -158,6 +214,16 @@ func showAccount(a *app, v *client.Account) error {
 	showRules(t, v.LimitRules)
 	t.row("browser keys", v.BrowserKeys)
 	t.row("retention", fmt.Sprintf("%d days", v.RetentionDays))
+	if v.State == "suspended" {
+		t.row("state", v.State)
+	}
+	if p := v.KeyPolicy; p != nil {
+		t.field("longest life of a key", text(p.MaxTTL))
+		if p.MustExpire {
+			t.row("keys must expire", "true")
+		}
+		t.field("most keys", text(p.MaxKeys))
+	}
 	t.row("created", minute(&v.CreatedAt))
 	t.field("revocation", effect(v.Revocation))
 	return t.flush()

@@ -16,6 +16,8 @@ var everyCommand = map[string]string{
 	"accounts delete acct_1":           "",
 	"accounts get acct_1":              "",
 	"accounts list":                    "",
+	"accounts resume acct_1":           "",
+	"accounts suspend acct_1":          "",
 	"accounts update acct_1 --burst 1": "",
 	"allowlist add 192.0.2.1":          "",
 	"allowlist get":                    "",

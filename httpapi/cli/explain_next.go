@@ -19,6 +19,7 @@ var steps = map[fault.Code]string{
 	fault.KeyDisabled:  "perfgate keys update KEY --state active",
 	fault.KeyExposed:   "perfgate keys rotate KEY",
 
+	fault.AccountSuspended:  "perfgate accounts list",
 	fault.IPNotAllowed:      "perfgate allowlist add IP",
 	fault.InsufficientScope: "perfgate keys get KEY",
 	fault.RouteNotAllowed:   "perfgate keys get KEY",

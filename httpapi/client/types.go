@@ -278,6 +278,8 @@ type Account struct {
 	BrowserKeys   string      `json:"browser_keys"`
 	Alerts        []int       `json:"alert_thresholds"`
 	RetentionDays int         `json:"retention_days"`
+	State         string      `json:"state"` // active, suspended
+	KeyPolicy     *KeyPolicy  `json:"key_policy"`
 	CreatedAt     time.Time   `json:"created_at"`
 	Revocation    *Revocation `json:"revocation,omitempty"`
 }
@@ -292,6 +294,14 @@ type NewAccount struct {
 	BrowserKeys   string      `json:"browser_keys,omitempty"`
 	Alerts        []int       `json:"alert_thresholds,omitempty"`
 	RetentionDays int         `json:"retention_days,omitempty"`
+	KeyPolicy     *KeyPolicy  `json:"key_policy,omitempty"`
+}
+
+// KeyPolicy binds the keys of an account.
+type KeyPolicy struct {
+	MaxTTL     *string `json:"max_ttl"` // such as 90d
+	MustExpire bool    `json:"must_expire"`
+	MaxKeys    *int    `json:"max_keys"`
 }
 
 // Tier is a named set of limits and features.

@@ -28,6 +28,7 @@ const (
 
 	BudgetExceeded Code = "budget_exceeded"
 
+	AccountSuspended  Code = "account_suspended"
 	IPNotAllowed      Code = "ip_not_allowed"
 	InsufficientScope Code = "insufficient_scope"
 	RouteNotAllowed   Code = "route_not_allowed"
@@ -99,6 +100,7 @@ var table = map[Code]row{
 
 	BudgetExceeded: {402, "The key's monthly budget is used up."},
 
+	AccountSuspended:  {403, "The account is suspended, and none of its keys is accepted until an operator ends the suspension."},
 	IPNotAllowed:      {403, "Requests from this address are not allowed for this key."},
 	InsufficientScope: {403, "The key lacks the scope that this request needs."},
 	RouteNotAllowed:   {403, "The key may not be used on this route."},

@@ -37,6 +37,8 @@ type accountView struct {
 	BrowserKeys   store.BrowserKeys `json:"browser_keys"`
 	Alerts        []int             `json:"alert_thresholds"`
 	RetentionDays int               `json:"retention_days"`
+	State         string            `json:"state"`
+	KeyPolicy     *keyPolicyView    `json:"key_policy"`
 	CreatedAt     time.Time         `json:"created_at"`
 }
 
@@ -56,6 +58,7 @@ func viewAccount(a *store.Account) accountView {
 	return accountView{
 		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: (*limitsView)(a.Limits.Enforced()), LimitRules: viewRules(a.Rules),
 		BrowserKeys: a.BrowserKeys, Alerts: a.Alerts, RetentionDays: a.RetentionDays, CreatedAt: a.CreatedAt.UTC(),
+		State: accountState(a), KeyPolicy: viewKeyPolicy(a.KeyPolicy),
 	}
 }
 
@@ -69,6 +72,7 @@ type newAccount struct {
 	BrowserKeys   *store.BrowserKeys `json:"browser_keys"`
 	Alerts        *[]int             `json:"alert_thresholds"`
 	RetentionDays *int               `json:"retention_days"`
+	KeyPolicy     *keyPolicyBody     `json:"key_policy"`
 }
 
 // Check implements [rest.Checker].
@@ -82,6 +86,8 @@ func (in *newAccount) Check(*rest.Call) error {
 		BrowserKeys: in.BrowserKeys, Alerts: in.Alerts, RetentionDays: in.RetentionDays,
 	}))
 	_, err := in.rules()
+	faults.Add(err)
+	_, err = in.KeyPolicy.policy()
 	faults.Add(err)
 	return faults.Err()
 }
@@ -108,6 +114,9 @@ func (h *Accounts) Create(c *rest.Call, in *newAccount) (*accountView, error) {
 		return nil, err
 	}
 	if err := h.Residency.check(in.Region); err != nil {
+		return nil, err
+	}
+	if a.KeyPolicy, err = in.KeyPolicy.policy(); err != nil {
 		return nil, err
 	}
 	set(&a.Tier, in.Tier)
@@ -272,10 +281,12 @@ func (h *Accounts) UpdateOwn(c *rest.Call, in *accountPatch) (*changedAccount, e
 // managedPatch is the body of PATCH /v1/accounts/{id}, for operators.
 type managedPatch struct {
 	accountPatch
-	Tier   rest.Opt[string]       `json:"tier"`
-	Region rest.Opt[string]       `json:"region"`
-	Limits rest.Opt[store.Limits] `json:"limits"`
-	Rules  rest.Opt[[]ruleBody]   `json:"limit_rules"`
+	Tier   rest.Opt[string]        `json:"tier"`
+	Region rest.Opt[string]        `json:"region"`
+	Limits rest.Opt[store.Limits]  `json:"limits"`
+	Rules  rest.Opt[[]ruleBody]    `json:"limit_rules"`
+	State  rest.Opt[string]        `json:"state"`
+	Policy rest.Opt[keyPolicyBody] `json:"key_policy"`
 }
 
 // Update changes the account that the path names.
@@ -302,8 +313,9 @@ func (p *managedPatch) update() (*store.AccountUpdate, error) {
 		faults.Add(err)
 		u.Rules = &rules
 	}
+	faults.Add(p.access(u))
 	if p.Limits.Null {
-		u.Clear = []string{"limits"}
+		u.Clear = append(u.Clear, "limits")
 	}
 	return u, faults.Err()
 }

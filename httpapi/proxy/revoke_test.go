@@ -28,7 +28,7 @@ func TestRevokedKeyEndsStreams(t *testing.T) {
 	for name, lose := range map[string]func(*rig){
 		"revoked": lost(fault.KeyRevoked), "disabled": lost(fault.KeyDisabled), "expired": lost(fault.KeyExpired),
 		"deleted": lost(fault.InvalidKey), "scope": lost(fault.InsufficientScope), "route": lost(fault.RouteNotAllowed),
-		"address": lost(fault.IPNotAllowed), "browser": lost(fault.KeyExposed),
+		"address": lost(fault.IPNotAllowed), "browser": lost(fault.KeyExposed), "suspended": lost(fault.AccountSuspended),
 		"isolated": func(r *rig) { r.gate.isolated.Store(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
