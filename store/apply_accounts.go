@@ -180,7 +180,7 @@ func assign[T any](to *T, change *T) {
 	}
 }
 
-// AccountDelete removes the command's account, its keys and its allowlist.
+// AccountDelete removes the command's account, its keys, its allowlist and its users.
 type AccountDelete struct{}
 
 func init() { register[AccountDelete]("account_delete") }
@@ -206,6 +206,18 @@ func (*AccountDelete) apply(t *txn) Result {
 	if !t.matches(old.Modified) {
 		return changedMeanwhile()
 	}
+	var people []*User
+	t.eachUser(func(u *User) error {
+		if u.Account == old.ID {
+			people = append(people, u)
+		}
+		return nil
+	})
+	for _, u := range people {
+		t.removeUser(u)
+	}
+	t.endSessions(string(old.ID), "")
+	t.endLinks(old.ID)
 	t.state.endAccount(old.ID)
 	t.rows.delete(named(rowAllow, old.ID))
 	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))

@@ -72,8 +72,13 @@ func (in *ClusterReset) apply(t *txn) Result {
 	if len(in.OperatorTokens) > 0 {
 		set.setOperatorTokens(in.OperatorTokens)
 	}
+	t.settle()
 	t.state.putSettings(set)
 	in.forgetMembers(t)
+	// What the lost time ended must not come back: people sign in again.
+	for _, table := range []byte{rowSession, rowLinkUse} {
+		t.rows.deleteRange([]byte{table}, []byte{table + 1})
+	}
 	var d diff
 	d.text("cluster_id", in.From, in.ClusterID)
 	d.number("operator_tokens", int64(len(old.OperatorTokens)), int64(len(set.OperatorTokens)))

@@ -137,20 +137,14 @@ func (in *OperatorTokenDelete) apply(t *txn) Result {
 	}
 	gone := set.operatorToken(set.OperatorTokens[at])
 	set.setOperatorTokens(slices.Delete(slices.Clone(set.OperatorTokens), at, at+1))
-	if !in.Force && !gone.Expired(t.when.at) && !t.operated(&set) {
+	if !in.Force && !gone.Expired(t.when.at) && !t.operatedBy(&set, "") {
 		return refuse(WouldLockOut, "this is the last operator token that is accepted; create another one first, or repeat with force=true: then only a start with PERFGATE_OPERATOR_TOKEN gives access again")
 	}
+	t.settle()
 	t.state.putSettings(set)
+	t.endSessions(gone.ID, "")
 	var d diff
 	d.text("name", gone.Name, "")
 	t.eventOf(DefaultAccount, operatorTokenDeleted, "", gone.ID, "", d.changes(false))
 	return Result{OperatorToken: &gone}
-}
-
-// operated reports whether set leaves an operator a way in.
-func (t *txn) operated(set *settings) bool {
-	return slices.ContainsFunc(set.OperatorTokens, func(h Hash) bool {
-		o := set.operatorToken(h)
-		return !o.Expired(t.when.at)
-	})
 }

@@ -31,6 +31,14 @@ var traitRows = []struct {
 	{"operator_token_create", &OperatorTokenCreate{}, No, Yes, No, 6, "operator_token.create"},
 	{"operator_token_delete", &OperatorTokenDelete{}, Yes, Yes, No, 6, "operator_token.delete"},
 
+	{"user_create", &UserCreate{}, No, Yes, No, 6, "user.create"},
+	{"user_update", &UserUpdate{}, Yes, Yes, No, 6, "user.update"},
+	{"user_delete", &UserDelete{}, Yes, Yes, No, 6, "user.delete"},
+	{"session_start", &SessionStart{}, Yes, Yes, No, 6, "session.create session_link.open"},
+	{"session_seen", &SessionSeen{}, No, No, No, 6, ""},
+	{"session_end", &SessionEnd{}, Yes, Yes, No, 6, "session.delete"},
+	{"link_create", &LinkCreate{}, No, Yes, No, 6, "session_link.create"},
+
 	{"key_create", &KeyCreate{}, No, Yes, No, 1, "key.create"},
 	{"key_create in flight", &KeyCreate{Key: Key{Limits: inFlight}}, No, Yes, No, 5, "key.create"},
 	{"key_import in flight", &KeyImport{Keys: []Key{{Limits: inFlight}}, Prefixes: []string{""}}, No, Yes, No, 5, "key.import"},
@@ -148,7 +156,7 @@ func TestTraitsAreStated(t *testing.T) {
 func TestActionsThatTake(t *testing.T) {
 	got := ActionsThatTake()
 	want := strings.Fields("account.delete account.update allowlist.update cluster.recover cluster.remove cluster.restore " +
-		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update tier.delete tier.update")
+		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update session.delete tier.delete tier.update user.delete user.update")
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -279,6 +287,14 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &OperatorTokens{Hashes: []Hash{{1}}}})
 	do(&Command{Change: &OperatorTokenCreate{Token: OperatorToken{Name: "a", Hash: Hash{2}}}})
 	do(&Command{Change: &OperatorTokenDelete{ID: OperatorTokenID(Hash{2})}})
+	do(&Command{Change: &UserCreate{User: User{ID: "usr_a", Email: "a@example.com", Role: RoleOwner, Setup: hashOf("s"), SetupEnds: epoch.Add(time.Hour)}}})
+	do(&Command{Change: &SessionStart{Session: Session{Kind: OfUser, Owner: "usr_a", Hash: hashOf("x"), Ends: epoch.Add(time.Hour)}, Setup: true, Used: hashOf("s")}})
+	do(&Command{Change: &SessionSeen{Owner: "usr_a", ID: SessionIDOf(hashOf("x"))}})
+	do(&Command{Change: &SessionEnd{Owner: "usr_a", ID: SessionIDOf(hashOf("x"))}})
+	do(&Command{Change: &UserUpdate{ID: "usr_a", Name: ptr("A")}})
+	do(&Command{Change: &UserDelete{ID: "usr_a"}})
+	do(&Command{Change: &LinkCreate{Link: Link{Hash: hashOf("l"), Ends: epoch.Add(time.Hour)}}})
+	do(&Command{Change: &SessionStart{Session: Session{Kind: OfLink, Owner: "default", Account: "default", Hash: hashOf("y"), Ends: epoch.Add(time.Hour)}, Link: LinkID(hashOf("l")), Used: hashOf("l")}})
 	do(&Command{Change: &ClusterOpen{CA: []byte("c"), CAKey: []byte("k"), Gossip: make([]byte, gossipKey)}})
 	do(&Command{Change: &MemberPut{Member: member}})
 	do(&Command{Change: &MemberPut{Member: moved}})

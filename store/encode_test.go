@@ -73,6 +73,23 @@ func samples() map[string]*Command {
 		"operator_token_create": {Change: &OperatorTokenCreate{Token: OperatorToken{
 			ID: "op_0123456789ab", Name: "CI", Hash: hashOf("o"), CreatedAt: at, CreatedBy: "op", ExpiresAt: at.Add(time.Hour),
 		}}},
+		"user_create": {Change: &UserCreate{User: User{
+			ID: "usr_a", Email: "Ada@example.com", Name: "Ada", Role: RoleOwner, Account: "acct_a", Disabled: true, Password: "$argon2id$", Subject: "https://idp a",
+			Setup: hashOf("s"), SetupEnds: at, TOTP: []byte("totp"), TOTPStep: 7, Recovery: []Hash{hashOf("r")}, Known: []string{"192.0.2.1"}, CreatedAt: at, CreatedBy: "op", LastSignInAt: at,
+		}}},
+		"user_update": {Change: &UserUpdate{
+			ID: "usr_a", Name: ptr(""), Role: ptr(RoleViewer), Disabled: ptr(false), Password: ptr("$argon2id$"), Subject: ptr(""), Setup: ptr(hashOf("s")), SetupEnds: &at,
+			TOTP: &[]byte{}, TOTPStep: ptr(int64(0)), Recovery: &[]Hash{}, Keep: "ses_a", Force: true,
+		}},
+		"user_delete": {Change: &UserDelete{ID: "usr_a", Force: true}},
+		"session_start": {Change: &SessionStart{Session: Session{
+			ID: "ses_a", Kind: OfUser, Owner: "usr_a", Account: "acct_a", Hash: hashOf("x"), Token: hashOf("t"), Scopes: []string{"admin"}, Name: "n", Setup: true,
+			Created: at, Seen: at, Ends: at, Idle: 1800, IP: "192.0.2.1", Agent: "curl",
+		}, Setup: true, Used: hashOf("s"), Recovery: true, TOTPStep: 7, Link: "lnk_a", Password: ptr("$argon2id$"), Check: "$argon2id$", Subject: "https://idp a"}},
+		"session_seen": {Change: &SessionSeen{Owner: "usr_a", ID: "ses_a"}},
+		"session_end":  {Change: &SessionEnd{Owner: "usr_a", ID: "ses_a"}},
+		"link_create":  {Change: &LinkCreate{Link: Link{ID: "lnk_a", Account: "acct_a", Hash: hashOf("l"), Scopes: []string{"admin"}, Created: at, By: "op", Ends: at}}},
+
 		"operator_token_delete": {Change: &OperatorTokenDelete{ID: "op_0123456789ab", Force: true}},
 
 		"operator_tokens": {Change: &OperatorTokens{Hashes: []Hash{hashOf("o")}}},

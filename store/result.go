@@ -15,6 +15,7 @@ const (
 	InvalidValue        Reason = "invalid_value"
 	LimitReached        Reason = "limit_reached"
 	WouldLockOut        Reason = "would_lock_out"
+	InvalidCredentials  Reason = "invalid_credentials"
 )
 
 // Refusal is apply's "no": the command changed nothing. Field names the
@@ -47,6 +48,9 @@ type Result struct {
 	Granted   []Granted    `json:"granted,omitzero"` // one for each ask, in order
 
 	OperatorToken *OperatorToken `json:"operator_token,omitzero"`
+	User          *User          `json:"user,omitzero"`
+	Session       *Session       `json:"session,omitzero"`
+	Link          *Link          `json:"link,omitzero"`
 }
 
 // ImportLine is the fate of one imported line.

@@ -26,6 +26,11 @@ import (
 //	z <account>                                        deleted account whose keys are being removed
 //	y <account>                                        deleted account whose events are growing old
 //	q <account>                                        end of the account's chain of changes
+//	u i <user id>                                      user
+//	u e <address>                                      id of the user with this address, in lower case
+//	u s <hash 32>                                      id of the user with this OIDC subject
+//	p <owner> 0 <session id>                           session
+//	n <account> 0 <link id>                            session link that is not opened yet
 //	j <stream>                                         newest head of a stream of audit events
 //	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes
 //
@@ -48,6 +53,9 @@ const (
 	rowEnding   = 'y'
 	rowLink     = 'q'
 	rowHead     = 'j'
+	rowUser     = 'u'
+	rowSession  = 'p'
+	rowLinkUse  = 'n'
 	rowSettings = 's'
 )
 
