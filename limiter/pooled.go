@@ -34,7 +34,7 @@ func (m *Meter) enter(a *Ask) *pool.Shard {
 // open brings the buckets of a request to now, and counts its demand. false: the pool has
 // no place for one of them.
 func (m *Meter) open(a *Ask, k *own, s *pool.Shard) bool {
-	if a.Account.PerMinute > 0 && !m.pooled.open(a, s, &a.Account, a.AccountCreated) {
+	if a.Account.PerMinute > 0 && !m.pooled.open(m, a, s, &m.minute, &a.Account, a.AccountCreated, a.AccountFresh) {
 		return false
 	}
 	if k == nil || a.Own.PerMinute <= 0 {
@@ -44,11 +44,21 @@ func (m *Meter) open(a *Ask, k *own, s *pool.Shard) bool {
 		k.pooled.name, k.pooled.named = pool.Name(NameOf("key", a.Key)), true
 		k.pooled.name[0] = m.pooled.name[0] // the group
 	}
-	return k.pooled.open(a, s, &a.Own, a.KeyCreated)
+	return k.pooled.open(m, a, s, &k.minute, &a.Own, a.KeyCreated, a.KeyFresh)
 }
 
-func (p *pooled) open(a *Ask, s *pool.Shard, l *Limit, created uint64) bool {
-	p.bucket = s.Open(p.bucket, p.name, pool.Terms{Pace: share.Minute(min(l.PerMinute, MaxBurst), l.burst()), Created: created}, a.Now)
+// open finds the bucket in the pool, or makes it. Where this node was alone before, it goes
+// on with the level of its own bucket, alone.
+func (p *pooled) open(m *Meter, a *Ask, s *pool.Shard, alone *bucket, l *Limit, created uint64, fresh bool) bool {
+	t := pool.Terms{Pace: share.Minute(min(l.PerMinute, MaxBurst), l.burst()), Created: created}
+	if p.bucket == nil && a.Pool.Grown() {
+		if alone.rate == 0 {
+			*alone = m.begin(l, a, fresh)
+		}
+		alone.drain(m.now, l.PerMinute)
+		t.Alone, t.Used = true, int64(alone.used)
+	}
+	p.bucket = s.Open(p.bucket, p.name, t, a.Now)
 	if p.bucket == nil {
 		return false
 	}

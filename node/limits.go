@@ -50,11 +50,15 @@ func (n *Node) openLimits() (err error) {
 		return err
 	}
 	if c := l.cluster; c != nil && n.options.ShareLimits {
+		self, boot := n.replica.Identity().ID, n.startup.bootIndex
+		if c.New() {
+			boot = 0 // entries that came while it started were not there before
+		}
 		l.sharing.Store(share.New(share.Config{
-			Boot: c.Boot(), Pool: pool.New(n.replica.Identity().ID), Exchange: c.Exchange, Alive: c.Others, Leased: c.Leased,
+			Self: self, Boot: c.Boot(), Pool: pool.New(self), Exchange: c.Exchange, Leased: c.Leased,
 			Rosters: c.Rosters, Applied: n.store.Applied, Active: func() bool { return n.store.ClusterLevel() >= store.LevelOfRosters },
 			Now: n.clock.Now, Logger: n.log,
-		}, n.startup.bootIndex))
+		}, boot))
 	}
 	n.cleanup("limits", func(ctx context.Context) error {
 		if n.replica.Abandoned() {

@@ -3,11 +3,13 @@ package store
 import "slices"
 
 // ShareRoster is the nodes whose parts of the limits add up to the whole, by id, sorted; see
-// package limiter/roster. First says that the cluster had none before.
+// package limiter/roster. First says that the cluster had none before, and Whole that the
+// buckets then begin full.
 type ShareRoster struct {
 	Index uint64   `json:"index"` // of the entry that announced it
 	Nodes []string `json:"nodes"`
 	First bool     `json:"first,omitzero"`
+	Whole bool     `json:"whole,omitzero"`
 }
 
 // maxRosters bounds the rosters that are pending: each settles some seconds after the
@@ -15,12 +17,15 @@ type ShareRoster struct {
 const maxRosters = 16
 
 // LevelOfRosters is the level of nodes that share limits.
-const LevelOfRosters = 5
+const LevelOfRosters = 6
 
 // RosterPut announces the nodes that share limits from now on. The first roster is
-// settled at once; any other counts beside the ones before it until it is settled.
+// settled at once; any other counts beside the ones before it until it is settled. Whole
+// says of the first that no node has admitted anything before it, or that each counted for
+// itself.
 type RosterPut struct {
 	Nodes []string `json:"nodes"`
+	Whole bool     `json:"whole,omitzero"`
 }
 
 func init() { register[RosterPut]("roster_put") }
@@ -47,7 +52,7 @@ func (in *RosterPut) apply(t *txn) Result {
 			return invalid("nodes", "%s is no member", id)
 		}
 	}
-	r := ShareRoster{Index: t.index, Nodes: nodes, First: !set.Shared}
+	r := ShareRoster{Index: t.index, Nodes: nodes, First: !set.Shared, Whole: in.Whole && !set.Shared}
 	set.ShareRosters, set.Shared = append(slices.Clone(set.ShareRosters), r), true
 	t.state.putSettings(set)
 	return Result{}

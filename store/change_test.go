@@ -104,8 +104,8 @@ var traitRows = []struct {
 	{"cluster_open", &ClusterOpen{}, No, No, No, 2, "cluster.open"},
 	{"member_put", &MemberPut{}, No, No, No, 2, "cluster.join cluster.update"},
 	{"member_remove", &MemberRemove{}, Yes, Yes, No, 2, "cluster.remove"},
-	{"roster_put", &RosterPut{}, No, No, Yes, 5, ""},
-	{"roster_settle", &RosterSettle{}, No, No, Yes, 5, ""},
+	{"roster_put", &RosterPut{}, No, No, Yes, 6, ""},
+	{"roster_settle", &RosterSettle{}, No, No, Yes, 6, ""},
 	{"cluster_reset restore", &ClusterReset{Kind: ResetRestore}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
 	{"cluster_reset recover", &ClusterReset{Kind: ResetRecover}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
 }

@@ -97,9 +97,10 @@ func samples() map[string]*Command {
 		"member_put": {Change: &MemberPut{Member: Member{
 			ID: "n1", Name: "one", Address: "10.0.0.1:7000", Region: "eu", Version: "v2", Level: 2, Stale: true, JoinedAt: at, Removed: at,
 		}}},
-		"member_remove": {Change: &MemberRemove{ID: "n1", Gossip: []byte("gossip")}},
-		"roster_put":    {Change: &RosterPut{Nodes: []string{"n1", "n2"}}},
-		"roster_settle": {Change: &RosterSettle{Index: 12}},
+		"member_remove":    {Change: &MemberRemove{ID: "n1", Gossip: []byte("gossip")}},
+		"roster_put":       {Change: &RosterPut{Nodes: []string{"n1", "n2"}}},
+		"roster_put.first": {Change: &RosterPut{Nodes: []string{"n1", "n2"}, Whole: true}},
+		"roster_settle":    {Change: &RosterSettle{Index: 12}},
 		"cluster_reset": {Change: &ClusterReset{
 			ClusterID: "c2", Kind: ResetRestore, From: "c1", OperatorTokens: []Hash{hashOf("o")}, Revoke: []KeyID{key.ID}, Reason: "r",
 		}},

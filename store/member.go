@@ -10,9 +10,10 @@ import "time"
 //	2  clusters: members, certificate authority, resets
 //	3  stamps of the leader, prefixes of imports, limits of bulk revocations, lineages of keys
 //	4  revocation of whole chains by one command, imports of keys that another account revoked
-//	5  limits that the nodes of a cluster share; an audit log that is chained, with signed heads;
-//	   limit rules and bounds on the requests in flight
-//	6  operator tokens with names, users, sessions; state and key policy of accounts
+//	5  an audit log that is chained, with signed heads; limit rules and bounds on the requests
+//	   in flight
+//	6  limits that the nodes of a cluster share; operator tokens with names, users, sessions;
+//	   state and key policy of accounts; webhooks
 const Level = 6
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.

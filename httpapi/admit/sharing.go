@@ -9,11 +9,12 @@ import (
 	"github.com/perfgate/perfgate/limiter"
 )
 
-// A request that lacks tokens here waits for other nodes for at most shareWait, and looks
-// again at most shareRounds times: each time an answer came, or its own refill did.
+// A request that lacks tokens here waits for the answers of other nodes, which come within
+// 12 ms on a healthy network, for at most shareWait: then a node is taken for unreachable.
+// It looks again at most shareRounds times: each time an answer came, or its own refill did.
 const (
-	shareWait   = 12 * time.Millisecond
-	shareRounds = 16
+	shareWait   = 250 * time.Millisecond
+	shareRounds = 64
 )
 
 // notReady is the answer while a cluster that forms has not agreed on the nodes that share

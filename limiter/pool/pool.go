@@ -74,7 +74,7 @@ func New(self string) *Pool {
 
 // Begin tells the rosters of the state when the process starts, or when it missed some:
 // every bucket then begins as after a crash, unless it counts something newer than boot,
-// an index that the log has at that moment.
+// the newest index that the log held then; 0 in the first process of a new node.
 func (p *Pool) Begin(rosters []roster.Roster, boot uint64, now int64) {
 	p.changing.Lock()
 	defer p.changing.Unlock()
@@ -142,6 +142,16 @@ func (p *Pool) Len() int { return int(Places - p.places.Load()) }
 type Terms struct {
 	Pace    share.Pace
 	Created uint64
+	// Alone says that this node counted for itself before there was a roster, and Used how
+	// many levels of the bucket it has used then as far as they have not refilled until now.
+	Alone bool
+	Used  int64
+}
+
+// Grown reports whether Terms.Alone is of use: this node was the whole cluster before.
+func (p *Pool) Grown() bool {
+	l := p.line.Load()
+	return l != nil && l.Grown()
 }
 
 // Open finds a bucket, or makes it, and brings it to now. It is nil if there is no place,
@@ -186,17 +196,38 @@ func (s *Shard) create(n Name, t Terms, line *roster.Line) *Bucket {
 		s.pool.places.Add(1)
 		return nil
 	}
-	b := &Bucket{Name: n, In: s, step: line.First(), made: t.Created}
-	begin := line.Step(b.step)
-	base := line.Base(b.step, n)
-	if fresh := t.Created > s.pool.boot && b.step == 0; fresh {
-		b.Bucket = *share.New(t.Pace, base, begin.At)
-	} else {
-		b.Bucket = *share.NewAfterStart(t.Pace, base, begin.At, begin.At)
-	}
+	b := &Bucket{Name: n, In: s, made: t.Created}
+	b.Bucket, b.step = begin(s.pool.boot, line, n, t, s.now)
 	s.catchUp(b, line)
 	s.buckets[n] = b
 	return b
+}
+
+// begin is a bucket at the step at which it begins.
+//
+// What is newer than every roster of a step was used under no other: each node's base of
+// that step, or of a later one, is then its own alone, and the bases add up to the whole.
+// So the bucket begins full, whenever it is met. The same holds for the first roster of a
+// cluster that has admitted nothing yet. Every other bucket begins without tokens, and with
+// its base at once if no earlier process of this node can have lent any of it.
+func begin(boot uint64, line *roster.Line, n Name, t Terms, now int64) (b share.Bucket, step int) {
+	if k := line.Since(t.Created); k >= 0 && t.Created > boot {
+		return *share.New(t.Pace, line.Base(k, n), line.Step(k).At), k
+	}
+	step = line.First()
+	for ; len(line.Step(step).Rosters) == 0; step++ { // there is one: nothing is made before
+	}
+	base, at := line.Base(step, n), line.Step(step).At
+	switch {
+	case line.Step(step).Whole:
+		return *share.New(t.Pace, base, at), step
+	case line.Grown() && t.Alone && t.Pace.Valid():
+		left := t.Pace.Level(base) - t.Used - t.Pace.Refill(now-at)
+		return *share.NewWith(t.Pace, base, left, at), step
+	case line.Fresh():
+		return *share.NewEmpty(t.Pace, base, at), step
+	}
+	return *share.NewAfterStart(t.Pace, base, at, at), step
 }
 
 // catchUp takes a bucket through the steps that it has not seen. One that missed too many
@@ -210,12 +241,7 @@ func (s *Shard) catchUp(b *Bucket, line *roster.Line) {
 	for b.step < line.Now() {
 		b.step++
 		st := line.Step(b.step)
-		base := line.Base(b.step, b.Name)
-		if st.Whole {
-			b.Bucket = *share.New(b.Pace(), base, st.At)
-			continue
-		}
-		b.Rebase(base, st.Serving, st.At)
+		b.Rebase(line.Base(b.step, b.Name), st.Serving, st.At)
 	}
 	b.place(line)
 }

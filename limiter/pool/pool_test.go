@@ -18,7 +18,14 @@ func name(i int) (n Name) {
 }
 
 func rosterOf(index uint64, first bool, ids ...string) roster.Roster {
-	return roster.Roster{Index: index, Nodes: ids, First: first}
+	return roster.Roster{Index: index, Nodes: ids, First: first, Whole: first}
+}
+
+func terms(p share.Pace, created uint64) Terms { return Terms{Pace: p, Created: created} }
+
+// had are the terms of a node that has used some units alone.
+func had(p share.Pace, units int64) Terms {
+	return Terms{Pace: p, Created: 1, Alone: true, Used: units * p.Weight}
 }
 
 func open(p *Pool, n Name, t Terms, now int64) *Bucket {
@@ -32,6 +39,7 @@ func open(p *Pool, n Name, t Terms, now int64) *Bucket {
 func TestBeginnings(t *testing.T) {
 	limit := share.Minute(60, 60)
 	three := rosterOf(5, true, "a", "b", "c")
+	grown := roster.Roster{Index: 5, Nodes: three.Nodes, First: true}
 	for _, row := range []struct {
 		name  string
 		begin []roster.Roster // at 10 s
@@ -41,24 +49,36 @@ func TestBeginnings(t *testing.T) {
 		at    int64
 		want  int64 // units, at at
 	}{
-		{"no roster", nil, 0, nil, Terms{limit, 9}, 100 * sec, -1},
-		{"the first roster", nil, 4, [][]roster.Roster{{three}}, Terms{limit, 1}, 11 * sec, 20},
-		{"the first roster, seen before", nil, 5, [][]roster.Roster{{three}}, Terms{limit, 1}, 11 * sec, 0},
-		{"created since the start", []roster.Roster{three}, 8, nil, Terms{limit, 9}, 11 * sec, 20},
-		{"older than the start", []roster.Roster{three}, 9, nil, Terms{limit, 9}, 11 * sec, 0},
-		{"older, and quarantined", []roster.Roster{three}, 9, nil, Terms{limit, 9}, 15 * sec, 0},
-		{"older, and refilled", []roster.Roster{three}, 9, nil, Terms{limit, 9}, 100 * sec, 20},
+		{"no roster", nil, 0, nil, terms(limit, 9), 100 * sec, -1},
+		{"the first roster", nil, 4, [][]roster.Roster{{three}}, terms(limit, 1), 11 * sec, 20},
+		{"the first roster, seen before", nil, 5, [][]roster.Roster{{three}}, terms(limit, 1), 11 * sec, 0},
+		{"created since the start", []roster.Roster{three}, 8, nil, terms(limit, 9), 11 * sec, 20},
+		{"older than the start", []roster.Roster{three}, 9, nil, terms(limit, 9), 11 * sec, 0},
+		{"older, and quarantined", []roster.Roster{three}, 9, nil, terms(limit, 9), 15 * sec, 0},
+		{"older, and refilled", []roster.Roster{three}, 9, nil, terms(limit, 9), 100 * sec, 20},
 		{
 			"a node left", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "a", "b")}, {rosterOf(12, false, "a", "b")}},
-			Terms{limit, 9}, 12 * sec, 20,
+			terms(limit, 9), 12 * sec, 20,
 		},
 		{
 			"a node left long ago", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "a", "b")}, {rosterOf(12, false, "a", "b")}},
-			Terms{limit, 9}, 100 * sec, 30,
+			terms(limit, 9), 100 * sec, 30,
 		},
-		{"this one left", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "b", "c")}}, Terms{limit, 9}, 20 * sec, 0},
-		{"this one left a moment ago", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "b", "c")}}, Terms{limit, 9}, 12 * sec, 20},
-		{"no limit", []roster.Roster{three}, 8, nil, Terms{share.Pace{}, 9}, 12 * sec, -1},
+		{"this one left", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "b", "c")}}, terms(limit, 9), 20 * sec, 0},
+		{"this one left a moment ago", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "b", "c")}}, terms(limit, 9), 12 * sec, 20},
+		{"the first roster, before this process", []roster.Roster{three}, 0, nil, terms(limit, 1), 10 * sec, 20},
+		{"the first roster, where a node was alone", []roster.Roster{grown}, 0, nil, terms(limit, 1), 10 * sec, 0},
+		{"that node", nil, 4, [][]roster.Roster{{grown}}, terms(limit, 1), 11 * sec, 0},
+		{"that node, with what it had", nil, 4, [][]roster.Roster{{grown}}, had(limit, 5), 11 * sec, 15},
+		{"that node, later", nil, 4, [][]roster.Roster{{grown}}, had(limit, 5), 14 * sec, 12},
+		{"a new node, without quarantine", []roster.Roster{rosterOf(7, false, "a", "b"), rosterOf(12, false, "a", "b", "c")}, 0, nil, terms(limit, 9), 13*sec + sec/10, 1},
+		{"newer than a pending roster", []roster.Roster{three, rosterOf(12, false, "a", "b")}, 8, nil, terms(limit, 13), 10 * sec, 20},
+		{"older than a settled roster", []roster.Roster{rosterOf(12, false, "a", "b")}, 8, nil, terms(limit, 9), 10 * sec, 0},
+		{
+			"created while this one shrinks", []roster.Roster{three}, 8, [][]roster.Roster{{three, rosterOf(12, false, "b", "c")}},
+			terms(limit, 13), 11 * sec, 0,
+		},
+		{"no limit", []roster.Roster{three}, 8, nil, terms(share.Pace{}, 9), 12 * sec, -1},
 	} {
 		p := New("a")
 		p.Begin(row.begin, row.boot, 10*sec)
@@ -81,7 +101,7 @@ func TestBeginnings(t *testing.T) {
 // A bucket that is there goes through the same steps as one that is made later.
 func TestLateBucketsGoThroughTheSameSteps(t *testing.T) {
 	early, late := New("a"), New("a")
-	limit := Terms{share.Minute(60, 60), 9}
+	limit := terms(share.Minute(60, 60), 9)
 	rs := []roster.Roster{rosterOf(5, true, "a", "b", "c")}
 	early.Begin(rs, 0, 0)
 	late.Begin(rs, 0, 0)
@@ -131,7 +151,7 @@ func TestLateBucketsGoThroughTheSameSteps(t *testing.T) {
 func TestIdleBucketsAreDropped(t *testing.T) {
 	p := New("a")
 	p.Begin([]roster.Roster{rosterOf(5, true, "a", "b")}, 0, 0)
-	limit := Terms{share.Minute(60, 60), 9}
+	limit := terms(share.Minute(60, 60), 9)
 	old := open(p, name(1), limit, sec)
 	old.Spend(1)
 	old.Count(1, sec)
@@ -172,7 +192,7 @@ func TestPeers(t *testing.T) {
 	p.SetReach(&Reach{Nodes: []string{"b", "c", "x"}, Peers: []share.Peer{7, 8, 9}})
 	homes := map[share.Peer]int{}
 	for i := range 300 {
-		b := open(p, name(i), Terms{share.Minute(6, 6), 9}, sec)
+		b := open(p, name(i), terms(share.Minute(6, 6), 9), sec)
 		ps := b.Peers()
 		if !ps.Tiny || len(ps.Up) != 2 || ps.Here != (ps.Home == -1) {
 			t.Fatalf("%+v", ps)
@@ -182,11 +202,11 @@ func TestPeers(t *testing.T) {
 	if len(homes) != 3 || homes[7] < 50 || homes[8] < 50 || homes[-1] < 50 {
 		t.Errorf("homes %v", homes)
 	}
-	b := open(p, name(1000), Terms{share.Minute(12, 12), 9}, sec)
+	b := open(p, name(1000), terms(share.Minute(12, 12), 9), sec)
 	if ps := b.Peers(); ps.Tiny || ps.Base != share.One/3 {
 		t.Errorf("%+v", ps)
 	}
-	if b = open(p, name(1000), Terms{share.Minute(11, 11), 9}, sec); !b.Peers().Tiny {
+	if b = open(p, name(1000), terms(share.Minute(11, 11), 9), sec); !b.Peers().Tiny {
 		t.Error("a lowered limit is not tiny")
 	}
 }
@@ -197,7 +217,7 @@ func TestConcurrentRequestsAndLoans(t *testing.T) {
 	for _, p := range pools {
 		p.Begin([]roster.Roster{rosterOf(5, true, "a", "b")}, 0, 0)
 	}
-	limit := Terms{share.Minute(600, 6000), 9}
+	limit := terms(share.Minute(600, 6000), 9)
 	n := name(1)
 	var now, ids, admitted atomic.Int64
 	var all sync.WaitGroup

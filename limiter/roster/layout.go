@@ -12,11 +12,13 @@ type Name [16]byte
 
 // Roster is the nodes that share limits, by id, sorted. Index is that of the log entry
 // that announced it. First says that there was none before it, in the whole life of the
-// cluster.
+// cluster, and Whole that also no node has admitted anything before it, or that each counted
+// for itself.
 type Roster struct {
 	Index uint64
 	Nodes []string
 	First bool
+	Whole bool
 }
 
 // Same reports whether r names the given nodes.

@@ -10,8 +10,8 @@ import (
 type Step struct {
 	At      int64
 	Serving bool // this node held a serving lease then: what shrank may be used for a while
-	// Whole says that this is the first roster, and newer than this process: nobody has
-	// used any bucket yet, and the parts begin full.
+	// Whole says that the oldest of Rosters is the first of all and newer than this process,
+	// and that nobody has used any bucket before it: the parts begin full.
 	Whole   bool
 	Rosters []Roster // the settled one, then the pending ones
 }
@@ -20,7 +20,8 @@ type Step struct {
 type Line struct {
 	self  string
 	boot  uint64
-	first int // number of the first step
+	fresh bool // no earlier process of this node can have lent anything
+	first int  // number of the first step
 	steps []Step
 }
 
@@ -30,9 +31,39 @@ const maxSteps = 32
 
 // NewLine is the line of a process of the node self that begins at now, with the
 // rosters that the state has; none before there is one. boot is the newest index that
-// the log held then: this node may have used what it gave it before.
+// the log held when the process started, 0 in the first process of a new node: earlier
+// processes may have used what the log gave this node until then.
 func NewLine(self string, boot uint64, rosters []Roster, now int64) *Line {
-	return &Line{self: self, boot: boot, steps: []Step{{At: now, Rosters: rosters}}}
+	l := &Line{self: self, boot: boot}
+	return l.begin(Step{At: now, Rosters: rosters})
+}
+
+// begin appends a step before which there was no roster, in this process.
+func (l *Line) begin(s Step) *Line {
+	newer := len(s.Rosters) > 0 && s.Rosters[0].First && s.Rosters[0].Index > l.boot
+	s.Whole = newer && s.Rosters[0].Whole
+	return &Line{self: l.self, boot: l.boot, fresh: newer || l.boot == 0, first: l.first, steps: append(slices.Clone(l.steps), s)}
+}
+
+// Fresh reports whether no earlier process of this node had a part of anything, so that no
+// loan of one is under way.
+func (l *Line) Fresh() bool { return l.fresh }
+
+// Grown reports whether this node counted for itself, in an earlier process, until the
+// first roster.
+func (l *Line) Grown() bool {
+	return l.fresh && l.boot > 0 && !slices.ContainsFunc(l.steps, func(s Step) bool { return s.Whole })
+}
+
+// Since is the newest step all of whose rosters are older than an entry of the log. -1:
+// there is none among those that are kept.
+func (l *Line) Since(index uint64) int {
+	for n := l.Now(); n >= l.first; n-- {
+		if rs := l.Step(n).Rosters; len(rs) > 0 && rs[len(rs)-1].Index < index {
+			return n
+		}
+	}
+	return -1
 }
 
 // Next is the line after the state's rosters became these. ok is false where they do not
@@ -44,8 +75,11 @@ func (l *Line) Next(rosters []Roster, serving bool, now int64) (next *Line, ok b
 		return nil, false
 	}
 	s := Step{At: max(now, last.At), Serving: serving, Rosters: rosters}
-	s.Whole = len(last.Rosters) == 0 && len(rosters) == 1 && rosters[0].First && rosters[0].Index > l.boot
-	next = &Line{self: l.self, boot: l.boot, first: l.first, steps: append(slices.Clone(l.steps), s)}
+	if len(last.Rosters) == 0 {
+		next = l.begin(s)
+	} else {
+		next = &Line{self: l.self, boot: l.boot, fresh: l.fresh, first: l.first, steps: append(slices.Clone(l.steps), s)}
+	}
 	if n := len(next.steps) - maxSteps; n > 0 {
 		next.steps = next.steps[n:]
 		next.first += n

@@ -121,7 +121,7 @@ func TestLine(t *testing.T) {
 
 // The parts begin full with the first roster of all, in a process that began before it.
 func TestWhole(t *testing.T) {
-	first := Roster{Index: 5, Nodes: nodes(3), First: true}
+	first := Roster{Index: 5, Nodes: nodes(3), First: true, Whole: true}
 	for _, row := range []struct {
 		boot uint64
 		r    Roster

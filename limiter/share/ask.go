@@ -15,7 +15,7 @@ const (
 	aheadAgain  int64 = 20e6 // after there was nobody to ask
 	askEvery    int64 = 50e6 // rounds of questions about one bucket, on average; see asking.budget
 	askBurst          = 10
-	unreachable int64 = 1e9 // after an answer did not come in time
+	unreachable int64 = 100e6 // after an answer did not come in time; the caller knows what goes on for longer
 )
 
 // Peers are the nodes that a bucket may ask.
@@ -50,13 +50,20 @@ type asking struct {
 }
 
 // afford takes one round of questions from the budget.
-func (a *asking) afford(now int64) bool {
-	if a.budget > now+(askBurst-1)*askEvery {
+func (a *asking) afford(now int64) bool { return a.affordEach(askEvery, now) }
+
+// affordEach is afford with another rhythm.
+func (a *asking) affordEach(every, now int64) bool {
+	if a.budget > now+(askBurst-1)*every {
 		return false
 	}
-	a.budget = max(a.budget, now) + askEvery
+	a.budget = max(a.budget, now) + every
 	return true
 }
+
+// chargeEvery is the rhythm of charges of a tiny bucket: twice its rate, where that is more
+// than that of other questions.
+func (p Pace) chargeEvery() int64 { return min(askEvery, int64(1e9/p.perSecond()/2)) }
 
 // open is a fetch without an answer.
 type open struct {
@@ -64,11 +71,23 @@ type open struct {
 	to   Peer
 	at   int64 // when it was first sent: what it brings is counted from then
 	need bool  // a request waits for it
+	slow bool  // requests look elsewhere too; see Slow
 	late bool  // no request waits any more
 	hold int64 // how long what no part covers may be kept
 }
 
 func (a *asking) busy() bool { return len(a.open) > 0 }
+
+// asks reports whether a question to a peer is open.
+func (a *asking) asks(p Peer) bool {
+	return slices.ContainsFunc(a.open, func(o open) bool { return o.to == p && o.need && !o.late })
+}
+
+// Slowly reports whether the answer to a question is still worth waiting for although it
+// takes longer than usual.
+func (b *Bucket) Slowly() bool {
+	return b.more != nil && slices.ContainsFunc(b.more.asking.open, func(o open) bool { return o.slow && !o.late })
+}
 
 // Asking reports whether an exchange is under way that a request may wait for.
 func (b *Bucket) Asking() bool { return b.more != nil && b.more.asking.waiting > 0 }
@@ -89,7 +108,7 @@ func (b *Bucket) Ask(units int64, ps *Peers, next func() uint64, draw uint64, no
 	}
 	a.got = false
 	if ps.Tiny && !ps.Here {
-		if now < a.next || !slices.Contains(ps.Up, ps.Home) || !a.afford(now) {
+		if now < a.next || !slices.Contains(ps.Up, ps.Home) || a.asks(ps.Home) || !a.affordEach(b.pace.chargeEvery(), now) {
 			return nil
 		}
 		return []Sent{b.send(ps.Home, Fetch{ID: next(), Need: units * b.pace.Weight, Charge: true}, now)}
@@ -122,7 +141,7 @@ func gather(b *Bucket, ps *Peers, need int64, next func() uint64, now int64) (ou
 		return nil
 	}
 	for _, p := range ps.Up {
-		if v := b.more.viewOf(p); (v == nil || v.down <= now) && len(a.open) < maxAsking {
+		if v := b.more.viewOf(p); (v == nil || v.down <= now) && len(a.open) < maxAsking && !a.asks(p) {
 			out = append(out, b.send(p, Fetch{ID: next(), Need: need, All: true}, now))
 		}
 	}
@@ -151,10 +170,7 @@ func (b *Bucket) Again(units int64, ps *Peers, now int64) int64 {
 // send notes an exchange, and fills in the state of this node.
 func (b *Bucket) send(to Peer, f Fetch, now int64) Sent {
 	f.Tok, f.Part, f.Demand = b.tok, b.part, b.demand(now)
-	o := open{id: f.ID, to: to, at: now, need: f.Need > 0, hold: holdFor}
-	if f.Charge {
-		o.hold = chargeFor
-	}
+	o := open{id: f.ID, to: to, at: now, need: f.Need > 0, hold: b.pace.hold()}
 	a := &b.more.asking
 	a.open = append(a.open, o)
 	if o.need {
@@ -177,7 +193,7 @@ func candidates(b *Bucket, ps *Peers, now int64) []candidate {
 	unit, rate := float64(b.pace.Weight), b.pace.perSecond()
 	for _, p := range ps.Up {
 		v := b.more.viewOf(p)
-		if v != nil && v.down > now {
+		if v != nil && v.down > now || b.more.asking.asks(p) {
 			continue
 		}
 		s := guess(v, b.pace, ps.Base, now)
@@ -262,7 +278,7 @@ func probes(b *Bucket, ps *Peers, draw uint64, now int64) (to []Peer) {
 	most := Part(-1)
 	for _, p := range ps.Up {
 		v := b.more.viewOf(p)
-		if v != nil && v.down > now {
+		if v != nil && v.down > now || b.more.asking.asks(p) {
 			continue
 		}
 		to = append(to, p)

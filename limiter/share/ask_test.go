@@ -161,3 +161,61 @@ func TestTheWholeComesBack(t *testing.T) {
 		}
 	}
 }
+
+// While one peer takes long to answer, others are asked; its answer is taken, and worth
+// waiting for until it is late.
+func TestSlowAnswers(t *testing.T) {
+	var id ids
+	a, b := New(Minute(60, 60), One/3, 0), New(Minute(60, 60), One/3, 0)
+	drain(a, 0)
+	ps := peersOf(2, 3)
+	first := a.Ask(3, ps, id.next, 0, ms)
+	if len(first) != 1 || a.Ask(3, ps, id.next, 0, 2*ms) != nil || a.Slowly() {
+		t.Fatalf("asks %+v, then more before there is an answer", first)
+	}
+	a.Slow(first[0].Fetch.ID, first[0].To)
+	if a.Asking() || !a.Slowly() {
+		t.Error("requests wait for the slow one alone, or not at all")
+	}
+	second := a.Ask(3, ps, id.next, 0, 13*ms)
+	if len(second) != 1 || second[0].To == first[0].To {
+		t.Fatalf("asks %+v after %+v", second, first)
+	}
+	if a.Slow(second[0].Fetch.ID, second[0].To); a.Ask(3, ps, id.next, 0, 26*ms) != nil {
+		t.Error("asks a peer again that has not answered yet")
+	}
+	r, _ := b.OnFetch(peerA, &first[0].Fetch, 30*ms)
+	if a.OnReply(first[0].To, &r, 40*ms); !a.Has(3) {
+		t.Error("a slow answer is not taken")
+	}
+	if a.Late(second[0].Fetch.ID, second[0].To, 263*ms); a.Slowly() || a.Asking() {
+		t.Error("a late answer is waited for")
+	}
+	if a.Lost(second[0].Fetch.ID, second[0].To, 2*sec); len(a.more.asking.open) != 0 || a.more.asking.waiting != 0 {
+		t.Errorf("left over: %+v", a.more.asking)
+	}
+}
+
+// A tiny bucket that refills fast is charged as fast.
+func TestChargesKeepUpWithTheRate(t *testing.T) {
+	p := Minute(6000, 10)
+	home, away := New(p, One, 0), New(p, 0, 0)
+	home.SetHome(true)
+	ps := &Peers{Up: []Peer{peerB}, Tiny: true, Home: peerB}
+	var id ids
+	passed := 0
+	for now := 12 * ms; now < 10*sec; now += 12 * ms { // 83 a second, of 100
+		away.Advance(now)
+		if out := away.Ask(1, ps, id.next, 0, now); out != nil {
+			r, _ := home.OnFetch(peerA, &out[0].Fetch, now+ms)
+			away.OnReply(peerB, &r, now+2*ms)
+		}
+		if away.Has(1) {
+			away.Spend(1)
+			passed++
+		}
+	}
+	if passed != 833 {
+		t.Errorf("%d of 833 pass", passed)
+	}
+}

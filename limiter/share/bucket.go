@@ -9,10 +9,10 @@ const (
 	// grain is the grain of stamps: loans of a quarter of a second have the same one,
 	// so that an owner has few.
 	grain = TTL / 20
-	// holdFor is how long a lender keeps its cap for tokens that no part covers, and
-	// chargeFor the same for a charge of a tiny bucket.
-	holdFor   int64 = 50e6
-	chargeFor int64 = 12e6
+	// holdMost is how long a lender keeps its cap for tokens that no part covers, at most:
+	// as long as a request waits for them. See [Pace.hold].
+	holdMost  int64 = 250e6
+	holdLeast int64 = 12e6
 )
 
 // shorter is the time that a borrower counts where the lender counts d: clocks may
@@ -96,6 +96,17 @@ const (
 func New(p Pace, base Part, now int64) *Bucket {
 	b := &Bucket{pace: p, base: base, at: now, next: Forever, part: base, cap: p.cap(base)}
 	b.tok = b.cap
+	return b
+}
+
+// NewEmpty is a bucket of which nobody has spent or lent this node's part, while others
+// may have spent the whole: without tokens, and refilling from now on.
+func NewEmpty(p Pace, base Part, now int64) *Bucket { return NewWith(p, base, 0, now) }
+
+// NewWith is a bucket with some of the tokens of its base.
+func NewWith(p Pace, base Part, tok, now int64) *Bucket {
+	b := New(p, base, now)
+	b.tok = min(max(tok, 0), b.cap)
 	return b
 }
 

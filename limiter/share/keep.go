@@ -22,7 +22,8 @@ type Note struct {
 const idleReturn int64 = 1e9
 
 // Tick renews the borrowed parts that are needed and past half of their time, and
-// returns the others. Call it some times a second. Parts that back a hold stay.
+// returns the others. Call it some times a second. While there are holds, parts that may
+// back them are not returned.
 func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 	if b.more == nil {
 		return nil
@@ -30,12 +31,12 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 	now = b.settle(now)
 	m := b.more
 	m.forget(now)
-	if len(m.held) == 0 || len(m.holds) > 0 {
+	if len(m.held) == 0 {
 		return nil
 	}
 	need := Part(1.25 * b.demand(now) / b.pace.perSecond() * float64(One))
 	spare := b.part - min(need, One)
-	if b.gathers && now-b.seen < 2*TTL {
+	if b.gathers && now-b.seen < 2*TTL || len(m.holds) > 0 {
 		spare = 0
 	}
 	for i := range m.held {
@@ -44,12 +45,12 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 		if h.from == nobody || !half && now-b.seen < idleReturn || m.renewal(h.from, h.stamp) {
 			continue
 		}
-		if spare >= h.part/2 {
+		if spare >= h.part/2 && spare > 0 {
 			spare -= h.part
 			out = append(out, giveBack(b, h, next()))
 			continue
 		}
-		if half && len(m.renewing) < maxRenewing {
+		if half && len(m.renewing) < maxRenewing && len(m.held) < maxHeld/2 { // there is room for the answer
 			m.renewing = append(m.renewing, renewal{next(), h.from, h.stamp, now})
 			out = append(out, Note{To: h.from, Renew: &Renew{ID: m.renewing[len(m.renewing)-1].id, Stamp: h.stamp, Part: h.part}})
 		}

@@ -42,14 +42,14 @@ func charge(b *Bucket, f *Fetch, now int64, r *Reply) {
 	b.Count(max(f.Need, 0)/b.pace.Weight, now)
 	switch {
 	case f.Need <= 0 || f.Need > b.pace.full():
-	case f.Need > b.tok || f.Need > backing(b, now, chargeFor) || len(b.more.holds) >= maxHolds:
+	case f.Need > b.tok || f.Need > backing(b, now, b.pace.hold()) || len(b.more.holds) >= maxHolds:
 		if r.Wait = gatherFor; b.part >= whole {
 			r.Wait = b.pace.wait(max(f.Need-b.tok, 1), b.part)
 		}
 	default:
 		b.tok -= f.Need
 		r.Tokens, r.Held = f.Need, f.Need
-		b.more.holds = append(b.more.holds, hold{now + chargeFor, f.Need})
+		b.more.holds = append(b.more.holds, hold{now + b.pace.hold(), f.Need})
 		b.rights(now)
 	}
 }
@@ -74,11 +74,11 @@ func lend(b *Bucket, from Peer, f *Fetch, now int64, r *Reply) {
 		if len(b.more.holds) >= maxHolds {
 			held = 0
 		}
-		held = max(0, min(held, backing(b, now, holdFor)))
+		held = max(0, min(held, backing(b, now, b.pace.hold())))
 		tokens = covered + held
 		if held > 0 {
 			r.Held = held
-			b.more.holds = append(b.more.holds, hold{now + holdFor, held})
+			b.more.holds = append(b.more.holds, hold{now + b.pace.hold(), held})
 		}
 	}
 	b.tok -= tokens
@@ -138,7 +138,7 @@ func (b *Bucket) parts(from Peer, give Part, now int64, r *Reply) {
 	m := b.more
 	if len(m.holds) > 0 {
 		// A level more for each part that is rounded down.
-		free := backing(b, now, holdFor)
+		free := backing(b, now, b.pace.hold())
 		for give > 0 && b.pace.cap(give)+2 > free {
 			give /= 2
 		}

@@ -41,6 +41,18 @@ func (p Pace) cap(x Part) int64 {
 	return int64(hi<<(64-partBits) | lo>>partBits)
 }
 
+// Level is the levels of a part of the bucket.
+func (p Pace) Level(x Part) int64 { return p.cap(x) }
+
+// Refill is what the whole bucket refills in a time in nanoseconds, rounded up.
+func (p Pace) Refill(d int64) int64 {
+	hi, lo := bits.Mul64(uint64(max(d, 0)/p.Tick+1), uint64(p.Rate))
+	if hi != 0 {
+		return p.full()
+	}
+	return int64(min(lo, uint64(p.full())))
+}
+
 // perSecond is the rate in units.
 func (p Pace) perSecond() float64 {
 	return float64(p.Rate) / float64(p.Weight) / float64(p.Tick) * 1e9
@@ -76,6 +88,13 @@ func (p Pace) wait(level int64, x Part) int64 {
 		return Forever
 	}
 	return int64(ns)
+}
+
+// hold is how long a lender keeps its cap for tokens that no part covers, in nanoseconds.
+// Holds that are long for the bucket would keep its cap empty: in this time a quarter of
+// it refills at most.
+func (p Pace) hold() int64 {
+	return int64(min(max(float64(p.Burst)/p.perSecond()*1e9/4, float64(holdLeast)), float64(holdMost)))
 }
 
 // Whole is the time in which a bucket with tok levels is full, in nanoseconds.

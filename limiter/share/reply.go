@@ -66,6 +66,19 @@ func (m *more) hold(h slice, now int64) bool {
 	return true
 }
 
+// Slow says that the answer to a question takes longer than usual: requests may ask others
+// meanwhile, and go on waiting for it too.
+func (b *Bucket) Slow(id uint64, from Peer) {
+	i := b.more.find(id, from)
+	if i < 0 {
+		return
+	}
+	if o := &b.more.asking.open[i]; o.need && !o.slow && !o.late {
+		o.slow = true
+		b.more.asking.waiting--
+	}
+}
+
 // Late says that requests wait no longer for an answer, and that the peer seems not to
 // be reachable. The answer is still taken.
 func (b *Bucket) Late(id uint64, from Peer, now int64) {
@@ -80,7 +93,7 @@ func (b *Bucket) Late(id uint64, from Peer, now int64) {
 	}
 	o := &b.more.asking.open[i]
 	o.late = true
-	if o.need {
+	if o.need && !o.slow {
 		b.more.asking.less(false, 0, now)
 	}
 }
@@ -107,6 +120,9 @@ func (a *asking) done(i int, useful bool, wait, now int64) {
 	a.open = slices.Delete(a.open, i, i+1)
 	switch {
 	case o.late:
+	case o.slow && useful:
+		a.fruitful()
+	case o.slow:
 	case o.need:
 		a.less(useful, wait, now)
 	case useful:
@@ -123,7 +139,7 @@ func (a *asking) less(useful bool, wait, now int64) {
 		return
 	}
 	if a.got {
-		a.back, a.next, a.probing, a.probe = 0, 0, 0, 0
+		a.fruitful()
 		return
 	}
 	a.back = min(backMost, max(backFirst, 2*a.back))
@@ -132,6 +148,9 @@ func (a *asking) less(useful bool, wait, now int64) {
 		a.next = now + min(wait, a.back, chargeMost)
 	}
 }
+
+// fruitful ends the patience: somebody had something.
+func (a *asking) fruitful() { a.back, a.next, a.probing, a.probe = 0, 0, 0, 0 }
 
 // view is what is known of a peer.
 type view struct {

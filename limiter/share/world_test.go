@@ -240,7 +240,7 @@ func (w *world) replied(i int, from Peer, r Reply, now int64) {
 	if k >= 0 {
 		o = n.b.more.asking.open[k]
 		if w.mut == lateHold {
-			n.b.more.asking.open[k].hold = 100 * holdFor
+			n.b.more.asking.open[k].hold = 100 * holdMost
 		}
 		if w.mut == longerLease {
 			n.b.more.asking.open[k].at = now + TTL/2
@@ -264,6 +264,9 @@ func (w *world) pass(d int64) {
 		}
 		for id, s := range n.open {
 			if w.now-s.at > 12e6 {
+				n.b.Slow(id, s.to)
+			}
+			if w.now-s.at > 250e6 {
 				n.b.Late(id, s.to, w.clock(i))
 			}
 			if w.now-s.at > 10e9 {

@@ -98,6 +98,7 @@ func (c *Cluster) Enter(ctx context.Context) (replica.Entry, error) {
 			return replica.Entry{}, err
 		}
 	}
+	c.fresh, c.begun = fresh, begin
 	c.certs.creds.Store(creds)
 	c.answerAsMember = func() {
 		h := mesh.JoinHandler(c.membership.answerJoin)

@@ -26,6 +26,8 @@ type node struct {
 	log      *slog.Logger
 	troubles *troubles
 	sharing  Sharing     // set by Share
+	fresh    bool        // the node had no state when this process started; set by Enter
+	begun    bool        // this process made the cluster; set by Enter
 	removed  atomic.Bool // this node has applied its own removal; set by isRemoved
 }
 

@@ -44,23 +44,16 @@ func (c *Cluster) Exchange(ctx context.Context, id string, body []byte) ([]byte,
 	return c.mesh.Call(ctx, c.peers.addressOf(id, c.configured(id)), id, callShare, body)
 }
 
-// Others lists the other nodes that gossip takes for alive, by id.
-func (c *Cluster) Others() (ids []string) {
-	for id := range c.peers.alive() {
-		if id != c.self.ID {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 // Leased reports whether this node holds a serving lease; [Cluster.Serving] may be true
 // without one.
 func (c *Cluster) Leased() bool { return c.holder.serving() && !c.holder.alone() }
 
 // Rosters are the state's rosters of the nodes that share limits.
 func (c *Cluster) Rosters() []roster.Roster { return rostersOf(c.r.Store()) }
+
+// New reports whether this is the first process of its node: it had no state when it
+// started. Enter has returned.
+func (c *Cluster) New() bool { return c.fresh }
 
 // Boot is the number of this process among those of its node.
 func (c *Cluster) Boot() uint64 { return c.self.Boot }
@@ -88,6 +81,7 @@ func (s *server) serveShare(w http.ResponseWriter, r *http.Request) {
 type settlement struct {
 	term    uint64
 	settler roster.Settler
+	apart   bool // in an earlier term or in this one, each node counted for itself
 }
 
 // share brings the roster of the nodes that share limits in line with the members: it
@@ -95,12 +89,16 @@ type settlement struct {
 func (rec *reconciler) share(ctx context.Context) error {
 	s, l := rec.r.Store(), rec.leadership
 	rosters := rostersOf(s)
-	if rec.sharing.Serve == nil || s.ClusterLevel() < store.LevelOfRosters || len(rosters) == 0 && len(s.Members()) < rec.Expect {
+	if s.ClusterLevel() < store.LevelOfRosters {
+		rec.settlement.apart = true
+		return nil
+	}
+	if rec.sharing.Serve == nil || len(rosters) == 0 && len(s.Members()) < rec.Expect {
 		return nil
 	}
 	term := l.term.Load()
 	if rec.settlement.term != term {
-		rec.settlement = settlement{term: term}
+		rec.settlement = settlement{term: term, apart: rec.settlement.apart}
 	}
 	// A lease is granted only to nodes that have applied the announcement, from here on.
 	// Of no other entry: a node may lag with those that no write waits for.
@@ -117,7 +115,7 @@ func (rec *reconciler) share(ctx context.Context) error {
 	want := rec.sharers(now)
 	var faults []error
 	if n := len(rosters); n == 0 || !rosters[n-1].Same(want) {
-		faults = append(faults, rec.propose(ctx, &store.RosterPut{Nodes: want}))
+		faults = append(faults, rec.propose(ctx, &store.RosterPut{Nodes: want, Whole: n == 0 && (rec.begun || rec.settlement.apart)}))
 	}
 	if rec.settlement.settler.Ready(rosters, reports, s.Removed, old, now) {
 		faults = append(faults, rec.propose(ctx, &store.RosterSettle{Index: rosters[len(rosters)-1].Index}))
@@ -137,7 +135,7 @@ func (rec *reconciler) propose(ctx context.Context, c store.Change) error {
 func rostersOf(s *store.Store) []roster.Roster {
 	var out []roster.Roster
 	for _, r := range s.ShareRosters() {
-		out = append(out, roster.Roster{Index: r.Index, Nodes: r.Nodes, First: r.First})
+		out = append(out, roster.Roster{Index: r.Index, Nodes: r.Nodes, First: r.First, Whole: r.Whole})
 	}
 	return out
 }

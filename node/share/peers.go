@@ -16,6 +16,10 @@ type peer struct {
 	boot  uint64     // 0: not known
 	num   share.Peer // of that process
 	queue chan item  // to be sent; what does not fit is lost
+
+	tried bool // it has answered, or could not be reached, once
+	down  bool // the last call failed, or takes too long; greetings find out when it is back
+	greet bool // a greeting is under way
 }
 
 // maxQueue bounds the messages to a node that wait: some 200 bytes each.
@@ -26,11 +30,12 @@ const callsMax = 4
 
 // The times of exchanges.
 const (
-	waitMost    = 12 * time.Millisecond // of a request, in all
-	refillMost  = 2 * time.Millisecond  // of it for this node's own refill
-	callTimeout = 2 * time.Second       // what an answer brings counts from the sending, however late it is
+	slowAfter   = 12 * time.Millisecond  // of a call: requests ask other nodes too
+	waitMost    = 250 * time.Millisecond // of a call, and of a request in all: the node is taken for unreachable
+	refillMost  = 2 * time.Millisecond   // of it for this node's own refill
+	callTimeout = 2 * time.Second        // what an answer brings counts from the sending, however late it is
 	tickEvery   = 100 * time.Millisecond
-	greetEvery  = 500 * time.Millisecond
+	greetEvery  = 250 * time.Millisecond // nodes that are not known, or down
 )
 
 // peerOf is the peer of a node, made if need be.
@@ -65,28 +70,76 @@ func (s *Sharing) meet(id string, boot uint64) (share.Peer, bool) {
 	return p.num, true
 }
 
-// see replaces the nodes that are taken for alive.
-func (s *Sharing) see(alive []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if slices.Equal(alive, s.alive) || s.ctx.Err() != nil {
-		return
+// others are the other nodes of the rosters that count now.
+func (s *Sharing) others() (ids []string) {
+	for _, r := range s.conf.Pool.Line().Rosters() {
+		for _, id := range r.Nodes {
+			if id != s.conf.Self && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
 	}
-	s.alive = alive
-	for _, id := range alive {
-		s.peerOf(id)
-	}
-	s.reachLocked()
+	return ids
 }
 
+// see makes the peers of the nodes that share limits, and greets those that are new.
+func (s *Sharing) see() {
+	s.mu.Lock()
+	if s.ctx.Err() != nil {
+		s.mu.Unlock()
+		return
+	}
+	strange := false
+	for _, id := range s.others() {
+		p := s.peerOf(id)
+		strange = strange || !p.tried && !p.greet
+	}
+	s.mu.Unlock()
+	if strange {
+		s.greet(s.ctx)
+	}
+}
+
+// acquaint returns nil if every node of a roster was tried, and else a channel that is
+// closed when one more is.
+func (s *Sharing) acquaint() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range s.others() {
+		if p := s.peers[id]; p == nil || !p.tried {
+			return s.news
+		}
+	}
+	if s.conf.Pool.On() {
+		s.met.Store(true)
+	}
+	return nil
+}
+
+// reachLocked takes over which processes can be asked.
 func (s *Sharing) reachLocked() {
 	r := &pool.Reach{}
-	for _, id := range s.alive {
-		if p := s.peers[id]; p.boot != 0 {
+	for id, p := range s.peers {
+		if p.boot != 0 && !p.down {
 			r.Nodes, r.Peers = append(r.Nodes, id), append(r.Peers, p.num)
 		}
 	}
 	s.conf.Pool.SetReach(r)
+}
+
+// found notes whether a node can be reached.
+func (s *Sharing) found(p *peer, reached bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.down == reached {
+		p.down = !reached
+		s.reachLocked()
+	}
+	if !p.tried {
+		p.tried = true
+		close(s.news)
+		s.news = make(chan struct{})
+	}
 }
 
 // post hands a message to the sender of a process; false: it cannot be sent.
@@ -106,18 +159,24 @@ func (s *Sharing) post(to share.Peer, m item) bool {
 	}
 }
 
-// greet asks the nodes whose process is not known for their boots, by empty batches.
+// greet calls the nodes whose process is not known, or that are down, by empty batches.
 func (s *Sharing) greet(ctx context.Context) {
 	s.mu.Lock()
-	var unknown []*peer
-	for _, id := range s.alive {
-		if p := s.peers[id]; p.boot == 0 {
-			unknown = append(unknown, p)
-		}
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return
 	}
-	s.mu.Unlock()
-	for _, p := range unknown {
-		s.senders.Go(func() { s.call(ctx, p, nil) })
+	for _, id := range s.others() {
+		p := s.peerOf(id)
+		if (p.boot == 0 || p.down) && !p.greet {
+			p.greet = true
+			s.senders.Go(func() {
+				s.call(ctx, p, nil)
+				s.mu.Lock()
+				p.greet = false
+				s.mu.Unlock()
+			})
+		}
 	}
 }
 
@@ -160,7 +219,12 @@ func (s *Sharing) call(ctx context.Context, p *peer, items []item) {
 	s.mu.Lock()
 	num, boot := p.num, p.boot
 	s.mu.Unlock()
-	late := time.AfterFunc(waitMost, func() { s.giveUp(num, items, false) })
+	slow := time.AfterFunc(slowAfter, func() { s.eachFetch(items, func(b *pool.Bucket, id uint64) { b.Slow(id, num) }) })
+	defer slow.Stop()
+	late := time.AfterFunc(waitMost, func() {
+		s.found(p, false)
+		s.giveUp(num, items, false)
+	})
 	defer late.Stop()
 	out := batch{from: s.conf.Boot, to: boot, items: items}
 	raw, err := s.conf.Exchange(ctx, p.id, out.encode())
@@ -173,5 +237,6 @@ func (s *Sharing) call(ctx context.Context, p *peer, items []item) {
 	} else if now, ok := s.meet(p.id, in.from); ok && now == num {
 		s.take(num, items, in.items)
 	}
+	s.found(p, err == nil)
 	s.giveUp(num, items, true)
 }

@@ -3,6 +3,7 @@ package share
 import (
 	"errors"
 
+	"github.com/perfgate/perfgate/limiter/pool"
 	"github.com/perfgate/perfgate/limiter/share"
 )
 
@@ -101,6 +102,24 @@ func find(sent []item, m *item) *item {
 		}
 	}
 	return nil
+}
+
+// eachFetch calls do with the bucket of each question, and wakes the requests that wait
+// for it.
+func (s *Sharing) eachFetch(items []item, do func(b *pool.Bucket, id uint64)) {
+	for i := range items {
+		m := &items[i]
+		if m.kind != isFetch {
+			continue
+		}
+		shard := s.conf.Pool.Shard(m.name)
+		shard.Lock()
+		if b := shard.Find(m.name, s.conf.Now()); b != nil {
+			do(b, m.fetch.ID)
+			b.Notify()
+		}
+		shard.Unlock()
+	}
 }
 
 // giveUp tells the buckets that no answer came in time, or that none will come at all.

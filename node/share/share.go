@@ -18,10 +18,9 @@ import (
 type Config struct {
 	Boot uint64 // of this process
 	Pool *pool.Pool
-	// Exchange sends a batch to a node and returns its answer. Alive lists the other nodes
-	// that are taken for alive.
+	Self string // this node
+	// Exchange sends a batch to a node and returns its answer.
 	Exchange func(ctx context.Context, node string, body []byte) ([]byte, error)
-	Alive    func() []string
 	// Leased reports whether this node holds a serving lease.
 	Leased func() bool
 	// Rosters is the state's, and Applied the index of the log that it includes. Active
@@ -44,18 +43,19 @@ type Sharing struct {
 	following sync.Mutex    // serializes Follow
 	ready     chan struct{} // closed with the first roster
 	once      sync.Once
+	met       atomic.Bool // see Pool
 
 	mu      sync.Mutex // guards the fields below
 	peers   map[string]*peer
 	nodes   map[share.Peer]*peer
 	numbers share.Peer
-	alive   []string
+	news    chan struct{} // closed when a node has answered or failed for the first time, and replaced
 }
 
 // New begins to share with the rosters that the state has; boot is the newest index of
 // the log when this process began.
 func New(c Config, boot uint64) *Sharing {
-	s := &Sharing{conf: c, ready: make(chan struct{}), peers: map[string]*peer{}, nodes: map[share.Peer]*peer{}}
+	s := &Sharing{conf: c, ready: make(chan struct{}), peers: map[string]*peer{}, nodes: map[share.Peer]*peer{}, news: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ids.Store(uint64(time.Now().UnixNano())) // of this process they only grow
 	s.begin(boot)
@@ -71,6 +71,7 @@ func (s *Sharing) begin(boot uint64) {
 
 func (s *Sharing) note(rs []roster.Roster) {
 	if len(rs) > 0 {
+		s.see()
 		s.once.Do(func() { close(s.ready) })
 	}
 }
@@ -94,28 +95,42 @@ func (s *Sharing) Follow() {
 }
 
 // Pool is the pool that counts the minutes; nil where nodes count alone, because not
-// every one can share. It waits until there is a roster, and false means that ctx ended
-// before.
+// every one can share. It waits until there is a roster, and until each node of it has
+// answered this process once or could not be reached: a node that has just started may have
+// nothing of its own. False means that there is no roster in time, or that ctx ended.
 func (s *Sharing) Pool(ctx context.Context) (*pool.Pool, bool) {
-	if s.conf.Pool.On() {
+	if s.conf.Pool.On() && s.met.Load() {
 		return s.conf.Pool, true
 	}
-	if !s.conf.Active() {
+	if !s.conf.Pool.On() && !s.conf.Active() {
 		return nil, true
 	}
 	timer := time.NewTimer(readyMost)
 	defer timer.Stop()
-	select {
-	case <-s.ready:
-		return s.conf.Pool, s.conf.Pool.On()
-	case <-timer.C:
-	case <-ctx.Done():
+	for wait := (<-chan struct{})(s.ready); ; {
+		if s.conf.Pool.On() {
+			if wait = s.acquaint(); wait == nil {
+				return s.conf.Pool, true
+			}
+		}
+		select {
+		case <-wait:
+			if !s.conf.Pool.On() {
+				wait = nil // there was a roster, before the state was replaced
+			}
+			continue
+		case <-timer.C:
+			if s.conf.Pool.On() {
+				return s.conf.Pool, true
+			}
+		case <-ctx.Done():
+		}
+		return nil, false
 	}
-	return nil, false
 }
 
-// readyMost bounds a request's wait for the first roster: longer than a cluster is
-// without a leader.
+// readyMost bounds a request's wait for the first roster, and for the other nodes' first
+// answers: longer than a cluster is without a leader.
 const readyMost = 5 * time.Second
 
 func (s *Sharing) next() uint64 { return s.ids.Add(1) }
@@ -158,7 +173,9 @@ func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (again int64, news 
 		ps := b.Peers()
 		if out = b.Ask(units, ps, s.next, rand.Uint64(), now); len(out) == 0 {
 			if again = b.Again(units, ps, now); again > min(deadline, now+int64(refillMost)) {
-				again = 0
+				if again = 0; b.Slowly() {
+					again = deadline
+				}
 			}
 		}
 	}
@@ -206,10 +223,10 @@ func (s *Sharing) Run(ctx context.Context) {
 	greet := time.NewTicker(greetEvery)
 	defer greet.Stop()
 	defer s.senders.Wait()
-	defer s.cancel()
+	defer s.end()
 	for {
 		s.Follow()
-		s.see(s.conf.Alive())
+		s.see()
 		select {
 		case <-ctx.Done():
 			return
@@ -221,6 +238,13 @@ func (s *Sharing) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// end ends what was started; under the lock, so that nothing is started at the same time.
+func (s *Sharing) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel()
 }
 
 // tick renews and returns the parts of every bucket.

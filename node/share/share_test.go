@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 // fleet is nodes whose calls go through memory.
 type fleet struct {
 	t     *testing.T
+	mu    sync.Mutex // guards nodes
 	nodes map[string]*station
 	ids   []string
 	calls atomic.Int64
@@ -29,6 +31,7 @@ type station struct {
 	id      string
 	pool    *pool.Pool
 	cut     atomic.Bool
+	delay   atomic.Int64 // of its answers
 	leased  atomic.Bool
 	active  atomic.Bool
 	index   atomic.Uint64
@@ -57,12 +60,14 @@ func (f *fleet) start(id string, boot uint64, rosters []roster.Roster) *station 
 	s.rosters.Store(&rosters)
 	began := time.Now()
 	s.Sharing = New(Config{
-		Boot: boot, Pool: s.pool, Exchange: s.exchange, Alive: s.alive, Leased: s.leased.Load, Active: s.active.Load, Applied: s.index.Load,
+		Self: id, Boot: boot, Pool: s.pool, Exchange: s.exchange, Leased: s.leased.Load, Active: s.active.Load, Applied: s.index.Load,
 		Rosters: func() []roster.Roster { return *s.rosters.Load() },
 		Now:     func() int64 { return int64(time.Since(began)) + int64(boot)*1e12 },
 		Logger:  slog.New(slog.DiscardHandler),
 	}, 10)
+	f.mu.Lock()
 	f.nodes[id] = s
+	f.mu.Unlock()
 	ctx, stop := context.WithCancel(f.t.Context())
 	s.stop = stop
 	s.done.Go(func() { s.Run(ctx) })
@@ -78,23 +83,20 @@ func (f *fleet) close() {
 	}
 }
 
-func (s *station) alive() (ids []string) {
-	for _, id := range s.f.ids {
-		if id != s.id {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 func (s *station) exchange(ctx context.Context, node string, body []byte) ([]byte, error) {
 	s.f.calls.Add(1)
-	to := s.f.nodes[node]
 	time.Sleep(200 * time.Microsecond)
+	s.f.mu.Lock()
+	to := s.f.nodes[node]
+	s.f.mu.Unlock()
+	if to == nil {
+		return nil, errCut
+	}
 	if s.cut.Load() || to.cut.Load() {
 		<-ctx.Done()
 		return nil, errCut
 	}
+	time.Sleep(time.Duration(to.delay.Load()))
 	return to.Serve(s.id, body)
 }
 
@@ -130,7 +132,7 @@ func (s *station) takeAll(n pool.Name, t pool.Terms) (passed int) {
 	return passed
 }
 
-var three = []roster.Roster{{Index: 5, Nodes: []string{"a", "b", "c"}, First: true}}
+var three = []roster.Roster{{Index: 5, Nodes: []string{"a", "b", "c"}, First: true, Whole: true}}
 
 func minute(limit int64) pool.Terms { return pool.Terms{Pace: share.Minute(limit, limit), Created: 11} }
 
@@ -187,7 +189,7 @@ func TestCutOff(t *testing.T) {
 		a.cut.Store(true)
 		began := time.Now()
 		got := a.takeAll(n, limit)
-		if took := time.Since(began); got < 20 || got > 21 || took > 50*time.Millisecond {
+		if took := time.Since(began); got < 20 || got > 21 || took > waitMost+50*time.Millisecond {
 			t.Errorf("%d pass in %v", got, took)
 		}
 		began, calls := time.Now(), f.calls.Load()
@@ -256,7 +258,7 @@ func TestWhereMinutesAreCounted(t *testing.T) {
 		}
 		time.AfterFunc(time.Second, func() {
 			a.index.Store(12)
-			a.rosters.Store(&[]roster.Roster{{Index: 12, Nodes: []string{"a"}, First: true}})
+			a.rosters.Store(&[]roster.Roster{{Index: 12, Nodes: []string{"a"}, First: true, Whole: true}})
 		})
 		if p, ok := a.Pool(t.Context()); p != a.pool || !ok {
 			t.Errorf("with the first roster: %v, %v", p, ok)
@@ -270,6 +272,60 @@ func TestWhereMinutesAreCounted(t *testing.T) {
 		time.Sleep(time.Second)
 		if got := a.takeAll(pool.Name{6}, minute(60)); got != 0 {
 			t.Errorf("%d pass after entries were missed", got)
+		}
+	})
+}
+
+// Nodes that take long to answer are waited for, and refuse nobody; one that does not
+// answer at all costs one wait.
+func TestSlowNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, three, "a", "b", "c")
+		defer f.close()
+		f.nodes["b"].delay.Store(int64(100 * time.Millisecond))
+		f.nodes["c"].delay.Store(int64(150 * time.Millisecond))
+		a, limit := f.nodes["a"], minute(60)
+		if got := a.takeAll(pool.Name{6}, limit); got < 59 || got > 61 {
+			t.Errorf("%d pass while the others are slow", got)
+		}
+		// A burst with one slow node: the other one is asked after 12 ms.
+		f.nodes["c"].delay.Store(0)
+		began, got := time.Now(), 0
+		for range 40 {
+			if a.take(pool.Name{7}, limit) {
+				got++
+			}
+		}
+		if took := time.Since(began); got != 40 || took > 60*time.Millisecond {
+			t.Errorf("%d pass with one slow node, in %v", got, took)
+		}
+		f.nodes["b"].cut.Store(true)
+		began, got = time.Now(), 0
+		for i := range 10 {
+			for a.take(pool.Name{8, byte(i)}, limit) {
+				got++
+			}
+		}
+		if took := time.Since(began); got < 390 || took > 2*waitMost+100*time.Millisecond {
+			t.Errorf("%d pass with a node cut off, in %v", got, took)
+		}
+	})
+}
+
+// A node without a part of its own has other nodes' tokens from its first request on.
+func TestTheFirstRequestOfANode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pending := append(slices.Clone(three), roster.Roster{Index: 9, Nodes: []string{"a", "b", "c", "d"}})
+		f := &fleet{t: t, nodes: map[string]*station{}, ids: []string{"a", "b", "c", "d"}}
+		for _, id := range f.ids {
+			f.start(id, 1, pending)
+			f.nodes[id].delay.Store(int64(20 * time.Millisecond))
+		}
+		defer f.close()
+		d := f.nodes["d"]
+		p, ok := d.Pool(t.Context())
+		if got := d.takeAll(pool.Name{9}, minute(60)); p == nil || !ok || got < 40 || got > 60 {
+			t.Errorf("%d pass on the node that joins", got)
 		}
 	})
 }
