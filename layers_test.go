@@ -115,7 +115,13 @@ var layers = map[string][]string{
 		"store/ids",
 		"store/local",
 	},
-	"httpapi/span":      {},
+	"httpapi/span": {},
+	"httpapi/ui": {
+		"httpapi/client",
+		"httpapi/fault",
+		"httpapi/rest",
+		"httpapi/span",
+	},
 	"httpapi/invisible": {},
 	"limiter": {
 		"limiter/pool",

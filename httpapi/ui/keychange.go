@@ -1,0 +1,138 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+var overlaps = []preset{
+	{"0s", "None: the old key ends now"}, {"15m", "15 minutes"}, {"1h", "1 hour"}, {"24h", "24 hours"}, {"7d", "7 days"},
+}
+
+// keyStep is a page that asks for one change of a key.
+type keyStep struct {
+	keyForm
+	Overlaps []preset
+}
+
+// showStep shows the page of a change, with the problem that a first try met.
+func showStep(v *visit, name, title string, problem *fault.Error) error {
+	k, err := v.api.GetKey(v.context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	b := keyStep{keyForm{k, builtInScopes, expiries}, overlaps}
+	status := http.StatusOK
+	if problem != nil {
+		status = problem.Code.Status()
+	}
+	return v.render(status, name, &page{Title: title, Problem: problem, Body: b})
+}
+
+// asked returns the fault that the page of a change shows, or the error that ends the
+// visit.
+func asked(err error) (*fault.Error, error) {
+	f := fault.From(err)
+	if status := f.Code.Status(); status < 500 && status != http.StatusUnauthorized {
+		return f, nil
+	}
+	return nil, err
+}
+
+func rotateKeyPage(v *visit) error { return showStep(v, "rotate", "Rotate the key", nil) }
+
+// rotateKey makes the new key and shows its secret.
+func rotateKey(v *visit) error {
+	id := v.r.PathValue("id")
+	k, err := v.api.RotateKey(v.context(), id, v.form("overlap"), v.once())
+	if err != nil {
+		if f, err := asked(err); f == nil {
+			return err
+		} else {
+			return showStep(v, "rotate", "Rotate the key", f)
+		}
+	}
+	return showSecret(v, k, id)
+}
+
+func revokeKeyPage(v *visit) error { return showStep(v, "revoke", "Revoke the key", nil) }
+
+// revoked is the confirmation of a revocation.
+type revoked struct {
+	Key *client.Key
+}
+
+// revokeKey revokes the key and shows which nodes have confirmed it. For a live key, its
+// name must have been typed.
+func revokeKey(v *visit) error {
+	id := v.r.PathValue("id")
+	k, err := v.api.GetKey(v.context(), id)
+	if err != nil {
+		return err
+	}
+	if k.Type == "live" && v.form("confirm") != k.Name {
+		return showStep(v, "revoke", "Revoke the key", fault.Invalid("confirm", "type the name of the key to confirm"))
+	}
+	revoke := v.api.RevokeKey
+	if v.form("chain") != "" {
+		revoke = v.api.RevokeChain
+	}
+	done, err := revoke(v.context(), id, v.form("reason"), v.once())
+	if err != nil {
+		if f, err := asked(err); f == nil {
+			return err
+		} else {
+			return showStep(v, "revoke", "Revoke the key", f)
+		}
+	}
+	return v.show("revoked", "The key is revoked", revoked{done})
+}
+
+// setKeyState disables or enables the key.
+func setKeyState(v *visit) error {
+	id := v.r.PathValue("id")
+	if _, err := v.api.UpdateKey(v.context(), id, client.Patch{"state": v.form("state")}); err != nil {
+		return err
+	}
+	return v.see("/keys/" + url.PathEscape(id))
+}
+
+func editKeyPage(v *visit) error { return showStep(v, "editkey", "Change the key", nil) }
+
+// editKey changes the key's settings.
+func editKey(v *visit) error {
+	id := v.r.PathValue("id")
+	p, err := v.keyPatch()
+	if err == nil {
+		_, err = v.api.UpdateKey(v.context(), id, p)
+	}
+	if err != nil {
+		if f, err := asked(err); f == nil {
+			return err
+		} else {
+			return showStep(v, "editkey", "Change the key", f)
+		}
+	}
+	return v.see("/keys/" + url.PathEscape(id))
+}
+
+// keyPatch reads the form of a key's settings.
+func (v *visit) keyPatch() (client.Patch, error) {
+	k, f := v.newKey()
+	if f != nil {
+		return nil, f
+	}
+	list := func(s []string) []string { return append([]string{}, s...) } // an empty list is not null
+	p := client.Patch{
+		"name": k.Name, "environment": k.Environment, "scopes": list(k.Scopes), "limits": k.Limits,
+		"max_cost_per_call": k.MaxCostPerCall, "monthly_budget": k.MonthlyBudget, "routes": list(k.Routes), "allowlist": list(k.Allowlist),
+	}
+	if v.form("expires") != "keep" {
+		p["expires_at"] = (*time.Time)(k.ExpiresAt)
+	}
+	return p, nil
+}

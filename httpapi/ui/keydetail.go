@@ -1,0 +1,71 @@
+package ui
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+)
+
+// The parts of a key's page.
+const (
+	daysOfKey   = 30 // of usage
+	eventsOfKey = 10
+)
+
+// keyDetail is everything about one key. The parts that the role may not read are absent.
+type keyDetail struct {
+	Key    *client.Key
+	Limits []client.Policy
+	Usage  *chart
+	Events []client.Event
+	Audit  bool // the role may read the audit log
+	May    bool // change the key
+	Ended  bool // revoked or expired: nothing can be changed any more
+}
+
+// keyPage shows one key.
+func keyPage(v *visit) error {
+	k, err := v.api.GetKey(v.context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	b := keyDetail{Key: k, May: v.me.mayChange(k), Ended: k.State == "revoked" || k.State == "expired"}
+	if !b.Ended {
+		if b.Limits, err = v.api.Limits(v.context(), k.ID); err != nil {
+			if ok, err := allowed(err); !ok && err != nil {
+				return err
+			}
+		}
+	}
+	if b.Usage, err = v.usageOfKey(k.ID); err != nil {
+		return err
+	}
+	b.Events, b.Audit, err = v.events(url.Values{"key": {k.ID}, "limit": {"10"}})
+	if err != nil {
+		return err
+	}
+	return v.show("key", k.Name, b)
+}
+
+// usageOfKey is the key's requests of the last days; nil if the role may not read them.
+func (v *visit) usageOfKey(id string) (*chart, error) {
+	today := v.ui.cfg.Clock().UTC().Truncate(24 * time.Hour)
+	from := today.AddDate(0, 0, 1-daysOfKey)
+	rows, err := v.api.Usage(v.context(), client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day", Key: id})
+	if ok, err := allowed(err); !ok {
+		return nil, err
+	}
+	return newChart(rows, from, today.AddDate(0, 0, 1), "day"), nil
+}
+
+// events are the newest audit events that match q; ok is false if the role may not read
+// the audit log.
+func (v *visit) events(q url.Values) (list []client.Event, ok bool, err error) {
+	var out client.List[client.Event]
+	err = v.api.Do(v.context(), "GET", "/v1/audit-logs", q, nil, &out)
+	if ok, err = allowed(err); !ok {
+		return nil, false, err
+	}
+	return out.Data, true, nil
+}

@@ -1,0 +1,67 @@
+package ui
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+)
+
+// rowsOfKeys is the number of keys on one page of the list.
+const rowsOfKeys = 50
+
+// The words that the list can be filtered by.
+var (
+	keyTypes  = []string{"live", "test"}
+	keyStates = []string{"active", "disabled", "rotating", "revoked", "expired"}
+)
+
+// keyList is the list of keys.
+type keyList struct {
+	Keys     []client.Key
+	Next     string // the cursor of the next page
+	Filtered bool
+	Chips    []chip
+	Sorts    []sorting
+	Types    []string
+	States   []string
+	May      bool // make keys
+}
+
+// chip is a filter that is in force, and can be removed.
+type chip struct{ Name, Label, Value string }
+
+// sorting is a column that the list can be sorted by.
+type sorting struct{ Label, Value string }
+
+var keySortings = []sorting{
+	{"Newest first", "-created_at"}, {"Oldest first", "created_at"}, {"Last used", "-last_used_at"}, {"Longest unused", "last_used_at"},
+	{"Name", "name"}, {"Expires first", "expires_at"},
+}
+
+// keyFilters are the parameters of the list, with their labels.
+var keyFilters = []chip{
+	{Name: "q", Label: "Contains"}, {Name: "type", Label: "Type"}, {Name: "state", Label: "State"}, {Name: "environment", Label: "Environment"},
+	{Name: "created_by", Label: "Created by"}, {Name: "due", Label: "Due within"},
+}
+
+// listKeys shows the account's keys. The filters stand in the URL.
+func listKeys(v *visit) error {
+	f := client.KeyFilter{
+		Q: strings.TrimSpace(v.query("q")), Type: v.query("type"), State: v.query("state"), Environment: v.query("environment"),
+		CreatedBy: v.query("created_by"), Due: v.query("due"), Sort: cmp.Or(v.query("sort"), keySortings[0].Value),
+		Page: client.Page{Limit: rowsOfKeys, Cursor: v.query("cursor")},
+	}
+	b := keyList{Sorts: keySortings, Types: keyTypes, States: keyStates, May: v.me.may(makeKeys)}
+	for _, c := range keyFilters {
+		if c.Value = strings.TrimSpace(v.query(c.Name)); c.Value != "" {
+			b.Chips, b.Filtered = append(b.Chips, c), true
+		}
+	}
+	list, err := v.api.ListKeys(v.context(), f)
+	if err != nil {
+		return err
+	}
+	b.Keys, b.Next = list.Data, text(list.Next)
+	return v.show("keys", "API Keys", b)
+}

@@ -1,0 +1,4 @@
+package ui
+
+// overview is the first page.
+func overview(v *visit) error { return v.see("/keys") }

@@ -1,0 +1,38 @@
+package ui
+
+import "github.com/perfgate/perfgate/httpapi/client"
+
+// right is something that a role may do. The API enforces the rights; here they only choose
+// which links and buttons a page has.
+type right int
+
+const (
+	makeKeys  right = iota // and change those that the user made
+	manage                 // keys of others, the allowlist, the account
+	readAudit              // and everything else about the account
+	install                // the installation and all accounts
+)
+
+// rights are those of each role.
+var rights = map[string][]right{
+	"operator":  {makeKeys, manage, readAudit, install},
+	"owner":     {makeKeys, manage, readAudit},
+	"admin":     {makeKeys, manage, readAudit},
+	"developer": {makeKeys},
+	"viewer":    {readAudit},
+}
+
+// may reports whether the user has a right.
+func (s session) may(want right) bool {
+	for _, r := range rights[s.Role] {
+		if r == want {
+			return true
+		}
+	}
+	return false
+}
+
+// mayChange reports whether the user may change a key.
+func (s session) mayChange(k *client.Key) bool {
+	return s.may(manage) || s.may(makeKeys) && k.CreatedBy == s.ID
+}

@@ -1,0 +1,158 @@
+package ui
+
+import (
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
+)
+
+// Config holds the parts of a [UI]. API and Logger are required.
+type Config struct {
+	API    http.Handler // the management API on the admin listener
+	Logger *slog.Logger
+	// Proxy is the origin of the proxy listener without its host name, such as
+	// "http://:8080". It is shown with the name that the browser used.
+	Proxy string
+	// Hosts are the names, apart from localhost and IP addresses, under which browsers
+	// may ask for the dashboard.
+	Hosts []string
+	// Clock is the time of day; nil is the machine's.
+	Clock func() time.Time
+}
+
+// UI serves the dashboard.
+type UI struct {
+	cfg    Config
+	mux    *http.ServeMux
+	pages  map[string]*template.Template // by name of the page's file, without extension
+	assets *assets
+}
+
+// New returns the dashboard over cfg.
+func New(cfg Config) (*UI, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	u := &UI{cfg: cfg, mux: http.NewServeMux()}
+	var err error
+	if u.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("load the dashboard's assets: %w", err)
+	}
+	if u.pages, err = u.parsePages(); err != nil {
+		return nil, fmt.Errorf("parse the dashboard's pages: %w", err)
+	}
+	u.mux.Handle("GET "+u.assets.prefix+"{file}", u.assets)
+	for _, p := range u.routes() {
+		u.mux.Handle(p.pattern, u.page(p))
+	}
+	return u, nil
+}
+
+// Takes reports whether a request that is none of the API's is one of the dashboard's: a
+// page or an asset, or a browser that asks for a page that does not exist.
+func (u *UI) Takes(r *http.Request) bool {
+	if path.Clean(r.URL.Path) != r.URL.Path || r.URL.RawPath != "" {
+		return false
+	}
+	if _, pattern := u.mux.Handler(r); pattern != "" {
+		return true
+	}
+	return r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/v1/") && isBrowser(r)
+}
+
+// isBrowser holds for a client that names HTML among the media types it accepts.
+func isBrowser(r *http.Request) bool {
+	weight, named := fault.Accepts(r.Header.Values("Accept"), "text/html")
+	return named && weight > 0
+}
+
+// policy is the Content-Security-Policy of every page.
+const policy = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// ServeHTTP implements [http.Handler] for requests that [UI.Takes].
+func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	rest.SetHeaders(h, r)
+	h.Set("Content-Security-Policy", policy)
+	// With "no-referrer", browsers send "Origin: null" with forms.
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if !u.allowsHost(r.Host) {
+		// A name that anybody can point at this address must not read the pages.
+		u.refuse(w, r, http.StatusMisdirectedRequest, "This name is not one of the dashboard's.",
+			"Ask for it at an IP address or at localhost, or list the name under signin.allowed_hosts.")
+		return
+	}
+	if _, pattern := u.mux.Handler(r); pattern == "" {
+		u.refuse(w, r, http.StatusNotFound, "There is no such page.", "The link may be old. Go to the overview and look from there.")
+		return
+	}
+	u.mux.ServeHTTP(w, r)
+}
+
+// allowsHost holds for an address, for localhost and for the names in the settings.
+func (u *UI) allowsHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	return slices.ContainsFunc(u.cfg.Hosts, func(name string) bool { return strings.EqualFold(name, host) })
+}
+
+// route is one page: its pattern for [http.ServeMux] and its handler.
+type route struct {
+	pattern string
+	open    bool // without a session
+	serve   func(*visit) error
+}
+
+// page serves p within a visit.
+func (u *UI) page(p route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := u.visit(w, r)
+		if err == nil && !p.open {
+			err = v.signIn()
+		}
+		if err == nil {
+			err = p.serve(v)
+		}
+		if err != nil {
+			v.fail(err)
+		}
+	})
+}
+
+// routes lists the pages.
+func (u *UI) routes() []route {
+	return []route{
+		{"GET /signin", true, signInPage},
+		{"POST /signin", true, signIn},
+		{"POST /signout", true, signOut},
+		{"GET /{$}", false, overview},
+		{"GET /keys", false, listKeys},
+		{"GET /keys/new", false, newKeyPage},
+		{"POST /keys/new", false, newKey},
+		{"GET /keys/{id}", false, keyPage},
+		{"GET /keys/{id}/edit", false, editKeyPage},
+		{"POST /keys/{id}/edit", false, editKey},
+		{"POST /keys/{id}/state", false, setKeyState},
+		{"GET /keys/{id}/rotate", false, rotateKeyPage},
+		{"POST /keys/{id}/rotate", false, rotateKey},
+		{"GET /keys/{id}/revoke", false, revokeKeyPage},
+		{"POST /keys/{id}/revoke", false, revokeKey},
+	}
+}
