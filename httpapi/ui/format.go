@@ -24,6 +24,7 @@ func (u *UI) funcs() template.FuncMap {
 		"list":    func(v ...any) []any { return v },
 		"dict":    dict,
 		"text":    text,
+		"changes": changesOf,
 	}
 }
 

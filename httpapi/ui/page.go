@@ -149,9 +149,36 @@ func (p *page) Nav() []group {
 		current := at == target || target != "/" && strings.HasPrefix(at, target+"/")
 		return entry{title, p.visit.link(target), current}
 	}
-	groups := []group{
-		{"", []entry{link("Overview", "/")}},
-		{"Settings", []entry{link("API Keys", "/keys")}},
+	me := p.visit.me
+	settings := []entry{link("API Keys", "/keys"), link("Usage Analytics", "/usage")}
+	if me.may(readAudit) {
+		settings = append(settings, link("Security", "/security"), link("Audit Log", "/audit"))
+	}
+	groups := []group{{"", []entry{link("Overview", "/")}}, {"Settings", settings}}
+	if me.may(install) {
+		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Cluster", "/cluster")}})
 	}
 	return groups
+}
+
+// Export is the URL of what the page shows, in another format.
+func (p *page) Export(target, format string) string {
+	q := p.visit.r.URL.Query()
+	q.Del("cursor")
+	if format != "" {
+		q.Set("format", format)
+	}
+	if len(q) == 0 {
+		return target
+	}
+	return target + "?" + q.Encode()
+}
+
+// Range is the URL of the page with another range of time.
+func (p *page) Range(from, to, step string) string {
+	q := p.visit.r.URL.Query()
+	q.Set("from", from)
+	q.Set("to", to)
+	q.Set("step", step)
+	return p.visit.r.URL.Path + "?" + q.Encode()
 }

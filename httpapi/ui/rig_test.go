@@ -22,6 +22,7 @@ type rig struct {
 	t      *testing.T
 	pages  *apitest.Endpoint
 	cookie string // of the session
+	facts  ui.Facts
 }
 
 func newRig(t *testing.T) *rig {
@@ -31,6 +32,7 @@ func newRig(t *testing.T) *rig {
 	api := signedIn{g.API.Admin()}
 	u, err := ui.New(ui.Config{
 		API: api, Logger: g.Config.Logger, Proxy: "http://:8080", Hosts: []string{"gate.example.com"},
+		Facts: func() ui.Facts { return g.facts },
 		Clock: func() time.Time { now, _ := g.Config.Clock(); return now },
 	})
 	apitest.Must(t, err)

@@ -26,6 +26,10 @@ type Config struct {
 	// Hosts are the names, apart from localhost and IP addresses, under which browsers
 	// may ask for the dashboard.
 	Hosts []string
+	// Facts are the node's settings; nil knows of none.
+	Facts func() Facts
+	// Client finds the address of the browser; nil is the peer's.
+	Client func(*http.Request) netip.Addr
 	// Clock is the time of day; nil is the machine's.
 	Clock func() time.Time
 }
@@ -43,6 +47,12 @@ func New(cfg Config) (*UI, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.Facts == nil {
+		cfg.Facts = func() Facts { return Facts{} }
+	}
+	if cfg.Client == nil {
+		cfg.Client = peer
+	}
 	u := &UI{cfg: cfg, mux: http.NewServeMux()}
 	var err error
 	if u.assets, err = loadAssets(); err != nil {
@@ -56,6 +66,12 @@ func New(cfg Config) (*UI, error) {
 		u.mux.Handle(p.pattern, u.page(p))
 	}
 	return u, nil
+}
+
+// peer is the address that a request came from.
+func peer(r *http.Request) netip.Addr {
+	p, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return p.Addr().Unmap().WithZone("")
 }
 
 // Takes reports whether a request that is none of the API's is one of the dashboard's: a
@@ -154,5 +170,16 @@ func (u *UI) routes() []route {
 		{"POST /keys/{id}/rotate", false, rotateKey},
 		{"GET /keys/{id}/revoke", false, revokeKeyPage},
 		{"POST /keys/{id}/revoke", false, revokeKey},
+		{"GET /usage", false, usagePage},
+		{"GET /usage/export", false, exportUsage},
+		{"GET /security", false, securityPage},
+		{"GET /security/allowlist", false, allowlistPage},
+		{"POST /security/allowlist", false, setAllowlist},
+		{"GET /audit", false, auditPage},
+		{"GET /audit/export", false, exportAudit},
+		{"GET /cluster", false, clusterPage},
+		{"POST /cluster", false, changeCluster},
+		{"GET /accounts", false, accountsPage},
+		{"GET /tiers", false, tiersPage},
 	}
 }

@@ -22,3 +22,10 @@ export function enabling(root) {
     }
   });
 }
+
+// A choice in a form of filters applies at once.
+export function choosing(root) {
+  for (const select of root.querySelectorAll(".filters select")) {
+    select.addEventListener("change", () => select.form.requestSubmit());
+  }
+}

@@ -1,6 +1,11 @@
 // Adds to the pages what they cannot do by themselves. Every page works without it.
 import { copyButtons } from "./copy.js";
-import { enabling } from "./form.js";
+import { enabling, choosing } from "./form.js";
+import { lines } from "./lines.js";
+import { live } from "./live.js";
 
 copyButtons(document);
 enabling(document);
+choosing(document);
+lines(document);
+live(document);

@@ -1,0 +1,165 @@
+package ui
+
+import (
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// allowlistEditor is the account's list as a text that is edited.
+type allowlistEditor struct {
+	Text    string
+	ETag    string // of the list that the text began with
+	Own     string // the address that the browser comes from; "" if it has none
+	OwnIn   bool   // the saved list contains it
+	Entries int    // of the saved list
+	Lines   []badLine
+	Ask     bool // whether to save in spite of a warning
+	May     bool
+	Late    *client.Revocation // of a change that a node has not confirmed
+}
+
+// badLine is a line of the text that the API refused.
+type badLine struct {
+	Number        int
+	Text, Message string
+}
+
+// securityPage leads to the first page of the group.
+func securityPage(v *visit) error { return v.see("/security/allowlist") }
+
+func allowlistPage(v *visit) error {
+	b, err := v.savedAllowlist()
+	if err != nil {
+		return err
+	}
+	p := &page{Title: "IP Allowlist", Body: b}
+	if v.query("saved") != "" {
+		p.Notice = "Saved. Every node applies the list."
+	}
+	return v.render(http.StatusOK, "allowlist", p)
+}
+
+// savedAllowlist is the editor with the list as it is.
+func (v *visit) savedAllowlist() (*allowlistEditor, error) {
+	list, err := v.api.GetAllowlist(v.context())
+	if err != nil {
+		return nil, err
+	}
+	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage)}
+	var text strings.Builder
+	own := v.ui.cfg.Client(v.r)
+	for _, e := range list.Entries {
+		text.WriteString(e.CIDR)
+		if e.Note != "" {
+			text.WriteString(" # " + e.Note)
+		}
+		text.WriteByte('\n')
+		if p, err := netip.ParsePrefix(e.CIDR); err == nil && own.IsValid() {
+			b.OwnIn = b.OwnIn || p.Contains(own)
+		}
+	}
+	b.Text = text.String()
+	if own.IsValid() {
+		b.Own = own.String()
+	}
+	return b, nil
+}
+
+// setAllowlist saves the text.
+func setAllowlist(v *visit) error {
+	text := v.r.PostFormValue("entries")
+	force := v.form("force") != ""
+	if f := v.guardOwn(text, force); f != nil {
+		return v.showAllowlist(text, f)
+	}
+	opts := []client.Option{client.Header("Content-Type", "text/plain"), client.IfMatch(v.form("etag"))}
+	if force {
+		opts = append(opts, client.Force())
+	}
+	var out client.Allowlist
+	if err := v.api.Do(v.context(), "PUT", "/v1/allowlist", nil, strings.NewReader(text), &out, opts...); err != nil {
+		f, err := asked(err)
+		if f == nil {
+			return err
+		}
+		return v.showAllowlist(text, f)
+	}
+	if r := out.Revocation; r != nil && !r.Effective {
+		b, err := v.savedAllowlist()
+		if err != nil {
+			return err
+		}
+		b.Late = r
+		return v.render(http.StatusOK, "allowlist", &page{Title: "IP Allowlist", Body: b})
+	}
+	return v.see("/security/allowlist?saved=1")
+}
+
+// showAllowlist shows the text again, with the lines that are wrong.
+func (v *visit) showAllowlist(text string, f *fault.Error) error {
+	b, err := v.savedAllowlist()
+	if err != nil {
+		return err
+	}
+	b.Text = text
+	b.Ask = f.Code == fault.WouldLockOut || strings.TrimSpace(text) == ""
+	if f.Code != fault.PreconditionFailed {
+		b.ETag = v.form("etag") // the text began with that list
+	}
+	b.Lines = badLines(text, f)
+	return v.render(f.Code.Status(), "allowlist", &page{Title: "IP Allowlist", Body: b, Problem: f})
+}
+
+var lineParam = regexp.MustCompile(`^line (\d+)$`)
+
+// badLines are the lines that a fault names.
+func badLines(text string, f *fault.Error) (bad []badLine) {
+	all := strings.Split(text, "\n")
+	for _, d := range f.Details() {
+		m := lineParam.FindStringSubmatch(d.Param)
+		if m == nil {
+			continue
+		}
+		n, err := strconv.Atoi(m[1])
+		if err != nil || n < 1 || n > len(all) {
+			continue
+		}
+		bad = append(bad, badLine{n, strings.TrimSpace(all[n-1]), d.Message})
+	}
+	return bad
+}
+
+// guardOwn is a fault if the list would not contain the address that the browser comes
+// from. The API guards keys; a person at a browser is warned here, because the keys that
+// they use are often on the same network. Lines that are wrong are left to the API.
+func (v *visit) guardOwn(text string, force bool) *fault.Error {
+	own := v.ui.cfg.Client(v.r)
+	if force || !own.IsValid() {
+		return nil
+	}
+	any := false
+	for line := range strings.Lines(text) {
+		entry, _, _ := strings.Cut(line, "#")
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		any = true
+		p, err := netip.ParsePrefix(entry)
+		if a, bad := netip.ParseAddr(entry); bad == nil {
+			p, err = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+		}
+		if err != nil || p.Contains(own) {
+			return nil
+		}
+	}
+	if !any {
+		return nil
+	}
+	return fault.Newf(fault.WouldLockOut, "The list does not contain your own address %s: keys that are used from there would be refused. Add the address, or save anyway.", own)
+}
