@@ -82,6 +82,7 @@ var layers = map[string][]string{
 		"httpapi/pattern",
 		"httpapi/rest",
 		"httpapi/span",
+		"httpapi/webhook",
 		"limiter",
 		"store",
 		"store/backup",
@@ -123,6 +124,7 @@ var layers = map[string][]string{
 		"httpapi/span",
 	},
 	"httpapi/invisible": {},
+	"httpapi/webhook":   {},
 	"limiter": {
 		"limiter/pool",
 		"limiter/share",
@@ -144,6 +146,7 @@ var layers = map[string][]string{
 		"httpapi/manage",
 		"httpapi/proxy",
 		"httpapi/rest",
+		"httpapi/webhook",
 		"limiter",
 		"limiter/pool",
 		"node/audit",
@@ -154,6 +157,7 @@ var layers = map[string][]string{
 		"node/datadir",
 		"node/geo",
 		"node/mesh",
+		"node/notify",
 		"node/observe",
 		"node/quota",
 		"node/recovery",
@@ -204,7 +208,7 @@ var layers = map[string][]string{
 	},
 	"node/geo/geotest": {},
 	"node/lease":       {},
-	"node/mesh":  {},
+	"node/mesh":        {},
 	"node/nodetest": {
 		"httpapi/client",
 		"httpapi/fault",
@@ -212,6 +216,10 @@ var layers = map[string][]string{
 		"node/clock",
 		"node/config",
 		"node/mesh",
+	},
+	"node/notify": {
+		"httpapi/webhook",
+		"store",
 	},
 	"node/observe": {
 		"store",

@@ -11,7 +11,7 @@ import (
 // makeVariable is the value of a variable in the Makefile, as the shell gets it.
 func makeVariable(t *testing.T, name string) string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^`+name+` *= *(.*)$`).FindStringSubmatch(read(t, "Makefile"))
+	m := regexp.MustCompile(`(?m)^` + name + ` *= *(.*)$`).FindStringSubmatch(read(t, "Makefile"))
 	if m == nil {
 		t.Fatalf("the Makefile has no %s", name)
 	}

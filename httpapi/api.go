@@ -67,6 +67,9 @@ type Config struct {
 	MetricsOpen bool
 	SecurityTxt manage.SecurityTxt
 
+	// WebhookWait is how long a test call of a webhook waits for its outcome.
+	WebhookWait time.Duration
+
 	// Bodies is the memory for the bodies of calls; nil is one of [bodies.Max] bytes.
 	Bodies *bodies.Memory
 	// Client finds the client's address on the admin listener, which has trusted

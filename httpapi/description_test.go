@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/client"
@@ -118,6 +119,16 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"limits":               func(c *client.Client) { c.Limits(ctx, "key_a") },
 		"getAccount":           func(c *client.Client) { c.GetAccount(ctx) },
 		"updateAccount":        func(c *client.Client) { c.UpdateAccount(ctx, nil) },
+		"createWebhook":        func(c *client.Client) { client.Webhooks{Client: c}.Create(ctx, client.NewWebhook{}) },
+		"listWebhooks":         func(c *client.Client) { client.Webhooks{Client: c}.List(ctx, client.Page{}) },
+		"getWebhook":           func(c *client.Client) { client.Webhooks{Client: c}.Get(ctx, "whk_1") },
+		"updateWebhook":        func(c *client.Client) { client.Webhooks{Client: c}.Update(ctx, "whk_1", nil) },
+		"deleteWebhook":        func(c *client.Client) { client.Webhooks{Client: c}.Delete(ctx, "whk_1") },
+		"rotateWebhookSecret":  func(c *client.Client) { client.Webhooks{Client: c}.RotateSecret(ctx, "whk_1", "1h") },
+		"testWebhook":          func(c *client.Client) { client.Webhooks{Client: c}.Test(ctx, "whk_1") },
+		"listDeliveries":       func(c *client.Client) { client.Webhooks{Client: c}.Deliveries(ctx, "whk_1", "", client.Page{}) },
+		"redeliver":            func(c *client.Client) { client.Webhooks{Client: c}.Redeliver(ctx, "whk_1", "dlv_1") },
+		"redeliverSince":       func(c *client.Client) { client.Webhooks{Client: c}.RedeliverSince(ctx, "whk_1", time.Now()) },
 		"createManagedAccount": func(c *client.Client) { c.Accounts().Create(ctx, client.NewAccount{}) },
 		"listManagedAccounts":  func(c *client.Client) { c.Accounts().List(ctx, client.Page{}) },
 		"getManagedAccount":    func(c *client.Client) { c.Accounts().Get(ctx, "default") },

@@ -25,7 +25,7 @@ func TestPastedKeyIsNoID(t *testing.T) {
 		}
 		seen++
 		_, tail, _ = strings.Cut(tail, "}")
-		target := head + secret + tail
+		target := head + secret + strings.Replace(tail, "{did}", "dlv_1", 1)
 		answers := []apitest.Answer{g.Op(rt.Method, target, "")}
 		if rt.Access&rest.OnProxy != 0 {
 			answers = append(answers, g.Do(g.Proxy.URL, rt.Method, target, admin, ""))
@@ -56,6 +56,7 @@ func TestPastedForeignKeyIsNoID(t *testing.T) {
 		}
 		seen++
 		_, tail, _ = strings.Cut(tail, "}")
+		tail = strings.Replace(tail, "{did}", "dlv_1", 1)
 		for _, pasted := range []string{secret, rt.IDs + secret} {
 			a := g.Op(rt.Method, head+pasted+tail, "").Want(t, 404, fault.NotFound)
 			if want := fmt.Sprintf("There is no such id: one begins with %q.", rt.IDs); a.Message() != want {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/manage"
@@ -41,6 +42,7 @@ type topics struct {
 	simulate  manage.Simulate
 	audit     manage.Audit
 	accounts  manage.Accounts
+	webhooks  manage.Webhooks
 	tiers     manage.Tiers
 	cluster   manage.Cluster
 	keyring   manage.Keyring
@@ -62,6 +64,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		simulate:  manage.Simulate{Local: cfg.Local},
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
 		accounts:  manage.Accounts{Store: cfg.Store, Residency: cfg.Residency},
+		webhooks:  manage.Webhooks{Store: cfg.Store, Wait: cfg.WebhookWait},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
 		keyring:   manage.Keyring{Vault: cfg.Backend},
@@ -83,7 +86,7 @@ func (t *topics) routes() []*rest.Route {
 	if t.pages.MetricsOpen {
 		metricsAccess = rest.Open | rest.Quiet
 	}
-	return append(t.people(), []*rest.Route{
+	return slices.Concat(t.people(), t.webhookRoutes(), []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
@@ -136,5 +139,21 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "securityTxt", Method: get, Path: "/.well-known/security.txt", Access: probe, Serve: t.pages.Security},
 		{ID: "openAPI", Method: get, Path: "/openapi.yaml", Access: rest.Open | rest.Quiet, Serve: t.pages.Description},
 		{ID: "metrics", Method: get, Path: "/metrics", Action: "metrics.read", Scope: admin, Access: metricsAccess, Serve: t.pages.ReadMetrics},
-	}...)
+	})
+}
+
+// webhookRoutes lists the calls about webhooks.
+func (t *topics) webhookRoutes() []*rest.Route {
+	return []*rest.Route{
+		{ID: "createWebhook", Method: post, Path: "/v1/webhooks", Action: "webhook.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.webhooks.Create)},
+		{ID: "listWebhooks", Method: get, Path: "/v1/webhooks", Action: "webhook.list", Scope: admin, Access: onProxy, Query: page, Serve: rest.WithoutBody(t.webhooks.List)},
+		{ID: "getWebhook", Method: get, Path: "/v1/webhooks/{id}", Action: "webhook.read", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithoutBody(t.webhooks.Get)},
+		{ID: "updateWebhook", Method: patch, Path: "/v1/webhooks/{id}", Action: "webhook.update", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithBody(t.webhooks.Update)},
+		{ID: "deleteWebhook", Method: del, Path: "/v1/webhooks/{id}", Action: "webhook.delete", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithoutBody(t.webhooks.Delete)},
+		{ID: "rotateWebhookSecret", Method: post, Path: "/v1/webhooks/{id}/rotate-secret", Action: "webhook.rotate", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithOptionalBody(t.webhooks.Rotate)},
+		{ID: "testWebhook", Method: post, Path: "/v1/webhooks/{id}/test", Action: "webhook.test", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithOptionalBody(t.webhooks.Test)},
+		{ID: "listDeliveries", Method: get, Path: "/v1/webhooks/{id}/deliveries", Action: "webhook.deliveries", Scope: admin, Access: onProxy, IDs: "whk_", Query: []string{"state", "limit", "cursor"}, Serve: rest.WithoutBody(t.webhooks.Deliveries)},
+		{ID: "redeliver", Method: post, Path: "/v1/webhooks/{id}/deliveries/{did}/redeliver", Action: "webhook.redeliver", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithOptionalBody(t.webhooks.Redeliver)},
+		{ID: "redeliverSince", Method: post, Path: "/v1/webhooks/{id}/redeliver", Action: "webhook.redeliver", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithBody(t.webhooks.RedeliverSince)},
+	}
 }

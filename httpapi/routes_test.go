@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/apitest"
@@ -17,6 +18,9 @@ import (
 // sample is a body and a path that fit a call, for tests over all of them.
 func sample(rt *rest.Route, id string) (path, body string) {
 	path = strings.NewReplacer("{id}", id, "{name}", "pro").Replace(rt.Path)
+	if rt.IDs == "whk_" {
+		path = strings.NewReplacer("{id}", "whk_1", "{did}", "dlv_1").Replace(rt.Path)
+	}
 	if strings.HasPrefix(rt.Path, "/v1/accounts/") {
 		path = "/v1/accounts/default"
 	}
@@ -44,6 +48,10 @@ func sample(rt *rest.Route, id string) (path, body string) {
 		body = `{"name":"n"}`
 	case "deleteOperatorToken":
 		path = "/v1/operator-tokens/op_none"
+	case "createWebhook":
+		body = `{"url":"https://example.com/hook"}`
+	case "redeliverSince":
+		body = `{"since":"2020-01-01T00:00:00Z"}`
 	case "createTier":
 		body = `{"name":"n","live":{},"test":{}}`
 	}
@@ -82,7 +90,25 @@ type call struct {
 func (c *call) try(url, token string) apitest.Answer {
 	id, _ := c.g.Key("test", "read")
 	path, body := sample(c.rt, id)
+	if strings.HasPrefix(path, "/v1/webhooks") {
+		path = webhookPath(c.g, c.rt)
+	}
 	return c.g.Do(url, c.rt.Method, path, token, body, "X-Forwarded-For", c.hop)
+}
+
+// webhookPath is a path of a call about webhooks that can succeed.
+func webhookPath(g *apitest.Rig, rt *rest.Route) string {
+	for len(g.Store.Webhooks(store.DefaultAccount)) >= store.MaxWebhooks-1 {
+		g.Op("DELETE", "/v1/webhooks/"+string(g.Store.Webhooks(store.DefaultAccount)[0].ID), "").Want(g.T, 200)
+	}
+	id := g.Op("POST", "/v1/webhooks", `{"url":"https://example.com/","events":["webhook.test"]}`).Want(g.T, 201).Text("id")
+	did := g.Op("POST", "/v1/webhooks/"+id+"/test", "").Want(g.T, 200).Text("id")
+	place, _ := store.PlaceOf(did)
+	_, err := g.Backend.Apply(&store.Command{At: time.Now(), Change: &store.DeliveriesDone{Results: []store.DeliveryResult{{
+		Account: store.DefaultAccount, Webhook: store.WebhookID(id), Place: place, State: store.Delivered,
+	}}}})
+	apitest.Must(g.T, err)
+	return strings.NewReplacer("{id}", id, "{did}", did).Replace(rt.Path)
 }
 
 func (c *call) admin(token string) apitest.Answer { return c.try(c.g.Admin.URL, token) }

@@ -19,6 +19,7 @@ import (
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/custody"
 	"github.com/perfgate/perfgate/node/mesh"
+	"github.com/perfgate/perfgate/node/notify"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
@@ -73,8 +74,7 @@ type Node struct {
 	gate       *admit.Gate
 	echo       string // URL of the built-in upstream; "" without a demo
 	proxy      *proxy.Proxy
-	access     *accessLog
-	overall    overall
+	records
 
 	reloads  reloads
 	cleanups []cleanup   // of the steps of Open that were taken
@@ -84,6 +84,13 @@ type Node struct {
 // bothListeners are the listeners of a node for requests.
 type bothListeners struct {
 	proxyListener, adminListener *listener
+}
+
+// records are what a node tells of its requests and of the changes to the state.
+type records struct {
+	access  *accessLog
+	overall overall
+	notices notify.Counts // of webhooks that this node has sent
 }
 
 // cleanup undoes one step of Open.

@@ -68,6 +68,7 @@ func (n *Node) openRequests(ctx context.Context) error {
 		return err
 	}
 	n.openOverall()
+	n.openNotices()
 	api, err := httpapi.New(n.apiConfig(registry))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/proxy"
+	"github.com/perfgate/perfgate/httpapi/webhook"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/node/cluster"
 	"github.com/perfgate/perfgate/node/config"
@@ -92,9 +94,10 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 			Contact: txt.Contact, Expires: txt.Expires, Policy: txt.Policy, Acknowledgments: txt.Acknowledgments,
 			Encryption: txt.Encryption, PreferredLanguages: txt.PreferredLanguages, Canonical: txt.Canonical, Hiring: txt.Hiring,
 		},
-		Client: admit.ClientFinder(c.Admin.TrustedProxies, c.Proxy.ClientIPHeader),
-		Clock:  n.clock.Read,
-		Bodies: n.limits.bodies,
+		Client:      admit.ClientFinder(c.Admin.TrustedProxies, c.Proxy.ClientIPHeader),
+		Clock:       n.clock.Read,
+		Bodies:      n.limits.bodies,
+		WebhookWait: webhook.Timeout + time.Second,
 	}
 }
 

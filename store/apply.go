@@ -94,9 +94,12 @@ type txn struct {
 	enc     *chain.Encoder // of the store, for its events
 
 	// Of the command that is being applied.
-	cmd    *Command
-	index  uint64
-	events uint32 // written so far
+	cmd     *Command
+	index   uint64
+	events  uint32 // written so far
+	notices uint32 // made so far
+
+	queued bool // the batch queues deliveries
 }
 
 func (s *Store) begin() *txn {
@@ -109,7 +112,7 @@ func (s *Store) begin() *txn {
 		chain:   s.chain,
 		enc:     s.enc,
 	}
-	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, rules: newRuleCompiler(s.cfg.Routes), accounts: make(map[AccountID]*AccountState)}
+	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, rules: newRuleCompiler(s.cfg.Routes), outbox: &s.outbox, accounts: make(map[AccountID]*AccountState)}
 	t.keys = keyTable{rows: &t.rows, grown: make(map[AccountID]Held)}
 	return t
 }
@@ -152,13 +155,17 @@ func (t *txn) commit() error {
 	s.clusterTime.Store(s.clock.now)
 	s.lastChange.Store(s.chain.seq)
 	s.applied.Store(t.applied)
+	if t.queued {
+		s.rouse()
+		t.queued = false
+	}
 	return t.rows.renew()
 }
 
 // apply applies one command. A refused one changes nothing but, like any other,
 // moves cluster time and the sweeper on.
 func (t *txn) apply(index, term uint64, c *Command) Result {
-	t.cmd, t.index, t.events = c, index, 0
+	t.cmd, t.index, t.events, t.notices = c, index, 0, 0
 	t.when.begin(c, term, t.sweep.At)
 	sweeper{t}.round()
 	if c.Once != nil {

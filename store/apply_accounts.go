@@ -3,6 +3,8 @@ package store
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The events that the changes in this file write.
@@ -218,6 +220,9 @@ func (*AccountDelete) apply(t *txn) Result {
 	}
 	t.endSessions(string(old.ID), "")
 	t.endLinks(old.ID)
+	for _, w := range t.state.hooks()[old.ID] {
+		t.dropWebhook(w)
+	}
 	t.state.endAccount(old.ID)
 	t.rows.delete(named(rowAllow, old.ID))
 	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
@@ -280,7 +285,9 @@ func (in *AllowlistSet) apply(t *txn) Result {
 	a.AllowModified = t.index
 	state := t.state.rules.newState(&a, t.state.tier(a.Tier), newAllowlist(list))
 	t.state.putAccount(state)
-	t.event(allowlistUpdated, "", string(a.ID), "", compareAllowlists(before, list))
+	changes := compareAllowlists(before, list)
+	t.event(allowlistUpdated, "", string(a.ID), "", changes)
+	t.notify(a.ID, NoticeAllowlist, &allowlistNotice{jsontext.Value(changes), t.cmd.Actor})
 	return Result{Account: &state.Account, Allowlist: list}
 }
 

@@ -90,6 +90,7 @@ func (in *KeyCreate) apply(t *txn) Result {
 	t.noteImported(k.Imported)
 	t.keys.add(&k, t.index, 0)
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
+	t.notify(k.Account, NoticeCreated, &createdNotice{noticeOfKey(&k), t.cmd.Actor})
 	return Result{Key: &k}
 }
 
@@ -259,6 +260,11 @@ func (in *KeyRotate) apply(t *txn) Result {
 	t.keys.add(&k, t.index, 0)
 	t.event(keyRotated, end.ID, string(k.ID), "", diffKeys(old, &end, false))
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
+	data := &rotatedNotice{Key: noticeOfKey(&k), Replaces: noticeOfKey(old), Actor: t.cmd.Actor}
+	if !end.OverlapEndsAt.IsZero() {
+		data.OverlapEndsAt = &end.OverlapEndsAt
+	}
+	t.notify(k.Account, NoticeRotated, data)
 	return Result{Key: &k}
 }
 
@@ -298,5 +304,6 @@ func (t *txn) endKey(row []byte, old *Key, reason string) *Key {
 	k.RevokedAt, k.RevokedBy, k.RevokeReason = t.when.at, t.cmd.Actor.ID, reason
 	t.keys.put(row, &k, t.index)
 	t.event(keyRevoked, k.ID, string(k.ID), reason, diffKeys(old, &k, false))
+	t.notify(k.Account, NoticeRevoked, &revokedNotice{noticeOfKey(&k), reason, t.cmd.Actor, t.cmd.IP})
 	return &k
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 )
@@ -14,6 +15,7 @@ const (
 	sweepEvery    = 10 * time.Second // of cluster time
 	sweepAccounts = 64               // accounts examined for old events; 100,000 accounts take 4 h 20 min
 	sweepEnding   = 16               // deleted accounts examined for old events
+	sweepWebhooks = 16               // endpoints examined for old deliveries; 10,000 take 1 h 45 min
 	sweepRows     = 512              // results or keys removed, and two more for each entry applied since
 	sweepRowsMax  = 20_000
 	monthsKept    = 3 // before the current one; more than any clock is off
@@ -37,6 +39,8 @@ func (t sweeper) round() {
 	t.sweepOnce(rows)
 	t.sweepMonths()
 	t.sweepAllEvents()
+	t.sweepDeliveries(rows)
+	t.sweepCauses(rows)
 	t.sweepAccountsGone(rows)
 	t.sweep.At, t.sweep.Index = now, t.index
 	t.rows.append(sweepRow, packSweep(&t.sweep))
@@ -169,3 +173,46 @@ func (t sweeper) sweepKeys(account AccountID, rows int) (n int) {
 
 // timeOf is the time of Unix nanoseconds.
 func timeOf(nano int64) time.Time { return time.Unix(0, nano).UTC() }
+
+// sweepDeliveries removes finished deliveries beyond the bounds of the next endpoints in
+// turn: cluster time says which, so that no place needs to be kept.
+func (t sweeper) sweepDeliveries(rows int) {
+	all := t.state.hooks()
+	n := all.count()
+	if n == 0 {
+		return
+	}
+	first := int(t.when.now().Unix()/int64(sweepEvery/time.Second)) * sweepWebhooks % n
+	i := 0
+	for _, account := range slices.Sorted(maps.Keys(all)) {
+		for _, w := range all[account] {
+			if d := (i - first + n) % n; d < sweepWebhooks {
+				rows -= t.sweepFinished(w.ID, rows)
+			}
+			i++
+		}
+	}
+}
+
+// sweepFinished removes up to rows finished deliveries of an endpoint and counts them.
+func (t sweeper) sweepFinished(id WebhookID, rows int) (n int) {
+	q := t.queue(id)
+	before := t.when.now().Add(-FinishedKept)
+	t.rows.scan(deliveryRows(rowFinished, id), prefixEnd(deliveryRows(rowFinished, id)), func(row, value []byte) error {
+		d, err := unpackDelivery(row, value)
+		switch {
+		case err != nil:
+			return err
+		case n >= rows || q.Finished <= MaxFinished && !d.Ended.Before(before):
+			return errEnough
+		}
+		t.rows.delete(slices.Clone(row))
+		q.Finished--
+		n++
+		return nil
+	})
+	if n > 0 {
+		t.putQueue(id, q)
+	}
+	return n
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/hashicorp/raft"
 )
 
@@ -95,6 +96,15 @@ var traitRows = []struct {
 	{"tier_put rules", &TierPut{Tier: Tier{Rules: make([]LimitRule, 1)}}, Yes, Yes, No, 5, "tier.create tier.update"},
 	{"tier_put in flight", &TierPut{Tier: Tier{Test: *inFlight}, Create: true}, No, Yes, No, 5, "tier.create tier.update"},
 	{"tier_delete", &TierDelete{}, Yes, Yes, No, 1, "tier.delete"},
+
+	{"webhook_create", &WebhookCreate{}, No, Yes, No, 6, "webhook.create"},
+	{"webhook_update", &WebhookUpdate{}, No, Yes, No, 6, "webhook.update"},
+	{"webhook_rotate", &WebhookRotate{}, No, Yes, No, 6, "webhook.rotate"},
+	{"webhook_delete", &WebhookDelete{}, No, Yes, No, 6, "webhook.delete"},
+	{"webhook_test", &WebhookTest{}, No, Yes, No, 6, "webhook.test"},
+	{"webhook_redeliver", &WebhookRedeliver{}, No, Yes, No, 6, "webhook.redeliver"},
+	{"deliveries_done", &DeliveriesDone{}, No, No, No, 6, "webhook.disable webhook.overflow"},
+	{"alert", &Alert{}, No, No, No, 6, "alert.raise"},
 
 	{"grant", &Grant{}, No, No, Yes, 1, ""},
 	{"grant given back", &Grant{Asks: []GrantAsk{{Give: 1}}}, No, No, Yes, 1, ""},
@@ -307,6 +317,18 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &KeyRotate{ID: "key_a", New: "key_e", Hash: hashOf("e")}})
 	do(&Command{Change: &KeyRevoke{ID: "key_b"}})
 	do(&Command{Change: &KeyRevokeBulk{IDs: []KeyID{"key_c"}}})
+	do(&Command{Change: &WebhookCreate{Webhook: newHook("a")}})
+	do(&Command{Change: &WebhookUpdate{ID: "whk_a", Events: &[]string{NoticeTest}}})
+	do(&Command{Change: &WebhookRotate{ID: "whk_a", Secret: "whsec_YQ=="}})
+	do(&Command{Change: &WebhookTest{ID: "whk_a"}})
+	tested := DeliveryResult{Account: DefaultAccount, Webhook: "whk_a", Place: Place{Index: h.index}, Try: &Try{At: h.at, Status: 410}, State: Undelivered, Gone: true}
+	h.fillQueue("whk_a")
+	h.must(&Command{Change: &Alert{Type: NoticeTest, Cause: "lost", Data: jsontext.Value("{}"), Until: h.at}})
+	do(&Command{Change: &DeliveriesDone{Results: []DeliveryResult{tested}}})
+	h.must(&Command{Change: &WebhookUpdate{ID: "whk_a", Enabled: ptr(true)}})
+	do(&Command{Change: &WebhookRedeliver{ID: "whk_a", Since: epoch}})
+	do(&Command{Change: &Alert{Type: NoticeExposed, Cause: "c", Data: jsontext.Value("{}"), Until: h.at}})
+	do(&Command{Change: &WebhookDelete{ID: "whk_a"}})
 	do(&Command{Change: &AllowlistSet{}})
 	do(&Command{Account: "acct_a", Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
 	do(&Command{Account: "acct_a", Change: &AccountUpdate{Name: ptr("A")}})

@@ -6,14 +6,16 @@ import "maps"
 // applied: the published values, and in their place those that the batch has
 // changed. It writes their rows, too. Readers see a change when it is published.
 type draft struct {
-	rows  *pending
-	view  *view
-	facts *facts
-	rules *ruleCompiler
+	rows   *pending
+	view   *view
+	facts  *facts
+	rules  *ruleCompiler
+	outbox *outbox
 
 	accounts map[AccountID]*AccountState // changed ones; nil means deleted
 	tiers    map[string]*Tier            // a changed copy; nil if unchanged
 	settings *settings                   // a changed copy; nil if unchanged
+	webhooks hookTable                   // a changed copy; nil if unchanged
 }
 
 // publish shows readers the changes. Their rows are committed.
@@ -28,8 +30,12 @@ func (d *draft) publish() {
 	if d.settings != nil {
 		d.facts.settled.Store(d.settings)
 	}
+	if d.webhooks != nil {
+		hooks := d.webhooks // as above
+		d.outbox.table.Store(&hooks)
+	}
 	clear(d.accounts)
-	d.tiers, d.settings = nil, nil
+	d.tiers, d.settings, d.webhooks = nil, nil, nil
 }
 
 // account returns an account; nil if there is none.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store/chain"
 )
@@ -101,6 +103,19 @@ func samples() map[string]*Command {
 		"roster_put":       {Change: &RosterPut{Nodes: []string{"n1", "n2"}}},
 		"roster_put.first": {Change: &RosterPut{Nodes: []string{"n1", "n2"}, Whole: true}},
 		"roster_settle":    {Change: &RosterSettle{Index: 12}},
+		"webhook_create": {Change: &WebhookCreate{Webhook: Webhook{
+			ID: "whk_a", Account: "acct_a", URL: "https://example.com/hook", Events: []string{NoticeRevoked}, Enabled: true, Disabled: DisabledGone,
+			Signing: Signing{Secret: "whsec_a", OldSecret: "whsec_b", OldUntil: at}, CreatedAt: at, CreatedBy: "op", Created: 1, Modified: 2,
+		}}},
+		"webhook_update":    {Change: &WebhookUpdate{ID: "whk_a", URL: ptr("https://example.com/hook"), Events: &[]string{}, Enabled: ptr(false)}},
+		"webhook_rotate":    {Change: &WebhookRotate{ID: "whk_a", Secret: "whsec_c", OldUntil: at}},
+		"webhook_delete":    {Change: &WebhookDelete{ID: "whk_a"}},
+		"webhook_test":      {Change: &WebhookTest{ID: "whk_a"}},
+		"webhook_redeliver": {Change: &WebhookRedeliver{ID: "whk_a", Places: []Place{{7, 1}}, Since: at, After: Place{6, 2}}},
+		"deliveries_done": {Change: &DeliveriesDone{Results: []DeliveryResult{{
+			Account: "acct_a", Webhook: "whk_a", Place: Place{7, 1}, Try: &Try{At: at, Status: 503, Error: "e", DurationMS: 12}, State: Pending, Next: at, Gone: true,
+		}}}},
+		"alert": {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
 		"cluster_reset": {Change: &ClusterReset{
 			ClusterID: "c2", Kind: ResetRestore, From: "c1", OperatorTokens: []Hash{hashOf("o")}, Revoke: []KeyID{key.ID}, Reason: "r",
 		}},

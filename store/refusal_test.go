@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 func manyNodes(n int) (nodes []string) {
@@ -56,6 +58,30 @@ var refusals = []struct {
 	{"key_import: no account", Command{Account: "acct_none", Change: &KeyImport{}}, NotFound, ""},
 	{"key_import: prefixes of other keys", Command{Change: &KeyImport{Prefixes: []string{"sk_"}}}, InvalidValue, "prefixes"},
 	{"key_import: too many", Command{Change: &KeyImport{Keys: make([]Key, MaxImport+1)}}, LimitReached, ""},
+
+	{"webhook_create: no account", Command{Account: "acct_none", Change: &WebhookCreate{Webhook: newHook("b")}}, NotFound, ""},
+	{"webhook_create: the same id", Command{Change: &WebhookCreate{Webhook: newHook("a")}}, Conflict, ""},
+	{"webhook_create: no id", Command{Change: &WebhookCreate{Webhook: Webhook{URL: "https://a", Signing: Signing{Secret: "whsec_"}}}}, InvalidValue, "id"},
+	{"webhook_create: no secret", Command{Change: &WebhookCreate{Webhook: Webhook{ID: "whk_b", URL: "https://a"}}}, InvalidValue, "secret"},
+	{"webhook_update: another account's", Command{Account: "acct_a", Change: &WebhookUpdate{ID: "whk_a"}}, NotFound, ""},
+	{"webhook_update: changed since", Command{Match: 1, Change: &WebhookUpdate{ID: "whk_a"}}, PreconditionFailed, ""},
+	{"webhook_update: no URL", Command{Change: &WebhookUpdate{ID: "whk_a", URL: ptr("")}}, InvalidValue, "url"},
+	{"webhook_update: an unknown type", Command{Change: &WebhookUpdate{ID: "whk_a", Events: &[]string{"key.borrowed"}}}, InvalidValue, "events"},
+	{"webhook_rotate: unknown", Command{Change: &WebhookRotate{ID: "whk_none", Secret: "whsec_YQ=="}}, NotFound, ""},
+	{"webhook_rotate: without a secret", Command{Change: &WebhookRotate{ID: "whk_a"}}, InvalidValue, "secret"},
+	{"webhook_delete: another account's", Command{Account: "acct_a", Change: &WebhookDelete{ID: "whk_a"}}, NotFound, ""},
+	{"webhook_test: unknown", Command{Change: &WebhookTest{ID: "whk_none"}}, NotFound, ""},
+	{"webhook_test: disabled", Command{Change: &WebhookTest{ID: "whk_off"}}, Conflict, ""},
+	{"webhook_redeliver: unknown", Command{Change: &WebhookRedeliver{ID: "whk_none", Since: epoch}}, NotFound, ""},
+	{"webhook_redeliver: disabled", Command{Change: &WebhookRedeliver{ID: "whk_off", Since: epoch}}, Conflict, ""},
+	{"webhook_redeliver: nothing", Command{Change: &WebhookRedeliver{ID: "whk_a"}}, InvalidValue, "since"},
+	{"webhook_redeliver: no such delivery", Command{Change: &WebhookRedeliver{ID: "whk_a", Places: []Place{{1, 1}}}}, NotFound, ""},
+	{"webhook_redeliver: too many", Command{Change: &WebhookRedeliver{ID: "whk_a", Places: make([]Place, MaxRedeliveries+1)}}, InvalidValue, "places"},
+	{"deliveries_done: too many", Command{Change: &DeliveriesDone{Results: make([]DeliveryResult, MaxDone+1)}}, LimitReached, ""},
+	{"alert: no account", Command{Account: "acct_none", Change: &Alert{}}, NotFound, ""},
+	{"alert: no cause", Command{Change: &Alert{Type: NoticeExposed, Data: jsontext.Value("{}")}}, InvalidValue, "cause"},
+	{"alert: long data", Command{Change: &Alert{Type: NoticeExposed, Cause: "c", Data: jsontext.Value(`"` + strings.Repeat("x", maxAlertData) + `"`)}}, InvalidValue, "data"},
+	{"alert: for ever", Command{Change: &Alert{Type: NoticeExposed, Cause: "c", Data: jsontext.Value("{}"), Until: epoch.AddDate(10, 0, 0)}}, InvalidValue, "until"},
 
 	{"allowlist_set: no account", Command{Account: "acct_none", Change: &AllowlistSet{}}, NotFound, ""},
 	{"allowlist_set: changed since", Command{Match: 99, Change: &AllowlistSet{}}, PreconditionFailed, ""},
@@ -152,6 +178,11 @@ func TestRefusals(t *testing.T) {
 	h.must(&Command{Change: member("n0", "zero")})
 	h.must(&Command{Change: member("n1", "one")})
 	h.must(&Command{Change: &MemberRemove{ID: "n0", Gossip: make([]byte, gossipKey)}})
+
+	h.must(&Command{Change: &WebhookCreate{Webhook: newHook("a")}})
+	off := newHook("off")
+	off.Enabled = false
+	h.must(&Command{Change: &WebhookCreate{Webhook: off}})
 
 	rows := func() (out []string) {
 		for line := range strings.SplitSeq(dump(t, h.Store), "\n") {

@@ -51,6 +51,8 @@ type Result struct {
 	User          *User          `json:"user,omitzero"`
 	Session       *Session       `json:"session,omitzero"`
 	Link          *Link          `json:"link,omitzero"`
+	Webhook       *Webhook       `json:"webhook,omitzero"`  // without its secrets
+	Delivery      string         `json:"delivery,omitzero"` // of a test call, or the last one that was queued again
 }
 
 // ImportLine is the fate of one imported line.

@@ -23,6 +23,12 @@ import (
 //	d <day 4> <account> 0 <type 1> 2 <rule> 0 <key>    the same of a rule by the day
 //	o <scope 32>                                       result of an idempotent command
 //	x <time 8> <scope 32>                              the same results by age
+//	w <account> 0 <webhook>                            endpoint of webhooks
+//	v <webhook>                                        state of the endpoint's deliveries
+//	v <webhook> 0 <index 8> <n 4>                      delivery that waits
+//	b <webhook> 0 <index 8> <n 4>                      finished delivery
+//	r 0 <account> 0 <cause>                            cause of which an alert was raised
+//	r 1 <time 8> <row>                                 the same by the time when it is forgotten
 //	z <account>                                        deleted account whose keys are being removed
 //	y <account>                                        deleted account whose events are growing old
 //	q <account>                                        end of the account's chain of changes
@@ -32,7 +38,8 @@ import (
 //	p <owner> 0 <session id>                           session
 //	n <account> 0 <link id>                            session link that is not opened yet
 //	j <stream>                                         newest head of a stream of audit events
-//	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes
+//	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes, number of
+//	                                                   deliveries that wait
 //
 // n distinguishes the rows of one command. Numbers are big-endian, so that bytes
 // sort like numbers.
@@ -49,6 +56,10 @@ const (
 	rowDay      = 'd'
 	rowOnce     = 'o'
 	rowOnceAge  = 'x'
+	rowWebhook  = 'w'
+	rowPending  = 'v'
+	rowFinished = 'b'
+	rowCause    = 'r'
 	rowDeleted  = 'z'
 	rowEnding   = 'y'
 	rowLink     = 'q'
@@ -65,6 +76,7 @@ var (
 	sweepRow    = named(rowSettings, "sweep")
 	clockRow    = named(rowSettings, "clock")
 	chainRow    = named(rowSettings, "chain")
+	outboxRow   = named(rowSettings, "outbox")
 )
 
 func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }

@@ -37,6 +37,7 @@ type Config struct {
 type Store struct {
 	database // set by Open
 	facts
+	outbox
 
 	cfg     Config
 	guard   *disk.Guard
@@ -80,6 +81,7 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{database: database{db}, cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes), enc: chain.NewEncoder()}
 	s.cache.extras.routes = cfg.Routes
 	s.view.init()
+	s.outbox = newOutbox(s.database)
 	if err := s.reload(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state %q: %w", cfg.Dir, err), db.Close())
 	}
@@ -132,6 +134,10 @@ func (s *Store) reload() error {
 	if err != nil {
 		return err
 	}
+	hooks, err := s.readHooks()
+	if err != nil {
+		return err
+	}
 	row, err := s.get(appliedRow)
 	if err != nil {
 		return fmt.Errorf("read the applied index: %w", err)
@@ -147,6 +153,8 @@ func (s *Store) reload() error {
 	s.held.reset()
 	s.settled.Store(set)
 	s.view.replace(states, tiers)
+	s.outbox.table.Store(&hooks)
+	s.rouse()
 	s.clusterTime.Store(s.clock.now)
 	s.lastChange.Store(s.chain.seq)
 	s.applied.Store(applied)

@@ -115,7 +115,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("node", "Run a node:",
 		serveCommand(a.Serve), checkConfigCommand(a.CheckConfig), healthCommand(a))
 	add("keys", "Manage keys and accounts:",
-		keysCommand(a), limitsCommand(a), allowlistCommand(a), accountsCommand(a), tiersCommand(a))
+		keysCommand(a), limitsCommand(a), allowlistCommand(a), webhooksCommand(a), accountsCommand(a), tiersCommand(a))
 	add("access", "Manage access to the installation:",
 		tokensCommand(a), tokenCommand(a))
 	add("requests", "Inspect requests and changes:",

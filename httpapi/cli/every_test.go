@@ -56,6 +56,15 @@ var everyCommand = map[string]string{
 	"tokens delete op_1":               "",
 	"tokens list":                      "",
 	"usage":                            "",
+	"webhooks create https://a.b/":     "",
+	"webhooks delete whk_1":            "",
+	"webhooks deliveries whk_1":        "",
+	"webhooks get whk_1":               "",
+	"webhooks list":                    "",
+	"webhooks redeliver whk_1 dlv_1":   "",
+	"webhooks rotate-secret whk_1":     "",
+	"webhooks test whk_1":              "",
+	"webhooks update whk_1 --enabled":  "",
 }
 
 // noServer are the commands that work without a server or without a token.

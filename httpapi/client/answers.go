@@ -33,6 +33,8 @@ var (
 	keyring = []string{"kek", "data_keys"}
 	optoken = []string{"id", "name", "state"}
 	deleted = []string{"id", "deleted"}
+	webhook = []string{"id", "url", "events"}
+	sending = []string{"id", "webhook_id", "state"}
 	allowed = []string{"entries"}
 	event   = []string{"id", "time", "action"}
 )
@@ -59,6 +61,16 @@ var shapes = []shape{
 	{"GET /v1/audit-logs/head", []string{"account", "data", "keys", "missing"}, nil},
 	{"GET /v1/account", account, nil},
 	{"PATCH /v1/account", account, nil},
+	{"POST /v1/webhooks", webhook, nil},
+	{"GET /v1/webhooks", page, webhook},
+	{"GET /v1/webhooks/{}", webhook, nil},
+	{"PATCH /v1/webhooks/{}", webhook, nil},
+	{"DELETE /v1/webhooks/{}", deleted, nil},
+	{"POST /v1/webhooks/{}/rotate-secret", webhook, nil},
+	{"POST /v1/webhooks/{}/test", sending, nil},
+	{"GET /v1/webhooks/{}/deliveries", page, sending},
+	{"POST /v1/webhooks/{}/deliveries/{}/redeliver", sending, nil},
+	{"POST /v1/webhooks/{}/redeliver", []string{"queued"}, nil},
 	{"POST /v1/accounts", account, nil},
 	{"GET /v1/accounts", page, account},
 	{"GET /v1/accounts/{}", account, nil},

@@ -135,6 +135,18 @@ var accountCalls = []apiCall{
 		return c.Tiers().Create(ctx, client.Tier{Name: "t", Live: client.Limits{PerMonth: pointer(int64(0))}, Features: client.Features{IPAllowlist: true}})
 	}, "POST /v1/tiers", `{"name":"t","live":{"requests_per_minute":null,"burst":null,"requests_per_month":0},` +
 		`"test":{"requests_per_minute":null,"burst":null,"requests_per_month":null},"features":{"ip_allowlist":true}}`},
+	{"Webhooks.Create", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Webhooks{Client: c}.Create(ctx, client.NewWebhook{URL: "https://a.example/", Events: []string{"key.revoked"}})
+	}, "POST /v1/webhooks", `{"url":"https://a.example/","events":["key.revoked"]}`},
+	{"Webhooks.RotateSecret", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Webhooks{Client: c}.RotateSecret(ctx, "whk_1", "1h")
+	}, "POST /v1/webhooks/whk_1/rotate-secret", `{"overlap":"1h"}`},
+	{"Webhooks.Deliveries", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Webhooks{Client: c}.Deliveries(ctx, "whk_1", "failed", client.Page{Limit: 5})
+	}, "GET /v1/webhooks/whk_1/deliveries?limit=5&state=failed", ""},
+	{"Webhooks.Redeliver", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Webhooks{Client: c}.Redeliver(ctx, "whk_1", "dlv_1")
+	}, "POST /v1/webhooks/whk_1/deliveries/dlv_1/redeliver", ""},
 	{"Tiers.List", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().List(ctx, client.Page{}) }, "GET /v1/tiers", ""},
 	{"Tiers.Get", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().Get(ctx, "a b") }, "GET /v1/tiers/a%20b", ""},
 	{"Tiers.Update", func(ctx context.Context, c *client.Client) (any, error) {
@@ -189,7 +201,7 @@ func allCalls() []apiCall {
 
 // anyAnswer has the members of the answers to all calls.
 const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
-	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok"}`
+	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1}`
 
 // Each method makes exactly one request, with the credentials and the account.
 func TestCalls(t *testing.T) {

@@ -99,6 +99,9 @@ func (c *Call) run() *fault.Error {
 	return nil
 }
 
+// Second is the path's second variable segment; "" if there is none.
+func (c *Call) Second() string { return c.Route.second(c.Request.URL.Path) }
+
 // Writer is the answer, for handlers that do not answer in JSON.
 func (c *Call) Writer() http.ResponseWriter { return c.w }
 

@@ -121,8 +121,8 @@ func head(path string) string {
 	return path
 }
 
-// Find returns the route of a method and a target, and the value of the path's variable
-// segment. Where the path is known but not with the method, allow lists the methods that
+// Find returns the route of a method and a target, and the value of the path's first
+// variable segment. Where the path is known but not with the method, allow lists the methods that
 // are.
 func (t *Table) Find(method string, u *url.URL) (rt *Route, param, allow string) {
 	path := u.Path
@@ -167,13 +167,29 @@ func (rt *Route) match(path string) (param string, ok bool) {
 			if !isName(seg) || slices.Contains(rt.reserved[i], seg) {
 				return "", false
 			}
-			param = seg
+			if param == "" {
+				param = seg
+			}
 		case segment != seg:
 			return "", false
 		}
 		rest = tail
 	}
 	return param, true
+}
+
+// second returns the value of the second variable segment of a path of rt, "" if it has
+// one or none.
+func (rt *Route) second(path string) string {
+	seen := 0
+	for i, seg := range strings.Split(path[1:], "/") {
+		if i < len(rt.segments) && rt.segments[i][0] == '{' {
+			if seen++; seen == 2 {
+				return seg
+			}
+		}
+	}
+	return ""
 }
 
 // isName holds for tokens that are not dots alone.

@@ -52,7 +52,7 @@ func keyPage(v *visit) error {
 func (v *visit) usageOfKey(id string) (*chart, error) {
 	today := v.ui.cfg.Clock().UTC().Truncate(24 * time.Hour)
 	from := today.AddDate(0, 0, 1-daysOfKey)
-	rows, err := v.api.Usage(v.context(), client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day", Key: id})
+	rows, err := v.rows(client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day", Key: id})
 	if ok, err := allowed(err); !ok {
 		return nil, err
 	}

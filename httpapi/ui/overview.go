@@ -48,13 +48,13 @@ func overview(v *visit) error {
 	now := v.ui.cfg.Clock().UTC()
 	today := now.Truncate(24 * time.Hour)
 	from := today.AddDate(0, 0, 1-daysOfOverview)
-	rows, err := v.api.Usage(v.context(), client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day"})
+	rows, err := v.rows(client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day"})
 	if b.HasUsage, err = allowed(err); err != nil {
 		return err
 	}
 	b.Week = newChart(rows, from, today.AddDate(0, 0, 1), "day")
 	if b.HasUsage {
-		month, err := v.api.Usage(v.context(), monthOf(now))
+		month, err := v.rows(monthOf(now))
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func usagePage(v *visit) error {
 		}
 	}
 	q.GroupBy = b.GroupBy
-	rows, err := v.api.Usage(v.context(), q)
+	rows, err := v.rows(q)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func exportUsage(v *visit) error {
 		return err
 	}
 	q.GroupBy = cmp.Or(v.query("group_by"), "key")
-	rows, err := v.api.Usage(v.context(), q)
+	rows, err := v.rows(q)
 	if err != nil {
 		return err
 	}
@@ -182,4 +182,13 @@ func inert(s string) string {
 func monthOf(now time.Time) client.UsageQuery {
 	now = now.UTC()
 	return client.UsageQuery{From: now.AddDate(0, 0, 1-now.Day()).Format(time.DateOnly), To: now.Format(time.DateOnly), Step: "day"}
+}
+
+// rows are the usage that q asks for, over all nodes that answer.
+func (v *visit) rows(q client.UsageQuery) ([]client.UsageRow, error) {
+	out, err := v.api.Insight().Usage(v.context(), q)
+	if err != nil {
+		return nil, err
+	}
+	return out.Data, nil
 }

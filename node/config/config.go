@@ -101,9 +101,9 @@ type Audit struct {
 	MaxBytes Size   `koanf:"max_bytes"`
 }
 
-// Webhooks bounds the destinations of webhooks. It is parsed, and not available yet.
+// Webhooks bounds the destinations of webhooks.
 type Webhooks struct {
-	AllowPrivate []netip.Prefix `koanf:"allow_private"`
+	AllowPrivate []netip.Prefix `koanf:"allow_private"` // besides the public Internet
 }
 
 // GeoIP names the source of the countries of clients.

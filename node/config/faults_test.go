@@ -82,7 +82,6 @@ var faultCases = map[string]faultCase{
 	"expect without join":  {args: []string{"--cluster-listen", ":7946", "--expect", "3"}, env: []string{"PERFGATE_CLUSTER_SECRET=" + strings.Repeat("s", 32)}, want: []string{"--expect: cluster.expect = 3: cluster.join must list"}},
 	"cluster on the proxy": {args: []string{"--cluster-listen", ":8080"}, env: []string{"PERFGATE_CLUSTER_SECRET=" + strings.Repeat("s", 32)}, want: []string{"--cluster-listen: cluster.listen = \":8080\": must differ from proxy.listen"}},
 	"long lease":           {file: "[cluster]\nlease = \"1m\"", want: []string{"cluster.lease = \"1m\": must be a duration from 1s to 9s"}},
-	"later: webhooks":      {file: "[webhooks]\nallow_private = [\"10.0.0.0/8\"]", want: []string{"not available"}},
 	"later: sinks":         {file: "[[audit.sinks]]\nurl = \"https://x\"", want: []string{"audit.sinks", "not available in this version"}},
 	"later: mail":          {file: "[mail]\nsmtp = \"x:25\"", want: []string{"mail = {…}: sending e-mail is not available in this version"}},
 	"later: oidc":          {file: "[signin.oidc]\nissuer = \"https://x\"", want: []string{"signin = {…}: ", "not available in this version"}},

@@ -38,9 +38,7 @@ const (
 )
 
 // The features that this version lacks.
-const (
-	webhooks = "sending webhooks"
-)
+const ()
 
 // reserved are keys and tables whose names are fixed for features that this version
 // lacks, so that they are not taken for typing errors.
@@ -109,7 +107,7 @@ var settings = []setting{
 	{key: "audit.requests", value: "all"},
 	{key: "audit.max_bytes", value: "1GiB"},
 
-	{key: "webhooks.allow_private", value: none, later: webhooks},
+	{key: "webhooks.allow_private", value: none},
 
 	{key: "geoip.database", value: ""},
 	{key: "geoip.header", value: ""},

@@ -2,6 +2,7 @@ package ids
 
 import (
 	"crypto/rand"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -131,4 +132,16 @@ func Valid(s string) bool {
 		}
 	}
 	return true
+}
+
+// Number is the value of digits; false if one is no base62 digit or it exceeds a uint64.
+func Number(digits string) (v uint64, ok bool) {
+	for i := range len(digits) {
+		d := strings.IndexByte(Alphabet, digits[i])
+		if d < 0 || v > (math.MaxUint64-uint64(d))/base {
+			return 0, false
+		}
+		v = v*base + uint64(d)
+	}
+	return v, digits != ""
 }

@@ -1,0 +1,46 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perfgate/perfgate/httpapi/webhook"
+	"github.com/perfgate/perfgate/node/notify"
+)
+
+// openNotices starts what sends webhooks while this node leads.
+func (n *Node) openNotices() {
+	post := webhook.NewSender(n.options.Version, n.config.Webhooks.AllowPrivate)
+	n.cleanup("webhook connections", func(context.Context) error { post.Close(); return nil })
+	n.background.run(notify.New(notify.Config{
+		State: n.store, Node: n.config.Node.Name, Propose: n.proposeGrant, Leads: n.replica.Leads, Post: post.Send,
+		Logger: n.log, Random: rand.Float64, Counts: &n.notices,
+	}).Run)
+}
+
+// registerNotices adds the metrics of webhooks.
+func registerNotices(r *prometheus.Registry, n *Node) {
+	attempts := func(outcome, help string, count func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "perfgate", Subsystem: "webhook", Name: "deliveries_total", Help: help, ConstLabels: prometheus.Labels{"outcome": outcome},
+		}, func() float64 { return float64(count()) })
+	}
+	const help = "Deliveries of webhooks by this node: delivered, tried again later, or given up."
+	r.MustRegister(
+		attempts("delivered", help, n.notices.Delivered.Load),
+		attempts("retried", help, n.notices.Retried.Load),
+		attempts("failed", help, n.notices.Failed.Load),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "perfgate", Subsystem: "webhook", Name: "pending_deliveries",
+			Help: "Deliveries of webhooks that wait, in the whole cluster.",
+		}, func() float64 {
+			waiting, err := n.store.AllPending()
+			if err != nil {
+				n.log.Warn("count the deliveries that wait", "error", err)
+			}
+			return float64(waiting)
+		}),
+	)
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/perfgate/perfgate/store/ids"
+)
+
+// NoticeTime is how a notice's created_at is written: RFC 3339 with milliseconds.
+const NoticeTime = "2006-01-02T15:04:05.000Z07:00"
+
+// notice is the body of a webhook.
+type notice struct {
+	ID        string    `json:"id"`
+	Type      string    `json:"type"`
+	CreatedAt string    `json:"created_at"`
+	Account   AccountID `json:"account"`
+	Data      any       `json:"data"`
+}
+
+// keyNotice is a key in a notice: nothing of it is secret.
+type keyNotice struct {
+	ID          KeyID   `json:"id"`
+	Name        string  `json:"name"`
+	Type        KeyType `json:"type"`
+	Environment string  `json:"environment"`
+	Hint        string  `json:"hint"`
+}
+
+func noticeOfKey(k *Key) keyNotice {
+	return keyNotice{k.ID, k.Name, k.Type, k.Environment, k.Hint}
+}
+
+// createdNotice, rotatedNotice, revokedNotice and allowlistNotice are data of notices.
+type createdNotice struct {
+	Key   keyNotice `json:"key"`
+	Actor Actor     `json:"actor"`
+}
+
+type rotatedNotice struct {
+	Key           keyNotice  `json:"key"`
+	Replaces      keyNotice  `json:"replaces"`
+	OverlapEndsAt *time.Time `json:"overlap_ends_at"` // null: the replaced key is revoked
+	Actor         Actor      `json:"actor"`
+}
+
+type revokedNotice struct {
+	Key    keyNotice `json:"key"`
+	Reason string    `json:"reason"`
+	Actor  Actor     `json:"actor"`
+	IP     string    `json:"ip,omitzero"`
+}
+
+type allowlistNotice struct {
+	Changes jsontext.Value `json:"changes"`
+	Actor   Actor          `json:"actor"`
+}
+
+// nextPlace is the place of the next notice of this command.
+func (t *txn) nextPlace() Place {
+	p := Place{t.index, t.notices}
+	t.notices++
+	return p
+}
+
+// noticeID is the id of a notice. It holds the cluster's name, since the entries of a
+// restored cluster have the numbers of others that receivers have seen.
+func (t *txn) noticeID(p Place) string {
+	h := sha256.New()
+	h.Write([]byte(t.state.set().ClusterID))
+	var b [12]byte
+	binary.BigEndian.PutUint64(b[:], p.Index)
+	binary.BigEndian.PutUint32(b[8:], p.N)
+	h.Write(b[:])
+	sum := h.Sum(nil)
+	id := ids.Append([]byte("msg_"), binary.BigEndian.Uint64(sum), ids.Uint64Len)
+	return string(ids.Append(id, binary.BigEndian.Uint64(sum[8:]), ids.Uint64Len))
+}
+
+// notice makes the delivery of a notice, the same for each endpoint.
+func (t *txn) notice(p Place, account AccountID, kind string, data any) *Delivery {
+	d := &Delivery{Place: p, Notice: t.noticeID(p), Type: kind, At: t.when.at, Queued: t.when.wall(), State: Pending}
+	body, err := json.Marshal(&notice{d.Notice, kind, d.At.UTC().Format(NoticeTime), account, data}, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		t.rows.fault(fmt.Errorf("encode a notice: %w", err))
+	}
+	d.Body = body
+	return d
+}
+
+// notify queues a notice for each endpoint of account that wants it. Nodes of an earlier
+// level agree: they know no endpoint.
+func (t *txn) notify(account AccountID, kind string, data any) {
+	var d *Delivery
+	for _, w := range t.state.hooks()[account] {
+		if !w.wants(kind) {
+			continue
+		}
+		if d == nil {
+			d = t.notice(t.nextPlace(), account, kind, data)
+		}
+		t.queueFor(w, d)
+	}
+}
+
+// queueFor queues d for w, within the bounds of [MaxPending].
+func (t *txn) queueFor(w *Webhook, d *Delivery) bool {
+	q := t.queue(w.ID)
+	full := q.Pending >= MaxPending || t.allPending() >= allPending
+	if full {
+		q.Dropped++
+		q.Lost = true
+	} else {
+		q.Pending++
+		t.addPending(1)
+		t.rows.append(deliveryRow(rowPending, w.ID, d.Place), t.rows.json(d))
+		t.queued = true
+	}
+	t.putQueue(w.ID, q)
+	return !full
+}
+
+// queue reads the state of an endpoint's deliveries.
+func (t *txn) queue(id WebhookID) Queue {
+	q, err := unpackQueue(t.rows.get(queueRow(id)))
+	if err != nil {
+		t.rows.fault(fmt.Errorf("read the queue of %s: %w", id, err))
+	}
+	return q
+}
+
+func (t *txn) putQueue(id WebhookID, q Queue) { t.rows.put(queueRow(id), packQueue(q)) }
+
+// allPending counts the deliveries that wait for all endpoints.
+func (t *txn) allPending() int64 {
+	return unpackGranted(t.rows.get(outboxRow))
+}
+
+func (t *txn) addPending(n int64) {
+	if n != 0 {
+		t.rows.put(outboxRow, binary.BigEndian.AppendUint64(nil, uint64(max(0, t.allPending()+n))))
+	}
+}
