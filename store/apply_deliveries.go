@@ -115,17 +115,17 @@ func (in *WebhookRedeliver) since(t *txn, w *Webhook) (places []Place, more bool
 // requeue makes a finished delivery a pending one.
 func (t *txn) requeue(w *Webhook, p Place) bool {
 	row := deliveryRow(rowFinished, w.ID, p)
-	d := t.delivery(row)
+	d := t.rows.delivery(row)
 	if d == nil {
 		return false
 	}
 	again := *d
 	again.State, again.Queued, again.Next, again.Ended = Pending, t.when.wall(), time.Time{}, time.Time{}
-	q := t.queue(w.ID)
+	q := t.rows.queue(w.ID)
 	q.Finished--
 	q.Pending++
-	t.addPending(1)
-	t.putQueue(w.ID, q)
+	t.rows.addPending(1)
+	t.rows.putQueue(w.ID, q)
 	t.rows.delete(row)
 	t.rows.put(deliveryRow(rowPending, w.ID, p), t.rows.json(&again))
 	t.queued = true
@@ -182,13 +182,13 @@ func (in *DeliveryResult) apply(t *txn) {
 		t.state.putWebhook(&off)
 		t.eventOf(w.Account, webhookDisabled, "", string(w.ID), "the endpoint answered 410", diffWebhooks(w, &off, false))
 	}
-	if q := t.queue(w.ID); q.Lost {
+	if q := t.rows.queue(w.ID); q.Lost {
 		q.Lost = false
-		t.putQueue(w.ID, q)
+		t.rows.putQueue(w.ID, q)
 		t.eventOf(w.Account, webhookOverflowed, "", string(w.ID), fmt.Sprintf("%d notices were not queued so far, since too many deliveries wait", q.Dropped), nil)
 	}
 	row := deliveryRow(rowPending, w.ID, in.Place)
-	old := t.delivery(row)
+	old := t.rows.delivery(row)
 	if old == nil {
 		return
 	}
@@ -205,24 +205,24 @@ func (in *DeliveryResult) apply(t *txn) {
 		return
 	}
 	d.State, d.Next, d.Ended = in.State, time.Time{}, t.when.at
-	q := t.queue(w.ID)
+	q := t.rows.queue(w.ID)
 	q.Pending--
 	q.Finished++
-	t.addPending(-1)
-	t.putQueue(w.ID, q)
+	t.rows.addPending(-1)
+	t.rows.putQueue(w.ID, q)
 	t.rows.delete(row)
 	t.rows.put(deliveryRow(rowFinished, w.ID, in.Place), t.rows.json(&d))
 }
 
 // delivery reads a row; nil if there is none.
-func (t *txn) delivery(row []byte) *Delivery {
-	value := t.rows.get(row)
+func (p *pending) delivery(row []byte) *Delivery {
+	value := p.get(row)
 	if value == nil {
 		return nil
 	}
 	d, err := unpackDelivery(row, value)
 	if err != nil {
-		t.rows.fault(err)
+		p.fault(err)
 		return nil
 	}
 	return d

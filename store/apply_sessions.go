@@ -81,7 +81,7 @@ func (in *SessionStart) apply(t *txn) Result {
 
 // user checks the user that signs in and uses up what is used once.
 func (in *SessionStart) user(t *txn, s *Session) *Refusal {
-	u := t.user(UserID(s.Owner))
+	u := t.rows.user(UserID(s.Owner))
 	if u == nil || u.Disabled || t.state.account(u.Account) == nil {
 		return used("credential")
 	}
@@ -128,7 +128,7 @@ func (in *SessionStart) user(t *txn, s *Session) *Refusal {
 		return no
 	}
 	s.Account = u.Account
-	t.putUser(u)
+	t.rows.putUser(u)
 	return nil
 }
 

@@ -196,7 +196,7 @@ func (t sweeper) sweepDeliveries(rows int) {
 
 // sweepFinished removes up to rows finished deliveries of an endpoint and counts them.
 func (t sweeper) sweepFinished(id WebhookID, rows int) (n int) {
-	q := t.queue(id)
+	q := t.rows.queue(id)
 	before := t.when.now().Add(-FinishedKept)
 	t.rows.scan(deliveryRows(rowFinished, id), prefixEnd(deliveryRows(rowFinished, id)), func(row, value []byte) error {
 		d, err := unpackDelivery(row, value)
@@ -212,7 +212,7 @@ func (t sweeper) sweepFinished(id WebhookID, rows int) (n int) {
 		return nil
 	})
 	if n > 0 {
-		t.putQueue(id, q)
+		t.rows.putQueue(id, q)
 	}
 	return n
 }

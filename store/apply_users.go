@@ -38,7 +38,7 @@ func (in *UserCreate) apply(t *txn) Result {
 	switch {
 	case t.state.account(u.Account) == nil:
 		return refuse(NotFound, "there is no account %q", u.Account)
-	case t.user(u.ID) != nil, t.rows.get(emailRow(u.Email)) != nil:
+	case t.rows.user(u.ID) != nil, t.rows.get(emailRow(u.Email)) != nil:
 		return refuse(Conflict, "there is a user with this address already")
 	case u.Subject != "" && t.rows.get(subjectRow(u.Subject)) != nil:
 		return refuse(Conflict, "there is a user of this subject already")
@@ -50,7 +50,7 @@ func (in *UserCreate) apply(t *txn) Result {
 	}
 	u.CreatedAt, u.CreatedBy, u.SetupEnds = t.when.at, t.cmd.Actor.ID, u.SetupEnds.UTC()
 	u.Modified = t.index
-	t.putUser(&u)
+	t.rows.putUser(&u)
 	t.rows.put(emailRow(u.Email), []byte(u.ID))
 	if u.Subject != "" {
 		t.rows.put(subjectRow(u.Subject), []byte(u.ID))
@@ -89,7 +89,7 @@ func (*UserUpdate) traits() Traits {
 // person returns the user that the command changes, or the refusal. The user of another
 // account does not exist for the caller, unless that is an operator.
 func (t *txn) person(id UserID) (*User, *Refusal) {
-	u := t.user(id)
+	u := t.rows.user(id)
 	if u == nil || t.cmd.Account != u.Account {
 		return nil, refuse(NotFound, "there is no user %q", id).Refusal
 	}
@@ -134,9 +134,9 @@ func (in *UserUpdate) apply(t *txn) Result {
 	}
 	t.settle()
 	u.Modified = t.index
-	t.putUser(&u)
+	t.rows.putUser(&u)
 	if u.Subject != old.Subject {
-		t.moveSubject(old, &u)
+		t.rows.moveSubject(old, &u)
 	}
 	if in.Role != nil && u.Role != old.Role || u.Disabled || in.Password != nil || in.TOTP != nil || in.Setup != nil && *in.Setup != (Hash{}) {
 		t.endSessions(string(u.ID), in.Keep)
@@ -145,12 +145,12 @@ func (in *UserUpdate) apply(t *txn) Result {
 	return Result{User: u.shown()}
 }
 
-func (t *txn) moveSubject(old, u *User) {
+func (p *pending) moveSubject(old, u *User) {
 	if old.Subject != "" {
-		t.rows.delete(subjectRow(old.Subject))
+		p.delete(subjectRow(old.Subject))
 	}
 	if u.Subject != "" {
-		t.rows.put(subjectRow(u.Subject), []byte(u.ID))
+		p.put(subjectRow(u.Subject), []byte(u.ID))
 	}
 }
 

@@ -200,7 +200,7 @@ func (in *WebhookDelete) apply(t *txn) Result {
 
 // dropWebhook removes w with its deliveries.
 func (t *txn) dropWebhook(w *Webhook) {
-	t.addPending(-t.queue(w.ID).Pending)
+	t.rows.addPending(-t.rows.queue(w.ID).Pending)
 	t.rows.delete(queueRow(w.ID))
 	for _, table := range []byte{rowPending, rowFinished} {
 		from := deliveryRows(table, w.ID)

@@ -111,39 +111,39 @@ func (t *txn) notify(account AccountID, kind string, data any) {
 
 // queueFor queues d for w, within the bounds of [MaxPending].
 func (t *txn) queueFor(w *Webhook, d *Delivery) bool {
-	q := t.queue(w.ID)
-	full := q.Pending >= MaxPending || t.allPending() >= allPending
+	q := t.rows.queue(w.ID)
+	full := q.Pending >= MaxPending || t.rows.allPending() >= allPending
 	if full {
 		q.Dropped++
 		q.Lost = true
 	} else {
 		q.Pending++
-		t.addPending(1)
+		t.rows.addPending(1)
 		t.rows.append(deliveryRow(rowPending, w.ID, d.Place), t.rows.json(d))
 		t.queued = true
 	}
-	t.putQueue(w.ID, q)
+	t.rows.putQueue(w.ID, q)
 	return !full
 }
 
 // queue reads the state of an endpoint's deliveries.
-func (t *txn) queue(id WebhookID) Queue {
-	q, err := unpackQueue(t.rows.get(queueRow(id)))
+func (p *pending) queue(id WebhookID) Queue {
+	q, err := unpackQueue(p.get(queueRow(id)))
 	if err != nil {
-		t.rows.fault(fmt.Errorf("read the queue of %s: %w", id, err))
+		p.fault(fmt.Errorf("read the queue of %s: %w", id, err))
 	}
 	return q
 }
 
-func (t *txn) putQueue(id WebhookID, q Queue) { t.rows.put(queueRow(id), packQueue(q)) }
+func (p *pending) putQueue(id WebhookID, q Queue) { p.put(queueRow(id), packQueue(q)) }
 
 // allPending counts the deliveries that wait for all endpoints.
-func (t *txn) allPending() int64 {
-	return unpackGranted(t.rows.get(outboxRow))
+func (p *pending) allPending() int64 {
+	return unpackGranted(p.get(outboxRow))
 }
 
-func (t *txn) addPending(n int64) {
+func (p *pending) addPending(n int64) {
 	if n != 0 {
-		t.rows.put(outboxRow, binary.BigEndian.AppendUint64(nil, uint64(max(0, t.allPending()+n))))
+		p.put(outboxRow, binary.BigEndian.AppendUint64(nil, uint64(max(0, p.allPending()+n))))
 	}
 }

@@ -101,9 +101,12 @@ func decodeUser(row []byte) (*User, error) {
 	return u, json.Unmarshal(row, u)
 }
 
+// people reads the users, their sessions and the links to accounts.
+type people struct{ from database }
+
 // User returns a user; nil if there is none.
-func (s *Store) User(id UserID) (*User, error) {
-	row, err := s.get(userRow(id))
+func (p *people) User(id UserID) (*User, error) {
+	row, err := p.from.get(userRow(id))
 	if err != nil {
 		return nil, fmt.Errorf("read user %s: %w", id, err)
 	}
@@ -111,8 +114,8 @@ func (s *Store) User(id UserID) (*User, error) {
 }
 
 // UserByEmail returns the user with an address; nil if there is none.
-func (s *Store) UserByEmail(email string) (*User, error) {
-	u, err := s.userAt(emailRow(email))
+func (p *people) UserByEmail(email string) (*User, error) {
+	u, err := p.userAt(emailRow(email))
 	if u == nil || err != nil || !strings.EqualFold(u.Email, email) {
 		return nil, err
 	}
@@ -120,8 +123,8 @@ func (s *Store) UserByEmail(email string) (*User, error) {
 }
 
 // UserBySubject returns the user of an OIDC provider's subject; nil if there is none.
-func (s *Store) UserBySubject(subject string) (*User, error) {
-	u, err := s.userAt(subjectRow(subject))
+func (p *people) UserBySubject(subject string) (*User, error) {
+	u, err := p.userAt(subjectRow(subject))
 	if u == nil || err != nil || u.Subject != subject {
 		return nil, err
 	}
@@ -129,22 +132,22 @@ func (s *Store) UserBySubject(subject string) (*User, error) {
 }
 
 // userAt is the user whose id is in row.
-func (s *Store) userAt(row []byte) (*User, error) {
-	id, err := s.get(row)
+func (p *people) userAt(row []byte) (*User, error) {
+	id, err := p.from.get(row)
 	if id == nil || err != nil {
 		return nil, err
 	}
-	return s.User(UserID(id))
+	return p.User(UserID(id))
 }
 
 // Users lists up to limit users after the given one, of an account or, with "", of all,
 // and where to go on: "" at the end.
-func (s *Store) Users(account AccountID, after UserID, limit int) (list []*User, next UserID, err error) {
+func (p *people) Users(account AccountID, after UserID, limit int) (list []*User, next UserID, err error) {
 	from := append(userRow(after), 0)
 	if after == "" {
 		from = userRow("")
 	}
-	err = s.scanRange(from, prefixEnd(userRow("")), func(_, value []byte) error {
+	err = p.from.scanRange(from, prefixEnd(userRow("")), func(_, value []byte) error {
 		u, err := decodeUser(value)
 		if err != nil {
 			return err
@@ -166,16 +169,16 @@ func (s *Store) Users(account AccountID, after UserID, limit int) (list []*User,
 }
 
 // user returns a user as the batch leaves it; nil if there is none.
-func (t *txn) user(id UserID) *User {
-	u, err := decodeUser(t.rows.get(userRow(id)))
+func (p *pending) user(id UserID) *User {
+	u, err := decodeUser(p.get(userRow(id)))
 	if err != nil {
-		t.rows.fault(fmt.Errorf("read user %s: %w", id, err))
+		p.fault(fmt.Errorf("read user %s: %w", id, err))
 		return nil
 	}
 	return u
 }
 
-func (t *txn) putUser(u *User) { t.rows.put(userRow(u.ID), t.rows.json(u)) }
+func (p *pending) putUser(u *User) { p.put(userRow(u.ID), p.json(u)) }
 
 // eachUser calls use with every committed user, so the command must not have written
 // anything before. errEnough ends it.

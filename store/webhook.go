@@ -186,10 +186,9 @@ type outbox struct {
 	wake  chan struct{} // holds a token after deliveries were queued
 }
 
-func newOutbox(d database) outbox {
-	o := outbox{from: d, wake: make(chan struct{}, 1)}
+func (o *outbox) init(d database) {
+	o.from, o.wake = d, make(chan struct{}, 1)
 	o.table.Store(&hookTable{})
-	return o
 }
 
 // rouse tells the sender that there is something to send.
