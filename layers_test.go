@@ -263,6 +263,7 @@ var layers = map[string][]string{
 		"limiter/pool",
 		"limiter/roster",
 		"limiter/share",
+		"node/clock",
 		"store/pack",
 	},
 	"node/serve": {

@@ -49,13 +49,18 @@ func (n *Node) openLimits() (err error) {
 	if l.since, err = l.levels.Resume(n.clock.Now()); err != nil {
 		return err
 	}
-	if c := l.cluster; c != nil && n.options.ShareLimits {
+	if c := l.cluster; c != nil {
 		self, boot := n.replica.Identity().ID, n.startup.bootIndex
 		if c.New() {
 			boot = 0 // entries that came while it started were not there before
 		}
+		saved, err := share.Take(n.local, n.clock.Now())
+		if err != nil {
+			return err
+		}
 		l.sharing.Store(share.New(share.Config{
-			Self: self, Boot: c.Boot(), Pool: pool.New(self), Exchange: c.Exchange, Leased: c.Leased,
+			Saved: saved,
+			Self:  self, Boot: c.Boot(), Pool: pool.New(self), Exchange: c.Exchange, Leased: c.Leased,
 			Rosters: c.Rosters, Applied: n.store.Applied, Active: func() bool { return n.store.ClusterLevel() >= store.LevelOfRosters },
 			Now: n.clock.Now, Logger: n.log,
 		}, boot))
@@ -65,8 +70,15 @@ func (n *Node) openLimits() (err error) {
 			return nil
 		}
 		l.grants.Close(ctx)
-		return l.levels.Save(n.clock.Now())
+		return errors.Join(l.keepShares(n.local), l.levels.Save(n.clock.Now()))
 	})
+	return nil
+}
+
+func (l *limits) keepShares(m share.Marks) error {
+	if s := l.sharing.Load(); s != nil {
+		return s.Keep(m)
+	}
 	return nil
 }
 

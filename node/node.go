@@ -42,9 +42,6 @@ type Options struct {
 	// takes snapshots more often.
 	Net  mesh.Net
 	Tune func(*raft.Config)
-	// ShareLimits counts the minutes of a cluster once for all nodes. Nodes that begin
-	// refuse requests for some seconds, which must be mended before it is for everybody.
-	ShareLimits bool
 	// Clock is a clock that a test can set wrong; nil is the machine's.
 	Clock *clock.Clock
 }

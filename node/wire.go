@@ -49,9 +49,7 @@ func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) 
 	}
 	return func(r *replica.Replica) replica.Coordinator {
 		n.limits.cluster = cluster.New(r, clustering)
-		if n.options.ShareLimits {
-			n.limits.cluster.Share(cluster.Sharing{Serve: n.limits.serve, Follow: n.limits.follow})
-		}
+		n.limits.cluster.Share(cluster.Sharing{Serve: n.limits.serve, Follow: n.limits.follow})
 		return n.limits.cluster
 	}, nil
 }

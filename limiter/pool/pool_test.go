@@ -260,3 +260,50 @@ func TestConcurrentRequestsAndLoans(t *testing.T) {
 		t.Errorf("%d admitted, at most %d", admitted.Load(), most)
 	}
 }
+
+// A clean stop keeps what a node has, and what it has lent, over the next start; a roster
+// that it has missed makes it a start like any other.
+func TestResume(t *testing.T) {
+	three := []roster.Roster{rosterOf(5, true, "a", "b", "c")}
+	limit := terms(share.Minute(60, 60), 3)
+	later := append(three[:1:1], rosterOf(12, false, "a", "b"))
+	for _, row := range []struct {
+		name    string
+		rosters []roster.Roster
+		ok      bool
+		want    int64 // a second later
+	}{
+		{"the same nodes", three, true, 12}, // 8 of 20 are gone, and 3 s refill nearly 1
+		{"one more roster", later, true, 12},
+		{"more than one", later[1:], false, 0},
+	} {
+		p := New("a")
+		p.Begin(nil, 4, 10*sec)
+		p.Follow(three, true, 11*sec)
+		b := open(p, name(1), limit, 11*sec)
+		for range 8 {
+			b.Spend(1)
+		}
+		untouched := open(p, name(27), limit, 11*sec).Left()
+		raw, err := p.Save(12 * sec)
+		if err != nil || open(p, name(1), limit, 12*sec) != nil {
+			t.Fatalf("%s: %v, or a bucket is in use after the stop", row.name, err)
+		}
+		q := New("a")
+		if err := q.Resume(raw, row.rosters, 0, 13*sec); (err == nil) != row.ok {
+			t.Errorf("%s: %v", row.name, err)
+			continue
+		} else if err != nil {
+			continue
+		}
+		if got := open(q, name(1), limit, 14*sec).Left(); got != row.want {
+			t.Errorf("%s: %d units, want %d", row.name, got, row.want)
+		}
+		if got := open(q, name(27), limit, 14*sec).Left(); got != untouched {
+			t.Errorf("%s: a bucket that was not in use has %d units, want %d", row.name, got, untouched)
+		}
+	}
+	if err := New("a").Resume([]byte("x"), three, 0, 0); err == nil {
+		t.Error("resumes from nothing")
+	}
+}

@@ -104,6 +104,9 @@ func follows(old, after []Roster) bool {
 	return false
 }
 
+// Same reports whether these are the rosters that count now.
+func (l *Line) Same(rosters []Roster) bool { return same(l.Rosters(), rosters) }
+
 func same(a, b []Roster) bool {
 	return slices.EqualFunc(a, b, func(x, y Roster) bool { return x.Index == y.Index })
 }

@@ -46,8 +46,6 @@ type Setup struct {
 	File   string
 	Tune   func(*raft.Config)
 	Level  string // of the log; "" is the default
-
-	ShareLimits bool // see node.Options
 }
 
 // Cluster is a number of nodes, the network between them and their upstream.
@@ -63,9 +61,6 @@ type Cluster struct {
 
 // Option changes the setup of all nodes before any is started.
 type Option func(i int, s *Setup)
-
-// WithSharedLimits sets node.Options.ShareLimits.
-func WithSharedLimits() Option { return func(_ int, s *Setup) { s.ShareLimits = true } }
 
 // WithLease sets cluster.lease.
 func WithLease(d time.Duration) Option { return func(_ int, s *Setup) { s.Lease = d } }

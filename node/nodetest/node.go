@@ -126,7 +126,7 @@ func (n *Node) Start() {
 	go pprof.Do(ctx, labels, func(ctx context.Context) {
 		defer close(l.done)
 		l.node, l.err = node.Open(ctx, node.Options{
-			Config: cfg, Load: load, Out: io.MultiWriter(l.Log, n.Log), Version: "test", Net: n.c.Host(n.i), Tune: tune, Clock: l.clock, ShareLimits: n.Setup.ShareLimits,
+			Config: cfg, Load: load, Out: io.MultiWriter(l.Log, n.Log), Version: "test", Net: n.c.Host(n.i), Tune: tune, Clock: l.clock,
 			Exit: func(code int) {
 				select {
 				case l.exit <- code: // the process goes on; WaitExit kills the node

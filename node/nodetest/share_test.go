@@ -24,7 +24,7 @@ type minute struct {
 }
 
 func newMinute(t *testing.T, rate, burst int64) *minute {
-	c := nodetest.Start(t, 3, nodetest.WithSharedLimits())
+	c := nodetest.Start(t, 3)
 	c.WaitHealthy()
 	m := &minute{t: t, c: c, rate: rate, burst: burst}
 	api := c.API(0)

@@ -38,7 +38,12 @@ func (s *Sharing) Serve(node string, body []byte) ([]byte, error) {
 	return out.encode(), nil
 }
 
+// answer answers one message. A node says nothing about what it has not applied: its next
+// process takes what is newer than the log for untouched.
 func (s *Sharing) answer(from share.Peer, m *item) (out item, ok bool) {
+	if m.terms.Created > s.conf.Applied() {
+		return item{}, false
+	}
 	shard := s.conf.Pool.Shard(m.name)
 	shard.Lock()
 	now := s.conf.Now()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +13,7 @@ import (
 	"github.com/perfgate/perfgate/limiter/share"
 )
 
-// Config configures [New]. All fields are required.
+// Config configures [New]. All fields but Saved are required.
 type Config struct {
 	Boot uint64 // of this process
 	Pool *pool.Pool
@@ -30,6 +29,7 @@ type Config struct {
 	Active  func() bool
 	Now     func() int64
 	Logger  *slog.Logger
+	Saved   Saved // optional
 }
 
 // Sharing is this node's part in the limits of the cluster.
@@ -41,6 +41,7 @@ type Sharing struct {
 	senders sync.WaitGroup
 
 	following sync.Mutex    // serializes Follow
+	kept      bool          // nothing is followed any more; following guards it
 	ready     chan struct{} // closed with the first roster
 	once      sync.Once
 	met       atomic.Bool // see Pool
@@ -58,8 +59,25 @@ func New(c Config, boot uint64) *Sharing {
 	s := &Sharing{conf: c, ready: make(chan struct{}), peers: map[string]*peer{}, nodes: map[share.Peer]*peer{}, news: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ids.Store(uint64(time.Now().UnixNano())) // of this process they only grow
+	if s.resume() {
+		return s
+	}
 	s.begin(boot)
 	return s
+}
+
+// resume goes on where a clean stop has ended, if there was one.
+func (s *Sharing) resume() bool {
+	if len(s.conf.Saved.Pool) == 0 {
+		return false
+	}
+	rs := s.conf.Rosters()
+	if err := s.conf.Pool.Resume(s.conf.Saved.Pool, rs, s.conf.Saved.Shift, s.conf.Now()); err != nil {
+		s.conf.Logger.Warn("the shared limits of the last stop are of no use; buckets begin empty, as after a crash", "reason", err)
+		return false
+	}
+	s.note(rs)
+	return true
 }
 
 // begin is the start of the process, or one after entries were missed.
@@ -83,7 +101,7 @@ func (s *Sharing) Follow() {
 	defer s.following.Unlock()
 	applied := s.conf.Applied()
 	rs := s.conf.Rosters()
-	if line := s.conf.Pool.Line().Rosters(); slices.EqualFunc(rs, line, func(a, b roster.Roster) bool { return a.Index == b.Index }) {
+	if s.kept || s.conf.Pool.Line().Same(rs) {
 		return
 	}
 	if s.conf.Pool.Follow(rs, s.conf.Leased(), s.conf.Now()) {

@@ -56,7 +56,7 @@ func (f *fleet) start(id string, boot uint64, rosters []roster.Roster) *station 
 	s := &station{f: f, id: id, pool: pool.New(id)}
 	s.leased.Store(true)
 	s.active.Store(true)
-	s.index.Store(10)
+	s.index.Store(11)
 	s.rosters.Store(&rosters)
 	began := time.Now()
 	s.Sharing = New(Config{
@@ -326,6 +326,62 @@ func TestTheFirstRequestOfANode(t *testing.T) {
 		p, ok := d.Pool(t.Context())
 		if got := d.takeAll(pool.Name{9}, minute(60)); p == nil || !ok || got < 40 || got > 60 {
 			t.Errorf("%d pass on the node that joins", got)
+		}
+	})
+}
+
+// marks keeps marks in memory.
+type marks map[string][]byte
+
+func (m marks) Mark(name string) ([]byte, error) { return m[name], nil }
+
+func (m marks) SetMark(name string, value []byte, _ bool) error {
+	m[name] = value
+	return nil
+}
+
+// A clean stop hands what the node has to its next process, once, and ends its use here.
+func TestKeepAndTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, three, "a", "b", "c")
+		defer f.close()
+		n, limit, m := pool.Name{10}, minute(60), marks{}
+		a := f.nodes["a"]
+		for range 5 {
+			a.take(n, limit)
+		}
+		a.stop()
+		a.done.Wait()
+		if err := a.Keep(m); err != nil || len(m[mark]) == 0 {
+			t.Fatalf("keeps %d bytes: %v", len(m[mark]), err)
+		}
+		if m, ok := a.answer(1, &item{kind: isFetch, name: n, terms: limit, fetch: share.Fetch{ID: 1, Need: 1}}); ok {
+			t.Errorf("lends after the stop: %+v", m)
+		}
+		a.Follow()
+		if a.pool.On() {
+			t.Error("follows the roster after the stop")
+		}
+		saved, err := Take(m, a.conf.Now())
+		if err != nil || len(m[mark]) != 0 {
+			t.Fatalf("takes %v, and leaves %d bytes", err, len(m[mark]))
+		}
+		next := pool.New("a")
+		again := New(Config{
+			Self: "a", Boot: 2, Pool: next, Leased: a.leased.Load, Active: a.active.Load, Applied: a.index.Load, Rosters: a.conf.Rosters,
+			Exchange: a.exchange, Now: a.conf.Now, Logger: a.conf.Logger, Saved: saved,
+		}, 99)
+		ended, end := context.WithCancel(t.Context())
+		end()
+		again.Run(ended)
+		s := next.Shard(n)
+		s.Lock()
+		defer s.Unlock()
+		if got := s.Open(nil, n, limit, a.conf.Now()).Left(); got != 15 {
+			t.Errorf("the next process has %d units, want 15 of 20", got)
+		}
+		if second, err := Take(m, 0); err != nil || second.Pool != nil {
+			t.Errorf("taken twice: %+v, %v", second, err)
 		}
 	})
 }

@@ -1,0 +1,102 @@
+package pool
+
+import (
+	"bytes"
+	"encoding/gob"
+	"errors"
+	"fmt"
+
+	"github.com/perfgate/perfgate/limiter/roster"
+	"github.com/perfgate/perfgate/limiter/share"
+)
+
+// saved is the head of what Save writes; the buckets follow one by one.
+type saved struct {
+	Boot uint64
+	Line roster.Saved
+}
+
+// savedBucket is one bucket; one without a name is the end.
+type savedBucket struct {
+	Name Name
+	Step int
+	Made uint64
+	share.Saved
+}
+
+// Save ends the use of the pool at a clean stop, and returns what the next process of the
+// node goes on with. From then on there is no roster here, so that nothing is admitted or
+// lent that is not in it. Some 100 bytes for each bucket in use.
+func (p *Pool) Save(now int64) ([]byte, error) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	line := p.line.Load()
+	if line == nil || len(line.Rosters()) == 0 {
+		return nil, nil
+	}
+	var out bytes.Buffer
+	enc := gob.NewEncoder(&out)
+	err := enc.Encode(saved{p.boot, line.Save()})
+	for i := range p.shards {
+		p.shards[i].Lock()
+	}
+	p.view(roster.NewLine(p.self, 0, nil, now))
+	for i := range p.shards {
+		s := &p.shards[i]
+		for _, b := range s.buckets {
+			if !b.Idle(now) && err == nil {
+				err = enc.Encode(savedBucket{b.Name, b.step, b.made, share.Save(&b.Bucket, now)})
+			}
+			s.drop(b)
+		}
+		s.Unlock()
+	}
+	if err == nil {
+		err = enc.Encode(savedBucket{})
+	}
+	return out.Bytes(), err
+}
+
+var errFollow = errors.New("the nodes that share limits have changed meanwhile")
+
+// Resume goes on with what a clean stop has saved, gone nanoseconds before now and by a
+// clock that is later by shift now, with the rosters that the state has. It is called
+// instead of Begin; after an error, call Begin.
+func (p *Pool) Resume(from []byte, rosters []roster.Roster, shift, now int64) error {
+	dec := gob.NewDecoder(bytes.NewReader(from))
+	var head saved
+	if err := dec.Decode(&head); err != nil {
+		return fmt.Errorf("read the saved rosters: %w", err)
+	}
+	if len(head.Line.Steps) == 0 {
+		return errFollow
+	}
+	line := roster.Restore(p.self, &head.Line, shift)
+	if !line.Same(rosters) {
+		var ok bool
+		if line, ok = line.Next(rosters, false, now); !ok {
+			return errFollow
+		}
+	}
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.boot = head.Boot
+	p.view(line)
+	for {
+		var b savedBucket
+		switch err := dec.Decode(&b); {
+		case err != nil:
+			return fmt.Errorf("read a saved bucket: %w", err)
+		case b.Name == Name{}:
+			return nil
+		case !b.Pace.Valid() || p.places.Add(-1) < 0:
+			return errors.New("a saved bucket is out of range")
+		}
+		s := p.Shard(b.Name)
+		s.Lock()
+		n := &Bucket{Name: b.Name, In: s, step: b.Step, made: b.Made, Bucket: *share.Restore(&b.Saved, shift)}
+		s.catchUp(n, line)
+		s.buckets[b.Name] = n
+		s.Unlock()
+	}
+}
