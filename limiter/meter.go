@@ -91,7 +91,7 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 	if a.Pool != nil {
 		shard := m.enter(a)
 		defer shard.Unlock()
-		if !m.open(a, k, shard) {
+		if !m.open(a, k, shard) || !d.Rules.open(m, a, shard) {
 			d.Pending = true
 			return d
 		}
@@ -107,7 +107,7 @@ func (m *Meter) Take(a *Ask) (d Decision) {
 	}
 	m.show(a, k, monthLeft, &d)
 	if d.Rules != nil {
-		m.showRules(monthLeft, dayLeft, &d)
+		m.showRules(a, monthLeft, dayLeft, &d)
 	}
 	return d
 }
@@ -120,7 +120,7 @@ func (m *Meter) beginMinutes(a *Ask, k *own, rules *Ruled) {
 	if a.Pool == nil && k != nil && a.Own.PerMinute > 0 && k.minute.rate == 0 {
 		k.minute = m.begin(&a.Own, a, a.KeyFresh)
 	}
-	if rules != nil {
+	if a.Pool == nil && rules != nil {
 		m.beginRules(a, rules)
 	}
 }

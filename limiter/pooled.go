@@ -58,6 +58,10 @@ func (p *pooled) open(m *Meter, a *Ask, s *pool.Shard, alone *bucket, l *Limit, 
 		alone.drain(m.now, l.PerMinute)
 		t.Alone, t.Used = true, int64(alone.used)
 	}
+	return p.openAt(a, s, t)
+}
+
+func (p *pooled) openAt(a *Ask, s *pool.Shard, t pool.Terms) bool {
 	p.bucket = s.Open(p.bucket, p.name, t, a.Now)
 	if p.bucket == nil {
 		return false

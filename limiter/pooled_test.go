@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/perfgate/perfgate/limiter/pool"
@@ -159,5 +160,55 @@ func TestTakePooled(t *testing.T) {
 	a.Pool.Begin(nil, 0, bootTime)
 	if v, _, _ := TakePooled(a.Pool, name, p, 1, bootTime, true); !v.Full {
 		t.Errorf("without a place: %+v", v)
+	}
+}
+
+// A rule by the minute or the hour is shared as minutes are: charged with them or not at
+// all, of a lineage of its own per key; a shadow rule refuses nothing, and counts by what
+// all nodes have.
+func TestPooledRules(t *testing.T) {
+	m, a := pooledAsk(0)
+	a.Own = Limit{}
+	a.Rules = []RuleAsk{
+		{Rule: &Rule{Name: "hour", Window: EachHour, Limit: 20}, Created: 5},
+		{Rule: &Rule{Name: "key", Window: EachMinute, PerKey: true, Limit: 16}, Created: 6},
+		{Rule: &Rule{Name: "shadow", Window: EachMinute, Shadow: true, Limit: 10}, Created: 5},
+	}
+	for i := range 8 {
+		d := m.Take(a)
+		if !d.Allowed || d.Rules.States[0].Remaining != int64(19-i) || d.Rules.States[1].Remaining != int64(15-i) {
+			t.Fatalf("request %d: %+v, %+v", i, d, d.Rules)
+		}
+	}
+	if left := m.rules.find("shadow", EachMinute).pooled.bucket; left.Has(0) {
+		t.Error("a shadow rule is charged no more than this node has")
+	}
+	d := m.Take(a) // the key's half is spent
+	if name, _, _ := d.Refusal(); d.Allowed || name != "key" || len(d.Lacking()) != 1 || d.RetryAfter < 1 {
+		t.Fatalf("%+v, %+v", d, d.Rules)
+	}
+	a.Key = "key_b"
+	for range 2 {
+		if d = m.Take(a); !d.Allowed || d.Rules.States[2].Would {
+			t.Fatalf("%+v, %+v", d, d.Rules)
+		}
+	}
+	d = m.Take(a)
+	if name, _, _ := d.Refusal(); d.Allowed || name != "hour" || d.Rules.States[2].Would == false {
+		t.Fatalf("%+v, %+v", d, d.Rules)
+	}
+	names := map[string]bool{}
+	for _, c := range append(slices.Clone(m.rules), append(m.keys["key_a"].rules, m.keys["key_b"].rules...)...) {
+		names[string(c.pooled.name[:])] = true
+		if c.pooled.name[0] != m.pooled.name[0] {
+			t.Error("the buckets of one account are in two shards")
+		}
+	}
+	if len(names) != 4 || len(m.Export(a.Now, nil)) != 0 {
+		t.Errorf("%d different buckets of 4; %d bytes are exported", len(names), len(m.Export(a.Now, nil)))
+	}
+	a.Rules[0].Rule.Limit = 10 // lowered: what was charged stays charged
+	if d = m.Take(a); d.Allowed {
+		t.Errorf("%+v", d)
 	}
 }

@@ -13,8 +13,9 @@ type ruleCount struct {
 	seen   int64 // monotonic, of the last ask, as fresh and burst are
 	fresh  bool
 	burst  int64
-	bucket entry // of a minute or an hour, without a name; limit 0: not begun
-	quota  quota // of a day or a month
+	bucket entry  // of a minute or an hour, without a name; limit 0: not begun
+	pooled pooled // stands in for bucket where Ask.Pool is set
+	quota  quota  // of a day or a month
 }
 
 // ruleCounts are the counts of an account or a key: those of its rules, MaxRules at

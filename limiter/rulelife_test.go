@@ -140,9 +140,9 @@ func TestQuotaMonthsOverKills(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	a := &Ask{Now: bootTime, Wall: wallTime, Account: Limit{PerMonth: 900}, Rules: []RuleAsk{
-		{&Rule{Name: "day", Window: EachDay, Limit: 40}, true},
-		{&Rule{Name: "key-day", Window: EachDay, Limit: 25, PerKey: true}, true},
-		{&Rule{Name: "month-of-keys", Window: EachMonth, Limit: 500, PerKey: true}, true},
+		{Rule: &Rule{Name: "day", Window: EachDay, Limit: 40}, Fresh: true},
+		{Rule: &Rule{Name: "key-day", Window: EachDay, Limit: 25, PerKey: true}, Fresh: true},
+		{Rule: &Rule{Name: "month-of-keys", Window: EachMonth, Limit: 500, PerKey: true}, Fresh: true},
 	}}
 	limits := map[string]int64{}
 	h := newHerd()
@@ -300,7 +300,7 @@ func checkRuleBound(t *rapid.T, name string, events []ruleEvent) {
 func TestExportOfRules(t *testing.T) {
 	m := NewMeter()
 	a := &Ask{Now: bootTime, Wall: wallTime, Units: 5, Key: "key_a", Refilled: Forever, Rules: []RuleAsk{
-		{&Rule{Name: "minute", Limit: 60}, false}, {&Rule{Name: "hour", Window: EachHour, Limit: 60, PerKey: true}, false},
+		{Rule: &Rule{Name: "minute", Limit: 60}, Fresh: false}, {Rule: &Rule{Name: "hour", Window: EachHour, Limit: 60, PerKey: true}, Fresh: false},
 	}}
 	m.Take(a)
 	export := m.Export(bootTime+1e9, nil)
@@ -324,7 +324,7 @@ func TestExportOfRules(t *testing.T) {
 func TestPruneOfRules(t *testing.T) {
 	m, b := NewMeter(), book{}
 	a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Key: "key_a", Refilled: Forever, Rules: []RuleAsk{
-		{&Rule{Name: "day", Window: EachDay, Limit: 1000, PerKey: true}, false}, {&Rule{Name: "minute", Limit: 60}, false},
+		{Rule: &Rule{Name: "day", Window: EachDay, Limit: 1000, PerKey: true}, Fresh: false}, {Rule: &Rule{Name: "minute", Limit: 60}, Fresh: false},
 	}}
 	for range 3 {
 		d := m.Take(a)

@@ -1,5 +1,7 @@
 package limiter
 
+import "github.com/perfgate/perfgate/limiter/pool"
+
 // MaxRules bounds the rules of one account, and so those that one request is charged
 // to: a lookup in a short list and a bucket each.
 const MaxRules = 16
@@ -25,17 +27,22 @@ func (r *Rule) pace() Pace {
 
 // RuleAsk is a rule that a request is to be charged to. Fresh says that nothing can have
 // been charged to its count before this process: the rule, the account or, of a rule
-// per key, the key was created since.
+// per key, the key was created since. Created, which counts where Ask.Pool is set, is the
+// index of the account's or key's entry in the log, and not the rule's: one that is removed
+// and added again goes on with its count.
 type RuleAsk struct {
 	*Rule
-	Fresh bool
+	Fresh   bool
+	Created uint64
 }
 
 // Ruled is the part of a [Decision] that is about rules.
 type Ruled struct {
-	States []RuleState // one for each of Ask.Rules, in that order; none if the decision is pending
-	Denied *Rule       // the rule that refused, if Decision.Denied is a rule's policy
-	Wants  []Want      // as Decision.Wants
+	States []RuleState    // one for each of Ask.Rules, in that order; none if the decision is pending
+	Denied *Rule          // the rule that refused, if Decision.Denied is a rule's policy
+	Wants  []Want         // as Decision.Wants
+	short  []*pool.Bucket // as Decision.Short, and low as Decision.Low
+	low    []*pool.Bucket
 }
 
 // RuleState is the standing of one rule after the decision.
@@ -120,21 +127,25 @@ func (m *Meter) unknownRules(a *Ask, d *Decision) (waits bool) {
 // beginRules begins the buckets of rules that are touched for the first time; see Meter.
 func (m *Meter) beginRules(a *Ask, r *Ruled) {
 	for i := range r.States {
-		s := &r.States[i]
-		if b := &s.count.bucket; !s.Rule.Window.Calendar() && b.limit == 0 {
-			p := s.Rule.pace()
-			*b = entry{at: m.now, limit: p.Limit, window: p.Window}
-			if s.count.fresh {
-				continue
-			}
-			tick, weight := measure(p.Window)
-			b.used = begun(p.Burst, weight, uint64(max(a.Refilled, 0)/tick), uint64(p.Limit))
-			whole := level(uint64(p.Burst) * weight)
-			if a.Account.PerMonth > 0 && a.Wall-max(m.cal.start, a.CountedFrom) >= b.until(uint64(whole), tick, 0) {
-				gone := max(m.month.total-m.month.chunk, 0)
-				b.used = min(b.used, level(uint64(min(gone, p.Burst))*weight))
-			}
+		if s := &r.States[i]; !s.Rule.Window.Calendar() && s.count.bucket.limit == 0 {
+			s.count.begin(m, a, s.Rule.pace())
 		}
+	}
+}
+
+// begin begins a bucket that m touches for the first time; see Meter.
+func (c *ruleCount) begin(m *Meter, a *Ask, p Pace) {
+	b := &c.bucket
+	*b = entry{at: m.now, limit: p.Limit, window: p.Window}
+	if c.fresh {
+		return
+	}
+	tick, weight := measure(p.Window)
+	b.used = begun(p.Burst, weight, uint64(max(a.Refilled, 0)/tick), uint64(p.Limit))
+	whole := level(uint64(p.Burst) * weight)
+	if a.Account.PerMonth > 0 && a.Wall-max(m.cal.start, a.CountedFrom) >= b.until(uint64(whole), tick, 0) {
+		gone := max(m.month.total-m.month.chunk, 0)
+		b.used = min(b.used, level(uint64(min(gone, p.Burst))*weight))
 	}
 }
 
@@ -155,7 +166,7 @@ func checkRules(a *Ask, units int64, d *Decision, v *verdict) {
 	for i := range d.Rules.States {
 		s := &d.Rules.States[i]
 		v.rule = ruleVerdict{asked: true, shadow: s.Rule.Shadow}
-		v.askRule(s, units)
+		v.askRule(a, s, units)
 		s.Would = v.rule.would
 		if v.rule.denied {
 			d.Rules.Denied = s.Rule
@@ -169,7 +180,7 @@ func checkRules(a *Ask, units int64, d *Decision, v *verdict) {
 
 // askRule asks the count of a rule for units. A shadow rule asks for no chunk: it must not
 // make a request wait.
-func (v *verdict) askRule(s *RuleState, units int64) {
+func (v *verdict) askRule(a *Ask, s *RuleState, units int64) {
 	c, r := s.count, s.Rule
 	if r.Window.Calendar() {
 		v.periodLeft = v.monthLeft
@@ -184,6 +195,10 @@ func (v *verdict) askRule(s *RuleState, units int64) {
 		return
 	}
 	p := r.pace()
+	if in := c.pooled.in(a); in != nil {
+		v.askPooled(in, p, r.Shadow, units)
+		return
+	}
 	tick, weight := measure(p.Window)
 	c.bucket.adopt(p, v.now)
 	since := v.now - c.bucket.at
@@ -206,6 +221,13 @@ func (m *Meter) chargeRules(a *Ask, units int64, d *Decision) {
 		if s.Would {
 			continue
 		}
+		if in := c.pooled.in(a); in != nil {
+			in.Spend(units)
+			if in.Low(m.now) {
+				d.Rules.low = append(d.Rules.low, in)
+			}
+			continue
+		}
 		if !r.Window.Calendar() {
 			_, weight := measure(r.Window.Nanoseconds())
 			c.bucket.used += level(uint64(units) * weight)
@@ -218,13 +240,15 @@ func (m *Meter) chargeRules(a *Ask, units int64, d *Decision) {
 }
 
 // showRules writes the standing of a's rules. Shadow rules never bind.
-func (m *Meter) showRules(monthLeft, dayLeft int64, d *Decision) {
+func (m *Meter) showRules(a *Ask, monthLeft, dayLeft int64, d *Decision) {
 	bound := d.N > 0
 	for i := range d.Rules.States {
 		s := &d.Rules.States[i]
 		r, c := s.Rule, s.count
 		s.State = State{Policy: r.Window.policy(), Limit: r.Limit}
-		switch {
+		switch in := c.pooled.in(a); {
+		case in != nil:
+			s.Remaining, s.Reset = in.Known()
 		case !r.Window.Calendar():
 			p := r.pace()
 			tick, weight := measure(p.Window)

@@ -179,7 +179,7 @@ func genRules() *rapid.Generator[[]RuleAsk] {
 			if !r.Window.Calendar() {
 				r.Burst = rapid.SampledFrom([]int64{0, 0, 1, 3, 10}).Draw(t, "burst")
 			}
-			out = append(out, RuleAsk{r, true})
+			out = append(out, RuleAsk{Rule: r, Fresh: true})
 		}
 		return out
 	})
@@ -275,7 +275,7 @@ func TestRuleWait(t *testing.T) {
 func TestRuleThatNeverFits(t *testing.T) {
 	for w := EachMinute; w <= EachMonth; w++ {
 		m, b := NewMeter(), book{}
-		a := &Ask{Now: bootTime, Wall: wallTime, Units: 11, Rules: []RuleAsk{{&Rule{Name: "r", Window: w, Limit: 10}, true}}}
+		a := &Ask{Now: bootTime, Wall: wallTime, Units: 11, Rules: []RuleAsk{{Rule: &Rule{Name: "r", Window: w, Limit: 10}, Fresh: true}}}
 		d := m.Take(a)
 		for _, want := range wants(&d) {
 			b.answer(m, a, want)
@@ -289,7 +289,7 @@ func TestRuleThatNeverFits(t *testing.T) {
 // A shadow rule makes no request wait for a grant, whatever is known of its count.
 func TestShadowRulesDoNotWait(t *testing.T) {
 	m, b := NewMeter(), book{}
-	a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Shared: true, Rules: []RuleAsk{{&Rule{Name: "r", Window: EachDay, Limit: 3, Shadow: true}, true}}}
+	a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Shared: true, Rules: []RuleAsk{{Rule: &Rule{Name: "r", Window: EachDay, Limit: 3, Shadow: true}, Fresh: true}}}
 	for i := range 6 {
 		a.Now += 2e9
 		d := m.Take(a)
@@ -314,10 +314,10 @@ func TestShadowRulesDoNotWait(t *testing.T) {
 func TestRefundOfRules(t *testing.T) {
 	m, b := NewMeter(), book{}
 	a := &Ask{Now: bootTime, Wall: wallTime, Units: 1, Key: "key_a", Rules: []RuleAsk{
-		{&Rule{Name: "day", Window: EachDay, Limit: 3}, true},
-		{&Rule{Name: "month", Window: EachMonth, Limit: 3, PerKey: true}, true},
-		{&Rule{Name: "shadow", Window: EachDay, Limit: 1, Shadow: true}, true},
-		{&Rule{Name: "minute", Limit: 60}, true},
+		{Rule: &Rule{Name: "day", Window: EachDay, Limit: 3}, Fresh: true},
+		{Rule: &Rule{Name: "month", Window: EachMonth, Limit: 3, PerKey: true}, Fresh: true},
+		{Rule: &Rule{Name: "shadow", Window: EachDay, Limit: 1, Shadow: true}, Fresh: true},
+		{Rule: &Rule{Name: "minute", Limit: 60}, Fresh: true},
 	}}
 	take := func() Decision {
 		for {
@@ -349,7 +349,7 @@ func BenchmarkTakeRules(b *testing.B) {
 			m := NewMeter()
 			a := at(0, Limit{PerMinute: 1e9, Burst: 1e8})
 			for i := range n {
-				a.Rules = append(a.Rules, RuleAsk{&Rule{Name: fmt.Sprint("rule-", i), Window: Window(i % 2), PerKey: i%3 == 0, Limit: MaxBurst}, true})
+				a.Rules = append(a.Rules, RuleAsk{Rule: &Rule{Name: fmt.Sprint("rule-", i), Window: Window(i % 2), PerKey: i%3 == 0, Limit: MaxBurst}, Fresh: true})
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -89,6 +89,9 @@ func (v *verdict) settle() {
 		d.RetryAfter = seconds(v.wait)
 		if v.hard || v.look {
 			d.NShort = 0
+			if d.Rules != nil {
+				d.Rules.short = nil
+			}
 		}
 	case !d.Pending:
 		d.Allowed = true

@@ -85,11 +85,13 @@ func (g *Gate) take(ctx context.Context, p *Pass, a *limiter.Ask, now time.Time)
 	if p.Limits.NWants > 0 || p.Limits.Rules != nil && len(p.Limits.Rules.Wants) > 0 {
 		g.extend(ctx, meter, p, a)
 	}
-	if p.Limits.NShort > 0 {
-		g.gather(ctx, meter, p, a)
-	}
-	if p.Limits.NLow > 0 {
-		g.cfg.Sharing.Ahead(slices.Clone(p.Limits.Low[:p.Limits.NLow]))
+	if a.Pool != nil {
+		if p.Limits.NShort > 0 || p.Limits.Rules != nil {
+			g.gather(ctx, meter, p, a)
+		}
+		if p.Limits.NLow > 0 || p.Limits.Rules != nil {
+			g.cfg.Sharing.Ahead(p.Limits.RunLow())
+		}
 	}
 	switch d := &p.Limits; {
 	case d.Allowed:

@@ -45,7 +45,11 @@ func (g *Gate) addRules(p *Pass, a *limiter.Ask, m matching) *fault.Error {
 			a.Rules = make([]limiter.RuleAsk, 0, len(set.List))
 		}
 		fresh := r.Created > g.cfg.BootIndex || a.AccountFresh || r.PerKey && a.KeyFresh
-		a.Rules = append(a.Rules, limiter.RuleAsk{Rule: &r.Rule, Fresh: fresh})
+		made := p.Account.Created
+		if r.PerKey {
+			made = detail.Counted.Created
+		}
+		a.Rules = append(a.Rules, limiter.RuleAsk{Rule: &r.Rule, Fresh: fresh, Created: made})
 	}
 	p.counted = a.Key
 	return nil

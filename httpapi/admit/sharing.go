@@ -2,7 +2,6 @@ package admit
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -42,7 +41,7 @@ func (g *Gate) gather(ctx context.Context, meter *limiter.Meter, p *Pass, a *lim
 	deadline := now + int64(shareWait)
 	a.Again = true
 	for range shareRounds {
-		short := slices.Clone(p.Limits.Short[:p.Limits.NShort])
+		short := p.Limits.Lacking()
 		if len(short) == 0 || !g.cfg.Sharing.Fetch(ctx, short, a.Units, deadline) {
 			return
 		}

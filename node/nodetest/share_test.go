@@ -23,13 +23,13 @@ type minute struct {
 	passed atomic.Int64
 }
 
-func newMinute(t *testing.T, rate, burst int64) *minute {
+func newMinute(t *testing.T, rate, burst int64, rules ...client.LimitRule) *minute {
 	c := nodetest.Start(t, 3)
 	c.WaitHealthy()
 	m := &minute{t: t, c: c, rate: rate, burst: burst}
 	api := c.API(0)
 	account, err := api.Accounts().Create(t.Context(), client.NewAccount{
-		Name: "Acme", Tier: "enterprise", Limits: &client.Limits{PerMinute: &rate, Burst: &burst, PerMonth: ptr(int64(1_000_000))},
+		Name: "Acme", Tier: "enterprise", Limits: &client.Limits{PerMinute: &rate, Burst: &burst, PerMonth: ptr(int64(1_000_000))}, LimitRules: rules,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +100,42 @@ func TestNodesShareAMinute(t *testing.T) {
 	time.AfterFunc(3*time.Second, func() { close(stop) })
 	all.Wait()
 	m.check(57)
+}
+
+// A rule by the hour is counted once for all nodes, and a bucket of POST /v1/ratelimit, too.
+func TestNodesShareRules(t *testing.T) {
+	t.Parallel()
+	m := newMinute(t, 60_000, 60_000, client.LimitRule{Name: "hour", Per: "key", Requests: 90, Window: "1h"})
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 3 {
+		m.hammer(i, stop, &all)
+	}
+	m.c.Until("the rule is spent", func() error {
+		if m.passed.Load() < 88 {
+			return errNotYet
+		}
+		return nil
+	})
+	time.AfterFunc(2*time.Second, func() { close(stop) })
+	all.Wait()
+	m.rate, m.burst = 2, 90 // 90 an hour, rounded up
+	m.check(88)
+
+	asked := client.RateRequest{Identifier: "somebody", Limit: 30, Window: "1h"}
+	passed := 0
+	for i := range 60 {
+		got, err := m.c.API(i%3).RateLimit(t.Context(), asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Allowed {
+			passed++
+		}
+	}
+	if passed < 27 || passed > 31 { // less than a unit may be left on each node
+		t.Errorf("%d calls of /v1/ratelimit pass, of a limit of 30", passed)
+	}
 }
 
 // Cuts, kills and starts under load: never more than one bucket.
