@@ -56,6 +56,7 @@ type Bucket struct {
 	tiny bool
 	home string // of a tiny one, at step
 	made uint64 // Terms.Created
+	Told share.Told
 	// News is closed when an answer came, and then nil: of the requests that wait.
 	News chan struct{}
 }
@@ -127,6 +128,16 @@ func (p *Pool) Shard(n Name) *Shard { return &p.shards[n[0]%shards] }
 // Each calls do with each shard, locked.
 func (p *Pool) Each(do func(*Shard)) {
 	for i := range p.shards {
+		s := &p.shards[i]
+		s.Lock()
+		do(s)
+		s.Unlock()
+	}
+}
+
+// Some calls do with each n-th shard, from the k-th on.
+func (p *Pool) Some(k, n int, do func(*Shard)) {
+	for i := k % n; i < shards; i += n {
 		s := &p.shards[i]
 		s.Lock()
 		do(s)

@@ -237,10 +237,41 @@ func Known(b *Bucket, ps *Peers, now int64) int64 {
 	sum := b.tok
 	for _, p := range ps.Up {
 		if v := b.more.viewOf(p); v == nil || v.down <= now {
-			sum += guess(v, b.pace, ps.Base, now).Tok
+			sum += lastWord(v, b.pace, ps.Base, now)
 		}
 	}
 	return min(sum, b.pace.full())
+}
+
+// lastWord is the tokens of a peer if it has admitted nothing since its last word: it tells
+// of what it admits ([Told]).
+func lastWord(v *view, p Pace, base Part, now int64) int64 {
+	if v == nil || v.at == 0 {
+		return p.cap(base)
+	}
+	return max(0, min(p.cap(v.s.Part), v.s.Tok+p.gain(max(now-v.at, 0)/p.Tick, v.s.Part)))
+}
+
+// Told is what a node has told others about a bucket last.
+type Told struct {
+	Tok int64
+	At  int64 // 0: nothing
+}
+
+// Tell returns the state of the bucket, and whether it differs from what others take it for
+// by a unit, and by a sixty-fourth of what is here, or may differ because tokens were exchanged.
+func (t *Told) Tell(b *Bucket, now int64) (s State, due bool) {
+	s = b.State(now)
+	most := b.pace.cap(s.Part)
+	expected := b.pace.cap(b.base)
+	if t.At > 0 {
+		expected = min(most, t.Tok+b.pace.gain(max(now-t.At, 0)/b.pace.Tick, s.Part))
+	}
+	off := expected - s.Tok
+	if due = b.moved || max(off, -off) >= max(b.pace.Weight, most/64); due {
+		t.Tok, t.At, b.moved = s.Tok, max(now, 1), false
+	}
+	return s, due
 }
 
 // promising is the peers to ask by the hints; nil if these promise too little.

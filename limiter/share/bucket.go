@@ -39,6 +39,9 @@ type Bucket struct {
 	base Part // own, before what is lent
 	// gathers says that this node is the home of a tiny bucket: it borrows all of it.
 	gathers bool
+	// moved says that tokens have come or gone by an exchange, so that those who were not
+	// part of it take the bucket for another one; see Told.
+	moved bool
 	dem     float32 // demand in units a second, decaying, as of seen
 	seen    int64   // the last request; 0: none
 
@@ -323,5 +326,5 @@ func (b *Bucket) Idle(now int64) bool {
 	}
 	m := b.more
 	return m == nil || len(m.lent) == 0 && len(m.held) == 0 && len(m.holds) == 0 && len(m.loose) == 0 &&
-		m.quarantine == 0 && m.grace <= now && !m.asking.busy() && len(m.renewing) == 0 && m.quiet(now)
+		m.quarantine == 0 && m.grace <= now && !m.asking.busy() && len(m.renewing) == 0 && m.quiet(now) && !m.heard(now)
 }

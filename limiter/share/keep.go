@@ -83,6 +83,7 @@ func giveBack(b *Bucket, h *slice, id uint64) Note {
 		tokens = min(some, int64(float64(b.tok)*float64(some)/float64(all)), b.tok)
 	}
 	b.tok -= tokens
+	b.moved = b.moved || tokens > 0
 	n := Note{To: h.from, Return: &Return{ID: id, Stamp: h.stamp, Part: h.part, Tokens: tokens}}
 	b.part -= h.part
 	h.part = 0

@@ -82,6 +82,7 @@ func lend(b *Bucket, from Peer, f *Fetch, now int64, r *Reply) {
 		}
 	}
 	b.tok -= tokens
+	b.moved = b.moved || tokens > 0
 	r.Tokens = tokens
 	b.rights(now)
 	b.more.see(from, State{Tok: f.Tok + tokens, Part: f.Part + sum(r.Grants), Demand: f.Demand}, now)
@@ -272,6 +273,7 @@ func (b *Bucket) OnReturn(from Peer, q *Return, now int64) {
 	if x := b.home(from, q.Part, q.Stamp, now); x > 0 {
 		b.rights0(now)
 		b.tok += max(0, min(q.Tokens, b.pace.cap(x)))
+		b.moved = true
 	}
 	b.rights(now)
 }

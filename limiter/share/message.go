@@ -136,6 +136,16 @@ func (m *more) quiet(now int64) bool {
 	return true
 }
 
+// heard reports whether another node has said something lately.
+func (m *more) heard(now int64) bool {
+	for i := range m.views {
+		if v := &m.views[i]; v.at > 0 && now-v.at < 2*TTL {
+			return true
+		}
+	}
+	return false
+}
+
 // forget drops answers that nobody repeats any more.
 func (m *more) forget(now int64) {
 	m.past = keep(m.past, func(p *past) bool { return now-p.at < 2*TTL })

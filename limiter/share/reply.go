@@ -35,6 +35,7 @@ func (b *Bucket) OnReply(from Peer, r *Reply, now int64) {
 	}
 	b.rights0(now)
 	b.tok += got
+	b.moved = b.moved || got > 0
 	b.rights(now)
 	m.see(from, r.State, now)
 	if v := m.viewOf(from); v != nil {

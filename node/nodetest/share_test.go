@@ -2,6 +2,8 @@ package nodetest_test
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -136,6 +138,23 @@ func TestNodesShareRules(t *testing.T) {
 	if passed < 27 || passed > 31 { // less than a unit may be left on each node
 		t.Errorf("%d calls of /v1/ratelimit pass, of a limit of 30", passed)
 	}
+}
+
+// The headers of one node reflect what the others have admitted.
+func TestHeadersOfTheCluster(t *testing.T) {
+	t.Parallel()
+	m := newMinute(t, 6, 600)
+	for i := range 30 {
+		m.get(i % 2)
+	}
+	m.c.Until("the third node shows what is left", func() error {
+		a := m.get(2)
+		left, err := strconv.Atoi(a.Header.Get("X-RateLimit-Remaining"))
+		if want := 600 - int(m.passed.Load()); err != nil || left < want-2 || left > want+2 {
+			return fmt.Errorf("it shows %d of %d, %v", left, want, err)
+		}
+		return nil
+	})
 }
 
 // Cuts, kills and starts under load: never more than one bucket.

@@ -20,6 +20,7 @@ type peer struct {
 	tried bool // it has answered, or could not be reached, once
 	down  bool // the last call failed, or takes too long; greetings find out when it is back
 	greet bool // a greeting is under way
+	told  bool // hints are under way
 }
 
 // maxQueue bounds the messages to a node that wait: some 200 bytes each.
@@ -34,9 +35,40 @@ const (
 	waitMost    = 250 * time.Millisecond // of a call, and of a request in all: the node is taken for unreachable
 	refillMost  = 2 * time.Millisecond   // of it for this node's own refill
 	callTimeout = 2 * time.Second        // what an answer brings counts from the sending, however late it is
-	tickEvery   = 100 * time.Millisecond
+	tickEvery   = 100 * time.Millisecond // of a fifth of the buckets
 	greetEvery  = 250 * time.Millisecond // nodes that are not known, or down
 )
+
+// turns is the number of ticks in which every bucket has its turn once.
+const turns = 5
+
+// maxHints bounds the hints of a tick: some 60 bytes each. Others have to wait for their
+// next turn.
+const maxHints = 8192
+
+// tell sends hints to every node that can be reached. A node that has not taken the last
+// ones yet misses these: they are for showing only, and more will come.
+func (s *Sharing) tell(hints []item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return
+	}
+	for _, p := range s.peers {
+		if p.boot == 0 || p.down || p.told {
+			continue
+		}
+		p.told = true
+		s.senders.Go(func() {
+			for part := range slices.Chunk(hints, maxItems) {
+				s.call(s.ctx, p, part)
+			}
+			s.mu.Lock()
+			p.told = false
+			s.mu.Unlock()
+		})
+	}
+}
 
 // peerOf is the peer of a node, made if need be.
 func (s *Sharing) peerOf(id string) *peer {

@@ -64,6 +64,8 @@ func (s *Sharing) answer(from share.Peer, m *item) (out item, ok bool) {
 	case isRenew:
 		out.kind = isRenewed
 		out.renewed, ok = b.OnRenew(from, &m.renew, now)
+	case isHint:
+		b.Hint(from, m.hint, now)
 	case isReturn:
 		b.OnReturn(from, &m.back, now)
 		b.Notify()
@@ -132,7 +134,7 @@ func (s *Sharing) eachFetch(items []item, do func(b *pool.Bucket, id uint64)) {
 func (s *Sharing) giveUp(to share.Peer, items []item, forever bool) {
 	for i := range items {
 		m := &items[i]
-		if m.kind == isReturn || m.kind == isRenew && !forever {
+		if m.kind == isReturn || m.kind == isHint || m.kind == isRenew && !forever {
 			continue
 		}
 		shard := s.conf.Pool.Shard(m.name)

@@ -242,7 +242,7 @@ func (s *Sharing) Run(ctx context.Context) {
 	defer greet.Stop()
 	defer s.senders.Wait()
 	defer s.end()
-	for {
+	for turn := 0; ; {
 		s.Follow()
 		s.see()
 		select {
@@ -251,8 +251,8 @@ func (s *Sharing) Run(ctx context.Context) {
 		case <-greet.C:
 			s.greet(s.ctx)
 		case <-tick.C:
-			if s.conf.Leased() {
-				s.tick()
+			if turn++; s.conf.Leased() {
+				s.tick(turn)
 			}
 		}
 	}
@@ -265,11 +265,17 @@ func (s *Sharing) end() {
 	s.cancel()
 }
 
-// tick renews and returns the parts of every bucket.
-func (s *Sharing) tick() {
-	s.conf.Pool.Each(func(shard *pool.Shard) {
+// tick renews and returns the parts of some buckets, and collects what to tell others.
+func (s *Sharing) tick(turn int) {
+	var hints []item
+	s.conf.Pool.Some(turn, turns, func(shard *pool.Shard) {
 		now := s.conf.Now()
 		shard.Tick(now, func(b *pool.Bucket) {
+			if len(hints) < maxHints {
+				if state, due := b.Told.Tell(&b.Bucket, now); due {
+					hints = append(hints, item{kind: isHint, name: b.Name, terms: b.Terms(), hint: state})
+				}
+			}
 			for _, n := range b.Tick(s.next, now) {
 				m := item{kind: isRenew, name: b.Name, terms: b.Terms()}
 				if n.Renew != nil {
@@ -283,4 +289,7 @@ func (s *Sharing) tick() {
 			}
 		})
 	})
+	if len(hints) > 0 {
+		s.tell(hints)
+	}
 }

@@ -23,19 +23,24 @@ const (
 	isRenew
 	isRenewed
 	isReturn
+	isHint // has no answer
 )
 
 // item is one message about one bucket; the member of its kind is set.
 type item struct {
 	kind    byte
 	name    pool.Name
-	terms   pool.Terms // of fetch, renew and return
+	terms   pool.Terms // of fetch, renew, return and hint
 	fetch   share.Fetch
 	reply   share.Reply
 	renew   share.Renew
 	renewed share.Renewed
 	back    share.Return
+	hint    share.State
 }
+
+// hasTerms reports whether an item of the kind says the limit of its bucket.
+func hasTerms(kind byte) bool { return kind != isReply && kind != isRenewed }
 
 // batch is what one call carries, or its answer.
 type batch struct {
@@ -63,7 +68,7 @@ func (m *item) encode(out []byte) []byte {
 			out = binary.AppendVarint(out, v)
 		}
 	}
-	if m.kind == isFetch || m.kind == isRenew || m.kind == isReturn {
+	if hasTerms(m.kind) {
 		p := m.terms.Pace
 		ints(p.Burst, p.Rate, p.Weight, p.Tick, int64(m.terms.Created))
 	}
@@ -82,6 +87,8 @@ func (m *item) encode(out []byte) []byte {
 	case isRenewed:
 		r := &m.renewed
 		ints(int64(r.ID), r.Stamp, int64(r.Part), int64(r.Short), r.Left)
+	case isHint:
+		ints(m.hint.Tok, int64(m.hint.Part), demand(m.hint.Demand))
 	case isReturn:
 		ints(int64(m.back.ID), m.back.Stamp, int64(m.back.Part), m.back.Tokens)
 	}
@@ -122,7 +129,7 @@ func decode(p []byte) (b batch, err error) {
 func (m *item) decode(r *pack.Reader[[]byte]) bool {
 	m.kind = r.Byte()
 	copy(m.name[:], r.Take(uint64(len(m.name))))
-	if m.kind == isFetch || m.kind == isRenew || m.kind == isReturn {
+	if hasTerms(m.kind) {
 		m.terms = pool.Terms{Pace: share.Pace{Burst: r.Varint(), Rate: r.Varint(), Weight: r.Varint(), Tick: r.Varint()}, Created: uint64(r.Varint())}
 		if !m.terms.Pace.Valid() {
 			return false
@@ -157,6 +164,9 @@ func (m *item) decode(r *pack.Reader[[]byte]) bool {
 	case isRenewed:
 		m.renewed = share.Renewed{ID: uint64(r.Varint()), Stamp: r.Varint(), Part: share.Part(r.Varint()), Short: share.Part(r.Varint()), Left: r.Varint()}
 		return !r.Bad() && part(m.renewed.Part) && part(m.renewed.Short)
+	case isHint:
+		m.hint = share.State{Tok: r.Varint(), Part: share.Part(r.Varint()), Demand: float64(r.Varint()) / 1000}
+		return !r.Bad() && part(m.hint.Part) && level(max(m.hint.Tok, -m.hint.Tok))
 	case isReturn:
 		m.back = share.Return{ID: uint64(r.Varint()), Stamp: r.Varint(), Part: share.Part(r.Varint()), Tokens: r.Varint()}
 		return !r.Bad() && part(m.back.Part) && level(m.back.Tokens)

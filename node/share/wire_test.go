@@ -22,6 +22,7 @@ func everyItem() []item {
 		{kind: isRenew, name: name, terms: terms, renew: share.Renew{ID: 1, Stamp: 2, Part: 3}},
 		{kind: isRenewed, name: name, renewed: share.Renewed{ID: 1, Stamp: 2, Part: 3, Short: 4, Left: -5}},
 		{kind: isReturn, name: name, terms: terms, back: share.Return{ID: 1, Stamp: 2, Part: 3, Tokens: 4}},
+		{kind: isHint, name: name, terms: terms, hint: share.State{Tok: -5, Part: 6, Demand: 2}},
 	}
 }
 
@@ -58,6 +59,7 @@ func TestWireBounds(t *testing.T) {
 		"grant":      func(m *item) { *m = everyItem()[1]; m.reply.Grants[0].Part = -1 },
 		"many parts": func(m *item) { *m = everyItem()[1]; m.reply.Grants = make([]share.Grant, 65) },
 		"tokens":     func(m *item) { *m = everyItem()[1]; m.reply.Tokens = -1 },
+		"hint":       func(m *item) { *m = everyItem()[5]; m.hint.Part = -1 },
 		"returned":   func(m *item) { *m = everyItem()[4]; m.back.Tokens = -1 },
 	} {
 		m := everyItem()[0]
