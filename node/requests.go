@@ -62,6 +62,9 @@ func (n *Node) openRequests(ctx context.Context) error {
 	if err := n.openLimits(); err != nil {
 		return err
 	}
+	if s := n.limits.sharing.Load(); s != nil {
+		registry.MustRegister(s.Collectors()...)
+	}
 	n.openBackground()
 	n.gate = admit.NewGate(n.gateConfig(n.config, n.limits.levels.Table))
 	if err := n.openProxy(ctx, registry); err != nil {

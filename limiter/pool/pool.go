@@ -311,6 +311,15 @@ func (s *Shard) Tick(now int64, do func(*Bucket)) {
 	}
 }
 
+// Look calls do with each bucket, brought to now, and changes nothing.
+func (s *Shard) Look(now int64, do func(*Bucket)) {
+	s.now = max(s.now, now)
+	for _, b := range s.buckets {
+		b.Advance(s.now)
+		do(b)
+	}
+}
+
 func (s *Shard) drop(b *Bucket) {
 	b.gone = true
 	b.Notify()

@@ -17,10 +17,11 @@ type peer struct {
 	num   share.Peer // of that process
 	queue chan item  // to be sent; what does not fit is lost
 
-	tried bool // it has answered, or could not be reached, once
-	down  bool // the last call failed, or takes too long; greetings find out when it is back
-	greet bool // a greeting is under way
-	told  bool // hints are under way
+	tried bool  // it has answered, or could not be reached, once
+	heard int64 // when it answered last
+	down  bool  // the last call failed, or takes too long; greetings find out when it is back
+	greet bool  // a greeting is under way
+	told  bool  // hints are under way
 }
 
 // maxQueue bounds the messages to a node that wait: some 200 bytes each.
@@ -163,6 +164,9 @@ func (s *Sharing) reachLocked() {
 func (s *Sharing) found(p *peer, reached bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if reached {
+		p.heard = s.conf.Now()
+	}
 	if p.down == reached {
 		p.down = !reached
 		s.reachLocked()
@@ -269,6 +273,7 @@ func (s *Sharing) call(ctx context.Context, p *peer, items []item) {
 	} else if now, ok := s.meet(p.id, in.from); ok && now == num {
 		s.take(num, items, in.items)
 	}
+	s.metrics.sent(items, err)
 	s.found(p, err == nil)
 	s.giveUp(num, items, true)
 }

@@ -39,6 +39,7 @@ type Sharing struct {
 	cancel  context.CancelFunc
 	ids     atomic.Uint64
 	senders sync.WaitGroup
+	metrics *metrics
 
 	following sync.Mutex    // serializes Follow
 	kept      bool          // nothing is followed any more; following guards it
@@ -56,7 +57,7 @@ type Sharing struct {
 // New begins to share with the rosters that the state has; boot is the newest index of
 // the log when this process began.
 func New(c Config, boot uint64) *Sharing {
-	s := &Sharing{conf: c, ready: make(chan struct{}), peers: map[string]*peer{}, nodes: map[share.Peer]*peer{}, news: make(chan struct{})}
+	s := &Sharing{conf: c, metrics: newMetrics(), ready: make(chan struct{}), peers: map[string]*peer{}, nodes: map[share.Peer]*peer{}, news: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ids.Store(uint64(time.Now().UnixNano())) // of this process they only grow
 	if s.resume() {
@@ -161,13 +162,18 @@ func (s *Sharing) Fetch(ctx context.Context, short []*pool.Bucket, units, deadli
 	for _, b := range short {
 		again, wait := s.ask(b, units, deadline)
 		if again == 0 {
+			s.refuse(b)
 			return false
 		}
 		at, news = min(at, again), wait
 	}
 	now := s.conf.Now()
 	if now >= deadline {
+		s.metrics.refusals.WithLabelValues(late).Inc()
 		return false
+	}
+	if at > now {
+		defer func() { s.metrics.waits.Observe(time.Duration(s.conf.Now() - now).Seconds()) }()
 	}
 	timer := time.NewTimer(time.Duration(max(at-now, 0)))
 	defer timer.Stop()
@@ -178,6 +184,17 @@ func (s *Sharing) Fetch(ctx context.Context, short []*pool.Bucket, units, deadli
 		return false
 	}
 	return true
+}
+
+// refuse counts a refusal that no other node can change.
+func (s *Sharing) refuse(b *pool.Bucket) {
+	cause := spent
+	b.In.Lock()
+	if len(b.Peers().Up) == 0 {
+		cause = lonely
+	}
+	b.In.Unlock()
+	s.metrics.refusals.WithLabelValues(cause).Inc()
 }
 
 // ask sends the questions about one bucket. It returns when to look at the bucket again,
