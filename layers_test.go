@@ -218,6 +218,8 @@ var layers = map[string][]string{
 		"node/mesh",
 	},
 	"node/notify": {
+		"httpapi/admit",
+		"httpapi/fault",
 		"httpapi/webhook",
 		"store",
 	},

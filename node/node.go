@@ -88,6 +88,7 @@ type records struct {
 	access  *accessLog
 	overall overall
 	notices notify.Counts // of webhooks that this node has sent
+	alerts  *notify.Alerts
 }
 
 // cleanup undoes one step of Open.

@@ -10,7 +10,7 @@ import (
 	"github.com/perfgate/perfgate/node/notify"
 )
 
-// openNotices starts what sends webhooks while this node leads.
+// openNotices starts what raises alerts, and what sends webhooks while this node leads.
 func (n *Node) openNotices() {
 	post := webhook.NewSender(n.options.Version, n.config.Webhooks.AllowPrivate)
 	n.cleanup("webhook connections", func(context.Context) error { post.Close(); return nil })
@@ -18,6 +18,10 @@ func (n *Node) openNotices() {
 		State: n.store, Node: n.config.Node.Name, Propose: n.proposeGrant, Leads: n.replica.Leads, Post: post.Send,
 		Logger: n.log, Random: rand.Float64, Counts: &n.notices,
 	}).Run)
+	n.alerts = notify.NewAlerts(notify.AlertConfig{State: n.store, Node: n.config.Node.Name, Propose: n.proposeGrant, Logger: n.log, Now: n.clock.Wall})
+	n.background.run(n.alerts.Run)
+	due := notify.Due{State: n.store, Alerts: n.alerts, Leads: n.replica.Leads, Logger: n.log, Now: n.clock.Wall}
+	n.background.run(due.Run)
 }
 
 // registerNotices adds the metrics of webhooks.

@@ -66,12 +66,12 @@ func (n *Node) openRequests(ctx context.Context) error {
 		registry.MustRegister(s.Collectors()...)
 	}
 	n.openBackground()
+	n.openNotices()
 	n.gate = admit.NewGate(n.gateConfig(n.config, n.limits.levels.Table))
 	if err := n.openProxy(ctx, registry); err != nil {
 		return err
 	}
 	n.openOverall()
-	n.openNotices()
 	api, err := httpapi.New(n.apiConfig(registry))
 	if err != nil {
 		return err

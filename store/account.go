@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +38,7 @@ type Account struct {
 	TestLimits    *Limits     `json:"test_limits,omitzero"` // test keys; nil derives from Limits or the tier
 	Rules         []LimitRule `json:"limit_rules,omitzero"` // in addition to the tier's; one of the same name replaces it
 	BrowserKeys   BrowserKeys `json:"browser_keys"`
-	Alerts        []int       `json:"alert_thresholds,omitzero"` // percent of the month
+	Alerts        []int       `json:"alert_thresholds,omitzero"` // percent; nil: [DefaultAlerts]
 	RetentionDays int         `json:"retention_days"`
 	Suspended     bool        `json:"suspended,omitzero"` // no key of it is admitted
 	KeyPolicy     *KeyPolicy  `json:"key_policy,omitzero"`
@@ -74,6 +75,26 @@ type AccountState struct {
 	MaxConcurrent [keyTypes]int64
 	Allowlist     *bart.Lite // nil allows every address
 	Features      Features
+}
+
+// DefaultAlerts are the thresholds of an account that has set none.
+var DefaultAlerts = []int{80, 100}
+
+// AlertThresholds are the percentages of a calendar window's limit of which an alert
+// tells, in ascending order.
+func (a *Account) AlertThresholds() []int {
+	if a.Alerts == nil {
+		return DefaultAlerts
+	}
+	return a.Alerts
+}
+
+// LowestAlert is the lowest of the thresholds; 0 if there is none.
+func (a *Account) LowestAlert() int {
+	if list := a.AlertThresholds(); len(list) > 0 {
+		return slices.Min(list)
+	}
+	return 0
 }
 
 // Features are the features that an account's tier turns on.

@@ -265,7 +265,7 @@ func (in *KeyImport) add(t *txn, k *Key, n uint32) *Refusal {
 	t.keys.add(k, t.index, n)
 	changes := diffKeys(&Key{}, k, true)
 	t.event(keyImported, k.ID, string(k.ID), "", changes)
-	t.notify(k.Account, NoticeCreated, &createdNotice{noticeOfKey(k), t.cmd.Actor})
+	t.notify(k.Account, NoticeCreated, &createdNotice{NoticeOfKey(k), t.cmd.Actor})
 	if former != "" {
 		t.rows.put(formerRow(&k.Hash, former), []byte{1})
 		// Operators find it among the events of the default account; the account of the key

@@ -90,7 +90,7 @@ func (in *KeyCreate) apply(t *txn) Result {
 	t.noteImported(k.Imported)
 	t.keys.add(&k, t.index, 0)
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
-	t.notify(k.Account, NoticeCreated, &createdNotice{noticeOfKey(&k), t.cmd.Actor})
+	t.notify(k.Account, NoticeCreated, &createdNotice{NoticeOfKey(&k), t.cmd.Actor})
 	return Result{Key: &k}
 }
 
@@ -260,7 +260,7 @@ func (in *KeyRotate) apply(t *txn) Result {
 	t.keys.add(&k, t.index, 0)
 	t.event(keyRotated, end.ID, string(k.ID), "", diffKeys(old, &end, false))
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
-	data := &rotatedNotice{Key: noticeOfKey(&k), Replaces: noticeOfKey(old), Actor: t.cmd.Actor}
+	data := &rotatedNotice{Key: NoticeOfKey(&k), Replaces: NoticeOfKey(old), Actor: t.cmd.Actor}
 	if !end.OverlapEndsAt.IsZero() {
 		data.OverlapEndsAt = &end.OverlapEndsAt
 	}
@@ -304,6 +304,6 @@ func (t *txn) endKey(row []byte, old *Key, reason string) *Key {
 	k.RevokedAt, k.RevokedBy, k.RevokeReason = t.when.at, t.cmd.Actor.ID, reason
 	t.keys.put(row, &k, t.index)
 	t.event(keyRevoked, k.ID, string(k.ID), reason, diffKeys(old, &k, false))
-	t.notify(k.Account, NoticeRevoked, &revokedNotice{noticeOfKey(&k), reason, t.cmd.Actor, t.cmd.IP})
+	t.notify(k.Account, NoticeRevoked, &revokedNotice{NoticeOfKey(&k), reason, t.cmd.Actor, t.cmd.IP})
 	return &k
 }

@@ -24,8 +24,8 @@ type notice struct {
 	Data      any       `json:"data"`
 }
 
-// keyNotice is a key in a notice: nothing of it is secret.
-type keyNotice struct {
+// KeyNotice is a key in a notice: nothing of it is secret.
+type KeyNotice struct {
 	ID          KeyID   `json:"id"`
 	Name        string  `json:"name"`
 	Type        KeyType `json:"type"`
@@ -33,25 +33,26 @@ type keyNotice struct {
 	Hint        string  `json:"hint"`
 }
 
-func noticeOfKey(k *Key) keyNotice {
-	return keyNotice{k.ID, k.Name, k.Type, k.Environment, k.Hint}
+// NoticeOfKey shows k in a notice.
+func NoticeOfKey(k *Key) KeyNotice {
+	return KeyNotice{k.ID, k.Name, k.Type, k.Environment, k.Hint}
 }
 
 // createdNotice, rotatedNotice, revokedNotice and allowlistNotice are data of notices.
 type createdNotice struct {
-	Key   keyNotice `json:"key"`
+	Key   KeyNotice `json:"key"`
 	Actor Actor     `json:"actor"`
 }
 
 type rotatedNotice struct {
-	Key           keyNotice  `json:"key"`
-	Replaces      keyNotice  `json:"replaces"`
+	Key           KeyNotice  `json:"key"`
+	Replaces      KeyNotice  `json:"replaces"`
 	OverlapEndsAt *time.Time `json:"overlap_ends_at"` // null: the replaced key is revoked
 	Actor         Actor      `json:"actor"`
 }
 
 type revokedNotice struct {
-	Key    keyNotice `json:"key"`
+	Key    KeyNotice `json:"key"`
 	Reason string    `json:"reason"`
 	Actor  Actor     `json:"actor"`
 	IP     string    `json:"ip,omitzero"`

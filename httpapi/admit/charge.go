@@ -47,7 +47,9 @@ func (g *Gate) charge(ctx context.Context, p *Pass, units int64, reserve store.M
 		return f
 	}
 	a.Units, a.Reserve = units, int64(reserve)
-	return g.take(ctx, p, &a, now)
+	f := g.take(ctx, p, &a, now)
+	g.watchCharge(p, f)
+	return f
 }
 
 // Look fills in p.Limits without charging anything, for responses that carry the

@@ -88,6 +88,8 @@ type Config struct {
 	// CountedFrom is the wall time since when months count all that was charged,
 	// for [limiter.Ask]; the zero time is always.
 	CountedFrom time.Time
+	// Watcher learns of what owners may want to know; nil: nobody does.
+	Watcher Watcher
 	// Buckets are those of [Gate.RateLimit]; nil means a table of its own.
 	Buckets *limiter.Buckets
 }
@@ -205,6 +207,7 @@ func (g *Gate) Check(ctx context.Context, r *h1.Request, client netip.Addr, rule
 	}
 	v := decide(subject{p.Record, p.Account}, &q, &rule, now)
 	p.Valid, p.Exposed = v.valid, v.exposed
+	g.watchCheck(&p, &v)
 	if p.Valid {
 		Vouch(ctx)
 	}
@@ -269,6 +272,7 @@ func (g *Gate) refuse(p *Pass, r *h1.Request, v verdict) *fault.Error {
 		f.RetryAfter = 1
 	case counted(v.code):
 		p.Hint = hint(g.credentials(&r.Fields, p), r.Query, g.keyHeader)
+		g.watchFailure(p, v.code)
 		_, mono := g.cfg.Clock()
 		if wait := g.failures.take(p.Client, mono); wait > 0 {
 			return &fault.Error{Code: fault.TooManyFailures, RetryAfter: wait, Cause: f}

@@ -154,6 +154,9 @@ func (g *Gate) verified(ctx context.Context, p *Pass, b bill, code fault.Code, l
 		}
 		a.Units, a.Reserve, a.Look = b.units, int64(b.reserve), look || code != ""
 		charged := g.take(ctx, p, &a, now)
+		if !a.Look {
+			g.watchCharge(p, charged)
+		}
 		switch {
 		case charged != nil && charged.Code == fault.Unavailable:
 			return VerifyAnswer{}, charged

@@ -57,7 +57,7 @@ type deleted struct {
 func viewAccount(a *store.Account) accountView {
 	return accountView{
 		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: (*limitsView)(a.Limits.Enforced()), LimitRules: viewRules(a.Rules),
-		BrowserKeys: a.BrowserKeys, Alerts: a.Alerts, RetentionDays: a.RetentionDays, CreatedAt: a.CreatedAt.UTC(),
+		BrowserKeys: a.BrowserKeys, Alerts: a.AlertThresholds(), RetentionDays: a.RetentionDays, CreatedAt: a.CreatedAt.UTC(),
 		State: accountState(a), KeyPolicy: viewKeyPolicy(a.KeyPolicy),
 	}
 }
@@ -242,7 +242,10 @@ func (p *accountPatch) update() (*store.AccountUpdate, error) {
 	}
 	u := &store.AccountUpdate{
 		Name: p.Name.Get(), BrowserKeys: p.BrowserKeys.Get(),
-		Alerts: p.Alerts.OrZero(), RetentionDays: p.RetentionDays.Get(),
+		Alerts: p.Alerts.Get(), RetentionDays: p.RetentionDays.Get(),
+	}
+	if p.Alerts.Null {
+		u.Clear = append(u.Clear, "alert_thresholds")
 	}
 	faults.Add(checkAccount(u))
 	return u, faults.Err()
