@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # End-to-end checks with clients that nobody here wrote: curl, Python's requests,
-# the npm openai SDK and ws. Needs them installed, except the npm packages, which it
+# the npm openai SDK, ws, standardwebhooks and svix. Needs them installed, except the npm packages, which it
 # fetches into a scratch folder. Stops what it starts.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -34,7 +34,7 @@ cp e2e/clients/* "$work/"
 node "$work/upstream.mjs" >"$work/upstream" & pids+=($!)
 for _ in $(seq 100); do [ -s "$work/upstream" ] && break; sleep 0.1; done
 
-"$work/perfgate" serve --data-dir "$work/data" --proxy-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+PERFGATE_WEBHOOKS_ALLOW_PRIVATE=127.0.0.1 "$work/perfgate" serve --data-dir "$work/data" --proxy-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
   --upstream "http://127.0.0.1:$(cat "$work/upstream")" 2>"$work/log" & pids+=($!)
 addr() { sed -nE "s/.*$1 listening addr=([^ ]+).*/\1/p" "$work/log" 2>/dev/null || true; }
 for _ in $(seq 300); do
@@ -85,6 +85,8 @@ PERF_API_KEY=$(key "{\"name\":\"node\",\"type\":\"live\",$tight}")
 check "openai SDK" node "$work/openai.mjs"
 PERF_API_KEY=$(key '{"name":"ws","type":"live"}')
 check "ws" timeout 120 node "$work/ws.mjs"
+check "webhooks: verify_webhook" timeout 120 "$python" "$work/hooks.py"
+check "webhooks: standardwebhooks and svix" timeout 120 node "$work/hooks.mjs"
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] || { tail -n 50 "$work/log"; exit 1; }
