@@ -156,6 +156,7 @@ var layers = map[string][]string{
 		"node/custody",
 		"node/datadir",
 		"node/geo",
+		"node/mail",
 		"node/mesh",
 		"node/notify",
 		"node/observe",
@@ -208,6 +209,7 @@ var layers = map[string][]string{
 	},
 	"node/geo/geotest": {},
 	"node/lease":       {},
+	"node/mail":        {},
 	"node/mesh":        {},
 	"node/nodetest": {
 		"httpapi/client",

@@ -20,7 +20,7 @@ import (
 
 var (
 	variable   = regexp.MustCompile(`\bPERFGATE_[A-Z0-9_]+\b`)
-	configKey  = regexp.MustCompile("`((?:node|proxy|admin|cluster|accounts|encryption|audit|webhooks|geoip|security_txt|log|backup)\\.[a-z_]+(?:\\.[a-z_]+)?)\\b")
+	configKey  = regexp.MustCompile("`((?:node|proxy|admin|cluster|accounts|encryption|audit|webhooks|mail|geoip|security_txt|log|backup)\\.[a-z_]+(?:\\.[a-z_]+)?)\\b")
 	shellFence = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
 	command    = regexp.MustCompile(`(?:^|[\s/])perfgate ([a-z][a-z-]+[^&|>;]*)`)
 	nested     = regexp.MustCompile(`\$\(([^()]*)\)`)

@@ -50,7 +50,8 @@ func inspect(fs *pflag.FlagSet, env config.Getenv) (*config.Config, error) {
 // not among them.
 func checkFiles(c *config.Config) (certs map[string]*serve.Certificates, err error) {
 	_, err = c.ClusterSecret()
-	faults := []error{err}
+	_, noPassword := c.MailPassword()
+	faults := []error{err, noPassword}
 	if err := datadir.Check(c.Node.DataDir); err != nil {
 		faults = append(faults, c.Fault("node.data_dir", err.Error()))
 	}

@@ -7,11 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/httpapi/webhook"
+	"github.com/perfgate/perfgate/node/mail"
 	"github.com/perfgate/perfgate/node/notify"
 )
 
 // openNotices starts what raises alerts, and what sends webhooks while this node leads.
-func (n *Node) openNotices() {
+func (n *Node) openNotices() error {
 	post := webhook.NewSender(n.options.Version, n.config.Webhooks.AllowPrivate)
 	n.cleanup("webhook connections", func(context.Context) error { post.Close(); return nil })
 	n.background.run(notify.New(notify.Config{
@@ -22,6 +23,26 @@ func (n *Node) openNotices() {
 	n.background.run(n.alerts.Run)
 	due := notify.Due{State: n.store, Alerts: n.alerts, Leads: n.replica.Leads, Logger: n.log, Now: n.clock.Wall}
 	n.background.run(due.Run)
+	return openDigests(n)
+}
+
+// openDigests starts what sends digests by e-mail, if there is a server for it.
+func openDigests(n *Node) error {
+	m := &n.config.Mail
+	if m.SMTP == "" {
+		return nil
+	}
+	password, err := n.config.MailPassword()
+	if err != nil {
+		return err
+	}
+	post := mail.New(mail.Config{Server: m.SMTP, From: m.From, To: m.To, Username: m.Username, Password: password})
+	digests := notify.Digester{
+		State: n.store, Every: m.Digest, Send: post.Send, Propose: n.proposeGrant, Leads: n.replica.Leads, Node: n.config.Node.Name,
+		Logger: n.log, Now: n.clock.Wall,
+	}
+	n.background.run(digests.Run)
+	return nil
 }
 
 // registerNotices adds the metrics of webhooks.

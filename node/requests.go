@@ -66,7 +66,9 @@ func (n *Node) openRequests(ctx context.Context) error {
 		registry.MustRegister(s.Collectors()...)
 	}
 	n.openBackground()
-	n.openNotices()
+	if err := n.openNotices(); err != nil {
+		return err
+	}
 	n.gate = admit.NewGate(n.gateConfig(n.config, n.limits.levels.Table))
 	if err := n.openProxy(ctx, registry); err != nil {
 		return err

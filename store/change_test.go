@@ -104,6 +104,7 @@ var traitRows = []struct {
 	{"webhook_test", &WebhookTest{}, No, Yes, No, 6, "webhook.test"},
 	{"webhook_redeliver", &WebhookRedeliver{}, No, Yes, No, 6, "webhook.redeliver"},
 	{"deliveries_done", &DeliveriesDone{}, No, No, No, 6, "webhook.disable webhook.overflow"},
+	{"digest", &Digest{}, No, No, No, 6, ""},
 	{"alert", &Alert{}, No, No, No, 6, "alert.raise"},
 
 	{"grant", &Grant{}, No, No, Yes, 1, ""},

@@ -115,7 +115,8 @@ func samples() map[string]*Command {
 		"deliveries_done": {Change: &DeliveriesDone{Results: []DeliveryResult{{
 			Account: "acct_a", Webhook: "whk_a", Place: Place{7, 1}, Try: &Try{At: at, Status: 503, Error: "e", DurationMS: 12}, State: Pending, Next: at, Gone: true,
 		}}}},
-		"alert": {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
+		"digest": {Change: &Digest{From: at, To: at.Add(time.Hour)}},
+		"alert":  {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
 		"cluster_reset": {Change: &ClusterReset{
 			ClusterID: "c2", Kind: ResetRestore, From: "c1", OperatorTokens: []Hash{hashOf("o")}, Revoke: []KeyID{key.ID}, Reason: "r",
 		}},

@@ -78,6 +78,8 @@ var refusals = []struct {
 	{"webhook_redeliver: no such delivery", Command{Change: &WebhookRedeliver{ID: "whk_a", Places: []Place{{1, 1}}}}, NotFound, ""},
 	{"webhook_redeliver: too many", Command{Change: &WebhookRedeliver{ID: "whk_a", Places: make([]Place, MaxRedeliveries+1)}}, InvalidValue, "places"},
 	{"deliveries_done: too many", Command{Change: &DeliveriesDone{Results: make([]DeliveryResult, MaxDone+1)}}, LimitReached, ""},
+	{"digest: of another end", Command{Change: &Digest{From: epoch, To: epoch.Add(time.Hour)}}, Conflict, ""},
+	{"digest: no time", Command{Change: &Digest{}}, InvalidValue, "to"},
 	{"alert: no account", Command{Account: "acct_none", Change: &Alert{}}, NotFound, ""},
 	{"alert: no cause", Command{Change: &Alert{Type: NoticeExposed, Data: jsontext.Value("{}")}}, InvalidValue, "cause"},
 	{"alert: long data", Command{Change: &Alert{Type: NoticeExposed, Cause: "c", Data: jsontext.Value(`"` + strings.Repeat("x", maxAlertData) + `"`)}}, InvalidValue, "data"},

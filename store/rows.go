@@ -39,7 +39,7 @@ import (
 //	n <account> 0 <link id>                            session link that is not opened yet
 //	j <stream>                                         newest head of a stream of audit events
 //	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes, number of
-//	                                                   deliveries that wait
+//	                                                   deliveries that wait, end of the last digest
 //
 // n distinguishes the rows of one command. Numbers are big-endian, so that bytes
 // sort like numbers.
@@ -77,6 +77,7 @@ var (
 	clockRow    = named(rowSettings, "clock")
 	chainRow    = named(rowSettings, "chain")
 	outboxRow   = named(rowSettings, "outbox")
+	digestRow   = named(rowSettings, "digest")
 )
 
 func hashRow(b []byte, h *Hash) []byte { return append(append(b, rowHash), h[:]...) }

@@ -19,6 +19,7 @@ type Config struct {
 	Encryption  Encryption        `koanf:"encryption"`
 	Audit       Audit             `koanf:"audit"`
 	Webhooks    Webhooks          `koanf:"webhooks"`
+	Mail        Mail              `koanf:"mail"`
 	GeoIP       GeoIP             `koanf:"geoip"`
 	SecurityTxt SecurityTxt       `koanf:"security_txt"`
 	Log         Log               `koanf:"log"`
@@ -104,6 +105,16 @@ type Audit struct {
 // Webhooks bounds the destinations of webhooks.
 type Webhooks struct {
 	AllowPrivate []netip.Prefix `koanf:"allow_private"` // besides the public Internet
+}
+
+// Mail is the server by which digests of what needs attention are sent.
+type Mail struct {
+	SMTP         string        `koanf:"smtp"` // HOST:PORT; "" is off
+	From         string        `koanf:"from"`
+	To           []string      `koanf:"to"`
+	Username     string        `koanf:"username"`
+	PasswordFile string        `koanf:"password_file"`
+	Digest       time.Duration `koanf:"digest"` // between two digests
 }
 
 // GeoIP names the source of the countries of clients.

@@ -64,6 +64,22 @@ func (c *Config) ClusterSecret() ([]byte, error) {
 	return secret, nil
 }
 
+// maxPassword bounds the content of mail.password_file, in bytes.
+const maxPassword = 1024
+
+// MailPassword is the content of mail.password_file without the white space around it. An
+// error is a [*UsageError].
+func (c *Config) MailPassword() (string, error) {
+	if c.Mail.PasswordFile == "" {
+		return "", nil
+	}
+	raw, err := datadir.ReadFile(c.Mail.PasswordFile, maxPassword)
+	if err != nil {
+		return "", c.Fault("mail.password_file", "read the password: "+datadir.Reason(err).Error())
+	}
+	return string(bytes.TrimSpace(raw)), nil
+}
+
 // clusterSecretFault is the reason for which a secret of n bytes is refused, or "".
 func clusterSecretFault(n int) string {
 	if n >= minClusterSecret && n <= maxClusterSecret {

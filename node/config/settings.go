@@ -44,7 +44,6 @@ const ()
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
 	"audit.sinks": "sending audit events elsewhere",
-	"mail":        "sending e-mail",
 	"signin":      "signing in",
 	"doors":       "deciding for other proxies",
 	"telemetry":   "sending telemetry",
@@ -108,6 +107,13 @@ var settings = []setting{
 	{key: "audit.max_bytes", value: "1GiB"},
 
 	{key: "webhooks.allow_private", value: none},
+
+	{key: "mail.smtp", value: ""},
+	{key: "mail.from", value: ""},
+	{key: "mail.to", value: none},
+	{key: "mail.username", value: ""},
+	{key: "mail.password_file", value: ""},
+	{key: "mail.digest", value: "24h"},
 
 	{key: "geoip.database", value: ""},
 	{key: "geoip.header", value: ""},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -48,6 +49,7 @@ func (v validator) all() {
 	v.admin()
 	v.cluster()
 	v.records()
+	v.mail()
 	v.securityTxt()
 	v.later()
 }
@@ -212,6 +214,31 @@ func (v validator) records() {
 	v.check("backup.dir", !strings.ContainsRune(v.Backup.Dir, 0), "must be the path of a directory")
 	v.between("backup.every", v.Backup.Every, time.Minute, 366*24*time.Hour)
 	v.check("backup.keep", v.Backup.Keep >= 1 && v.Backup.Keep <= 10000, "must be a number of backups from 1 to 10000")
+}
+
+// mail checks the server and the parties of digests.
+func (v validator) mail() {
+	m := &v.Mail
+	if m.SMTP != "" {
+		host, _, err := net.SplitHostPort(m.SMTP)
+		v.check("mail.smtp", err == nil && host != "" && peerFault(m.SMTP) == "", "must be HOST:PORT, such as mail.example.com:587; port 465 begins with TLS")
+		v.check("mail.from", m.From != "", "must be set, since mail.smtp is")
+		v.check("mail.to", len(m.To) > 0, "must name a recipient at least, since mail.smtp is set")
+	}
+	v.check("mail.from", m.From == "" || mailAddress(m.From), "must be an e-mail address, such as perfgate@example.com")
+	for i, to := range m.To {
+		if !mailAddress(to) {
+			v.l.fault(v.source.of["mail.to"], fmt.Sprintf("mail.to[%d]", i), to, "must be an e-mail address")
+		}
+	}
+	v.check("mail.password_file", m.PasswordFile == "" || m.Username != "", "mail.username must be set too")
+	v.check("mail.username", m.Username == "" || m.PasswordFile != "", "mail.password_file must be set too")
+	v.between("mail.digest", m.Digest, time.Minute, 31*24*time.Hour)
+}
+
+func mailAddress(s string) bool {
+	a, err := netmail.ParseAddress(s)
+	return err == nil && a.Name == ""
 }
 
 // later refuses keys of features that this version lacks.

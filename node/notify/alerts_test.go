@@ -27,7 +27,8 @@ type ledger struct {
 	*store.Store
 	mu    sync.Mutex
 	index uint64
-	fail  error // of proposals; guarded by mu
+	fail  error         // of proposals; guarded by mu
+	ahead time.Duration // of the clock of do; guarded by mu
 }
 
 func newLedger(t *testing.T) *ledger {
@@ -44,7 +45,10 @@ func newLedger(t *testing.T) *ledger {
 
 func (l *ledger) do(t *testing.T, change store.Change) {
 	t.Helper()
-	c := &store.Command{At: time.Now(), Account: store.DefaultAccount, Actor: store.Actor{Type: store.ActorOperator, ID: "op"}, Change: change}
+	l.mu.Lock()
+	at := time.Now().Add(l.ahead)
+	l.mu.Unlock()
+	c := &store.Command{At: at, Account: store.DefaultAccount, Actor: store.Actor{Type: store.ActorOperator, ID: "op"}, Change: change}
 	if _, first := change.(*store.Init); first {
 		c.Account = ""
 	}
