@@ -23,6 +23,7 @@ var layers = map[string][]string{
 		"httpapi/h1",
 		"httpapi/manage",
 		"httpapi/rest",
+		"httpapi/signin",
 		"store",
 		"store/local",
 	},
@@ -81,6 +82,7 @@ var layers = map[string][]string{
 		"httpapi/iprange",
 		"httpapi/pattern",
 		"httpapi/rest",
+		"httpapi/signin",
 		"httpapi/span",
 		"httpapi/webhook",
 		"limiter",
@@ -115,6 +117,9 @@ var layers = map[string][]string{
 		"store",
 		"store/ids",
 		"store/local",
+	},
+	"httpapi/signin": {
+		"limiter",
 	},
 	"httpapi/span": {},
 	"httpapi/ui": {

@@ -66,6 +66,7 @@ type Config struct {
 	// loopback.
 	MetricsOpen bool
 	SecurityTxt manage.SecurityTxt
+	SignIn      rest.SignIn
 
 	// WebhookWait is how long a test call of a webhook waits for its outcome.
 	WebhookWait time.Duration
@@ -92,7 +93,7 @@ type API struct {
 func New(cfg Config) (*API, error) {
 	frame, err := rest.New(rest.Config{
 		Store: cfg.Store, Gate: cfg.Gate, Backend: cfg.Backend, Observer: cfg.Local,
-		Logger: cfg.Logger, Registry: cfg.Registry, Bodies: cfg.Bodies, Client: cfg.Client, Clock: cfg.Clock,
+		Logger: cfg.Logger, Registry: cfg.Registry, Bodies: cfg.Bodies, Client: cfg.Client, Clock: cfg.Clock, SignIn: cfg.SignIn,
 	})
 	if err != nil {
 		return nil, err

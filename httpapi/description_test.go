@@ -42,6 +42,12 @@ func TestTableDescriptionAndClientAgree(t *testing.T) {
 			if rt.Access&rest.AnyScope != 0 {
 				want = "any"
 			}
+			if rt.Access&rest.NoKeys != 0 {
+				want = "user"
+			}
+			if rt.Access&rest.Personal != 0 {
+				want = "session"
+			}
 			if scope != want {
 				t.Errorf("%s: x-scope %q, want %q", rt.ID, scope, want)
 			}
@@ -139,6 +145,24 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"getTier":              func(c *client.Client) { c.Tiers().Get(ctx, "pro") },
 		"updateTier":           func(c *client.Client) { c.Tiers().Update(ctx, "pro", nil) },
 		"deleteTier":           func(c *client.Client) { c.Tiers().Delete(ctx, "pro") },
+		"createUser":           func(c *client.Client) { client.UsersOf(c).Create(ctx, client.NewUser{}) },
+		"listUsers":            func(c *client.Client) { client.UsersOf(c).List(ctx, client.Page{}) },
+		"getUser":              func(c *client.Client) { client.UsersOf(c).Get(ctx, "usr_1") },
+		"updateUser":           func(c *client.Client) { client.UsersOf(c).Update(ctx, "usr_1", nil) },
+		"deleteUser":           func(c *client.Client) { client.UsersOf(c).Delete(ctx, "usr_1") },
+		"disableUser":          func(c *client.Client) { client.UsersOf(c).Disable(ctx, "usr_1", true) },
+		"resetUser":            func(c *client.Client) { client.UsersOf(c).Reset(ctx, "usr_1", true) },
+		"signIn":               func(c *client.Client) { client.SessionsOf(c).SignIn(ctx, client.Credentials{}) },
+		"session":              func(c *client.Client) { client.SessionsOf(c).Current(ctx) },
+		"signOut":              func(c *client.Client) { client.SessionsOf(c).SignOut(ctx) },
+		"setPassword":          func(c *client.Client) { client.SessionsOf(c).SetPassword(ctx, "", "") },
+		"newSecondFactor":      func(c *client.Client) { client.SessionsOf(c).NewSecondFactor(ctx) },
+		"setSecondFactor":      func(c *client.Client) { client.SessionsOf(c).SetSecondFactor(ctx, "", "", "") },
+		"removeSecondFactor":   func(c *client.Client) { client.SessionsOf(c).RemoveSecondFactor(ctx, "") },
+		"listSessions":         func(c *client.Client) { client.SessionsOf(c).List(ctx, "", client.Page{}) },
+		"endSession":           func(c *client.Client) { client.SessionsOf(c).End(ctx, "ses_1") },
+		"createSessionLink":    func(c *client.Client) { client.SessionsOf(c).CreateLink(ctx, client.NewSessionLink{}) },
+		"openSessionLink":      func(c *client.Client) { client.SessionsOf(c).OpenLink(ctx, "x") },
 		"createOperatorToken":  func(c *client.Client) { client.OperatorTokensOf(c).Create(ctx, client.NewOperatorToken{}) },
 		"listOperatorTokens":   func(c *client.Client) { client.OperatorTokensOf(c).List(ctx, client.Page{}) },
 		"deleteOperatorToken":  func(c *client.Client) { client.OperatorTokensOf(c).Delete(ctx, "op_1") },

@@ -48,12 +48,15 @@ type topics struct {
 	keyring   manage.Keyring
 	report    manage.Compliance
 	tokens    manage.Tokens
+	users     manage.Users
+	sessions  manage.Sessions
+	links     manage.Links
 	backup    manage.Backup
 	pages     manage.Pages
 }
 
 func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
-	return &topics{
+	t := &topics{
 		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes},
 		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
@@ -76,6 +79,8 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 			Metrics: metrics, MetricsOpen: cfg.MetricsOpen,
 		},
 	}
+	t.addPeople(cfg)
+	return t
 }
 
 // routes lists every call: the one place that states how it is reached.
@@ -86,7 +91,7 @@ func (t *topics) routes() []*rest.Route {
 	if t.pages.MetricsOpen {
 		metricsAccess = rest.Open | rest.Quiet
 	}
-	return slices.Concat(t.people(), t.webhookRoutes(), []*rest.Route{
+	return withRoles(slices.Concat(t.people(), t.webhookRoutes(), []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
@@ -139,7 +144,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "securityTxt", Method: get, Path: "/.well-known/security.txt", Access: probe, Serve: t.pages.Security},
 		{ID: "openAPI", Method: get, Path: "/openapi.yaml", Access: rest.Open | rest.Quiet, Serve: t.pages.Description},
 		{ID: "metrics", Method: get, Path: "/metrics", Action: "metrics.read", Scope: admin, Access: metricsAccess, Serve: t.pages.ReadMetrics},
-	})
+	}))
 }
 
 // webhookRoutes lists the calls about webhooks.

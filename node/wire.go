@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/proxy"
+	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/httpapi/webhook"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/node/cluster"
@@ -97,6 +98,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 		Clock:       n.clock.Read,
 		Bodies:      n.limits.bodies,
 		WebhookWait: webhook.Timeout + time.Second,
+		SignIn:      rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max},
 	}
 }
 

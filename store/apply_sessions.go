@@ -176,12 +176,16 @@ func (t *txn) makeRoom(owner string) {
 	}
 }
 
-// endSessions ends all sessions of an owner but one. The earlier commands of the batch
-// are committed.
+// endSessions ends all sessions of an owner but one, which then has no more rights than
+// any other. The earlier commands of the batch are committed.
 func (t *txn) endSessions(owner string, keep SessionID) {
 	for _, s := range t.ownSessions(owner) {
-		if s.ID != keep {
-			t.rows.delete(sessionRow(owner, s.ID))
+		switch row := sessionRow(owner, s.ID); {
+		case s.ID != keep:
+			t.rows.delete(row)
+		case s.Setup:
+			s.Setup = false
+			t.rows.put(row, t.rows.json(&s))
 		}
 	}
 }

@@ -65,8 +65,8 @@ func ownerRows(owner string) []byte { return append(named(rowSession, owner), 0)
 func sessionRow(owner string, id SessionID) []byte { return append(ownerRows(owner), id...) }
 
 // Session returns a session, also one that is over; nil if there is none.
-func (p *people) Session(owner string, id SessionID) (*Session, error) {
-	row, err := p.from.get(sessionRow(owner, id))
+func (p People) Session(owner string, id SessionID) (*Session, error) {
+	row, err := p.s.get(sessionRow(owner, id))
 	if row == nil || err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (p *people) Session(owner string, id SessionID) (*Session, error) {
 
 // Sessions lists up to limit sessions after a place, of one owner or, with "", of all,
 // which pass keep, and the place to go on after: "" at the end.
-func (p *people) Sessions(owner, after string, limit int, keep func(*Session) bool) (list []*Session, next string, err error) {
+func (p People) Sessions(owner, after string, limit int, keep func(*Session) bool) (list []*Session, next string, err error) {
 	from := named(rowSession, owner)
 	if owner != "" {
 		from = ownerRows(owner)
@@ -89,7 +89,7 @@ func (p *people) Sessions(owner, after string, limit int, keep func(*Session) bo
 		from = append(named(rowSession, after), 0)
 	}
 	var last string
-	err = p.from.scanRange(from, to, func(row, value []byte) error {
+	err = p.s.scanRange(from, to, func(row, value []byte) error {
 		one := new(Session)
 		if err := json.Unmarshal(value, one); err != nil {
 			return err
@@ -135,8 +135,8 @@ func linkRows(account AccountID) []byte { return accountRows(rowLinkUse, account
 func linkRow(account AccountID, id string) []byte { return append(linkRows(account), id...) }
 
 // SessionLink returns a link; nil if there is none.
-func (p *people) SessionLink(account AccountID, id string) (*Link, error) {
-	row, err := p.from.get(linkRow(account, id))
+func (p People) SessionLink(account AccountID, id string) (*Link, error) {
+	row, err := p.s.get(linkRow(account, id))
 	if row == nil || err != nil {
 		return nil, err
 	}

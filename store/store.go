@@ -37,7 +37,6 @@ type Config struct {
 type Store struct {
 	database // set by Open
 	facts
-	people
 	outbox
 
 	cfg     Config
@@ -82,7 +81,6 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{database: database{db}, cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes), enc: chain.NewEncoder()}
 	s.cache.extras.routes = cfg.Routes
 	s.view.init()
-	s.people = people{from: s.database}
 	s.outbox.init(s.database)
 	if err := s.reload(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state %q: %w", cfg.Dir, err), db.Close())

@@ -101,12 +101,18 @@ func decodeUser(row []byte) (*User, error) {
 	return u, json.Unmarshal(row, u)
 }
 
-// people reads the users, their sessions and the links to accounts.
-type people struct{ from database }
+// People reads users, sessions and session links.
+type People struct{ s *Store }
+
+// People returns what reads users, sessions and session links.
+func (s *Store) People() People { return People{s} }
+
+// Cell is [Store.Cell].
+func (p People) Cell(id AccountID) *Cell { return p.s.Cell(id) }
 
 // User returns a user; nil if there is none.
-func (p *people) User(id UserID) (*User, error) {
-	row, err := p.from.get(userRow(id))
+func (p People) User(id UserID) (*User, error) {
+	row, err := p.s.get(userRow(id))
 	if err != nil {
 		return nil, fmt.Errorf("read user %s: %w", id, err)
 	}
@@ -114,7 +120,7 @@ func (p *people) User(id UserID) (*User, error) {
 }
 
 // UserByEmail returns the user with an address; nil if there is none.
-func (p *people) UserByEmail(email string) (*User, error) {
+func (p People) UserByEmail(email string) (*User, error) {
 	u, err := p.userAt(emailRow(email))
 	if u == nil || err != nil || !strings.EqualFold(u.Email, email) {
 		return nil, err
@@ -123,7 +129,7 @@ func (p *people) UserByEmail(email string) (*User, error) {
 }
 
 // UserBySubject returns the user of an OIDC provider's subject; nil if there is none.
-func (p *people) UserBySubject(subject string) (*User, error) {
+func (p People) UserBySubject(subject string) (*User, error) {
 	u, err := p.userAt(subjectRow(subject))
 	if u == nil || err != nil || u.Subject != subject {
 		return nil, err
@@ -132,8 +138,8 @@ func (p *people) UserBySubject(subject string) (*User, error) {
 }
 
 // userAt is the user whose id is in row.
-func (p *people) userAt(row []byte) (*User, error) {
-	id, err := p.from.get(row)
+func (p People) userAt(row []byte) (*User, error) {
+	id, err := p.s.get(row)
 	if id == nil || err != nil {
 		return nil, err
 	}
@@ -142,12 +148,12 @@ func (p *people) userAt(row []byte) (*User, error) {
 
 // Users lists up to limit users after the given one, of an account or, with "", of all,
 // and where to go on: "" at the end.
-func (p *people) Users(account AccountID, after UserID, limit int) (list []*User, next UserID, err error) {
+func (p People) Users(account AccountID, after UserID, limit int) (list []*User, next UserID, err error) {
 	from := append(userRow(after), 0)
 	if after == "" {
 		from = userRow("")
 	}
-	err = p.from.scanRange(from, prefixEnd(userRow("")), func(_, value []byte) error {
+	err = p.s.scanRange(from, prefixEnd(userRow("")), func(_, value []byte) error {
 		u, err := decodeUser(value)
 		if err != nil {
 			return err

@@ -95,6 +95,7 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 	g.Config = httpapi.Config{
 		Store: g.Store, Local: g.Local, Audit: g.AuditLog(), Observed: g.Observed(), Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
 		Registry: prometheus.NewRegistry(), SelfService: true, Clock: clock,
+		SignIn:      rest.SignIn{Idle: 30 * time.Minute, Max: 12 * time.Hour},
 		SecurityTxt: manage.SecurityTxt{Contact: []string{"mailto:security@example.com"}, Expires: time.Now().Add(time.Hour)},
 	}
 	for _, f := range change {
@@ -150,7 +151,7 @@ func (g *Rig) Frame() *rest.Frame {
 	c := &g.Config
 	f, err := rest.New(rest.Config{
 		Store: c.Store, Gate: c.Gate, Backend: c.Backend, Observer: c.Local, Logger: c.Logger,
-		Registry: prometheus.NewRegistry(), Bodies: c.Bodies, Client: c.Client, Clock: c.Clock,
+		Registry: prometheus.NewRegistry(), Bodies: c.Bodies, Client: c.Client, Clock: c.Clock, SignIn: c.SignIn,
 	})
 	Must(g.T, err)
 	return f

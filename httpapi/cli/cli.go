@@ -117,7 +117,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("keys", "Manage keys and accounts:",
 		keysCommand(a), limitsCommand(a), allowlistCommand(a), webhooksCommand(a), accountsCommand(a), tiersCommand(a))
 	add("access", "Manage access to the installation:",
-		tokensCommand(a), tokenCommand(a))
+		usersCommand(a), tokensCommand(a), tokenCommand(a))
 	add("requests", "Inspect requests and changes:",
 		usageCommand(a), auditCommand(a), explainCommand(a), scanCommand(a), complianceCommand(a))
 	add("cluster", "Operate a cluster:",

@@ -10,14 +10,18 @@ import (
 // steps are the commands that help with each code: KEY, IP, URL, METHOD and PATH stand
 // for those of the event. A code without a command is explained by its sentence.
 var steps = map[fault.Code]string{
-	fault.NotFound:     "perfgate check-config",
-	fault.MissingKey:   "perfgate keys verify --method METHOD --path PATH",
-	fault.MalformedKey: "perfgate keys list",
-	fault.InvalidKey:   "perfgate keys list",
-	fault.KeyRevoked:   "perfgate audit list --key KEY --action key.revoke",
-	fault.KeyExpired:   "perfgate keys update KEY --expires-in 30d",
-	fault.KeyDisabled:  "perfgate keys update KEY --state active",
-	fault.KeyExposed:   "perfgate keys rotate KEY",
+	fault.NotFound:             "perfgate check-config",
+	fault.MissingKey:           "perfgate keys verify --method METHOD --path PATH",
+	fault.MalformedKey:         "perfgate keys list",
+	fault.InvalidKey:           "perfgate keys list",
+	fault.KeyRevoked:           "perfgate audit list --key KEY --action key.revoke",
+	fault.KeyExpired:           "perfgate keys update KEY --expires-in 30d",
+	fault.InvalidCredentials:   "perfgate users list",
+	fault.SecondFactorRequired: "perfgate users list",
+	fault.InvalidSession:       "perfgate users sessions list",
+
+	fault.KeyDisabled: "perfgate keys update KEY --state active",
+	fault.KeyExposed:  "perfgate keys rotate KEY",
 
 	fault.AccountSuspended:  "perfgate accounts list",
 	fault.IPNotAllowed:      "perfgate allowlist add IP",

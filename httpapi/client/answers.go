@@ -31,6 +31,9 @@ var (
 	tier    = []string{"name", "live", "test"}
 	cluster = []string{"cluster_id", "nodes"}
 	keyring = []string{"kek", "data_keys"}
+	user    = []string{"id", "email", "role", "state"}
+	caller  = []string{"id", "role", "account", "session"}
+	session = []string{"id", "kind", "owner"}
 	optoken = []string{"id", "name", "state"}
 	deleted = []string{"id", "deleted"}
 	webhook = []string{"id", "url", "events"}
@@ -81,6 +84,23 @@ var shapes = []shape{
 	{"GET /v1/tiers/{}", tier, nil},
 	{"PATCH /v1/tiers/{}", tier, nil},
 	{"DELETE /v1/tiers/{}", deleted, nil},
+	{"POST /v1/session", caller, nil},
+	{"GET /v1/session", caller, nil},
+	{"DELETE /v1/session", deleted, nil},
+	{"PUT /v1/session/password", user, nil},
+	{"POST /v1/session/second-factor", []string{"secret", "url"}, nil},
+	{"PUT /v1/session/second-factor", user, nil},
+	{"POST /v1/session/second-factor/remove", user, nil},
+	{"GET /v1/sessions", page, session},
+	{"DELETE /v1/sessions/{}", deleted, nil},
+	{"POST /v1/users", user, nil},
+	{"GET /v1/users", page, user},
+	{"GET /v1/users/{}", user, nil},
+	{"PATCH /v1/users/{}", user, nil},
+	{"DELETE /v1/users/{}", deleted, nil},
+	{"POST /v1/users/{}/disable", user, nil},
+	{"POST /v1/users/{}/reset", user, nil},
+	{"POST /v1/session-links", []string{"id", "url", "account"}, nil},
 	{"POST /v1/operator-tokens", optoken, nil},
 	{"GET /v1/operator-tokens", page, optoken},
 	{"DELETE /v1/operator-tokens/{}", deleted, nil},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,12 +197,13 @@ var streamCalls = []struct {
 }
 
 func allCalls() []apiCall {
-	return append(append(append([]apiCall{}, keyCalls...), accountCalls...), nodeCalls...)
+	return slices.Concat(keyCalls, accountCalls, nodeCalls, peopleCalls)
 }
 
 // anyAnswer has the members of the answers to all calls.
 const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
-	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1}`
+	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1,` +
+	`"email":"a","role":"owner","session":{},"secret":"s"}`
 
 // Each method makes exactly one request, with the credentials and the account.
 func TestCalls(t *testing.T) {
@@ -250,7 +252,7 @@ func TestCalls(t *testing.T) {
 // The tables above contain every method of the client and of its topics, but for the
 // iterators and those that other tests are about.
 func TestCallsAreComplete(t *testing.T) {
-	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Insight": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true}
+	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Insight": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true, "Sessions.OpenLink": true}
 	for _, call := range allCalls() {
 		listed[call.name] = true
 	}
@@ -260,6 +262,7 @@ func TestCallsAreComplete(t *testing.T) {
 	for prefix, typ := range map[string]reflect.Type{
 		"": reflect.TypeFor[*client.Client](), "Accounts.": reflect.TypeFor[client.Accounts](), "Tiers.": reflect.TypeFor[client.Tiers](),
 		"Insight.": reflect.TypeFor[client.Insight](), "Vault.": reflect.TypeFor[client.Vault](),
+		"Users.": reflect.TypeFor[client.Users](), "Sessions.": reflect.TypeFor[client.Sessions](),
 		"OperatorTokens.": reflect.TypeFor[client.OperatorTokens](),
 	} {
 		for i := range typ.NumMethod() {

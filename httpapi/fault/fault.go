@@ -26,6 +26,10 @@ const (
 	KeyExpired   Code = "key_expired"
 	KeyDisabled  Code = "key_disabled"
 
+	InvalidCredentials   Code = "invalid_credentials"
+	SecondFactorRequired Code = "second_factor_required"
+	InvalidSession       Code = "invalid_session"
+
 	BudgetExceeded Code = "budget_exceeded"
 
 	AccountSuspended  Code = "account_suspended"
@@ -97,6 +101,10 @@ var table = map[Code]row{
 	KeyRevoked:   {401, "The API key has been revoked."},
 	KeyExpired:   {401, "The API key has expired."},
 	KeyDisabled:  {401, "The API key is disabled."},
+
+	InvalidCredentials:   {401, "The address, password or code is not right."},
+	SecondFactorRequired: {401, "The account has a second factor; repeat with the code of your authenticator, or with a recovery code."},
+	InvalidSession:       {401, "You are not signed in, or the session has ended; sign in again."},
 
 	BudgetExceeded: {402, "The key's monthly budget is used up."},
 

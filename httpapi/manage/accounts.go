@@ -267,6 +267,9 @@ func (h *Accounts) UpdateOwn(c *rest.Call, in *accountPatch) (*changedAccount, e
 		if !c.Admin {
 			return nil, fault.Newf(fault.Forbidden, "retention_days can be changed on the admin listener only.")
 		}
+		if c.Caller.Role == store.RoleAdmin {
+			return nil, fault.Newf(fault.Forbidden, "retention_days: only an owner of the account may change it.")
+		}
 		if err := c.Linearize(); err != nil {
 			return nil, err
 		}

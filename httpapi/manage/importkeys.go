@@ -52,7 +52,7 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
-	if reassign && c.Caller.Actor.Type != store.ActorOperator {
+	if reassign && !c.Caller.Operates() {
 		// An account that knows a key which another one revoked could take over its clients.
 		return nil, fault.Newf(fault.Forbidden, "Only an operator token may import keys that another account has revoked.")
 	}

@@ -45,6 +45,14 @@ type keyFields struct {
 	prefixes []netip.Prefix // of allowlist, after check
 }
 
+// scopeList is the scopes that were sent.
+func (f *keyFields) scopeList() []string {
+	if f.scopes == nil {
+		return nil
+	}
+	return *f.scopes
+}
+
 // check validates the members that are set and normalises them in place: scopes and routes are
 // sorted and lose duplicates, addresses become prefixes. It names every fault.
 func (f *keyFields) check(now time.Time) error {

@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -116,6 +117,9 @@ func prefixOf(t store.KeyType) string {
 func (h *Keys) Create(c *rest.Call, in *newKey) (*issuedKey, error) {
 	k, err := in.key(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.Caller.Grants(k.Scopes); err != nil {
 		return nil, err
 	}
 	if len(k.Allowlist) > 0 {
@@ -296,6 +300,9 @@ func (h *Keys) Update(c *rest.Call, in *keyPatch) (*changedKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := cmp.Or(c.Caller.Manages(k), c.Caller.Grants(f.scopeList())); err != nil {
+		return nil, err
+	}
 	// A list that a downgrade left in force may be sent again as it is.
 	if len(f.prefixes) > 0 && !slices.Equal(f.prefixes, sortedPrefixes(k.Allowlist)) {
 		if err := allowlistInTier(c, h.Store); err != nil {
@@ -364,6 +371,18 @@ func (h *Keys) Revoke(c *rest.Call, in *revocation) (*revokedKey, error) {
 	why, err := in.text()
 	if err != nil {
 		return nil, err
+	}
+	if c.Caller.Role == store.RoleDeveloper {
+		k, err := h.latest(c)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.Caller.Manages(k); err != nil {
+			return nil, err
+		}
+		if in.Chain {
+			return nil, fault.Newf(fault.Forbidden, "A developer revokes the keys that they created, one by one: chain may reach keys of others.")
+		}
 	}
 	if in.Chain {
 		return h.revokeChain(c, why)

@@ -10,7 +10,7 @@ import (
 // than they may. Calls that run at once are each judged by the count before
 // them, so an account may exceed its bound by as much as they write.
 func (h *Keys) room(c *rest.Call, more store.Held) error {
-	if c.Caller.Record == nil || c.Repeated() {
+	if c.Caller.Operates() || c.Repeated() {
 		return nil
 	}
 	held, err := h.Store.Held(c.Account)

@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
@@ -45,6 +46,9 @@ func (in *rotation) overlap(t store.KeyType) (d time.Duration, err error) {
 func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	k, err := h.latest(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := cmp.Or(c.Caller.Manages(k), c.Caller.Grants(k.Scopes)); err != nil {
 		return nil, err
 	}
 	overlap, err := in.overlap(k.Type)

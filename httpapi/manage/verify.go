@@ -46,7 +46,7 @@ func (in *verification) Check(*rest.Call) error { return in.VerifyRequest.Check(
 // Key judges a key as the proxy would judge a request with it.
 func (h *Verify) Key(c *rest.Call, body *verification) (*verdict, error) {
 	in := &body.VerifyRequest
-	if c.Caller.Record != nil {
+	if !c.Caller.Operates() {
 		in.Caller = c.Account
 	}
 	out, f := h.Gate.Verify(c.Request.Context(), h.Routes, in, c.Now)

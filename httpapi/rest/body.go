@@ -9,7 +9,6 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/bodies"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/store"
 )
 
 // MaxBody bounds a JSON body, in bytes.
@@ -17,8 +16,9 @@ const MaxBody = 1 << 20
 
 // FormType is the type that curl -d sends with every body unless it is given
 // another. It passes for any type that the call takes: a real form is refused by
-// the decoder. Browsers send it across origins without asking, which is no danger
-// while every call needs a credential that no browser adds by itself.
+// the decoder. Browsers send it across origins without asking, which is no danger: every
+// call needs a credential that no browser adds by itself or, with the cookie of a session,
+// a header that no page of another origin can set.
 const FormType = "application/x-www-form-urlencoded"
 
 // Body returns the body, of at most limit bytes and of one of types, and makes
@@ -107,7 +107,7 @@ func (c *Call) receive(limit int64) ([]byte, error) {
 
 // holder is the account, or the operator, that a body counts for.
 func (c *Call) holder() string {
-	if c.Caller.Actor.Type == store.ActorOperator {
+	if c.Caller.Operates() {
 		return bodies.Operators
 	}
 	return string(c.Account)

@@ -45,11 +45,16 @@ type Call struct {
 	committed bool     // a command carries this call's audit event
 }
 
-// Caller is the identity that makes a call. Record is nil for operators and for
-// open calls.
+// Caller is the identity that makes a call: a key with its Record, an operator token, or
+// a session, which may be a user's. An open call has none.
 type Caller struct {
-	Actor  store.Actor
-	Record *store.Record
+	Actor   store.Actor
+	Record  *store.Record
+	Role    store.Role // of an operator token or user; "" for keys and sessions of links
+	Session *store.Session
+	User    *store.User
+
+	cookie string // of the session
 }
 
 // recorder keeps the status of the answer.

@@ -32,6 +32,7 @@ type Config struct {
 	// Client finds the client's address on the admin listener, which has trusted
 	// proxies of its own; nil takes the gate's.
 	Client func(*http.Request) netip.Addr
+	SignIn SignIn
 	// Clock reads wall and monotonic time (nanoseconds); nil is the machine's.
 	Clock func() (time.Time, int64)
 }

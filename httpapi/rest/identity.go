@@ -15,8 +15,7 @@ import (
 // AccountHeader picks the account that an operator's call is about.
 const AccountHeader = "X-Perf-Account"
 
-// identify establishes the caller and the account that the call is about, and
-// charges the key's management bucket.
+// identify establishes the caller and the account that the call is about.
 func (c *Call) identify() *fault.Error {
 	asked := h1.RequestOf(c.Request)
 	c.Client = c.frame.cfg.Gate.Client(asked)
@@ -27,15 +26,37 @@ func (c *Call) identify() *fault.Error {
 		return nil
 	}
 	if c.Admin {
-		if actor := c.Operator(); actor.ID != "" {
-			admit.Vouch(c.Request.Context())
-			c.Caller.Actor = actor
-			if f := c.frame.cfg.Gate.Single(asked); f != nil {
-				return f
-			}
-			return c.pickAccount()
+		if ok, f := c.identifyPerson(asked); ok || f != nil {
+			return f
 		}
 	}
+	return c.identifyKey(asked)
+}
+
+// identifyPerson establishes an operator token or a session as the caller; false if the
+// request has neither.
+func (c *Call) identifyPerson(asked *h1.Request) (bool, *fault.Error) {
+	if actor := c.Operator(); actor.ID != "" {
+		admit.Vouch(c.Request.Context())
+		c.Caller = Caller{Actor: actor, Role: store.RoleOperator}
+		if f := c.frame.cfg.Gate.Single(asked); f != nil {
+			return true, f
+		}
+		return true, c.pickAccount()
+	}
+	b := Browser{c}
+	ok, f := b.signedIn()
+	if !ok || f != nil {
+		return ok, f
+	}
+	if f := c.frame.cfg.Gate.Single(asked); f != nil {
+		return true, f
+	}
+	return true, b.admitSession()
+}
+
+// identifyKey establishes a key as the caller, and charges its management bucket.
+func (c *Call) identifyKey(asked *h1.Request) *fault.Error {
 	c.rule = admit.Rule{Route: c.Route.Path, Scope: c.Route.Scope, AnyScope: c.Route.Access&AnyScope != 0, Management: true}
 	pass, f := c.frame.cfg.Gate.Check(c.Request.Context(), asked, c.Client, c.rule, c.Now)
 	c.pass, c.hint = pass, pass.Hint
@@ -60,6 +81,8 @@ func (c *Call) identify() *fault.Error {
 		return f
 	case c.Route.Access&Operators != 0:
 		return fault.Newf(fault.Forbidden, "Only an operator token may make this call.")
+	case c.Route.Access&NoKeys != 0:
+		return fault.Newf(fault.Forbidden, "A key may not make this call: sign in as a user, or send an operator token.")
 	}
 	if want := c.Request.Header.Get(AccountHeader); want != "" && want != string(c.Account) {
 		return fault.Newf(fault.Forbidden, "%s: a key acts on its own account only.", AccountHeader)
@@ -81,6 +104,9 @@ func (c *Call) identify() *fault.Error {
 // lost is the reason why the caller may not make the call any more, which may have
 // waited long for its body: a token or key that is gone, or a right that is.
 func (c *Call) lost() *fault.Error {
+	if c.Caller.Session != nil {
+		return Browser{c}.lostSession()
+	}
 	if c.Caller.Actor.Type == store.ActorOperator {
 		if c.Operator().ID == "" {
 			return fault.Newf(fault.InvalidKey, "The operator token is no longer valid.")

@@ -26,6 +26,8 @@ const (
 	AnyScope                     // a key needs no scope for it
 	History                      // may be about a deleted account while events of it are left
 	Optional                     // not on the proxy listener without self service, although Open
+	NoKeys                       // for people and operators: no key may make it
+	Personal                     // for everybody who is signed in, about themselves
 )
 
 // Route is one call of the API. The route table is the one place that states how
@@ -39,6 +41,7 @@ type Route struct {
 	Query  []string    // names of its parameters; the handler reads them with [Call.Query] if there are any
 	IDs    string      // prefix of the ids that the path's variable segment may be; "" for names
 	Access Access
+	Roles  Roles // of users that may make it
 	Serve  Handler
 
 	segments []string

@@ -16,6 +16,7 @@ type Config struct {
 	Cluster     Cluster           `koanf:"cluster"`
 	Accounts    Accounts          `koanf:"accounts"`
 	Regions     map[string]string `koanf:"regions"` // base URL of the management API of each region
+	SignIn      SignIn            `koanf:"signin"`
 	Encryption  Encryption        `koanf:"encryption"`
 	Audit       Audit             `koanf:"audit"`
 	Webhooks    Webhooks          `koanf:"webhooks"`
@@ -84,6 +85,14 @@ type Cluster struct {
 // Accounts holds defaults of a new installation.
 type Accounts struct {
 	DefaultTier string `koanf:"default_tier"` // of the account "default"
+}
+
+// SignIn bounds the sessions of people, and names the hosts at which they are accepted
+// besides localhost and IP addresses.
+type SignIn struct {
+	AllowedHosts []string      `koanf:"allowed_hosts"`
+	Idle         time.Duration `koanf:"idle"`
+	Max          time.Duration `koanf:"max"`
 }
 
 // Encryption names the source of the key of the data at rest, one at most. Without any,

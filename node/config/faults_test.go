@@ -87,7 +87,7 @@ var faultCases = map[string]faultCase{
 	"mail server":          {file: "[mail]\nsmtp = \"x\"\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]", want: []string{"mail.smtp = \"x\": must be HOST:PORT"}},
 	"mail addresses":       {file: "[mail]\nsmtp = \"x:25\"\nfrom = \"a\"\nto = [\"a@b.c\", \"b\"]", want: []string{"mail.from", "mail.to[1]"}},
 	"mail user":            {file: "[mail]\nusername = \"x\"", want: []string{"mail.password_file must be set too"}},
-	"later: oidc":          {file: "[signin.oidc]\nissuer = \"https://x\"", want: []string{"signin = {…}: ", "not available in this version"}},
+	"later: oidc":          {file: "[signin.oidc]\nissuer = \"https://x\"", want: []string{"signin.oidc = {…}: ", "not available in this version"}},
 	"region without host":  {file: "[regions]\neu-west = \"eu.example.com\"", want: []string{`line 2: regions.eu-west = "eu.example.com": must be the base URL`}},
 	"region with secret":   {file: "[regions]\neu = \"https://u:p@x\"", want: []string{"regions.eu", "must be the base URL"}, not: "u:p"},
 	"region as a list":     {file: "[regions]\neu = [\"https://x\"]", want: []string{"regions.eu", "must be a string"}},

@@ -44,7 +44,7 @@ const ()
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
 	"audit.sinks": "sending audit events elsewhere",
-	"signin":      "signing in",
+	"signin.oidc": "signing in with a provider",
 	"doors":       "deciding for other proxies",
 	"telemetry":   "sending telemetry",
 }
@@ -99,6 +99,9 @@ var settings = []setting{
 	{key: "accounts.default_tier", value: "free"},
 
 	{key: regionsKey, value: map[string]any{}},
+	{key: "signin.allowed_hosts", value: none},
+	{key: "signin.idle", value: "30m"},
+	{key: "signin.max", value: "12h"},
 
 	{key: keyFile, value: ""},
 	{key: keyCommand, value: ""},

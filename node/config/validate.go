@@ -48,6 +48,7 @@ func (v validator) all() {
 	v.proxy()
 	v.admin()
 	v.cluster()
+	v.signIn()
 	v.records()
 	v.mail()
 	v.securityTxt()
@@ -119,6 +120,16 @@ func (v validator) admin() {
 	v.check("admin.insecure", !a.Insecure || a.TLS.ClientCAFile == "", "must be false, as admin.tls.client_ca_file needs TLS")
 	v.check("admin.tls.client_ca_file", a.TLS.ClientCAFile == "" || a.TLS.CertFile != "" || !a.Loopback(),
 		"admin.tls.cert_file and key_file must be set too, for on loopback this listener has no TLS without them")
+}
+
+func (v validator) signIn() {
+	s := &v.SignIn
+	for _, host := range s.AllowedHosts {
+		v.check("signin.allowed_hosts", hostName.MatchString(host), "must be host names such as gateway.example.com, without a port")
+	}
+	v.between("signin.idle", s.Idle, time.Minute, 30*24*time.Hour)
+	v.between("signin.max", s.Max, time.Minute, 30*24*time.Hour)
+	v.check("signin.idle", s.Idle <= s.Max, "must not be longer than signin.max")
 }
 
 func (v validator) cluster() {

@@ -1,0 +1,134 @@
+package manage
+
+import (
+	"crypto/sha256"
+	"net/url"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/httpapi/span"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
+)
+
+// The life of a session link until it is opened.
+const (
+	linkLife    = 15 * time.Minute
+	maxLinkLife = 24 * time.Hour
+)
+
+// Links serves the calls about session links.
+type Links struct {
+	Store    peopleStore
+	Sessions *Sessions
+}
+
+// newLink is the body of POST /v1/session-links.
+type newLink struct {
+	Account *store.AccountID `json:"account"`
+	TTL     *string          `json:"ttl"`
+	Scopes  *[]string        `json:"scopes"`
+}
+
+// Check implements [rest.Checker].
+func (in *newLink) Check(*rest.Call) error {
+	_, err := in.link()
+	return err
+}
+
+// link is the link that in describes, as yet without a secret; its end is a duration.
+func (in *newLink) link() (life time.Duration, err error) {
+	var faults fault.List
+	life = linkLife
+	if in.TTL != nil {
+		if life, err = span.Parse(*in.TTL); err != nil || life < time.Second || life > maxLinkLife {
+			faults.Add(rest.Invalid("ttl", `must be a duration such as "15m", at most %s`, span.Format(maxLinkLife)))
+		}
+	}
+	if in.Scopes != nil {
+		faults.Add(checkScopes(*in.Scopes))
+	}
+	return life, faults.Err()
+}
+
+// sessionLink is the one answer that holds the link.
+type sessionLink struct {
+	ID        string          `json:"id"`
+	URL       *string         `json:"url"`
+	Withheld  bool            `json:"secret_withheld,omitzero"`
+	Account   store.AccountID `json:"account"`
+	Scopes    []string        `json:"scopes"`
+	ExpiresAt time.Time       `json:"expires_at"`
+}
+
+// Create makes a link and shows it, once.
+func (h *Links) Create(c *rest.Call, in *newLink) (*sessionLink, error) {
+	life, err := in.link()
+	if err != nil {
+		return nil, err
+	}
+	account := c.Account
+	if in.Account != nil && *in.Account != account {
+		if !c.Caller.Operates() {
+			return nil, &fault.Error{Code: fault.Forbidden, Param: "/account", Message: "account: an owner makes links to their own account."}
+		}
+		account = *in.Account
+		if h.Store.Cell(account) == nil {
+			if err := c.Linearize(); err != nil {
+				return nil, err
+			}
+		}
+		if h.Store.Cell(account) == nil {
+			return nil, rest.Invalid("account", "there is no such account")
+		}
+	}
+	token := ids.New(ids.New(linkPrefix + string(account) + "_"))
+	l := store.Link{Hash: sha256.Sum256([]byte(token)), Scopes: []string{"admin"}, Ends: c.Stamp().Add(life)}
+	set(&l.Scopes, in.Scopes)
+	rc, err := c.Propose(&store.Command{Account: account, Change: &store.LinkCreate{Link: l}})
+	if err != nil {
+		return nil, err
+	}
+	c.Created(rc)
+	out := &sessionLink{ID: rc.Link.ID, URL: some(rest.Browser{Call: c}.Base() + "/signin/link?token=" + url.QueryEscape(token)), Account: account, Scopes: rc.Link.Scopes, ExpiresAt: rc.Link.Ends.UTC()}
+	if rc.Repeat {
+		out.URL, out.Withheld = nil, true
+	}
+	return out, nil
+}
+
+// opened is the page behind a link. It goes on to the dashboard by itself: a redirect would
+// be part of the navigation from the other site, which sends no cookie that is SameSite=Strict.
+const opened = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/"></head>
+<body><p>You are signed in. <a href="/">Continue</a></p></body></html>
+`
+
+// Open uses a link up and signs its browser in.
+func (h *Links) Open(c *rest.Call) error {
+	q := c.Query()
+	token := q.Text("token")
+	if err := q.Err(); err != nil {
+		return err
+	}
+	if c.Request.Method != "GET" || c.Request.Header.Get("Sec-Purpose") != "" {
+		// A look at the link or its prefetch must not use it up.
+		return fault.Newf(fault.Forbidden, "Open the link in a browser.")
+	}
+	if f := (rest.Browser{Call: c}.CheckHost()); f != nil {
+		return f
+	}
+	if err := c.Linearize(); err != nil {
+		return err
+	}
+	start := &store.SessionStart{}
+	if err := h.Sessions.withLink(c, token, start); err != nil {
+		return err
+	}
+	if _, err := h.Sessions.start(c, nil, start); err != nil {
+		return err
+	}
+	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
+	return c.AnswerAs("text/html; charset=utf-8", []byte(opened))
+}
