@@ -151,6 +151,7 @@ var layers = map[string][]string{
 		"httpapi/manage",
 		"httpapi/proxy",
 		"httpapi/rest",
+		"httpapi/signin",
 		"httpapi/webhook",
 		"limiter",
 		"limiter/pool",

@@ -21,6 +21,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/httpapi/signin"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -67,6 +68,7 @@ type Config struct {
 	MetricsOpen bool
 	SecurityTxt manage.SecurityTxt
 	SignIn      rest.SignIn
+	OIDC        *signin.OIDC // nil: no provider
 
 	// WebhookWait is how long a test call of a webhook waits for its outcome.
 	WebhookWait time.Duration

@@ -145,6 +145,8 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"getTier":              func(c *client.Client) { c.Tiers().Get(ctx, "pro") },
 		"updateTier":           func(c *client.Client) { c.Tiers().Update(ctx, "pro", nil) },
 		"deleteTier":           func(c *client.Client) { c.Tiers().Delete(ctx, "pro") },
+		"signInOIDC":           func(c *client.Client) { client.SessionsOf(c).OIDC(ctx) },
+		"signInOIDCCallback":   func(c *client.Client) { client.SessionsOf(c).OIDCCallback(ctx, "s", "c") },
 		"createUser":           func(c *client.Client) { client.UsersOf(c).Create(ctx, client.NewUser{}) },
 		"listUsers":            func(c *client.Client) { client.UsersOf(c).List(ctx, client.Page{}) },
 		"getUser":              func(c *client.Client) { client.UsersOf(c).Get(ctx, "usr_1") },

@@ -51,6 +51,7 @@ type topics struct {
 	users     manage.Users
 	sessions  manage.Sessions
 	links     manage.Links
+	oidc      manage.OIDC
 	backup    manage.Backup
 	pages     manage.Pages
 }

@@ -16,6 +16,7 @@ const (
 func (t *topics) addPeople(cfg *Config) {
 	t.users = manage.Users{Store: cfg.Store.People(), Keys: &t.keys, All: cfg.Store}
 	t.sessions = manage.Sessions{Store: cfg.Store.People(), Limits: cfg.SignIn, Hashes: signin.NewHashes(), Guard: signin.NewGuard()}
+	t.oidc = manage.OIDC{Provider: cfg.OIDC, Subjects: cfg.Store.People(), Sessions: &t.sessions, Pepper: cfg.Store.Pepper}
 	t.links = manage.Links{Store: cfg.Store.People(), Sessions: &t.sessions}
 }
 
@@ -42,6 +43,9 @@ func (t *topics) people() []*rest.Route {
 
 		{ID: "createSessionLink", Method: post, Path: "/v1/session-links", Action: "session_link.create", Scope: admin, Access: ofPeople, Serve: rest.WithBody(t.links.Create)},
 		{ID: "openSessionLink", Method: get, Path: "/signin/link", Action: "session_link.open", Access: rest.Open, Query: []string{"token"}, Serve: t.links.Open},
+
+		{ID: "signInOIDC", Method: get, Path: "/signin/oidc", Access: rest.Open, Serve: t.oidc.Begin},
+		{ID: "signInOIDCCallback", Method: get, Path: "/signin/oidc/callback", Action: "session.create", Access: rest.Open, Serve: t.oidc.End},
 
 		{ID: "createOperatorToken", Method: post, Path: "/v1/operator-tokens", Action: "operator_token.create", Scope: admin, Access: operators, Serve: rest.WithBody(t.tokens.Create)},
 		{ID: "listOperatorTokens", Method: get, Path: "/v1/operator-tokens", Action: "operator_token.list", Scope: admin, Access: operators, Query: page, Serve: rest.WithoutBody(t.tokens.List)},

@@ -14,6 +14,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/httpapi/signin"
 	"github.com/perfgate/perfgate/httpapi/webhook"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/node/cluster"
@@ -99,7 +100,22 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 		Bodies:      n.limits.bodies,
 		WebhookWait: webhook.Timeout + time.Second,
 		SignIn:      rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max},
+		OIDC:        n.provider(),
 	}
+}
+
+// provider is the sign-in with a provider; nil without one. Its secret was read at the
+// start.
+func (n *Node) provider() *signin.OIDC {
+	o := n.config.SignIn.OIDC
+	if o.Issuer == "" {
+		return nil
+	}
+	secret, err := n.config.OIDCSecret()
+	if err != nil {
+		n.log.Error("read the secret of the provider; signing in with it will fail", "error", err)
+	}
+	return signin.NewOIDC(signin.OIDCConfig{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: secret, GroupsClaim: o.GroupsClaim, Roles: o.Roles})
 }
 
 // reloadParts are the parts of the node that SIGHUP can change.

@@ -209,3 +209,13 @@ func (s Sessions) CreateLink(ctx context.Context, link NewSessionLink, opts ...O
 func (s Sessions) OpenLink(ctx context.Context, token string) error {
 	return s.client.Do(ctx, "GET", "/signin/link", url.Values{"token": {token}}, nil, nil)
 }
+
+// OIDC begins a sign-in with the provider, which only a browser completes.
+func (s Sessions) OIDC(ctx context.Context) error {
+	return s.client.Do(ctx, "GET", "/signin/oidc", nil, nil, nil)
+}
+
+// OIDCCallback brings the provider's answer back.
+func (s Sessions) OIDCCallback(ctx context.Context, state, code string) error {
+	return s.client.Do(ctx, "GET", "/signin/oidc/callback", url.Values{"state": {state}, "code": {code}}, nil, nil)
+}

@@ -93,6 +93,16 @@ type SignIn struct {
 	AllowedHosts []string      `koanf:"allowed_hosts"`
 	Idle         time.Duration `koanf:"idle"`
 	Max          time.Duration `koanf:"max"`
+	OIDC         OIDC          `koanf:"oidc"`
+}
+
+// OIDC is the provider that people sign in with; without an issuer there is none.
+type OIDC struct {
+	Issuer           string            `koanf:"issuer"`
+	ClientID         string            `koanf:"client_id"`
+	ClientSecretFile string            `koanf:"client_secret_file"`
+	GroupsClaim      string            `koanf:"groups_claim"`
+	Roles            map[string]string `koanf:"roles"` // of groups: "role" or "account:role"
 }
 
 // Encryption names the source of the key of the data at rest, one at most. Without any,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 )
@@ -10,7 +11,11 @@ import (
 func Changed(a, b *Config) []string {
 	var out []string
 	for _, s := range settings {
-		if !reflect.DeepEqual(a.source.raw[s.key], b.source.raw[s.key]) {
+		same := reflect.DeepEqual(a.source.raw[s.key], b.source.raw[s.key])
+		if s.key == oidcRoles { // a table, of which the raw values have keys of their own
+			same = maps.Equal(a.SignIn.OIDC.Roles, b.SignIn.OIDC.Roles)
+		}
+		if !same {
 			out = append(out, s.key)
 		}
 	}

@@ -13,7 +13,7 @@ const envPrefix = "PERFGATE_"
 func (s *setting) env() string {
 	name := s.flag
 	switch {
-	case s.key == routesKey || s.key == regionsKey:
+	case s.key == routesKey, s.key == regionsKey, s.key == oidcRoles:
 		return "" // tables are no text
 	case name == "":
 		name = s.key

@@ -87,3 +87,24 @@ func clusterSecretFault(n int) string {
 	}
 	return fmt.Sprintf("must be a secret of %d to %d bytes, not %d; \"perfgate cluster secret\" makes one", minClusterSecret, maxClusterSecret, n)
 }
+
+// maxClientSecret bounds the secret at the provider, in bytes.
+const maxClientSecret = 4096
+
+// OIDCSecret is the content of signin.oidc.client_secret_file without the white space around
+// it; "" without a file. An error is a [*UsageError].
+func (c *Config) OIDCSecret() (string, error) {
+	const key = "signin.oidc.client_secret_file"
+	if c.SignIn.OIDC.ClientSecretFile == "" {
+		return "", nil
+	}
+	raw, err := datadir.ReadFile(c.SignIn.OIDC.ClientSecretFile, maxClientSecret)
+	if err != nil {
+		return "", c.Fault(key, "read the secret: "+datadir.Reason(err).Error())
+	}
+	secret := strings.TrimSpace(string(raw))
+	if secret == "" {
+		return "", c.Fault(key, "the file is empty")
+	}
+	return secret, nil
+}

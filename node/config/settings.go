@@ -19,6 +19,7 @@ const (
 	keyCommand = "encryption.key_command"
 	routesKey  = "proxy.routes"
 	regionsKey = "regions"
+	oidcRoles  = "signin.oidc.roles"
 )
 
 // Names that are not keys of the file.
@@ -44,7 +45,6 @@ const ()
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
 	"audit.sinks": "sending audit events elsewhere",
-	"signin.oidc": "signing in with a provider",
 	"doors":       "deciding for other proxies",
 	"telemetry":   "sending telemetry",
 }
@@ -102,6 +102,11 @@ var settings = []setting{
 	{key: "signin.allowed_hosts", value: none},
 	{key: "signin.idle", value: "30m"},
 	{key: "signin.max", value: "12h"},
+	{key: "signin.oidc.issuer", value: ""},
+	{key: "signin.oidc.client_id", value: ""},
+	{key: "signin.oidc.client_secret_file", value: ""},
+	{key: "signin.oidc.groups_claim", value: "groups"},
+	{key: oidcRoles, value: map[string]any{}},
 
 	{key: keyFile, value: ""},
 	{key: keyCommand, value: ""},

@@ -21,6 +21,7 @@ import (
 
 var (
 	nodeName  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+	oidcRole  = regexp.MustCompile(`^((default|acct_[0-9A-Za-z]+):)?(owner|admin|developer|viewer)$|^operator$`)
 	fieldName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$") // RFC 9110 section 5.1
 )
 
@@ -130,6 +131,32 @@ func (v validator) signIn() {
 	v.between("signin.idle", s.Idle, time.Minute, 30*24*time.Hour)
 	v.between("signin.max", s.Max, time.Minute, 30*24*time.Hour)
 	v.check("signin.idle", s.Idle <= s.Max, "must not be longer than signin.max")
+	v.oidc(&s.OIDC)
+}
+
+func (v validator) oidc(o *OIDC) {
+	if o.Issuer == "" {
+		const missing = "signin.oidc.issuer must be set too"
+		v.check("signin.oidc.client_id", o.ClientID == "", missing)
+		v.check("signin.oidc.client_secret_file", o.ClientSecretFile == "", missing)
+		v.check(oidcRoles, len(o.Roles) == 0, missing)
+		return
+	}
+	u, err := url.Parse(o.Issuer)
+	v.check("signin.oidc.issuer", err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopbackName(u.Hostname())) && u.RawQuery == "",
+		"must be an https URL such as https://id.example.com, exactly as the provider states it")
+	v.check("signin.oidc.client_id", o.ClientID != "", "must be the id of perfgate at the provider")
+	v.check("signin.oidc.groups_claim", o.GroupsClaim != "", "must be the claim with the groups of a user")
+	for _, group := range slices.Sorted(maps.Keys(o.Roles)) {
+		v.check(oidcRoles+"."+group, oidcRole.MatchString(o.Roles[group]),
+			`must be owner, admin, developer, viewer or operator, with the account before it unless that is the default: "acct_…:admin"`)
+	}
+}
+
+// loopbackName reports whether a host is this machine.
+func loopbackName(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (v validator) cluster() {
