@@ -145,6 +145,8 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"getTier":              func(c *client.Client) { c.Tiers().Get(ctx, "pro") },
 		"updateTier":           func(c *client.Client) { c.Tiers().Update(ctx, "pro", nil) },
 		"deleteTier":           func(c *client.Client) { c.Tiers().Delete(ctx, "pro") },
+		"setupPage":            func(c *client.Client) { client.SessionsOf(c).SetupPage(ctx, "t", io.Discard) },
+		"setup":                func(c *client.Client) { client.SessionsOf(c).Setup(ctx, "t", "p") },
 		"signInOIDC":           func(c *client.Client) { client.SessionsOf(c).OIDC(ctx) },
 		"signInOIDCCallback":   func(c *client.Client) { client.SessionsOf(c).OIDCCallback(ctx, "s", "c") },
 		"createUser":           func(c *client.Client) { client.UsersOf(c).Create(ctx, client.NewUser{}) },

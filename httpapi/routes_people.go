@@ -23,7 +23,7 @@ func (t *topics) addPeople(cfg *Config) {
 // people lists the calls about people and their access.
 func (t *topics) people() []*rest.Route {
 	return []*rest.Route{
-		{ID: "signIn", Method: post, Path: "/v1/session", Action: "session.create", Access: rest.Open, Serve: rest.WithBody(t.sessions.SignIn)},
+		{ID: "signIn", Method: post, Path: "/v1/session", Action: "session.create", Access: rest.Open | rest.Unmetered, Serve: rest.WithBody(t.sessions.SignIn)},
 		{ID: "session", Method: get, Path: "/v1/session", Action: "session.read", Access: personal | rest.Quiet, Serve: rest.WithoutBody(t.sessions.Read)},
 		{ID: "signOut", Method: del, Path: "/v1/session", Action: "session.delete", Access: personal, Serve: rest.WithoutBody(t.sessions.SignOut)},
 		{ID: "setPassword", Method: put, Path: "/v1/session/password", Action: "user.password", Access: personal, Serve: rest.WithBody(t.sessions.SetPassword)},
@@ -44,6 +44,8 @@ func (t *topics) people() []*rest.Route {
 		{ID: "createSessionLink", Method: post, Path: "/v1/session-links", Action: "session_link.create", Scope: admin, Access: ofPeople, Serve: rest.WithBody(t.links.Create)},
 		{ID: "openSessionLink", Method: get, Path: "/signin/link", Action: "session_link.open", Access: rest.Open, Query: []string{"token"}, Serve: t.links.Open},
 
+		{ID: "setupPage", Method: get, Path: "/signin/setup", Access: rest.Open, Query: []string{"token"}, Serve: t.sessions.SetupPage},
+		{ID: "setup", Method: post, Path: "/signin/setup", Action: "session.create", Access: rest.Open | rest.Unmetered, Serve: t.sessions.Setup},
 		{ID: "signInOIDC", Method: get, Path: "/signin/oidc", Access: rest.Open, Serve: t.oidc.Begin},
 		{ID: "signInOIDCCallback", Method: get, Path: "/signin/oidc/callback", Action: "session.create", Access: rest.Open, Serve: t.oidc.End},
 

@@ -49,6 +49,7 @@ func (in *UserCreate) apply(t *txn) Result {
 		return refuse(LimitReached, "there are %d users, which is the most there can be", maxUsers)
 	}
 	u.CreatedAt, u.CreatedBy, u.SetupEnds = t.when.at, t.cmd.Actor.ID, u.SetupEnds.UTC()
+	u.Operated = u.Role == RoleOperator
 	u.Modified = t.index
 	t.rows.putUser(&u)
 	t.rows.put(emailRow(u.Email), []byte(u.ID))
@@ -126,6 +127,7 @@ func (in *UserUpdate) apply(t *txn) Result {
 	if !in.Force && old.operates() && !u.operates() && !t.operatedWithout(u.ID) {
 		return lastOperator()
 	}
+	u.Operated = u.Operated || u.Role == RoleOperator
 	if len(u.TOTP) == 0 {
 		u.TOTP, u.TOTPStep, u.Recovery = nil, 0, nil
 	}

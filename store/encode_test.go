@@ -76,7 +76,7 @@ func samples() map[string]*Command {
 			ID: "op_0123456789ab", Name: "CI", Hash: hashOf("o"), CreatedAt: at, CreatedBy: "op", ExpiresAt: at.Add(time.Hour),
 		}}},
 		"user_create": {Change: &UserCreate{User: User{
-			ID: "usr_a", Email: "Ada@example.com", Name: "Ada", Role: RoleOwner, Account: "acct_a", Disabled: true, Password: "$argon2id$", Subject: "https://idp a",
+			ID: "usr_a", Email: "Ada@example.com", Name: "Ada", Role: RoleOwner, Account: "acct_a", Disabled: true, Operated: true, Password: "$argon2id$", Subject: "https://idp a",
 			Setup: hashOf("s"), SetupEnds: at, TOTP: []byte("totp"), TOTPStep: 7, Recovery: []Hash{hashOf("r")}, Known: []string{"192.0.2.1"}, CreatedAt: at, CreatedBy: "op", LastSignInAt: at,
 		}}},
 		"user_update": {Change: &UserUpdate{

@@ -46,6 +46,7 @@ type User struct {
 	Role     Role      `json:"role"`
 	Account  AccountID `json:"account"`
 	Disabled bool      `json:"disabled,omitzero"`
+	Operated bool      `json:"operated,omitzero"` // is or was an operator: may have made keys in any account
 
 	Password string `json:"password,omitzero"` // its argon2id hash; "": signs in otherwise, or not yet
 	Subject  string `json:"subject,omitzero"`  // of the OIDC provider: issuer, a blank, subject

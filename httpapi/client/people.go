@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -218,4 +220,15 @@ func (s Sessions) OIDC(ctx context.Context) error {
 // OIDCCallback brings the provider's answer back.
 func (s Sessions) OIDCCallback(ctx context.Context, state, code string) error {
 	return s.client.Do(ctx, "GET", "/signin/oidc/callback", url.Values{"state": {state}, "code": {code}}, nil, nil)
+}
+
+// SetupPage copies the page of a set-up link to w.
+func (s Sessions) SetupPage(ctx context.Context, token string, w io.Writer) error {
+	return s.client.Do(ctx, "GET", "/signin/setup", url.Values{"token": {token}}, nil, w)
+}
+
+// Setup sends the form of a set-up link. Programs use [Sessions.SignIn] instead.
+func (s Sessions) Setup(ctx context.Context, token, password string) error {
+	form := url.Values{"token": {token}, "password": {password}}
+	return s.client.Do(ctx, "POST", "/signin/setup", nil, strings.NewReader(form.Encode()), nil, Header("Content-Type", "application/x-www-form-urlencoded"))
 }

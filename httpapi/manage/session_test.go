@@ -261,3 +261,64 @@ func TestSessionLink(t *testing.T) {
 		t.Errorf("%s", opened.Body)
 	}
 }
+
+// The page of a set-up link works without script, and looking at it uses nothing up.
+func TestSetupPage(t *testing.T) {
+	g := apitest.New(t)
+	g.Unchecked = true // a fault of the form is on the page and not in JSON
+	id, token := g.Setup("ada@example.com", "owner", "")
+	for range 2 {
+		page := g.Do(g.Admin.URL, "GET", "/signin/setup?token="+token, "", "").Want(t, 200)
+		if !strings.Contains(page.Body, `value="`+token+`"`) || !strings.HasPrefix(page.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s", page.Body)
+		}
+	}
+	send := func(origin, password string) apitest.Answer {
+		form := url.Values{"token": {token}, "password": {password}}.Encode()
+		return g.Do(g.Admin.URL, "POST", "/signin/setup", "", form, "Content-Type", "application/x-www-form-urlencoded", "Origin", origin)
+	}
+	send("https://evil.example", apitest.Password).Want(t, 403, fault.Forbidden)
+	send("null", apitest.Password).Want(t, 403, fault.Forbidden)
+	if a := send(g.Admin.URL, "short").Want(t, 422); !strings.Contains(a.Body, "must have 8 to 256") || !strings.Contains(a.Body, "<form") {
+		t.Errorf("%s", a.Body)
+	}
+	p := &apitest.Person{Cookie: apitest.Cookie(send(g.Admin.URL, apitest.Password).Want(t, 200)), Rig: g}
+	if a := p.Do("GET", "/v1/session", "").Want(t, 200); a.Text("id") != id {
+		t.Errorf("%s", a.Body)
+	}
+	if a := send(g.Admin.URL, apitest.Password).Want(t, 401); !strings.Contains(a.Body, "used already") {
+		t.Errorf("%s", a.Body)
+	}
+	if a := g.Do(g.Admin.URL, "GET", `/signin/setup?token=%22%3E%3Cscript%3E`, "", "").Want(t, 200); strings.Contains(a.Body, "<script") {
+		t.Errorf("%s", a.Body)
+	}
+}
+
+// No secret of a person is in a command, an answer, an event or the log, but for the
+// secret of an authenticator, which the state must keep.
+func TestSecretsOfPeopleAreNowhere(t *testing.T) {
+	g := apitest.New(t)
+	_, setup := g.Setup("ada@example.com", "owner", "")
+	ada := &apitest.Person{Cookie: apitest.Cookie(g.SignIn(map[string]string{"token": setup, "password": apitest.Password}).Want(t, 200)), Rig: g}
+	link := g.Op("POST", "/v1/session-links", `{}`, "Idempotency-Key", "l").Want(t, 201)
+	u, err := url.Parse(link.Text("url"))
+	apitest.Must(t, err)
+	token := ada.Do("GET", "/v1/session", "").Want(t, 200)
+	op := g.Op("POST", "/v1/operator-tokens", `{"name":"n"}`, "Idempotency-Key", "t").Want(t, 201).Text("token")
+	g.SignIn(map[string]string{"email": "ada@example.com", "password": "a wrong password"}).Want(t, 401)
+	again := g.Op("POST", "/v1/session-links", `{}`, "Idempotency-Key", "l").Want(t, 200)
+	if again.JSON["url"] != nil || again.JSON["secret_withheld"] != true {
+		t.Errorf("the repeat: %s", again.Body)
+	}
+	apitest.Must(t, g.Local.Flush())
+	seen := g.Backend.Commands() + g.Log.String() + token.Body + again.Body
+	for _, path := range []string{"/v1/users", "/v1/sessions", "/v1/audit-logs", "/v1/audit-logs?format=csv", "/v1/operator-tokens", "/metrics"} {
+		seen += g.Op("GET", path, "").Body
+	}
+	_, session, _ := strings.Cut(ada.Cookie, ".")
+	for _, s := range []string{setup, u.Query().Get("token"), op, session, apitest.Password, "a wrong password"} {
+		if s == "" || strings.Contains(seen, s) {
+			t.Errorf("%.12s… is shown", s)
+		}
+	}
+}

@@ -339,7 +339,7 @@ func (h *Users) Disable(c *rest.Call, in *leaving) (*disabledUser, error) {
 		return out, nil
 	}
 	accounts := []store.AccountID{u.Account}
-	if u.Role == store.RoleOperator || c.Caller.Operates() { // the role may have been another one before
+	if u.Operated {
 		accounts = h.madeKeysIn(u)
 	}
 	call := c.Account

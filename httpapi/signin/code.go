@@ -33,8 +33,9 @@ func NewSecret() string {
 
 // ParseSecret reads a secret as NewSecret writes it; false if it is none.
 func ParseSecret(s string) ([]byte, bool) {
-	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ToUpper(s))
-	return b, err == nil && len(b) == secretBytes
+	enc := base32.StdEncoding.WithPadding(base32.NoPadding)
+	b, err := enc.DecodeString(strings.ToUpper(s))
+	return b, err == nil && len(b) == secretBytes && len(s) == enc.EncodedLen(secretBytes)
 }
 
 // CheckCode finds the time step around now of which code is the one, later than used;
