@@ -21,6 +21,7 @@ func exposed(c *config.Config) (out []error) {
 	type secret struct{ key, place, path string }
 	files := []secret{
 		{"cluster.secret_file", "cluster.secret_file", c.Cluster.SecretFile},
+		{"signin.oidc.client_secret_file", "signin.oidc.client_secret_file", c.SignIn.OIDC.ClientSecretFile},
 		{"proxy.tls.key_file", "proxy.tls.key_file", c.Proxy.TLS.KeyFile}, {"admin.tls.key_file", "admin.tls.key_file", c.Admin.TLS.KeyFile},
 	}
 	for i, r := range c.Proxy.Routes {

@@ -51,7 +51,8 @@ func inspect(fs *pflag.FlagSet, env config.Getenv) (*config.Config, error) {
 func checkFiles(c *config.Config) (certs map[string]*serve.Certificates, err error) {
 	_, err = c.ClusterSecret()
 	_, noPassword := c.MailPassword()
-	faults := []error{err, noPassword}
+	_, noSecret := c.OIDCSecret()
+	faults := []error{err, noPassword, noSecret}
 	if err := datadir.Check(c.Node.DataDir); err != nil {
 		faults = append(faults, c.Fault("node.data_dir", err.Error()))
 	}

@@ -178,14 +178,15 @@ func TestReloadChecksFiles(t *testing.T) {
 	r := NewReloader(c, load, slog.New(slog.DiscardHandler), func(*config.Config) (func(), error) { return func() { changed = true }, nil })
 	old := dated(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
 	for text, want := range map[string]string{
-		"[proxy.tls]\ncert_file = \"/nonexistent\"\nkey_file = \"/nonexistent\"":        `proxy.tls.cert_file = "/nonexistent": no such file`,
-		"[admin.tls]\ncert_file = \"/nonexistent\"\nkey_file = \"/nonexistent\"":        `admin.tls.cert_file = "/nonexistent": no such file`,
-		"[proxy.tls]\ncert_file = \"/nonexistent\"":                                     "proxy.tls.key_file is missing",
-		"[cluster]\nlisten = \":7946\"\nsecret_file = \"/nonexistent\"":                 "cluster.secret_file",
-		"[node]\ndata_dir = \"" + path + "\"":                                           "must be a directory",
-		"[proxy.tls]\ncert_file = \"" + path + "\"\nkey_file = \"" + old.KeyFile + "\"": "proxy.tls.cert_file",
-		"[cluster]\nlease = \"1h\"":                                                     "cluster.lease",
-		"[[proxy.routes]]\npath = \"/x\"\nupstreams = [\"http://b\"]\nmax_body = \"5\"": "max_body",
+		"[proxy.tls]\ncert_file = \"/nonexistent\"\nkey_file = \"/nonexistent\"":                          `proxy.tls.cert_file = "/nonexistent": no such file`,
+		"[admin.tls]\ncert_file = \"/nonexistent\"\nkey_file = \"/nonexistent\"":                          `admin.tls.cert_file = "/nonexistent": no such file`,
+		"[proxy.tls]\ncert_file = \"/nonexistent\"":                                                       "proxy.tls.key_file is missing",
+		"[signin.oidc]\nissuer = \"https://x\"\nclient_id = \"a\"\nclient_secret_file = \"/nonexistent\"": "signin.oidc.client_secret_file",
+		"[cluster]\nlisten = \":7946\"\nsecret_file = \"/nonexistent\"":                                   "cluster.secret_file",
+		"[node]\ndata_dir = \"" + path + "\"":                                                             "must be a directory",
+		"[proxy.tls]\ncert_file = \"" + path + "\"\nkey_file = \"" + old.KeyFile + "\"":                   "proxy.tls.cert_file",
+		"[cluster]\nlease = \"1h\"":                                                                       "cluster.lease",
+		"[[proxy.routes]]\npath = \"/x\"\nupstreams = [\"http://b\"]\nmax_body = \"5\"":                   "max_body",
 	} {
 		if err := os.WriteFile(path, []byte("[proxy]\nupstream = \"http://b\"\n"+text), 0o600); err != nil {
 			t.Fatal(err)

@@ -74,7 +74,11 @@ func (n *Node) openRequests(ctx context.Context) error {
 		return err
 	}
 	n.openOverall()
-	api, err := httpapi.New(n.apiConfig(registry))
+	provider, err := n.provider()
+	if err != nil {
+		return err
+	}
+	api, err := httpapi.New(n.apiConfig(registry, provider))
 	if err != nil {
 		return err
 	}

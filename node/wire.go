@@ -84,7 +84,7 @@ func (n *Node) proxySettings(c *config.Config) (proxy.Settings, error) {
 }
 
 // apiConfig is the configuration of the management API.
-func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
+func (n *Node) apiConfig(registry *prometheus.Registry, provider *signin.OIDC) httpapi.Config {
 	c, txt := n.config, n.config.SecurityTxt
 	return httpapi.Config{
 		Store: n.store, Local: n.local, Audit: auditLogs{n.overall.audit.Load()}, Observed: n.overall.observed.Load(), Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
@@ -100,22 +100,21 @@ func (n *Node) apiConfig(registry *prometheus.Registry) httpapi.Config {
 		Bodies:      n.limits.bodies,
 		WebhookWait: webhook.Timeout + time.Second,
 		SignIn:      rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max},
-		OIDC:        n.provider(),
+		OIDC:        provider,
 	}
 }
 
-// provider is the sign-in with a provider; nil without one. Its secret was read at the
-// start.
-func (n *Node) provider() *signin.OIDC {
+// provider is the sign-in with a provider; nil without one.
+func (n *Node) provider() (*signin.OIDC, error) {
 	o := n.config.SignIn.OIDC
 	if o.Issuer == "" {
-		return nil
+		return nil, nil
 	}
 	secret, err := n.config.OIDCSecret()
 	if err != nil {
-		n.log.Error("read the secret of the provider; signing in with it will fail", "error", err)
+		return nil, err
 	}
-	return signin.NewOIDC(signin.OIDCConfig{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: secret, GroupsClaim: o.GroupsClaim, Roles: o.Roles})
+	return signin.NewOIDC(signin.OIDCConfig{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: secret, GroupsClaim: o.GroupsClaim, Roles: o.Roles}), nil
 }
 
 // reloadParts are the parts of the node that SIGHUP can change.

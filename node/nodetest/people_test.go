@@ -109,3 +109,50 @@ func TestPeopleInACluster(t *testing.T) {
 		}
 	}
 }
+
+// No node admits a key of a suspended account once the call has returned, also one that is
+// cut off meanwhile, and all do again when it is resumed.
+func TestSuspensionInACluster(t *testing.T) {
+	c := nodetest.Start(t, 3)
+	c.WaitHealthy()
+	in := c.Leader()
+	_, key := c.Key(in, "a")
+	for i, n := range c.Nodes {
+		c.Until(fmt.Sprintf("node %d admits the key", i), func() error {
+			if a := n.Get(key); a.Status != 200 {
+				return fmt.Errorf("%v", a)
+			}
+			return nil
+		})
+	}
+	out := c.Follower(in)
+	c.Isolate(out)
+	account, err := c.API(in).Accounts().Update(t.Context(), "default", client.Patch{"state": "suspended"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if account.Revocation == nil || !account.Revocation.Effective {
+		t.Errorf("revocation %+v", account.Revocation)
+	}
+	for i, n := range c.Nodes {
+		want := string(fault.AccountSuspended)
+		if i == out {
+			want = string(fault.NodeIsolated)
+		}
+		if a := n.Get(key); a.Code != want {
+			t.Errorf("on node %d: %v, want %s", i, a, want)
+		}
+	}
+	c.Heal()
+	if _, err := c.API(in).Accounts().Update(t.Context(), "default", client.Patch{"state": "active"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range c.Nodes {
+		c.Until(fmt.Sprintf("node %d admits the key again", i), func() error {
+			if a := n.Get(key); a.Status != 200 {
+				return fmt.Errorf("%v", a)
+			}
+			return nil
+		})
+	}
+}
