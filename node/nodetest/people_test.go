@@ -84,6 +84,10 @@ func TestPeopleInACluster(t *testing.T) {
 		}
 		keys = append(keys, a["key"].(string))
 	}
+	op := &browser{t: t}
+	if code, a := op.do(c.Nodes[2], "POST", "/v1/session", fmt.Sprintf(`{"token":%q}`, nodetest.Token)); code != 200 {
+		t.Fatalf("sign in with the operator token: %d %v", code, a)
+	}
 	// One node cannot be reached: the answer waits until its lease has ended.
 	out := c.Follower()
 	c.Isolate(out)
@@ -107,6 +111,17 @@ func TestPeopleInACluster(t *testing.T) {
 				t.Errorf("on node %d a key of the user is admitted: %v", i, a)
 			}
 		}
+	}
+	// A node without a lease may not know that a session has ended, so it accepts none; a
+	// token shows what is wrong with it.
+	if code, a := op.do(c.Nodes[out], "GET", "/v1/cluster", ""); code != 503 {
+		t.Errorf("a session on the node that is cut off: %d %v", code, a)
+	}
+	if code, a := op.do(c.Nodes[in], "GET", "/v1/cluster", ""); code != 200 {
+		t.Errorf("a session on the leader: %d %v", code, a)
+	}
+	if _, err := c.API(out).Cluster(t.Context()); err != nil {
+		t.Errorf("a token on the node that is cut off: %v", err)
 	}
 }
 
