@@ -47,4 +47,5 @@ var pure = map[string][]string{
 	"limiter/share":  {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
 	"node/lease":     {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
 	"store/chain":    {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
+	"store/insight":  {"net", "os", "log", "math/rand", "syscall", "io", "crypto/rand"},
 }

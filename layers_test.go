@@ -50,6 +50,7 @@ var layers = map[string][]string{
 		"limiter",
 		"store",
 		"store/chain",
+		"store/insight",
 		"store/local",
 	},
 	"httpapi/apikey": {
@@ -90,6 +91,7 @@ var layers = map[string][]string{
 		"store/backup",
 		"store/chain",
 		"store/ids",
+		"store/insight",
 		"store/local",
 	},
 	"httpapi/pattern": {
@@ -234,6 +236,7 @@ var layers = map[string][]string{
 	"node/observe": {
 		"store",
 		"store/chain",
+		"store/insight",
 		"store/local",
 	},
 	"node/quota": {
@@ -301,9 +304,10 @@ var layers = map[string][]string{
 	"store/chain/export": {
 		"store/chain",
 	},
-	"store/disk":  {},
-	"store/encfs": {},
-	"store/ids":   {},
+	"store/disk":    {},
+	"store/encfs":   {},
+	"store/ids":     {},
+	"store/insight": {},
 	"store/keyring": {
 		"store/encfs",
 		"store/pack",

@@ -119,6 +119,8 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"setAllowlist":         func(c *client.Client) { c.SetAllowlist(ctx, nil) },
 		"usage":                func(c *client.Client) { c.Insight().Usage(ctx, client.UsageQuery{}) },
 		"keyUsage":             func(c *client.Client) { c.Insight().KeyUsage(ctx, "key_1", "", "") },
+		"securityEvents":       func(c *client.Client) { c.Insight().SecurityEvents(ctx, "", "", "") },
+		"hygiene":              func(c *client.Client) { c.Insight().Hygiene(ctx) },
 		"auditHead":            func(c *client.Client) { c.AuditHead(ctx) },
 		"auditLogs":            func(c *client.Client) { c.AuditLogs(ctx, client.AuditQuery{}, io.Discard) },
 		"simulateLimits":       func(c *client.Client) { c.SimulateLimits(ctx, client.Proposal{}) },

@@ -38,6 +38,7 @@ type topics struct {
 	ratelimit manage.RateLimit
 	allowlist manage.Allowlist
 	usage     manage.Usage
+	security  manage.Security
 	limits    manage.Limits
 	simulate  manage.Simulate
 	audit     manage.Audit
@@ -57,8 +58,10 @@ type topics struct {
 }
 
 func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
+	keys := manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes}
 	t := &topics{
-		keys:      manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes},
+		keys:      keys,
+		security:  manage.Security{Keys: &keys, Observed: cfg.Observed},
 		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
@@ -92,7 +95,7 @@ func (t *topics) routes() []*rest.Route {
 	if t.pages.MetricsOpen {
 		metricsAccess = rest.Open | rest.Quiet
 	}
-	return withRoles(slices.Concat(t.people(), t.webhookRoutes(), []*rest.Route{
+	return withRoles(slices.Concat(t.people(), t.insight(), t.webhookRoutes(), []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
@@ -108,8 +111,6 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
 		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithoutBody(t.allowlist.Set)},
 
-		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: usageQuery, Serve: rest.WithoutBody(t.usage.Read)},
-		{ID: "keyUsage", Method: get, Path: "/v1/usage/keys/{id}", Action: "usage.read", Scope: read, Access: onProxy, IDs: "key_", Query: []string{"from", "to"}, Serve: rest.WithoutBody(t.usage.OfKey)},
 		{ID: "limits", Method: get, Path: "/v1/limits", Action: "limits.read", Access: onProxy | rest.AnyScope | rest.Quiet, Query: []string{"key", "type"}, Serve: rest.WithoutBody(t.limits.Read)},
 		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},
@@ -161,5 +162,15 @@ func (t *topics) webhookRoutes() []*rest.Route {
 		{ID: "listDeliveries", Method: get, Path: "/v1/webhooks/{id}/deliveries", Action: "webhook.deliveries", Scope: admin, Access: onProxy, IDs: "whk_", Query: []string{"state", "limit", "cursor"}, Serve: rest.WithoutBody(t.webhooks.Deliveries)},
 		{ID: "redeliver", Method: post, Path: "/v1/webhooks/{id}/deliveries/{did}/redeliver", Action: "webhook.redeliver", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithOptionalBody(t.webhooks.Redeliver)},
 		{ID: "redeliverSince", Method: post, Path: "/v1/webhooks/{id}/redeliver", Action: "webhook.redeliver", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithBody(t.webhooks.RedeliverSince)},
+	}
+}
+
+// insight are the calls about what requests did.
+func (t *topics) insight() []*rest.Route {
+	return []*rest.Route{
+		{ID: "usage", Method: get, Path: "/v1/usage", Action: "usage.read", Scope: read, Access: onProxy, Query: usageQuery, Serve: rest.WithoutBody(t.usage.Read)},
+		{ID: "keyUsage", Method: get, Path: "/v1/usage/keys/{id}", Action: "usage.read", Scope: read, Access: onProxy, IDs: "key_", Query: []string{"from", "to"}, Serve: rest.WithoutBody(t.usage.OfKey)},
+		{ID: "securityEvents", Method: get, Path: "/v1/security/events", Action: "security.read", Scope: admin, Access: onProxy, Query: []string{"from", "to", "key"}, Serve: rest.WithoutBody(t.security.Events)},
+		{ID: "hygiene", Method: get, Path: "/v1/security/hygiene", Action: "security.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.security.Hygiene)},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/geo"
+	"github.com/perfgate/perfgate/node/observe"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/ids"
@@ -33,6 +34,7 @@ type startup struct {
 	fresh     bool          // this process made the state
 	bootIndex uint64        // end of the log at the start: entries after it are new in this process
 	places    *geo.Database // nil without one
+	watcher   *observe.Watcher
 }
 
 // system is the actor of the changes that a node makes by itself.

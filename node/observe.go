@@ -20,11 +20,13 @@ type overall struct {
 // openOverall opens them.
 func (n *Node) openOverall() {
 	n.openAudit()
-	c := observe.Config{Local: n.local, Logger: n.log}
+	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log}
 	if !n.lone() {
 		c.Ask, c.Others = n.replica.Coordinator().AskObserve, n.others
 	}
-	n.overall.observed.Store(observe.New(c))
+	nodes := observe.New(c)
+	n.overall.observed.Store(nodes)
+	n.background.run(func(ctx context.Context) { n.startup.watcher.Run(ctx, nodes) })
 }
 
 // serveObserve answers another node about the requests that this one served.

@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/geo"
+	"github.com/perfgate/perfgate/node/observe"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
@@ -55,17 +56,21 @@ func (n *Node) openState(ctx context.Context) (err error) {
 		}
 	}
 	n.startup.places = from.places
+	watcher := observe.NewWatcher(n.log)
+	n.startup.watcher = watcher
 	n.local, err = local.Open(local.Config{
 		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, datadir.LocalDir), Cache: cache,
 		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
 		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, Country: from.country(), Fatal: n.fatal,
-		Clock: n.clock.Wall, Aged: from.aged(), Witness: n.replica.Marks(),
+		Clock: n.clock.Wall, Aged: from.aged(), Witness: n.replica.Marks(), Watch: watcher.Watch,
 	})
 	if err != nil {
 		return err
 	}
 	n.vault.OnRotate(n.rollLogs)
 	n.cleanup("local data", func(context.Context) error { return n.local.Close() })
+	watcher.Open(n.local)
+	n.cleanup("habits", func(context.Context) error { watcher.Close(); return nil })
 	n.startup.replica, n.startup.store = n.replica, n.store
 	n.startup.bootIndex = n.replica.LastIndex()
 	n.startup.fresh = !n.store.Initialized()

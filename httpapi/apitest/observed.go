@@ -6,14 +6,18 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
 // observed is what one node knows of requests.
-type observed struct{ local *local.Local }
+type observed struct {
+	local *local.Local
+	rig   *Rig
+}
 
 // Observed is what the rig's one node knows of requests.
-func (g *Rig) Observed() manage.Observed { return observed{g.Local} }
+func (g *Rig) Observed() manage.Observed { return observed{g.Local, g} }
 
 // Usage implements [manage.Observed].
 func (o observed) Usage(_ context.Context, q local.UsageQuery) ([]local.UsageRow, []chain.Missing, error) {
@@ -36,4 +40,20 @@ func (o observed) LastUses(_ context.Context, keys []store.KeyID) (map[store.Key
 		}
 	}
 	return uses, []chain.Missing{}
+}
+
+// Findings implements [manage.Observed].
+func (o observed) Findings(_ context.Context, q insight.Query) ([]insight.Finding, []chain.Missing, error) {
+	out := []insight.Finding{}
+	for _, f := range o.rig.Findings {
+		if q.Selects(&f) && !f.At.Before(q.From) && f.At.Before(q.To) {
+			out = append(out, f)
+		}
+	}
+	return out, []chain.Missing{}, nil
+}
+
+// Profiles implements [manage.Observed].
+func (o observed) Profiles(context.Context, []store.KeyID) (map[store.KeyID]insight.Profile, []chain.Missing, error) {
+	return o.rig.Profiles, []chain.Missing{}, nil
 }

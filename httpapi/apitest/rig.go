@@ -27,6 +27,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -51,6 +52,10 @@ type Rig struct {
 	// Unchecked leaves answers unchecked against Doc, which takes milliseconds for each; a
 	// test with many calls sets it.
 	Unchecked bool
+
+	// What all nodes found and know of keys, beside this node's usage.
+	Findings []insight.Finding
+	Profiles map[store.KeyID]insight.Profile
 
 	calls *rest.Table // of Doc
 }

@@ -47,6 +47,8 @@ var everyCommand = map[string]string{
 	"keys usage key_1":                 "",
 	"keys update key_1 --burst 1":      "",
 	"keys verify":                      "pk_live_x",
+	"security events":                  "",
+	"security hygiene":                 "",
 	"tiers create t":                   "",
 	"tiers delete t":                   "",
 	"tiers get t":                      "",

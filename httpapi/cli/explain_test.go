@@ -85,6 +85,28 @@ next      curl -v 'http://10.0.0.5:9000/v1/it'\''s'`},
 	}
 }
 
+func TestSecurityReports(t *testing.T) {
+	s := start(t, map[string]answer{
+		"GET /v1/security/events": {body: `{"from":"2027-01-01T00:00:00Z","to":"2027-01-31T00:00:00Z","failed_authentications":{"requests":9,"reasons":[{"reason":"invalid_key","requests":9}],` +
+			`"keys":[{"key_id":"key_1","requests":1}],"addresses":[{"ip":"203.0.113.7","country":"DE","requests":8}],"countries":[{"country":"DE","requests":8}],"hints":[{"hint":"pk_live_a…b","requests":7}]},` +
+			`"anomalies":[{"id":"fnd_1","kind":"new_country","time":"2027-01-30T10:00:00Z","key_id":"key_1","subject":"BR","usual":"uses from DE","seen":"a use from BR","window_seconds":60}],"missing":[]}`},
+		"GET /v1/security/hygiene": {body: `{"checked":2,"data":[{"key_id":"key_1","name":"n","type":"live","finding":"idle","detail":"last used 100 days ago","command":"perfgate keys revoke key_1 --reason unused"}],"truncated":false,"missing":[]}`},
+	})
+	testCommands(t, s, []commandTest{
+		{args: "security events --key key_1 --from 2027-01-01", calls: "GET /v1/security/events?from=2027-01-01&key=key_1", out: `FAILED AUTHENTICATIONS    REQUESTS
+all                       9
+reason invalid_key        9
+key key_1                 1
+address 203.0.113.7 (DE)  8
+country DE                8
+credential pk_live_a…b    7
+TIME              UNUSUAL      KEY    USUAL         SEEN
+2027-01-30 10:00  new_country  key_1  uses from DE  a use from BR`},
+		{args: "security hygiene", calls: "GET /v1/security/hygiene", out: `KEY    NAME  FINDING  DETAIL                  COMMAND
+key_1  n     idle     last used 100 days ago  perfgate keys revoke key_1 --reason unused`},
+	})
+}
+
 func TestUsageReport(t *testing.T) {
 	s := start(t, map[string]answer{"GET /v1/usage": {body: `{"data":[{"time":"2027-01-01T00:00:00Z","group":"key_1","requests":5,"denied":1,"units":4,"cost":0.30,"billable":4},` +
 		`{"time":"2027-01-02T00:00:00Z","group":null,"requests":12000,"denied":0,"units":0,"cost":12.000001,"billable":0}],"missing":[{"node":"n2","reason":"it does not answer"}]}`},

@@ -58,6 +58,8 @@ var shapes = []shape{
 	{"PUT /v1/allowlist", allowed, nil},
 	{"GET /v1/usage", []string{"data"}, []string{"time", "requests", "denied"}},
 	{"GET /v1/usage/keys/{}", []string{"id", "requests", "denied"}, nil},
+	{"GET /v1/security/events", []string{"from", "failed_authentications", "anomalies"}, nil},
+	{"GET /v1/security/hygiene", []string{"checked", "data", "truncated"}, []string{"key_id", "finding"}},
 	{"POST /v1/limits/simulate", []string{"limit", "would_refuse", "lowest_limit"}, nil},
 	{"GET /v1/limits", []string{"data"}, []string{"policy", "limit", "remaining"}},
 	{"GET /v1/audit-logs", page, event},

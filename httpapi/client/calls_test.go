@@ -103,6 +103,10 @@ var accountCalls = []apiCall{
 	{"Insight.KeyUsage", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.Insight().KeyUsage(ctx, "key_1", "2027-01-01", "2027-01-31")
 	}, "GET /v1/usage/keys/key_1?from=2027-01-01&to=2027-01-31", ""},
+	{"Insight.SecurityEvents", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Insight().SecurityEvents(ctx, "2027-01-01", "2027-01-31", "key_1")
+	}, "GET /v1/security/events?from=2027-01-01&key=key_1&to=2027-01-31", ""},
+	{"Insight.Hygiene", func(ctx context.Context, c *client.Client) (any, error) { return c.Insight().Hygiene(ctx) }, "GET /v1/security/hygiene", ""},
 	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx) }, "GET /v1/audit-logs/head", ""},
 	{"Limits", func(ctx context.Context, c *client.Client) (any, error) { return c.Limits(ctx, "key_1") }, "GET /v1/limits?key=key_1", ""},
 	{"SimulateLimits", func(ctx context.Context, c *client.Client) (any, error) {
@@ -201,7 +205,7 @@ func allCalls() []apiCall {
 }
 
 // anyAnswer has the members of the answers to all calls.
-const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
+const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"from":"2027-01-01T00:00:00Z","failed_authentications":{},"anomalies":[],"truncated":false,"checked":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
 	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1,` +
 	`"email":"a","role":"owner","session":{},"secret":"s"}`
 

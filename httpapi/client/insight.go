@@ -32,6 +32,19 @@ func (i Insight) KeyUsage(ctx context.Context, id, from, to string) (*KeyUsage, 
 	return call[KeyUsage](ctx, i.client, "GET", "/v1/usage/keys/"+url.PathEscape(id), times(from, to), nil, nil)
 }
 
+// SecurityEvents returns failed authentications and what was unusual; from and to are dates
+// or RFC 3339 times, "" is the last 30 days. key "" is all.
+func (i Insight) SecurityEvents(ctx context.Context, from, to, key string) (*SecurityEvents, error) {
+	q := times(from, to)
+	add(q, "key", key)
+	return call[SecurityEvents](ctx, i.client, "GET", "/v1/security/events", q, nil, nil)
+}
+
+// Hygiene returns what is untidy about the account's keys.
+func (i Insight) Hygiene(ctx context.Context) (*Hygiene, error) {
+	return call[Hygiene](ctx, i.client, "GET", "/v1/security/hygiene", nil, nil, nil)
+}
+
 func times(from, to string) url.Values {
 	q := url.Values{}
 	add(q, "from", from)
@@ -86,6 +99,7 @@ type KeyUsage struct {
 	Countries []CountryCount `json:"countries"`
 	Addresses []AddressCount `json:"failing_addresses"`
 	LastUse   *LastUse       `json:"last_use"`
+	Anomalies []Anomaly      `json:"anomalies"`
 	Missing   []Missing      `json:"missing"`
 }
 
@@ -119,4 +133,65 @@ type AddressCount struct {
 	IP       string  `json:"ip"`
 	Country  *string `json:"country"`
 	Requests int64   `json:"requests"`
+}
+
+// SecurityEvents are failed authentications, and what was unusual.
+type SecurityEvents struct {
+	From      time.Time  `json:"from"`
+	To        time.Time  `json:"to"`
+	Failed    FailedAuth `json:"failed_authentications"`
+	Anomalies []Anomaly  `json:"anomalies"`
+	Missing   []Missing  `json:"missing"`
+}
+
+// FailedAuth are failed authentications by several dimensions.
+type FailedAuth struct {
+	Requests  int64          `json:"requests"`
+	Reasons   []ReasonCount  `json:"reasons"`
+	Keys      []KeyCount     `json:"keys"`
+	Addresses []AddressCount `json:"addresses"`
+	Countries []CountryCount `json:"countries"`
+	Hints     []HintCount    `json:"hints"`
+}
+
+// KeyCount counts the requests of one key.
+type KeyCount struct {
+	KeyID    string `json:"key_id"`
+	Requests int64  `json:"requests"`
+}
+
+// HintCount counts the requests with one hint of an unknown credential.
+type HintCount struct {
+	Hint     string `json:"hint"`
+	Requests int64  `json:"requests"`
+}
+
+// Anomaly is something unusual.
+type Anomaly struct {
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind"`
+	Time    time.Time `json:"time"`
+	KeyID   *string   `json:"key_id"`
+	Subject *string   `json:"subject"` // a country, network, address or hint
+	Usual   string    `json:"usual"`
+	Seen    string    `json:"seen"`
+	Window  int64     `json:"window_seconds"`
+}
+
+// Hygiene is what is untidy about an account's keys.
+type Hygiene struct {
+	Checked   int       `json:"checked"` // keys
+	Data      []Untidy  `json:"data"`
+	Truncated bool      `json:"truncated"`
+	Missing   []Missing `json:"missing"`
+}
+
+// Untidy is a finding about a key, with the command that mends it.
+type Untidy struct {
+	KeyID   string `json:"key_id"`
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Finding string `json:"finding"`
+	Detail  string `json:"detail"`
+	Command string `json:"command"`
 }

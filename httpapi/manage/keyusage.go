@@ -11,6 +11,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -34,8 +35,9 @@ type keyUsage struct {
 	Countries []countryCount `json:"countries"`
 	Addresses []addressCount `json:"failing_addresses"`
 
-	LastUsed *lastUseView    `json:"last_use"`
-	Missing  []chain.Missing `json:"missing"`
+	LastUsed  *lastUseView    `json:"last_use"`
+	Anomalies []anomaly       `json:"anomalies"`
+	Missing   []chain.Missing `json:"missing"`
 }
 
 type lastUseView struct {
@@ -136,6 +138,12 @@ func (h *Usage) OfKey(c *rest.Call) (*keyUsage, error) {
 	out.miss(missing)
 	use, ok := uses[k.ID]
 	out.LastUsed = lastUseOf(use, ok)
+	found, missing, err := h.Observed.Findings(ctx, insight.Query{Account: string(c.Account), Key: string(k.ID), From: c.Now.Add(-openFor), To: c.Now.Add(time.Minute), Most: maxCounts})
+	if err != nil {
+		return nil, err
+	}
+	out.miss(missing)
+	out.Anomalies = anomalies(found)
 	nameMissing(c, out.Missing)
 	return out, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -22,6 +23,10 @@ type Observed interface {
 	Failures(context.Context, local.FailureQuery) (local.FailureCounts, []chain.Missing, error)
 	// LastUses finds when keys were last used; it waits for a short time only.
 	LastUses(context.Context, []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing)
+	// Findings lists what was unusual, the newest first.
+	Findings(context.Context, insight.Query) ([]insight.Finding, []chain.Missing, error)
+	// Profiles are what is known of keys; those of keys without use are missing.
+	Profiles(context.Context, []store.KeyID) (map[store.KeyID]insight.Profile, []chain.Missing, error)
 }
 
 // Usage serves the call that sums usage.

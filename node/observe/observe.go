@@ -13,13 +13,18 @@ import (
 
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
 // Config holds the parts of a [Nodes].
 type Config struct {
-	Local  *local.Local
-	Logger *slog.Logger
+	Local   *local.Local
+	Watcher *Watcher
+	Logger  *slog.Logger
+	// Found gets each finding of this node once it is confirmed, with an id that depends on
+	// its cause alone. It must not wait. Nil gets none.
+	Found func(insight.Finding)
 	// Others lists the other members, and Ask makes a call to one of them; nil on a lone
 	// node.
 	Others func() []store.Member
@@ -43,7 +48,10 @@ const answerWait = 10 * time.Second
 type ask struct {
 	Usage    *local.UsageQuery   `json:"usage,omitzero"`
 	Failures *local.FailureQuery `json:"failures,omitzero"`
-	Uses     []store.KeyID       `json:"uses,omitzero"` // last ones, of keys
+	Uses     []store.KeyID       `json:"uses,omitzero"`   // last ones, of keys
+	Refute   *insight.Finding    `json:"refute,omitzero"` // was its subject known before?
+	Findings *insight.Query      `json:"findings,omitzero"`
+	Profiles []store.KeyID       `json:"profiles,omitzero"` // of keys
 }
 
 type answer struct {
@@ -51,6 +59,9 @@ type answer struct {
 	TooWide  bool                 `json:"too_wide,omitzero"` // see [local.ErrTooWide]
 	Failures *local.FailureCounts `json:"failures,omitzero"`
 	Uses     []use                `json:"uses,omitzero"`
+	Refuted  bool                 `json:"refuted,omitzero"`
+	Findings []insight.Finding    `json:"findings,omitzero"`
+	Profiles []profile            `json:"profiles,omitzero"`
 }
 
 // Serve answers the question of another node.
@@ -78,6 +89,12 @@ func (n *Nodes) own(in *ask) (out *answer, err error) {
 		out.Failures = &counts
 	case in.Uses != nil:
 		out.Uses = n.ownUses(in.Uses)
+	case in.Refute != nil:
+		out.Refuted = n.cfg.Watcher.refutes(in.Refute)
+	case in.Findings != nil:
+		out.Findings, err = n.ownFindings(in.Findings)
+	case in.Profiles != nil:
+		out.Profiles = n.ownProfiles(in.Profiles)
 	default:
 		err = errors.New("the question is none that this version knows")
 	}

@@ -29,11 +29,11 @@ func (c Country) String() string {
 }
 
 // locate is the country of an address by Config.Country.
-func (l *Local) locate(ip netip.Addr) Country {
-	if l.cfg.Country == nil || !ip.IsValid() {
+func (c *Config) locate(ip netip.Addr) Country {
+	if c.Country == nil || !ip.IsValid() {
 		return Country{}
 	}
-	return l.cfg.Country(ip)
+	return c.Country(ip)
 }
 
 // failed reports whether the gateway itself answered o with a 5xx status.

@@ -34,7 +34,7 @@
 // queue; last uses in memory 65,536 keys; a running query 1,024 events or 50,000
 // usage rows. On disk: events by Config.MaxBytes, of which each account has a fair
 // share, and each account's retention; usage by its step; failed
-// requests 4,096 rows an hour for 30 days; one row of about 60 bytes
+// requests 4,096 rows an hour for 30 days; 20,000 findings for 90 days; a habit of 2.4 KB and one row of about 60 bytes
 // for every key ever used; three directories of damaged data.
 //
 // Values begin with a kind byte, so that later forms can be distinguished.

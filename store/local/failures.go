@@ -280,7 +280,7 @@ func (l *Local) Failures(q FailureQuery) (out FailureCounts, err error) {
 	if q.Stray && q.Account != "" {
 		accounts = append(accounts, "")
 	}
-	err = l.scanFailures(&q, accounts, func(f *failure[[]byte], n int64) {
+	err = q.scan(l, accounts, func(f *failure[[]byte], n int64) {
 		out.Requests = grow(out.Requests, uint64(n))
 		text := func(b []byte) string { return strings.ToValidUTF8(string(b), "\ufffd") }
 		dimensions[0].add(text(f.reason), "", n)
@@ -296,8 +296,8 @@ func (l *Local) Failures(q FailureQuery) (out FailureCounts, err error) {
 	return out, nil
 }
 
-// scanFailures calls use with the rows that q selects.
-func (l *Local) scanFailures(q *FailureQuery, accounts []store.AccountID, use func(*failure[[]byte], int64)) error {
+// scan calls use with the rows that q selects.
+func (q *FailureQuery) scan(l *Local, accounts []store.AccountID, use func(*failure[[]byte], int64)) error {
 	to := q.To
 	if to.IsZero() {
 		to = l.now().Add(time.Hour)

@@ -22,6 +22,8 @@ import (
 //	b account bucket:4                → bytes:8 of an account's events in a bucket (share.go)
 //	g, h bucket:4 account time:8 seq:8 → a segment of the events of e or f that ends with this one (chain.go)
 //	q account                         → the end of its chain (chain.go)
+//	k key                             → a key's habit (notes.go)
+//	j time:8 id                       → a finding (notes.go)
 //	m name                            → a mark of the node's own (marks.go)
 //	n name                            → this package's own settings
 const (
@@ -34,6 +36,8 @@ const (
 	rowSize    = 'b'
 	rowSeal    = 'g' // as far from rowEvent as 'h' is from rowStray
 	rowChain   = 'q'
+	rowHabit   = 'k'
+	rowNote    = 'j'
 	rowMark    = 'm'
 	rowOwn     = 'n'
 )

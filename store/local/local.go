@@ -50,6 +50,9 @@ type Config struct {
 	// Country returns the country of an address; nil knows none. It must not wait: it is
 	// called for each request, mostly by the writer, from several goroutines.
 	Country func(netip.Addr) Country
+	// Watch gets each request, by the writer: it must not wait, and keeps nothing of its
+	// argument but texts. Requests that found the queue full are not among them. Nil gets none.
+	Watch func(*Watched)
 	// Witness remembers the name of the database apart from Dir and its seal, so that
 	// the removal of both does not look like a new node; nil remembers it nowhere.
 	Witness Witness
@@ -140,7 +143,7 @@ func prepare(cfg Config) (*Local, error) {
 		dir:    directory{fs: cfg.FS, path: cfg.Dir, log: cfg.Logger, witness: cfg.Witness},
 		damage: damage{wake: make(chan struct{}, 1)},
 	}
-	l.spill = newSpill(l.locate)
+	l.spill = newSpill(l.cfg.locate)
 	l.scrub = scrub{l, make(chan struct{})}
 	if l.now == nil {
 		l.now = time.Now

@@ -53,6 +53,9 @@ func (w *writer) trim(now time.Time) error {
 	if err := w.remove(failuresUntil(aged.Add(-failureKeep))); err != nil {
 		return fmt.Errorf("remove expired failures: %w", err)
 	}
+	if err := w.trimNotes(aged.Add(-noteKeep)); err != nil {
+		return fmt.Errorf("remove expired findings: %w", err)
+	}
 	if err := w.shrink(now); err != nil {
 		return fmt.Errorf("keep audit events below audit.max_bytes: %w", err)
 	}

@@ -213,7 +213,7 @@ func (w *writer) record(r *record) error {
 	ip, _ := netip.AddrFromSlice(v.addr)
 	country := v.place()
 	if country == (Country{}) {
-		country = w.l.locate(ip)
+		country = w.l.cfg.locate(ip)
 	}
 	if r.flags&recEvent != 0 {
 		if err := w.event(r.account, r.ns, r.value, country); err != nil {
@@ -221,6 +221,7 @@ func (w *writer) record(r *record) error {
 		}
 	}
 	w.failed.note(r, &v, country)
+	w.l.cfg.watch(r, &v, ip, country)
 	if r.flags&(recCounted|recUsed) != 0 {
 		if r.flags&recUsed != 0 {
 			id := v.key
