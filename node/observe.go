@@ -26,6 +26,7 @@ func (n *Node) openOverall() {
 	}
 	nodes := observe.New(c)
 	n.overall.observed.Store(nodes)
+	n.background.run(n.endOverlaps)
 	n.background.run(func(ctx context.Context) { n.startup.watcher.Run(ctx, nodes) })
 }
 

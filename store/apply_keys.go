@@ -44,7 +44,7 @@ func (t *txn) admitKey(k *Key, vacant bool) *Refusal {
 	}
 	k.ExpiresAt = k.ExpiresAt.UTC()
 	k.OverlapEndsAt, k.RevokedAt, k.RevokedBy, k.RevokeReason = time.Time{}, time.Time{}, "", ""
-	k.Replaces, k.ReplacedBy, k.Lineage = "", "", nil
+	k.Replaces, k.ReplacedBy, k.Lineage, k.UntilUnused = "", "", nil, false
 	if r := normalizeKey(k); r != nil {
 		return r
 	}
@@ -201,10 +201,15 @@ type KeyRotate struct {
 	// Counts has the new key go on with the counts of the old one: its own limits and
 	// its budget.
 	Counts bool `json:"counts,omitzero"`
+	// UntilUnused lets the leader revoke ID before OverlapEndsAt, once it is no longer used.
+	UntilUnused bool `json:"until_unused,omitzero"`
 }
 
-// LevelOfCounts is the level of [KeyRotate.Counts].
-const LevelOfCounts = 3
+// The levels of members of [KeyRotate].
+const (
+	LevelOfCounts      = 3 // Counts
+	LevelOfUntilUnused = 6 // UntilUnused
+)
 
 func init() { register[KeyRotate]("key_rotate") }
 
@@ -215,6 +220,9 @@ func (in *KeyRotate) traits() Traits {
 	t := Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyRotate}
 	if in.Counts {
 		t.Level = LevelOfCounts
+	}
+	if in.UntilUnused {
+		t.Level = LevelOfUntilUnused
 	}
 	return t
 }
@@ -252,7 +260,7 @@ func (in *KeyRotate) apply(t *txn) Result {
 	end := *old
 	end.ReplacedBy = k.ID
 	if overlap := in.OverlapEndsAt.UTC(); overlap.After(t.when.at) {
-		end.OverlapEndsAt = overlap
+		end.OverlapEndsAt, end.UntilUnused = overlap, in.UntilUnused
 	} else {
 		end.RevokedAt, end.RevokedBy, end.RevokeReason = t.when.at, t.cmd.Actor.ID, "rotated"
 	}

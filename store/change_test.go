@@ -53,6 +53,7 @@ var traitRows = []struct {
 	{"key_revoke_bulk last", &KeyRevokeBulk{IDs: []KeyID{"key_a"}, Last: "key_a"}, Yes, Yes, No, 4, "key.revoke"},
 	{"key_rotate at once", &KeyRotate{}, Yes, Yes, No, 1, "key.rotate key.create"},
 	{"key_rotate counts", &KeyRotate{Counts: true}, Yes, Yes, No, 3, "key.rotate key.create"},
+	{"key_rotate until unused", &KeyRotate{UntilUnused: true, Counts: true}, Yes, Yes, No, 6, "key.rotate key.create"},
 	{"key_rotate overlap", &KeyRotate{OverlapEndsAt: epoch.Add(time.Hour)}, Yes, Yes, No, 1, "key.rotate key.create"},
 
 	{"key_update disable", &KeyUpdate{Disabled: ptr(true)}, Yes, Yes, No, 1, "key.update"},

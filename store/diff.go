@@ -121,6 +121,7 @@ func diffKeys(old, k *Key, created bool) json.RawMessage {
 	d.flag("disabled", old.Disabled, k.Disabled)
 	d.time("expires_at", old.ExpiresAt, k.ExpiresAt)
 	d.time("overlap_ends_at", old.OverlapEndsAt, k.OverlapEndsAt)
+	d.flag("until_unused", old.UntilUnused, k.UntilUnused)
 	d.time("revoked_at", old.RevokedAt, k.RevokedAt)
 	d.text("revoked_by", old.RevokedBy, k.RevokedBy)
 	d.text("revoke_reason", old.RevokeReason, k.RevokeReason)

@@ -43,8 +43,9 @@ func samples() map[string]*Command {
 			Limits: limits, MaxCostPerCall: key.MaxCostPerCall, MonthlyBudget: key.MonthlyBudget, Allowlist: &key.Allowlist,
 			Routes: &[]string{}, Metadata: &map[string]string{}, Clear: []string{"expires_at"},
 		}},
-		"key_rotate":        {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour)}},
-		"key_rotate.counts": {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", Counts: true}},
+		"key_rotate":              {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour)}},
+		"key_rotate.until_unused": {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour), UntilUnused: true}},
+		"key_rotate.counts":       {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", Counts: true}},
 
 		"key_revoke": {Change: &KeyRevoke{ID: key.ID, Reason: "leaked"}},
 		"key_revoke_bulk": {Change: &KeyRevokeBulk{

@@ -143,11 +143,13 @@ type Life struct {
 	ExpiresAt     time.Time `json:"expires_at,omitzero"`
 	Disabled      bool      `json:"disabled,omitzero"`
 	OverlapEndsAt time.Time `json:"overlap_ends_at,omitzero"` // set by a rotation
-	RevokedAt     time.Time `json:"revoked_at,omitzero"`
-	RevokedBy     string    `json:"revoked_by,omitzero"`
-	RevokeReason  string    `json:"revoke_reason,omitzero"`
-	Replaces      KeyID     `json:"replaces,omitzero"`
-	ReplacedBy    KeyID     `json:"replaced_by,omitzero"`
+	// UntilUnused lets the leader end the overlap before, once the key is no longer used.
+	UntilUnused  bool      `json:"until_unused,omitzero"`
+	RevokedAt    time.Time `json:"revoked_at,omitzero"`
+	RevokedBy    string    `json:"revoked_by,omitzero"`
+	RevokeReason string    `json:"revoke_reason,omitzero"`
+	Replaces     KeyID     `json:"replaces,omitzero"`
+	ReplacedBy   KeyID     `json:"replaced_by,omitzero"`
 	// Lineage is the key that the chain of rotations began with; nil for a key that
 	// replaces none. All keys of a chain are counted as that one.
 	Lineage *Lineage `json:"lineage,omitzero"`

@@ -16,6 +16,7 @@ import (
 const (
 	keyRowVersion    = 1
 	keyRowLineage    = 2 // version 1 and a lineage
+	keyRowUnused     = 3 // version 1, of a key whose overlap ends when it is unused; a lineage or none
 	recordRowVersion = 1
 )
 
@@ -24,6 +25,9 @@ func packKey(b []byte, k *Key) []byte {
 	version := byte(keyRowVersion)
 	if k.Lineage != nil {
 		version = keyRowLineage
+	}
+	if k.UntilUnused {
+		version = keyRowUnused
 	}
 	b = append(b, version)
 	b = pack.Append(b, k.ID)
@@ -59,6 +63,9 @@ func packKey(b []byte, k *Key) []byte {
 	b = pack.AppendBool(b, k.Imported)
 	b = binary.AppendUvarint(b, k.Created)
 	b = binary.AppendUvarint(b, k.Modified)
+	if version == keyRowUnused {
+		b = pack.AppendBool(b, k.Lineage != nil)
+	}
 	if k.Lineage != nil {
 		b = packLineage(b, k.Lineage)
 	}
@@ -77,7 +84,7 @@ func (u *unpacker) lineage() Lineage {
 func unpackKey(row []byte) (*Key, error) {
 	u := unpack(string(row))
 	version := u.Byte()
-	if version != keyRowVersion && version != keyRowLineage {
+	if version < keyRowVersion || version > keyRowUnused {
 		u.Fail()
 	}
 	k := &Key{ID: KeyID(u.Text())}
@@ -115,7 +122,7 @@ func unpackKey(row []byte) (*Key, error) {
 	k.Imported = u.Bool()
 	k.Created = u.Uvarint()
 	k.Modified = u.Uvarint()
-	if version == keyRowLineage {
+	if k.UntilUnused = version == keyRowUnused; version == keyRowLineage || k.UntilUnused && u.Bool() {
 		l := u.lineage()
 		k.Lineage = &l
 	}

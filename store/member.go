@@ -13,7 +13,8 @@ import "time"
 //	5  an audit log that is chained, with signed heads; limit rules and bounds on the requests
 //	   in flight
 //	6  limits that the nodes of a cluster share; operator tokens with names, users, sessions;
-//	   state and key policy of accounts; webhooks
+//	   state and key policy of accounts; webhooks; overlaps that end when the old key is no longer
+//	   used
 const Level = 6
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.

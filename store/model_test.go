@@ -136,7 +136,7 @@ func (m *model) rotate(r *KeyRotate, c *Command, index uint64) outcome {
 	k.ID, k.Hash, k.Hint, k.Replaces, k.ReplacedBy = r.New, r.Hash, r.Hint, old.ID, ""
 	old.ReplacedBy, old.Modified = k.ID, index
 	if r.OverlapEndsAt.After(c.At) {
-		old.OverlapEndsAt = r.OverlapEndsAt
+		old.OverlapEndsAt, old.UntilUnused = r.OverlapEndsAt, r.UntilUnused
 	} else {
 		old.RevokedAt, old.RevokedBy, old.RevokeReason = c.At, c.Actor.ID, "rotated"
 	}
@@ -199,7 +199,7 @@ func (r *modelRun) command(t *rapid.T) *Command {
 	case 4:
 		to := r.name.Draw(t, "to")
 		c.Change = &KeyRotate{ID: r.id.Draw(t, "id"), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to,
-			OverlapEndsAt: r.at.Add(time.Duration(rapid.IntRange(-1, 30).Draw(t, "overlap")) * time.Hour)}
+			OverlapEndsAt: r.at.Add(time.Duration(rapid.IntRange(-1, 30).Draw(t, "overlap")) * time.Hour), UntilUnused: rapid.Bool().Draw(t, "until unused")}
 	case 5:
 		c.Change = &KeyRevoke{ID: r.id.Draw(t, "id"), Reason: r.name.Draw(t, "reason")}
 	case 6:

@@ -143,7 +143,8 @@ func keysRotate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate ID", Short: "Replace a key with a new one that has the same settings", Args: cobra.ExactArgs(1),
 		Long: `Create a new key with the same settings, whose secret is shown once. The old key is
-accepted until the overlap ends.`,
+accepted until the overlap ends. With --overlap until_unused, that is when no node
+has seen it for 15 minutes; "perfgate keys get" shows who still uses it.`,
 		Example: "  perfgate keys rotate key_2x… --overlap 1h",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkKeyIDs(args); err != nil {
@@ -156,8 +157,19 @@ accepted until the overlap ends.`,
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: keyPath(args[0], "rotate"), body: body}, showKey)
 		},
 	}
-	cmd.Flags().StringVar(&overlap, "overlap", "", "`duration` for which the old key is still accepted (default 24h for live keys, 0s for test keys)")
+	cmd.Flags().StringVar(&overlap, "overlap", "", "`duration` for which the old key is still accepted, or until_unused (default 24h for live keys, 0s for test keys)")
 	return cmd
+}
+
+// showOverlap prints how a rotation ends, and who still uses the old key.
+func showOverlap(t *table, o *client.Overlap) {
+	if o == nil {
+		return
+	}
+	t.field("ends if unused", minute(o.EndsUnused))
+	for _, u := range o.UsedBy {
+		t.field("still used by", strings.Join(strings.Fields(u.IP+" "+text(u.Country)+" "+text(u.Agent)+", last at "+minute(&u.LastUsed)), " "))
+	}
 }
 
 // showKey prints a key as a list of its settings.
@@ -186,6 +198,7 @@ func showKey(a *app, k *client.Key) error {
 	} else {
 		t.field("overlap ends", minute(k.OverlapEndsAt))
 	}
+	showOverlap(t, k.Overlap)
 	t.field("limits", limitText(k.Limits))
 	t.field("max cost per call", text(k.MaxCostPerCall))
 	t.field("monthly budget", text(k.MonthlyBudget))

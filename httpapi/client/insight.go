@@ -110,6 +110,21 @@ type LastUse struct {
 	Country *string   `json:"country"`
 }
 
+// Overlap tells how a rotation ends, and who still uses the old key.
+type Overlap struct {
+	UntilUnused bool       `json:"until_unused"`
+	EndsUnused  *time.Time `json:"ends_if_unused_at"`
+	UsedBy      []UsedFrom `json:"used_by"`
+}
+
+// UsedFrom is an address from which a key was used.
+type UsedFrom struct {
+	IP       string    `json:"ip"`
+	Country  *string   `json:"country"`
+	Agent    *string   `json:"user_agent"`
+	LastUsed time.Time `json:"last_used_at"`
+}
+
 // ReasonCount counts the requests that failed with one code.
 type ReasonCount struct {
 	Reason   string `json:"reason"`

@@ -66,6 +66,7 @@ type Life struct {
 	Replaces      *string    `json:"replaces"`
 	ReplacedBy    *string    `json:"replaced_by"`
 	OverlapEndsAt *time.Time `json:"overlap_ends_at"`
+	Overlap       *Overlap   `json:"overlap"` // of a key that rotates, where one key is read
 }
 
 // Revocation describes when a write that takes a right away became effective.

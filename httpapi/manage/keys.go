@@ -14,6 +14,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/ids"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -30,6 +31,7 @@ type keyStore interface {
 // useLog knows when keys were last used on any node.
 type useLog interface {
 	LastUses(context.Context, []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing)
+	Profiles(context.Context, []store.KeyID) (map[store.KeyID]insight.Profile, []chain.Missing, error)
 }
 
 // Keys serves the calls about keys.
@@ -196,7 +198,10 @@ func (h *Keys) Get(c *rest.Call) (*keyView, error) {
 	}
 	c.ETag = k.Modified
 	v := h.view(c, k)
-	return &v, nil
+	if v.State == store.Rotating {
+		v.Overlap, err = h.overlap(c, k)
+	}
+	return &v, err
 }
 
 // key is the key that the path names, if it is the account's.

@@ -46,7 +46,7 @@ func TestUsageOfKey(t *testing.T) {
 			t.Errorf("without %s: %s", want, a.Body)
 		}
 	}
-	if a := g.Op("GET", "/v1/usage/keys/"+id+"?from="+now.Add(-210*time.Minute).Truncate(time.Hour).Format(time.RFC3339), "").Want(t, 200); !strings.Contains(a.Body, `"requests":2,"denied":0`) {
+	if a := g.Op("GET", "/v1/usage/keys/"+id+"?from="+now.Add(-3*time.Hour).Truncate(time.Hour).Format(time.RFC3339), "").Want(t, 200); !strings.Contains(a.Body, `"requests":2,"denied":0`) {
 		t.Errorf("since less than four hours: %s", a.Body)
 	}
 	// A key reads usage with the scope read, and another account's key does not exist for it.

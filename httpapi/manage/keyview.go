@@ -27,6 +27,61 @@ type keyView struct {
 	Allowlist      []cidr            `json:"allowlist"`
 	Routes         []string          `json:"routes"`
 	Metadata       map[string]string `json:"metadata"`
+	Overlap        *overlapView      `json:"overlap,omitzero"` // of a key that rotates, where one key is read
+}
+
+// overlapView tells how a rotation ends, and who still uses the old key.
+type overlapView struct {
+	UntilUnused bool       `json:"until_unused"`
+	EndsUnused  *time.Time `json:"ends_if_unused_at"` // with until_unused: if it is not used again
+	UsedBy      []useView  `json:"used_by"`
+}
+
+// useView is an address from which a key was used.
+type useView struct {
+	IP       string    `json:"ip"`
+	Country  *string   `json:"country"`
+	Agent    *string   `json:"user_agent"`
+	LastUsed time.Time `json:"last_used_at"`
+}
+
+// overlap tells how the rotation of k ends.
+func (h *Keys) overlap(c *rest.Call, k *store.Key) (*overlapView, error) {
+	next, err := h.Store.Key(k.ReplacedBy)
+	if err != nil || next == nil {
+		return nil, err
+	}
+	profiles, _, err := h.Uses.Profiles(c.Request.Context(), []store.KeyID{k.ID})
+	if err != nil {
+		return nil, err
+	}
+	v := &overlapView{UntilUnused: k.UntilUnused, UsedBy: []useView{}}
+	last := next.CreatedAt
+	for _, u := range profiles[k.ID].Recent {
+		if u.At.Before(next.CreatedAt) {
+			continue
+		}
+		last = latest(last, u.At)
+		v.UsedBy = append(v.UsedBy, useView{IP: u.IP.String(), Country: some(u.Country), Agent: some(u.Agent), LastUsed: u.At.UTC()})
+	}
+	if k.UntilUnused {
+		v.EndsUnused = when(earliest(last.Add(UnusedFor), k.OverlapEndsAt))
+	}
+	return v, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // lifeView is when a key was made and used, when and how it ends, and its rotations.

@@ -2,12 +2,16 @@ package manage_test
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/insight"
 )
 
 // An overlap is the type's, or the one that was asked for: until its last moment
@@ -43,6 +47,46 @@ func TestRotationOverlaps(t *testing.T) {
 }
 
 // The successor has the key's settings, but an identity and a life of its own.
+// An overlap until the old key is unused shows when it ends, and who still uses it.
+func TestRotationUntilUnused(t *testing.T) {
+	g := apitest.New(t)
+	id, _ := g.Key("live", "read")
+	created := g.Op("POST", "/v1/keys/"+id+"/rotate", `{"overlap":"until_unused"}`).Want(t, 201)
+	now, _ := g.Config.Clock()
+	if end := created.Text("overlap_ends_at"); end != now.UTC().Truncate(time.Millisecond).Add(30*24*time.Hour).Format("2006-01-02T15:04:05.999Z07:00") {
+		t.Errorf("at the latest at %s", end)
+	}
+	at := func(d time.Duration) string {
+		return now.UTC().Truncate(time.Millisecond).Add(d).Format("2006-01-02T15:04:05.999Z07:00")
+	}
+	if a := g.Op("GET", "/v1/keys/"+id, "").Want(t, 200); !strings.Contains(a.Body, `"overlap":{"until_unused":true,"ends_if_unused_at":"`+at(15*time.Minute)+`","used_by":[]}`) {
+		t.Errorf("before any use: %s", a.Body)
+	}
+	g.Profiles = map[store.KeyID]insight.Profile{store.KeyID(id): {Recent: []insight.User{
+		{IP: netip.MustParseAddr("203.0.113.7"), Country: "DE", Agent: "curl/8", At: now.UTC().Truncate(time.Millisecond).Add(time.Minute)},
+		{IP: netip.MustParseAddr("203.0.113.8"), At: now.Add(-time.Minute)},
+	}}}
+	if a := g.Op("GET", "/v1/keys/"+id, "").Want(t, 200); !strings.Contains(a.Body, `"ends_if_unused_at":"`+at(16*time.Minute)+`","used_by":[{"ip":"203.0.113.7","country":"DE","user_agent":"curl/8","last_used_at":"`+at(time.Minute)+`"}]}`) {
+		t.Errorf("used since: %s", a.Body)
+	}
+	if a := g.Op("GET", "/v1/keys/"+created.Text("id"), "").Want(t, 200); strings.Contains(a.Body, `"overlap"`) {
+		t.Errorf("the new key: %s", a.Body)
+	}
+	keys, err := g.Store.UntilUnused(now, 10)
+	if err != nil || len(keys) != 1 || string(keys[0].ID) != id {
+		t.Errorf("%v, %v", keys, err)
+	}
+	if keys, err := g.Store.UntilUnused(now.Add(31*24*time.Hour), 10); err != nil || len(keys) != 0 {
+		t.Errorf("after the longest overlap: %v, %v", keys, err)
+	}
+	// Another overlap is fixed, and shows who still uses the old key too.
+	id, _ = g.Key("live", "read")
+	g.Op("POST", "/v1/keys/"+id+"/rotate", `{"overlap":"1h"}`).Want(t, 201)
+	if a := g.Op("GET", "/v1/keys/"+id, "").Want(t, 200); !strings.Contains(a.Body, `"overlap":{"until_unused":false,"ends_if_unused_at":null,"used_by":[]}`) {
+		t.Errorf("a fixed one: %s", a.Body)
+	}
+}
+
 func TestRotationKeepsSettings(t *testing.T) {
 	g := apitest.New(t)
 	id := g.Op("POST", "/v1/keys", settings).Want(t, 201).Text("id")

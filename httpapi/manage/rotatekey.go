@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
+	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/httpapi/span"
 	"github.com/perfgate/perfgate/store"
@@ -15,7 +16,14 @@ import (
 const (
 	liveOverlap = 24 * time.Hour
 	maxOverlap  = 30 * 24 * time.Hour
+
+	// untilUnused is the overlap that ends once the old key was not used anywhere for
+	// [UnusedFor], and after maxOverlap at the latest.
+	untilUnused = "until_unused"
 )
+
+// UnusedFor is for how long a key was not used on any node when its overlap ends.
+const UnusedFor = 15 * time.Minute
 
 // rotation is the body of POST /v1/keys/{id}/rotate.
 type rotation struct {
@@ -31,16 +39,20 @@ func (in *rotation) Check(*rest.Call) error {
 // overlap is the one that was sent, or else the default of keys of type t.
 func (in *rotation) overlap(t store.KeyType) (d time.Duration, err error) {
 	switch {
+	case in.untilUnused():
+		d = maxOverlap
 	case in.Overlap != nil:
 		d, err = span.Parse(*in.Overlap)
 	case t == store.Live:
 		d = liveOverlap
 	}
 	if err != nil || d < 0 || d > maxOverlap {
-		return 0, rest.Invalid("overlap", `must be a duration such as "24h", "7d" or "0s", at most %dd`, int(maxOverlap/span.Day))
+		return 0, rest.Invalid("overlap", `must be a duration such as "24h", "7d" or "0s", at most %dd, or %q`, int(maxOverlap/span.Day), untilUnused)
 	}
 	return d, nil
 }
+
+func (in *rotation) untilUnused() bool { return in.Overlap != nil && *in.Overlap == untilUnused }
 
 // Rotate replaces a key by a new one; for the overlap both are valid.
 func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
@@ -55,6 +67,9 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.untilUnused() && h.Store.ClusterLevel() < store.LevelOfUntilUnused {
+		return nil, fault.Newf(fault.Conflict, "Not every node of the cluster knows this overlap yet. Upgrade all nodes first, or give a duration.")
+	}
 	if err := h.room(c, store.Held{Keys: 1, Bytes: store.KeySize(k)}); err != nil {
 		return nil, err
 	}
@@ -65,7 +80,8 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	rc, err := c.Propose(&store.Command{Change: &store.KeyRotate{
 		ID: k.ID, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Store.Pepper(), secret),
 		Hint: apikey.Hint(secret), OverlapEndsAt: c.Stamp().Add(overlap),
-		Counts: h.Store.ClusterLevel() >= store.LevelOfCounts,
+		UntilUnused: in.untilUnused(),
+		Counts:      h.Store.ClusterLevel() >= store.LevelOfCounts,
 	}})
 	if err != nil {
 		return nil, err

@@ -57,13 +57,25 @@ func (a *absent) has(node string, now time.Time) bool {
 // LastUses finds when keys were last used on any node. Keys that were never used are not
 // in the answer. It waits for a short time only.
 func (n *Nodes) LastUses(ctx context.Context, keys []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing) {
+	all, missing, err := n.uses(ctx, keys, question{wait: usesWait, brief: true})
+	if err != nil {
+		n.cfg.Logger.Error("read the last uses of keys", "error", err)
+	}
+	return all, missing
+}
+
+// CertainUses is [Nodes.LastUses] for a decision: it waits for every node.
+func (n *Nodes) CertainUses(ctx context.Context, keys []store.KeyID) (map[store.KeyID]local.LastUse, []chain.Missing, error) {
+	return n.uses(ctx, keys, question{wait: answerWait})
+}
+
+func (n *Nodes) uses(ctx context.Context, keys []store.KeyID, how question) (map[store.KeyID]local.LastUse, []chain.Missing, error) {
 	all := make(map[store.KeyID]local.LastUse)
 	missing := []chain.Missing{}
 	for len(keys) > 0 {
 		part := keys[:min(maxUses, len(keys))]
 		keys = keys[len(part):]
-		var err error
-		missing, err = n.ask(ctx, &ask{Uses: part}, question{wait: usesWait, brief: true}, func(out *answer) error {
+		absent, err := n.ask(ctx, &ask{Uses: part}, how, func(out *answer) error {
 			for _, u := range out.Uses {
 				if have, ok := all[u.Key]; !ok || u.At.After(have.At) {
 					all[u.Key] = local.LastUse{At: u.At, IP: u.IP, Country: local.CountryOf(u.Country)}
@@ -72,10 +84,13 @@ func (n *Nodes) LastUses(ctx context.Context, keys []store.KeyID) (map[store.Key
 			return nil
 		})
 		if err != nil {
-			n.cfg.Logger.Error("read the last uses of keys", "error", err)
+			return all, missing, err
+		}
+		if len(absent) > len(missing) {
+			missing = absent
 		}
 	}
-	return all, missing
+	return all, missing, nil
 }
 
 // ownUses are the last uses on this node.

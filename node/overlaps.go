@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/store"
+)
+
+// Figures of overlaps that end when the old key is no longer used.
+const (
+	overlapEvery = 30 * time.Second
+	maxOverlaps  = 1000 // keys in one round; the others wait for those to end
+)
+
+// endOverlaps revokes, on the leader, rotated keys that were not used on any node for
+// [manage.UnusedFor]. It ends with ctx.
+func (n *Node) endOverlaps(ctx context.Context) {
+	tick := time.NewTicker(overlapEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if n.replica.Leads() && n.store.Initialized() {
+				n.overall.endUnused(ctx, n, n.clock.Wall())
+			}
+		}
+	}
+}
+
+// endUnused does so once, at now. While a node does not answer, no overlap ends: it may be the
+// one on which the key is used.
+func (o *overall) endUnused(ctx context.Context, n *Node, now time.Time) {
+	keys, err := n.store.UntilUnused(now, maxOverlaps)
+	if err != nil {
+		n.log.Error("look for rotated keys that are no longer used", "error", err)
+	}
+	if len(keys) == 0 {
+		return
+	}
+	ids := make([]store.KeyID, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+	}
+	uses, missing, err := o.observed.Load().CertainUses(ctx, ids)
+	if err != nil || len(missing) > 0 {
+		n.log.Warn("overlaps of rotations go on, because not every node says whether the old keys are used", "missing", missing, "error", err)
+		return
+	}
+	for _, k := range keys {
+		last := uses[k.ID].At
+		if next, err := n.store.Key(k.ReplacedBy); err == nil && next != nil && next.CreatedAt.After(last) {
+			last = next.CreatedAt
+		}
+		if now.Sub(last) < manage.UnusedFor {
+			continue
+		}
+		_, err := n.proposeGrant(ctx, &store.Command{
+			At: now, Account: k.Account, Actor: n.startup.system(), Change: &store.KeyRevoke{ID: k.ID, Reason: "rotated"},
+		})
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn("end the overlap of a rotation; tried again", "key", k.ID, "error", err)
+		}
+	}
+}
