@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ const (
 
 func scanCommand(a *app) *cobra.Command {
 	var most int64
+	var check, revoke, history bool
 	cmd := &cobra.Command{
 		Use: "scan PATH…", Short: "Find API keys in files by their checksum", Args: cobra.MinimumNArgs(1),
 		Long: `Search files, and directories recursively, for keys that perfgate created; "-" is
@@ -30,22 +32,42 @@ stdin. Text and binary files are searched, UTF-16 too; compressed files are not
 unpacked. Symbolic links inside a directory, devices and pipes are skipped.
 
 A match is printed as path:line:hint, without the key. The exit code is 1 if there
-is a match or a path cannot be read. Needs no server.`,
-		Example: "  perfgate scan .\n  git diff --cached | perfgate scan -",
+is a match or a path cannot be read. Needs no server but for --check and --revoke.
+
+With --history, each PATH is a git repository, and every line that a commit on any
+branch has ever added is searched; the path of a match has the commit in it.
+With --check, each key is shown with its id and state: alive, disabled, expired,
+revoked, or unknown to this server. With --revoke, those that are not yet revoked
+are revoked; operators may revoke the keys of all accounts.`,
+		Example: "  perfgate scan .\n  git diff --cached | perfgate scan -\n  perfgate scan --history --revoke ~/src/app",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if most < 1 {
 				return usagef("--max-size %d: must be 1 or more", most)
 			}
 			s := &scan{app: a, max: most, buf: make([]byte, scanBuffer)}
+			if check || revoke {
+				session, err := a.dial()
+				if err != nil {
+					return err
+				}
+				s.checker = &checker{ctx: cmd.Context(), api: session.api, revoke: revoke, known: map[string]checked{}}
+			}
 			for _, path := range args {
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
-				s.path(path)
+				if history {
+					s.history(cmd.Context(), path)
+				} else {
+					s.path(path)
+				}
 			}
 			return s.result()
 		},
 	}
+	cmd.Flags().BoolVar(&check, "check", false, "ask the server for the id and state of each key")
+	cmd.Flags().BoolVar(&revoke, "revoke", false, "revoke each key that is not yet revoked; implies --check")
+	cmd.Flags().BoolVar(&history, "history", false, "search the history of git repositories; needs git")
 	cmd.Flags().Int64Var(&most, "max-size", scanMaxSize, "skip and report files of more `bytes`")
 	return cmd
 }
@@ -59,6 +81,8 @@ type scan struct {
 	files   int    // that contain a key
 	failed  int    // paths that could not be read
 	skipped int    // files that are too large
+
+	checker *checker // nil asks no server
 }
 
 // finding is one occurrence of a key, as printed with --json.
@@ -66,6 +90,11 @@ type finding struct {
 	Path string `json:"path"`
 	Line int    `json:"line"`
 	Hint string `json:"hint"`
+	// With --check.
+	KeyID string `json:"key_id,omitempty"`
+	State string `json:"state,omitempty"`
+
+	checked checked
 }
 
 // path searches a file, a directory or stdin.
@@ -193,7 +222,8 @@ func (s *scan) window(path string, b []byte, line *int, last bool) int {
 			continue
 		}
 		if key := string(b[at : at+apikey.Len]); apikey.Parse(key) == apikey.Native {
-			s.report(finding{path, *line, apikey.Hint(key)})
+			is := s.checker.check(key, apikey.Mask(path)+":"+strconv.Itoa(*line))
+			s.report(finding{Path: path, Line: *line, Hint: apikey.Hint(key), KeyID: is.ID, State: is.State, checked: is})
 			done = at + apikey.Len
 		}
 	}
@@ -212,7 +242,7 @@ func (s *scan) report(f finding) {
 		_ = json.NewEncoder(s.Stdout).Encode(f)
 		return
 	}
-	fmt.Fprintf(s.Stdout, "%s:%d:%s\n", printable(f.Path), f.Line, f.Hint)
+	fmt.Fprintf(s.Stdout, "%s:%d:%s%s\n", printable(f.Path), f.Line, f.Hint, printable(f.checked.String()))
 }
 
 // result returns the error that decides the exit code.
@@ -221,6 +251,10 @@ func (s *scan) result() error {
 		fmt.Fprintf(s.Stderr, "perfgate: %d files were skipped because of their size\n", s.skipped)
 	}
 	switch {
+	case s.checker != nil && s.checker.err != nil:
+		return s.checker.err
+	case s.checker != nil && s.checker.revoke && s.found > 0:
+		return fmt.Errorf("found %d keys in %d files; revoked %d of them now", s.found, s.files, s.checker.ended)
 	case s.found > 0:
 		return fmt.Errorf("found %d keys in %d files; rotate or revoke them", s.found, s.files)
 	case s.failed > 0:
