@@ -57,8 +57,9 @@ func (h *Keys) overlap(c *rest.Call, k *store.Key) (*overlapView, error) {
 	}
 	v := &overlapView{UntilUnused: k.UntilUnused, UsedBy: []useView{}}
 	last := next.CreatedAt
+	since := next.CreatedAt.Truncate(time.Second) // as the times of uses
 	for _, u := range profiles[k.ID].Recent {
-		if u.At.Before(next.CreatedAt) {
+		if u.At.Before(since) {
 			continue
 		}
 		last = latest(last, u.At)
