@@ -124,12 +124,10 @@ func (n *Nodes) ask(ctx context.Context, in *ask, how question, use func(*answer
 	var fault error
 	take := func(out *answer) {
 		if out.TooWide {
-			fault = cmp.Or(fault, error(local.ErrTooWide))
+			fault = cmp.Or(fault, local.ErrTooWide)
 			return
 		}
-		if err := use(out); fault == nil {
-			fault = err
-		}
+		fault = cmp.Or(fault, use(out))
 	}
 	var peers sync.WaitGroup
 	for _, m := range n.others() {

@@ -98,9 +98,7 @@ func trace(e *Engine, r *rand.Rand, id int, c client, plant Kind) (*planted, []F
 	}
 	var found []Finding
 	see := func(s Seen) {
-		for _, f := range e.See(&s) {
-			found = append(found, f)
-		}
+		found = append(found, e.See(&s)...)
 	}
 	for h := range traceWeeks * 7 * 24 {
 		at := traceStart.Add(time.Duration(h) * time.Hour)

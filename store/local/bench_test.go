@@ -192,3 +192,33 @@ func BenchmarkUsage(b *testing.B) {
 		})
 	}
 }
+
+// Ninety days of 10,000 keys, one request of each on each day.
+func BenchmarkNinetyDays(b *testing.B) {
+	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 90) }})
+	o := typical()
+	for d := range 90 {
+		for k := range 10_000 {
+			o.At, o.Key = day0.AddDate(0, 0, d), store.KeyID("key_0123456789abcdefgh"+strconv.Itoa(k))
+			l.Observe(o)
+		}
+		if err := l.turn(false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, q := range map[string]UsageQuery{
+		"all":        {Step: StepDay},
+		"by country": {Step: StepDay, GroupBy: ByCountry},
+		"by key":     {Step: StepDay, GroupBy: ByKey, From: day0.AddDate(0, 0, 86)},
+		"one key":    {Step: StepHour, Key: "key_0123456789abcdefgh77"},
+	} {
+		q.Account = o.Account
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := l.Usage(q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

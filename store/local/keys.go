@@ -17,6 +17,7 @@ import (
 //	f bucket:4 account time:8 seq:8   → the same, of no account
 //	u step:1 slot:4 account key …     → usage counts (usage.go)
 //	v hour:4 account kind:1 key reason hint address country:2 → a count of failed requests (failures.go)
+//	t step:1 slot:4 account …         → usage counts of all keys of an account (usage.go)
 //	l key                             → last use (lastuse.go)
 //	a account                         → bucket:4, the oldest that may hold its events
 //	b account bucket:4                → bytes:8 of an account's events in a bucket (share.go)
@@ -30,6 +31,7 @@ const (
 	rowEvent   = 'e'
 	rowStray   = 'f'
 	rowUsage   = 'u'
+	rowTotal   = 't'
 	rowLast    = 'l'
 	rowFailure = 'v'
 	rowAccount = 'a'

@@ -92,6 +92,8 @@ type Local struct {
 	w      *writer
 	ahead  int // readAhead, but in tests
 
+	totalsFrom uint64 // totals of usage are complete from then on; set when the data is opened
+
 	unsynced atomic.Bool   // something was written since the last fsync
 	broken   chan struct{} // closed at the first failure: Pebble may never answer again
 
@@ -198,6 +200,9 @@ func (l *Local) begin() error {
 		return err
 	}
 	if err := l.w.loadChains(); err != nil {
+		return err
+	}
+	if err := l.loadTotals(); err != nil {
 		return err
 	}
 	return l.settle(salt)

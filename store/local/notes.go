@@ -91,25 +91,22 @@ func (n Notes) Each(from, to time.Time, use func(note []byte) bool) error {
 	return nil
 }
 
-// trimNotes removes notes that are too old, and the oldest beyond the bound.
-func (w *writer) trimNotes(end time.Time) error {
-	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: noteKey(end, ""), UpperBound: []byte{rowNote + 1}})
+// expired is the end of the rows of notes that are older than end, or beyond the bound.
+func (n Notes) expired(end time.Time) (upto []byte, err error) {
+	it, err := n.l.db.NewIter(&pebble.IterOptions{LowerBound: noteKey(end, ""), UpperBound: []byte{rowNote + 1}})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	upto := noteKey(end, "")
-	n := 0
+	upto = noteKey(end, "")
+	kept := 0
 	for ok := it.Last(); ok; ok = it.Prev() {
-		if n++; n > maxNotes {
+		if kept++; kept > maxNotes {
 			upto = append([]byte{}, it.Key()...)
 			upto = append(upto, 0)
 			break
 		}
 	}
-	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return err
-	}
-	return w.remove([]byte{rowNote}, upto)
+	return upto, errors.Join(it.Error(), it.Close())
 }
 
 func habitKey(key store.KeyID) []byte { return append([]byte{rowHabit}, clip(string(key), maxName)...) }

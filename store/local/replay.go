@@ -41,7 +41,7 @@ func (l *Local) Replay(account store.AccountID, step Step, from, to time.Time, u
 	q := UsageQuery{Account: account, From: from, To: to}
 	environments := summing{lookup: l.cfg.Environment}
 	var t Traffic
-	err := l.scan(&q, steps[i].code, steps[i].minutes, func(at time.Time, row, value []byte) error {
+	err := l.scan(&q, rowUsage, steps[i].code, steps[i].minutes, func(at time.Time, row, value []byte) error {
 		r, ok := parseRow(row)
 		if !ok {
 			return errCorrupt

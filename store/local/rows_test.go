@@ -216,7 +216,7 @@ func TestLastUseThatDoesNotDecode(t *testing.T) {
 // Usage rows of each key are merged to the same sum in any order and grouping, as Pebble
 // may do it.
 func TestMergeOfUsage(t *testing.T) {
-	key := append(slotKey('m', 7), "row"...)
+	key := append(slotKey(rowUsage, 'm', 7), "row"...)
 	merge := func(t *rapid.T, values [][]byte) []byte {
 		m, err := newMerger().Merge(key, values[0])
 		for i := 1; err == nil && i < len(values); i++ {

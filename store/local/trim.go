@@ -46,14 +46,20 @@ func (w *writer) trim(now time.Time) error {
 	}
 	for _, s := range steps {
 		end := uint32(nanos(aged.Add(-s.keep)) / (uint64(s.minutes) * uint64(time.Minute)))
-		if err := w.remove(slotKey(s.code, 0), slotKey(s.code, end)); err != nil {
-			return fmt.Errorf("remove expired usage: %w", err)
+		for _, row := range []byte{rowUsage, rowTotal} {
+			if err := w.remove(slotKey(row, s.code, 0), slotKey(row, s.code, end)); err != nil {
+				return fmt.Errorf("remove expired usage: %w", err)
+			}
 		}
 	}
 	if err := w.remove(failuresUntil(aged.Add(-failureKeep))); err != nil {
 		return fmt.Errorf("remove expired failures: %w", err)
 	}
-	if err := w.trimNotes(aged.Add(-noteKeep)); err != nil {
+	notes, err := w.l.Notes().expired(aged.Add(-noteKeep))
+	if err == nil {
+		err = w.remove([]byte{rowNote}, notes)
+	}
+	if err != nil {
 		return fmt.Errorf("remove expired findings: %w", err)
 	}
 	if err := w.shrink(now); err != nil {

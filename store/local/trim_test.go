@@ -219,7 +219,7 @@ func TestTrimByAged(t *testing.T) {
 	must(t, l.w.write(true, false))
 	kept := func() (events, usage int) {
 		for _, s := range steps {
-			it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(s.code, 0), UpperBound: slotKey(s.code, ^uint32(0))})
+			it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(rowUsage, s.code, 0), UpperBound: slotKey(rowUsage, s.code, ^uint32(0))})
 			must(t, err)
 			for it.First(); it.Valid(); it.Next() {
 				usage++

@@ -132,7 +132,7 @@ func (l *Local) Usage(q UsageQuery) ([]UsageRow, error) {
 
 func (l *Local) usage(q UsageQuery, code byte, minutes uint32) (out []UsageRow, err error) {
 	sum := summing{q: &q, groups: make(map[string]*UsageRow), lookup: l.cfg.Environment}
-	err = l.scan(&q, code, minutes, func(_ time.Time, row, value []byte) error {
+	err = l.scan(&q, l.table(&q), code, minutes, func(_ time.Time, row, value []byte) error {
 		return sum.add(row, value, len(out))
 	}, func(t time.Time) { out = appendSlot(out, sum.groups, t) })
 	if err != nil {
@@ -143,14 +143,14 @@ func (l *Local) usage(q UsageQuery, code byte, minutes uint32) (out []UsageRow, 
 
 // scan calls row with the stored rows of q's account, and key if it names one, and slot
 // at the end of each slot that was looked at, with its begin.
-func (l *Local) scan(q *UsageQuery, code byte, minutes uint32, row func(t time.Time, row, value []byte) error, end func(time.Time)) error {
+func (l *Local) scan(q *UsageQuery, table, code byte, minutes uint32, row func(t time.Time, row, value []byte) error, end func(time.Time)) error {
 	width := uint64(minutes) * uint64(time.Minute)
 	to := q.To
 	if to.IsZero() {
 		to = l.now().Add(time.Nanosecond)
 	}
 	slot, last := uint32(nanos(q.From)/width), uint32((nanos(to)+width-1)/width)
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(code, slot), UpperBound: slotKey(code, last)})
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: slotKey(table, code, slot), UpperBound: slotKey(table, code, last)})
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (l *Local) scan(q *UsageQuery, code byte, minutes uint32, row func(t time.T
 	scanned := 0
 	var prefix []byte
 	for slot < last {
-		prefix = appendName(slotKey(code, slot), q.Account)
+		prefix = appendName(slotKey(table, code, slot), q.Account)
 		if q.Key != "" {
 			prefix = appendName(prefix, q.Key)
 		}
@@ -187,8 +187,46 @@ func (l *Local) scan(q *UsageQuery, code byte, minutes uint32, row func(t time.T
 	return it.Error()
 }
 
-func slotKey(code byte, slot uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{rowUsage, code}, slot)
+func slotKey(row, code byte, slot uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{row, code}, slot)
+}
+
+// table is the kind of the rows that answer q. Totals have neither keys nor environments, and
+// begin with the first hour after they were introduced.
+func (l *Local) table(q *UsageQuery) byte {
+	if q.Key != "" || q.Environment != nil || q.GroupBy == ByKey || q.GroupBy == ByEnvironment || nanos(q.From) < l.totalsFrom {
+		return rowUsage
+	}
+	return rowTotal
+}
+
+var totalsRow = []byte{rowOwn, 't'}
+
+// loadTotals finds out from when on there are totals: from the begin in new data, else from
+// the next day.
+func (l *Local) loadTotals() error {
+	v, err := l.get(totalsRow)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowUsage}, UpperBound: []byte{rowUsage + 1}})
+		if err != nil {
+			return err
+		}
+		v = make([]byte, 8)
+		if it.First() {
+			binary.BigEndian.PutUint64(v, nanos(l.now().Truncate(24*time.Hour).AddDate(0, 0, 1)))
+		}
+		if err := errors.Join(it.Error(), it.Close(), l.db.Set(totalsRow, v, pebble.Sync)); err != nil {
+			return err
+		}
+	}
+	if len(v) != 8 {
+		return errCorrupt
+	}
+	l.totalsFrom = binary.BigEndian.Uint64(v)
+	return nil
 }
 
 // summing is a usage query at work.

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -48,5 +51,48 @@ func TestSumsDoNotWrap(t *testing.T) {
 		if got := grow(math.MaxInt64-1, parts[1]); got != math.MaxInt64 && parts[1] > 0 {
 			t.Errorf("a sum of %d and %d: %d", int64(math.MaxInt64-1), parts[1], got)
 		}
+	}
+}
+
+// Data of a version without totals is read by key, until the totals are complete.
+func TestTotalsOfOlderData(t *testing.T) {
+	fs := vfs.NewMem()
+	now := day0.Add(12 * time.Hour)
+	cfg := Config{FS: fs, Clock: func() time.Time { return now }}
+	l := open(t, cfg)
+	l.Observe(admitted(day0.Add(time.Hour), "default", "key_a"))
+	must(t, l.Flush())
+	// As it was before there were totals.
+	must(t, l.db.Delete(totalsRow, pebble.Sync))
+	must(t, l.db.DeleteRange([]byte{rowTotal}, []byte{rowTotal + 1}, pebble.Sync))
+	must(t, l.Close())
+	l = open(t, cfg)
+	l.Observe(admitted(day0.Add(2*time.Hour), "default", "key_b"))
+	count := func(from time.Time) (n int64, table byte) {
+		q := UsageQuery{Account: "default", Step: StepHour, From: from, To: day0.AddDate(0, 0, 9)}
+		rows, err := l.Usage(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			n += r.Requests
+		}
+		return n, l.table(&q)
+	}
+	if n, table := count(day0); n != 2 || table != rowUsage {
+		t.Errorf("%d requests by rows of %c", n, table)
+	}
+	now = day0.AddDate(0, 0, 2)
+	l.Observe(admitted(day0.Add(30*time.Hour), "default", "key_a"))
+	if n, table := count(day0); n != 3 || table != rowUsage {
+		t.Errorf("%d requests by rows of %c", n, table)
+	}
+	if n, table := count(day0.AddDate(0, 0, 1)); n != 1 || table != rowTotal {
+		t.Errorf("since the totals: %d requests by rows of %c", n, table)
+	}
+	must(t, l.Close())
+	l = open(t, cfg)
+	if n, table := count(day0.AddDate(0, 0, 1)); n != 1 || table != rowTotal {
+		t.Errorf("after a restart: %d requests by rows of %c", n, table)
 	}
 }
