@@ -44,6 +44,7 @@ type topics struct {
 	audit     manage.Audit
 	accounts  manage.Accounts
 	webhooks  manage.Webhooks
+	incidents manage.Incidents
 	tiers     manage.Tiers
 	cluster   manage.Cluster
 	keyring   manage.Keyring
@@ -71,6 +72,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		simulate:  manage.Simulate{Local: cfg.Local},
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
 		accounts:  manage.Accounts{Store: cfg.Store, Residency: cfg.Residency},
+		incidents: manage.Incidents{Store: cfg.Store, Keys: manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes}, Audit: cfg.Audit},
 		webhooks:  manage.Webhooks{Store: cfg.Store, Wait: cfg.WebhookWait},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
@@ -149,9 +151,15 @@ func (t *topics) routes() []*rest.Route {
 	}))
 }
 
-// webhookRoutes lists the calls about webhooks.
+// webhookRoutes lists the calls about webhooks and incidents.
 func (t *topics) webhookRoutes() []*rest.Route {
 	return []*rest.Route{
+		{ID: "openIncident", Method: post, Path: "/v1/incidents", Action: "incident.open", Scope: admin, Serve: rest.WithBody(t.incidents.Open)},
+		{ID: "listIncidents", Method: get, Path: "/v1/incidents", Action: "incident.list", Scope: admin, Query: page, Serve: rest.WithoutBody(t.incidents.List)},
+		{ID: "getIncident", Method: get, Path: "/v1/incidents/{id}", Action: "incident.read", Scope: admin, IDs: "inc_", Serve: rest.WithoutBody(t.incidents.Get)},
+		{ID: "closeIncident", Method: post, Path: "/v1/incidents/{id}/close", Action: "incident.close", Scope: admin, IDs: "inc_", Serve: rest.WithOptionalBody(t.incidents.Close)},
+		{ID: "incidentReport", Method: get, Path: "/v1/incidents/{id}/report", Action: "incident.report", Scope: admin, IDs: "inc_", Serve: t.incidents.Report},
+
 		{ID: "createWebhook", Method: post, Path: "/v1/webhooks", Action: "webhook.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.webhooks.Create)},
 		{ID: "listWebhooks", Method: get, Path: "/v1/webhooks", Action: "webhook.list", Scope: admin, Access: onProxy, Query: page, Serve: rest.WithoutBody(t.webhooks.List)},
 		{ID: "getWebhook", Method: get, Path: "/v1/webhooks/{id}", Action: "webhook.read", Scope: admin, Access: onProxy, IDs: "whk_", Serve: rest.WithoutBody(t.webhooks.Get)},

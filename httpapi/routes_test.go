@@ -18,6 +18,9 @@ import (
 // sample is a body and a path that fit a call, for tests over all of them.
 func sample(rt *rest.Route, id string) (path, body string) {
 	path = strings.NewReplacer("{id}", id, "{name}", "pro").Replace(rt.Path)
+	if rt.IDs == "inc_" {
+		path = strings.Replace(rt.Path, "{id}", "inc_1", 1)
+	}
 	if rt.IDs == "whk_" {
 		path = strings.NewReplacer("{id}", "whk_1", "{did}", "dlv_1").Replace(rt.Path)
 	}
@@ -66,6 +69,8 @@ func sample(rt *rest.Route, id string) (path, body string) {
 		path = "/v1/operator-tokens/op_none"
 	case "createWebhook":
 		body = `{"url":"https://example.com/hook"}`
+	case "openIncident":
+		body = `{"title":"t","action":"none"}`
 	case "redeliverSince":
 		body = `{"since":"2020-01-01T00:00:00Z"}`
 	case "createTier":
@@ -109,7 +114,17 @@ func (c *call) try(url, token string) apitest.Answer {
 	if strings.HasPrefix(path, "/v1/webhooks") {
 		path = webhookPath(c.g, c.rt)
 	}
+	if c.rt.IDs == "inc_" {
+		path = strings.Replace(c.rt.Path, "{id}", incident(c.g), 1)
+	}
 	return c.g.Do(url, c.rt.Method, path, token, body, "X-Forwarded-For", c.hop)
+}
+
+// incident opens an incident and returns its id.
+func incident(g *apitest.Rig) string {
+	_, err := g.Backend.Apply(&store.Command{At: time.Now(), Account: store.DefaultAccount, Change: &store.AuditKey{Seed: make([]byte, 32), First: true}})
+	apitest.Must(g.T, err)
+	return g.Op("POST", "/v1/incidents", `{"title":"t","action":"none"}`).Want(g.T, 201).Text("id")
 }
 
 // webhookPath is a path of a call about webhooks that can succeed.

@@ -221,8 +221,9 @@ func (*AccountDelete) apply(t *txn) Result {
 	t.endSessions(string(old.ID), "")
 	t.endLinks(old.ID)
 	for _, w := range t.state.hooks()[old.ID] {
-		t.dropWebhook(w)
+		(queues{t}).dropWebhook(w)
 	}
+	t.dropIncidents(old.ID)
 	t.state.endAccount(old.ID)
 	t.rows.delete(named(rowAllow, old.ID))
 	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))

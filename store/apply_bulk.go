@@ -213,6 +213,9 @@ func (in *KeyImport) apply(t *txn) Result {
 	if no != nil {
 		return Result{Refusal: no}
 	}
+	if no := t.frozen(); no != nil {
+		return Result{Refusal: no}
+	}
 	if len(in.Keys) > MaxImport {
 		return refuse(LimitReached, "one import has %d keys at most", MaxImport)
 	}

@@ -31,8 +31,8 @@ func (in *WebhookTest) apply(t *txn) Result {
 	if !w.Enabled {
 		return refuse(Conflict, "the webhook is disabled; enable it first")
 	}
-	place := t.nextPlace()
-	if !t.queueFor(w, t.notice(place, w.Account, NoticeTest, map[string]any{"webhook": w.ID, "actor": t.cmd.Actor})) {
+	place := (queues{t}).nextPlace()
+	if !(queues{t}).queueFor(w, (queues{t}).notice(place, w.Account, NoticeTest, map[string]any{"webhook": w.ID, "actor": t.cmd.Actor})) {
 		return refuse(LimitReached, "too many deliveries wait for the webhook")
 	}
 	t.event(webhookTested, "", string(w.ID), place.ID(), nil)
@@ -77,7 +77,7 @@ func (in *WebhookRedeliver) apply(t *txn) Result {
 	}
 	r := Result{Webhook: w.shown()}
 	for _, p := range slices.Compact(slices.SortedFunc(slices.Values(places), Place.Compare)) {
-		if t.requeue(w, p) {
+		if (queues{t}).requeue(w, p) {
 			r.Matched++
 		}
 	}
@@ -113,7 +113,7 @@ func (in *WebhookRedeliver) since(t *txn, w *Webhook) (places []Place, more bool
 }
 
 // requeue makes a finished delivery a pending one.
-func (t *txn) requeue(w *Webhook, p Place) bool {
+func (t queues) requeue(w *Webhook, p Place) bool {
 	row := deliveryRow(rowFinished, w.ID, p)
 	d := t.rows.delivery(row)
 	if d == nil {

@@ -83,6 +83,9 @@ func (in *KeyCreate) apply(t *txn) Result {
 	if t.keyRoom(a) == 0 {
 		return Result{Refusal: noKeyRoom(a)}
 	}
+	if no := t.frozen(); no != nil {
+		return Result{Refusal: no}
+	}
 	k := in.Key
 	if no := t.admitKey(&k, false); no != nil {
 		return Result{Refusal: no}
@@ -203,6 +206,8 @@ type KeyRotate struct {
 	Counts bool `json:"counts,omitzero"`
 	// UntilUnused lets the leader revoke ID before OverlapEndsAt, once it is no longer used.
 	UntilUnused bool `json:"until_unused,omitzero"`
+	// Incident is the open incident that rotates the key although it freezes the account.
+	Incident IncidentID `json:"incident,omitzero"`
 }
 
 // The levels of members of [KeyRotate].
@@ -224,12 +229,21 @@ func (in *KeyRotate) traits() Traits {
 	if in.UntilUnused {
 		t.Level = LevelOfUntilUnused
 	}
+	if in.Incident != "" {
+		t.Level = LevelOfIncidents
+	}
 	return t
 }
 
-func (in *KeyRotate) apply(t *txn) Result {
+func (in *KeyRotate) apply(t *txn) Result { return in.rotate(t, 0) }
+
+// rotate makes the new key number n of the entry.
+func (in *KeyRotate) rotate(t *txn, n uint32) Result {
 	old, row, no := t.target(in.ID)
 	if no != nil {
+		return Result{Refusal: no}
+	}
+	if no := t.mayRotate(in.Incident); no != nil {
 		return Result{Refusal: no}
 	}
 	switch state := old.State(t.when.at); {
@@ -265,7 +279,7 @@ func (in *KeyRotate) apply(t *txn) Result {
 		end.RevokedAt, end.RevokedBy, end.RevokeReason = t.when.at, t.cmd.Actor.ID, "rotated"
 	}
 	t.keys.put(row, &end, t.index)
-	t.keys.add(&k, t.index, 0)
+	t.keys.add(&k, t.index, n)
 	t.event(keyRotated, end.ID, string(k.ID), "", diffKeys(old, &end, false))
 	t.event(keyCreated, k.ID, string(k.ID), "", diffKeys(&Key{}, &k, true))
 	data := &rotatedNotice{Key: NoticeOfKey(&k), Replaces: NoticeOfKey(old), Actor: t.cmd.Actor}

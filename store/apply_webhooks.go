@@ -193,13 +193,13 @@ func (in *WebhookDelete) apply(t *txn) Result {
 	if no != nil {
 		return Result{Refusal: no}
 	}
-	t.dropWebhook(old)
+	(queues{t}).dropWebhook(old)
 	t.event(webhookDeleted, "", string(old.ID), "", diffWebhooks(old, &Webhook{}, false))
 	return Result{Webhook: old.shown()}
 }
 
 // dropWebhook removes w with its deliveries.
-func (t *txn) dropWebhook(w *Webhook) {
+func (t queues) dropWebhook(w *Webhook) {
 	t.rows.addPending(-t.rows.queue(w.ID).Pending)
 	t.rows.delete(queueRow(w.ID))
 	for _, table := range []byte{rowPending, rowFinished} {

@@ -105,6 +105,11 @@ var traitRows = []struct {
 	{"webhook_test", &WebhookTest{}, No, Yes, No, 6, "webhook.test"},
 	{"webhook_redeliver", &WebhookRedeliver{}, No, Yes, No, 6, "webhook.redeliver"},
 	{"deliveries_done", &DeliveriesDone{}, No, No, No, 6, "webhook.disable webhook.overflow"},
+	{"key_rotate_many", &KeyRotateMany{}, Yes, Yes, No, 6, "key.rotate key.create"},
+	{"incident_open", &IncidentOpen{}, No, Yes, No, 6, "incident.open"},
+	{"incident_note", &IncidentNote{}, No, Yes, No, 6, "incident.update"},
+	{"incident_close", &IncidentClose{}, No, Yes, No, 6, "incident.close"},
+	{"key_rotate incident", &KeyRotate{Incident: "inc_a"}, Yes, Yes, No, 6, "key.rotate key.create"},
 	{"digest", &Digest{}, No, No, No, 6, ""},
 	{"alert", &Alert{}, No, No, No, 6, "alert.raise"},
 
@@ -317,6 +322,7 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &KeyImport{Keys: []Key{newKey("d")}}})
 	do(&Command{Change: &KeyUpdate{ID: "key_a", Name: ptr("x")}})
 	do(&Command{Change: &KeyRotate{ID: "key_a", New: "key_e", Hash: hashOf("e")}})
+	do(&Command{Change: &KeyRotateMany{Rotations: []KeyRotate{{ID: "key_e", New: "key_g", Hash: hashOf("g")}}}})
 	do(&Command{Change: &KeyRevoke{ID: "key_b"}})
 	do(&Command{Change: &KeyRevokeBulk{IDs: []KeyID{"key_c"}}})
 	do(&Command{Change: &WebhookCreate{Webhook: newHook("a")}})
@@ -330,6 +336,9 @@ func TestEventsOfChanges(t *testing.T) {
 	h.must(&Command{Change: &WebhookUpdate{ID: "whk_a", Enabled: ptr(true)}})
 	do(&Command{Change: &WebhookRedeliver{ID: "whk_a", Since: epoch}})
 	do(&Command{Change: &Alert{Type: NoticeExposed, Cause: "c", Data: jsontext.Value("{}"), Until: h.at}})
+	do(&Command{Change: &IncidentOpen{Incident: Incident{ID: "inc_a", Title: "t", Action: IncidentNone}}})
+	do(&Command{Change: &IncidentNote{ID: "inc_a", Done: IncidentDone{Matched: 1}}})
+	do(&Command{Change: &IncidentClose{ID: "inc_a"}})
 	do(&Command{Change: &WebhookDelete{ID: "whk_a"}})
 	do(&Command{Change: &AllowlistSet{}})
 	do(&Command{Account: "acct_a", Change: &AccountCreate{Account: Account{ID: "acct_a"}}})

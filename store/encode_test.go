@@ -116,8 +116,17 @@ func samples() map[string]*Command {
 		"deliveries_done": {Change: &DeliveriesDone{Results: []DeliveryResult{{
 			Account: "acct_a", Webhook: "whk_a", Place: Place{7, 1}, Try: &Try{At: at, Status: 503, Error: "e", DurationMS: 12}, State: Pending, Next: at, Gone: true,
 		}}}},
-		"digest": {Change: &Digest{From: at, To: at.Add(time.Hour)}},
-		"alert":  {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
+		"incident_open": {Change: &IncidentOpen{Incident: Incident{
+			ID: "inc_a", Account: "acct_a", Title: "Leak", Match: IncidentMatch{IDs: []KeyID{key.ID}, CreatedBy: "op", Type: ptr(Test), Environment: ptr(""), CreatedBefore: at},
+			Action: IncidentRevoke, Freeze: true, OpenedAt: at, OpenedBy: Actor{Type: ActorOperator, ID: "op"}, ClosedAt: at, ClosedBy: Actor{Type: ActorOperator, ID: "op"},
+			IncidentDone: IncidentDone{Head: jsontext.Value(`{}`), Keys: []KeyID{key.ID}, Matched: 3, Revoked: 2, Rotated: 1}, Created: 1, Modified: 2,
+		}}},
+		"incident_note":       {Change: &IncidentNote{ID: "inc_a", Done: IncidentDone{Head: jsontext.Value(`{}`), Keys: []KeyID{key.ID}, Matched: 3, Revoked: 2, Rotated: 1}}},
+		"key_rotate_many":     {Change: &KeyRotateMany{Rotations: []KeyRotate{{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at, Counts: true, Incident: "inc_a"}}}},
+		"incident_close":      {Change: &IncidentClose{ID: "inc_a"}},
+		"key_rotate.incident": {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", Incident: "inc_a"}},
+		"digest":              {Change: &Digest{From: at, To: at.Add(time.Hour)}},
+		"alert":               {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
 		"cluster_reset": {Change: &ClusterReset{
 			ClusterID: "c2", Kind: ResetRestore, From: "c1", OperatorTokens: []Hash{hashOf("o")}, Revoke: []KeyID{key.ID}, Reason: "r",
 		}},

@@ -63,8 +63,11 @@ type allowlistNotice struct {
 	Actor   Actor          `json:"actor"`
 }
 
+// queues are the deliveries that wait, as a transaction leaves them.
+type queues struct{ *txn }
+
 // nextPlace is the place of the next notice of this command.
-func (t *txn) nextPlace() Place {
+func (t queues) nextPlace() Place {
 	p := Place{t.index, t.notices}
 	t.notices++
 	return p
@@ -72,7 +75,7 @@ func (t *txn) nextPlace() Place {
 
 // noticeID is the id of a notice. It holds the cluster's name, since the entries of a
 // restored cluster have the numbers of others that receivers have seen.
-func (t *txn) noticeID(p Place) string {
+func (t queues) noticeID(p Place) string {
 	h := sha256.New()
 	h.Write([]byte(t.state.set().ClusterID))
 	var b [12]byte
@@ -85,7 +88,7 @@ func (t *txn) noticeID(p Place) string {
 }
 
 // notice makes the delivery of a notice, the same for each endpoint.
-func (t *txn) notice(p Place, account AccountID, kind string, data any) *Delivery {
+func (t queues) notice(p Place, account AccountID, kind string, data any) *Delivery {
 	d := &Delivery{Place: p, Notice: t.noticeID(p), Type: kind, At: t.when.at, Queued: t.when.wall(), State: Pending}
 	body, err := json.Marshal(&notice{d.Notice, kind, d.At.UTC().Format(NoticeTime), account, data}, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
@@ -104,14 +107,14 @@ func (t *txn) notify(account AccountID, kind string, data any) {
 			continue
 		}
 		if d == nil {
-			d = t.notice(t.nextPlace(), account, kind, data)
+			d = (queues{t}).notice((queues{t}).nextPlace(), account, kind, data)
 		}
-		t.queueFor(w, d)
+		(queues{t}).queueFor(w, d)
 	}
 }
 
 // queueFor queues d for w, within the bounds of [MaxPending].
-func (t *txn) queueFor(w *Webhook, d *Delivery) bool {
+func (t queues) queueFor(w *Webhook, d *Delivery) bool {
 	q := t.rows.queue(w.ID)
 	full := q.Pending >= MaxPending || t.rows.allPending() >= allPending
 	if full {

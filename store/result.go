@@ -53,6 +53,7 @@ type Result struct {
 	Link          *Link          `json:"link,omitzero"`
 	Webhook       *Webhook       `json:"webhook,omitzero"`  // without its secrets
 	Delivery      string         `json:"delivery,omitzero"` // of a test call, or the last one that was queued again
+	Incident      *Incident      `json:"incident,omitzero"`
 }
 
 // ImportLine is the fate of one imported line.

@@ -29,6 +29,8 @@ import (
 //	b <webhook> 0 <index 8> <n 4>                      finished delivery
 //	r 0 <account> 0 <cause>                            cause of which an alert was raised
 //	r 1 <time 8> <row>                                 the same by the time when it is forgotten
+//	a <account>                                        open incidents that freeze the account
+//	a <account> 0 <incident>                           incident
 //	z <account>                                        deleted account whose keys are being removed
 //	y <account>                                        deleted account whose events are growing old
 //	q <account>                                        end of the account's chain of changes
@@ -60,6 +62,7 @@ const (
 	rowPending  = 'v'
 	rowFinished = 'b'
 	rowCause    = 'r'
+	rowIncident = 'a'
 	rowDeleted  = 'z'
 	rowEnding   = 'y'
 	rowLink     = 'q'

@@ -119,7 +119,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("access", "Manage access to the installation:",
 		usersCommand(a), tokensCommand(a), tokenCommand(a))
 	add("requests", "Inspect requests and changes:",
-		usageCommand(a), securityCommand(a), auditCommand(a), explainCommand(a), scanCommand(a), complianceCommand(a))
+		usageCommand(a), securityCommand(a), auditCommand(a), incidentCommand(a), explainCommand(a), scanCommand(a), complianceCommand(a))
 	add("cluster", "Operate a cluster:",
 		clusterCommand(a), keyringCommand(a), backupCommand(a), restoreCommand(a.Restore), recoverCommand(a.Recover))
 	root.AddCommand(versionCommand(a))

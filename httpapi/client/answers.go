@@ -38,6 +38,7 @@ var (
 	deleted = []string{"id", "deleted"}
 	webhook = []string{"id", "url", "events"}
 	sending = []string{"id", "webhook_id", "state"}
+	breach  = []string{"id", "title", "state", "action"}
 	allowed = []string{"entries"}
 	event   = []string{"id", "time", "action"}
 )
@@ -76,6 +77,10 @@ var shapes = []shape{
 	{"GET /v1/webhooks/{}/deliveries", page, sending},
 	{"POST /v1/webhooks/{}/deliveries/{}/redeliver", sending, nil},
 	{"POST /v1/webhooks/{}/redeliver", []string{"queued"}, nil},
+	{"POST /v1/incidents", breach, nil},
+	{"GET /v1/incidents", page, breach},
+	{"GET /v1/incidents/{}", breach, nil},
+	{"POST /v1/incidents/{}/close", breach, nil},
 	{"POST /v1/accounts", account, nil},
 	{"GET /v1/accounts", page, account},
 	{"GET /v1/accounts/{}", account, nil},
@@ -204,6 +209,12 @@ func read(resp *http.Response, path string, out any) error {
 // listBegins is the beginning of a list in JSON.
 const listBegins = `{"data":[`
 
+// reportBegins and pageBegins are the beginnings of a report.
+const (
+	reportBegins = `{"report":{`
+	pageBegins   = "<!doctype html>"
+)
+
 // streamed is the body of an answer that is copied, if it is of the type and begins as
 // perfgate's does.
 func streamed(resp *http.Response, path string) (io.Reader, error) {
@@ -211,6 +222,11 @@ func streamed(resp *http.Response, path string) (io.Reader, error) {
 	switch format := resp.Request.URL.Query().Get("format"); {
 	case path == "/v1/backup":
 		want = "application/octet-stream"
+	case matches("/v1/incidents/{}/report", path):
+		want, begins = "application/json", reportBegins
+		if resp.Request.Header.Get("Accept") == "text/html" {
+			want, begins = "text/html", pageBegins
+		}
 	case path != "/v1/audit-logs":
 		return resp.Body, nil
 	case format == "ndjson":

@@ -152,6 +152,12 @@ var accountCalls = []apiCall{
 	{"Webhooks.Redeliver", func(ctx context.Context, c *client.Client) (any, error) {
 		return client.Webhooks{Client: c}.Redeliver(ctx, "whk_1", "dlv_1")
 	}, "POST /v1/webhooks/whk_1/deliveries/dlv_1/redeliver", ""},
+	{"Incidents.Open", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Incidents{Client: c}.Open(ctx, client.NewIncident{Title: "t", Match: &client.IncidentMatch{IDs: []string{"key_1"}}, Action: "revoke", Freeze: true})
+	}, "POST /v1/incidents", `{"title":"t","match":{"ids":["key_1"]},"action":"revoke","freeze":true}`},
+	{"Incidents.Close", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Incidents{Client: c}.Close(ctx, "inc_1")
+	}, "POST /v1/incidents/inc_1/close", ""},
 	{"Tiers.List", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().List(ctx, client.Page{}) }, "GET /v1/tiers", ""},
 	{"Tiers.Get", func(ctx context.Context, c *client.Client) (any, error) { return c.Tiers().Get(ctx, "a b") }, "GET /v1/tiers/a%20b", ""},
 	{"Tiers.Update", func(ctx context.Context, c *client.Client) (any, error) {
@@ -206,7 +212,7 @@ func allCalls() []apiCall {
 
 // anyAnswer has the members of the answers to all calls.
 const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"from":"2027-01-01T00:00:00Z","failed_authentications":{},"anomalies":[],"truncated":false,"checked":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
-	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1,` +
+	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1,"title":"t","action":"none",` +
 	`"email":"a","role":"owner","session":{},"secret":"s"}`
 
 // Each method makes exactly one request, with the credentials and the account.
