@@ -66,8 +66,8 @@ var rolesOf = map[string]rest.Roles{
 	"createSessionLink": rest.Owners,
 }
 
-// withRoles states which roles may make each call: whoever may read everything makes those
-// that read, and whoever changes the account the others. A call for operators is for none.
+// withRoles states which roles may make each call: those that read everything in the account
+// may make calls that read, those that change it the others. A call for operators is for none.
 func withRoles(routes []*rest.Route) []*rest.Route {
 	for _, rt := range routes {
 		roles, ok := rolesOf[rt.ID]

@@ -79,6 +79,13 @@ var field = regexp.MustCompile(`name="id" value="([^"]*)"`)
 // trip signs in as a person would in a browser, and returns the last answer and its cookie.
 func trip(t *testing.T, g *apitest.Rig, user string) (apitest.Answer, *apitest.Person) {
 	t.Helper()
+	return tripUntil(t, g, user, "")
+}
+
+// tripUntil is trip up to the redirect to a path, which is not followed; its answer has the
+// address as Location, and the person the cookies for it.
+func tripUntil(t *testing.T, g *apitest.Rig, user, path string) (apitest.Answer, *apitest.Person) {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	apitest.Must(t, err)
 	var set string
@@ -93,6 +100,15 @@ func trip(t *testing.T, g *apitest.Rig, user string) (apitest.Answer, *apitest.P
 		}
 		return resp, err
 	})}
+	browser.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path != path {
+			return nil
+		}
+		for _, c := range jar.Cookies(r.URL) {
+			set = c.Name + "=" + c.Value
+		}
+		return http.ErrUseLastResponse
+	}
 	read := func(resp *http.Response, err error) (apitest.Answer, *url.URL) {
 		t.Helper()
 		apitest.Must(t, err)
@@ -196,4 +212,37 @@ func TestOIDCForged(t *testing.T) {
 func now(g *apitest.Rig) time.Time {
 	n, _ := g.Config.Clock()
 	return n
+}
+
+// A real answer of the provider is refused with another state, and with another nonce than
+// the one that this browser began with.
+func TestOIDCBelongsToTheBrowser(t *testing.T) {
+	p := newProvider(t)
+	p.groups = []string{"staff"}
+	g := p.at(t, map[string]string{"staff": "viewer"})
+	user := "test-user@" + strings.Split(strings.TrimPrefix(p.server.URL, "http://"), ":")[0]
+	come := func() (at *url.URL, cookie string) {
+		a, who := tripUntil(t, g, user, "/signin/oidc/callback")
+		at, err := url.Parse(a.Header.Get("Location"))
+		apitest.Must(t, err)
+		if at.Query().Get("code") == "" || !strings.HasPrefix(who.Cookie, "perfgate-signin=") {
+			t.Fatalf("%s with %q", at, who.Cookie)
+		}
+		return at, who.Cookie
+	}
+	at, cookie := come()
+	q := at.Query()
+	q.Set("state", q.Get("state")+"x")
+	g.Do(g.Admin.URL, "GET", at.Path+"?"+q.Encode(), "", "", "Cookie", cookie).Want(t, 401, fault.InvalidCredentials)
+	g.Do(g.Admin.URL, "GET", at.RequestURI(), "", "").Want(t, 401, fault.InvalidCredentials)
+	g.Do(g.Admin.URL, "GET", at.RequestURI(), "", "", "Cookie", cookie).Want(t, 200) // nothing else was wrong
+	g.Do(g.Admin.URL, "GET", at.RequestURI(), "", "", "Cookie", cookie).Want(t, 401, fault.InvalidCredentials)
+
+	at, cookie = come()
+	begun, ok := signin.Open(g.Store.Pepper(), strings.TrimPrefix(cookie, "perfgate-signin="), now(g))
+	if !ok {
+		t.Fatal("the trip cannot be opened")
+	}
+	begun.Nonce = "another"
+	g.Do(g.Admin.URL, "GET", at.RequestURI(), "", "", "Cookie", "perfgate-signin="+signin.Seal(g.Store.Pepper(), begun)).Want(t, 401, fault.InvalidCredentials)
 }

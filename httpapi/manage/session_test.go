@@ -166,7 +166,7 @@ func TestSecondFactor(t *testing.T) {
 	in("").Want(t, 200)
 }
 
-// Whoever guesses is delayed, and cannot lock the user out of an address that they use.
+// Guessing is delayed, and cannot lock the user out of an address that they use.
 func TestGuessing(t *testing.T) {
 	g := apitest.New(t)
 	ada := g.Person("ada@example.com", "owner", "")
