@@ -24,6 +24,7 @@ var layers = map[string][]string{
 		"httpapi/manage",
 		"httpapi/rest",
 		"httpapi/signin",
+		"httpapi/ui",
 		"store",
 		"store/local",
 	},

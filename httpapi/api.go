@@ -22,6 +22,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/httpapi/signin"
+	"github.com/perfgate/perfgate/httpapi/ui"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -69,6 +70,7 @@ type Config struct {
 	SecurityTxt manage.SecurityTxt
 	SignIn      rest.SignIn
 	OIDC        *signin.OIDC // nil: no provider
+	Dashboard   Dashboard
 
 	// WebhookWait is how long a test call of a webhook waits for its outcome.
 	WebhookWait time.Duration
@@ -82,12 +84,22 @@ type Config struct {
 	Clock func() (time.Time, int64)
 }
 
+// Dashboard are the settings of the pages for browsers; see [ui.Config].
+type Dashboard struct {
+	Proxy string // the origin of the proxy listener without its host name: "http://:8080"
+	Facts func() Facts
+}
+
+// Facts are what the dashboard knows of its node's settings.
+type Facts = ui.Facts
+
 // API answers the management calls. It is immutable after New and safe for concurrent use.
 // [API.Run] must run beside it.
 type API struct {
 	frame       *rest.Frame
 	routes      *rest.Table
 	leaks       *manage.Leaks
+	dashboard   *ui.UI // of the admin listener
 	selfService bool
 }
 
@@ -104,7 +116,19 @@ func New(cfg Config) (*API, error) {
 	a := &API{frame: frame, selfService: cfg.SelfService}
 	t := newTopics(&cfg, listened{a, cfg.Routes}, metrics)
 	a.routes, a.leaks = rest.NewTable(t.routes()...), t.leaks
-	return a, nil
+	a.dashboard, err = ui.New(ui.Config{
+		API: a.calls(), Logger: cfg.Logger, Proxy: cfg.Dashboard.Proxy, Facts: cfg.Dashboard.Facts,
+		Hosts: cfg.SignIn.Hosts, Client: cfg.Client, Clock: wall(cfg.Clock),
+	})
+	return a, err
+}
+
+// wall is the time of day of clock; nil for the machine's.
+func wall(clock func() (time.Time, int64)) func() time.Time {
+	if clock == nil {
+		return nil
+	}
+	return func() time.Time { now, _ := clock(); return now }
 }
 
 // Run does the work that calls leave behind, until ctx ends.
@@ -115,8 +139,21 @@ type promLog struct{ log *slog.Logger }
 
 func (l promLog) Println(v ...any) { l.log.Warn("collect metrics", "error", fmt.Sprint(v...)) }
 
-// Admin serves the admin listener: all calls, for operator tokens and keys.
+// Admin serves the admin listener: all calls, for operator tokens, keys and people who are
+// signed in, and the dashboard on the other paths.
 func (a *API) Admin() http.Handler {
+	calls := a.calls()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rt, _, allow := a.routes.Find(r.Method, r.URL); rt == nil && allow == "" && a.dashboard.Takes(r) {
+			a.dashboard.ServeHTTP(w, r)
+			return
+		}
+		calls.ServeHTTP(w, r)
+	})
+}
+
+// calls serves all calls.
+func (a *API) calls() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rt, param, allow := a.routes.Find(r.Method, r.URL)
 		switch {

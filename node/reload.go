@@ -86,6 +86,7 @@ type reloads struct {
 	by     *Reloader    // set at the end of Open
 	at     atomic.Int64 // of the last one that succeeded, in Unix seconds
 	failed atomic.Bool  // the last one did
+	routed atomic.Bool  // one gave routes to upstreams
 }
 
 func (r *reloads) note(err error) {

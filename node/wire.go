@@ -101,6 +101,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry, provider *signin.OIDC) h
 		WebhookWait: webhook.Timeout + time.Second,
 		SignIn:      rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max},
 		OIDC:        provider,
+		Dashboard:   dashboardOf(n),
 	}
 }
 
@@ -132,7 +133,7 @@ func (n *Node) prepareRoutes(next *config.Config) (swap func(), err error) {
 		return nil, err
 	}
 	settings = untilRestart(settings, n.config)
-	return func() { n.proxy.Reload(settings) }, nil
+	return func() { n.proxy.Reload(settings); n.reloads.routed.Store(next.Routed()) }, nil
 }
 
 // untilRestart is next with everything but the routes as the node was started with,

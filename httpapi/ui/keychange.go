@@ -37,7 +37,7 @@ func showStep(v *visit, name, title string, problem *fault.Error) error {
 // visit.
 func asked(err error) (*fault.Error, error) {
 	f := fault.From(err)
-	if status := f.Code.Status(); status < 500 && status != http.StatusUnauthorized {
+	if f.Code.Status() < 500 && !signedOut(f) {
 		return f, nil
 	}
 	return nil, err

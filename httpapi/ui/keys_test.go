@@ -25,7 +25,7 @@ func TestKeyLifeCycle(t *testing.T) {
 	if again := g.post("/keys/new", fields).want(200); strings.Contains(again.raw, secret) || !strings.Contains(again.text(), "cannot be shown again") {
 		t.Fatal("a form that was sent twice shows the secret twice, or makes two keys")
 	}
-	list := g.get("/keys").want(200).says("Production Server", "live", "production", "read", "reports:export", "active", "never", "expires in 90 days")
+	list := g.get("/keys").want(200).says("Production Server", "live", "production", "read", "reports:export", "active", "never", "in 90 days expires")
 	if n := len(list.all("tr", "")); n != 2 || strings.Contains(list.raw, secret) {
 		t.Fatalf("the list has %d rows, or holds the secret", n)
 	}

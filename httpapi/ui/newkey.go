@@ -63,7 +63,7 @@ func newKey(v *visit) error {
 	}
 	made, err := v.api.CreateKey(v.context(), *k, v.once())
 	if err != nil {
-		if f := fault.From(err); f.Code.Status() < 500 && f.Code.Status() != http.StatusUnauthorized {
+		if f := fault.From(err); f.Code.Status() < 500 && !signedOut(f) {
 			return showNewKey(v, f)
 		}
 		return err

@@ -154,9 +154,12 @@ func (p *page) Nav() []group {
 	if me.may(readAudit) {
 		settings = append(settings, link("Security", "/security"), link("Audit Log", "/audit"))
 	}
+	if me.may(people) {
+		settings = append(settings, link("Users", "/users"))
+	}
 	groups := []group{{"", []entry{link("Overview", "/")}}, {"Settings", settings}}
 	if me.may(install) {
-		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Cluster", "/cluster")}})
+		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Operator Tokens", "/tokens"), link("Cluster", "/cluster")}})
 	}
 	return groups
 }
@@ -182,3 +185,6 @@ func (p *page) Range(from, to, step string) string {
 	q.Set("step", step)
 	return p.visit.r.URL.Path + "?" + q.Encode()
 }
+
+// Picked reports whether an operator looks at an account that links must name.
+func (p *page) Picked() bool { return p.visit.picked() }

@@ -1,19 +1,17 @@
 package ui_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/html"
 
+	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/apitest"
-	"github.com/perfgate/perfgate/httpapi/ui"
 )
 
 // rig is a dashboard over an API in memory.
@@ -22,50 +20,37 @@ type rig struct {
 	t      *testing.T
 	pages  *apitest.Endpoint
 	cookie string // of the session
-	facts  ui.Facts
+	facts  httpapi.Facts
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	g := &rig{Rig: apitest.New(t), t: t, cookie: "perfgate=operator"}
-	g.Unchecked = true
-	api := signedIn{g.API.Admin()}
-	u, err := ui.New(ui.Config{
-		API: api, Logger: g.Config.Logger, Proxy: "http://:8080", Hosts: []string{"gate.example.com"},
-		Facts: func() ui.Facts { return g.facts },
-		Clock: func() time.Time { now, _ := g.Config.Clock(); return now },
+	g := &rig{t: t}
+	g.Rig = apitest.New(t, func(c *httpapi.Config) {
+		c.SignIn.Hosts = []string{"gate.example.com"}
+		c.Dashboard = httpapi.Dashboard{Proxy: "http://:8080", Facts: func() httpapi.Facts { return g.facts }}
 	})
-	apitest.Must(t, err)
-	g.pages = apitest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if u.Takes(r) {
-			u.ServeHTTP(w, r)
-			return
-		}
-		api.ServeHTTP(w, r)
-	}))
+	g.Unchecked = true
+	g.pages = g.Admin
+	g.signIn()
 	return g
 }
 
-// signedIn is an API with one session, of an operator.
-type signedIn struct{ next http.Handler }
+// signIn signs in with the operator token.
+func (g *rig) signIn() {
+	g.t.Helper()
+	g.cookie = ""
+	g.enter(g.post("/signin", url.Values{"token": {apitest.OperatorToken}}).want(303))
+}
 
-func (s signedIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := r.Cookie("perfgate")
-	in := r.Clone(r.Context())
-	if err == nil && c.Value == "operator" && r.Header.Get("Authorization") == "" {
-		in.Header.Set("Authorization", "Bearer "+apitest.OperatorToken)
+// enter keeps the cookie that a page has set.
+func (g *rig) enter(p *shown) {
+	g.t.Helper()
+	set := p.header.Get("Set-Cookie")
+	if !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") {
+		g.t.Fatalf("the cookie is %q", set)
 	}
-	if r.URL.Path == "/v1/session" {
-		switch {
-		case r.Method == "GET" && in.Header.Get("Authorization") != "":
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprint(w, `{"id":"op_1","name":"first","role":"operator"}`)
-			return
-		case r.Method == "GET":
-			in.URL.Path = "/v1/account" // 401
-		}
-	}
-	s.next.ServeHTTP(w, in)
+	g.cookie, _, _ = strings.Cut(set, ";")
 }
 
 // shown is a page as a browser got it.
@@ -130,7 +115,7 @@ func (p *shown) want(status int) *shown {
 // or has an id twice or a label without a field: the rules of every page.
 func (p *shown) inert() {
 	p.t.Helper()
-	if csp := p.header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'self'") || strings.Contains(csp, "unsafe") {
+	if csp := p.header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'self'") && csp != "default-src 'none'" || strings.Contains(csp, "unsafe") {
 		p.t.Errorf("the policy is %q", csp)
 	}
 	ids, labelled := []string{}, []string{}

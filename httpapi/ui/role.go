@@ -1,6 +1,10 @@
 package ui
 
-import "github.com/perfgate/perfgate/httpapi/client"
+import (
+	"slices"
+
+	"github.com/perfgate/perfgate/httpapi/client"
+)
 
 // right is something that a role may do. The API enforces the rights; here they only choose
 // which links and buttons a page has.
@@ -10,26 +14,27 @@ const (
 	makeKeys  right = iota // and change those that the user made
 	manage                 // keys of others, the allowlist, the account
 	readAudit              // and everything else about the account
+	people                 // the users of the account
 	install                // the installation and all accounts
 )
 
 // rights are those of each role.
 var rights = map[string][]right{
-	"operator":  {makeKeys, manage, readAudit, install},
-	"owner":     {makeKeys, manage, readAudit},
+	"operator":  {makeKeys, manage, readAudit, people, install},
+	"owner":     {makeKeys, manage, readAudit, people},
 	"admin":     {makeKeys, manage, readAudit},
 	"developer": {makeKeys},
 	"viewer":    {readAudit},
 }
 
-// may reports whether the user has a right.
+// may reports whether the user has a right. A link with the scope admin has those of the
+// role admin.
 func (s session) may(want right) bool {
-	for _, r := range rights[s.Role] {
-		if r == want {
-			return true
-		}
+	role := s.Role
+	if s.Session.Kind == "link" && slices.Contains(s.Session.Scopes, "admin") {
+		role = "admin"
 	}
-	return false
+	return slices.Contains(rights[role], want)
 }
 
 // mayChange reports whether the user may change a key.

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -9,17 +10,25 @@ import (
 
 const defaultAccount = "default"
 
-// session is the signed-in user, as GET /v1/session answers.
+// session is who is signed in, as GET /v1/session answers. A customer who came by a link
+// has no role.
 type session struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Email   string `json:"email"`
 	Role    string `json:"role"`
 	Account string `json:"account"`
+	Session struct {
+		Kind   string   `json:"kind"`
+		Scopes []string `json:"scopes"`
+	} `json:"session"`
 }
 
 // Operator reports whether the user manages the installation.
 func (s session) Operator() bool { return s.Role == "operator" }
+
+// RoleName is the role, or how somebody without one has come.
+func (s session) RoleName() string { return cmp.Or(s.Role, s.Session.Kind) }
 
 // Label is what the user is called.
 func (s session) Label() string {

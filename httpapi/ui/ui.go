@@ -157,6 +157,8 @@ func (u *UI) routes() []route {
 	return []route{
 		{"GET /signin", true, signInPage},
 		{"POST /signin", true, signIn},
+		{"GET /signin/setup", true, setupPage},
+		{"POST /signin/setup", true, setUp},
 		{"POST /signout", true, signOut},
 		{"GET /{$}", false, overview},
 		{"GET /keys", false, listKeys},
@@ -181,5 +183,18 @@ func (u *UI) routes() []route {
 		{"POST /cluster", false, changeCluster},
 		{"GET /accounts", false, accountsPage},
 		{"GET /tiers", false, tiersPage},
+		{"GET /users", false, usersPage},
+		{"GET /users/new", false, newUserPage},
+		{"POST /users/new", false, newUser},
+		{"GET /users/{id}", false, userPage},
+		{"POST /users/{id}", false, changeUser},
+		{"GET /sessions", false, sessionsPage},
+		{"POST /sessions/{id}/end", false, endSession},
+		{"GET /password", false, passwordPage},
+		{"POST /password", false, setPassword},
+		{"GET /tokens", false, tokensPage},
+		{"POST /tokens", false, changeTokens},
+		{"GET /link", false, linkPage},
+		{"POST /link", false, makeLink},
 	}
 }

@@ -92,11 +92,14 @@ func (v *visit) see(target string) error {
 	return nil
 }
 
+// picked reports whether an operator looks at an account that links must name.
+func (v *visit) picked() bool { return v.me.Operator() && v.account != defaultAccount }
+
 // link is a path of the dashboard, perhaps with a query, with the account that an operator
 // looks at. The account stands in every URL, and not in a cookie, so that two tabs with
 // two accounts do not disturb each other.
 func (v *visit) link(target string) string {
-	if v.account == "" || v.account == defaultAccount {
+	if !v.picked() {
 		return target
 	}
 	u, err := url.Parse(target)
@@ -134,7 +137,7 @@ func (v *visit) show(name, title string, body any) error {
 // fail answers with the page of an error; without a session, with the way to sign in.
 func (v *visit) fail(err error) {
 	f := fault.From(err)
-	if f.Code.Status() == http.StatusUnauthorized && v.r.URL.Path != "/signin" {
+	if signedOut(f) && v.r.URL.Path != "/signin" {
 		next := v.r.URL.RequestURI()
 		if v.r.Method != http.MethodGet {
 			next = "/"
@@ -151,6 +154,12 @@ func (v *visit) fail(err error) {
 		v.ui.cfg.Logger.Error("page of an error failed", "request_id", v.carrier.id, "error", err)
 		http.Error(v.w, "Internal error.", http.StatusInternalServerError)
 	}
+}
+
+// signedOut holds for the faults of a call without a session that is accepted. Others with
+// the same status are about what a form holds.
+func signedOut(f *fault.Error) bool {
+	return f.Code.Status() == http.StatusUnauthorized && f.Code != fault.InvalidCredentials && f.Code != fault.SecondFactorRequired
 }
 
 // refuse answers a request that has no session, or needs none, with an error.
