@@ -48,6 +48,15 @@ func keyPage(v *visit) error {
 	return v.show("key", k.Name, b)
 }
 
+// firstUsePage tells whether a new key has been used; the page with its secret follows it.
+func firstUsePage(v *visit) error {
+	k, err := v.api.GetKey(v.context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return v.show("first", "First request", k)
+}
+
 // usageOfKey is the key's requests of the last days; nil if the role may not read them.
 func (v *visit) usageOfKey(id string) (*chart, error) {
 	today := v.ui.cfg.Clock().UTC().Truncate(24 * time.Hour)

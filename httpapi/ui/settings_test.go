@@ -123,6 +123,11 @@ func TestUsage(t *testing.T) {
 	if rows := p.all("table", ""); len(rows) != 2 {
 		t.Fatalf("%d tables", len(rows))
 	}
+	g.get("/keys/" + id + "/first").want(200).says("The key works: last used now from 203.0.113.7")
+	unused, _ := g.Key("test", "read")
+	if p := g.get("/keys/" + unused + "/first").want(200).says("Waiting for the first request"); len(p.all("p", "good")) != 0 {
+		t.Fatal("a key that was never used works")
+	}
 	g.get("/usage?group_by=status").want(200).says("By status", "429")
 	g.get("/usage?type=test").want(200).says("Type: test", "No requests")
 	now, _ := g.Config.Clock()

@@ -102,7 +102,9 @@ func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", policy)
 	// With "no-referrer", browsers send "Origin: null" with forms.
 	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if r.TLS != nil { // browsers complain of it without
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	if !u.allowsHost(r.Host) {
 		// A name that anybody can point at this address must not read the pages.
@@ -165,6 +167,7 @@ func (u *UI) routes() []route {
 		{"GET /keys/new", false, newKeyPage},
 		{"POST /keys/new", false, newKey},
 		{"GET /keys/{id}", false, keyPage},
+		{"GET /keys/{id}/first", false, firstUsePage},
 		{"GET /keys/{id}/edit", false, editKeyPage},
 		{"POST /keys/{id}/edit", false, editKey},
 		{"POST /keys/{id}/state", false, setKeyState},

@@ -1,14 +1,14 @@
 // Elements with data-live are replaced by those with the same id of the page as it is now,
-// every so many seconds while the page is visible.
+// every so many seconds while the page is visible; with data-from, of that page.
 import { copyButtons } from "./copy.js";
 
 export function live(root) {
   for (const part of root.querySelectorAll("[data-live]")) {
-    follow(part.id, Number(part.dataset.live) * 1000);
+    follow(part.id, part.dataset.from ?? location.href, Number(part.dataset.live) * 1000);
   }
 }
 
-function follow(id, every) {
+function follow(id, from, every) {
   let failures = 0;
   const again = () => setTimeout(refresh, every * 2 ** Math.min(failures, 4));
   async function refresh() {
@@ -21,7 +21,7 @@ function follow(id, every) {
       return;
     }
     try {
-      const response = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+      const response = await fetch(from, { headers: { Accept: "text/html" }, redirect: "error" });
       if (!response.ok) {
         throw new Error(response.statusText);
       }
@@ -35,6 +35,9 @@ function follow(id, every) {
       if (fresh.innerHTML !== old.innerHTML) {
         old.replaceWith(document.adoptNode(fresh));
         copyButtons(document.getElementById(id));
+      }
+      if (!fresh.dataset.live) {
+        return; // it has come to its end
       }
     } catch {
       failures++;
