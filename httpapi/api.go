@@ -86,7 +86,7 @@ type Config struct {
 
 // Dashboard are the settings of the pages for browsers; see [ui.Config].
 type Dashboard struct {
-	Proxy string // the origin of the proxy listener without its host name: "http://:8080"
+	Proxy string // the origin of the proxy listener on this machine: "http://127.0.0.1:8080"
 	Facts func() Facts
 }
 

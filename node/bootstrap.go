@@ -150,14 +150,19 @@ func (n *Node) demo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	scheme, trust := "http", ""
+	trust := ""
 	if n.proxyListener.certs != nil {
-		scheme, trust = "https", "-k "
+		trust = "-k "
+	}
+	token := "the operator token in " + n.startup.token.path
+	if n.startup.token.given {
+		token = "the token in PERFGATE_OPERATOR_TOKEN"
 	}
 	fmt.Fprintf(n.options.Out, "\nNo route is configured, so a built-in echo service answers. Try it:\n\n"+
-		"  curl %s%s://%s/hello -H \"Authorization: Bearer %s\"\n\n"+
-		"The key expires in 24 hours. Put your own service behind perfgate with --upstream URL.\n\n",
-		trust, scheme, reachable(n.proxyListener.server.Addr().String()), key)
+		"  curl %s%s/hello -H \"Authorization: Bearer %s\"\n\n"+
+		"The key expires in 24 hours. Put your own service behind perfgate with --upstream URL.\n\n"+
+		"Dashboard: %s/ (sign in with %s)\n\n",
+		trust, n.proxyListener.origin(), key, n.adminListener.origin(), token)
 	return nil
 }
 

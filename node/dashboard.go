@@ -1,22 +1,24 @@
 package node
 
 import (
-	"net"
-
 	"github.com/perfgate/perfgate/httpapi"
 )
 
+// origin is how a browser on this machine reaches the listener.
+func (l *listener) origin() string {
+	scheme := "http://"
+	if l.certs != nil {
+		scheme = "https://"
+	}
+	return scheme + reachable(l.server.Addr().String())
+}
+
 // dashboardOf are the settings of n's dashboard.
 func dashboardOf(n *Node) httpapi.Dashboard {
-	scheme, encrypted := "http", n.proxyListener.certs != nil
-	if encrypted {
-		scheme = "https"
-	}
-	_, port, _ := net.SplitHostPort(n.proxyListener.server.Addr().String()) // it listens
 	c := n.config
-	return httpapi.Dashboard{Proxy: scheme + "://:" + port, Facts: func() httpapi.Facts {
+	return httpapi.Dashboard{Proxy: n.proxyListener.origin(), Facts: func() httpapi.Facts {
 		return httpapi.Facts{
-			Node: c.Node.Name, Version: n.options.Version, TLS: encrypted, Backups: c.Backup.Dir != "",
+			Node: c.Node.Name, Version: n.options.Version, TLS: n.proxyListener.certs != nil, Backups: c.Backup.Dir != "",
 			Routed: c.Routed() || n.reloads.routed.Load(),
 		}
 	}}

@@ -113,6 +113,9 @@ func TestDemoAndRestart(t *testing.T) {
 	if !strings.Contains(printed[1], n.proxyListener.server.Addr().String()) {
 		t.Errorf("the line names %s, the proxy is at %s", printed[1], n.proxyListener.server.Addr())
 	}
+	if at := "Dashboard: " + n.adminListener.origin() + "/ (sign in with the operator token in " + dir; !strings.Contains(n.out.String(), at) {
+		t.Errorf("%q is not in %s", at, n.out)
+	}
 	if status, body := n.get(t, n.proxyListener, "/hello", key); status != 200 {
 		t.Errorf("the demo answers %d: %s", status, body)
 	}

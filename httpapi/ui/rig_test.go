@@ -28,7 +28,7 @@ func newRig(t *testing.T) *rig {
 	g := &rig{t: t}
 	g.Rig = apitest.New(t, func(c *httpapi.Config) {
 		c.SignIn.Hosts = []string{"gate.example.com"}
-		c.Dashboard = httpapi.Dashboard{Proxy: "http://:8080", Facts: func() httpapi.Facts { return g.facts }}
+		c.Dashboard = httpapi.Dashboard{Proxy: "http://127.0.0.1:8080", Facts: func() httpapi.Facts { return g.facts }}
 	})
 	g.Unchecked = true
 	g.pages = g.Admin

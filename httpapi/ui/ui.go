@@ -20,8 +20,8 @@ import (
 type Config struct {
 	API    http.Handler // the management API on the admin listener
 	Logger *slog.Logger
-	// Proxy is the origin of the proxy listener without its host name, such as
-	// "http://:8080". It is shown with the name that the browser used.
+	// Proxy is the origin of the proxy listener on this machine, such as
+	// "http://127.0.0.1:8080". It is shown with the name that the browser used.
 	Proxy string
 	// Hosts are the names, apart from localhost and IP addresses, under which browsers
 	// may ask for the dashboard.
