@@ -3,7 +3,6 @@ package ui
 import (
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -132,7 +131,7 @@ func (v *visit) keyPatch() (client.Patch, error) {
 		"max_cost_per_call": k.MaxCostPerCall, "monthly_budget": k.MonthlyBudget, "routes": list(k.Routes), "allowlist": list(k.Allowlist),
 	}
 	if v.form("expires") != "keep" {
-		p["expires_at"] = (*time.Time)(k.ExpiresAt)
+		p["expires_at"] = k.ExpiresAt
 	}
 	return p, nil
 }

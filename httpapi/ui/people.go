@@ -192,26 +192,6 @@ func setPassword(v *visit) error {
 	return v.see("/sessions")
 }
 
-// setupPage is where a set-up link leads: the user chooses a password and is signed in.
-func setupPage(v *visit) error { return v.ask("setup", "Choose a password", nil, nil) }
-
-func setUp(v *visit) error {
-	password := v.r.PostFormValue("password")
-	err := error(nil)
-	if password != v.r.PostFormValue("again") {
-		err = fault.Invalid("again", "is not the same as the password")
-	} else {
-		_, err = client.SessionsOf(v.api).SignIn(v.context(), client.Credentials{Token: v.query("token"), Password: password, Code: v.form("code")})
-	}
-	if f := fault.From(err); err != nil && f.Code.Status() < 500 {
-		return v.ask("setup", "Choose a password", nil, f)
-	}
-	if err != nil {
-		return err
-	}
-	return v.see("/")
-}
-
 func tokensPage(v *visit) error { return v.showTokens(nil) }
 
 // tokenList is the operator tokens, and the one whose end was refused because it is the

@@ -159,8 +159,6 @@ func (u *UI) routes() []route {
 	return []route{
 		{"GET /signin", true, signInPage},
 		{"POST /signin", true, signIn},
-		{"GET /signin/setup", true, setupPage},
-		{"POST /signin/setup", true, setUp},
 		{"POST /signout", true, signOut},
 		{"GET /{$}", false, overview},
 		{"GET /keys", false, listKeys},
