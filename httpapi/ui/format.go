@@ -25,6 +25,7 @@ func (u *UI) funcs() template.FuncMap {
 		"dict":    dict,
 		"text":    text,
 		"changes": changesOf,
+		"outcome": outcome,
 	}
 }
 

@@ -152,7 +152,7 @@ func (p *page) Nav() []group {
 	me := p.visit.me
 	settings := []entry{link("API Keys", "/keys"), link("Usage Analytics", "/usage")}
 	if me.may(readAudit) {
-		settings = append(settings, link("Security", "/security"), link("Audit Log", "/audit"))
+		settings = append(settings, link("Security", "/security"), link("Audit Log", "/audit"), link("Webhooks", "/webhooks"))
 	}
 	if me.may(people) {
 		settings = append(settings, link("Users", "/users"))

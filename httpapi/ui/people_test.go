@@ -33,7 +33,7 @@ func TestRoles(t *testing.T) {
 	}{
 		{"/", "operator owner admin developer viewer"}, {"/keys", "operator owner admin developer viewer"}, {"/keys/" + id, "operator owner admin developer viewer"},
 		{"/usage", "operator owner admin developer viewer"}, {"/usage/export", "operator owner admin developer viewer"},
-		{"/security/allowlist", "operator owner admin viewer"}, {"/audit", "operator owner admin viewer"}, {"/audit/export?format=csv", "operator owner admin viewer"},
+		{"/security/allowlist", "operator owner admin viewer"}, {"/audit", "operator owner admin viewer"}, {"/webhooks", "operator owner admin viewer"}, {"/audit/export?format=csv", "operator owner admin viewer"},
 		{"/users", "operator owner"}, {"/accounts", "operator"}, {"/tiers", "operator"}, {"/cluster", "operator"}, {"/tokens", "operator"},
 		{"/sessions", "operator owner admin developer viewer"},
 	} {
