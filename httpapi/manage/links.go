@@ -7,6 +7,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
+	"github.com/perfgate/perfgate/httpapi/signin"
 	"github.com/perfgate/perfgate/httpapi/span"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/ids"
@@ -117,6 +118,9 @@ func (h *Links) Open(c *rest.Call) error {
 		return fault.Newf(fault.Forbidden, "Open the link in a browser.")
 	}
 	if f := (rest.Browser{Call: c}.CheckHost()); f != nil {
+		return f
+	}
+	if f := h.Sessions.wait(&signin.Attempt{Client: c.Client, Mono: rest.Browser{Call: c}.Mono()}); f != nil {
 		return f
 	}
 	if err := c.Linearize(); err != nil {

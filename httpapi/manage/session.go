@@ -111,6 +111,10 @@ func (h *Sessions) SignIn(c *rest.Call, in *credentials) (*sessionView, error) {
 	if f := (rest.Browser{Call: c}.CheckOrigin(false)); f != nil {
 		return nil, f
 	}
+	// An address that guesses does not make the leader work.
+	if f := h.wait(&signin.Attempt{Client: c.Client, Mono: rest.Browser{Call: c}.Mono()}); f != nil {
+		return nil, f
+	}
 	if err := c.Linearize(); err != nil { // a user that another node has just made must be found
 		return nil, err
 	}

@@ -78,6 +78,9 @@ func (h *Sessions) Setup(c *rest.Call) error {
 	if code := form.Get("code"); code != "" {
 		in.Code = &code
 	}
+	if f := h.wait(&signin.Attempt{Client: c.Client, Mono: b.Mono()}); f != nil {
+		return f
+	}
 	if err := c.Linearize(); err != nil {
 		return err
 	}

@@ -4,8 +4,8 @@
 //
 // # Passwords
 //
-// A password is hashed with argon2id. Each hash takes [hashMemory] of memory and some
-// 30 ms of a processor, so [Hashes] lets few run at once and refuses what would wait
+// A password is hashed with argon2id. Each hash takes [hashMemory] of memory and tens of
+// milliseconds of a processor, so [Hashes] lets few run at once and refuses what would wait
 // long: guessing can never take the memory or the processors of requests. A sign-in for
 // an address without a user hashes too, so that its time tells nothing.
 //
