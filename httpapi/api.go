@@ -58,9 +58,8 @@ type Config struct {
 	Logger   *slog.Logger
 	Registry *prometheus.Registry // read by /metrics; the API's own metrics go in too
 
-	Node, Version string // of this node and of perfgate, for backups
-	Residency     manage.Residency
-	Voters        func() []string // the ids of the cluster's voters, for backups; nil leaves them out
+	Source    Source // of backups
+	Residency manage.Residency
 
 	// SelfService lets keys make the calls marked OnProxy on the proxy listener.
 	SelfService bool
@@ -82,6 +81,12 @@ type Config struct {
 	Client func(*http.Request) netip.Addr
 	// Clock reads wall and monotonic time (nanoseconds); nil is the machine's.
 	Clock func() (time.Time, int64)
+}
+
+// Source tells where a backup comes from.
+type Source struct {
+	Node, Version string          // this node's and perfgate's
+	Voters        func() []string // the ids of the cluster's voters; nil leaves them out
 }
 
 // Dashboard are the settings of the pages for browsers; see [ui.Config].

@@ -49,13 +49,9 @@ type topics struct {
 	cluster   manage.Cluster
 	keyring   manage.Keyring
 	report    manage.Compliance
-	tokens    manage.Tokens
-	users     manage.Users
-	sessions  manage.Sessions
-	links     manage.Links
-	oidc      manage.OIDC
-	backup    manage.Backup
-	pages     manage.Pages
+	access
+	backup manage.Backup
+	pages  manage.Pages
 }
 
 func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
@@ -78,8 +74,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		cluster:   manage.Cluster{Node: cfg.Backend},
 		keyring:   manage.Keyring{Vault: cfg.Backend},
 		report:    manage.Compliance{Store: cfg.Store, Node: cfg.Backend, Residency: cfg.Residency},
-		tokens:    manage.Tokens{Store: cfg.Store, Uses: cfg.Observed},
-		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Node, Version: cfg.Version, Voters: cfg.Voters},
+		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Source.Node, Version: cfg.Source.Version, Voters: cfg.Source.Voters},
 		pages: manage.Pages{
 			Ready: cfg.Backend.Ready, SecurityTxt: cfg.SecurityTxt, OpenAPI: openAPI,
 			Metrics: metrics, MetricsOpen: cfg.MetricsOpen,

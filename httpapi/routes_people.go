@@ -13,7 +13,17 @@ const (
 	ofPeople = rest.NoKeys
 )
 
+// access are the handlers of the calls about people and their access.
+type access struct {
+	tokens   manage.Tokens
+	users    manage.Users
+	sessions manage.Sessions
+	links    manage.Links
+	oidc     manage.OIDC
+}
+
 func (t *topics) addPeople(cfg *Config) {
+	t.tokens = manage.Tokens{Store: cfg.Store, Uses: cfg.Observed}
 	t.users = manage.Users{Store: cfg.Store.People(), Keys: &t.keys, All: cfg.Store}
 	t.sessions = manage.Sessions{Store: cfg.Store.People(), Limits: cfg.SignIn, Hashes: signin.NewHashes(), Guard: signin.NewGuard()}
 	t.oidc = manage.OIDC{Provider: cfg.OIDC, Subjects: cfg.Store.People(), Sessions: &t.sessions, Pepper: cfg.Store.Pepper}

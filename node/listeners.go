@@ -62,7 +62,7 @@ func (n *Node) openListeners(ctx context.Context) (err error) {
 	return nil
 }
 
-func (n *Node) listeners() []*listener { return []*listener{n.proxyListener, n.adminListener} }
+func (b *bothListeners) listeners() []*listener { return []*listener{b.proxyListener, b.adminListener} }
 
 // certificateSource tells where the certificate of the listener name comes from;
 // ok is false for a plaintext listener. An admin listener off loopback without a

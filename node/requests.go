@@ -74,7 +74,7 @@ func (n *Node) openRequests(ctx context.Context) error {
 		return err
 	}
 	n.openOverall()
-	provider, err := n.provider()
+	provider, err := provider(n.config)
 	if err != nil {
 		return err
 	}

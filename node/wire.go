@@ -88,7 +88,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry, provider *signin.OIDC) h
 	c, txt := n.config, n.config.SecurityTxt
 	return httpapi.Config{
 		Store: n.store, Local: n.local, Audit: auditLogs{n.overall.audit.Load()}, Observed: n.overall.observed.Load(), Gate: n.gate, Routes: n.proxy, Backend: backend{n}, Logger: n.log, Registry: registry,
-		Node: c.Node.Name, Version: n.options.Version, Voters: n.replica.Voters,
+		Source:      httpapi.Source{Node: c.Node.Name, Version: n.options.Version, Voters: n.replica.Voters},
 		Residency:   manage.Residency{Region: c.Node.Region, Bases: c.Regions},
 		SelfService: c.Proxy.SelfService, MetricsOpen: c.Admin.Loopback(),
 		SecurityTxt: manage.SecurityTxt{
@@ -106,12 +106,12 @@ func (n *Node) apiConfig(registry *prometheus.Registry, provider *signin.OIDC) h
 }
 
 // provider is the sign-in with a provider; nil without one.
-func (n *Node) provider() (*signin.OIDC, error) {
-	o := n.config.SignIn.OIDC
+func provider(c *config.Config) (*signin.OIDC, error) {
+	o := c.SignIn.OIDC
 	if o.Issuer == "" {
 		return nil, nil
 	}
-	secret, err := n.config.OIDCSecret()
+	secret, err := c.OIDCSecret()
 	if err != nil {
 		return nil, err
 	}

@@ -219,7 +219,7 @@ func (*AccountDelete) apply(t *txn) Result {
 		t.removeUser(u)
 	}
 	t.endSessions(string(old.ID), "")
-	t.endLinks(old.ID)
+	t.rows.endLinks(old.ID)
 	for _, w := range t.state.hooks()[old.ID] {
 		(queues{t}).dropWebhook(w)
 	}

@@ -82,17 +82,17 @@ func frozenRow(account AccountID) []byte { return named(rowIncident, account) }
 
 // frozen refuses to make a key while an incident freezes the account.
 func (t *txn) frozen() *Refusal {
-	ids := t.freezers()
+	ids := t.rows.freezers(t.cmd.Account)
 	if len(ids) == 0 {
 		return nil
 	}
 	return refuse(Conflict, "no key can be made while the incident %s is open; close it first", ids[0]).Refusal
 }
 
-func (t *txn) freezers() (ids []IncidentID) {
-	if row := t.rows.get(frozenRow(t.cmd.Account)); row != nil {
+func (p *pending) freezers(account AccountID) (ids []IncidentID) {
+	if row := p.get(frozenRow(account)); row != nil {
 		if err := json.Unmarshal(row, &ids); err != nil {
-			t.rows.fault(fmt.Errorf("read what freezes %s: %w", t.cmd.Account, err))
+			p.fault(fmt.Errorf("read what freezes %s: %w", account, err))
 		}
 	}
 	return ids
@@ -110,7 +110,7 @@ func (t *txn) putFreezers(ids []IncidentID) {
 // incident that is open.
 func (t *txn) mayRotate(by IncidentID) *Refusal {
 	no := t.frozen()
-	if no == nil || !slices.Contains(t.freezers(), by) {
+	if no == nil || !slices.Contains(t.rows.freezers(t.cmd.Account), by) {
 		return no
 	}
 	return nil
@@ -179,7 +179,7 @@ func (in *IncidentOpen) apply(t *txn) Result {
 	n.ClosedAt, n.ClosedBy, n.IncidentDone = time.Time{}, Actor{}, IncidentDone{}
 	t.putIncident(&n)
 	if n.Freeze {
-		t.putFreezers(append(t.freezers(), n.ID))
+		t.putFreezers(append(t.rows.freezers(t.cmd.Account), n.ID))
 	}
 	var d diff
 	d.text("title", "", n.Title)
@@ -279,7 +279,7 @@ func (in *IncidentClose) apply(t *txn) Result {
 	}
 	n.ClosedAt, n.ClosedBy = t.when.at, t.cmd.Actor
 	t.putIncident(n)
-	t.putFreezers(slices.DeleteFunc(t.freezers(), func(id IncidentID) bool { return id == n.ID }))
+	t.putFreezers(slices.DeleteFunc(t.rows.freezers(t.cmd.Account), func(id IncidentID) bool { return id == n.ID }))
 	t.event(incidentClosed, "", string(n.ID), "", nil)
 	return Result{Incident: n}
 }

@@ -192,10 +192,10 @@ func (t *txn) endSessions(owner string, keep SessionID) {
 
 // endLinks removes the links of an account. The earlier commands of the batch are
 // committed.
-func (t *txn) endLinks(account AccountID) {
+func (p *pending) endLinks(account AccountID) {
 	from := linkRows(account)
-	t.rows.scan(from, prefixEnd(from), func(row, _ []byte) error {
-		t.rows.delete(slices.Clone(row))
+	p.scan(from, prefixEnd(from), func(row, _ []byte) error {
+		p.delete(slices.Clone(row))
 		return nil
 	})
 }

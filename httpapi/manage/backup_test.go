@@ -22,7 +22,7 @@ import (
 
 func TestBackup(t *testing.T) {
 	g := apitest.New(t, func(c *httpapi.Config) {
-		c.Node, c.Version, c.Voters = "n1", "1.2.3", func() []string { return []string{"a", "b"} }
+		c.Source = httpapi.Source{Node: "n1", Version: "1.2.3", Voters: func() []string { return []string{"a", "b"} }}
 	})
 	id, _ := g.Key("live", "read")
 	a := g.Op("GET", "/v1/backup", "").Want(t, 200)

@@ -102,6 +102,11 @@ type Local struct {
 	damage damage
 	scrub  scrub
 
+	course
+}
+
+// course is what the writer of a [Local] waits for, and how others learn of its end.
+type course struct {
 	requests chan turn
 	stop     chan struct{} // closed by Close
 	done     chan struct{} // closed when the writer has ended
@@ -141,7 +146,7 @@ func prepare(cfg Config) (*Local, error) {
 	l := &Local{
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock,
 		queue: newQueue(shardBytes), last: newLastUses(), ahead: readAhead,
-		requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{}), broken: make(chan struct{}),
+		course: course{requests: make(chan turn), stop: make(chan struct{}), done: make(chan struct{})}, broken: make(chan struct{}),
 		dir:    directory{fs: cfg.FS, path: cfg.Dir, log: cfg.Logger, witness: cfg.Witness},
 		damage: damage{wake: make(chan struct{}, 1)},
 	}
