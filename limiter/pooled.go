@@ -108,7 +108,7 @@ func (d *Decision) tokens(p Policy, in *pool.Bucket, b *bucket, l *Limit) {
 		return
 	}
 	left, reset := in.Known()
-	d.show(State{Policy: p, Limit: l.PerMinute, Remaining: left, Reset: reset})
+	d.show(State{Policy: p, Limit: l.PerMinute, Remaining: left, Reset: reset, Shared: true, Here: in.Left()})
 }
 
 // TakePooled is [Buckets.Take] for a bucket of the pool. It also returns the bucket, and

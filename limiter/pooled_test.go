@@ -31,6 +31,9 @@ func TestPooledMinutes(t *testing.T) {
 		}
 	}
 	d := m.Take(a)
+	if s := d.Refused(); s == nil || !s.Shared || s.Here != 0 || s.Remaining != 6 {
+		t.Errorf("%+v", s)
+	}
 	if d.Allowed || d.Denied != KeyMinute || d.NShort != 1 || d.Short[0] != m.keys["key_a"].pooled.bucket || d.RetryAfter < 1 {
 		t.Fatalf("%+v", d)
 	}

@@ -249,6 +249,7 @@ func (m *Meter) showRules(a *Ask, monthLeft, dayLeft int64, d *Decision) {
 		switch in := c.pooled.in(a); {
 		case in != nil:
 			s.Remaining, s.Reset = in.Known()
+			s.Shared, s.Here = true, in.Left()
 		case !r.Window.Calendar():
 			p := r.pace()
 			tick, weight := measure(p.Window)
@@ -292,22 +293,36 @@ func (d *Decision) Bound() *State {
 // Refusal is the policy that refused: its name, its limit and what is left of it, in
 // billionths of a budget. It is meaningful if d is neither Allowed nor Pending.
 func (d *Decision) Refusal() (policy string, limit, left int64) {
+	switch s := d.Refused(); {
+	case s == nil:
+		return d.Denied.String(), 0, 0
+	case d.Rules != nil && d.Rules.Denied != nil:
+		return d.Rules.Denied.Name, s.Limit, s.Remaining
+	default:
+		return s.Policy.String(), s.Limit, s.Remaining
+	}
+}
+
+// Refused is the standing of the policy that refused, as [Decision.Refusal]; nil if it is
+// not shown.
+func (d *Decision) Refused() *State {
 	if d.Rules != nil && d.Rules.Denied != nil {
 		for i := range d.Rules.States {
 			if s := &d.Rules.States[i]; s.Rule == d.Rules.Denied {
-				return s.Rule.Name, s.Limit, s.Remaining
+				return &s.State
 			}
 		}
+		return nil
 	}
 	if d.Denied == Budget {
-		return Budget.String(), d.Budget.Limit, d.Budget.Remaining
+		return &d.Budget
 	}
 	for i := range d.States[:d.N] {
 		if s := &d.States[i]; s.Policy == d.Denied {
-			return s.Policy.String(), s.Limit, s.Remaining
+			return s
 		}
 	}
-	return d.Denied.String(), 0, 0
+	return nil
 }
 
 // Most is how much the policy that refused ever holds: units, or billionths of a budget.

@@ -129,6 +129,9 @@ type State struct {
 	Limit     int64 // the policy's units per minute or month
 	Remaining int64
 	Reset     int64 // nanoseconds until it is whole again
+	// Shared says that other nodes have some of Remaining, and Here what this one has.
+	Shared bool
+	Here   int64
 }
 
 // Decision is the whole answer for one request.

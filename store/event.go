@@ -76,6 +76,15 @@ type EventLimits struct {
 	Limit       int64    `json:"limit,omitzero"`  // of it: units, or billionths of a budget
 	Left        int64    `json:"left,omitzero"`
 	WouldRefuse []string `json:"would_refuse,omitzero"` // names of shadow rules
+	// Shared is set where Policy counts units that the nodes of a cluster spend together.
+	Shared *EventShare `json:"shared,omitzero"`
+}
+
+// EventShare is where the units of a shared limit were when it refused a request.
+type EventShare struct {
+	Here      int64 `json:"here"`
+	Elsewhere int64 `json:"elsewhere"` // by the other nodes' last words
+	Asked     int   `json:"asked"`     // questions to other nodes that the request made
 }
 
 // Event is one audit event, with the names that the management API shows. Events of

@@ -44,9 +44,9 @@ type Sharer interface {
 	// node alone. False: not before ctx ended.
 	Pool(ctx context.Context) (*pool.Pool, bool)
 	// Fetch asks other nodes for the units that a request lacks in one of the buckets, and
-	// waits for news until deadline, on the clock of [limiter.Ask]. False: to try again is
-	// of no use.
-	Fetch(ctx context.Context, short []*pool.Bucket, units, deadline int64) bool
+	// waits for news until deadline, on the clock of [limiter.Ask]. It returns the number of
+	// questions. False: to try again is of no use.
+	Fetch(ctx context.Context, short []*pool.Bucket, units, deadline int64) (asked int, again bool)
 	// Ahead asks for tokens that will be needed soon. It does not wait.
 	Ahead(low []*pool.Bucket)
 }

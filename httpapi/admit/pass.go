@@ -42,4 +42,5 @@ type Pass struct {
 	method, path, route string // of the request, for rules; empty of a management call
 	counted             string // limiter.Ask.Key of the charge
 	inFlight            bool   // counted by Gate.inFlight
+	asked               int    // questions to other nodes for units
 }

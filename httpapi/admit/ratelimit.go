@@ -99,7 +99,10 @@ func (g *Gate) rateShared(ctx context.Context, in *pool.Pool, name pool.Name, pa
 		if low {
 			g.cfg.Sharing.Ahead([]*pool.Bucket{b})
 		}
-		if v.Allowed || v.Never || v.Full || !g.cfg.Sharing.Fetch(ctx, []*pool.Bucket{b}, units, deadline) {
+		if v.Allowed || v.Never || v.Full {
+			return v
+		}
+		if _, more := g.cfg.Sharing.Fetch(ctx, []*pool.Bucket{b}, units, deadline); !more {
 			return v
 		}
 		_, now = g.cfg.Clock()

@@ -93,6 +93,9 @@ func (p *Pass) EventLimits(f *fault.Error) *store.EventLimits {
 	l := &store.EventLimits{WouldRefuse: would}
 	if f != nil && f.Policy != "" {
 		l.Policy, l.Limit, l.Left = p.Limits.Refusal()
+		if s := p.Limits.Refused(); s != nil && s.Shared {
+			l.Shared = &store.EventShare{Here: s.Here, Elsewhere: max(s.Remaining-s.Here, 0), Asked: p.asked}
+		}
 	}
 	return l
 }

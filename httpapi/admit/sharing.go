@@ -42,7 +42,11 @@ func (g *Gate) gather(ctx context.Context, meter *limiter.Meter, p *Pass, a *lim
 	a.Again = true
 	for range shareRounds {
 		short := p.Limits.Lacking()
-		if len(short) == 0 || !g.cfg.Sharing.Fetch(ctx, short, a.Units, deadline) {
+		if len(short) == 0 {
+			return
+		}
+		asked, more := g.cfg.Sharing.Fetch(ctx, short, a.Units, deadline)
+		if p.asked += asked; !more {
 			return
 		}
 		wall, mono := g.cfg.Clock()

@@ -87,6 +87,9 @@ func explainEvent(w io.Writer, e *client.Event) error {
 	if l := e.Request.Limits; l != nil {
 		if l.Policy != "" {
 			t.row("policy", fmt.Sprintf("%s, limit %s, %s left", l.Policy, l.Limit, l.Left))
+			if s := l.Shared; s != nil {
+				t.row("in the cluster", fmt.Sprintf("%d units on the node, %d on others as far as it knew, which it asked %d times", s.Here, s.Elsewhere, s.Asked))
+			}
 		}
 		t.field("would refuse", strings.Join(l.WouldRefuse, ", "))
 	}

@@ -265,7 +265,16 @@ type EventLimits struct {
 	Policy      string      `json:"policy"` // "" if none refused it
 	Limit       json.Number `json:"limit"`
 	Left        json.Number `json:"left"`
+	Shared      *EventShare `json:"shared"` // nil: Policy is not counted in units that nodes share
 	WouldRefuse []string    `json:"would_refuse"`
+}
+
+// EventShare is where the units of a limit were that the nodes of a cluster share, when it
+// refused a request, and how many questions about it the request made to other nodes.
+type EventShare struct {
+	Here      int64 `json:"here"`
+	Elsewhere int64 `json:"elsewhere"`
+	Asked     int   `json:"asked"`
 }
 
 // Account is an account as returned by the server.

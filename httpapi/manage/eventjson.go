@@ -116,6 +116,14 @@ func appendLimits(b []byte, l *store.EventLimits) []byte {
 		b = strconv.AppendInt(append(b, `,"limit":`...), l.Limit, 10)
 		b = strconv.AppendInt(append(b, `,"left":`...), l.Left, 10)
 	}
+	b = append(b, `,"shared":`...)
+	if s := l.Shared; s == nil {
+		b = append(b, "null"...)
+	} else {
+		b = strconv.AppendInt(append(b, `{"here":`...), s.Here, 10)
+		b = strconv.AppendInt(append(b, `,"elsewhere":`...), s.Elsewhere, 10)
+		b = append(strconv.AppendInt(append(b, `,"asked":`...), int64(s.Asked), 10), '}')
+	}
 	b = append(b, `,"would_refuse":[`...)
 	for i, name := range l.WouldRefuse {
 		if i > 0 {

@@ -41,7 +41,7 @@ func anyEvent(t *rapid.T) *store.Event {
 			DurationMS: rapid.OneOf(rapid.Just(0.0), rapid.Float64Range(0, 1e6), rapid.SampledFrom([]float64{1e-7, 1.5e-9, 1e21, 3.25e22, 0.001})).Draw(t, "d")}
 	}
 	if e.Request != nil && rapid.Bool().Draw(t, "limits") {
-		e.Request.Limits = &store.EventLimits{Policy: rapid.SampledFrom([]string{"", "chat"}).Draw(t, "policy"), WouldRefuse: rapid.SliceOf(rapid.SampledFrom([]string{"a", "b.c"})).Draw(t, "would")}
+		e.Request.Limits = &store.EventLimits{Shared: rapid.SampledFrom([]*store.EventShare{nil, {Here: 1, Elsewhere: 2, Asked: 3}}).Draw(t, "shared"), Policy: rapid.SampledFrom([]string{"", "chat"}).Draw(t, "policy"), WouldRefuse: rapid.SliceOf(rapid.SampledFrom([]string{"a", "b.c"})).Draw(t, "would")}
 		if e.Request.Limits.Policy != "" {
 			e.Request.Limits.Limit, e.Request.Limits.Left = rapid.Int64Range(0, 1<<40).Draw(t, "limit"), rapid.Int64Range(0, 9).Draw(t, "left")
 		}
@@ -94,10 +94,11 @@ type shownRequest struct {
 }
 
 type shownLimits struct {
-	Policy      *string  `json:"policy"`
-	Limit       *int64   `json:"limit"`
-	Left        *int64   `json:"left"`
-	WouldRefuse []string `json:"would_refuse"`
+	Policy      *string           `json:"policy"`
+	Limit       *int64            `json:"limit"`
+	Left        *int64            `json:"left"`
+	Shared      *store.EventShare `json:"shared"`
+	WouldRefuse []string          `json:"would_refuse"`
 }
 
 func shown(e *store.Event) *shownEvent {
@@ -119,7 +120,7 @@ func shown(e *store.Event) *shownEvent {
 			out.Request.Status, out.Request.DurationMS = &r.Status, &r.DurationMS
 		}
 		if l := r.Limits; l != nil {
-			out.Request.Limits = &shownLimits{Policy: some(l.Policy), WouldRefuse: append([]string{}, l.WouldRefuse...)}
+			out.Request.Limits = &shownLimits{Policy: some(l.Policy), Shared: l.Shared, WouldRefuse: append([]string{}, l.WouldRefuse...)}
 			if l.Policy != "" {
 				out.Request.Limits.Limit, out.Request.Limits.Left = &l.Limit, &l.Left
 			}

@@ -155,22 +155,24 @@ const readyMost = 5 * time.Second
 func (s *Sharing) next() uint64 { return s.ids.Add(1) }
 
 // Fetch asks other nodes for the units that a request lacks, and waits for news until
-// the time deadline, on the clock of Now. False: there is no use in trying again.
-func (s *Sharing) Fetch(ctx context.Context, short []*pool.Bucket, units, deadline int64) bool {
+// the time deadline, on the clock of Now. It returns the number of questions to other nodes.
+// False: there is no use in trying again.
+func (s *Sharing) Fetch(ctx context.Context, short []*pool.Bucket, units, deadline int64) (asked int, more bool) {
 	var news <-chan struct{}
 	at := deadline
 	for _, b := range short {
-		again, wait := s.ask(b, units, deadline)
+		questions, again, wait := s.ask(b, units, deadline)
+		asked += questions
 		if again == 0 {
 			s.refuse(b)
-			return false
+			return asked, false
 		}
 		at, news = min(at, again), wait
 	}
 	now := s.conf.Now()
 	if now >= deadline {
 		s.metrics.refusals.WithLabelValues(late).Inc()
-		return false
+		return asked, false
 	}
 	if at > now {
 		defer func() { s.metrics.waits.Observe(time.Duration(s.conf.Now() - now).Seconds()) }()
@@ -181,9 +183,9 @@ func (s *Sharing) Fetch(ctx context.Context, short []*pool.Bucket, units, deadli
 	case <-news:
 	case <-timer.C:
 	case <-ctx.Done():
-		return false
+		return asked, false
 	}
-	return true
+	return asked, true
 }
 
 // refuse counts a refusal that no other node can change.
@@ -197,9 +199,9 @@ func (s *Sharing) refuse(b *pool.Bucket) {
 	s.metrics.refusals.WithLabelValues(cause).Inc()
 }
 
-// ask sends the questions about one bucket. It returns when to look at the bucket again,
+// ask sends the questions about one bucket. It returns their number, when to look at the bucket again,
 // at the latest, and a channel that is closed before if there is news; 0: never.
-func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (again int64, news <-chan struct{}) {
+func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (asked int, again int64, news <-chan struct{}) {
 	now := s.conf.Now()
 	b.In.Lock()
 	var out []share.Sent
@@ -221,7 +223,7 @@ func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (again int64, news 
 	items := fetches(b, out)
 	b.In.Unlock()
 	s.postAll(out, items)
-	return again, news
+	return len(out), again, news
 }
 
 func fetches(b *pool.Bucket, out []share.Sent) []item {

@@ -119,8 +119,11 @@ func (s *station) take(n pool.Name, t pool.Terms) bool {
 		if low {
 			s.Ahead([]*pool.Bucket{b})
 		}
-		if ok || !s.Fetch(s.ctx, []*pool.Bucket{b}, 1, deadline) {
-			return ok
+		if ok {
+			return true
+		}
+		if _, more := s.Fetch(s.ctx, []*pool.Bucket{b}, 1, deadline); !more {
+			return false
 		}
 	}
 }

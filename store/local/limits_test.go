@@ -23,6 +23,7 @@ func TestLimitsOfEvents(t *testing.T) {
 		"none":    {nil, nil},
 		"refused": {&store.EventLimits{Policy: "chat", Limit: 600, Left: 2}, nil},
 		"budget":  {&store.EventLimits{Policy: "budget", Limit: 1 << 60}, nil},
+		"shared":  {&store.EventLimits{Policy: "minute", Limit: 60, Shared: &store.EventShare{Here: 1, Elsewhere: 1 << 62, Asked: 3}}, nil},
 		"would":   {&store.EventLimits{WouldRefuse: []string{"dry", "dry.2"}}, nil},
 		"long":    {&store.EventLimits{Policy: strings.Repeat("p", 99), WouldRefuse: many}, &store.EventLimits{Policy: strings.Repeat("p", maxPolicy), WouldRefuse: many[:7]}},
 	} {

@@ -60,7 +60,7 @@ const (
 func recordBound(o *Observation) int {
 	limits := 0
 	if o.Limits != nil {
-		limits = maxPolicy + maxWould + 2*10 + 4
+		limits = maxPolicy + maxWould + 5*10 + 4
 	}
 	return limits + recordHead + 3*10 + 32 + 10*2 + min(len(o.Account), maxName) + min(len(o.Environment), maxEnviron) + min(len(o.Method), maxMethod) +
 		min(len(o.Key), maxName) + min(len(o.Route), maxRoute) + min(len(o.RequestID), maxID) + min(len(o.Action), maxAction) +

@@ -35,10 +35,11 @@ const (
 	flagLive   = 1
 	actorShift = 1
 	actorMask  = 3
-	flagWould  = 8  // a shadow rule would have refused it
-	flagLimits = 16 // the policies are there
-	flagFailed = 32 // the gateway itself answered 5xx
-	flagPlace  = 64 // the country is there
+	flagWould  = 8   // a shadow rule would have refused it
+	flagLimits = 16  // the policies are there
+	flagFailed = 32  // the gateway itself answered 5xx
+	flagPlace  = 64  // the country is there
+	flagShared = 128 // and after them, where the units of a shared limit were
 )
 
 // actors by their bits; no others than keys are common.
@@ -69,7 +70,7 @@ const (
 	maxEnviron = 128
 	maxPolicy  = 64
 	maxWould   = 512
-	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 2*10 + len(Country{}) + maxWaited + 17*2
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 5*10 + len(Country{}) + maxWaited + 17*2
 )
 
 // maxWaited is the length of the value that the writer appends.
@@ -184,11 +185,8 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 		dst = appendText(dst, o.Upstream, maxUp)
 		dst = binary.AppendUvarint(dst, uint64(max(o.Attempts, 0)))
 		dst = appendText(dst, o.Errors, maxErrors)
-		if l := o.Limits; l != nil {
-			dst = appendText(dst, l.Policy, maxPolicy)
-			dst = binary.AppendUvarint(dst, uint64(max(l.Limit, 0)))
-			dst = binary.AppendUvarint(dst, uint64(max(l.Left, 0)))
-			dst = appendText(dst, joinNames(l.WouldRefuse), maxWould)
+		if o.Limits != nil {
+			dst = appendLimits(dst, o.Limits)
 		}
 	}
 	if country != (Country{}) {
@@ -196,6 +194,20 @@ func appendRequest(dst []byte, o *Observation, whole bool) []byte {
 			dst = append(dst, 0, 0, 0, 0) // path, upstream, attempts, errors
 		}
 		dst = append(dst, country[:]...)
+	}
+	return dst
+}
+
+// appendLimits appends the policies of a request.
+func appendLimits(dst []byte, l *store.EventLimits) []byte {
+	dst = appendText(dst, l.Policy, maxPolicy)
+	dst = binary.AppendUvarint(dst, uint64(max(l.Limit, 0)))
+	dst = binary.AppendUvarint(dst, uint64(max(l.Left, 0)))
+	dst = appendText(dst, joinNames(l.WouldRefuse), maxWould)
+	if s := l.Shared; s != nil {
+		for _, n := range []int64{s.Here, s.Elsewhere, int64(s.Asked)} {
+			dst = binary.AppendUvarint(dst, uint64(max(n, 0)))
+		}
 	}
 	return dst
 }
@@ -210,6 +222,9 @@ func requestFlags(o *Observation, whole bool) (flags byte) {
 	}
 	if whole && o.Limits != nil {
 		flags |= flagLimits
+		if o.Limits.Shared != nil {
+			flags |= flagShared
+		}
 	}
 	if o.failed() {
 		flags |= flagFailed
@@ -277,6 +292,8 @@ type requestLimits[T pack.Text] struct {
 	policy      T
 	limit, left uint64
 	would       T // names, with commas between them
+	shared      bool
+	share       [3]uint64 // here, elsewhere, asked
 }
 
 // event is l as an event has it; nil if there are none.
@@ -287,6 +304,10 @@ func (l *requestLimits[T]) event() *store.EventLimits {
 	e := &store.EventLimits{Policy: string(l.policy), Limit: int64(min(l.limit, math.MaxInt64)), Left: int64(min(l.left, math.MaxInt64))}
 	if len(l.would) > 0 {
 		e.WouldRefuse = strings.Split(string(l.would), ",")
+	}
+	if l.shared {
+		some := func(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+		e.Shared = &store.EventShare{Here: some(l.share[0]), Elsewhere: some(l.share[1]), Asked: int(min(l.share[2], math.MaxInt32))}
 	}
 	return e
 }
@@ -336,7 +357,10 @@ func parseRequest[T pack.Text](v T) (r request[T], err error) {
 		r.errors = p.Text()
 	}
 	if r.flags&flagLimits != 0 {
-		r.limits = requestLimits[T]{true, p.Text(), p.Uvarint(), p.Uvarint(), p.Text()}
+		r.limits = requestLimits[T]{there: true, policy: p.Text(), limit: p.Uvarint(), left: p.Uvarint(), would: p.Text()}
+		if r.limits.shared = r.flags&flagShared != 0; r.limits.shared {
+			r.limits.share = [3]uint64{p.Uvarint(), p.Uvarint(), p.Uvarint()}
+		}
 	}
 	if r.flags&flagPlace != 0 {
 		r.country = p.Take(uint64(len(Country{})))
