@@ -42,8 +42,8 @@ type Bucket struct {
 	// moved says that tokens have come or gone by an exchange, so that those who were not
 	// part of it take the bucket for another one; see Told.
 	moved bool
-	dem     float32 // demand in units a second, decaying, as of seen
-	seen    int64   // the last request; 0: none
+	dem   float32 // demand in units a second, decaying, as of seen
+	seen  int64   // the last request; 0: none
 
 	more *more // nil: nothing lent, held, asked or answered
 }

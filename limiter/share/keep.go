@@ -21,7 +21,12 @@ type Note struct {
 // idleReturn is the silence after which borrowed parts go back.
 const idleReturn int64 = 1e9
 
-// Tick renews the borrowed parts that are needed and past half of their time, and
+// renewAt is the time that a borrowed part has left when it is renewed: an answer may take
+// two seconds and be lost, and there is time to ask again. A part that ends takes its
+// tokens along.
+const renewAt = TTL * 7 / 10
+
+// Tick renews the borrowed parts that are needed and near their end, and
 // returns the others. Call it some times a second. While there are holds, parts that may
 // back them are not returned.
 func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
@@ -41,8 +46,8 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 	}
 	for i := range m.held {
 		h := &m.held[i]
-		half := h.end-now <= TTL/2
-		if h.from == nobody || !half && now-b.seen < idleReturn || m.renewal(h.from, h.stamp) {
+		due := h.end-now <= renewAt
+		if h.from == nobody || !due && now-b.seen < idleReturn || m.renewal(h.from, h.stamp) {
 			continue
 		}
 		if spare >= h.part/2 && spare > 0 {
@@ -50,7 +55,7 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 			out = append(out, giveBack(b, h, next()))
 			continue
 		}
-		if half && len(m.renewing) < maxRenewing && len(m.held) < maxHeld/2 { // there is room for the answer
+		if due && len(m.renewing) < maxRenewing && len(m.held) < maxHeld/2 { // there is room for the answer
 			m.renewing = append(m.renewing, renewal{next(), h.from, h.stamp, now})
 			out = append(out, Note{To: h.from, Renew: &Renew{ID: m.renewing[len(m.renewing)-1].id, Stamp: h.stamp, Part: h.part}})
 		}
