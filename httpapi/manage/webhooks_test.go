@@ -60,7 +60,7 @@ func TestWebhookLife(t *testing.T) {
 	g.Op("POST", "/v1/webhooks/"+w.ID+"/test", "").Want(t, 409, fault.Conflict)
 	w, err = hooks.RotateSecret(ctx, w.ID, "")
 	apitest.Must(t, err)
-	if w.Secret == nil || w.OldSecretEndsAt == nil || w.OldSecretEndsAt.Sub(time.Now()) < 23*time.Hour {
+	if w.Secret == nil || w.OldSecretEndsAt == nil || time.Until(*w.OldSecretEndsAt) < 23*time.Hour {
 		t.Errorf("%+v", w)
 	}
 	if w, err = hooks.RotateSecret(ctx, w.ID, "0s"); err != nil || w.OldSecretEndsAt != nil {

@@ -96,13 +96,20 @@ func (a *Alerts) send(s signal) {
 	}
 }
 
-// occurrence is a cause of a key in a span of time, as it is hashed.
+// occurrence is a cause of an account or key in a span of time, as it is hashed.
 type occurrence struct {
-	kind   string
-	key    store.KeyID
-	policy string
-	n      int64
-	period int
+	kind    string
+	account store.AccountID
+	key     store.KeyID
+	policy  string
+	typ     store.KeyType
+	n       int64
+	period  int
+}
+
+// once is [Alerts.first] of an occurrence.
+func (a *Alerts) once(o occurrence) (slot uint64, ok bool) {
+	return a.first(maphash.Comparable(a.seed, o))
 }
 
 // hour is the number of the hour of t since 1970.
@@ -112,7 +119,7 @@ func hour(t time.Time) int64 { return t.Unix() / 3600 }
 func (a *Alerts) Exposed(key *store.Record, client netip.Addr, refused bool) {
 	now := a.cfg.Now()
 	day := int64(store.Day(now))
-	slot, ok := a.first(maphash.Comparable(a.seed, occurrence{store.NoticeExposed, key.ID, "", day, 0}))
+	slot, ok := a.once(occurrence{kind: store.NoticeExposed, key: key.ID, n: day})
 	state := key.Account.Load()
 	if !ok || state == nil {
 		return
@@ -129,7 +136,7 @@ func (a *Alerts) Exposed(key *store.Record, client netip.Addr, refused bool) {
 // Refused implements [admit.Watcher]: once an hour for each key.
 func (a *Alerts) Refused(key *store.Record, policy string, limit int64) {
 	now := a.cfg.Now()
-	slot, ok := a.first(maphash.Comparable(a.seed, occurrence{store.NoticeRateLimit, key.ID, "", hour(now), 0}))
+	slot, ok := a.once(occurrence{kind: store.NoticeRateLimit, key: key.ID, n: hour(now)})
 	state := key.Account.Load()
 	if !ok || state == nil {
 		return
@@ -151,8 +158,7 @@ func (a *Alerts) Spent(key *store.Record, s admit.Spent) {
 			continue
 		}
 		counted := store.KeyID(s.Key)
-		of := string(s.Account.ID) + "/" + s.Policy + "/" + key.Type.String()
-		slot, ok := a.first(maphash.Comparable(a.seed, occurrence{store.NoticeThreshold, counted, of, int64(t), s.Period}))
+		slot, ok := a.once(occurrence{store.NoticeThreshold, s.Account.ID, counted, s.Policy, key.Type, int64(t), s.Period})
 		if !ok {
 			continue
 		}
@@ -249,7 +255,7 @@ func (a *Alerts) Failed(account store.AccountID, code fault.Code, hint string, c
 	if data == nil {
 		return
 	}
-	slot, ok := a.first(maphash.Comparable(a.seed, occurrence{store.NoticeFailures, "", string(account), hour(now), 0}))
+	slot, ok := a.once(occurrence{kind: store.NoticeFailures, account: account, n: hour(now)})
 	if ok {
 		a.send(signal{
 			slot: slot, account: account, kind: store.NoticeFailures, until: now.Add(2 * time.Hour),
@@ -268,9 +274,7 @@ func (f *failures) data() map[string]any {
 	for addr, n := range f.from {
 		from[addr.String()] = n
 	}
-	for _, h := range slices.Sorted(maps.Keys(f.hints)) {
-		hints = append(hints, h)
-	}
+	hints = append(hints, slices.Sorted(maps.Keys(f.hints))...)
 	return map[string]any{"failures": f.count, "since": f.since.UTC().Format(store.NoticeTime), "reasons": reasons, "addresses": from, "hints": hints}
 }
 

@@ -167,6 +167,19 @@ func (w *world) bodies(to string) (out []string) {
 	return out
 }
 
+// pass lets time pass, and every goroutine come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// answers changes what receivers answer.
+func (w *world) answers(f func(*store.Webhook, string) int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = f
+}
+
 func numbers(from, to int) (out []string) {
 	for i := from; i < to; i++ {
 		out = append(out, fmt.Sprint(i))
@@ -180,9 +193,9 @@ func TestInOrder(t *testing.T) {
 		w := newWorld("a")
 		s, stop := w.run()
 		w.queue("a", numbers(0, 200)...)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		w.queue("a", numbers(200, 500)...)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		stop()
 		if got := w.bodies("a"); !slices.Equal(got, numbers(0, 500)) {
 			t.Errorf("%d attempts out of order: %v", len(got), got)
@@ -197,10 +210,10 @@ func TestInOrder(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("a")
-		w.answer = func(*store.Webhook, string) int { return 500 }
+		w.answers(func(*store.Webhook, string) int { return 500 })
 		s, stop := w.run()
 		w.queue("a", "x")
-		time.Sleep(80 * time.Hour)
+		pass(80 * time.Hour)
 		stop()
 		var at []time.Duration
 		for _, line := range w.sent {
@@ -248,9 +261,9 @@ func TestOutage(t *testing.T) {
 		_, stop := w.run()
 		for i := range 30 {
 			w.queue("a", fmt.Sprint(i))
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		stop()
 		got := w.bodies("a")
 		if failed := len(got) - 30; failed < 2 || failed > 3 || !slices.Equal(got[failed:], numbers(0, 30)) {
@@ -272,16 +285,16 @@ func TestPoison(t *testing.T) {
 		_, stop := w.run()
 		w.queue("a", "bad")
 		w.queue("a", numbers(0, 100)...)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if n := len(w.ended["a"]); n != 100 {
 			t.Errorf("%d of 100 were delivered within ten minutes", n)
 		}
 		w.queue("a", numbers(100, 200)...)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := len(w.ended["a"]); n != 200 {
 			t.Errorf("%d of 200 were delivered a minute later", n)
 		}
-		time.Sleep(75 * time.Hour)
+		pass(75 * time.Hour)
 		stop()
 		if n := len(w.pending["a"]); n != 0 {
 			t.Errorf("%d are left after 75 hours", n)
@@ -309,15 +322,15 @@ func TestDeadEndpoint(t *testing.T) {
 			w.queue(store.WebhookID(name), numbers(0, 300)...)
 		}
 		w.queue("a", numbers(0, 100)...)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if n := len(w.bodies("a")); n != 100 {
 			t.Errorf("%d of 100 were delivered beside 100 dead endpoints within 30 s", n)
 		}
-		time.Sleep(24*time.Hour - 30*time.Second)
+		pass(24*time.Hour - 30*time.Second)
 		if n := len(w.bodies("dead7")); n < 50 || n > 150 {
 			t.Errorf("a dead endpoint was tried %d times in a day", n)
 		}
-		time.Sleep(3 * time.Hour)
+		pass(3 * time.Hour)
 		stop()
 		for _, name := range names {
 			if n := len(w.ended[store.WebhookID(name)]); n != 300 {
@@ -331,14 +344,14 @@ func TestDeadEndpoint(t *testing.T) {
 func TestGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("a")
-		w.answer = func(*store.Webhook, string) int { return 410 }
+		w.answers(func(*store.Webhook, string) int { return 410 })
 		_, stop := w.run()
 		w.queue("a", numbers(0, 10)...)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if got := w.bodies("a"); len(got) != 1 || w.hooks[0].Enabled || len(w.pending["a"]) != 9 {
 			t.Errorf("attempts %v, enabled %v", got, w.hooks[0].Enabled)
 		}
-		time.Sleep(72 * time.Hour)
+		pass(72 * time.Hour)
 		stop()
 		if len(w.pending["a"]) != 0 || len(w.bodies("a")) != 1 {
 			t.Errorf("%d are left, %d attempts", len(w.pending["a"]), len(w.bodies("a")))
@@ -354,24 +367,24 @@ func TestLeadership(t *testing.T) {
 		w.leads.Store(false)
 		_, stop := w.run()
 		w.queue("a", "0")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := w.bodies("a"); len(got) != 0 {
 			t.Errorf("a follower sent %v", got)
 		}
-		w.answer = func(*store.Webhook, string) int { return 0 }
+		w.answers(func(*store.Webhook, string) int { return 0 })
 		w.leads.Store(true)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		w.leads.Store(false)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if len(w.pending["a"]) != 1 || w.pending["a"][0].Attempts != 0 {
 			t.Errorf("an attempt that was broken off counts: %+v", w.pending["a"])
 		}
-		w.answer = func(*store.Webhook, string) int { return 200 }
+		w.answers(func(*store.Webhook, string) int { return 200 })
 		w.full.Store(true)
 		w.leads.Store(true)
-		time.Sleep(8 * time.Second)
+		pass(8 * time.Second)
 		w.full.Store(false)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		stop()
 		if got := w.bodies("a"); len(got) < 3 || len(w.ended["a"]) != 1 {
 			t.Errorf("attempts %v, ended %v", got, w.ended["a"])
