@@ -182,6 +182,9 @@ func TestMissingNodes(t *testing.T) {
 			t.Errorf("%d: %v, %v, asked %d times", i, uses, missing, all["n2"].asked)
 		}
 	}
+	if _, missing, err := all["n1"].CertainUses(t.Context(), []store.KeyID{"key_a"}); err != nil || len(missing) != 1 || all["n2"].asked != 2 {
+		t.Errorf("for a decision: %v, %v, asked %d times", missing, err, all["n2"].asked)
+	}
 	rows, missing, err := all["n1"].Usage(t.Context(), local.UsageQuery{Account: "default", Step: local.StepDay})
 	if err != nil || len(rows) != 1 || len(missing) != 1 {
 		t.Errorf("%v, %v, %v", rows, missing, err)
