@@ -67,9 +67,7 @@ type Config struct {
 	// loopback.
 	MetricsOpen bool
 	SecurityTxt manage.SecurityTxt
-	SignIn      rest.SignIn
-	OIDC        *signin.OIDC // nil: no provider
-	Dashboard   Dashboard
+	Browsers
 
 	// WebhookWait is how long a test call of a webhook waits for its outcome.
 	WebhookWait time.Duration
@@ -87,6 +85,13 @@ type Config struct {
 type Source struct {
 	Node, Version string          // this node's and perfgate's
 	Voters        func() []string // the ids of the cluster's voters; nil leaves them out
+}
+
+// Browsers are the settings of what people at browsers use.
+type Browsers struct {
+	SignIn    rest.SignIn
+	OIDC      *signin.OIDC // nil: no provider
+	Dashboard Dashboard
 }
 
 // Dashboard are the settings of the pages for browsers; see [ui.Config].

@@ -100,7 +100,7 @@ func New(t testing.TB, change ...func(*httpapi.Config)) *Rig {
 	g.Config = httpapi.Config{
 		Store: g.Store, Local: g.Local, Audit: g.AuditLog(), Observed: g.Observed(), Gate: gate, Routes: everything{}, Backend: g.Backend, Logger: logger,
 		Registry: prometheus.NewRegistry(), SelfService: true, Clock: clock,
-		SignIn:      rest.SignIn{Idle: 30 * time.Minute, Max: 12 * time.Hour},
+		Browsers:    httpapi.Browsers{SignIn: rest.SignIn{Idle: 30 * time.Minute, Max: 12 * time.Hour}},
 		SecurityTxt: manage.SecurityTxt{Contact: []string{"mailto:security@example.com"}, Expires: time.Now().Add(time.Hour)},
 	}
 	for _, f := range change {
