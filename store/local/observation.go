@@ -50,3 +50,26 @@ type Trail struct {
 	// Limits are the policies that refused the request, or would have; nil if there are none.
 	Limits *store.EventLimits
 }
+
+// requestFlags are the flags of o's value but for those of its actor.
+func requestFlags(o *Observation, whole bool) (flags byte) {
+	if o.Type == store.Live {
+		flags |= flagLive
+	}
+	if o.wouldRefuse() {
+		flags |= flagWould
+	}
+	if whole && o.Limits != nil {
+		flags |= flagLimits
+		if o.Limits.Shared != nil {
+			flags |= flagShared
+		}
+	}
+	if o.failed() {
+		flags |= flagFailed
+	}
+	if CountryOf(o.Country) != (Country{}) {
+		flags |= flagPlace
+	}
+	return flags
+}

@@ -212,29 +212,6 @@ func appendLimits(dst []byte, l *store.EventLimits) []byte {
 	return dst
 }
 
-// requestFlags are the flags of o's value but for those of its actor.
-func requestFlags(o *Observation, whole bool) (flags byte) {
-	if o.Type == store.Live {
-		flags |= flagLive
-	}
-	if o.wouldRefuse() {
-		flags |= flagWould
-	}
-	if whole && o.Limits != nil {
-		flags |= flagLimits
-		if o.Limits.Shared != nil {
-			flags |= flagShared
-		}
-	}
-	if o.failed() {
-		flags |= flagFailed
-	}
-	if CountryOf(o.Country) != (Country{}) {
-		flags |= flagPlace
-	}
-	return flags
-}
-
 // wouldRefuse reports whether a shadow rule would have refused o.
 func (o *Observation) wouldRefuse() bool { return o.Limits != nil && len(o.Limits.WouldRefuse) > 0 }
 
