@@ -177,6 +177,7 @@ var layers = map[string][]string{
 		"store",
 		"store/backup",
 		"store/ids",
+		"store/insight",
 		"store/local",
 	},
 	"node/audit": {

@@ -20,6 +20,11 @@ var whoMayCall = map[string]string{
 	"revokeKeys": "oa", "importKeys": "oa", "verifyKey": "oa", "rateLimit": "oa",
 	"getAllowlist": "oav", "setAllowlist": "oa", "auditLogs": "oav", "auditHead": "oav", "getAccount": "oav", "updateAccount": "oa",
 
+	"keyUsage": "*", "securityEvents": "oav", "hygiene": "oav",
+	"openIncident": "oa", "listIncidents": "oav", "getIncident": "oav", "closeIncident": "oa", "incidentReport": "oav",
+	"createWebhook": "oa", "listWebhooks": "oav", "getWebhook": "oav", "updateWebhook": "oa", "deleteWebhook": "oa", "rotateWebhookSecret": "oa",
+	"testWebhook": "oa", "listDeliveries": "oav", "redeliver": "oa", "redeliverSince": "oa",
+
 	"session": "*", "signOut": "*", "setPassword": "*", "newSecondFactor": "*", "setSecondFactor": "*", "removeSecondFactor": "*",
 	"listSessions": "*", "endSession": "*",
 	"createUser": "o", "listUsers": "o", "getUser": "o", "updateUser": "o", "deleteUser": "o", "disableUser": "o", "resetUser": "o",
@@ -28,7 +33,7 @@ var whoMayCall = map[string]string{
 	"createOperatorToken": "-", "listOperatorTokens": "-", "deleteOperatorToken": "-",
 	"createManagedAccount": "-", "listManagedAccounts": "-", "getManagedAccount": "-", "updateManagedAccount": "-", "deleteManagedAccount": "-",
 	"createTier": "-", "listTiers": "-", "getTier": "-", "updateTier": "-", "deleteTier": "-",
-	"cluster": "-", "transferLeadership": "-", "removeNode": "-", "keyring": "-", "rotateKEK": "-", "rotateDataKey": "-", "backup": "-", "metrics": "-",
+	"cluster": "-", "transferLeadership": "-", "removeNode": "-", "keyring": "-", "compliance": "-", "rotateKEK": "-", "rotateDataKey": "-", "backup": "-", "metrics": "-",
 }
 
 // Every call × every role. Keys and callers without a credential are in TestWhoMayCall.

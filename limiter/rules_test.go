@@ -233,11 +233,19 @@ func (s *slowRules) compare(t *rapid.T, a *Ask, d *Decision, refused, would map[
 	for i, p := range s.policies(a)[d.N:] {
 		st := d.Rules.States[i]
 		rest, _ := s.rest(p, a)
-		left := max(new(big.Int).Div(rest.Num(), rest.Denom()).Int64(), 0)
-		if st.Remaining != left || st.Limit != p.limit || st.Would != would[st.Rule.Name] {
+		left := whole(rest)
+		// A change of the limit rounds what is used up, to 1 ns: 1/60,000 of a unit at the
+		// highest limit here, 60 times at most.
+		least := whole(new(big.Rat).Sub(rest, big.NewRat(1, 1000)))
+		if st.Remaining > left || st.Remaining < least || st.Limit != p.limit || st.Would != would[st.Rule.Name] {
 			t.Fatalf("asked %+v\nrule %+v shows %+v; the model has %d left of it and would refuse: %v", *a, *st.Rule, st, left, would)
 		}
 	}
+}
+
+// whole is how many whole units are left.
+func whole(rest *big.Rat) int64 {
+	return max(new(big.Int).Div(rest.Num(), rest.Denom()).Int64(), 0)
 }
 
 func anyBegins(m map[string]bool, prefix string) bool {

@@ -20,7 +20,7 @@ type overall struct {
 // openOverall opens them.
 func (n *Node) openOverall() {
 	n.openAudit()
-	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log}
+	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log, Found: openFindings(n)}
 	if !n.lone() {
 		c.Ask, c.Others = n.replica.Coordinator().AskObserve, n.others
 	}

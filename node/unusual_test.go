@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -51,4 +52,40 @@ func TestUnusualRequests(t *testing.T) {
 	}
 	n = startLone(t, dir)
 	check("after a restart")
+}
+
+// A burst of refusals of one key raises one alert.
+func TestUnusualRequestsRaiseAnAlert(t *testing.T) {
+	t.Parallel()
+	n := startLone(t, t.TempDir(), "--demo")
+	var made struct{ Key, ID string }
+	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+n.adminListener.server.Addr().String()+"/v1/keys", strings.NewReader(`{"name":"r","type":"live","scopes":["verify"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+n.token(t))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil {
+		t.Fatal(err)
+	}
+	for range 120 {
+		if status, body := n.get(t, n.proxyListener, "/hello", made.Key); status != 403 {
+			t.Fatal(status, body)
+		}
+	}
+	var events string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		_, events = n.get(t, n.adminListener, "/v1/audit-logs?action=alert.raise&key="+made.ID, n.token(t))
+		if strings.Contains(events, "key.anomaly:fnd_") {
+			if c := strings.Count(events, "key.anomaly:fnd_"); c != 1 {
+				t.Errorf("%d alerts: %s", c, events)
+			}
+			return
+		}
+	}
+	t.Errorf("no alert: %s", events)
 }

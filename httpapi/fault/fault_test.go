@@ -15,7 +15,7 @@ import (
 // Every code with its status, as clients know them: a change here breaks them.
 var statuses = map[int][]Code{
 	400: {"ambiguous_credentials", "key_in_query", "cost_above_limit", "duplicate_member", "invalid_json", "invalid_cursor", "invalid_request"},
-	401: {"missing_key", "malformed_key", "invalid_key", "key_revoked", "key_expired", "key_disabled"},
+	401: {"missing_key", "malformed_key", "invalid_key", "key_revoked", "key_expired", "key_disabled", "invalid_credentials", "second_factor_required", "invalid_session"},
 	402: {"budget_exceeded"},
 	403: {"ip_not_allowed", "insufficient_scope", "route_not_allowed", "key_exposed", "feature_not_in_tier", "forbidden", "account_suspended"},
 	404: {"not_found"},
