@@ -195,7 +195,9 @@ func (s *Sharing) post(to share.Peer, m item) bool {
 	}
 }
 
-// greet calls the nodes whose process is not known, or that are down, by empty batches.
+// greet calls the nodes whose process is not known, that have not been called yet, or that
+// are down, by empty batches. A node that has called first is known, and is called all the
+// same: requests wait for its first answer.
 func (s *Sharing) greet(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +206,7 @@ func (s *Sharing) greet(ctx context.Context) {
 	}
 	for _, id := range s.others() {
 		p := s.peerOf(id)
-		if (p.boot == 0 || p.down) && !p.greet {
+		if (p.boot == 0 || p.down || !p.tried) && !p.greet {
 			p.greet = true
 			s.senders.Go(func() {
 				s.call(ctx, p, nil)
