@@ -14,6 +14,8 @@ const (
 	maxFindings = 256
 	// findingKnown is how long a finding is remembered, so that it is raised once.
 	findingKnown = 7 * 24 * time.Hour
+	findingEvery = 5 * time.Second // between two tries to raise one
+	findingTries = 24
 )
 
 // openFindings starts what raises an alert for each finding about a key, and returns the
@@ -26,9 +28,7 @@ func openFindings(n *Node) func(insight.Finding) {
 			case <-ctx.Done():
 				return
 			case f := <-queue:
-				if err := raiseFinding(ctx, n, &f); err != nil && ctx.Err() == nil {
-					n.log.Warn("an unusual request raises no alert", "key_id", f.Key, "kind", f.Kind, "error", err)
-				}
+				raiseAgain(ctx, n, &f)
 			}
 		}
 	})
@@ -41,6 +41,26 @@ func openFindings(n *Node) func(insight.Finding) {
 		default:
 		}
 	}
+}
+
+// raiseAgain raises a finding, again and again while there is no leader to take it: its
+// cause is unique, so that a repeat is harmless.
+func raiseAgain(ctx context.Context, n *Node, f *insight.Finding) {
+	tick := time.NewTicker(findingEvery)
+	defer tick.Stop()
+	for range findingTries {
+		err := raiseFinding(ctx, n, f)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.log.Debug("an unusual request raises no alert yet", "key_id", f.Key, "kind", f.Kind, "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	n.log.Warn("an unusual request raises no alert; GET /v1/security/events shows it", "key_id", f.Key, "kind", f.Kind)
 }
 
 func raiseFinding(ctx context.Context, n *Node, f *insight.Finding) error {

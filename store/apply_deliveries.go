@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -195,7 +196,7 @@ func (in *DeliveryResult) apply(t *txn) {
 	d := *old
 	if in.Try != nil {
 		try := *in.Try
-		try.Error = try.Error[:min(len(try.Error), maxErrorOfTry)]
+		try.Error = strings.ToValidUTF8(try.Error[:min(len(try.Error), MaxTryError)], "")
 		d.Attempts++
 		d.Tries = append(slices.Clone(d.Tries[max(0, len(d.Tries)+1-MaxTries):]), try)
 	}

@@ -131,7 +131,8 @@ func (in *UserUpdate) apply(t *txn) Result {
 	if len(u.TOTP) == 0 {
 		u.TOTP, u.TOTPStep, u.Recovery = nil, 0, nil
 	}
-	if u.Disabled {
+	// A link that was made for the user as they were must not outlive a new password or role.
+	if u.Disabled || in.Setup == nil && (in.Password != nil || u.Role != old.Role) {
 		u.Setup, u.SetupEnds = Hash{}, time.Time{}
 	}
 	t.settle()

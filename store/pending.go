@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // pending is the rows as a batch leaves them: those committed before it, and those
@@ -123,9 +124,10 @@ func (p *pending) scan(from, to []byte, use func(row, value []byte) error) {
 	}
 }
 
-// json encodes a row that is not on the request path.
+// json encodes a row that is not on the request path. Octets that are no UTF-8 become
+// U+FFFD: they come from strangers, and an entry that cannot be applied ends every node.
 func (p *pending) json(v any) []byte {
-	b, err := json.Marshal(v, json.Deterministic(true))
+	b, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		p.fault(fmt.Errorf("encode a row: %w", err))
 	}

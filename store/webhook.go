@@ -60,7 +60,7 @@ const (
 	MaxDone         = 1_000          // results in one command
 	maxOverlap      = 30 * 24 * time.Hour
 	maxSecret       = 128
-	maxErrorOfTry   = 300
+	MaxTryError     = 300
 	MaxRedeliveries = 1_000 // that one command queues again
 )
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -137,6 +138,27 @@ func TestFullQueue(t *testing.T) {
 		h.must(&Command{Change: &WebhookCreate{Webhook: newHook(fmt.Sprint("n", i))}})
 	}
 	h.refused(LimitReached, &Command{Change: &WebhookCreate{Webhook: newHook("more")}})
+}
+
+// The texts of strangers end no node: those of endpoints, which are cut, and of browsers.
+func TestTextsOfStrangers(t *testing.T) {
+	h := begun(t)
+	h.must(&Command{Change: &WebhookCreate{Webhook: newHook("a")}})
+	for pad := range 4 {
+		h.must(create(fmt.Sprint("k", pad)))
+		place := Place{Index: h.index}
+		h.must(&Command{Change: &DeliveriesDone{Results: []DeliveryResult{{
+			Account: DefaultAccount, Webhook: "whk_a", Place: place, State: Pending,
+			Try: &Try{At: h.at, Error: strings.Repeat("x", pad) + strings.Repeat("é", MaxTryError) + "\xff"},
+		}}}})
+		d, err := h.Delivery("whk_a", place)
+		if err != nil || d == nil || len(d.Tries) != 1 || !utf8.ValidString(d.Tries[0].Error) || len(d.Tries[0].Error) < MaxTryError-1 {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	hook := newHook("b")
+	hook.CreatedBy = "\xff\xfe"
+	h.must(&Command{Change: &WebhookCreate{Webhook: hook}})
 }
 
 // Finished deliveries leave after their time, or when there are too many.

@@ -267,7 +267,7 @@ func (h *Accounts) UpdateOwn(c *rest.Call, in *accountPatch) (*changedAccount, e
 		if !c.Admin {
 			return nil, fault.Newf(fault.Forbidden, "retention_days can be changed on the admin listener only.")
 		}
-		if c.Caller.Role == store.RoleAdmin {
+		if link := c.Caller.Session != nil && c.Caller.Session.Kind == store.OfLink; link || c.Caller.Role == store.RoleAdmin {
 			return nil, fault.Newf(fault.Forbidden, "retention_days: only an owner of the account may change it.")
 		}
 		if err := c.Linearize(); err != nil {

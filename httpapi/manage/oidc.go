@@ -123,6 +123,7 @@ func (h *OIDC) user(c *rest.Call, who *signin.Identity) (*store.User, error) {
 	if u != nil {
 		c.Account = u.Account
 		rest.Browser{Call: c}.Hint(u.Email)
+		role, mapped = h.Provider.RoleIn(who.Groups, string(u.Account))
 	}
 	switch {
 	case u != nil && u.Disabled:

@@ -27,6 +27,7 @@ type peopleStore interface {
 	UserByEmail(string) (*store.User, error)
 	Users(store.AccountID, store.UserID, int) ([]*store.User, store.UserID, error)
 	Sessions(owner, after string, limit int, keep func(*store.Session) bool) ([]*store.Session, string, error)
+	SessionLink(store.AccountID, string) (*store.Link, error)
 	Cell(store.AccountID) *store.Cell
 }
 
@@ -138,7 +139,7 @@ func (h *Sessions) verify(c *rest.Call, in *credentials, start *store.SessionSta
 	case strings.HasPrefix(token, linkPrefix):
 		return nil, h.withLink(c, token, start)
 	}
-	a := signin.Attempt{Client: c.Client, User: "operator token", Mono: rest.Browser{Call: c}.Mono()}
+	a := signin.Attempt{Client: c.Client, Mono: rest.Browser{Call: c}.Mono()}
 	if f := h.wait(&a); f != nil {
 		return nil, f
 	}
@@ -227,7 +228,7 @@ func subject(token, prefix string) (id string, hash store.Hash) {
 // withSetup signs in with a set-up link's token, and sets the password if there is one.
 func (h *Sessions) withSetup(c *rest.Call, in *credentials, start *store.SessionStart) (*store.User, error) {
 	id, hash := subject(*in.Token, setupPrefix)
-	a := signin.Attempt{Client: c.Client, User: "set-up link", Mono: rest.Browser{Call: c}.Mono()}
+	a := signin.Attempt{Client: c.Client, Mono: rest.Browser{Call: c}.Mono()}
 	if f := h.wait(&a); f != nil {
 		return nil, f
 	}
@@ -277,13 +278,22 @@ func (h *Sessions) hash(c *rest.Call, u *store.User, password string) (string, e
 // withLink signs in with the token of a session link.
 func (h *Sessions) withLink(c *rest.Call, token string, start *store.SessionStart) error {
 	id, hash := subject(token, linkPrefix)
-	a := signin.Attempt{Client: c.Client, User: "session link", Mono: rest.Browser{Call: c}.Mono()}
+	a := signin.Attempt{Client: c.Client, Mono: rest.Browser{Call: c}.Mono()}
 	if f := h.wait(&a); f != nil {
 		return f
 	}
 	account := store.AccountID(id)
 	c.Account = store.DefaultAccount
-	if account != store.DefaultAccount && !rest.IsID(id, "acct_") || h.Store.Cell(account) == nil {
+	known := account == store.DefaultAccount || rest.IsID(id, "acct_")
+	if known = known && h.Store.Cell(account) != nil; known {
+		// A token that nobody was given must not reach the log.
+		l, err := h.Store.SessionLink(account, store.LinkID(hash))
+		if err != nil {
+			return err
+		}
+		known = l != nil && c.Now.Before(l.Ends)
+	}
+	if !known {
 		h.Guard.Failed(&a)
 		return fault.Newf(fault.InvalidCredentials, "The link was used already or is no longer valid; ask for another one.")
 	}

@@ -39,7 +39,7 @@ func NewGuard() *Guard {
 // Attempt is a sign-in.
 type Attempt struct {
 	Client netip.Addr
-	User   string   // as the client named it
+	User   string   // as the client named it; "" counts for the address alone
 	Known  []string // addresses that the user signed in from
 	Mono   int64    // the monotonic time
 }
@@ -68,6 +68,9 @@ func (g *Guard) Wait(a *Attempt) int64 {
 	if v := g.addresses.Peek(limiter.NameOf("address", a.network()), addressPace, 1, a.Mono, limiter.Forever); !v.Allowed {
 		wait = v.RetryAfter
 	}
+	if a.User == "" {
+		return wait
+	}
 	table, name, pace := g.bucket(a)
 	if v := table.Peek(name, pace, 1, a.Mono, limiter.Forever); !v.Allowed {
 		wait = max(wait, v.RetryAfter)
@@ -78,6 +81,9 @@ func (g *Guard) Wait(a *Attempt) int64 {
 // Failed counts a failure.
 func (g *Guard) Failed(a *Attempt) {
 	g.addresses.Take(limiter.NameOf("address", a.network()), addressPace, 1, a.Mono, limiter.Forever)
+	if a.User == "" {
+		return // all strangers would share one bucket
+	}
 	table, name, pace := g.bucket(a)
 	table.Take(name, pace, 1, a.Mono, limiter.Forever)
 }

@@ -208,6 +208,25 @@ func (o *OIDC) Role(groups []string) (account, role string, ok bool) {
 	return account, role, role != ""
 }
 
+// RoleIn maps the groups of a user of an account to a role; false if none of them has one
+// there. A mapping for another account counts for nothing, but an operator is one everywhere.
+func (o *OIDC) RoleIn(groups []string, account string) (role string, ok bool) {
+	for _, g := range groups {
+		to, mapped := o.cfg.Roles[g]
+		if !mapped {
+			continue
+		}
+		in, r, found := strings.Cut(to, ":")
+		if !found {
+			in, r = "default", to
+		}
+		if (in == account || r == "operator") && rank[r] > rank[role] {
+			role = r
+		}
+	}
+	return role, role != ""
+}
+
 // Maps reports whether groups map to roles at all.
 func (o *OIDC) Maps() bool { return len(o.cfg.Roles) > 0 }
 

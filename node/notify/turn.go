@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/webhook"
@@ -135,7 +136,9 @@ func (s *Sender) judge(r *store.DeliveryResult, out *outcome, w *store.Webhook, 
 		s.cfg.Counts.Delivered.Add(1)
 		return
 	}
-	r.Try.Error = o.Err.Error()
+	// The endpoint chooses the text, and how long it is.
+	r.Try.Error = strings.ToValidUTF8(o.Err.Error(), "")
+	r.Try.Error = r.Try.Error[:min(len(r.Try.Error), store.MaxTryError)]
 	if out.failures++; out.failures == 1 {
 		s.cfg.Logger.Warn("the endpoint of a webhook does not accept a delivery", "webhook", w.ID, "account", w.Account, "error", o.Err)
 	}
