@@ -116,7 +116,7 @@ func (t *txn) notify(account AccountID, kind string, data any) {
 // queueFor queues d for w, within the bounds of [MaxPending].
 func (t queues) queueFor(w *Webhook, d *Delivery) bool {
 	q := t.rows.queue(w.ID)
-	full := q.Pending >= MaxPending || t.rows.allPending() >= allPending
+	full := q.Pending >= MaxPending || t.rows.allPending() >= allPending || t.pendingOf(w.Account) >= MaxPending
 	if full {
 		q.Dropped++
 		q.Lost = true
@@ -128,6 +128,15 @@ func (t queues) queueFor(w *Webhook, d *Delivery) bool {
 	}
 	t.rows.putQueue(w.ID, q)
 	return !full
+}
+
+// pendingOf counts the deliveries that wait for all endpoints of an account: it must not
+// use up what all accounts share.
+func (t queues) pendingOf(account AccountID) (n int64) {
+	for _, w := range t.state.hooks()[account] {
+		n += t.rows.queue(w.ID).Pending
+	}
+	return n
 }
 
 // queue reads the state of an endpoint's deliveries.

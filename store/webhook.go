@@ -47,8 +47,8 @@ const (
 	MaxWebhooks = 10     // endpoints of an account
 	allWebhooks = 10_000 // endpoints of the cluster, which are all held in memory
 	MaxURL      = 2_048  // bytes of an endpoint's URL
-	// MaxPending bounds the deliveries that wait for an endpoint, and allPending those for all
-	// endpoints: with bodies of some 700 bytes, 70 MB and 700 MB on each node. A notice beyond
+	// MaxPending bounds the deliveries that wait for the endpoints of an account, and allPending
+	// those for all endpoints: with bodies of some 700 bytes, 70 MB and 700 MB on each node. A notice beyond
 	// a bound is not queued for that endpoint; it is counted, and audited with the next attempt.
 	MaxPending = 100_000
 	allPending = 1_000_000

@@ -146,6 +146,9 @@ func (u *UI) page(p route) http.Handler {
 			err = v.signIn()
 		}
 		if err == nil {
+			err = v.readForm()
+		}
+		if err == nil {
 			err = p.serve(v)
 		}
 		if err != nil {

@@ -30,8 +30,7 @@ type visit struct {
 	account string  // that an operator looks at
 }
 
-// visit begins a visit. The error of a POST is that it came from elsewhere, or that its
-// form cannot be read.
+// visit begins a visit. The error of a POST is that it came from elsewhere.
 func (u *UI) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
 	v := &visit{ui: u, w: w, r: r}
 	v.carrier = &carrier{api: u.cfg.API, browser: r, id: w.Header().Get(fault.RequestIDHeader)}
@@ -41,16 +40,25 @@ func (u *UI) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
 		if err := v.ownOrigin(); err != nil {
 			return v, err
 		}
-		limit := int64(maxForm)
-		if r.URL.Path == "/security/allowlist" {
-			limit = maxLongForm
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
-		if err := r.ParseForm(); err != nil {
-			return v, &fault.Error{Code: fault.InvalidRequest, Message: "The form cannot be read, or is too long.", Cause: err}
-		}
 	}
 	return v, nil
+}
+
+// readForm reads the form of a POST, once the visitor is known: strangers make nothing be
+// held but the short form that signs in.
+func (v *visit) readForm() error {
+	if v.r.Method != http.MethodPost {
+		return nil
+	}
+	limit := int64(maxForm)
+	if v.r.URL.Path == "/security/allowlist" {
+		limit = maxLongForm
+	}
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, limit)
+	if err := v.r.ParseForm(); err != nil {
+		return &fault.Error{Code: fault.InvalidRequest, Message: "The form cannot be read, or is too long.", Cause: err}
+	}
+	return nil
 }
 
 // ownOrigin is a fault unless the form was sent by a page of this dashboard. The scheme is

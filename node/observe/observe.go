@@ -132,7 +132,9 @@ func (n *Nodes) ask(ctx context.Context, in *ask, how question, use func(*answer
 	var peers sync.WaitGroup
 	for _, m := range n.others() {
 		if how.brief && n.absent.has(m.ID, time.Now()) {
+			mu.Lock()
 			missing = append(missing, chain.Missing{Node: m.Name, Reason: noAnswer})
+			mu.Unlock()
 			continue
 		}
 		peers.Go(func() {

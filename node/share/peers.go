@@ -187,6 +187,7 @@ func (s *Sharing) post(to share.Peer, m item) bool {
 		return false
 	}
 	s.mu.Unlock()
+	m.to = to
 	select {
 	case p.queue <- m:
 		return true
@@ -257,6 +258,14 @@ func (s *Sharing) call(ctx context.Context, p *peer, items []item) {
 	s.mu.Lock()
 	num, boot := p.num, p.boot
 	s.mu.Unlock()
+	// What was for a process that has ended meanwhile has no answer any more.
+	items = slices.DeleteFunc(slices.Clone(items), func(m item) bool {
+		stale := m.to != 0 && m.to != num
+		if stale {
+			s.giveUp(m.to, []item{m}, true)
+		}
+		return stale
+	})
 	slow := time.AfterFunc(slowAfter, func() { s.eachFetch(items, func(b *pool.Bucket, id uint64) { b.Slow(id, num) }) })
 	defer slow.Stop()
 	late := time.AfterFunc(waitMost, func() {

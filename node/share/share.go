@@ -287,6 +287,8 @@ func (s *Sharing) end() {
 // tick renews and returns the parts of some buckets, and collects what to tell others.
 func (s *Sharing) tick(turn int) {
 	var hints []item
+	var to []share.Peer
+	var notes []item // sent when no shard is locked any more, as sending takes Sharing's lock
 	s.conf.Pool.Some(turn, turns, func(shard *pool.Shard) {
 		now := s.conf.Now()
 		shard.Tick(now, func(b *pool.Bucket) {
@@ -302,12 +304,15 @@ func (s *Sharing) tick(turn int) {
 				} else {
 					m.kind, m.back = isReturn, *n.Return
 				}
-				if !s.post(n.To, m) && n.Renew != nil {
-					b.RenewLost(n.Renew.ID, n.To)
-				}
+				to, notes = append(to, n.To), append(notes, m)
 			}
 		})
 	})
+	for i, m := range notes {
+		if !s.post(to[i], m) {
+			s.giveUp(to[i], notes[i:i+1], true)
+		}
+	}
 	if len(hints) > 0 {
 		s.tell(hints)
 	}

@@ -28,6 +28,7 @@ const (
 
 // item is one message about one bucket; the member of its kind is set.
 type item struct {
+	to      share.Peer // of what waits in a queue: the process that it is for; not sent
 	kind    byte
 	name    pool.Name
 	terms   pool.Terms // of fetch, renew, return and hint
