@@ -322,3 +322,23 @@ func TestSecretsOfPeopleAreNowhere(t *testing.T) {
 		}
 	}
 }
+
+// A link that nobody was given is refused without an entry in the log.
+func TestMadeUpLinks(t *testing.T) {
+	g := apitest.New(t)
+	before := g.Backend.Proposed.Load()
+	for range 5 {
+		g.SignIn(map[string]string{"token": "pgln_default_0123456789abcdefghij"}).Want(t, 401)
+	}
+	if n := g.Backend.Proposed.Load() - before; n != 0 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+// A set-up link ends when the user's role or password changes.
+func TestSetupLinkOfAnEarlierRole(t *testing.T) {
+	g := apitest.New(t)
+	id, token := g.Setup("ada@example.com", "viewer", "")
+	g.Op("PATCH", "/v1/users/"+id, `{"role":"owner"}`).Want(t, 200)
+	g.SignIn(map[string]string{"token": token, "password": apitest.Password}).Want(t, 401)
+}

@@ -58,9 +58,15 @@ func (o *outgoing) copy(x *exchange, trusted bool) {
 	in := &x.r.Fields
 	connection := in.Values("Connection")
 	for name, value := range in.All() {
-		if x.passes(name, connection, trusted) {
-			o.Add(name, value)
+		if !x.passes(name, connection, trusted) {
+			continue
 		}
+		if name == "Cookie" {
+			if value = withoutOwnCookies(value); value == "" {
+				continue
+			}
+		}
+		o.Add(name, value)
 	}
 	if te := in.Values("Te"); te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		o.Add("Te", "trailers")

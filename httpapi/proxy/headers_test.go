@@ -57,6 +57,7 @@ var requestHeaderCases = []struct {
 	{name: "host", send: cred, want: map[string]string{"Host": "(upstream)"}},
 	{name: "host by rule", path: "/hosted", send: cred, want: map[string]string{"Host": "inner.example"}},
 	{name: "host kept", path: "/kept", send: cred, want: map[string]string{"Host": "outer.example"}},
+	{name: "own cookies", send: cred + "Cookie: a=b; perfgate=s; __Host-perfgate=t\r\n", want: map[string]string{"Cookie": "a=b"}},
 	{name: "others pass", send: cred + "Cookie: a=b\r\nAccept-Encoding: br\r\nX-Custom: 1\r\n", want: map[string]string{
 		"Cookie": "a=b", "Accept-Encoding": "br", "X-Custom": "1", "User-Agent": ""}},
 }
@@ -115,7 +116,7 @@ func TestResponseHeaders(t *testing.T) {
 		{"/", "Alt-Svc: h3=\":443\"\r\n", "Alt-Svc", ""},
 		{"/", "Retry-After: 7\r\n", "Retry-After", "7"},
 		{"/", "Server: theirs\r\n", "Server", "theirs"},
-		{"/", "Set-Cookie: a=b\r\nSet-Cookie: c=d\r\n", "Set-Cookie", "a=b|c=d"},
+		{"/", "Set-Cookie: a=b\r\nSet-Cookie: perfgate=x\r\nSet-Cookie: c=d\r\n", "Set-Cookie", "a=b|c=d"},
 		{"/", "X-RateLimit-Limit-Tokens: 5\r\n", "X-Ratelimit-Limit-Tokens", "5"},
 		{"/", "RateLimit-Policy: up\r\n", "X-Upstream-Ratelimit-Policy", "up"},
 		{"/", "Location: http://UP/login?a=b#c\r\n", "Location", "/login?a=b#c"},

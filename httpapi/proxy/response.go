@@ -62,7 +62,7 @@ func (x *exchange) editHead(f *h1.Fields) {
 	for i := 0; i < f.Len(); i++ {
 		name, value := f.At(i)
 		switch {
-		case x.lane.route.withheld(name), name == "Via" && x.proxy.via.loops([]string{value}),
+		case x.lane.route.withheld(name), name == "Set-Cookie" && setsOwnCookie(value), name == "Via" && x.proxy.via.loops([]string{value}),
 			strings.IndexByte(name, '_') >= 0 && shadow(dashed(name)) != "":
 			f.DeleteAt(i)
 			i--

@@ -48,9 +48,10 @@ func TestLargeIncident(t *testing.T) {
 		}
 		if action == "rotate" {
 			var report strings.Builder
-			if err := (client.Incidents{Client: c.API(1)}).Report(ctx, in.ID, false, &report); err != nil {
-				t.Fatal(err)
-			}
+			c.Until("the cluster has a key to sign with", func() error {
+				report.Reset()
+				return client.Incidents{Client: c.API(1)}.Report(ctx, in.ID, false, &report)
+			})
 			if !strings.Contains(report.String(), `"requests":6,`) || !strings.Contains(report.String(), `"missing":[]`) {
 				t.Errorf("the report does not have the six requests of three nodes")
 			}
