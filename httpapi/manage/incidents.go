@@ -188,13 +188,23 @@ func (h *Incidents) Open(c *rest.Call, in *newIncident) (*openedIncident, error)
 			return nil, err
 		}
 		done.Keys, done.Matched = found.IDs, found.Matched
+	}
+	// The affected keys are noted before anything is done to them. A repeat of the call goes on
+	// with these, and does not find the keys that replace them.
+	c.Continue("found")
+	if rc, err = c.Propose(&store.Command{Change: &store.IncidentNote{ID: n.ID, Done: done}}); err != nil {
+		return nil, err
+	}
+	if in.Match != nil {
+		done = store.IncidentDone{Keys: rc.Incident.Keys}
 		if err := h.act(c, n, cmd, &done, out); err != nil {
 			return nil, err
 		}
-	}
-	c.Continue("note")
-	if rc, err = c.Propose(&store.Command{Change: &store.IncidentNote{ID: n.ID, Done: done}}); err != nil {
-		return nil, err
+		done.Keys = nil
+		c.Continue("note")
+		if rc, err = c.Propose(&store.Command{Change: &store.IncidentNote{ID: n.ID, Done: done}}); err != nil {
+			return nil, err
+		}
 	}
 	out.wholeIncident = viewWhole(rc.Incident)
 	c.ETag = rc.Incident.Modified

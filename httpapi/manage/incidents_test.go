@@ -86,6 +86,31 @@ func TestIncidentRotates(t *testing.T) {
 	}
 }
 
+// A repeat goes on with the keys that were found first: it does not rotate those that
+// replaced them, although the filter matches them too.
+func TestIncidentRepeatedByFilter(t *testing.T) {
+	for _, action := range []string{"rotate", "revoke"} {
+		g := apitest.New(t)
+		old, _ := g.Key("live", "read")
+		open := func() *client.Incident {
+			t.Helper()
+			live := "live"
+			n, err := client.Incidents{Client: g.Client()}.Open(t.Context(), client.NewIncident{Title: "t", Match: &client.IncidentMatch{Type: &live}, Action: action, Freeze: true}, client.Header("Idempotency-Key", "r"))
+			apitest.Must(t, err)
+			return n
+		}
+		first, again := open(), open()
+		if len(first.Keys) != 1 || first.Keys[0] != old || len(again.Keys) != 1 || again.Keys[0] != old || again.ID != first.ID || again.Matched != 1 {
+			t.Errorf("%s: keys %v of %d, then %v of %d", action, first.Keys, first.Matched, again.Keys, again.Matched)
+		}
+		for _, k := range first.NewKeys {
+			if s := g.Op("GET", "/v1/keys/"+k.ID, "").Want(t, 200).Text("state"); s != "active" {
+				t.Errorf("the repeat made the new key %s", s)
+			}
+		}
+	}
+}
+
 // The report says who used the keys from where, and its signature is that of the key that
 // signs the audit log.
 func TestIncidentReport(t *testing.T) {
