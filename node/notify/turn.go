@@ -92,7 +92,8 @@ func (s *Sender) page(w *store.Webhook, failures int) (page []*store.Delivery, w
 			if wake.IsZero() || d.Next.Before(wake) {
 				wake = d.Next
 			}
-			return true
+			// A leader that is new does not know that the endpoint waits with this one.
+			return d.Attempts > inOrder
 		}
 		page = append(page, d)
 		return len(page) < size
