@@ -106,6 +106,9 @@ func proposeImport(c *rest.Call, all *store.KeyImport) (map[int]store.ImportLine
 		end := min(at+importStep, len(all.Keys))
 		if at > 0 {
 			c.Continue("line " + strconv.Itoa(all.Lines[at]))
+			if f := c.Lost(); f != nil { // the caller may have been revoked since the last step
+				return nil, f
+			}
 		}
 		step := &store.KeyImport{Keys: all.Keys[at:end], Lines: all.Lines[at:end], Reassign: all.Reassign}
 		if all.Prefixes != nil {

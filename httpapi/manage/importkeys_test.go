@@ -326,3 +326,33 @@ func TestImportNamesAllFaultsOfALine(t *testing.T) {
 		}
 	}
 }
+
+// A caller who is revoked during an import makes no keys in its later steps.
+func TestImportEndsWithItsCaller(t *testing.T) {
+	g := apitest.New(t)
+	id, admin := g.Key("live", "admin")
+	var lines []string
+	for i := range 3 * manage.ImportStep {
+		lines = append(lines, fmt.Sprintf(`{"name":"n","type":"live","key":"sk-foreign-%010d"}`, i))
+	}
+	g.Backend.Held, g.Backend.Hold = make(chan struct{}, 9), make(chan struct{})
+	answer := make(chan apitest.Answer, 1)
+	go func() {
+		answer <- g.Do(g.Admin.URL, "POST", "/v1/keys/import", admin, strings.Join(lines, "\n"))
+	}()
+	select {
+	case <-g.Backend.Held:
+	case a := <-answer:
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	rc, err := g.Backend.Apply(&store.Command{At: time.Now().UTC(), Account: store.DefaultAccount, Change: &store.KeyRevoke{ID: store.KeyID(id)}})
+	if err != nil || rc.Key == nil || rc.Key.RevokedAt.IsZero() {
+		t.Fatalf("%+v, %v", rc, err)
+	}
+	before := g.Backend.Proposed.Load()
+	close(g.Backend.Hold)
+	(<-answer).Want(t, 401, fault.KeyRevoked)
+	if n := g.Backend.Proposed.Load() - before; n != 0 {
+		t.Errorf("%d steps after the revocation", n)
+	}
+}

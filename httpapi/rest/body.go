@@ -58,7 +58,7 @@ func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 	default:
 		return nil, &fault.Error{Code: fault.InvalidRequest, Message: "The body could not be read to its end.", Cause: err}
 	}
-	if f := c.lost(); f != nil {
+	if f := c.Lost(); f != nil {
 		return nil, f
 	}
 	if err := c.charge(int64(len(raw))); err != nil {

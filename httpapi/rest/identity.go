@@ -101,9 +101,9 @@ func (c *Call) identifyKey(asked *h1.Request) *fault.Error {
 	return nil
 }
 
-// lost is the reason why the caller may not make the call any more, which may have
+// Lost is the reason why the caller may not make the call any more, which may have
 // waited long for its body: a token or key that is gone, or a right that is.
-func (c *Call) lost() *fault.Error {
+func (c *Call) Lost() *fault.Error {
 	if c.Caller.Session != nil {
 		return Browser{c}.lostSession()
 	}

@@ -55,7 +55,7 @@ func (c *Call) watch(p *patient) {
 			case <-tick.C:
 			}
 			// A look-up that fails tells nothing of the right.
-			if f := c.lost(); f != nil && f.Code != fault.Unavailable {
+			if f := c.Lost(); f != nil && f.Code != fault.Unavailable {
 				p.lost.Store(f)
 				_ = p.control.SetWriteDeadline(time.Unix(1, 0)) // ends a write that waits for the client
 				return
