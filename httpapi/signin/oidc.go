@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -192,39 +193,37 @@ var rank = map[string]int{"viewer": 1, "developer": 2, "admin": 3, "owner": 4, "
 // Role maps groups to an account and a role; false if none of them has one. The account is
 // "" for the default.
 func (o *OIDC) Role(groups []string) (account, role string, ok bool) {
-	for _, g := range groups {
-		to, mapped := o.cfg.Roles[g]
-		if !mapped {
-			continue
-		}
-		in, r, found := strings.Cut(to, ":")
-		if !found {
-			in, r = "", to
-		}
+	o.eachRole(groups, func(in, r string) {
 		if rank[r] > rank[role] {
 			account, role = in, r
 		}
-	}
+	})
 	return account, role, role != ""
 }
 
 // RoleIn maps the groups of a user of an account to a role; false if none of them has one
 // there. A mapping for another account counts for nothing, but an operator is one everywhere.
 func (o *OIDC) RoleIn(groups []string, account string) (role string, ok bool) {
-	for _, g := range groups {
-		to, mapped := o.cfg.Roles[g]
-		if !mapped {
-			continue
-		}
-		in, r, found := strings.Cut(to, ":")
-		if !found {
-			in, r = "default", to
-		}
-		if (in == account || r == "operator") && rank[r] > rank[role] {
+	o.eachRole(groups, func(in, r string) {
+		if (cmp.Or(in, "default") == account || r == "operator") && rank[r] > rank[role] {
 			role = r
 		}
-	}
+	})
 	return role, role != ""
+}
+
+// eachRole calls use with the account, "" for the default, and the role of each group that
+// is mapped.
+func (o *OIDC) eachRole(groups []string, use func(account, role string)) {
+	for _, g := range groups {
+		if to, mapped := o.cfg.Roles[g]; mapped {
+			account, role, found := strings.Cut(to, ":")
+			if !found {
+				account, role = "", to
+			}
+			use(account, role)
+		}
+	}
 }
 
 // Maps reports whether groups map to roles at all.
