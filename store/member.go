@@ -15,7 +15,8 @@ import "time"
 //	6  limits that the nodes of a cluster share; operator tokens with names, users, sessions;
 //	   state and key policy of accounts; webhooks; overlaps that end when the old key is no longer
 //	   used
-const Level = 6
+//	7  chained hashes of applied entries; generations of peppers; erasures of accounts
+const Level = 7
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.
 const levelOfMember = 2
