@@ -100,7 +100,7 @@ func (l *lane) send(x *exchange) (*h1.Answer, error) {
 		u.inFlight.Add(-1)
 		x.life.attach(nil)
 		again := body.giveUp()
-		err = l.route.adviseTLS(err)
+		err = l.route.adviseTLS(u.url, err)
 		if !x.blames(err) {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -190,9 +191,9 @@ func (p *Proxy) tlsOf(r *route) *tls.Config {
 	return config
 }
 
-// adviseTLS adds to err, the failure of an attempt at an upstream of r, what to do about
-// it, if it is one of TLS.
-func (r *route) adviseTLS(err error) error {
+// adviseTLS adds to err, the failure of an attempt at u, an upstream of r, what to do about
+// it, if it may be one of TLS.
+func (r *route) adviseTLS(u *url.URL, err error) error {
 	advice := ""
 	switch {
 	case errors.As(err, new(x509.UnknownAuthorityError)):
@@ -203,7 +204,7 @@ func (r *route) adviseTLS(err error) error {
 		advice = "replace the upstream's certificate by one that is valid now and for servers"
 	case errors.As(err, new(tls.RecordHeaderError)):
 		advice = "the upstream does not speak TLS at this port; write http:// in upstreams of the route"
-	case !isAlert(err):
+	case !isAlert(err) && (u.Scheme != "https" || !isReset(err)):
 		return err
 	case r.tls != nil && r.tls.GetClientCertificate != nil:
 		advice = "if the upstream does not accept this node's certificate, replace upstream_tls.cert_file and key_file of the route by ones that it does"
@@ -211,6 +212,14 @@ func (r *route) adviseTLS(err error) error {
 		advice = "if the upstream asks for a certificate, set upstream_tls.cert_file and key_file of the route"
 	}
 	return fmt.Errorf("%w; %s", err, advice)
+}
+
+// isReset reports whether the upstream has ended a connection that was being written to. An
+// upstream that does not accept a certificate says so in an alert after the handshake of
+// TLS 1.3, and ends the connection at once. If the request meets the end first, nobody reads
+// the alert.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // isAlert reports whether err is an alert of TLS that an upstream has sent, or how HTTP/2

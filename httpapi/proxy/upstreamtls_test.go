@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,9 +16,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -293,12 +296,24 @@ func TestUpstreamTLSFaults(t *testing.T) {
 	}
 }
 
-// Other failures need no advice on TLS.
+// Other failures need no advice on TLS. A connection that ends while a request is written
+// may be one that TLS has refused.
 func TestAdviceIsForTLS(t *testing.T) {
 	r := &route{}
+	broken := &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}
+	reset := &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	plain, secured := &url.URL{Scheme: "http"}, &url.URL{Scheme: "https"}
 	for _, err := range []error{io.EOF, &net.OpError{Op: "dial", Err: io.EOF}, &net.OpError{Op: "remote error", Err: io.EOF}} {
-		if got := r.adviseTLS(err); got != err {
+		if got := r.adviseTLS(secured, err); got != err {
 			t.Errorf("%v became %v", err, got)
+		}
+	}
+	for _, err := range []error{broken, reset} {
+		if got := r.adviseTLS(plain, err); got != err {
+			t.Errorf("over http, %v became %v", err, got)
+		}
+		if got := r.adviseTLS(secured, err); !errors.Is(got, err) || !strings.Contains(got.Error(), "set upstream_tls.cert_file") {
+			t.Errorf("over https, %v became %v", err, got)
 		}
 	}
 }
