@@ -8,6 +8,7 @@
 //	ROUNDS=n, SECONDS=n      rounds of a figure (5) and seconds of a round (2)
 //	PERFGATE_SEED=n          repeats the order and the schedule of an earlier run
 //	PERFGATE_BINARY=path     measures that binary instead of building one
+//	PERFGATE_BASELINE=path   measures that one too, as "before"
 //
 // # What is compared
 //

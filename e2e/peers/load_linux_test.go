@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -32,8 +33,20 @@ type sample struct {
 	requests int
 }
 
-// names of the proxies, in the order of the columns.
-var names = []string{"nginx", "haproxy", "perfgate"}
+// names of the proxies, in the order of the columns: columns in the table. "before" is there
+// if PERFGATE_BASELINE is the path of another binary of perfgate.
+var (
+	names   = []string{"nginx", "haproxy", "perfgate"}
+	columns = []string{"nginx", "HAProxy", "perfgate"}
+)
+
+const baselineVar = "PERFGATE_BASELINE"
+
+func init() {
+	if os.Getenv(baselineVar) != "" {
+		names, columns = append(names, "before"), append(columns, "before")
+	}
+}
 
 // load compares the proxies under traffic.
 func load(tr traffic) func(*bench) {

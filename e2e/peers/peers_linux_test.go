@@ -54,7 +54,7 @@ type options struct {
 	audit    string // "" = "all"
 }
 
-// startPeer starts "nginx", "haproxy" or "perfgate" and returns when it serves.
+// startPeer starts the proxy of that name, one of names, and returns when it serves.
 func (b *bench) startPeer(name string, o options) *peer {
 	b.Helper()
 	dir := b.TempDir()
@@ -75,11 +75,15 @@ func (b *bench) startPeer(name string, o options) *peer {
 		b.writeMap(dir, "haproxy.map", "%s key%d\n")
 		p.Argv = []string{"haproxy", "-db", "-f", fill(b, "haproxy.cfg", s)}
 	default:
-		p.Argv = []string{harness.Binary(b), "serve", "--data-dir", p.Data, "--config", fill(b, "perfgate.toml", s)}
+		binary := harness.Binary(b)
+		if name == "before" {
+			binary = os.Getenv(baselineVar)
+		}
+		p.Argv = []string{binary, "serve", "--data-dir", p.Data, "--config", fill(b, "perfgate.toml", s)}
 	}
 	p.Begin()
 	b.Cleanup(p.stop)
-	if p.Argv[0] == harness.Binary(b) {
+	if p.Argv[1] == "serve" {
 		p.register(b.keys)
 	}
 	harness.Await(b, startLimit, name+" to serve", func() error {

@@ -54,12 +54,14 @@ func (tb *table) row(title, format string, s series) {
 		}
 		cells = append(cells, text)
 	}
-	cells = append(cells, s.ratio("perfgate", "nginx"), s.ratio("perfgate", "haproxy"))
-	others := ""
-	if len(s.foreign) > 0 {
-		others = fmt.Sprintf("%.2f (%.2f–%.2f)", median(s.foreign), slices.Min(s.foreign), slices.Max(s.foreign))
+	for _, name := range others() {
+		cells = append(cells, s.ratio("perfgate", name))
 	}
-	tb.rows = append(tb.rows, "| "+strings.Join(append(cells, others), " | ")+" |")
+	foreign := ""
+	if len(s.foreign) > 0 {
+		foreign = fmt.Sprintf("%.2f (%.2f–%.2f)", median(s.foreign), slices.Min(s.foreign), slices.Max(s.foreign))
+	}
+	tb.rows = append(tb.rows, "| "+strings.Join(append(cells, foreign), " | ")+" |")
 }
 
 // cells adds one value for each proxy.
@@ -68,12 +70,23 @@ func (tb *table) cells(title string, values map[string]string) {
 	for _, name := range names {
 		out = append(out, values[name])
 	}
-	tb.rows = append(tb.rows, "| "+strings.Join(out, " | ")+" | | | |")
+	tb.rows = append(tb.rows, "| "+strings.Join(out, " | ")+" |"+strings.Repeat(" |", len(others())+1))
 }
 
 func (tb *table) print() {
-	fmt.Printf("\n| figure | nginx | HAProxy | perfgate | to nginx | to HAProxy | cores used by others |\n| --- | --- | --- | --- | --- | --- | --- |\n%s\n\n",
-		strings.Join(tb.rows, "\n"))
+	titles := append([]string{"figure"}, columns...)
+	for i, name := range names {
+		if name != "perfgate" {
+			titles = append(titles, "to "+columns[i])
+		}
+	}
+	titles = append(titles, "cores used by others")
+	fmt.Printf("\n| %s |\n|%s\n%s\n\n", strings.Join(titles, " | "), strings.Repeat(" --- |", len(titles)), strings.Join(tb.rows, "\n"))
+}
+
+// others are the proxies that perfgate is compared with.
+func others() []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "perfgate" })
 }
 
 // median of an even number of values is the mean of the middle two.
