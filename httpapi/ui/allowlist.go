@@ -30,9 +30,6 @@ type badLine struct {
 	Text, Message string
 }
 
-// securityPage leads to the first page of the group.
-func securityPage(v *visit) error { return v.see("/security/allowlist") }
-
 func allowlistPage(v *visit) error {
 	b, err := v.savedAllowlist()
 	if err != nil {

@@ -3,7 +3,6 @@ package ui
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -80,16 +79,7 @@ func exportAudit(v *visit) error {
 		return fault.Newf(fault.InvalidValue, "The format must be csv, ndjson or json.")
 	}
 	q.Set("format", format)
-	r, err := http.NewRequestWithContext(v.context(), http.MethodGet, "/v1/audit-logs?"+q.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	if v.api.Account != "" {
-		r.Header.Set("X-Perf-Account", v.api.Account)
-	}
-	v.w.Header().Set("Content-Disposition", `attachment; filename="audit-logs.`+format+`"`)
-	v.ui.cfg.API.ServeHTTP(v.w, v.carrier.dress(r))
-	return nil
+	return v.stream("/v1/audit-logs", q, "", "audit-logs."+format)
 }
 
 // change is one member that an event changed.

@@ -26,6 +26,7 @@ func (u *UI) funcs() template.FuncMap {
 		"text":    text,
 		"changes": changesOf,
 		"outcome": outcome,
+		"finding": findingTitle,
 	}
 }
 

@@ -164,6 +164,19 @@ func (p *page) Nav() []group {
 	return groups
 }
 
+// Tabs are the pages of the group that the page belongs to.
+func (p *page) Tabs() []entry {
+	at := p.visit.r.URL.Path
+	tabs := []entry{
+		{"Activity", "/security", at == "/security"}, {"IP Allowlist", "/security/allowlist", at == "/security/allowlist"},
+		{"Key hygiene", "/security/hygiene", at == "/security/hygiene"}, {"Incidents", "/security/incidents", strings.HasPrefix(at, "/security/incidents")},
+	}
+	for i := range tabs {
+		tabs[i].Path = p.visit.link(tabs[i].Path)
+	}
+	return tabs
+}
+
 // Export is the URL of what the page shows, in another format.
 func (p *page) Export(target, format string) string {
 	q := p.visit.r.URL.Query()

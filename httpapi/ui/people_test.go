@@ -21,7 +21,9 @@ func (g *rig) as(role string) *rig {
 // so, and no page shows a link or a button that the role has no use of.
 func TestRoles(t *testing.T) {
 	g := newRig(t)
+	g.sign()
 	id, _ := g.Key("live", "read")
+	incident := g.Op("POST", "/v1/incidents", `{"title":"x","action":"none"}`).Want(t, 201).Text("id")
 	all := []string{"operator", "owner", "admin", "developer", "viewer"}
 	people := map[string]*rig{}
 	for _, role := range all {
@@ -33,6 +35,8 @@ func TestRoles(t *testing.T) {
 	}{
 		{"/", "operator owner admin developer viewer"}, {"/keys", "operator owner admin developer viewer"}, {"/keys/" + id, "operator owner admin developer viewer"},
 		{"/usage", "operator owner admin developer viewer"}, {"/usage/export", "operator owner admin developer viewer"},
+		{"/security", "operator owner admin viewer"}, {"/security/hygiene", "operator owner admin viewer"}, {"/security/incidents", "operator owner admin viewer"},
+		{"/security/incidents/" + incident, "operator owner admin viewer"}, {"/security/incidents/" + incident + "/report", "operator owner admin viewer"},
 		{"/security/allowlist", "operator owner admin viewer"}, {"/audit", "operator owner admin viewer"}, {"/webhooks", "operator owner admin viewer"}, {"/audit/export?format=csv", "operator owner admin viewer"},
 		{"/users", "operator owner"}, {"/accounts", "operator"}, {"/tiers", "operator"}, {"/cluster", "operator"}, {"/tokens", "operator"},
 		{"/sessions", "operator owner admin developer viewer"},
@@ -47,8 +51,7 @@ func TestRoles(t *testing.T) {
 				t.Errorf("%s as %s: status %d, want %d", c.path, role, p.status, status)
 			}
 			home := b.get("/keys").want(200)
-			nav := strings.TrimSuffix(c.path, "/allowlist")
-			if shown := home.links(nav); strings.Count(c.path, "/") == 1 && !strings.Contains(c.path, "?") && shown != may || nav == "/security" && shown != may {
+			if shown := home.links(c.path); strings.Count(c.path, "/") == 1 && !strings.Contains(c.path, "?") && shown != may {
 				t.Errorf("%s as %s: the navigation has it: %v", c.path, role, shown)
 			}
 		}
@@ -74,6 +77,13 @@ func TestRoles(t *testing.T) {
 	}
 	people["developer"].post("/keys/"+id+"/revoke", url.Values{"confirm": {"test key"}, "once": {"z"}}).want(403).says("created by another")
 	people["viewer"].post("/security/allowlist", url.Values{"entries": {"127.0.0.1"}}).want(403)
+	people["viewer"].post("/security/incidents/new", url.Values{"title": {"x"}, "action": {"none"}, "do": {"open"}}).want(403)
+	for _, role := range all {
+		opens := slices.Contains([]string{"operator", "owner", "admin"}, role)
+		if people[role].get("/security/incidents").links("/security/incidents/new") != opens {
+			t.Errorf("%s is offered to open an incident: %v", role, !opens)
+		}
+	}
 }
 
 // TestSignIn: wrong credentials say so, right ones lead to where the visit began, and

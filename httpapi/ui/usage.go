@@ -88,24 +88,17 @@ func usagePage(v *visit) error {
 	}
 	b.Chart, b.Groups = newChart(rows, from, to, q.Step), groupsOf(rows)
 	if b.GroupBy == "key" {
-		b.Names = v.keyNames(b.Groups)
+		ids := make([]string, len(b.Groups))
+		for i, g := range b.Groups {
+			ids[i] = g.Name
+		}
+		b.Names = v.namesOf(ids)
 	}
 	return v.show("usage", "Usage Analytics", b)
 }
 
 // maxNames bounds the keys whose names a page looks up, one call each.
 const maxNames = 20
-
-// keyNames are the names of the busiest keys, by id. A key that is gone has none.
-func (v *visit) keyNames(groups []usageGroup) map[string]string {
-	names := map[string]string{}
-	for _, g := range groups[:min(len(groups), maxNames)] {
-		if k, err := v.api.GetKey(v.context(), g.Name); err == nil {
-			names[g.Name] = k.Name
-		}
-	}
-	return names
-}
 
 // groupsOf sums rows by group, the busiest first.
 func groupsOf(rows []client.UsageRow) (groups []usageGroup) {

@@ -179,6 +179,23 @@ func (u *UI) refuse(w http.ResponseWriter, r *http.Request, status int, what, ne
 	}
 }
 
+// stream sends an answer of the API as a file.
+func (v *visit) stream(path string, q url.Values, accept, name string) error {
+	r, err := http.NewRequestWithContext(v.context(), http.MethodGet, (&url.URL{Path: path, RawQuery: q.Encode()}).String(), nil)
+	if err != nil {
+		return err
+	}
+	if v.api.Account != "" {
+		r.Header.Set("X-Perf-Account", v.api.Account)
+	}
+	if accept != "" {
+		r.Header.Set("Accept", accept)
+	}
+	v.w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	v.ui.cfg.API.ServeHTTP(v.w, v.carrier.dress(r))
+	return nil
+}
+
 // allowed separates a refusal for lack of a right, with which a page leaves a part out,
 // from other errors.
 func allowed(err error) (bool, error) {
