@@ -8,6 +8,7 @@ const (
 	RestoringFile     = "RESTORING"      // a restore has begun and has not ended
 	NodeIDFile        = "node-id"        // 32 hexadecimal digits, as long as the directory lives
 	BootFile          = "boot"           // decimal number of starts
+	LogEndFile        = "raftlog.end"    // how far the log reached: see the witness of store/raftlog
 	FoundingFile      = "FOUNDING"       // the cluster is new and has too few voters: see [Founded]
 	OperatorTokenFile = "operator.token" // written by the first start of a node that founds a cluster
 	AdminCertFile     = "admin.crt"      // self-signed, PEM; clients may trust it as an authority

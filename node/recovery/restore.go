@@ -58,7 +58,7 @@ func (r *restoration) run() (id replica.Identity, err error) {
 	if err := markRestoring(fs, r.Dir); err != nil {
 		return id, err
 	}
-	for _, name := range []string{datadir.NodeIDFile, datadir.BootFile, datadir.LogDir, datadir.StateDir, datadir.SnapshotDir, datadir.LocalSealFile} {
+	for _, name := range []string{datadir.NodeIDFile, datadir.BootFile, datadir.LogDir, datadir.LogEndFile, datadir.StateDir, datadir.SnapshotDir, datadir.LocalSealFile} {
 		if err := fs.RemoveAll(fs.PathJoin(r.Dir, name)); err != nil {
 			return id, err
 		}

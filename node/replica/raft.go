@@ -57,7 +57,7 @@ type engine struct {
 }
 
 // openEngine opens the stores under dir. Raft is not started: see engine.run.
-func openEngine(fs vfs.FS, dir string, c Config) (_ *engine, err error) {
+func openEngine(fs, plain vfs.FS, dir string, c Config) (_ *engine, err error) {
 	e := &engine{leads: make(chan bool, 1)}
 	defer func() {
 		if err != nil {
@@ -66,7 +66,7 @@ func openEngine(fs vfs.FS, dir string, c Config) (_ *engine, err error) {
 	}()
 	path := func(name string) string { return fs.PathJoin(dir, name) }
 	if e.log, err = raftlog.Open(raftlog.Config{
-		FS: fs, Dir: path(datadir.LogDir), Cache: c.Cache, Logger: c.Logger, Fatal: c.Fatal,
+		FS: fs, Dir: path(datadir.LogDir), Cache: c.Cache, Logger: c.Logger, Fatal: c.Fatal, Plain: plain, Witness: path(datadir.LogEndFile),
 	}); err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if r.files = vfs.FS(r.space); c.Encrypt != nil {
 		r.files = c.Encrypt(r.space)
 	}
-	if r.engine, err = openEngine(r.files, c.Dir, c); err != nil {
+	if r.engine, err = openEngine(r.files, r.space, c.Dir, c); err != nil {
 		return nil, err
 	}
 	r.assemble()

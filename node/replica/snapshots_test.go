@@ -115,7 +115,7 @@ func TestForeignLog(t *testing.T) {
 		keys int
 		want string
 	}{
-		datadir.LogDir:      {nil, 1, "the state is at index"},
+		datadir.LogDir:      {nil, 1, "its end is lost"},
 		datadir.SnapshotDir: {replicatest.Often, 300, "but the newest readable snapshot ends at 0: put back the whole directory"},
 	} {
 		dir := t.TempDir()

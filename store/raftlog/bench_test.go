@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -11,8 +12,9 @@ import (
 )
 
 func openDisk(b *testing.B) *Log {
+	dir := b.TempDir()
 	l, err := Open(Config{
-		FS: vfs.Default, Dir: b.TempDir(),
+		FS: vfs.Default, Dir: filepath.Join(dir, "raftlog"), Plain: vfs.Default, Witness: filepath.Join(dir, "raftlog.end"),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Fatal:  func(err error) { b.Error(err) },
 	})

@@ -33,6 +33,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Fatal is called once when the log can no longer be trusted; see [disk.GuardConfig].
 	Fatal func(error)
+	// Witness is the file of the [Witness], on the file system Plain; "" keeps none.
+	Witness string
+	Plain   vfs.FS
 }
 
 // Log is a [raft.LogStore], [raft.MonotonicLogStore] and [raft.StableStore]. Its
@@ -41,6 +44,7 @@ type Config struct {
 type Log struct {
 	db    *pebble.DB
 	guard *disk.Guard
+	log   *slog.Logger
 	// bounds is held while first and last are set, after the commit that changes
 	// them. Without it, a removal could read the keys, a StoreLogs commit and set
 	// last, and the removal then set last back.
@@ -48,11 +52,17 @@ type Log struct {
 	first, last atomic.Uint64 // 0 while empty
 	ahead       readAhead
 	recent      recent
+	order       sync.Mutex // held during a commit
+	commits     commits
 }
 
-// Open opens the log, creating it if there is none.
+// advice ends the error of a damaged log.
+const advice = "acknowledged changes may be missing from it; empty the data directory and let the node join its cluster again, or restore a backup"
+
+// Open opens the log, creating it if there is none. A log that is not whole is a
+// [disk.Damaged] error.
 func Open(c Config) (*Log, error) {
-	l := &Log{guard: disk.NewGuard(disk.GuardConfig{Name: fmt.Sprintf("raft log %q", c.Dir), Logger: c.Logger, Fatal: c.Fatal})}
+	l := &Log{log: c.Logger, guard: disk.NewGuard(disk.GuardConfig{Name: fmt.Sprintf("raft log %q", c.Dir), Logger: c.Logger, Fatal: c.Fatal})}
 	o := &pebble.Options{
 		FS:                 c.FS,
 		Cache:              c.Cache,
@@ -65,7 +75,7 @@ func Open(c Config) (*Log, error) {
 	}
 	l.guard.Watch(o)
 	if err := disk.CheckLogs(c.FS, c.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open raft log %q: %w: acknowledged changes may be missing from it; empty the data directory and let the node join its cluster again, or restore a backup", c.Dir, err)
+		return nil, fmt.Errorf("open raft log %q: %w: %s", c.Dir, err, advice)
 	}
 	db, err := disk.Open(c.Dir, o)
 	if err != nil {
@@ -75,11 +85,14 @@ func Open(c Config) (*Log, error) {
 	if err := l.findBounds(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open raft log %q: %w", c.Dir, err), db.Close())
 	}
+	if err := l.openWitness(&c); err != nil {
+		return nil, errors.Join(fmt.Errorf("open raft log %q: %w", c.Dir, err), db.Close())
+	}
 	return l, nil
 }
 
 // Close closes the log. No call may be under way.
-func (l *Log) Close() error { return l.db.Close() }
+func (l *Log) Close() error { return errors.Join(l.db.Close(), l.commits.close()) }
 
 // Roll makes Pebble begin a new log of its own, and a table of what is in the old one.
 func (l *Log) Roll() error {
@@ -124,15 +137,19 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	defer b.Close()
 	first, last := uint64(math.MaxUint64), uint64(0)
 	var buf []byte
+	var command, term uint64
 	for _, e := range entries {
 		key := entryKey(e.Index)
 		buf = appendEntry(buf[:0], e)
 		if err := b.Set(key[:], buf, nil); err != nil {
 			return fmt.Errorf("store log entry %d: %w", e.Index, err)
 		}
-		first, last = min(first, e.Index), max(last, e.Index)
+		first, last, term = min(first, e.Index), max(last, e.Index), e.Term
+		if e.Type == raft.LogCommand {
+			command = e.Index
+		}
 	}
-	if err := l.guard.Commit(b, pebble.Sync); err != nil {
+	if err := l.commit(b, func(w *Witness) { w.Index, w.Command, w.Term = last, max(w.Command, command), term }); err != nil {
 		return err
 	}
 	l.ahead.drop()
@@ -168,7 +185,7 @@ func (l *Log) erase(from, to []byte) error {
 	if err := b.DeleteRange(from, to, nil); err != nil {
 		return fmt.Errorf("delete log entries: %w", err)
 	}
-	if err := l.guard.Commit(b, pebble.Sync); err != nil {
+	if err := l.commit(b, nil); err != nil {
 		return err
 	}
 	l.ahead.drop()
@@ -183,7 +200,7 @@ func (l *Log) Set(key, value []byte) error {
 	if err := b.Set(valueKey(key), value, nil); err != nil {
 		return fmt.Errorf("set %q: %w", key, err)
 	}
-	return l.guard.Commit(b, pebble.Sync)
+	return l.commit(b, nil)
 }
 
 // Get reads what Set stored, or ErrNotFound.

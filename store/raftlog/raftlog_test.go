@@ -21,7 +21,7 @@ import (
 func open(t testing.TB, fs vfs.FS) *Log {
 	t.Helper()
 	l, err := Open(Config{
-		FS: fs, Dir: "raftlog",
+		FS: fs, Dir: "raftlog", Plain: fs, Witness: "raftlog.end",
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Fatal:  func(err error) { t.Logf("fatal: %v", err) },
 	})
