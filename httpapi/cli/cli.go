@@ -100,6 +100,7 @@ func New(c Config) *cobra.Command {
 	})
 	a.flags(root.PersistentFlags())
 	addCommands(root, a)
+	addCompletions(root, a)
 	wrapArgs(root)
 	return root
 }
@@ -122,5 +123,6 @@ func addCommands(root *cobra.Command, a *app) {
 		usageCommand(a), securityCommand(a), auditCommand(a), incidentCommand(a), explainCommand(a), scanCommand(a), complianceCommand(a))
 	add("cluster", "Operate a cluster:",
 		clusterCommand(a), keyringCommand(a), backupCommand(a), restoreCommand(a.Restore), recoverCommand(a.Recover))
-	root.AddCommand(versionCommand(a))
+	root.CompletionOptions.DisableDefaultCmd = true // for one with examples
+	root.AddCommand(completionCommand(a), versionCommand(a))
 }

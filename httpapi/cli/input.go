@@ -22,9 +22,9 @@ const runsHere = "local"
 // refuseEmpty refuses arguments and texts of flags that are empty, as they are when a
 // script's variable is not set: an empty filter would match everything, and an empty file
 // name would leave a backup unencrypted. The configuration of a node has rules of its own.
-// An empty cursor is the first page.
+// An empty cursor is the first page, and what a shell completes may be empty so far.
 func refuseEmpty(cmd *cobra.Command, args []string) error {
-	if cmd.Annotations[runsHere] != "" {
+	if cmd.Annotations[runsHere] != "" || cmd.Name() == cobra.ShellCompRequestCmd {
 		return nil
 	}
 	if slices.ContainsFunc(args, blank) {
