@@ -109,7 +109,7 @@ func (l *Log) heads(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.sign(ctx, log.Sealed)
+	_, err = l.signStreams(ctx, log.Streams)
 	err = errors.Join(err, log.Close())
 	if l.cfg.Leads() {
 		_, failed := l.signChanges(ctx)
@@ -118,7 +118,23 @@ func (l *Log) heads(ctx context.Context) error {
 	return err
 }
 
-// sign puts the head of this node's stream into the state and returns it signed.
+// signStreams puts the heads of this node's streams into the state and returns them signed;
+// nil for a stream that never had an event.
+func (l *Log) signStreams(ctx context.Context, streams []*local.Sealed) ([]*chain.Head, error) {
+	heads := make([]*chain.Head, len(streams))
+	for i, s := range streams {
+		if i > 0 && len(s.Accounts) == 0 {
+			continue
+		}
+		var err error
+		if heads[i], err = l.sign(ctx, s); err != nil {
+			return heads, err
+		}
+	}
+	return heads, nil
+}
+
+// sign puts the head of one of this node's streams into the state and returns it signed.
 func (l *Log) sign(ctx context.Context, s *local.Sealed) (*chain.Head, error) {
 	root := s.Root()
 	if h, err := l.cfg.Store.AuditHead(s.Stream); err != nil || h != nil && h.Seq == s.Seq && h.Root == root {
@@ -159,9 +175,9 @@ func (l *Log) signChanges(ctx context.Context) (*chain.Head, error) {
 var errNoKey = errors.New("the cluster has no key for the audit log yet: its nodes are being formed or upgraded")
 
 // signed runs sign within the time that a proof waits for it.
-func (l *Log) signed(ctx context.Context, sign func(context.Context) (*chain.Head, error)) (*chain.Head, error) {
+func signed[T any](ctx context.Context, l *Log, sign func(context.Context) (T, error)) (none T, err error) {
 	if len(l.cfg.Store.AuditKeys()) == 0 {
-		return nil, errNoKey
+		return none, errNoKey
 	}
 	ctx, cancel := context.WithTimeout(ctx, signWait)
 	defer cancel()

@@ -31,7 +31,7 @@ func (l *Log) Read(ctx context.Context, q store.EventQuery, proven bool) (*Readi
 	r := &Reading{log: l, ctx: ctx, query: q, proven: proven, missing: []chain.Missing{}}
 	r.askPeers()
 	if proven {
-		if _, err := l.signed(ctx, l.signChanges); err != nil {
+		if _, err := signed(ctx, l, l.signChanges); err != nil {
 			r.reason = err.Error()
 		}
 	}
@@ -92,8 +92,8 @@ func (r *Reading) Proof() iter.Seq2[chain.Part, error] {
 type ownLog struct {
 	*local.EventLog
 	node   string
-	head   *chain.Head
-	reason string // why there is none
+	heads  []*chain.Head // of its streams; nil for one without events
+	reason string        // why there are none
 }
 
 func (l *Log) openOwn(ctx context.Context, proven bool) (*ownLog, error) {
@@ -103,7 +103,7 @@ func (l *Log) openOwn(ctx context.Context, proven bool) (*ownLog, error) {
 	}
 	own := &ownLog{EventLog: log, node: l.cfg.Node}
 	if proven {
-		own.head, err = l.signed(ctx, func(ctx context.Context) (*chain.Head, error) { return l.sign(ctx, log.Sealed) })
+		own.heads, err = signed(ctx, l, func(ctx context.Context) ([]*chain.Head, error) { return l.signStreams(ctx, log.Streams) })
 		if err != nil {
 			own.reason = err.Error()
 		}
@@ -114,7 +114,7 @@ func (l *Log) openOwn(ctx context.Context, proven bool) (*ownLog, error) {
 // proof names the node in the chains.
 func (o *ownLog) proof(q store.EventQuery) iter.Seq2[chain.Part, error] {
 	return func(yield func(chain.Part, error) bool) {
-		for p, err := range o.Proof(q, o.head) {
+		for p, err := range o.Proof(q, o.heads) {
 			if p.Chain != nil {
 				p.Chain.Node, p.Chain.Unsaved = o.node, o.reason
 			}
@@ -125,26 +125,28 @@ func (o *ownLog) proof(q store.EventQuery) iter.Seq2[chain.Part, error] {
 	}
 }
 
-// kept is the account's places in the newest head, those of events without an account included
-// where they are the account's to see.
-func (o *ownLog) kept(account store.AccountID) *chain.KeptHead {
-	if o.head == nil {
-		return nil
-	}
-	k := &chain.KeptHead{Head: *o.head}
-	if a, ok := o.Account(account); ok {
-		path, err := chain.PathTo(o.Accounts, a.Account)
-		if err == nil {
-			k.State, k.Since, k.Path = &a.State, a.Since, &path
+// kept is the account's places in the newest heads of the node's streams.
+func (o *ownLog) kept(account store.AccountID) (list []chain.KeptHead) {
+	for i, h := range o.heads {
+		if h == nil {
+			continue
 		}
+		k := chain.KeptHead{Head: *h}
+		if a, ok := o.Streams[i].Account(account); ok {
+			path, err := chain.PathTo(o.Streams[i].Accounts, a.Account)
+			if err == nil {
+				k.State, k.Since, k.Path = &a.State, a.Since, &path
+			}
+		}
+		list = append(list, k)
 	}
-	return k
+	return list
 }
 
 // Heads signs the heads of all streams and returns them, with the account's places.
 func (l *Log) Heads(ctx context.Context, account store.AccountID) (*chain.HeadFile, error) {
 	out := &chain.HeadFile{Account: string(account), Data: []chain.KeptHead{}, Missing: []chain.Missing{}}
-	if _, err := l.signed(ctx, l.signChanges); err != nil {
+	if _, err := signed(ctx, l, l.signChanges); err != nil {
 		return nil, fmt.Errorf("sign the head of the changes: %w", err)
 	}
 	changes := l.cfg.Store.OpenEventLog()
@@ -159,14 +161,14 @@ func (l *Log) Heads(ctx context.Context, account store.AccountID) (*chain.HeadFi
 	if err != nil {
 		return nil, err
 	}
-	k = own.kept(account)
+	kept := own.kept(account)
 	if err := own.Close(); err != nil {
 		return nil, err
 	}
-	if k == nil {
+	if kept == nil {
 		return nil, fmt.Errorf("sign the head of node %s: %s", l.cfg.Node, own.reason)
 	}
-	out.Data = append(out.Data, *k)
+	out.Data = append(out.Data, kept...)
 	l.headsOfPeers(ctx, account, out)
 	out.Keys = l.cfg.Store.AuditKeys()
 	return out, nil

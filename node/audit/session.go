@@ -40,7 +40,9 @@ type answer struct {
 	Parts   []chain.Part    `json:"parts,omitzero"`
 	Phase   string          `json:"phase,omitzero"` // of Next: "events", "proof", or "end"
 	Head    *chain.KeptHead `json:"head,omitzero"`
-	Reason  string          `json:"reason,omitzero"` // why there is no head
+	// More are the heads of the node's other streams.
+	More   []chain.KeptHead `json:"more,omitzero"`
+	Reason string           `json:"reason,omitzero"` // why there is no head
 }
 
 // sessions are the readings of other nodes.
@@ -94,7 +96,11 @@ func (l *Log) answer(ctx context.Context, in *ask) (*answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &answer{Head: own.kept(in.Account), Reason: own.reason}, own.Close()
+		out := &answer{Reason: own.reason}
+		if kept := own.kept(in.Account); len(kept) > 0 {
+			out.Head, out.More = &kept[0], kept[1:]
+		}
+		return out, own.Close()
 	}
 	return nil, errors.New("the call asks for nothing that this version knows")
 }
@@ -367,7 +373,7 @@ func (l *Log) headsOfPeers(ctx context.Context, account store.AccountID, out *ch
 		case got.Head == nil:
 			out.Missing = append(out.Missing, chain.Missing{Node: m.Name, Reason: got.Reason})
 		default:
-			out.Data = append(out.Data, *got.Head)
+			out.Data = append(append(out.Data, *got.Head), got.More...)
 		}
 	})
 }

@@ -159,7 +159,7 @@ func BenchmarkDecode(b *testing.B) {
 	d := decoder{prefix: "evt_01234567"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := d.event(o.Account, nanos(day0), 7, v); err != nil {
+		if _, err := d.event(ownerOf(o.Account, false), nanos(day0), 7, v); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/pack"
 )
@@ -23,12 +22,11 @@ const maxOpen = 1 << 16
 // A segment ends with the minute, so that all of it lies in one bucket: it is removed
 // with its events, and a cut by time is made between two segments.
 type chains struct {
-	stream string
-	begin  uint64 // number of the first event that is chained
-	of     map[store.AccountID]*accountChain
-	dec    decoder
-	enc    *chain.Encoder
-	last   uint64 // time of the last event
+	begin uint64 // number of the first event that is chained
+	of    map[owner]*accountChain
+	dec   decoder
+	enc   *chain.Encoder
+	last  uint64 // time of the last event
 }
 
 // accountChain is the end of an account's chain.
@@ -40,7 +38,7 @@ type accountChain struct {
 }
 
 // chainRow names an account's chain.
-func chainRow(account store.AccountID) []byte { return append([]byte{rowChain}, account...) }
+func chainRow(account owner) []byte { return append([]byte{rowChain}, account...) }
 
 var beginRow = []byte{rowOwn, 'c'}
 
@@ -92,8 +90,7 @@ func parseSegment(v []byte) (before chain.State, g chain.Segment, err error) {
 // loadChains reads where the chains ended, and the events that no segment has yet.
 func (w *writer) loadChains() error {
 	c := &w.chains
-	c.stream, c.of, c.enc = w.l.prefix, make(map[store.AccountID]*accountChain), chain.NewEncoder()
-	c.dec = decoder{prefix: w.l.prefix, node: w.l.cfg.Node}
+	c.of, c.enc, c.dec = make(map[owner]*accountChain), chain.NewEncoder(), newDecoder(w.l)
 	v, err := w.l.get(beginRow)
 	if err != nil {
 		return err
@@ -118,7 +115,7 @@ func (w *writer) loadChains() error {
 		if p.Bad() {
 			return errors.Join(errCorrupt, it.Close())
 		}
-		c.of[store.AccountID(it.Key()[1:])] = a
+		c.of[owner(it.Key()[1:])] = a
 		c.last = max(c.last, uint64(a.now.Time)*1e6)
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
@@ -134,7 +131,7 @@ func (w *writer) loadChains() error {
 
 // reopen adds the events of an account that are not sealed to its chain; from bucket on
 // there may be some.
-func (w *writer) reopen(account store.AccountID, bucket uint32) error {
+func (w *writer) reopen(account owner, bucket uint32) error {
 	a := w.chains.get(account)
 	if a.now.Events > 0 {
 		bucket = max(bucket, bucketOf(uint64(a.now.Time)*1e6))
@@ -167,10 +164,10 @@ func (w *writer) reopen(account store.AccountID, bucket uint32) error {
 }
 
 // get returns the chain of an account, beginning one if there is none.
-func (c *chains) get(account store.AccountID) *accountChain {
+func (c *chains) get(account owner) *accountChain {
 	a := c.of[account]
 	if a == nil {
-		a = &accountChain{now: chain.Genesis(c.stream, string(account), c.begin)}
+		a = &accountChain{now: chain.Genesis(c.dec.idsOf(account), string(account.account()), c.begin)}
 		c.of[account] = a
 	}
 	return a
@@ -194,18 +191,18 @@ func (c *chains) stamp(l *Local, started uint64) uint64 {
 
 // add adds an event to its account's chain.
 func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value []byte) error {
-	a := c.of[store.AccountID(account)]
+	a := c.of[owner(account)]
 	if a == nil {
-		a = c.get(store.AccountID(account))
+		a = c.get(owner(account))
 	}
 	minute := minuteOf(ns)
 	if minute != a.minute || a.open.Len() >= maxOpen {
-		if err := c.seal(batch, store.AccountID(account), a); err != nil {
+		if err := c.seal(batch, owner(account), a); err != nil {
 			return err
 		}
 	}
 	a.minute = minute
-	e, err := c.dec.event(store.AccountID(account), ns, seq, value)
+	e, err := c.dec.event(owner(account), ns, seq, value)
 	if err != nil {
 		return err
 	}
@@ -214,7 +211,7 @@ func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value 
 }
 
 // seal ends the open segment of an account.
-func (*chains) seal(batch *pebble.Batch, account store.AccountID, a *accountChain) error {
+func (*chains) seal(batch *pebble.Batch, account owner, a *accountChain) error {
 	if a.open.Len() == 0 {
 		return nil
 	}
@@ -227,12 +224,12 @@ func (*chains) seal(batch *pebble.Batch, account store.AccountID, a *accountChai
 	return a.save(batch, account)
 }
 
-func (a *accountChain) save(batch *pebble.Batch, account store.AccountID) error {
+func (a *accountChain) save(batch *pebble.Batch, account owner) error {
 	return batch.Set(chainRow(account), binary.AppendVarint(packState(nil, &a.now), a.since), nil)
 }
 
 // gone notes that the events of an account before ns are removed.
-func (w *writer) gone(account store.AccountID, ns uint64) error {
+func (w *writer) gone(account owner, ns uint64) error {
 	a := w.chains.of[account]
 	if a == nil || a.now.Events == 0 || int64(ns/1e6)+1 <= a.since {
 		return nil
@@ -258,7 +255,7 @@ func (l *Local) between(prefix []byte, ns uint64) (key []byte, at uint64, err er
 	return binary.BigEndian.AppendUint64(key, seq+1), at, it.Error()
 }
 
-// Sealed is the state of this node's stream when all events were sealed.
+// Sealed is the state of one of this node's streams when all events were sealed.
 type Sealed struct {
 	Stream     string
 	Seq, Begin uint64
@@ -268,18 +265,29 @@ type Sealed struct {
 // Root is the root over the chains of all accounts.
 func (s *Sealed) Root() chain.Hash { return chain.AccountsRoot(s.Accounts) }
 
-// sealAll seals the events of all accounts.
-func (w *writer) sealAll() (*Sealed, error) {
+// sealAll seals the events of all accounts: those of requests, and the refusals of accounts.
+func (w *writer) sealAll() ([]*Sealed, error) {
+	if err := w.strays.write(w, false); err != nil {
+		return nil, err
+	}
 	c := &w.chains
-	s := &Sealed{Stream: c.stream, Seq: w.seq, Begin: c.begin, Accounts: make([]chain.Account, 0, len(c.of))}
-	for account, a := range c.of {
-		if err := c.seal(w.batch, account, a); err != nil {
+	all := &Sealed{Stream: c.dec.prefix, Seq: w.seq, Begin: c.begin, Accounts: make([]chain.Account, 0, len(c.of))}
+	refused := &Sealed{Stream: c.dec.refused, Begin: c.begin}
+	for of, a := range c.of {
+		if err := c.seal(w.batch, of, a); err != nil {
 			return nil, err
 		}
-		if a.now.Events > 0 {
-			s.Accounts = append(s.Accounts, chain.Account{Account: string(account), State: a.now, Since: a.since})
+		if a.now.Events == 0 {
+			continue
 		}
+		s := all
+		if refuses(of) {
+			s = refused
+			s.Seq = max(s.Seq, a.now.Seq)
+		}
+		s.Accounts = append(s.Accounts, chain.Account{Account: string(of.account()), State: a.now, Since: a.since})
 	}
-	chain.SortAccounts(s.Accounts)
-	return s, w.commit(0)
+	chain.SortAccounts(all.Accounts)
+	chain.SortAccounts(refused.Accounts)
+	return []*Sealed{all, refused}, w.commit(0)
 }

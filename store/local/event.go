@@ -21,21 +21,39 @@ const (
 // decoder makes events of rows. It is not safe for concurrent use.
 type decoder struct {
 	prefix  string // of ids: "evt_" and the node's own
+	refused string // of the ids of accounts' refusals
 	node    string
 	scratch []byte
 }
 
+// newDecoder makes a decoder of a node's events.
+func newDecoder(l *Local) decoder {
+	return decoder{prefix: l.prefix, refused: l.refused, node: l.cfg.Node}
+}
+
+// idsOf is what the ids of an owner's events begin with: the name of their stream.
+func (d *decoder) idsOf(of owner) string {
+	if refuses(of) {
+		return d.refused
+	}
+	return d.prefix
+}
+
 // event builds the event of one row; it shares no memory with v.
-func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*store.Event, error) {
+func (d *decoder) event(of owner, ns, seq uint64, v []byte) (*store.Event, error) {
 	if len(v) == 0 {
 		return nil, errCorrupt
 	}
 	if v[0] == kindDropped {
-		return d.dropped(account, ns, seq, v)
+		return d.dropped(of.account(), ns, seq, v)
+	}
+	count, v, err := splitMany(v)
+	if err != nil {
+		return nil, err
 	}
 	// One string holds every text of the event: the row, the id, the address.
 	buf := append(d.scratch[:0], v...)
-	buf = appendID(buf, d.prefix, seq)
+	buf = appendID(buf, d.idsOf(of), seq)
 	idEnd := len(buf)
 	r0, err := parseRequest(v)
 	if err != nil {
@@ -57,21 +75,18 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 	e := &both.e
 	method := r.methodName()
 	both.r = requestOf(&r, ns)
-	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), account
+	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), of.account()
 	e.EventType = eventTypeOf(r.action, method)
 	e.Action = ActionRequest
 	if r.action != "" {
 		e.Action = r.action
 	}
-	e.Actor = store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
-	if r.by == "" {
-		e.Actor.Type = "" // no caller was recognised, rather than a key without an id
-	}
+	e.Actor = actorOf(&r)
 	e.KeyID = store.KeyID(r.key)
 	e.Outcome = outcomeOf(r.status, r.reason != "")
 	e.Reason = r.reason
 	e.IP = all[idEnd:]
-	e.Country = r.country
+	e.Country, e.Count = r.country, count
 	e.UserAgent = r.agent
 	e.Request = &both.r
 	if r.action == ActionLost {
@@ -82,6 +97,14 @@ func (d *decoder) event(account store.AccountID, ns, seq uint64, v []byte) (*sto
 		d.clean(e)
 	}
 	return e, nil
+}
+
+// actorOf is who made a request.
+func actorOf(r *request[string]) store.Actor {
+	if r.by == "" {
+		return store.Actor{Name: r.hint} // no caller was recognised, rather than a key without an id
+	}
+	return store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
 }
 
 // requestOf is the request of an event that was written at ns.

@@ -18,7 +18,10 @@ import (
 // keeps the events from being removed on disk until Close, which Local's own Close waits
 // for. It is for one goroutine.
 type EventLog struct {
-	*Sealed
+	// Streams are the one of requests and refusals without an account, and the one of accounts'
+	// refusals.
+	Streams []*Sealed
+
 	l    *Local
 	snap *pebble.Snapshot
 }
@@ -63,44 +66,52 @@ func (s *Sealed) Account(account store.AccountID) (chain.Account, bool) {
 	return chain.Account{}, false
 }
 
-// Proof streams the proof of what Events yields for q: for each account a chain, which
-// leads to head, and its segments.
-func (g *EventLog) Proof(q store.EventQuery, head *chain.Head) iter.Seq2[chain.Part, error] {
+// Proof streams the proof of what Events yields for q: for each account a chain in each
+// stream, which leads to the stream's head, and its segments. Heads are those of Streams.
+func (g *EventLog) Proof(q store.EventQuery, heads []*chain.Head) iter.Seq2[chain.Part, error] {
 	return func(yield func(chain.Part, error) bool) {
-		accounts := accountsOf(q.Account)
-		if accounts == nil {
-			for _, a := range g.Accounts {
-				accounts = append(accounts, store.AccountID(a.Account))
+		for i, s := range g.Streams {
+			var head *chain.Head
+			if i < len(heads) {
+				head = heads[i]
 			}
-		}
-		for _, account := range accounts {
-			a, ok := g.Account(account)
-			if !ok {
-				continue
-			}
-			p := prover{EventLog: g, q: q, account: account, end: a.State, yield: yield}
-			p.q.Account = ""
-			path, err := chain.PathTo(g.Accounts, a.Account)
-			if err == nil {
-				p.chain = chain.Chain{Stream: g.Stream, Account: a.Account, Head: head, Path: path, Since: a.Since, Segments: []chain.Shown{}}
-				err = p.run()
-			}
-			if errors.Is(err, errStopped) {
-				return
-			}
-			if err != nil {
-				yield(chain.Part{}, fmt.Errorf("prove audit events: %w", err))
+			if err := g.proveStream(q, s, i > 0, head, yield); err != nil {
+				if !errors.Is(err, errStopped) {
+					yield(chain.Part{}, fmt.Errorf("prove audit events: %w", err))
+				}
 				return
 			}
 		}
 	}
 }
 
+func (g *EventLog) proveStream(q store.EventQuery, s *Sealed, refused bool, head *chain.Head, yield func(chain.Part, error) bool) error {
+	owners := ownersOf(q.Account)
+	for i := range s.Accounts {
+		a := &s.Accounts[i]
+		of := ownerOf(store.AccountID(a.Account), refused)
+		if owners != nil && !slices.Contains(owners, of) {
+			continue
+		}
+		path, err := chain.PathTo(s.Accounts, a.Account)
+		if err != nil {
+			return err
+		}
+		p := prover{EventLog: g, q: q, account: of, end: a.State, yield: yield}
+		p.q.Account = ""
+		p.chain = chain.Chain{Stream: s.Stream, Account: a.Account, Head: head, Path: path, Since: a.Since, Segments: []chain.Shown{}}
+		if err := p.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // prover proves the events of one account.
 type prover struct {
 	*EventLog
 	q       store.EventQuery
-	account store.AccountID
+	account owner
 	chain   chain.Chain
 	end     chain.State // of the chain
 	yield   func(chain.Part, error) bool

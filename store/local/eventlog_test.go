@@ -29,7 +29,7 @@ func recordOf(e *store.Event) *chain.Record {
 	}
 	r := &chain.Record{e.ID, strconv.FormatUint(e.Seq, 10), e.Time.Format(chain.TimeFormat), string(e.EventType), e.Action,
 		string(e.Actor.Type), e.Actor.ID, e.Actor.Name, string(e.Account), string(e.KeyID), e.Target, string(e.Outcome), e.Reason, e.IP, e.Country, e.UserAgent,
-		21: string(e.Changes)}
+		21: string(e.Changes), 27: num(int(e.Count))}
 	if q := e.Request; q != nil {
 		r[16], r[17], r[18], r[19], r[22], r[23], r[24], r[26] = q.ID, q.Method, q.Route, num(q.Status), q.Path, q.Upstream, num(q.Attempts), q.Errors
 		if q.DurationMS != 0 {
@@ -59,7 +59,10 @@ func exported(t testing.TB, l *Local, q store.EventQuery, kept ...chain.HeadFile
 		v.Add(recordOf(e), e.Hash)
 		list = append(list, e)
 	}
-	head := headOf(log.Sealed)
+	heads := make([]*chain.Head, len(log.Streams))
+	for i, s := range log.Streams {
+		heads[i] = headOf(s)
+	}
 	p := chain.Proof{Version: chain.Version, Order: "asc", Keys: []chain.Key{chain.NewKey(signer, nil, day0)}}
 	if q.Newest {
 		p.Order = "desc"
@@ -67,7 +70,7 @@ func exported(t testing.TB, l *Local, q store.EventQuery, kept ...chain.HeadFile
 	if !q.From.IsZero() {
 		p.From = q.From.UnixMilli()
 	}
-	for part, err := range log.Proof(q, head) {
+	for part, err := range log.Proof(q, heads) {
 		switch {
 		case err != nil:
 			t.Fatal(err)
@@ -92,11 +95,12 @@ func keptHead(t *testing.T, l *Local, account store.AccountID) chain.HeadFile {
 	log, err := l.OpenEventLog()
 	must(t, err)
 	defer log.Close()
-	a, _ := log.Account(account)
-	path, err := chain.PathTo(log.Accounts, a.Account)
+	s := log.Streams[0]
+	a, _ := s.Account(account)
+	path, err := chain.PathTo(s.Accounts, a.Account)
 	must(t, err)
 	return chain.HeadFile{Account: a.Account, Keys: []chain.Key{chain.NewKey(signer, nil, day0)},
-		Data: []chain.KeptHead{{Head: *headOf(log.Sealed), State: &a.State, Since: a.Since, Path: &path}}}
+		Data: []chain.KeptHead{{Head: *headOf(s), State: &a.State, Since: a.Since, Path: &path}}}
 }
 
 // written is a Local whose events have the times of a clock that the test moves.
@@ -273,7 +277,7 @@ func TestEventLogTampering(t *testing.T) {
 	}
 	// The end is cut off: the last segments and their events.
 	last := list[len(list)-20]
-	prefix := accountPrefix(nil, bucketOf(uint64(last.Time.UnixNano())), last.Account)
+	prefix := accountPrefix(nil, bucketOf(uint64(last.Time.UnixNano())), ownerOf(last.Account, false))
 	to, _, err := l.between(prefix, uint64(last.Time.UnixNano()))
 	must(t, err)
 	must(t, l.db.DeleteRange(to, prefixEnd(prefix), pebble.Sync))
@@ -294,7 +298,7 @@ func TestUnchainedEvents(t *testing.T) {
 		must(t, l.db.DeleteRange([]byte{row}, []byte{row + 1}, pebble.Sync))
 	}
 	must(t, l.db.Set(beginRow, binary.BigEndian.AppendUint64(nil, 21), pebble.Sync))
-	l.w.chains.of = map[store.AccountID]*accountChain{}
+	l.w.chains.of = map[owner]*accountChain{}
 	must(t, l.w.loadChains())
 	some(t, l, &now, 20)
 	r, list := exported(t, l, store.EventQuery{Account: "acct_a"})

@@ -87,7 +87,8 @@ type lane struct {
 // source is one account's part of a bucket: rows read ahead, packed.
 type source struct {
 	lane    *lane
-	account store.AccountID
+	account owner
+	ids     string // what the ids of its events begin with
 	prefix  []byte // of its keys in this bucket
 	next    []byte // where reading goes on; nil at the end
 	rows    []row
@@ -100,20 +101,9 @@ type row struct {
 	end     int // of its value in the arena
 }
 
-// accountsOf lists the accounts whose events are those of an account; none stands for all.
-func accountsOf(account store.AccountID) []store.AccountID {
-	switch account {
-	case "":
-		return nil
-	case store.DefaultAccount:
-		return []store.AccountID{"", account}
-	}
-	return []store.AccountID{account}
-}
-
 func (l *Local) newReader(snap *pebble.Snapshot, q store.EventQuery) (*reader, error) {
 	r := &reader{
-		q: q, l: l, dec: decoder{prefix: l.prefix, node: l.cfg.Node}, to: math.MaxInt64, all: q.Account == "", ahead: l.ahead,
+		q: q, l: l, dec: newDecoder(l), to: math.MaxInt64, all: q.Account == "", ahead: l.ahead,
 		begin: l.w.chains.begin, enc: chain.NewEncoder(), snap: snap,
 	}
 	r.from, r.after = nanos(q.From), nanos(q.After.Time)
@@ -127,11 +117,11 @@ func (l *Local) newReader(snap *pebble.Snapshot, q store.EventQuery) (*reader, e
 	default:
 		r.from = max(r.from, r.after)
 	}
-	accounts := accountsOf(q.Account)
+	accounts := ownersOf(q.Account)
 	r.q.Account = "" // which accounts to read is settled here
 
 	for _, row := range []byte{rowStray, rowEvent} {
-		if !r.all && !slices.ContainsFunc(accounts, func(a store.AccountID) bool { return rowOf(a) == row }) {
+		if !r.all && !slices.ContainsFunc(accounts, func(a owner) bool { return rowOf(a) == row }) {
 			continue
 		}
 		it, err := r.snap.NewIter(&pebble.IterOptions{
@@ -146,7 +136,7 @@ func (l *Local) newReader(snap *pebble.Snapshot, q store.EventQuery) (*reader, e
 	for _, a := range accounts {
 		for _, n := range r.lanes {
 			if n.row == rowOf(a) {
-				r.sources = append(r.sources, &source{lane: n, account: a})
+				r.sources = append(r.sources, &source{lane: n, account: a, ids: r.dec.idsOf(a)})
 			}
 		}
 	}
@@ -221,7 +211,7 @@ func (r *reader) accounts(b uint32) error {
 			if p.bucket != b {
 				break
 			}
-			r.sources = append(r.sources, &source{lane: n, account: store.AccountID(p.account)})
+			r.sources = append(r.sources, &source{lane: n, account: owner(p.account), ids: r.dec.idsOf(owner(p.account))})
 			ok = n.it.SeekGE(prefixEnd(accountPrefix(nil, b, p.account)))
 		}
 		if err := n.it.Error(); err != nil {
@@ -305,10 +295,10 @@ func (r *reader) sink(h []*source, i int) {
 	}
 }
 
-// before goes by (time, number), which is (Time, ID): all ids here have one prefix.
+// before goes by (Time, ID): ids of one prefix are in the order of their numbers.
 func (s *source) before(o *source) bool {
 	a, b := s.rows[s.i], o.rows[o.i]
-	return a.ns < b.ns || a.ns == b.ns && a.seq < b.seq
+	return a.ns < b.ns || a.ns == b.ns && (s.ids < o.ids || s.ids == o.ids && a.seq < b.seq)
 }
 
 // fill reads up to n matching rows of s. It leaves s without rows at the end.
@@ -361,7 +351,7 @@ func (r *reader) fill(s *source, n int) error {
 // matches applies q to a stored row, before anything is allocated for it.
 func (r *reader) matches(p place, v []byte) (bool, error) {
 	if r.q.After.ID != "" && p.ns == r.after && uint64(r.q.After.Time.UnixNano()) == r.after {
-		r.key = appendID(r.key[:0], r.dec.prefix, p.seq)
+		r.key = appendID(r.key[:0], r.dec.idsOf(owner(p.account)), p.seq)
 		if c := strings.Compare(string(r.key), r.q.After.ID); c == 0 || c < 0 != r.q.Newest {
 			return false, nil
 		}
@@ -375,6 +365,10 @@ func (r *reader) matches(p place, v []byte) (bool, error) {
 		plain := *q
 		plain.After = store.EventPos{}
 		return err == nil && plain.Matches(e), err
+	}
+	_, v, err := splitMany(v)
+	if err != nil {
+		return false, err
 	}
 	f, err := parseRequest(v)
 	if err != nil {

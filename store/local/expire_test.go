@@ -27,7 +27,7 @@ func TestTrimLikeList(t *testing.T) {
 		keep := map[store.AccountID]time.Duration{}
 		now := day0
 		cfg := Config{
-			FS: vfs.NewMem(), Dir: "data/local", Node: "n", Logger: quiet(), stamp: asObserved,
+			FS: vfs.NewMem(), Dir: "data/local", Node: "n", Logger: quiet(), stamp: asObserved, whole: 1 << 30,
 			Clock:     func() time.Time { return now },
 			Retention: func(a store.AccountID) time.Duration { return keep[a] },
 		}
@@ -103,7 +103,7 @@ func checkAccounts(t *rapid.T, l *Local, have map[store.AccountID][]time.Time) {
 		if got[a] != len(at) {
 			t.Fatalf("%d events of %q are left, want %d", got[a], a, len(at))
 		}
-		if _, counted := l.w.sizes.total[a]; counted != (a != "" && len(at) > 0) {
+		if _, counted := l.w.sizes.total[ownerOf(a, true)]; counted != (a != "" && len(at) > 0) {
 			t.Fatalf("the bytes of %q are counted: %v, and it has %d events", a, counted, len(at))
 		}
 	}

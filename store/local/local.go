@@ -64,6 +64,7 @@ type Config struct {
 	// clock does not push ahead; Clock if nil. It is asked once a minute.
 	Aged func() time.Time
 
+	whole int                         // for tests: see wholeStrays; 0 is that many
 	stamp func(started uint64) uint64 // for tests: the time of an event; nil is that of its writing
 }
 
@@ -80,17 +81,18 @@ var errBroken = errors.New("local data: the disk failed earlier; data not yet wr
 
 // Local is the node's own data. All methods are safe for concurrent use.
 type Local struct {
-	cfg    Config
-	log    *slog.Logger
-	now    func() time.Time
-	db     *pebble.DB
-	guard  *disk.Guard
-	prefix string // of event ids
-	queue  *queue
-	spill  *spill
-	last   *lastUses
-	w      *writer
-	ahead  int // readAhead, but in tests
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	db      *pebble.DB
+	guard   *disk.Guard
+	prefix  string // of event ids
+	refused string // of the ids of accounts' refusals
+	queue   *queue
+	spill   *spill
+	last    *lastUses
+	w       *writer
+	ahead   int // readAhead, but in tests
 
 	totalsFrom uint64 // totals of usage are complete from then on; set when the data is opened
 
@@ -196,7 +198,7 @@ func (l *Local) begin() error {
 			return err
 		}
 	}
-	l.prefix = idPrefix(l.cfg.Node, salt)
+	l.prefix, l.refused = idPrefix(l.cfg.Node, salt), idPrefix(l.cfg.Node, append([]byte("refused\x00"), salt...))
 	l.w = newWriter(l)
 	if err := l.w.loadSeq(); err != nil {
 		return err

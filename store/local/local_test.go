@@ -32,6 +32,9 @@ func open(t testing.TB, cfg Config) *Local {
 	if cfg.Node == "" {
 		cfg.Node = "node1"
 	}
+	if cfg.whole == 0 {
+		cfg.whole = 1 << 30
+	}
 	if cfg.stamp == nil {
 		cfg.stamp = asObserved
 	}

@@ -37,7 +37,7 @@ func TestOwnRowsThatDoNotDecode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := vfs.NewMem()
-			l, err := prepare(Config{FS: fs, Dir: "data/local", Node: "node1", Logger: quiet(), stamp: asObserved})
+			l, err := prepare(Config{FS: fs, Dir: "data/local", Node: "node1", Logger: quiet(), stamp: asObserved, whole: 1 << 30})
 			must(t, err)
 			must(t, l.db.Set(row.key, row.value, pebble.Sync))
 			must(t, errors.Join(l.w.batch.Close(), l.db.Close(), l.dir.lock.Close()))

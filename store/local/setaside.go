@@ -234,7 +234,7 @@ func (w *writer) lost(loss *Loss) error {
 		Actor: store.Actor{Type: store.ActorSystem, ID: w.l.cfg.Node},
 		Route: loss.Kept, UserAgent: loss.Reason,
 	}
-	if err := w.event(nil, nanos(loss.Time), appendRequest(nil, &o, true), Country{}); err != nil {
+	if err := w.event(&entry{started: nanos(loss.Time), value: appendRequest(nil, &o, true)}); err != nil {
 		return err
 	}
 	if err := w.commit(0); err != nil {

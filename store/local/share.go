@@ -8,15 +8,13 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/perfgate/perfgate/store"
 )
 
 // sizes counts the events of each account in bytes of their rows, before they are
 // compressed, so that the size bound can be shared fairly: an account that stays below
 // its share loses no event because of another one's. It belongs to the writer.
 type sizes struct {
-	total map[store.AccountID]uint64 // of accounts with events: as many as writer.oldest
+	total map[owner]uint64 // of accounts with events: as many as writer.oldest
 	// fresh is the part of total that is not in rows yet: at most a minute's
 	// accounts, twice where a bucket ends. A crash forgets it, so the counts
 	// may be too low by that.
@@ -27,22 +25,22 @@ type sizes struct {
 	// halves in each span, in which Pebble has had many chances to drop them.
 	dead   uint64
 	deadAt time.Time
-	cut    map[store.AccountID]uint64 // events of the newest bucket before this time are removed
+	cut    map[owner]uint64 // events of the newest bucket before this time are removed
 }
 
 // sizeOf names the events of an account in one bucket.
 type sizeOf struct {
-	account store.AccountID
+	account owner
 	bucket  uint32
 }
 
 func newSizes() sizes {
-	return sizes{total: make(map[store.AccountID]uint64), fresh: make(map[sizeOf]uint64), cut: make(map[store.AccountID]uint64)}
+	return sizes{total: make(map[owner]uint64), fresh: make(map[sizeOf]uint64), cut: make(map[owner]uint64)}
 }
 
-func sizeRows(account store.AccountID) []byte { return appendName([]byte{rowSize}, account) }
+func sizeRows(account owner) []byte { return appendName([]byte{rowSize}, account) }
 
-func sizeRow(account store.AccountID, bucket uint32) []byte {
+func sizeRow(account owner, bucket uint32) []byte {
 	return binary.BigEndian.AppendUint32(sizeRows(account), bucket)
 }
 
@@ -81,7 +79,7 @@ func (w *writer) loadSizes() error {
 		if len(k) < 2 || len(k) != 2+int(k[1])+4 || len(it.Value()) != 8 {
 			return errors.Join(errCorrupt, it.Close())
 		}
-		w.sizes.total[store.AccountID(k[2:len(k)-4])] += binary.BigEndian.Uint64(it.Value())
+		w.sizes.total[owner(k[2:len(k)-4])] += binary.BigEndian.Uint64(it.Value())
 	}
 	return errors.Join(it.Error(), it.Close())
 }
@@ -92,7 +90,7 @@ func (s *sizes) grow(account []byte, bucket uint32, size int) {
 		return
 	}
 	if string(s.last.account) != string(account) {
-		s.last.account = store.AccountID(account)
+		s.last.account = owner(account)
 	}
 	s.last.bucket = bucket
 	s.total[s.last.account] += uint64(size)
@@ -100,7 +98,7 @@ func (s *sizes) grow(account []byte, bucket uint32, size int) {
 }
 
 // shrink takes size bytes from an account's count.
-func (s *sizes) shrink(account store.AccountID, size uint64) {
+func (s *sizes) shrink(account owner, size uint64) {
 	if left := s.total[account]; left > size {
 		s.total[account] = left - size
 	} else {
@@ -129,7 +127,7 @@ func (w *writer) saveSizes() error {
 
 // forget drops the counts of an account's buckets before end, whose events are
 // removed.
-func (w *writer) forget(account store.AccountID, end uint32) error {
+func (w *writer) forget(account owner, end uint32) error {
 	if err := w.saveSizes(); err != nil {
 		return err
 	}
@@ -151,8 +149,8 @@ func (w *writer) forget(account store.AccountID, end uint32) error {
 
 // shrinkAccounts holds the events of accounts to bound bytes on the disk. Where they are
 // beyond it, events that were never counted go first, the oldest of all accounts.
-// After that, the accounts with the most events lose their oldest, until all of them
-// have the same; the others lose none.
+// After that, of each kind of events, requests and refusals, the accounts with the most lose
+// their oldest, until all of them have the same; the others lose none.
 func (w *writer) shrinkAccounts(bound uint64, now time.Time) error {
 	if err := w.saveSizes(); err != nil {
 		return err
@@ -162,7 +160,7 @@ func (w *writer) shrinkAccounts(bound uint64, now time.Time) error {
 		return err
 	}
 	s := &w.sizes
-	maps.DeleteFunc(s.cut, func(_ store.AccountID, at uint64) bool { return bucketOf(at) < bucketOf(nanos(now)) })
+	maps.DeleteFunc(s.cut, func(_ owner, at uint64) bool { return bucketOf(at) < bucketOf(nanos(now)) })
 	for ; s.dead > 0 && now.Sub(s.deadAt) >= span; s.deadAt = s.deadAt.Add(span) {
 		s.dead /= 2
 	}
@@ -176,15 +174,48 @@ func (w *writer) shrinkAccounts(bound uint64, now time.Time) error {
 	if live <= float64(bound) {
 		return nil
 	}
-	share := fairShare(slices.Collect(maps.Values(s.total)), uint64(float64(all)*float64(bound)/live))
-	accounts := 0
+	fits := uint64(float64(all) * float64(bound) / live)
+	accounts, err := 0, error(nil)
+	for _, refused := range []bool{false, true} {
+		n, failed := s.shrinkKind(w, refused, fits, now)
+		accounts += n
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		return err
+	}
+	if accounts > 0 {
+		w.l.log.Warn("audit events removed before their time: audit.max_bytes is reached; the accounts with the most events lost their oldest",
+			"max_bytes", w.l.cfg.MaxBytes, "accounts", accounts)
+	}
+	return w.commit(0)
+}
+
+// shrinkKind holds the requests of accounts, or their refusals, to their part of the bytes
+// that fit: a third is kept for refusals, the rest for requests, and each kind takes what
+// the other one does not need. It answers how many accounts lost events.
+func (s *sizes) shrinkKind(w *writer, refused bool, fits uint64, now time.Time) (accounts int, err error) {
+	var list []uint64
+	var other uint64
+	for of, n := range s.total {
+		if refuses(of) == refused {
+			list = append(list, n)
+		} else {
+			other += n
+		}
+	}
+	kept := fits / 3
+	if !refused {
+		kept = fits - kept
+	}
+	share := fairShare(list, max(kept, fits-min(fits, other)))
 	for _, a := range slices.Sorted(maps.Keys(s.total)) {
-		if s.total[a] <= share {
+		if refuses(a) != refused || s.total[a] <= share {
 			continue
 		}
 		before := s.total[a]
 		if err := w.cutAccount(a, share, now); err != nil {
-			return err
+			return accounts, err
 		}
 		if after := s.total[a]; after < before { // a crash may have left a count too low
 			s.dead += before - after
@@ -192,11 +223,7 @@ func (w *writer) shrinkAccounts(bound uint64, now time.Time) error {
 			accounts++
 		}
 	}
-	if accounts > 0 {
-		w.l.log.Warn("audit events removed before their time: audit.max_bytes is reached; the accounts with the most events lost their oldest",
-			"max_bytes", w.l.cfg.MaxBytes, "accounts", accounts)
-	}
-	return w.commit(0)
+	return accounts, nil
 }
 
 // fairShare is the most that each may keep so that all together keep no more than
@@ -215,7 +242,7 @@ func fairShare(list []uint64, bound uint64) uint64 {
 
 // cutAccount removes the oldest buckets of an account until it has at most share bytes.
 // The newest one is halved, once for each passing of half the time that it then covers.
-func (w *writer) cutAccount(a store.AccountID, share uint64, now time.Time) error {
+func (w *writer) cutAccount(a owner, share uint64, now time.Time) error {
 	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: sizeRows(a), UpperBound: append(sizeRows(a), 0xff, 0xff, 0xff, 0xff, 0xff)})
 	if err != nil {
 		return err
@@ -239,7 +266,7 @@ func (w *writer) cutAccount(a store.AccountID, share uint64, now time.Time) erro
 // halveAccount removes the older half, by time, of an account's events in bucket b, or
 // all that are left of a bucket that is over. The count becomes that of the rows which
 // stay. They are read for that, 1 GB a second, since events are not spread evenly over time.
-func (w *writer) halveAccount(a store.AccountID, b uint32, size uint64, now time.Time) error {
+func (w *writer) halveAccount(a owner, b uint32, size uint64, now time.Time) error {
 	prefix := accountPrefix(nil, b, a)
 	it, err := w.l.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 func counted(t *testing.T, l *Local) {
 	t.Helper()
 	must(t, l.w.saveSizes())
-	want := make(map[store.AccountID]uint64)
+	want := make(map[owner]uint64)
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowEvent}, UpperBound: []byte{rowEvent + 1}})
 	must(t, err)
 	for ok := it.First(); ok; ok = it.Next() {
@@ -23,12 +23,12 @@ func counted(t *testing.T, l *Local) {
 		if !ok {
 			t.Fatalf("row %x", it.Key())
 		}
-		want[store.AccountID(p.account)] += uint64(len(it.Key()) + len(it.Value()))
+		want[owner(p.account)] += uint64(len(it.Key()) + len(it.Value()))
 	}
 	must(t, it.Close())
 	again := newWriter(l)
 	must(t, again.loadSizes())
-	for name, got := range map[string]map[store.AccountID]uint64{"kept": l.w.sizes.total, "loaded": again.sizes.total} {
+	for name, got := range map[string]map[owner]uint64{"kept": l.w.sizes.total, "loaded": again.sizes.total} {
 		for a := range got {
 			if got[a] != want[a] {
 				t.Errorf("%s count of %s: %d bytes, its rows have %d", name, a, got[a], want[a])
@@ -133,7 +133,7 @@ func TestCutsAreCounted(t *testing.T) {
 			must(t, l.w.saveSizes())
 			a := rapid.SampledFrom(accounts).Draw(rt, "cut")
 			share := rapid.Uint64Range(0, 8000).Draw(rt, "share")
-			must(t, l.w.cutAccount(a, share, now))
+			must(t, l.w.cutAccount(ownerOf(a, true), share, now))
 			must(t, l.w.commit(0))
 			counted(t, l)
 			if t.Failed() {
@@ -151,10 +151,10 @@ func TestCutOfAnOldBucket(t *testing.T) {
 	now := day0.Add(3 * span)
 	l := still(t, Config{Clock: func() time.Time { return now }})
 	fill(t, l, day0, 1, 400, "acct_flood")
-	all := l.w.sizes.total["acct_flood"]
+	all := l.w.sizes.total[ownerOf("acct_flood", true)]
 	for range 10 {
 		must(t, l.w.saveSizes())
-		must(t, l.w.cutAccount("acct_flood", all/10, now))
+		must(t, l.w.cutAccount(ownerOf("acct_flood", true), all/10, now))
 		must(t, l.w.commit(0))
 		counted(t, l)
 		for a, at := range l.w.sizes.cut {
@@ -164,7 +164,7 @@ func TestCutOfAnOldBucket(t *testing.T) {
 		}
 		now = now.Add(trimEvery)
 	}
-	if n := l.w.sizes.total["acct_flood"]; n > all/10 {
+	if n := l.w.sizes.total[ownerOf("acct_flood", true)]; n > all/10 {
 		t.Errorf("%d of %d bytes left, and the share is %d", n, all, all/10)
 	}
 	go l.run()

@@ -26,7 +26,7 @@ func (w *writer) totals() error {
 	}
 	w.l.log.Warn("audit events dropped: requests came faster than the disk takes them",
 		"requests", lost.requests, "denials", lost.denials, "uncounted", lost.uncounted)
-	return w.event(nil, nanos(w.l.now()), lost.append(nil), Country{})
+	return w.event(&entry{started: nanos(w.l.now()), value: lost.append(nil)})
 }
 
 // rows merges tallies into the minute, the hour and the day: all three in one

@@ -15,7 +15,8 @@ import (
 // defaultRetention is how long events are kept of an account that does not exist.
 const defaultRetention = store.DefaultRetention * 24 * time.Hour
 
-func (w *writer) retention(account store.AccountID) time.Duration {
+func (w *writer) retention(of owner) time.Duration {
+	account := of.account()
 	if account == "" {
 		account = store.DefaultAccount // refusals without a key are the operator's
 	}
@@ -103,7 +104,7 @@ func (w *writer) expire(now time.Time) error {
 	}
 	// Buckets older than every account's retention go at once.
 	common := ^uint32(0)
-	ends := make(map[store.AccountID]uint32, len(w.oldest))
+	ends := make(map[owner]uint32, len(w.oldest))
 	for a := range w.oldest {
 		ends[a] = bucketOf(nanos(now.Add(-w.retention(a))))
 		common = min(common, ends[a])
@@ -128,7 +129,7 @@ func (w *writer) expire(now time.Time) error {
 }
 
 // expireAccount removes one account's events of the buckets [b, end).
-func (w *writer) expireAccount(a store.AccountID, b, end uint32) error {
+func (w *writer) expireAccount(a owner, b, end uint32) error {
 	if b >= end {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 func still(t *testing.T, cfg Config) *Local {
 	t.Helper()
 	cfg.FS, cfg.Dir, cfg.Logger, cfg.Node = vfs.NewMem(), "l", quiet(), "n"
-	cfg.stamp = asObserved
+	cfg.stamp, cfg.whole = asObserved, 1<<30
 	l, err := prepare(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 //
 //	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts errors [policy limit left would] [country] waited]
 //	dropped: 2 requests denials uncounted
+//	many:    3 count and a request: so many equal refusals without an account
 //
 // status, duration (µs) and the counts are uvarints; the strings and the
 // address (0, 4 or 16 bytes) follow a uvarint length. The hint is the
@@ -28,6 +29,7 @@ import (
 const (
 	kindRequest = 1
 	kindDropped = 2
+	kindMany    = 3
 )
 
 // Flags of a request: the key's type, two bits of the actor's, and one more.
@@ -304,6 +306,19 @@ func (r *request[T]) place() Country { return CountryOf(string(r.country)) }
 func (r *request[T]) ip() netip.Addr {
 	a, _ := netip.AddrFromSlice([]byte(r.addr))
 	return a
+}
+
+// splitMany takes the number of refusals off a value that stands for many; 0 stands for one.
+func splitMany[T pack.Text](v T) (count uint32, request T, err error) {
+	if len(v) == 0 || v[0] != kindMany {
+		return 0, v, nil
+	}
+	p := pack.NewReader(v[1:])
+	n := p.Uvarint()
+	if p.Bad() || n < 2 || n > math.MaxUint32 {
+		return 0, v, errCorrupt
+	}
+	return uint32(n), p.Rest(), nil
 }
 
 // parseRequest reads a request value, kind byte included.

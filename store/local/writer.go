@@ -28,23 +28,25 @@ type writer struct {
 	spare []byte
 	usage counts
 	key   []byte
+	of    []byte // the owner of the event
 	value []byte
 	err   error // the first failed write, for Close
 
 	seq     uint64 // the last event's number
 	ceiling uint64 // numbers up to here are reserved on disk
 
-	oldest map[store.AccountID]uint32 // each account's first bucket that may hold events
+	oldest map[owner]uint32 // each owner's first bucket that may hold events
 	sizes  sizes
 	failed failures
 	cut    uint64 // events of no account before this time were removed for size
 	chains chains
+	strays strays
 }
 
 func newWriter(l *Local) *writer {
 	return &writer{
 		l: l, batch: l.db.NewBatch(pebble.WithMaxRetainedSizeBytes(2 * batchBytes)), spare: make([]byte, 0, l.queue.size),
-		usage: newCounts(), oldest: make(map[store.AccountID]uint32), sizes: newSizes(), failed: newFailures(),
+		usage: newCounts(), oldest: make(map[owner]uint32), sizes: newSizes(), failed: newFailures(), strays: newStrays(l.cfg.whole),
 	}
 }
 
@@ -80,7 +82,7 @@ func (w *writer) loadAccounts() error {
 		if len(it.Value()) != 4 {
 			return errCorrupt
 		}
-		w.oldest[store.AccountID(it.Key()[1:])] = binary.BigEndian.Uint32(it.Value())
+		w.oldest[owner(it.Key()[1:])] = binary.BigEndian.Uint32(it.Value())
 	}
 	if err := it.Error(); err != nil {
 		return err
@@ -114,7 +116,7 @@ func (l *Local) run() {
 		case t := <-l.requests:
 			err := w.write(true, false)
 			if err == nil && t.seal != nil {
-				t.seal.Sealed, err = w.sealAll()
+				t.seal.Streams, err = w.sealAll()
 			}
 			if err == nil && t.sync {
 				err = w.sync()
@@ -160,7 +162,7 @@ func (w *writer) note(err error) error {
 
 func (w *writer) finish() error {
 	defer w.batch.Close()
-	if err := errors.Join(w.write(true, true), w.saveSizes()); err != nil {
+	if err := errors.Join(w.write(true, true), w.strays.write(w, true), w.saveSizes()); err != nil {
 		return err
 	}
 	if err := w.saveSeq(w.seq); err != nil { // synchronous: everything before it is on disk too
@@ -172,6 +174,9 @@ func (w *writer) finish() error {
 // write empties the queue into the database, without waiting for the disk. With
 // totals, usage and the spill are written too; with uses, every last use.
 func (w *writer) write(totals, uses bool) error {
+	if err := w.strays.turn(w, w.l.now()); err != nil {
+		return err
+	}
 	for i := range w.l.queue.shards {
 		full := w.l.queue.swap(i, w.spare)
 		err := w.records(full)
@@ -215,8 +220,9 @@ func (w *writer) record(r *record) error {
 	if country == (Country{}) {
 		country = w.l.cfg.locate(ip)
 	}
-	if r.flags&recEvent != 0 {
-		if err := w.event(r.account, r.ns, r.value, country); err != nil {
+	denied := r.flags&recDenied != 0
+	if r.flags&recEvent != 0 && (!denied || len(r.account) > 0 || w.strays.take(r, &v, country)) {
+		if err := w.event(&entry{account: r.account, refused: denied, started: r.ns, value: r.value, country: country}); err != nil {
 			return err
 		}
 	}
@@ -249,9 +255,19 @@ func (w *writer) record(r *record) error {
 	return w.commit(batchBytes)
 }
 
-// event appends one event row to the batch. It began at started; its time is that of
-// its writing, so that no later event is older.
-func (w *writer) event(account []byte, started uint64, value []byte, country Country) error {
+// entry is an event that is to be written.
+type entry struct {
+	account []byte
+	refused bool   // of the refusals of its account
+	started uint64 // when its request began
+	value   []byte
+	country Country // of a request, if its value does not have it
+	count   uint32  // of equal refusals that it stands for; 0 is one
+}
+
+// event appends one event row to the batch. Its time is that of its writing, so that no
+// later event is older.
+func (w *writer) event(e *entry) error {
 	if w.seq == w.ceiling {
 		if err := w.saveSeq(w.ceiling + seqBlock); err != nil {
 			return err
@@ -259,32 +275,38 @@ func (w *writer) event(account []byte, started uint64, value []byte, country Cou
 		w.ceiling += seqBlock
 	}
 	w.seq++
-	ns := w.chains.stamp(w.l, started)
+	ns, value := w.chains.stamp(w.l, e.started), e.value
 	if value[0] == kindRequest {
-		w.value = append(w.value[:0], value...)
-		if country != (Country{}) && value[1]&flagPlace == 0 {
-			w.value[1] |= flagPlace
-			w.value = append(w.value, country[:]...)
+		w.value = w.value[:0]
+		if e.count > 1 {
+			w.value = binary.AppendUvarint(append(w.value, kindMany), uint64(e.count))
 		}
-		w.value = binary.AppendVarint(w.value, int64(ns/1e6)-int64(started/1e6))
+		at := len(w.value)
+		w.value = append(w.value, value...)
+		if e.country != (Country{}) && value[1]&flagPlace == 0 {
+			w.value[at+1] |= flagPlace
+			w.value = append(w.value, e.country[:]...)
+		}
+		w.value = binary.AppendVarint(w.value, int64(ns/1e6)-int64(e.started/1e6))
 		value = w.value
 	}
-	w.key = eventKey(w.key[:0], account, ns, w.seq)
+	w.of = appendOwner(w.of[:0], e.account, e.refused)
+	w.key = eventKey(w.key[:0], w.of, ns, w.seq)
 	if err := w.batch.Set(w.key, value, nil); err != nil {
 		return err
 	}
-	if err := w.chains.add(w.batch, account, ns, w.seq, value); err != nil {
+	if err := w.chains.add(w.batch, w.of, ns, w.seq, value); err != nil {
 		return err
 	}
 	b := bucketOf(ns)
-	w.sizes.grow(account, b, len(w.key)+len(value))
-	if have, ok := w.oldest[store.AccountID(account)]; !ok || b < have {
-		return w.setOldest(store.AccountID(account), b)
+	w.sizes.grow(w.of, b, len(w.key)+len(value))
+	if have, ok := w.oldest[owner(w.of)]; !ok || b < have {
+		return w.setOldest(owner(w.of), b)
 	}
 	return nil
 }
 
-func (w *writer) setOldest(account store.AccountID, bucket uint32) error {
+func (w *writer) setOldest(account owner, bucket uint32) error {
 	w.oldest[account] = bucket
 	return w.batch.Set(append([]byte{rowAccount}, account...), binary.BigEndian.AppendUint32(nil, bucket), nil)
 }
