@@ -215,24 +215,31 @@ func (*AccountDelete) apply(t *txn) Result {
 		}
 		return nil
 	})
-	for _, u := range people {
-		t.removeUser(u)
-	}
-	t.endSessions(string(old.ID), "")
-	t.rows.endLinks(old.ID)
-	for _, w := range t.state.hooks()[old.ID] {
-		(queues{t}).dropWebhook(w)
-	}
-	t.dropIncidents(old.ID)
-	t.state.endAccount(old.ID)
-	t.rows.delete(named(rowAllow, old.ID))
-	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
+	eraser{t}.removeAccount(old, people)
 	changes := t.compare(&old.Account, nil)
 	t.event(accountDeleted, "", string(old.ID), "", changes)
 	// The events of an account that does not exist cannot be queried: operators find
 	// this one among those of the default account.
 	t.eventOf(DefaultAccount, accountDeleted, "", string(old.ID), "", changes)
 	return Result{Account: &old.Account}
+}
+
+// removeAccount ends an account with its users, sessions, endpoints and incidents. Its
+// events and the rows of its keys are still there. The earlier commands of the batch are
+// committed.
+func (t eraser) removeAccount(old *AccountState, people []*User) {
+	for _, u := range people {
+		t.removeUser(u)
+	}
+	t.endSessions(string(old.ID), "")
+	t.rows.endLinks(old.ID)
+	for _, w := range t.state.hooks()[old.ID] {
+		queues{t.txn}.dropWebhook(w)
+	}
+	t.dropIncidents(old.ID)
+	t.state.endAccount(old.ID)
+	t.rows.delete(named(rowAllow, old.ID))
+	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
 }
 
 // AllowlistSet replaces the account's allowlist.

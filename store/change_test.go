@@ -110,6 +110,10 @@ var traitRows = []struct {
 	{"incident_note", &IncidentNote{}, No, Yes, No, 6, "incident.update"},
 	{"incident_close", &IncidentClose{}, No, Yes, No, 6, "incident.close"},
 	{"key_rotate incident", &KeyRotate{Incident: "inc_a"}, Yes, Yes, No, 6, "key.rotate key.create"},
+	{"erasure_schedule", &ErasureSchedule{}, No, Yes, No, 7, "erasure.create"},
+	{"erasure_cancel", &ErasureCancel{}, No, Yes, No, 7, "erasure.cancel"},
+	{"erasure_run", &ErasureRun{}, Yes, Yes, No, 7, "erasure.apply"},
+	{"erasure_report", &ErasureReport{}, No, No, No, 7, "erasure.complete"},
 	{"digest", &Digest{}, No, No, No, 6, ""},
 	{"alert", &Alert{}, No, No, No, 6, "alert.raise"},
 
@@ -172,7 +176,7 @@ func TestTraitsAreStated(t *testing.T) {
 // away is in it but creations, and none of a change that never does.
 func TestActionsThatTake(t *testing.T) {
 	got := ActionsThatTake()
-	want := strings.Fields("account.delete account.update allowlist.update cluster.recover cluster.remove cluster.restore " +
+	want := strings.Fields("account.delete account.update allowlist.update cluster.recover cluster.remove cluster.restore erasure.apply " +
 		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update session.delete tier.delete tier.update user.delete user.update")
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -343,6 +347,11 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &AllowlistSet{}})
 	do(&Command{Account: "acct_a", Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
 	do(&Command{Account: "acct_a", Change: &AccountUpdate{Name: ptr("A")}})
+	do(&Command{Account: "acct_a", Change: &ErasureSchedule{ID: "ers_a", EffectiveAt: h.at}})
+	do(&Command{Account: "acct_a", Change: &ErasureCancel{ID: "ers_a"}})
+	do(&Command{Account: "acct_a", Change: &ErasureSchedule{ID: "ers_b", EffectiveAt: h.at}})
+	do(&Command{Account: "acct_a", Change: &ErasureRun{ID: "ers_b"}})
+	do(&Command{Account: "acct_a", Change: &ErasureReport{ID: "ers_b", Node: ErasureNode{ID: "n1"}}})
 	do(&Command{Account: "acct_a", Change: &AccountDelete{}})
 	do(&Command{Change: &TierPut{Tier: Tier{Name: "gold"}}})
 	do(&Command{Change: &TierPut{Tier: Tier{Name: "gold"}}})

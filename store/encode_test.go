@@ -33,6 +33,7 @@ func samples() map[string]*Command {
 		Allowlist: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Routes:    []string{"/v1/"}, Metadata: map[string]string{"team": "a", "owner": "b"}, Imported: true,
 	}
+	erasureNode := ErasureNode{ID: "n1", Name: "one", At: at, Log: 9, OldKeys: true, Plain: true, Backups: []string{"b"}, Count: 2}
 	list := map[string]*Command{
 		"audit_key":  {Change: &AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true}},
 		"audit_head": {Change: &AuditHead{Stream: "evt_abcdefgh", Node: "n1", Seq: 1000, Begin: 5, Accounts: 2, Root: chain.Hash{1, 2}, Time: at}},
@@ -125,8 +126,16 @@ func samples() map[string]*Command {
 		"key_rotate_many":     {Change: &KeyRotateMany{Rotations: []KeyRotate{{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at, Counts: true, Incident: "inc_a"}}}},
 		"incident_close":      {Change: &IncidentClose{ID: "inc_a"}},
 		"key_rotate.incident": {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", Incident: "inc_a"}},
-		"digest":              {Change: &Digest{From: at, To: at.Add(time.Hour)}},
-		"alert":               {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
+		"erasure_schedule":    {Change: &ErasureSchedule{ID: "ers_a", Everything: true, EffectiveAt: at}},
+		"erasure_cancel":      {Change: &ErasureCancel{ID: "ers_a"}},
+		"erasure_run":         {Change: &ErasureRun{ID: "ers_a"}},
+		"erasure_run.again": {Change: &ErasureRun{ID: "ers_a", Again: &Erasure{
+			ID: "ers_a", Account: "acct_a", Everything: true, State: ErasureDone, RequestedAt: at, RequestedBy: Actor{Type: ActorUser, ID: "usr_a"}, EffectiveAt: at,
+			CancelledAt: at, CancelledBy: Actor{Type: ActorUser, ID: "usr_a"}, ErasedAt: at, Index: 7, Nodes: []ErasureNode{erasureNode}, DoneAt: at, Modified: 8,
+		}}},
+		"erasure_report": {Change: &ErasureReport{ID: "ers_a", Node: erasureNode}},
+		"digest":         {Change: &Digest{From: at, To: at.Add(time.Hour)}},
+		"alert":          {Change: &Alert{Type: NoticeExposed, Cause: "key.exposed:key_a", Key: key.ID, Data: jsontext.Value(`{"a":1}`), Until: at}},
 		"cluster_reset": {Change: &ClusterReset{
 			ClusterID: "c2", Kind: ResetRestore, From: "c1", OperatorTokens: []Hash{hashOf("o")}, Revoke: []KeyID{key.ID}, Reason: "r",
 		}},

@@ -164,6 +164,15 @@ var refusals = []struct {
 	{"member_remove: unknown", Command{Change: &MemberRemove{ID: "n9", Gossip: make([]byte, gossipKey)}}, NotFound, ""},
 	{"member_remove: twice", Command{Change: &MemberRemove{ID: "n0", Gossip: make([]byte, gossipKey)}}, NotFound, ""},
 
+	{"erasure_schedule: no account", Command{Account: "acct_x", Change: &ErasureSchedule{ID: "ers_a"}}, NotFound, ""},
+	{"erasure_schedule: no id", Command{Change: &ErasureSchedule{}}, InvalidValue, "id"},
+	{"erasure_schedule: of the default account", Command{Change: &ErasureSchedule{ID: "ers_a", Everything: true}}, Conflict, ""},
+	{"erasure_cancel: unknown", Command{Change: &ErasureCancel{ID: "ers_a"}}, NotFound, ""},
+	{"erasure_run: unknown", Command{Change: &ErasureRun{ID: "ers_a"}}, NotFound, ""},
+	{"erasure_run: another account", Command{Change: &ErasureRun{Again: &Erasure{ID: "ers_a", Account: "acct_a", ErasedAt: epoch}}}, InvalidValue, "again"},
+	{"erasure_run: a scheduled one again", Command{Change: &ErasureRun{Again: &Erasure{ID: "ers_a", Account: DefaultAccount}}}, InvalidValue, "again"},
+	{"erasure_report: unknown", Command{Change: &ErasureReport{ID: "ers_a"}}, NotFound, ""},
+
 	{"cluster_reset: no such kind", Command{Change: &ClusterReset{ClusterID: "c2", From: "c1", Kind: "move"}}, InvalidValue, "kind"},
 	{"cluster_reset: another cluster", Command{Change: &ClusterReset{ClusterID: "c2", From: "c9", Kind: ResetRestore}}, Conflict, ""},
 	{"cluster_reset: the same id", Command{Change: &ClusterReset{ClusterID: "c1", From: "c1", Kind: ResetRestore}}, InvalidValue, "cluster_id"},

@@ -54,6 +54,7 @@ type Result struct {
 	Webhook       *Webhook       `json:"webhook,omitzero"`  // without its secrets
 	Delivery      string         `json:"delivery,omitzero"` // of a test call, or the last one that was queued again
 	Incident      *Incident      `json:"incident,omitzero"`
+	Erasure       *Erasure       `json:"erasure,omitzero"`
 }
 
 // ImportLine is the fate of one imported line.

@@ -40,6 +40,9 @@ import (
 //	p <owner> 0 <session id>                           session
 //	n <account> 0 <link id>                            session link that is not opened yet
 //	j <stream>                                         newest head of a stream of audit events
+//	D <account> 0 <erasure>                            erasure, also of an account that is gone
+//	E <erasure>                                        erasure that is not over
+//	F <erasure>                                        account of the erasure
 //	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes, number of
 //	                                                   deliveries that wait, end of the last digest
 //
@@ -71,6 +74,10 @@ const (
 	rowSession  = 'p'
 	rowLinkUse  = 'n'
 	rowSettings = 's'
+
+	rowErasure   = 'D'
+	rowErasing   = 'E'
+	rowErasureID = 'F'
 )
 
 var (
