@@ -116,9 +116,10 @@ type course struct {
 
 // turn asks the writer to write all that was observed before it.
 type turn struct {
-	sync bool
-	seal *EventLog // seal all events, and begin this log there; nil does not
-	done chan error
+	sync  bool
+	seal  *EventLog       // seal all events, and begin this log there; nil does not
+	erase store.AccountID // remove its events; "" removes none
+	done  chan error
 }
 
 // Open opens the node's own data, making it if it is not there, and starts its

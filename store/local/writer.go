@@ -118,6 +118,9 @@ func (l *Local) run() {
 			if err == nil && t.seal != nil {
 				t.seal.Streams, err = w.sealAll()
 			}
+			if err == nil && t.erase != "" {
+				err = w.eraseEvents(t.erase)
+			}
 			if err == nil && t.sync {
 				err = w.sync()
 			}
