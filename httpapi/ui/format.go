@@ -13,21 +13,31 @@ import (
 // funcs are the functions of the templates.
 func (u *UI) funcs() template.FuncMap {
 	return template.FuncMap{
-		"ago":     func(t any) string { return ago(u.cfg.Clock(), instant(t)) },
-		"exact":   func(t any) string { return exact(instant(t)) },
-		"machine": func(t any) string { return instant(t).UTC().Format(time.RFC3339) },
-		"day":     func(t any) string { return instant(t).UTC().Format(time.DateOnly) },
-		"passed":  func(t any) bool { return !instant(t).After(u.cfg.Clock()) },
-		"number":  number,
-		"visible": visible,
-		"join":    strings.Join,
-		"list":    func(v ...any) []any { return v },
-		"dict":    dict,
-		"text":    text,
-		"changes": changesOf,
-		"outcome": outcome,
-		"finding": findingTitle,
+		"ago":      func(t any) string { return ago(u.cfg.Clock(), instant(t)) },
+		"exact":    func(t any) string { return exact(instant(t)) },
+		"machine":  func(t any) string { return instant(t).UTC().Format(time.RFC3339) },
+		"day":      func(t any) string { return instant(t).UTC().Format(time.DateOnly) },
+		"passed":   func(t any) bool { return !instant(t).After(u.cfg.Clock()) },
+		"number":   number,
+		"visible":  visible,
+		"join":     strings.Join,
+		"list":     func(v ...any) []any { return v },
+		"dict":     dict,
+		"text":     text,
+		"changes":  changesOf,
+		"outcome":  outcome,
+		"finding":  findingTitle,
+		"percents": percents,
 	}
+}
+
+// percents are thresholds as a form shows them.
+func percents(list []int) string {
+	var parts []string
+	for _, n := range list {
+		parts = append(parts, strconv.Itoa(n))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // dict makes a map of pairs, for a template that needs several values.

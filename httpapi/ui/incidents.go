@@ -3,8 +3,6 @@ package ui
 import (
 	"net/http"
 	"net/url"
-	"strings"
-	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -54,30 +52,9 @@ func (v *visit) askIncident(found *client.RevokedKeys, problem *fault.Error) err
 	return v.ask("newincident", "Open an incident", b, problem)
 }
 
-// incidentMatch are the filters of the form; nil if there is none.
-func (v *visit) incidentMatch() (*client.IncidentMatch, error) {
-	m := client.IncidentMatch{IDs: strings.Fields(strings.ReplaceAll(v.form("ids"), ",", " "))}
-	for name, into := range map[string]**string{"created_by": &m.CreatedBy, "type": &m.Type, "environment": &m.Environment} {
-		if s := v.form(name); s != "" {
-			*into = &s
-		}
-	}
-	if s := v.form("created_before"); s != "" {
-		t, err := time.Parse(time.DateOnly, s)
-		if err != nil {
-			return nil, fault.Invalid("match", "created before: choose a date")
-		}
-		m.CreatedBefore = &t
-	}
-	if len(m.IDs) == 0 && m.CreatedBy == nil && m.Type == nil && m.Environment == nil && m.CreatedBefore == nil {
-		return nil, nil
-	}
-	return &m, nil
-}
-
 // newIncident finds the affected keys, or opens the incident.
 func newIncident(v *visit) error {
-	m, err := v.incidentMatch()
+	m, err := v.entered().incidentMatch()
 	if err == nil && m == nil && (v.form("do") == "find" || v.form("action") != "none") {
 		err = fault.Invalid("match", "choose by what the affected keys are found")
 	}

@@ -105,7 +105,7 @@ func editKeyPage(v *visit) error { return showStep(v, "editkey", "Change the key
 // editKey changes the key's settings.
 func editKey(v *visit) error {
 	id := v.r.PathValue("id")
-	p, err := v.keyPatch()
+	p, err := v.entered().keyPatch()
 	if err == nil {
 		_, err = v.api.UpdateKey(v.context(), id, p)
 	}
@@ -117,21 +117,4 @@ func editKey(v *visit) error {
 		}
 	}
 	return v.see("/keys/" + url.PathEscape(id))
-}
-
-// keyPatch reads the form of a key's settings.
-func (v *visit) keyPatch() (client.Patch, error) {
-	k, f := v.newKey()
-	if f != nil {
-		return nil, f
-	}
-	list := func(s []string) []string { return append([]string{}, s...) } // an empty list is not null
-	p := client.Patch{
-		"name": k.Name, "environment": k.Environment, "scopes": list(k.Scopes), "limits": k.Limits,
-		"max_cost_per_call": k.MaxCostPerCall, "monthly_budget": k.MonthlyBudget, "routes": list(k.Routes), "allowlist": list(k.Allowlist),
-	}
-	if v.form("expires") != "keep" {
-		p["expires_at"] = k.ExpiresAt
-	}
-	return p, nil
 }

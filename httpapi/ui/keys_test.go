@@ -94,7 +94,7 @@ func TestKeyFormFaults(t *testing.T) {
 		}
 	}
 	g.post("/keys/new", url.Values{"name": {"a"}, "type": {"test"}, "scopes": {"read"}, "requests_per_minute": {"many"}, "monthly_budget": {"1e9"}, "once": {"y"}}).
-		want(422).says("requests_per_minute must be a whole number", "monthly_budget")
+		want(422).says("requests per minute must be a whole number", "monthly_budget")
 	g.get("/keys").says("No keys yet")
 }
 

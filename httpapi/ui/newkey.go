@@ -1,17 +1,12 @@
 package ui
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/httpapi/span"
 )
 
 // builtInScopes are the scopes that perfgate itself gives a meaning, with it.
@@ -57,7 +52,7 @@ type secret struct {
 
 // newKey makes the key that the form describes, and shows its secret.
 func newKey(v *visit) error {
-	k, problem := v.newKey()
+	k, problem := v.entered().newKey()
 	if problem != nil {
 		return showNewKey(v, problem)
 	}
@@ -88,93 +83,4 @@ func (v *visit) proxyURL() string {
 	}
 	u.Host = host + ":" + u.Port()
 	return u.String()
-}
-
-// newKey reads the form.
-func (v *visit) newKey() (*client.NewKey, *fault.Error) {
-	k := &client.NewKey{Name: v.form("name"), Type: v.form("type"), Environment: v.form("environment"), Scopes: v.scopes()}
-	var faults fault.List
-	expires, err := v.expiry()
-	faults.Add(err)
-	k.ExpiresAt = expires
-	k.Limits, err = v.limits()
-	faults.Add(err)
-	k.MaxCostPerCall, err = v.amount("max_cost_per_call")
-	faults.Add(err)
-	k.MonthlyBudget, err = v.amount("monthly_budget")
-	faults.Add(err)
-	k.Routes, k.Allowlist = lines(v.form("routes")), lines(v.form("allowlist"))
-	if err := faults.Err(); err != nil {
-		return nil, fault.From(err)
-	}
-	return k, nil
-}
-
-// scopes are the boxes that were ticked, and the names in the field for others.
-func (v *visit) scopes() []string {
-	return append(slices.Clone(v.r.PostForm["scopes"]), strings.FieldsFunc(v.form("other_scopes"), func(r rune) bool { return r == ' ' || r == ',' })...)
-}
-
-// expiry is the time that was chosen, nil for never.
-func (v *visit) expiry() (*time.Time, error) {
-	switch chosen := v.form("expires"); chosen {
-	case "", "keep":
-		return nil, nil
-	case "date":
-		t, err := time.Parse(time.DateOnly, v.form("expires_on"))
-		if err != nil {
-			return nil, fault.Invalid("expires_at", "choose the date on which the key expires")
-		}
-		return &t, nil
-	default:
-		d, err := span.Parse(chosen)
-		if err != nil {
-			return nil, fault.Invalid("expires_at", "choose one of the durations")
-		}
-		return new(v.ui.cfg.Clock().Add(d).UTC().Truncate(time.Second)), nil
-	}
-}
-
-// limits are the key's own limits, nil if none was entered.
-func (v *visit) limits() (*client.Limits, error) {
-	var l client.Limits
-	var faults fault.List
-	for name, into := range map[string]**int64{
-		"requests_per_minute": &l.PerMinute, "burst": &l.Burst, "requests_per_month": &l.PerMonth, "max_concurrent": &l.MaxConcurrent,
-	} {
-		if s := v.form(name); s != "" {
-			n, err := strconv.ParseInt(strings.ReplaceAll(s, ",", ""), 10, 64)
-			if err != nil {
-				faults.Add(fault.Invalid("limits", "%s must be a whole number", name))
-				continue
-			}
-			*into = &n
-		}
-	}
-	if l == (client.Limits{}) {
-		return nil, faults.Err()
-	}
-	return &l, faults.Err()
-}
-
-// amount is a sum of money, nil if none was entered.
-func (v *visit) amount(name string) (*json.Number, error) {
-	s := v.form(name)
-	if s == "" {
-		return nil, nil
-	}
-	if _, err := strconv.ParseFloat(s, 64); err != nil || strings.Trim(s, "0123456789.") != "" {
-		return nil, fault.Invalid(name, "must be a decimal number such as 0.01")
-	}
-	return new(json.Number(s)), nil
-}
-
-// lines are the lines of a text that are not blank.
-func lines(s string) (out []string) {
-	for line := range strings.Lines(s) {
-		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, line)
-		}
-	}
-	return out
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -97,6 +98,37 @@ func (p *page) Query(name string) string { return p.visit.query(name) }
 // Form is what was entered under a name, for a form that is shown again.
 func (p *page) Form(name string) string { return p.visit.r.PostFormValue(name) }
 
+// Entry is the content of a field: what was entered in a form that is shown again, or else
+// what is stored.
+func (p *page) Entry(name string, stored any) string {
+	if p.Posted() {
+		return p.Form(name)
+	}
+	switch n := stored.(type) {
+	case *int64:
+		if n == nil {
+			return ""
+		}
+		return strconv.FormatInt(*n, 10)
+	case *int:
+		if n == nil {
+			return ""
+		}
+		return strconv.Itoa(*n)
+	case int:
+		return strconv.Itoa(n)
+	}
+	return text(stored)
+}
+
+// Ticked reports whether a box of the form is to be ticked.
+func (p *page) Ticked(name string, stored bool) bool {
+	if p.Posted() {
+		return p.Form(name) != ""
+	}
+	return stored
+}
+
 // Chosen reports whether a box with the value was ticked in a form that is shown again.
 func (p *page) Chosen(name, value string) bool {
 	return slices.Contains(p.visit.r.PostForm[name], value)
@@ -157,9 +189,12 @@ func (p *page) Nav() []group {
 	if me.may(people) {
 		settings = append(settings, link("Users", "/users"))
 	}
+	if me.may(readAudit) {
+		settings = append(settings, link("Account", "/account"))
+	}
 	groups := []group{{"", []entry{link("Overview", "/")}}, {"Settings", settings}}
 	if me.may(install) {
-		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Operator Tokens", "/tokens"), link("Cluster", "/cluster")}})
+		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Operator Tokens", "/tokens"), link("Cluster", "/cluster"), link("Compliance", "/compliance")}})
 	}
 	return groups
 }

@@ -227,7 +227,7 @@ func changeTokens(v *visit) error {
 		_, err = tokens.Delete(v.context(), id, opts...)
 	} else {
 		in := client.NewOperatorToken{Name: v.form("name")}
-		if in.ExpiresAt, err = v.expiry(); err == nil {
+		if in.ExpiresAt, err = v.entered().expiry(); err == nil {
 			made, err = tokens.Create(v.context(), in, v.once())
 		}
 	}

@@ -38,7 +38,9 @@ func TestRoles(t *testing.T) {
 		{"/security", "operator owner admin viewer"}, {"/security/hygiene", "operator owner admin viewer"}, {"/security/incidents", "operator owner admin viewer"},
 		{"/security/incidents/" + incident, "operator owner admin viewer"}, {"/security/incidents/" + incident + "/report", "operator owner admin viewer"},
 		{"/security/allowlist", "operator owner admin viewer"}, {"/audit", "operator owner admin viewer"}, {"/webhooks", "operator owner admin viewer"}, {"/audit/export?format=csv", "operator owner admin viewer"},
-		{"/users", "operator owner"}, {"/accounts", "operator"}, {"/tiers", "operator"}, {"/cluster", "operator"}, {"/tokens", "operator"},
+		{"/account", "operator owner admin viewer"},
+		{"/users", "operator owner"}, {"/accounts", "operator"}, {"/accounts/new", "operator"}, {"/accounts/default", "operator"}, {"/tiers", "operator"}, {"/tiers/pro", "operator"},
+		{"/compliance", "operator"}, {"/compliance/report", "operator"}, {"/cluster", "operator"}, {"/tokens", "operator"},
 		{"/sessions", "operator owner admin developer viewer"},
 	} {
 		for _, role := range all {
