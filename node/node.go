@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
@@ -44,6 +45,10 @@ type Options struct {
 	Tune func(*raft.Config)
 	// Clock is a clock that a test can set wrong; nil is the machine's.
 	Clock *clock.Clock
+	// Files is a disk that can fail, nil is the machine's, and DiskLimit the time that it
+	// may take for an operation; 0 is the product's.
+	Files     vfs.FS
+	DiskLimit time.Duration
 }
 
 // Node is one running perfgate. It is assembled by [Open], serves while

@@ -123,8 +123,40 @@ func (t *carrier) Close() error {
 // carryEvery is how often a message is tried.
 const carryEvery = 50 * time.Millisecond
 
-// AppendEntries implements [raft.Transport].
+// carryBytes bounds the entries of a message by their bytes, where Raft bounds their
+// number alone: 512 parts of an import are 40 MB and more, which a slow disk has to
+// write before it answers. One entry may be larger, and goes alone.
+const carryBytes = 1 << 20
+
+// fitting is how many of the entries one message takes.
+func fitting(entries []*raft.Log) int {
+	size := 0
+	for i, e := range entries {
+		if size += len(e.Data); size > carryBytes && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// AppendEntries implements [raft.Transport]. What is too much for a message is sent in
+// several, one after the other; the answer is the last one's.
 func (t *carrier) AppendEntries(id raft.ServerID, at raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	part := *args
+	for rest := args.Entries; ; {
+		n := fitting(rest)
+		part.Entries, rest = rest[:n], rest[n:]
+		if err := t.carry(id, at, &part, resp); err != nil || len(rest) == 0 || !resp.Success {
+			return err
+		}
+		last := part.Entries[n-1]
+		part.PrevLogEntry, part.PrevLogTerm = last.Index, last.Term
+		*resp = raft.AppendEntriesResponse{}
+	}
+}
+
+// carry sends one message until it gets through.
+func (t *carrier) carry(id raft.ServerID, at raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	heartbeat := args.PrevLogEntry == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
 	for {
 		err := t.NetworkTransport.AppendEntries(id, at, args, resp)
@@ -195,6 +227,13 @@ func (p *pipeline) run() {
 			return
 		}
 	}
+}
+
+// AppendEntries implements [raft.AppendPipeline]. Entries that are too much for a message
+// are taken out of it: Raft looks at it again afterwards, and goes on behind its last one.
+func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	args.Entries = args.Entries[:fitting(args.Entries)]
+	return p.AppendPipeline.AppendEntries(args, resp)
 }
 
 // Consumer implements [raft.AppendPipeline].

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/httpapi/client"
@@ -21,6 +22,8 @@ const (
 	Token  = "pg_operator_token_of_tests"
 	Lease  = 2 * time.Second // one that a loaded machine does not lose
 	Port   = 7000            // of the cluster listeners
+
+	DiskLimit = 20 * time.Second // see [Setup]
 )
 
 // Timeout bounds every wait that has no bound of its own. It is far more than a
@@ -46,6 +49,10 @@ type Setup struct {
 	File   string
 	Tune   func(*raft.Config)
 	Level  string // of the log; "" is the default
+	Files  vfs.FS // nil is the machine's
+	// DiskLimit is the time that the disk may take for an operation. A good disk of a
+	// loaded machine may take longer than the product allows.
+	DiskLimit time.Duration
 }
 
 // Cluster is a number of nodes, the network between them and their upstream.
@@ -85,7 +92,7 @@ func New(t testing.TB, n int, opts ...Option) *Cluster {
 		all = append(all, Address(i, Port))
 	}
 	for i := range n {
-		s := Setup{Name: fmt.Sprintf("n%d", i+1), Listen: all[i], Join: all, Expect: n, Secret: Secret, Lease: Lease}
+		s := Setup{Name: fmt.Sprintf("n%d", i+1), Listen: all[i], Join: all, Expect: n, Secret: Secret, Lease: Lease, DiskLimit: DiskLimit}
 		if n == 1 {
 			s.Join, s.Expect = nil, 1
 		}
@@ -112,7 +119,7 @@ func Start(t testing.TB, n int, opts ...Option) *Cluster {
 // Add makes one more node, configured to join the others. It is not started.
 func (c *Cluster) Add() *Node {
 	i := len(c.Nodes)
-	s := Setup{Name: fmt.Sprintf("n%d", i+1), Listen: Address(i, Port), Expect: 1, Secret: Secret, Lease: Lease}
+	s := Setup{Name: fmt.Sprintf("n%d", i+1), Listen: Address(i, Port), Expect: 1, Secret: Secret, Lease: Lease, DiskLimit: DiskLimit}
 	for _, n := range c.Nodes {
 		s.Join = append(s.Join, n.Setup.Listen)
 	}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Config struct {
 	// Coordinate makes the coordinator; nil makes that of a lone node.
 	Coordinate func(*Replica) Coordinator
 	Tune       func(*raft.Config) // tests take snapshots more often; nil changes nothing
-	// StoreLimit is how long a write to the Raft log may take; 0 is 2 s. Tests that are
+	// StoreLimit is how long the disk may take for an operation; 0 is 2 s. Tests that are
 	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.
 	StoreLimit time.Duration
 	// Applying is called before entries are applied, by the goroutine that applies them;
@@ -54,6 +55,7 @@ type Replica struct {
 	// Set by Open and not changed afterwards.
 	cfg         Config
 	id          Identity
+	hangs       *disk.Hangs
 	space       *disk.Space
 	files       vfs.FS // space, with encryption
 	engine      *engine
@@ -92,7 +94,8 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 		}
 	}
 	r.cfg = c
-	if r.space, err = disk.NewSpace(c.FS, c.Dir, c.Logger); err != nil {
+	r.hangs = disk.NewHangs(c.FS, cmp.Or(c.StoreLimit, storeLimit), r.hung)
+	if r.space, err = disk.NewSpace(r.hangs, c.Dir, c.Logger); err != nil {
 		return nil, err
 	}
 	if r.id, err = OpenIdentity(r.space, c.Dir); err != nil {
@@ -242,11 +245,18 @@ func (r *Replica) Full() bool { return r.space.Full() }
 
 // DiskReason describes the fault of this node's disk, "" if there is none.
 func (r *Replica) DiskReason() string {
-	if r.space.Full() {
+	switch {
+	case r.space.Full():
 		return "the disk is full; writes are refused"
+	case r.hangs.Stuck():
+		return "the disk hangs; the log names the file"
 	}
 	return ""
 }
+
+// Hangs reports whether an operation of this node's disk does not return, one that the
+// node can do without.
+func (r *Replica) Hangs() bool { return r.hangs.Stuck() }
 
 // Ready is nil when the node is caught up and holds a serving lease; otherwise it
 // is the reason. Anybody may read it, so it names no file.

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,26 +13,6 @@ import (
 
 	"github.com/perfgate/perfgate/store/raftlog"
 )
-
-// A write that takes longer than the limit is reported, once; one that ends in time is not.
-func TestWatch(t *testing.T) {
-	for _, tt := range []struct {
-		took time.Duration
-		want int64
-	}{{0, 0}, {storeLimit - time.Millisecond, 0}, {storeLimit + time.Millisecond, 1}, {10 * storeLimit, 1}} {
-		synctest.Test(t, func(t *testing.T) {
-			var calls atomic.Int64
-			w := watchedLog{limit: storeLimit, fatal: func(error) { calls.Add(1) }}
-			done := w.watch("a write")
-			time.Sleep(tt.took) // in the bubble: no time passes
-			done()
-			time.Sleep(10 * storeLimit)
-			if got := calls.Load(); got != tt.want {
-				t.Errorf("a write that takes %v is reported %d times, want %d", tt.took, got, tt.want)
-			}
-		})
-	}
-}
 
 // Everything that waits for the log's disk is watched, and reported as what it is.
 func TestWatchedOperations(t *testing.T) {
