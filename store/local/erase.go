@@ -67,21 +67,26 @@ func (w *writer) eraseEvents(account store.AccountID) error {
 	if _, err := w.sealAll(); err != nil {
 		return err
 	}
-	oldest, some := w.oldest[account]
-	a := w.chains.of[account]
+	for _, of := range ownersOf(account) {
+		if err := w.eraseEventsOf(of); err != nil {
+			return err
+		}
+	}
+	return w.commit(0)
+}
+
+func (w *writer) eraseEventsOf(of owner) error {
+	oldest, some := w.oldest[of]
+	a := w.chains.of[of]
 	if !some || a == nil {
 		return nil
 	}
 	end := bucketOf(max(nanos(w.l.now()), uint64(a.now.Time)*1e6)) + 1
-	if err := w.expireAccount(account, oldest, end); err != nil {
+	if err := w.expireAccount(of, oldest, end); err != nil {
 		return err
 	}
 	// Later events of the newest bucket have a count and a place of their own.
-	err := errors.Join(w.forget(account, end), w.setOldest(account, end-1), w.gone(account, uint64(a.now.Time)*1e6))
-	if err != nil {
-		return err
-	}
-	return w.commit(0)
+	return errors.Join(w.forget(of, end), w.setOldest(of, end-1), w.gone(of, uint64(a.now.Time)*1e6))
 }
 
 // eraseRows removes the rows of usage and failures, and those that e selects.
