@@ -27,7 +27,7 @@ var (
 	force      = []string{"force"}
 	keyQuery   = []string{"type", "state", "environment", "name", "created_by", "q", "due", "sort", "limit", "cursor"}
 	usageQuery = []string{"from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group_by"}
-	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "order", "format", "limit", "cursor"}
+	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "order", "format", "bom", "limit", "cursor"}
 )
 
 // topics are the handlers of the calls, each with the parts that it needs.

@@ -66,20 +66,26 @@ func (s *session) events(ctx context.Context, q url.Values, each func([]byte, *c
 		if bytes.HasPrefix(line, []byte(`{"proof":`)) {
 			return nil
 		}
-		var e client.Event
-		err := decode(line, &e)
-		if err == nil && e.ID == "" {
-			err = fmt.Errorf("read the server's answer: a line is no event: %w", client.ErrForeign)
-		}
-		if err != nil {
-			return s.diagnose(ctx, err)
-		}
-		return each(line, &e)
+		return s.event(ctx, line, each)
 	})
+}
+
+// event hands the event of a line to each, with its JSON.
+func (s *session) event(ctx context.Context, line []byte, each func([]byte, *client.Event) error) error {
+	var e client.Event
+	err := decode(line, &e)
+	if err == nil && e.ID == "" {
+		err = fmt.Errorf("read the server's answer: a line is no event: %w", client.ErrForeign)
+	}
+	if err != nil {
+		return s.diagnose(ctx, err)
+	}
+	return each(line, &e)
 }
 
 func auditExport(a *app) *cobra.Command {
 	var format, out string
+	var bom bool
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write all matching events to a file or to stdout", Args: cobra.NoArgs,
 		Long:    "Write all matching events to a file or to stdout, with their proof at the end; see\n\"audit verify\". The file gets its name once it is complete.",
@@ -91,12 +97,16 @@ func auditExport(a *app) *cobra.Command {
 			}
 			q := query(cmd, append(auditFilters, "order")...)
 			q.Set("format", format)
+			if bom {
+				q.Set("bom", "true")
+			}
 			return s.export(cmd.Context(), q, out)
 		},
 	}
 	auditFlags(cmd.Flags())
 	orderFlag(cmd.Flags())
 	cmd.Flags().StringVar(&format, "format", "json", "`format` of the events: json, ndjson or csv")
+	cmd.Flags().BoolVar(&bom, "bom", false, "begin a CSV with a byte order mark, which Excel needs")
 	cmd.Flags().StringVarP(&out, "output", "o", "-", "`file` to write; - is stdout")
 	return cmd
 }

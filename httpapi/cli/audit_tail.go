@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -40,19 +44,23 @@ interrupted. With --json, one event per line.`,
 		},
 	}
 	auditFlags(cmd.Flags())
-	durationVar(cmd.Flags(), &interval, "interval", 2*time.Second, "`duration` between two queries")
+	durationVar(cmd.Flags(), &interval, "interval", 2*time.Second, "`duration` before an answer that ended is asked for again")
 	durationVar(cmd.Flags(), &since, "since", time.Minute, "`duration` to look back at the start")
 	return cmd
 }
 
-// tail queries the events since the newest one shown, again and again, until ctx
-// is done. Because of the overlap it omits those that it has shown.
+// tail follows the events since the newest one shown, until ctx is done; where the server
+// ends the answer, it begins again. Because of the overlap it omits those that it has shown.
 func (s *session) tail(ctx context.Context, q url.Values, interval time.Duration) error {
 	shown := newShownEvents()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for head := auditHead; ; head = nil {
-		err := s.showNew(ctx, q, shown, head)
+	head := auditHead
+	if s.json {
+		head = nil
+	}
+	for {
+		err := s.follow(ctx, q, shown, &head)
 		if ctx.Err() != nil {
 			return nil // an interrupt is the normal end
 		}
@@ -70,26 +78,47 @@ func (s *session) tail(ctx context.Context, q url.Values, interval time.Duration
 	}
 }
 
-// showNew prints the events of one query that are not in shown.
-func (s *session) showNew(ctx context.Context, q url.Values, shown *shownEvents, head []string) error {
-	if s.json {
-		head = nil
-	}
-	t := newTable(s.Stdout, head...)
-	err := s.events(ctx, q, func(raw []byte, e *client.Event) error {
+// follow prints the events of one answer that are not in shown, as they come. The answer is a
+// stream of server-sent events; an earlier version answers with the events until now, in
+// NDJSON. head is printed before the first event.
+func (s *session) follow(ctx context.Context, q url.Values, shown *shownEvents, head *[]string) error {
+	q.Set("format", "ndjson")
+	t := newTable(s.Stdout)
+	show := func(raw []byte, e *client.Event) error {
 		switch {
 		case !shown.add(e):
 		case s.json:
 			return s.printJSON(slices.Clone(raw))
 		default:
+			if len(*head) > 0 {
+				t.row(slices.Clone(*head)...)
+				*head = nil
+			}
 			auditRow(t, e)
 		}
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	return t.flush()
+	about := ""
+	err := s.lines(ctx, call{method: http.MethodGet, path: auditPath, query: q, accept: "text/event-stream"}, func(line []byte) error {
+		if name, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
+			about = string(name)
+			return nil
+		}
+		data, streamed := bytes.CutPrefix(line, []byte("data: "))
+		switch {
+		case streamed && about == "missing":
+			about = ""
+			fmt.Fprintf(s.Stderr, "nodes that do not answer: %s\n", printable(string(data)))
+			return nil
+		case streamed, bytes.HasPrefix(line, []byte("{")) && !bytes.HasPrefix(line, []byte(`{"proof":`)):
+			return s.event(ctx, data, show)
+		case bytes.Equal(line, []byte(":")): // the end of what was found at once
+			shown.next()
+			return t.flush()
+		}
+		return nil
+	})
+	return errors.Join(err, t.flush())
 }
 
 // shownEvents remembers the events that the next query may return again.

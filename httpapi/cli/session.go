@@ -78,6 +78,7 @@ type call struct {
 	body        any // an io.Reader is sent as it is, anything else as JSON
 	contentType string
 	ifMatch     string
+	accept      string
 }
 
 // do makes a call; see [client.Client.Do] for out.
@@ -85,6 +86,9 @@ func (s *session) do(ctx context.Context, c call, out any) error {
 	var opts []client.Option
 	if c.contentType != "" {
 		opts = append(opts, client.Header("Content-Type", c.contentType))
+	}
+	if c.accept != "" {
+		opts = append(opts, client.Header("Accept", c.accept))
 	}
 	if c.ifMatch != "" {
 		opts = append(opts, client.IfMatch(c.ifMatch))

@@ -60,6 +60,9 @@ func (q AuditQuery) query() url.Values {
 	} {
 		add(v, name, value)
 	}
+	if q.BOM {
+		v.Set("bom", "true")
+	}
 	return v
 }
 

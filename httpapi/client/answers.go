@@ -215,6 +215,10 @@ const (
 	pageBegins   = "<!doctype html>"
 )
 
+// eventStream is the type of a live tail. A server of an earlier version answers with the
+// events until now instead.
+const eventStream = "text/event-stream"
+
 // streamed is the body of an answer that is copied, if it is of the type and begins as
 // perfgate's does.
 func streamed(resp *http.Response, path string) (io.Reader, error) {
@@ -229,6 +233,8 @@ func streamed(resp *http.Response, path string) (io.Reader, error) {
 		}
 	case path != "/v1/audit-logs":
 		return resp.Body, nil
+	case strings.HasPrefix(resp.Header.Get("Content-Type"), eventStream) && resp.Request.Header.Get("Accept") == eventStream:
+		want = eventStream
 	case format == "ndjson":
 		want = "application/x-ndjson"
 	case format == "csv":

@@ -195,8 +195,8 @@ var streamCalls = []struct {
 	}, "GET /v1/audit-logs"},
 	{"AuditLogs", func(ctx context.Context, c *client.Client, w io.Writer) error {
 		return c.AuditLogs(ctx, client.AuditQuery{StartDate: "2027-01-01", EndDate: "2027-01-31", Key: "key_1", EventType: "create", User: "u",
-			Action: "key.create", Outcome: "success", Format: "csv", Page: client.Page{Limit: 3, Cursor: "c"}}, w)
-	}, "GET /v1/audit-logs?action=key.create&cursor=c&end_date=2027-01-31&event_type=create&format=csv&key=key_1&limit=3&outcome=success&start_date=2027-01-01&user=u"},
+			Action: "key.create", Outcome: "success", Format: "csv", BOM: true, Page: client.Page{Limit: 3, Cursor: "c"}}, w)
+	}, "GET /v1/audit-logs?action=key.create&bom=true&cursor=c&end_date=2027-01-31&event_type=create&format=csv&key=key_1&limit=3&outcome=success&start_date=2027-01-01&user=u"},
 	{"AuditLogs", func(ctx context.Context, c *client.Client, w io.Writer) error {
 		return c.AuditLogs(ctx, client.AuditQuery{Order: "asc"}, w)
 	}, "GET /v1/audit-logs?order=asc"},

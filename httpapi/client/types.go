@@ -206,6 +206,7 @@ type Allowlist struct {
 // days) or RFC 3339 times. Format is json, ndjson or csv.
 type AuditQuery struct {
 	StartDate, EndDate, Key, EventType, User, Action, Outcome, Order, Format string
+	BOM                                                                      bool // of a CSV
 	Page
 }
 

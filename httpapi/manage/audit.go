@@ -64,15 +64,15 @@ func (h *Audit) Head(c *rest.Call) (*chain.HeadFile, error) {
 // limit it is a page; without one it streams every matching event as one document.
 func (h *Audit) Logs(c *rest.Call) error {
 	q := c.Query()
-	eq := store.EventQuery{
-		Account: c.Account,
-		Key:     store.KeyID(q.Text("key")), User: q.Text("user"), Action: q.Text("action"),
-		EventType: store.EventType(q.OneOf("event_type", "create", "read", "update", "delete")),
-		Outcome:   store.Outcome(q.OneOf("outcome", "success", "denied", "error")),
-	}
-	eq.From, eq.To = q.Period("start_date", "end_date")
-	eq.Newest = q.OneOf("order", "desc", "asc") != "asc"
+	eq := eventQuery(c, q)
 	format := q.OneOf("format", "json", "ndjson", "csv")
+	bom := q.Bool("bom")
+	if live(c) {
+		if err := q.Err(); err != nil {
+			return err
+		}
+		return h.tail(c, eq)
+	}
 	limit := 0
 	if q.Has("limit") || q.Has("cursor") {
 		limit = q.Limit()
@@ -94,6 +94,9 @@ func (h *Audit) Logs(c *rest.Call) error {
 		eq.To = end
 	}
 	form := formOf(format)
+	if bom && format == "csv" { // without it, Excel takes the text for one in the system's own code page
+		form.open = "\ufeff" + form.open
+	}
 	if limit == 0 && c.Request.Method != http.MethodHead {
 		if err := c.Export(); err != nil { // before a node does any work for it
 			return err
@@ -118,6 +121,19 @@ func (h *Audit) Logs(c *rest.Call) error {
 		proof.From = eq.From.UnixMilli()
 	}
 	return sendStream(c, events, form, &proof, reading)
+}
+
+// eventQuery reads what a call asks for.
+func eventQuery(c *rest.Call, q *rest.Query) store.EventQuery {
+	eq := store.EventQuery{
+		Account: c.Account,
+		Key:     store.KeyID(q.Text("key")), User: q.Text("user"), Action: q.Text("action"),
+		EventType: store.EventType(q.OneOf("event_type", "create", "read", "update", "delete")),
+		Outcome:   store.Outcome(q.OneOf("outcome", "success", "denied", "error")),
+	}
+	eq.From, eq.To = q.Period("start_date", "end_date")
+	eq.Newest = q.OneOf("order", "desc", "asc") != "asc"
+	return eq
 }
 
 // writingTime is how long after a request the events before it may be written.

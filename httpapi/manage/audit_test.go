@@ -1,6 +1,7 @@
 package manage_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -304,4 +305,67 @@ func TestBrokenExport(t *testing.T) {
 	if n := strings.Count(g.Log.String(), "the disk is gone"); n != 2 {
 		t.Errorf("the cause was logged %d times, want 2: %s", n, g.Log.String())
 	}
+}
+
+// A live tail shows each event once, as it is written, and itself only when it has ended.
+func TestAuditTail(t *testing.T) {
+	g := apitest.New(t)
+	before, _ := g.Key("live", "read")
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	req, err := http.NewRequestWithContext(ctx, "GET", g.Admin.URL+"/v1/audit-logs?action=key.create", nil)
+	apitest.Must(t, err)
+	req.Header.Set("Authorization", "Bearer "+apitest.OperatorToken)
+	req.Header.Set("X-Request-Id", "the-tail")
+	req.Header.Set("Accept", "application/json;q=0.5, text/event-stream")
+	resp, err := http.DefaultClient.Do(req)
+	apitest.Must(t, err)
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || got != "text/event-stream" {
+		t.Fatalf("status %d, type %q", resp.StatusCode, got)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	next := func() (e client.Event) {
+		for lines.Scan() {
+			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				apitest.Must(t, json.Unmarshal([]byte(data), &e))
+				return e
+			}
+		}
+		t.Fatalf("the stream ended: %v", lines.Err())
+		return e
+	}
+	for range 3 {
+		id, _ := g.Key("live", "read")
+		e := next()
+		if e.KeyID == before { // within the millisecond of the call
+			e = next()
+		}
+		if e.KeyID != id || e.Action != "key.create" {
+			t.Errorf("the tail shows %+v, want the creation of %s", e, id)
+		}
+	}
+	reads := func() int {
+		return strings.Count(g.Op("GET", "/v1/audit-logs?action=audit.read&format=ndjson", "").Want(t, 200).Body, `"the-tail"`)
+	}
+	if n := reads(); n != 0 {
+		t.Errorf("the tail shows itself %d times while it runs", n)
+	}
+	leave()
+	for deadline := time.Now().Add(time.Minute); reads() != 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("the tail is not in the log after a minute")
+		}
+	}
+}
+
+// A CSV begins with a byte order mark where it is asked for.
+func TestByteOrderMark(t *testing.T) {
+	g := apitest.New(t)
+	for query, want := range map[string]bool{"format=csv&bom=true": true, "format=csv": false, "format=json&bom=true": false} {
+		if got := strings.HasPrefix(g.Op("GET", "/v1/audit-logs?"+query, "").Want(t, 200).Body, "\ufeff"); got != want {
+			t.Errorf("%s: %v", query, got)
+		}
+	}
+	g.Op("GET", "/v1/audit-logs?bom=yes", "").Want(t, 422, fault.InvalidValue)
 }

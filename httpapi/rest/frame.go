@@ -52,6 +52,7 @@ type Frame struct {
 	pending inFlight // Idempotency-Keys being worked on here
 	large   slots
 	exports slots
+	tails   slots
 	recheck time.Duration // see recheckEvery
 }
 
@@ -71,7 +72,7 @@ func New(cfg Config) (*Frame, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the management API's metrics: %w", err)
 	}
-	return &Frame{cfg: cfg, metrics: m, meters: newMeters(), large: largeBodies(), exports: exports(), recheck: recheckEvery}, nil
+	return &Frame{cfg: cfg, metrics: m, meters: newMeters(), large: largeBodies(), exports: exports(), tails: tails(), recheck: recheckEvery}, nil
 }
 
 // Refuse answers a request that belongs to no route.

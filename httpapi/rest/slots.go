@@ -35,6 +35,11 @@ func exports() slots {
 	return slots{all: 8, each: 2, busy: "Too many exports are under way; try again when one has ended."}
 }
 
+// tails are the places of calls that follow the audit log. Each asks all nodes once a second.
+func tails() slots {
+	return slots{all: 16, each: 4, busy: "Too many live tails of the audit log are open; end one of them."}
+}
+
 // take waits for a place and holds it for account until release.
 func (s *slots) take(ctx context.Context, account store.AccountID) *fault.Error {
 	timeout := time.NewTimer(slotWait)

@@ -29,6 +29,16 @@ func (c *Call) Export() error {
 	return nil
 }
 
+// Follow is [Call.Export] for calls that go on until their caller leaves.
+func (c *Call) Follow() error {
+	account, places := c.Account, &c.frame.tails
+	if f := places.take(c.Request.Context(), account); f != nil {
+		return f
+	}
+	c.done = append(c.done, func() { places.release(account) })
+	return nil
+}
+
 // Stream returns the buffered body of an answer of any length; the handler must
 // flush it. Each write to the client has a deadline of its own, in place of one
 // for the whole answer, and is sent at once. A handler that fails half-way returns
