@@ -128,9 +128,21 @@ func New(cfg Config) (*API, error) {
 	a.routes, a.leaks = rest.NewTable(t.routes()...), t.leaks
 	a.dashboard, err = ui.New(ui.Config{
 		API: a.calls(), Logger: cfg.Logger, Proxy: cfg.Dashboard.Proxy, Facts: cfg.Dashboard.Facts,
-		Hosts: cfg.SignIn.Hosts, Client: cfg.Client, Clock: wall(cfg.Clock),
+		Hosts: cfg.SignIn.Hosts, Provider: providerOf(cfg.OIDC), Client: cfg.Client, Clock: wall(cfg.Clock),
 	})
 	return a, err
+}
+
+// providerOf is the host of the provider that people sign in with; "" if there is none.
+func providerOf(o *signin.OIDC) string {
+	if o == nil {
+		return ""
+	}
+	u, err := url.Parse(o.Issuer())
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // wall is the time of day of clock; nil for the machine's.

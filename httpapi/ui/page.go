@@ -137,6 +137,9 @@ func (p *page) Chosen(name, value string) bool {
 // Posted reports whether the page shows a form again.
 func (p *page) Posted() bool { return p.visit.r.Method == http.MethodPost }
 
+// Provider is the name of the provider that people sign in with; "" if there is none.
+func (p *page) Provider() string { return p.visit.ui.cfg.Provider }
+
 // Once is a new Idempotency-Key for a form.
 func (p *page) Once() string { return rand.Text() }
 

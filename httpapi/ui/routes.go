@@ -70,6 +70,8 @@ var (
 		{"POST /users/{id}", false, changeUser},
 		{"GET /sessions", false, sessionsPage},
 		{"POST /sessions/{id}/end", false, endSession},
+		{"GET /second-factor", false, factorPage},
+		{"POST /second-factor", false, changeFactor},
 		{"GET /password", false, passwordPage},
 		{"POST /password", false, setPassword},
 		{"GET /link", false, linkPage},

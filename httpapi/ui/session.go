@@ -18,6 +18,9 @@ type session struct {
 	Email   string `json:"email"`
 	Role    string `json:"role"`
 	Account string `json:"account"`
+
+	SecondFactor bool `json:"second_factor"`
+
 	Session struct {
 		Kind   string   `json:"kind"`
 		Scopes []string `json:"scopes"`

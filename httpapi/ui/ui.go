@@ -26,6 +26,8 @@ type Config struct {
 	// Hosts are the names, apart from localhost and IP addresses, under which browsers
 	// may ask for the dashboard.
 	Hosts []string
+	// Provider is the host of the OpenID Connect provider; "" without one.
+	Provider string
 	// Facts are the node's settings; nil knows of none.
 	Facts func() Facts
 	// Client finds the address of the browser; nil is the peer's.
