@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -38,18 +39,19 @@ func newCarrier(t *raft.NetworkTransport, wanted func(raft.ServerID, uint64) boo
 }
 
 func (t *carrier) receive() {
-	var seen bool // that the disk is full
-	var taken int // bytes of changes since
+	var seen bool           // that the disk is full
+	var taken, reserved int // bytes of changes since, and of those that take rights away
 	for {
 		select {
 		case rpc := <-t.NetworkTransport.Consumer():
 			if full := t.full != nil && t.full(); full != seen {
-				if seen, taken = full, 0; full {
+				if seen, taken, reserved = full, 0, 0; full {
 					t.filled()
 				}
 			}
 			if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && seen {
-				if taken += changes(a.Entries); taken > fullTakes {
+				n, r := changes(a.Entries)
+				if taken, reserved = taken+n, reserved+r; taken > fullTakes || reserved > reserveTakes {
 					rpc.Respond(nil, errDiskFull)
 					continue
 				}
@@ -76,21 +78,31 @@ const (
 	// meanwhile cannot be committed where many disks fill together, and hold up
 	// everything after them.
 	fullTakes = 256 << 10
-	fullAgain = time.Second // before entries are sent again to a node without space
+	// reserveTakes is the same for changes that take rights away, for which there is
+	// space: as much as some leaders in a row take of them (replica.Reserved).
+	reserveTakes = 1 << 20
+	fullAgain    = time.Second // before entries are sent again to a node without space
 )
 
 // changes are the bytes of entries beyond those that keep a cluster serving, which
-// are small: Raft's own and grants of months.
-func changes(entries []*raft.Log) (n int) {
+// are small: Raft's own and grants of months. reserved are those of small changes that
+// take rights away, which are not among the others.
+func changes(entries []*raft.Log) (n, reserved int) {
 	for _, e := range entries {
 		if e.Type != raft.LogCommand {
 			continue
 		}
-		if c, err := store.DecodeEntry(e.Data); err != nil || !c.Vital() {
+		switch c, err := store.DecodeEntry(e.Data); {
+		case err != nil:
+			n += len(e.Data)
+		case c.Vital():
+		case replica.Reserved(c, len(e.Data)):
+			reserved += len(e.Data)
+		default:
 			n += len(e.Data)
 		}
 	}
-	return n
+	return n, reserved
 }
 
 // Consumer implements [raft.Transport].

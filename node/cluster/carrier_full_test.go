@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,27 +22,34 @@ func months() []byte {
 	}}).Encode()
 }
 
-// Changes are counted, entries that keep the cluster serving are not, and an entry that
-// cannot be read counts as a change.
+// revocation is an entry that takes a right away.
+func revocation() []byte {
+	return (&store.Command{At: time.Now(), Actor: store.Actor{Type: store.ActorSystem, ID: "n2"}, Account: store.DefaultAccount,
+		Change: &store.KeyRevoke{ID: "key_a", Reason: strings.Repeat("x", 200)}}).Encode()
+}
+
+// Changes are counted, entries that keep the cluster serving are not, those that take
+// rights away are apart, and an entry that cannot be read counts as a change.
 func TestChangesOfEntries(t *testing.T) {
-	key := replicatest.CreateKey(1).Encode()
+	key, revoke := replicatest.CreateKey(1).Encode(), revocation()
 	for _, c := range []struct {
-		name string
-		log  raft.Log
-		want int
+		name           string
+		log            raft.Log
+		want, reserved int
 	}{
-		{"a key", raft.Log{Type: raft.LogCommand, Data: key}, len(key)},
-		{"a grant", raft.Log{Type: raft.LogCommand, Data: months()}, 0},
-		{"unreadable", raft.Log{Type: raft.LogCommand, Data: []byte("xyz")}, 3},
-		{"a configuration", raft.Log{Type: raft.LogConfiguration, Data: bytes.Repeat([]byte{1}, 100)}, 0},
-		{"a barrier", raft.Log{Type: raft.LogBarrier}, 0},
+		{"a key", raft.Log{Type: raft.LogCommand, Data: key}, len(key), 0},
+		{"a grant", raft.Log{Type: raft.LogCommand, Data: months()}, 0, 0},
+		{"a revocation", raft.Log{Type: raft.LogCommand, Data: revoke}, 0, len(revoke)},
+		{"unreadable", raft.Log{Type: raft.LogCommand, Data: []byte("xyz")}, 3, 0},
+		{"a configuration", raft.Log{Type: raft.LogConfiguration, Data: bytes.Repeat([]byte{1}, 100)}, 0, 0},
+		{"a barrier", raft.Log{Type: raft.LogBarrier}, 0, 0},
 	} {
-		if got := changes([]*raft.Log{&c.log}); got != c.want {
-			t.Errorf("%s: %d bytes, must be %d", c.name, got, c.want)
+		if got, reserved := changes([]*raft.Log{&c.log}); got != c.want || reserved != c.reserved {
+			t.Errorf("%s: %d bytes and %d, must be %d and %d", c.name, got, reserved, c.want, c.reserved)
 		}
 	}
-	if got := changes([]*raft.Log{{Data: []byte("ab")}, {Data: months()}, {Data: []byte("c")}}); got != 3 {
-		t.Errorf("together: %d", got)
+	if got, reserved := changes([]*raft.Log{{Data: []byte("ab")}, {Data: months()}, {Data: []byte("c")}, {Data: revoke}}); got != 3 || reserved != len(revoke) {
+		t.Errorf("together: %d and %d", got, reserved)
 	}
 }
 
@@ -86,6 +94,7 @@ func TestCarrierOfAFullDisk(t *testing.T) {
 		{"full: the second half", true, large, false, 1},
 		{"full: a grant, at the bound", true, months(), false, 1},
 		{"full: a heartbeat, at the bound", true, nil, false, 1},
+		{"full: a revocation, at the bound", true, revocation(), false, 1},
 		{"full: one byte more", true, []byte("x"), true, 1},
 		{"full: a grant after a change that was refused", true, months(), true, 1},
 		{"space again", false, append(large, large...), false, 1},
@@ -102,6 +111,35 @@ func TestCarrierOfAFullDisk(t *testing.T) {
 		}
 		if got := noticed.Load(); got != step.noticed {
 			t.Errorf("%s: noticed %d times", step.name, got)
+		}
+	}
+}
+
+// Changes that take rights away have a bound of their own.
+func TestCarrierBoundsReservedChanges(t *testing.T) {
+	t.Parallel()
+	leader, follower := transport(t), transport(t)
+	c := newCarrier(follower, nil, func() bool { return true }, func() {})
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		for {
+			select {
+			case rpc := <-c.Consumer():
+				rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	entry := &raft.Log{Type: raft.LogCommand, Data: revocation()}
+	n := reserveTakes / len(entry.Data)
+	for _, step := range []struct {
+		entries int
+		refused bool
+	}{{n - 1, false}, {1, false}, {1, true}} {
+		req := &raft.AppendEntriesRequest{Term: 1, Entries: slices.Repeat([]*raft.Log{entry}, step.entries)}
+		if err := leader.AppendEntries("f", follower.LocalAddr(), req, new(raft.AppendEntriesResponse)); step.refused != (err != nil) {
+			t.Errorf("%d more: %v", step.entries, err)
 		}
 	}
 }

@@ -1,15 +1,11 @@
 package cluster
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/replica"
 )
@@ -165,21 +161,4 @@ func (k *clocks) disagreementOf(others []string, t *reports) string {
 	slices.Sort(ahead)
 	return fmt.Sprintf("%s: the clock is %v ahead of %s, and nobody knows which one is right; set both by NTP",
 		strings.Join(ahead, ", "), time.Duration(m.high-m.low).Round(time.Second), strings.Join(behind, ", "))
-}
-
-// stepAside hands the leadership to a voter whose clock is right.
-func (l *leadership) stepAside(ctx context.Context) error {
-	var faults []error
-	for _, s := range l.otherServers() {
-		f, heard := l.reports.of(string(s.ID))
-		if s.Suffrage != raft.Voter || !heard || l.clocks.of(&f).Abs() > replica.WrongClock {
-			continue
-		}
-		err := l.transfer(ctx, l.nameOf(string(s.ID)), false)
-		if err == nil {
-			return nil
-		}
-		faults = append(faults, err)
-	}
-	return errors.Join(append(faults, errors.New("no voter with a right clock has taken over"))...)
 }

@@ -40,6 +40,7 @@ type reconciler struct {
 	dropped map[string]bool  // removed nodes, after their connections were closed
 
 	settlement settlement
+	relief     int64 // when this node may next hand the leadership over for its disk; see relieve
 }
 
 // run reconciles every reconcileEvery until ctx ends. A failed step is tried again.
@@ -62,8 +63,11 @@ func (rec *reconciler) run(ctx context.Context) {
 		}
 		step, cancel := context.WithTimeout(ctx, changeWait)
 		do := func() error { return rec.lead(step, since) }
-		if rec.clocks.fault() != nil {
+		switch {
+		case rec.clocks.fault() != nil:
 			do = func() error { return rec.leadership.stepAside(step) }
+		case rec.leadership.relieve(step, &rec.relief):
+			do = func() error { return nil }
 		}
 		if err := do(); err != nil && ctx.Err() == nil {
 			rec.troubles.say("members", "the cluster's members cannot be brought up to date; tried again", "error", err)

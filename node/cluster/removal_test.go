@@ -344,7 +344,10 @@ func TestStepAside(t *testing.T) {
 	wrong.hears(nil)
 	nonvoter.hears(func(f *selfReport) { f.Wall = f.Wall.Add(month) })
 	err := s.leadership.stepAside(t.Context())
-	has(t, "no voter with a right clock", err, "no voter with a right clock has taken over")
+	has(t, "no voter with a right clock", err, "no voter with a right clock and a good disk has taken over")
+	right.hears(func(f *selfReport) { f.Wall, f.Full = f.Wall.Add(month), true })
+	err = s.leadership.stepAside(t.Context())
+	has(t, "a voter without space", err, "no voter with a right clock and a good disk has taken over")
 	right.hears(func(f *selfReport) { f.Wall = f.Wall.Add(month + time.Second) })
 	defer right.takesOver()()
 	if err := s.leadership.stepAside(t.Context()); err != nil {

@@ -33,6 +33,8 @@ type committer struct {
 	slots chan struct{} // holds one for each write under way that a caller waits for
 	inner chan struct{} // holds one for each write of a node's own
 	large room          // bytes of the large writes under way; has a lock of its own
+
+	reserve reserve // of a full disk; has a lock of its own
 }
 
 // judge makes a proposal of cmd, which is encoded as raw if that is not nil. It
@@ -67,11 +69,9 @@ func (c *committer) judgeForwarded(raw []byte) (*Proposal, error) {
 // has applied it.
 func (c *committer) commit(ctx context.Context, p *Proposal) (Receipt, error) {
 	began := time.Now()
-	if !p.Vital && (c.space.Full() || c.coordinator.Full()) {
-		// Grants stay possible: they are small, few, and without them the node
-		// would stop proxying.
-		return Receipt{}, &Error{Reason: ErrDiskFull, RetryAfter: RetryAfter,
-			Message: "The disk is full, so nothing can be changed until there is space; requests are served as before."}
+	if full := c.space.Full() || c.coordinator.Full(); !c.reserve.admits(full, p) {
+		return Receipt{}, &Error{Reason: ErrDiskFull, RetryAfter: RetryAfter, Message: "The disk is full, so nothing can be changed " +
+			"until there is space, but for what takes rights away; requests are served as before."}
 	}
 	slots := c.slots
 	if !p.Waits {

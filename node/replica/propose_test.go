@@ -75,8 +75,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestDiskFills: writes are refused while the disk is full, grants are not, and
-// all is well by itself when there is space.
+// TestDiskFills: writes are refused while the disk is full, grants and what takes
+// rights away are not, and all is well by itself when there is space.
 func TestDiskFills(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
@@ -90,6 +90,8 @@ func TestDiskFills(t *testing.T) {
 	r := replicatest.At(t, fs, "data")
 	defer replicatest.Shut(t, r)
 	replicatest.Begin(t, r)
+	leaked := replicatest.CreateKey(7)
+	replicatest.Must(t, r, leaked)
 	usage(1 << 20)
 	replicatest.Eventually(t, "the full disk to be noticed", r.Full)
 	_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
@@ -106,6 +108,11 @@ func TestDiskFills(t *testing.T) {
 	replicatest.Must(t, r, &store.Command{At: time.Now(), Actor: store.Actor{Type: store.ActorSystem, ID: "n1"}, Change: &store.Grant{
 		Node: "n1", Asks: []store.GrantAsk{{Account: store.DefaultAccount, Type: store.Live, Month: store.Month(time.Now()), Want: 5}},
 	}})
+	id := leaked.Change.(*store.KeyCreate).Key.ID
+	replicatest.Must(t, r, &store.Command{At: time.Now(), Actor: leaked.Actor, Account: leaked.Account, Change: &store.KeyRevoke{ID: id, Reason: "leaked"}})
+	if k, err := r.Store().Key(id); err != nil || k.RevokedAt.IsZero() {
+		t.Errorf("a leaked key cannot be revoked on a full disk: %+v, %v", k, err)
+	}
 	usage(1 << 29)
 	replicatest.Eventually(t, "writes to be accepted again", func() bool {
 		_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
