@@ -26,6 +26,8 @@ func (f *accountFlags) add(fs *pflag.FlagSet) {
 	fs.String("tier", "", "`name` of the account's tier, such as pro")
 	fs.String("region", "", "`region` that the account's data belongs to")
 	fs.String("browser-keys", "", "treatment of live keys that browsers send: allow, alert or block")
+	fs.IntSlice("alert-at", nil, "`percentages` of a month's limit or budget at which to send usage.threshold, such as 80,100")
+	fs.Lookup("alert-at").DefValue = "" // pflag shows it as []
 	fs.Int("retention-days", 0, "`days` to keep the account's logs, 7 to 90")
 	fs.String("max-ttl", "", "longest `duration` that a key may live, such as 90d; none ends the rule")
 	fs.Bool("must-expire", false, "require that each key expires")
@@ -76,6 +78,13 @@ func (f *accountFlags) body(a *app, cmd *cobra.Command, account *client.Account)
 			return nil, err
 		}
 		body["retention_days"] = n
+	}
+	if cmd.Flags().Changed("alert-at") {
+		n, err := cmd.Flags().GetIntSlice("alert-at")
+		if err != nil {
+			return nil, err
+		}
+		body["alert_thresholds"] = n
 	}
 	if f.limits.set(cmd) {
 		l, err := f.limits.merge(cmd, account.Limits)
@@ -131,13 +140,20 @@ func accountsList(a *app) *cobra.Command {
 	return cmd
 }
 
-func accountPath(id string) string { return accountsPath + "/" + url.PathEscape(id) }
+// accountPath returns the path of an account, or without an id that of the caller's own.
+func accountPath(id ...string) string {
+	if len(id) == 0 {
+		return "/v1/account"
+	}
+	return accountsPath + "/" + url.PathEscape(id[0])
+}
 
 func accountsGet(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID", Short: "Show an account", Args: cobra.ExactArgs(1),
+		Use: "get [ID]", Short: "Show an account", Args: cobra.MaximumNArgs(1),
+		Long: "Show an account. Without ID, that is the account of the calling key or, for an operator,\nthe one that --account names.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd.Context(), a, call{method: http.MethodGet, path: accountPath(args[0])}, showAccount)
+			return run(cmd.Context(), a, call{method: http.MethodGet, path: accountPath(args...)}, showAccount)
 		},
 	}
 }
@@ -145,16 +161,17 @@ func accountsGet(a *app) *cobra.Command {
 func accountsUpdate(a *app) *cobra.Command {
 	var f accountFlags
 	cmd := &cobra.Command{
-		Use: "update ID", Short: "Change an account", Args: cobra.ExactArgs(1),
-		Long: "Change the settings that are given and keep the others.",
+		Use: "update [ID]", Short: "Change an account", Args: cobra.MaximumNArgs(1),
+		Long:    "Change the settings that are given and keep the others. Without ID, that is the account\nof the calling key or, for an operator, the one that --account names; then only its name,\nbrowser keys, alerts and retention can be changed.",
+		Example: "  perfgate accounts update acct_2x… --tier pro --alert-at 80,100\n  perfgate accounts update --browser-keys block",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.dial()
 			if err != nil {
 				return err
 			}
-			c := call{method: http.MethodPatch, path: accountPath(args[0])}
+			c := call{method: http.MethodPatch, path: accountPath(args...)}
 			now := &client.Account{}
-			if f.limits.set(cmd) || f.setsPolicy(cmd) { // the API replaces limits and policy as a whole
+			if len(args) == 1 && (f.limits.set(cmd) || f.setsPolicy(cmd)) { // the API replaces limits and policy as a whole
 				if now, err = s.api.Accounts().Get(cmd.Context(), args[0]); err != nil {
 					return err
 				}

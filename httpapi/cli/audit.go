@@ -31,8 +31,8 @@ func auditCommand(a *app) *cobra.Command {
 }
 
 func auditFlags(fs *pflag.FlagSet) {
-	fs.String("start-date", "", "only events from this `date` or RFC 3339 time on")
-	fs.String("end-date", "", "only events until this `date` or RFC 3339 time; a date includes its whole day (UTC)")
+	pointFlag(fs, "start-date", "only events from this `time` on")
+	pointFlag(fs, "end-date", "only events until this `time`, of a date the whole day")
 	fs.String("key", "", "only events about the key with this `ID`")
 	fs.String("event-type", "", "only events of this `type`: create, read, update or delete")
 	fs.String("user", "", "only events caused by the user with this `ID` or name")

@@ -100,6 +100,7 @@ func New(c Config) *cobra.Command {
 	})
 	a.flags(root.PersistentFlags())
 	addCommands(root, a)
+	addQuestions(root, a)
 	addCompletions(root, a)
 	wrapArgs(root)
 	return root
@@ -116,7 +117,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("node", "Run a node:",
 		serveCommand(a.Serve), checkConfigCommand(a.CheckConfig), healthCommand(a))
 	add("keys", "Manage keys and accounts:",
-		keysCommand(a), limitsCommand(a), allowlistCommand(a), webhooksCommand(a), accountsCommand(a), tiersCommand(a))
+		keysCommand(a), limitsCommand(a), ratelimitCommand(a), allowlistCommand(a), webhooksCommand(a), accountsCommand(a), tiersCommand(a))
 	add("access", "Manage access to the installation:",
 		usersCommand(a), tokensCommand(a), tokenCommand(a))
 	add("requests", "Inspect requests and changes:",

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,34 +24,39 @@ func clusterCommand(a *app) *cobra.Command {
 }
 
 func clusterStatus(a *app) *cobra.Command {
-	return &cobra.Command{
+	var every time.Duration
+	cmd := &cobra.Command{
 		Use: "status", Short: "Show the state of the cluster and of each node", Args: cobra.NoArgs,
 		Long: `Show the state of the cluster and of each node. The exit code is 0 if the cluster
 is healthy, 2 if it is not, and 1 if the node cannot be asked.`,
+		Example: "  perfgate cluster status --watch",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.dial()
-			if err != nil {
-				return err
-			}
-			raw, err := s.raw(cmd.Context(), call{method: http.MethodGet, path: "/v1/cluster"})
-			if err != nil {
-				return err
-			}
-			v := new(client.Cluster)
-			if err := decode(raw, v); err != nil {
-				return err
-			}
-			if a.json {
-				err = s.printJSON(raw)
-			} else {
-				err = showCluster(a, v)
-			}
-			if err == nil && !v.Healthy {
-				err = exitError(exitUnhealthy)
-			}
-			return err
+			return a.watch(cmd.Context(), cmd, every, func() error { return a.clusterStatus(cmd.Context()) })
 		},
 	}
+	watchFlag(cmd, &every)
+	return cmd
+}
+
+// clusterStatus shows the state of the cluster once.
+func (a *app) clusterStatus(ctx context.Context) error {
+	raw, err := a.once(ctx, call{method: http.MethodGet, path: "/v1/cluster"})
+	if err != nil {
+		return err
+	}
+	v := new(client.Cluster)
+	if err := decode(raw, v); err != nil {
+		return err
+	}
+	if a.json {
+		err = a.printJSON(raw)
+	} else {
+		err = showCluster(a, v)
+	}
+	if err == nil && !v.Healthy {
+		err = exitError(exitUnhealthy)
+	}
+	return err
 }
 
 func showCluster(a *app, v *client.Cluster) error {

@@ -21,10 +21,10 @@ reason             n3 is unreachable
 reason             two voters are left
 warning            n1: usage is lost
 
-NODE  ROLE      STATE        APPLIED  LAG  LEASE    LAST CONTACT  VERSION  REGION
-n1    leader    ready        70       -    -        0 ms          1.2.3    eu
-n2    follower  ready        68       2    1500 ms  12 ms         1.2.3    -
-n3    follower  unreachable  0        70   0 ms     never         -        -`
+NODE  ROLE      STATE        APPLIED  LAG    LEASE  LAST CONTACT  VERSION  REGION
+n1    leader    ready             70    -        -  0 ms          1.2.3    eu
+n2    follower  ready             68    2  1500 ms  12 ms         1.2.3    -
+n3    follower  unreachable        0   70     0 ms  never         -        -`
 	s := start(t, map[string]answer{
 		"GET /v1/cluster":                      {body: aCluster},
 		"POST /v1/cluster/transfer-leadership": {body: aCluster},

@@ -99,7 +99,7 @@ func TestCompletionTables(t *testing.T) {
 		name := strings.TrimPrefix(cmd.CommandPath(), "perfgate ")
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags[f.Name], flags[name+" "+f.Name] = true, true })
 		_, completed := argumentsOf[name]
-		if takes := strings.Contains(cmd.Use, " ID") || strings.Contains(cmd.Use, "[ID") || strings.Contains(cmd.Use, "NODE"); takes && !completed {
+		if takes := strings.HasSuffix(cmd.Use+" ", " ID ") || strings.Contains(cmd.Use, "[ID") || strings.Contains(cmd.Use, "NODE"); takes && !completed {
 			t.Errorf("%s: completes no id; add it to argumentsOf", name)
 		}
 	}

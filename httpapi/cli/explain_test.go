@@ -94,12 +94,12 @@ func TestSecurityReports(t *testing.T) {
 	})
 	testCommands(t, s, []commandTest{
 		{args: "security events --key key_1 --from 2027-01-01", calls: "GET /v1/security/events?from=2027-01-01&key=key_1", out: `FAILED AUTHENTICATIONS    REQUESTS
-all                       9
-reason invalid_key        9
-key key_1                 1
-address 203.0.113.7 (DE)  8
-country DE                8
-credential pk_live_a…b    7
+all                              9
+reason invalid_key               9
+key key_1                        1
+address 203.0.113.7 (DE)         8
+country DE                       8
+credential pk_live_a…b           7
 TIME              UNUSUAL      KEY    USUAL         SEEN
 2027-01-30 10:00  new_country  key_1  uses from DE  a use from BR`},
 		{args: "security hygiene", calls: "GET /v1/security/hygiene", out: `KEY    NAME  FINDING  DETAIL                  COMMAND
@@ -114,9 +114,9 @@ func TestUsageReport(t *testing.T) {
 			`"failures":[{"reason":"key_expired","requests":2}],"statuses":[{"status":"200","requests":4}],"countries":[{"country":"DE","requests":6},{"country":null,"requests":1}],` +
 			`"failing_addresses":[{"ip":"203.0.113.7","country":"DE","requests":2}],"last_use":{"at":"2027-01-30T10:00:00Z","ip":"203.0.113.9","country":"DE"},"missing":[]}`}})
 	testCommands(t, s, []commandTest{
-		{args: "usage", calls: "GET /v1/usage", out: `TIME              REQUESTS  DENIED  FAILED  UNITS  COST       BILLABLE
-2027-01-01 00:00  5         1       0       4      0.30       4
-2027-01-02 00:00  12000     0       0       0      12.000001  0`, err: "perfgate: node n2 is missing in this answer: it does not answer"},
+		{args: "usage", calls: "GET /v1/usage", out: `TIME              REQUESTS  DENIED  FAILED  UNITS       COST  BILLABLE
+2027-01-01 00:00         5       1       0      4       0.30         4
+2027-01-02 00:00     12000       0       0      0  12.000001         0`, err: "perfgate: node n2 is missing in this answer: it does not answer"},
 		{args: "keys usage key_1 --from 2027-01-01", calls: "GET /v1/usage/keys/key_1?from=2027-01-01", out: `key                      key_1
 from                     2027-01-01 00:00
 to                       2027-01-31 00:00
@@ -133,8 +133,8 @@ country unknown          1
 failed: key_expired      2
 failed from 203.0.113.7  2`},
 		{args: "usage --from 2027-01-01 --to 2027-01-31 --step day --key key_1 --type live --environment e --group-by key",
-			calls: "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", out: `TIME              REQUESTS  DENIED  FAILED  UNITS  COST       BILLABLE  GROUP
-2027-01-01 00:00  5         1       0       4      0.30       4         key_1
-2027-01-02 00:00  12000     0       0       0      12.000001  0         -`, err: "perfgate: node n2 is missing in this answer: it does not answer"},
+			calls: "GET /v1/usage?environment=e&from=2027-01-01&group_by=key&key=key_1&step=day&to=2027-01-31&type=live", out: `TIME              REQUESTS  DENIED  FAILED  UNITS       COST  BILLABLE  GROUP
+2027-01-01 00:00         5       1       0      4       0.30         4  key_1
+2027-01-02 00:00     12000       0       0      0  12.000001         0  -`, err: "perfgate: node n2 is missing in this answer: it does not answer"},
 	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -48,6 +49,34 @@ func (d *duration) Set(s string) error {
 func durationVar(fs *pflag.FlagSet, to *time.Duration, name string, normal time.Duration, usage string) {
 	*to = normal
 	fs.Var((*duration)(to), name, usage)
+}
+
+// point is a flag for a point in time, as it was given: a date or a time, passed on as it
+// is, or a duration back from the moment at which it is read.
+type point string
+
+func (p *point) Type() string { return "time" }
+
+func (p *point) String() string {
+	d, err := span.Parse(strings.TrimPrefix(string(*p), "-"))
+	if err != nil {
+		return string(*p)
+	}
+	return time.Now().Add(-d).UTC().Truncate(time.Second).Format(time.RFC3339)
+}
+
+func (p *point) Set(s string) error {
+	_, isTime := readTime(s)
+	if d, err := span.Parse(strings.TrimPrefix(s, "-")); isTime != nil && (err != nil || d < 0) {
+		return errors.New("must be a date such as 2027-01-31, a time such as 2027-01-31T15:04:05Z, or a duration back from now such as 30d or 12h")
+	}
+	*p = point(s)
+	return nil
+}
+
+// pointFlag adds a flag for a point in time.
+func pointFlag(fs *pflag.FlagSet, name, usage string) {
+	fs.Var(new(point), name, usage+": a date or RFC 3339 time (UTC), or a duration back from now such as 30d")
 }
 
 // readTime reads a time, or a date as its first moment in UTC.

@@ -18,7 +18,7 @@ func TestIncidents(t *testing.T) {
 		{args: "incident open Leak key_1 --action rotate --freeze --type live", calls: `POST /v1/incidents {"action":"rotate","freeze":true,"match":{"ids":["key_1"],"type":"live"},"title":"Leak"}`,
 			out: showsLeak + "\nnew key  pk_live_x  key_2, replaces key_1"},
 		{args: "incident open Drill", calls: `POST /v1/incidents {"action":"none","freeze":false,"title":"Drill"}`, out: showsLeak + "\nnew key  pk_live_x  key_2, replaces key_1"},
-		{args: "incident list", calls: "GET /v1/incidents?limit=1000", out: "ID     TITLE  STATE  ACTION  KEYS  OPENED\ninc_1  Leak   open   rotate  1     2027-01-31 15:04"},
+		{args: "incident list", calls: "GET /v1/incidents?limit=1000", out: "ID     TITLE  STATE  ACTION  KEYS  OPENED\ninc_1  Leak   open   rotate     1  2027-01-31 15:04"},
 		{args: "incident get inc_1", calls: "GET /v1/incidents/inc_1", out: showsLeak},
 		{args: "incident close inc_1", calls: "POST /v1/incidents/inc_1/close", out: showsLeak},
 	})

@@ -12,8 +12,8 @@ func TestKeyring(t *testing.T) {
 key     0011
 source  file, beside the data: protects little
 DATA KEY  CREATED               CURRENT  FILES  BYTES
-aa        2026-03-01T12:00:00Z  false    1      700
-bb        2026-03-02T12:00:00Z  true     9      5000`
+aa        2026-03-01T12:00:00Z  false        1    700
+bb        2026-03-02T12:00:00Z  true         9   5000`
 	s := start(t, map[string]answer{
 		"GET /v1/keyring": {body: aKeyring}, "POST /v1/keyring/rotate-kek": {body: aKeyring}, "POST /v1/keyring/rotate-data": {body: aKeyring},
 	})

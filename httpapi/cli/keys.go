@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -17,7 +16,7 @@ const keysPath = "/v1/keys"
 
 func keysCommand(a *app) *cobra.Command {
 	return group("keys", "Create, list and change API keys",
-		keysCreate(a), keysList(a), keysGet(a), keysUpdate(a), keysRotate(a), keysRevoke(a), keysImport(a), keysVerify(a), keysLimits(a), keysUsage(a))
+		keysCreate(a), keysList(a), keysGet(a), keysUpdate(a), keysRotate(a), keysRevoke(a), keysRevokeLeaked(a), keysImport(a), keysVerify(a), keysLimits(a), keysUsage(a))
 }
 
 // keyPath returns the path of a key, or of something below it.
@@ -27,11 +26,13 @@ func keyPath(id string, more ...string) string {
 
 func keysCreate(a *app) *cobra.Command {
 	var f keyFlags
+	var to secretFlags
 	var kind string
 	cmd := &cobra.Command{
 		Use: "create [NAME]", Short: "Create a key and show its secret once", Args: cobra.MaximumNArgs(1),
-		Long:    "Create a key. Its secret is shown now and never again.",
-		Example: `  perfgate keys create "Production Server" --type live --environment production`,
+		Long: "Create a key. Its secret is shown now and never again.",
+		Example: `  perfgate keys create "Production Server" --type live --environment production
+  perfgate keys create ci --type test --expires-in 30d --out ci.key`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := f.body(cmd, false)
 			if err != nil {
@@ -50,11 +51,12 @@ func keysCreate(a *app) *cobra.Command {
 				return usagef("--type %q: must be test or live", kind)
 			}
 			body["type"] = kind
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: keysPath, body: body}, showKey)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: keysPath, body: body}, &to, secretOfKey, showKey)
 		},
 	}
 	cmd.Flags().StringVar(&kind, "type", "", "`type` of the key: test or live (required)")
 	f.add(cmd.Flags(), false)
+	to.add(cmd.Flags(), "key")
 	return cmd
 }
 
@@ -140,12 +142,13 @@ func keysUpdate(a *app) *cobra.Command {
 
 func keysRotate(a *app) *cobra.Command {
 	var overlap string
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "rotate ID", Short: "Replace a key with a new one that has the same settings", Args: cobra.ExactArgs(1),
 		Long: `Create a new key with the same settings, whose secret is shown once. The old key is
 accepted until the overlap ends. With --overlap until_unused, that is when no node
 has seen it for 15 minutes; "perfgate keys get" shows who still uses it.`,
-		Example: "  perfgate keys rotate key_2x… --overlap 1h",
+		Example: "  perfgate keys rotate key_2x… --overlap 1h\n  perfgate keys rotate key_2x… --overlap until_unused --out production.key",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkKeyIDs(args); err != nil {
 				return err
@@ -154,12 +157,15 @@ has seen it for 15 minutes; "perfgate keys get" shows who still uses it.`,
 			if overlap != "" {
 				body["overlap"] = overlap
 			}
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: keyPath(args[0], "rotate"), body: body}, showKey)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: keyPath(args[0], "rotate"), body: body}, &to, secretOfKey, showKey)
 		},
 	}
 	cmd.Flags().StringVar(&overlap, "overlap", "", "`duration` for which the old key is still accepted, or until_unused (default 24h for live keys, 0s for test keys)")
+	to.add(cmd.Flags(), "key")
 	return cmd
 }
+
+func secretOfKey(k *client.Key) **string { return &k.Secret }
 
 // showOverlap prints how a rotation ends, and who still uses the old key.
 func showOverlap(t *table, o *client.Overlap) {
@@ -218,12 +224,6 @@ func showKey(a *app, k *client.Key) error {
 	}
 	for _, w := range k.Warnings {
 		a.warn("%s", w)
-	}
-	switch {
-	case k.Secret != nil:
-		fmt.Fprintln(a.Stderr, "Copy the key now: it is not shown again.")
-	case k.SecretWithheld:
-		fmt.Fprintln(a.Stderr, "The key was shown when this call was first made, and is not shown again.")
 	}
 	return nil
 }

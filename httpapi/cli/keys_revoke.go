@@ -21,9 +21,8 @@ func keysRevoke(a *app) *cobra.Command {
 		Use: "revoke [ID…]", Short: "Revoke keys for good, at once on all nodes",
 		Long: `Revoke the given keys, or all keys that match every given filter. The command returns
 when no node admits them any more. --dry-run only counts the keys. On a terminal, the
-command asks before it revokes more than one key; --yes answers. --stdin revokes the
-key whose secret is read from stdin: the id is looked up, and the secret is stored
-nowhere.`,
+command asks first; --yes answers. --stdin revokes the key whose secret is read from
+stdin: the id is looked up, and the secret is stored nowhere.`,
 		Example: `  perfgate keys revoke key_2x… --reason leaked
   printf %s "$KEY" | perfgate keys revoke --stdin --reason leaked
   perfgate keys revoke --created-by usr_7… --type live --reason "left the company"`,
@@ -50,15 +49,12 @@ nowhere.`,
 			if reason != "" {
 				body["reason"] = reason
 			}
-			if chain {
-				if len(ids) != 1 || len(body) > 1 || len(body) == 1 && reason == "" || dry {
-					return usagef("--chain goes with the id of one key, or with --stdin")
-				}
-				body["chain"] = true
-				return run(cmd.Context(), a, call{method: http.MethodPost, path: keyPath(ids[0], "revoke"), body: body}, showKey)
+			alone := len(ids) == 1 && (len(body) == 0 || len(body) == 1 && reason != "") && !dry
+			if chain && !alone {
+				return usagef("--chain goes with the id of one key, or with --stdin")
 			}
-			if len(ids) == 1 && len(body) <= 1 && !dry && (len(body) == 0 || reason != "") {
-				return run(cmd.Context(), a, call{method: http.MethodPost, path: keyPath(ids[0], "revoke"), body: body}, showKey)
+			if alone {
+				return revokeOne(cmd.Context(), a, ids[0], body, chain, yes)
 			}
 			return revokeMany(cmd.Context(), a, ids, body, dry, yes)
 		},
@@ -71,6 +67,19 @@ nowhere.`,
 	fs.BoolVarP(&yes, "yes", "y", false, "do not ask")
 	bulkFlags(fs)
 	return cmd
+}
+
+// revokeOne revokes one key and, with chain, the others of its rotation.
+func revokeOne(ctx context.Context, a *app, id string, body map[string]any, chain, yes bool) error {
+	question := "Revoke " + id + " for good?"
+	if chain {
+		body["chain"] = true
+		question = "Revoke " + id + " and the keys of its rotation for good?"
+	}
+	if err := a.ask(yes, question); err != nil {
+		return err
+	}
+	return run(ctx, a, call{method: http.MethodPost, path: keyPath(id, "revoke"), body: body}, showKey)
 }
 
 // readBefore turns the filter created_before of body from the flag's text into a time.
@@ -147,7 +156,7 @@ func bulkFlags(fs *pflag.FlagSet) {
 	fs.String("created-by", "", "only keys created by the user with this `ID`")
 	fs.String("type", "", "only keys of this `type`: test or live")
 	fs.String("environment", "", "only keys of this `environment`")
-	fs.String("created-before", "", "only keys created before this `time`, such as 2027-01-31 (its first moment in UTC) or 2027-01-31T15:04:05Z")
+	pointFlag(fs, "created-before", "only keys created before this `time`")
 }
 
 // checkKeyIDs refuses arguments that cannot be ids of keys before anything is sent: a

@@ -21,8 +21,8 @@ func keysUsage(a *app) *cobra.Command {
 			return run(cmd.Context(), a, c, showKeyUsage)
 		},
 	}
-	cmd.Flags().String("from", "", "first `date` or RFC 3339 time (UTC; default: 30 days ago)")
-	cmd.Flags().String("to", "", "last `date` or RFC 3339 time (UTC)")
+	pointFlag(cmd.Flags(), "from", "first `time` (default: 30 days ago)")
+	pointFlag(cmd.Flags(), "to", "last `time`")
 	return cmd
 }
 

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/rivo/uniseg"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/client"
@@ -28,12 +30,17 @@ func (a *app) printJSON(raw []byte) error {
 }
 
 // table writes rows in columns. Cells hold text that others chose (names, notes,
-// addresses), which is made safe for a terminal.
-type table struct{ w *tabwriter.Writer }
+// addresses), which is made safe for a terminal. Below a head, columns of numbers are
+// aligned at their last digits. All rows are kept until [table.flush].
+type table struct {
+	w    io.Writer
+	head bool
+	rows [][]string
+}
 
 func newTable(w io.Writer, head ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	if len(head) > 0 {
+	t := &table{w: w, head: len(head) > 0}
+	if t.head {
 		t.row(head...)
 	}
 	return t
@@ -41,10 +48,65 @@ func newTable(w io.Writer, head ...string) *table {
 
 // row adds a row; an empty cell is shown as "-".
 func (t *table) row(cells ...string) {
+	row := make([]string, len(cells))
 	for i, c := range cells {
-		cells[i] = printable(first(c, "-"))
+		row[i] = printable(first(c, "-"))
 	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	t.rows = append(t.rows, row)
+}
+
+// number is a cell that is aligned to the right.
+var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?( ms)?$`)
+
+// column is how one column is written.
+type column struct {
+	width int  // cells of a terminal, in which a Chinese character takes two
+	text  bool // a cell is no number
+	right bool
+}
+
+func (t *table) columns() []column {
+	var out []column
+	for i, row := range t.rows {
+		for j, cell := range row {
+			if j == len(out) {
+				out = append(out, column{})
+			}
+			c := &out[j]
+			c.width = max(c.width, uniseg.StringWidth(cell))
+			if t.head && i > 0 && cell != "-" {
+				numbers := number.MatchString(cell)
+				c.right, c.text = numbers && !c.text, c.text || !numbers
+			}
+		}
+	}
+	return out
+}
+
+// flush writes the rows, once.
+func (t *table) flush() error {
+	columns := t.columns()
+	var b strings.Builder
+	for _, row := range t.rows {
+		for j, cell := range row {
+			pad := strings.Repeat(" ", columns[j].width-uniseg.StringWidth(cell))
+			switch {
+			case columns[j].right:
+				b.WriteString(pad + cell)
+			case j == len(row)-1:
+				b.WriteString(cell)
+			default:
+				b.WriteString(cell + pad)
+			}
+			if j < len(row)-1 {
+				b.WriteString("  ")
+			}
+		}
+		b.WriteByte('\n')
+	}
+	t.rows = nil
+	_, err := io.WriteString(t.w, b.String())
+	return err
 }
 
 // field adds a name and its value, unless the value is empty.
@@ -53,8 +115,6 @@ func (t *table) field(name, value string) {
 		t.row(name, value)
 	}
 }
-
-func (t *table) flush() error { return t.w.Flush() }
 
 // printable replaces control characters, line breaks, changes of direction and
 // zero-width characters but joiners, with which text from others could manipulate the terminal.

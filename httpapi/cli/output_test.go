@@ -64,6 +64,29 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Numbers end below each other, whatever is as wide as it is on a terminal.
+func TestTableColumns(t *testing.T) {
+	var out strings.Builder
+	table := newTable(&out, "NAME", "REQUESTS", "COST", "LEASE", "ID", "NONE")
+	table.row("日本", "5", "0.25", "900 ms", "1", "")
+	table.row("a", "", "12.5", "", "n2", "")
+	table.row("é", "12345", "-3", "12 ms", "3", "")
+	if err := table.flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `NAME  REQUESTS  COST   LEASE  ID  NONE
+日本         5  0.25  900 ms  1   -
+a            -  12.5       -  n2  -
+é        12345    -3   12 ms  3   -
+`
+	if out.String() != want {
+		t.Errorf("table\n%s\nwant\n%s", out.String(), want)
+	}
+	if err := table.flush(); err != nil || out.String() != want {
+		t.Errorf("a second flush writes again: %v\n%s", err, out.String())
+	}
+}
+
 func TestMinute(t *testing.T) {
 	at := time.Date(2027, 1, 2, 1, 30, 59, 0, time.FixedZone("", 2*3600))
 	for _, tt := range []struct {

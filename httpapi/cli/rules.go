@@ -7,14 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/perfgate/perfgate/httpapi/client"
-	"github.com/perfgate/perfgate/httpapi/span"
 )
 
 // ruleFlag adds the flag that setRules reads.
@@ -129,14 +127,14 @@ func limitsCommand(a *app) *cobra.Command {
 }
 
 func limitsSimulate(a *app) *cobra.Command {
-	var rule, from, to string
+	var rule string
 	var rpm, burst int64
 	cmd := &cobra.Command{
 		Use: "simulate", Short: "Show the requests that a proposed limit would have refused", Args: cobra.NoArgs,
 		Long: `Run a proposed limit per minute, or a limit rule, over the traffic that the server has
 recorded, and show the requests that it would have refused and the lowest limit that
 refuses none. The figures are bounds: the notes say what the record cannot show.`,
-		Example: "  perfgate limits simulate --account acct_1 --rpm 120 --from -7d\n  perfgate limits simulate --rule rule.json --type live",
+		Example: "  perfgate limits simulate --account acct_1 --rpm 120 --from 7d\n  perfgate limits simulate --rule rule.json --type live",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body := client.Patch{}
 			for name, v := range query(cmd, "type", "key") {
@@ -161,13 +159,10 @@ refuses none. The figures are bounds: the notes say what the record cannot show.
 			if (rule == "") != cmd.Flags().Changed("rpm") {
 				return usagef("give either --rpm or --rule")
 			}
-			for name, v := range map[string]string{"from": from, "to": to} {
-				if v == "" {
-					continue
-				}
-				t, err := moment(v, time.Now())
+			for name, v := range query(cmd, "from", "to") {
+				t, err := readTime(v[0])
 				if err != nil {
-					return usagef("--%s %q: must be a time such as 2027-01-31T12:00:00Z, or a duration back from now, such as -7d", name, v)
+					return err
 				}
 				body[name] = t
 			}
@@ -178,23 +173,11 @@ refuses none. The figures are bounds: the notes say what the record cannot show.
 	fs.Int64Var(&rpm, "rpm", 0, "proposed `number` of requests per minute")
 	fs.Int64Var(&burst, "burst", 0, "`number` of requests at once (default: requests per minute)")
 	fs.StringVar(&rule, "rule", "", "`file` with a proposed limit rule in JSON, or - for stdin")
-	fs.StringVar(&from, "from", "", "first `time`, or a duration back from now such as -7d (default: all that is kept)")
-	fs.StringVar(&to, "to", "", "last `time`, or a duration back from now (default: now)")
+	pointFlag(fs, "from", "first `time` (default: all that is kept)")
+	pointFlag(fs, "to", "last `time` (default: now)")
 	fs.String("type", "", "only keys of this `type`: test or live")
 	fs.String("key", "", "only the key with this `ID`")
 	return cmd
-}
-
-// moment reads a time, or a duration back from now.
-func moment(s string, now time.Time) (time.Time, error) {
-	if back, ok := strings.CutPrefix(s, "-"); ok {
-		d, err := span.Parse(back)
-		return now.Add(-d).UTC(), err
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return t, nil
-	}
-	return time.Parse(time.RFC3339, s)
 }
 
 func showSimulation(a *app, v *client.Simulation) error {

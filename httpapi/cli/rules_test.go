@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestLimitRules(t *testing.T) {
@@ -41,13 +40,13 @@ created       2027-01-01 00:00`
 		{args: "accounts update acct_1 --limit-rules -", stdin: rules, calls: `PATCH /v1/accounts/acct_1 {"limit_rules":` + rules + `}`, out: shown},
 		{args: "accounts update acct_1 --limit-rules none", calls: `PATCH /v1/accounts/acct_1 {"limit_rules":[]}`, out: shown},
 		{args: "keys limits key_1", calls: "GET /v1/limits?key=key_1", out: `POLICY        LIMIT  WINDOW  REMAINING  RESET
-minute        60     1m      59         2027-01-01 00:00
-budget        10.5   month   3.25       2027-01-01 00:00
-dry (shadow)  5      1d      0          2027-01-01 00:00`},
+minute           60  1m             59  2027-01-01 00:00
+budget         10.5  month        3.25  2027-01-01 00:00
+dry (shadow)      5  1d              0  2027-01-01 00:00`},
 		{args: "keys limits --type test", calls: "GET /v1/limits?type=test", out: `POLICY        LIMIT  WINDOW  REMAINING  RESET
-minute        60     1m      59         2027-01-01 00:00
-budget        10.5   month   3.25       2027-01-01 00:00
-dry (shadow)  5      1d      0          2027-01-01 00:00`},
+minute           60  1m             59  2027-01-01 00:00
+budget         10.5  month        3.25  2027-01-01 00:00
+dry (shadow)      5  1d              0  2027-01-01 00:00`},
 	})
 	for args, want := range map[string]int{"accounts update acct_1 --limit-rules -": 2, "accounts update acct_1 --limit-rules /none/such": 1} {
 		if got := s.run(t, `{"name":"day"}`, strings.Fields(args)...); got.code != want || !strings.Contains(got.err, "limit") {
@@ -67,7 +66,7 @@ would refuse  3 if spread over each step, 40 if all at once
 lowest limit  123 if spread over each step, 200 in any case
 
 TIME              UNITS  WOULD REFUSE  KEY
-2027-01-01 10:00  123    3             -`
+2027-01-01 10:00    123             3  -`
 	testCommands(t, s, []commandTest{
 		{args: "limits simulate --rpm 120 --type live", calls: `POST /v1/limits/simulate {"requests_per_minute":120,"type":"live"}`, out: out, err: "note: a note"},
 		{args: "limits simulate --rule - --from 2027-01-01", stdin: `{"name":"r"}`, calls: `POST /v1/limits/simulate {"from":"2027-01-01T00:00:00Z","rule":{"name":"r"}}`, out: out, err: "note: a note"},
@@ -76,9 +75,5 @@ TIME              UNITS  WOULD REFUSE  KEY
 		if got := s.run(t, "no JSON", strings.Fields(args)...); got.code != 2 {
 			t.Errorf("%s: %+v", args, got)
 		}
-	}
-	now := time.Date(2027, 1, 10, 0, 0, 0, 0, time.UTC)
-	if got, err := moment("-7d", now); err != nil || !got.Equal(now.AddDate(0, 0, -7)) {
-		t.Errorf("-7d: %v, %v", got, err)
 	}
 }

@@ -23,8 +23,8 @@ func securityEvents(a *app) *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	fs.String("from", "", "first `date` or RFC 3339 time (UTC; default: 30 days ago)")
-	fs.String("to", "", "last `date` or RFC 3339 time (UTC)")
+	pointFlag(fs, "from", "first `time` (default: 30 days ago)")
+	pointFlag(fs, "to", "last `time`")
 	fs.String("key", "", "only the key with this `ID`")
 	return cmd
 }

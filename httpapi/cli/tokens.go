@@ -20,6 +20,7 @@ func tokensCommand(a *app) *cobra.Command {
 }
 
 func tokensCreate(a *app) *cobra.Command {
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Create an operator token and show it once", Args: cobra.ExactArgs(1),
 		Long: `Create an operator token, which manages the installation and all accounts. It is
@@ -30,11 +31,12 @@ shown now and never again.`,
 			if err := expiry(cmd.Flags(), body, false); err != nil {
 				return err
 			}
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: tokensPath, body: body}, showToken)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: tokensPath, body: body}, &to, func(v *client.OperatorToken) **string { return &v.Token }, showToken)
 		},
 	}
 	cmd.Flags().String("expires-at", "", "`time` at which the token expires, such as 2027-01-31 (its first moment in UTC) or 2027-01-31T15:04:05Z")
 	cmd.Flags().Var(new(duration), "expires-in", "`duration` after which the token expires, such as 90d or 12h")
+	to.add(cmd.Flags(), "token")
 	return cmd
 }
 
@@ -45,13 +47,7 @@ func showToken(a *app, v *client.OperatorToken) error {
 	t.field("name", text(v.Name))
 	t.field("created", strings.TrimSpace(minute(v.CreatedAt)))
 	t.field("expires", minute(v.ExpiresAt))
-	if err := t.flush(); err != nil {
-		return err
-	}
-	if v.Token != nil {
-		fmt.Fprintln(a.Stderr, "Copy the token now: it is not shown again.")
-	}
-	return nil
+	return t.flush()
 }
 
 func tokensList(a *app) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,21 +12,25 @@ import (
 )
 
 func usageCommand(a *app) *cobra.Command {
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use: "usage", Short: "Show the usage of the account's keys", Args: cobra.NoArgs,
-		Example: "  perfgate usage --from 2027-01-01 --to 2027-01-31 --step day --group-by key",
+		Example: "  perfgate usage --from 2027-01-01 --to 2027-01-31 --step day --group-by key\n  perfgate usage --from 15m --step minute --watch",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := call{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group-by")}
-			grouped := cmd.Flags().Changed("group-by")
-			return run(cmd.Context(), a, c, func(a *app, v *client.UsageRows) error {
-				warnMissing(a, v.Missing)
-				return showUsage(a, v.Data, grouped)
+			return a.watch(cmd.Context(), cmd, every, func() error {
+				c := call{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group-by")}
+				grouped := cmd.Flags().Changed("group-by")
+				return run(cmd.Context(), a, c, func(a *app, v *client.UsageRows) error {
+					warnMissing(a, v.Missing)
+					return showUsage(a, v.Data, grouped)
+				})
 			})
 		},
 	}
 	fs := cmd.Flags()
-	fs.String("from", "", "first `date` or RFC 3339 time (UTC)")
-	fs.String("to", "", "last `date` or RFC 3339 time (UTC)")
+	watchFlag(cmd, &every)
+	pointFlag(fs, "from", "first `time`")
+	pointFlag(fs, "to", "last `time`")
 	fs.String("step", "", "`length` of one row's period: minute, hour or day")
 	fs.String("key", "", "only the key with this `ID`")
 	fs.String("type", "", "only keys of this `type`: test or live")

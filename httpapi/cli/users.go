@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,7 +19,10 @@ func usersCommand(a *app) *cobra.Command {
 
 func userPath(id string, more string) string { return usersPath + "/" + url.PathEscape(id) + more }
 
+func setupLink(v *client.User) **string { return &v.SetupURL }
+
 func usersCreate(a *app) *cobra.Command {
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "create EMAIL", Short: "Create a user and show the set-up link once", Args: cobra.ExactArgs(1),
 		Long: `Create a user and show the link with which they set their password. The link works
@@ -34,11 +36,12 @@ once, within 24 hours, and is never shown again. Send it over a channel that you
 			if body["role"] == nil {
 				return usagef("a user needs a role: --role owner, admin, developer, viewer or operator")
 			}
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: usersPath, body: body}, showUser)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: usersPath, body: body}, &to, setupLink, showUser)
 		},
 	}
 	cmd.Flags().String("name", "", "`name` to display, and in the audit log")
 	cmd.Flags().String("role", "", "`role`: owner, admin, developer, viewer or operator (required)")
+	to.add(cmd.Flags(), "set-up link")
 	return cmd
 }
 
@@ -108,16 +111,18 @@ that they made is revoked, too. When the command returns, no node accepts any of
 
 func usersReset(a *app) *cobra.Command {
 	var factor bool
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "reset ID", Short: "Make a new set-up link for a user, and show it once", Args: cobra.ExactArgs(1),
 		Long: `Make a new set-up link for a user who has lost the password, and end their sessions.
 With --second-factor, the second factor is removed, for a user who has lost the
 authenticator and the recovery codes.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: userPath(args[0], "/reset"), body: map[string]bool{"second_factor": factor}}, showUser)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: userPath(args[0], "/reset"), body: map[string]bool{"second_factor": factor}}, &to, setupLink, showUser)
 		},
 	}
 	cmd.Flags().BoolVar(&factor, "second-factor", false, "remove the second factor, too")
+	to.add(cmd.Flags(), "set-up link")
 	return cmd
 }
 
@@ -135,6 +140,7 @@ func usersDelete(a *app) *cobra.Command {
 
 func usersLink(a *app) *cobra.Command {
 	var scopes []string
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "link [ACCOUNT]", Short: "Make a link with which a customer without a user signs in once", Args: cobra.MaximumNArgs(1),
 		Long: `Make a link to the pages of an account, for a customer without a user. It is opened
@@ -150,11 +156,12 @@ once, within 15 minutes unless --ttl is given; the session that it opens lasts a
 			if cmd.Flags().Changed("scope") {
 				body["scopes"] = scopes
 			}
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: "/v1/session-links", body: body}, showLink)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: "/v1/session-links", body: body}, &to, func(v *client.SessionLink) **string { return &v.URL }, showLink)
 		},
 	}
 	cmd.Flags().String("ttl", "", "`duration` within which the link must be opened, at most 24h")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`scopes` of the session (default admin)")
+	to.add(cmd.Flags(), "link")
 	return cmd
 }
 
@@ -183,13 +190,7 @@ func showUser(a *app, v *client.User) error {
 		t.row("revoked keys", strconv.Itoa(v.RevokedKeys))
 	}
 	t.field("revocation", effect(v.Revocation))
-	if err := t.flush(); err != nil {
-		return err
-	}
-	if v.SetupURL != nil {
-		fmt.Fprintln(a.Stderr, "Send the set-up link to the user now: it is not shown again.")
-	}
-	return nil
+	return t.flush()
 }
 
 func sessionsCommand(a *app) *cobra.Command {

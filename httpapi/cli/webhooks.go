@@ -50,7 +50,10 @@ func webhookBody(cmd *cobra.Command) (client.Patch, error) {
 	return body, nil
 }
 
+func secretOfWebhook(v *client.Webhook) **string { return &v.Secret }
+
 func webhooksCreate(a *app) *cobra.Command {
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "create URL", Short: "Create an endpoint and print its secret, once", Args: cobra.ExactArgs(1),
 		Example: "  perfgate webhooks create https://example.com/perfgate --event key.revoked,key.exposed",
@@ -60,10 +63,11 @@ func webhooksCreate(a *app) *cobra.Command {
 				return err
 			}
 			body["url"] = args[0]
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: webhooksPath, body: body}, showWebhook)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: webhooksPath, body: body}, &to, secretOfWebhook, showWebhook)
 		},
 	}
 	webhookFlags(cmd.Flags())
+	to.add(cmd.Flags(), "secret")
 	return cmd
 }
 
@@ -134,6 +138,7 @@ func webhooksDelete(a *app) *cobra.Command {
 }
 
 func webhooksRotate(a *app) *cobra.Command {
+	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "rotate-secret ID", Short: "Give an endpoint a new secret and print it, once", Args: cobra.ExactArgs(1),
 		Long: "Give an endpoint a new secret. For the overlap, deliveries are signed with both.",
@@ -142,10 +147,11 @@ func webhooksRotate(a *app) *cobra.Command {
 			for name, v := range query(cmd, "overlap") {
 				body[name] = v[0]
 			}
-			return run(cmd.Context(), a, call{method: http.MethodPost, path: webhookPath(args[0], "/rotate-secret"), body: body}, showWebhook)
+			return issue(cmd.Context(), a, call{method: http.MethodPost, path: webhookPath(args[0], "/rotate-secret"), body: body}, &to, secretOfWebhook, showWebhook)
 		},
 	}
-	cmd.Flags().Var(new(duration), "overlap", "`duration` for which the old secret still signs, such as 24h (the default), 7d or 0s")
+	cmd.Flags().String("overlap", "", "`duration` for which the old secret still signs, such as 24h (the default), 7d or 0s")
+	to.add(cmd.Flags(), "secret")
 	return cmd
 }
 
@@ -207,7 +213,7 @@ func webhooksRedeliver(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().String("since", "", "`time` such as 2027-01-31T15:04:05Z")
+	pointFlag(cmd.Flags(), "since", "first `time`")
 	return cmd
 }
 
@@ -222,9 +228,6 @@ func showWebhook(a *app, v *client.Webhook) error {
 	t.row("pending", strconv.FormatInt(v.Pending, 10))
 	if v.Dropped > 0 {
 		t.row("dropped", strconv.FormatInt(v.Dropped, 10))
-	}
-	if v.SecretWithheld {
-		a.warn("the secret was shown by the first call, and is not shown again")
 	}
 	return t.flush()
 }

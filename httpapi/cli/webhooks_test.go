@@ -27,17 +27,18 @@ func TestWebhooks(t *testing.T) {
 		"POST /v1/webhooks/whk_1/redeliver":                  {body: `{"queued":7}`},
 	})
 	testCommands(t, s, []commandTest{
-		{args: "webhooks create https://a.example/ --event key.revoked", out: showsNew, calls: `POST /v1/webhooks {"events":["key.revoked"],"url":"https://a.example/"}`},
+		{args: "webhooks create https://a.example/ --event key.revoked", out: showsNew, err: "Copy the secret now: it is not shown again.", calls: `POST /v1/webhooks {"events":["key.revoked"],"url":"https://a.example/"}`},
 		{args: "webhooks list", calls: "GET /v1/webhooks?limit=1000", out: `ID     URL                 EVENTS       STATE           PENDING
-whk_1  https://a.example/  key.revoked  enabled         2
-whk_2  https://b.example/  all          disabled: gone  0`},
+whk_1  https://a.example/  key.revoked  enabled               2
+whk_2  https://b.example/  all          disabled: gone        0`},
 		{args: "webhooks get whk_1", calls: "GET /v1/webhooks/whk_1", out: showsHook},
 		{args: "webhooks update whk_1 --enabled=false --url https://c.example/", out: showsHook, calls: `PATCH /v1/webhooks/whk_1 {"enabled":false,"url":"https://c.example/"}`},
 		{args: "webhooks delete whk_1", calls: "DELETE /v1/webhooks/whk_1", out: "deleted  whk_1"},
-		{args: "webhooks rotate-secret whk_1 --overlap 7d", out: showsNew, calls: `POST /v1/webhooks/whk_1/rotate-secret {"overlap":"7d"}`},
+		{args: "webhooks rotate-secret whk_1 --overlap 7d", out: showsNew, err: "Copy the secret now: it is not shown again.", calls: `POST /v1/webhooks/whk_1/rotate-secret {"overlap":"7d"}`},
+		{args: "webhooks rotate-secret whk_1 --overlap 0s", out: showsNew, err: "Copy the secret now: it is not shown again.", calls: `POST /v1/webhooks/whk_1/rotate-secret {"overlap":"0s"}`},
 		{args: "webhooks test whk_1", calls: "POST /v1/webhooks/whk_1/test", out: showsTry},
 		{args: "webhooks deliveries whk_1 --state pending", calls: "GET /v1/webhooks/whk_1/deliveries?limit=100&state=pending", out: `ID     TYPE          CREATED           STATE    ATTEMPTS  LAST
-dlv_1  webhook.test  2027-01-31 15:04  pending  1         answered 503`},
+dlv_1  webhook.test  2027-01-31 15:04  pending         1  answered 503`},
 		{args: "webhooks redeliver whk_1 dlv_1", calls: "POST /v1/webhooks/whk_1/deliveries/dlv_1/redeliver", out: showsTry},
 		{args: "webhooks redeliver whk_1 --since 2027-01-31T15:00:00Z", calls: `POST /v1/webhooks/whk_1/redeliver {"since":"2027-01-31T15:00:00Z"}`, out: "queued  7"},
 	})
