@@ -66,11 +66,12 @@ type Verdict struct {
 // Buckets is a bounded table of buckets that take their limits from each call:
 // for identifiers of POST /v1/ratelimit and for callers of the management API.
 //
-// Only whole buckets are dropped, which loses nothing: each insertion looks at a
+// Whole buckets are dropped, which loses nothing: each insertion looks at a
 // few entries behind a moving hand, and Prune at all. When every place is taken
-// by a bucket that is not whole, newcomers are refused (Verdict.Full), and
-// buckets in the table go on as before. An entry takes about 80 bytes with its
-// place in the index: a million 80 MB, 65,536 some 5 MB; a table never shrinks.
+// by a bucket that is not whole, an owner with less than its share gets the place of
+// one of those that have most (see tenant), and all other newcomers are
+// refused (Verdict.Full). An entry takes about 88 bytes with its place in the index: a
+// million 88 MB, 65,536 some 6 MB; a table never shrinks. An owner takes some 80 in each shard.
 type Buckets struct {
 	shards [shards]shard
 }
@@ -88,10 +89,14 @@ type shard struct {
 	hand    int
 	index   map[Name]int32
 	entries []entry
+
+	forgetful bool              // see NewForgetful
+	tenants   map[Owner]*tenant // at most one for each account
 }
 
 type entry struct {
 	name   Name
+	owner  Owner
 	used   level
 	at     int64 // nanoseconds; whole ticks have been drained up to here
 	limit  int64 // of the last call
@@ -103,7 +108,7 @@ func NewBuckets(limit int) *Buckets {
 	b := new(Buckets)
 	for i := range b.shards {
 		b.shards[i].max = (limit + shards - 1) / shards
-		b.shards[i].index = make(map[Name]int32)
+		b.shards[i].index, b.shards[i].tenants = make(map[Name]int32), make(map[Owner]*tenant)
 	}
 	return b
 }
@@ -112,12 +117,17 @@ func NewBuckets(limit int) *Buckets {
 // table begins as one that was empty refilled nanoseconds ago: [Forever] is
 // full, 0 empty.
 func (b *Buckets) Take(name Name, p Pace, units, now, refilled int64) Verdict {
-	return b.shard(name).take(name, p, units, now, refilled, true)
+	return b.shard(name).take(name, 0, p, units, now, refilled, true)
+}
+
+// TakeOf is Take for a bucket of o's.
+func (b *Buckets) TakeOf(o Owner, name Name, p Pace, units, now, refilled int64) Verdict {
+	return b.shard(name).take(name, o, p, units, now, refilled, true)
 }
 
 // Peek answers as Take would, and charges nothing.
 func (b *Buckets) Peek(name Name, p Pace, units, now, refilled int64) Verdict {
-	return b.shard(name).take(name, p, units, now, refilled, false)
+	return b.shard(name).take(name, 0, p, units, now, refilled, false)
 }
 
 // Prune drops every bucket that is whole at now. It holds one shard at a time.
@@ -130,6 +140,9 @@ func (b *Buckets) Prune(now int64) {
 			if s.entries[j].whole(s.now) {
 				s.drop(j)
 			}
+		}
+		for o, t := range s.tenants {
+			s.forget(o, t)
 		}
 		s.mu.Unlock()
 	}
@@ -164,7 +177,7 @@ func measure(window int64) (tick int64, weight uint64) {
 	return tick, ceil(uint64(window), uint64(tick))
 }
 
-func (s *shard) take(name Name, p Pace, units, now, refilled int64, spend bool) Verdict {
+func (s *shard) take(name Name, o Owner, p Pace, units, now, refilled int64, spend bool) Verdict {
 	burst := p.Burst
 	if burst <= 0 {
 		burst = p.Limit
@@ -184,8 +197,8 @@ func (s *shard) take(name Name, p Pace, units, now, refilled int64, spend bool) 
 		e = s.entries[i]
 		e.adopt(p, s.now)
 	} else {
-		e = entry{name: name, at: s.now, limit: p.Limit, window: p.Window}
-		e.used = begun(burst, weight, uint64(max(refilled, 0)/tick), uint64(p.Limit))
+		e = entry{name: name, owner: o, at: s.now, limit: p.Limit, window: p.Window}
+		e.used = begun(burst, weight, uint64(max(s.lost(o, refilled), 0)/tick), uint64(p.Limit))
 	}
 
 	v := Verdict{Never: units > burst}
@@ -234,9 +247,10 @@ func (s *shard) insert(e entry) bool {
 			s.hand++
 		}
 	}
-	if len(s.entries) >= s.max {
+	if len(s.entries) >= s.max && !s.evict(e.owner) {
 		return false
 	}
+	s.occupy(e.owner)
 	s.index[e.name] = int32(len(s.entries))
 	s.entries = append(s.entries, e)
 	return true
@@ -245,6 +259,7 @@ func (s *shard) insert(e entry) bool {
 // drop removes entry i by moving the last one into its place.
 func (s *shard) drop(i int) {
 	last := len(s.entries) - 1
+	s.vacate(s.entries[i].owner)
 	delete(s.index, s.entries[i].name)
 	if i != last {
 		s.entries[i] = s.entries[last]

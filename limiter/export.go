@@ -12,6 +12,7 @@ import (
 const (
 	exportVersion = 1
 	exportRules   = 2
+	exportOwners  = 3 // of a table: with the owners of buckets, and what they have lost
 )
 
 // errExport says that bytes are not an export.
@@ -121,69 +122,6 @@ func (m *Meter) Import(p []byte, now, gap int64) error {
 		name, list := m.ruleList(RuleOf(it.name, it.key), true)
 		if c := list.get(name, it.window, m.now); c.bucket.limit == 0 {
 			c.bucket = it.bucket
-		}
-	}
-	return nil
-}
-
-// Export is [Meter.Export] for a table. The form: version, then for each bucket
-// its name, level, limit and window.
-func (b *Buckets) Export(now int64, out []byte) []byte {
-	begin := len(out)
-	out = append(out, exportVersion)
-	body := len(out)
-	for i := range b.shards {
-		s := &b.shards[i]
-		s.mu.Lock()
-		s.now = max(s.now, now)
-		for _, e := range s.entries {
-			e.drain(s.now, e.limit)
-			if e.used == 0 {
-				continue
-			}
-			out = append(out, e.name[:]...)
-			out = binary.AppendUvarint(out, uint64(e.used))
-			out = binary.AppendUvarint(out, uint64(e.limit))
-			out = binary.AppendUvarint(out, uint64(e.window))
-		}
-		s.mu.Unlock()
-	}
-	if len(out) == body {
-		return out[:begin]
-	}
-	return out
-}
-
-// Import is [Meter.Import] for a table. Buckets beyond its bound are an error,
-// since forgetting them would hand out their bursts again; the caller then goes
-// on as after a crash.
-func (b *Buckets) Import(p []byte, now, gap int64) error {
-	r := reader{p: p}
-	if v := r.uvarint(); r.bad || v != exportVersion {
-		return fmt.Errorf("%w: version %d, must be %d", errExport, v, exportVersion)
-	}
-	for !r.done() {
-		var e entry
-		copy(e.name[:], r.take(uint64(len(e.name))))
-		used, limit, window := r.uvarint(), r.uvarint(), r.uvarint()
-		if r.bad || used > MaxBurst*minute || limit == 0 || limit > Forever || window == 0 || window > MaxWindow {
-			return fmt.Errorf("%w: a bucket is cut short or out of range", errExport)
-		}
-		e.limit, e.window = int64(limit), int64(window)
-		e.used, e.at = level(used), now-max(gap, 0)
-		e.drain(now, e.limit)
-		e.at = now
-		if e.used == 0 {
-			continue
-		}
-		s := b.shard(e.name)
-		s.mu.Lock()
-		s.now = max(s.now, now)
-		_, found := s.index[e.name]
-		ok := found || s.insert(e)
-		s.mu.Unlock()
-		if !ok {
-			return fmt.Errorf("import buckets: the table holds %d at most", shards*s.max)
 		}
 	}
 	return nil

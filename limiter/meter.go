@@ -1,6 +1,10 @@
 package limiter
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/perfgate/perfgate/limiter/pool"
+)
 
 // Meter counts the traffic of one account and key type: the account's own
 // buckets and those of its keys that have limits or budgets of their own. One
@@ -34,7 +38,8 @@ type Meter struct {
 	shared   bool // the last Ask.Shared
 
 	minute bucket
-	pooled pooled // stands in for minute where Ask.Pool is set
+	pooled pooled     // stands in for minute where Ask.Pool is set
+	owner  pool.Owner // of its buckets in the pool, once pooled is named
 	month  quota
 	rules  ruleCounts      // of rules that are not per key
 	keys   map[string]*own // only keys with limits, a budget or counts of rules of their own

@@ -13,6 +13,11 @@ type pooled struct {
 	bucket *pool.Bucket
 }
 
+// OwnerOf is the owner of an account's buckets in the pool.
+func OwnerOf(account string, identifiers bool) pool.Owner {
+	return pool.OwnerOf(NameOf("owner", account), identifiers)
+}
+
 // in is the bucket where the pool counts; nil where this node counts alone.
 func (p *pooled) in(a *Ask) *pool.Bucket {
 	if a.Pool == nil {
@@ -25,6 +30,7 @@ func (p *pooled) in(a *Ask) *pool.Bucket {
 func (m *Meter) enter(a *Ask) *pool.Shard {
 	if !m.pooled.named {
 		m.pooled.name, m.pooled.named = pool.Name(NameOf("minute", a.Scope, string(a.Kind))), true
+		m.owner = OwnerOf(a.Scope, false)
 	}
 	s := a.Pool.Shard(m.pooled.name)
 	s.Lock()
@@ -50,7 +56,7 @@ func (m *Meter) open(a *Ask, k *own, s *pool.Shard) bool {
 // open finds the bucket in the pool, or makes it. Where this node was alone before, it goes
 // on with the level of its own bucket, alone.
 func (p *pooled) open(m *Meter, a *Ask, s *pool.Shard, alone *bucket, l *Limit, created uint64, fresh bool) bool {
-	t := pool.Terms{Pace: share.Minute(min(l.PerMinute, MaxBurst), l.burst()), Created: created}
+	t := pool.Terms{Pace: share.Minute(min(l.PerMinute, MaxBurst), l.burst()), Created: created, Owner: m.owner}
 	if p.bucket == nil && a.Pool.Grown() {
 		if alone.rate == 0 {
 			*alone = m.begin(l, a, fresh)
@@ -114,7 +120,7 @@ func (d *Decision) tokens(p Policy, in *pool.Bucket, b *bucket, l *Limit) {
 // TakePooled is [Buckets.Take] for a bucket of the pool. It also returns the bucket, and
 // whether it is time to ask other nodes for more ahead of use. again says that the request
 // was counted as demand before.
-func TakePooled(in *pool.Pool, name pool.Name, p Pace, units, now int64, again bool) (v Verdict, b *pool.Bucket, low bool) {
+func TakePooled(in *pool.Pool, name pool.Name, owner pool.Owner, p Pace, units, now int64, again bool) (v Verdict, b *pool.Bucket, low bool) {
 	burst := p.Burst
 	if burst <= 0 {
 		burst = p.Limit
@@ -127,7 +133,7 @@ func TakePooled(in *pool.Pool, name pool.Name, p Pace, units, now int64, again b
 	s := in.Shard(name)
 	s.Lock()
 	defer s.Unlock()
-	b = s.Open(nil, name, pool.Terms{Pace: share.Pace{Burst: burst, Rate: p.Limit, Weight: int64(weight), Tick: tick}}, now)
+	b = s.Open(nil, name, pool.Terms{Pace: share.Pace{Burst: burst, Rate: p.Limit, Weight: int64(weight), Tick: tick}, Owner: owner}, now)
 	if b == nil {
 		return Verdict{Full: true, RetryAfter: 1}, nil, false
 	}

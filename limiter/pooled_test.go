@@ -138,7 +138,7 @@ func TestTakePooled(t *testing.T) {
 	a.Pool.Begin([]roster.Roster{{Index: 1, Nodes: []string{"a", "b"}}}, 0, bootTime-1000e9)
 	p, name := Pace{Limit: 24, Burst: 24, Window: 120e9}, pool.Name{7}
 	for i := range 12 {
-		v, b, _ := TakePooled(a.Pool, name, p, 1, bootTime, false)
+		v, b, _ := TakePooled(a.Pool, name, 0, p, 1, bootTime, false)
 		if !v.Allowed || v.Remaining != int64(23-i) || b == nil {
 			t.Fatalf("request %d: %+v", i, v)
 		}
@@ -151,17 +151,17 @@ func TestTakePooled(t *testing.T) {
 		{0, Verdict{Allowed: true, Remaining: 12}},
 		{25, Verdict{Never: true, RetryAfter: 121, Remaining: 12}},
 	} {
-		v, _, _ := TakePooled(a.Pool, name, p, c.units, bootTime, true)
+		v, _, _ := TakePooled(a.Pool, name, 0, p, c.units, bootTime, true)
 		v.Reset = 0
 		if v != c.want {
 			t.Errorf("%d units: %+v, want %+v", c.units, v, c.want)
 		}
 	}
-	if v, _, _ := TakePooled(a.Pool, name, Pace{}, 1, bootTime, true); !v.Never {
+	if v, _, _ := TakePooled(a.Pool, name, 0, Pace{}, 1, bootTime, true); !v.Never {
 		t.Errorf("no limit: %+v", v)
 	}
 	a.Pool.Begin(nil, 0, bootTime)
-	if v, _, _ := TakePooled(a.Pool, name, p, 1, bootTime, true); !v.Full {
+	if v, _, _ := TakePooled(a.Pool, name, 0, p, 1, bootTime, true); !v.Full {
 		t.Errorf("without a place: %+v", v)
 	}
 }

@@ -27,7 +27,7 @@ func (r *Ruled) open(m *Meter, a *Ask, s *pool.Shard) bool {
 		}
 		p := rule.pace()
 		tick, weight := measure(p.Window)
-		t := pool.Terms{Pace: share.Pace{Burst: p.Burst, Rate: p.Limit, Weight: int64(weight), Tick: tick}, Created: a.Rules[i].Created}
+		t := pool.Terms{Pace: share.Pace{Burst: p.Burst, Rate: p.Limit, Weight: int64(weight), Tick: tick}, Created: a.Rules[i].Created, Owner: m.owner}
 		if c.pooled.bucket == nil && a.Pool.Grown() {
 			if c.bucket.limit == 0 {
 				c.begin(m, a, p)

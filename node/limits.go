@@ -20,6 +20,9 @@ import (
 
 const pruneEvery = time.Minute // of idle buckets
 
+// levelOfOwners is the level of nodes that understand whose a shared bucket is.
+const levelOfOwners = 7
+
 // limits are the counters that admission charges, and the memory for bodies.
 type limits struct {
 	running atomic.Pointer[quota.Grants] // grants, for other nodes' recalls; nil before there are any
@@ -60,9 +63,10 @@ func (n *Node) openLimits() (err error) {
 		}
 		l.sharing.Store(share.New(share.Config{
 			Saved: saved,
-			Self:  self, Boot: c.Boot(), Pool: pool.New(self), Exchange: c.Exchange, Leased: c.Leased,
+			Self:  self, Boot: c.Boot(), Pool: pool.NewBounded(self, n.options.Memory.shared()), Exchange: c.Exchange, Leased: c.Leased,
 			Rosters: c.Rosters, Applied: n.store.Applied, Active: func() bool { return n.store.ClusterLevel() >= store.LevelOfRosters },
-			Now: n.clock.Now, Logger: n.log,
+			Owners: func() bool { return n.store.ClusterLevel() >= levelOfOwners },
+			Now:    n.clock.Now, Logger: n.log,
 		}, boot))
 	}
 	n.cleanup("limits", func(ctx context.Context) error {

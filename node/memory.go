@@ -13,6 +13,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/perfgate/perfgate/httpapi/bodies"
+	"github.com/perfgate/perfgate/limiter/pool"
 	"github.com/perfgate/perfgate/node/config"
 )
 
@@ -128,8 +129,14 @@ func (m Memory) records() int64 { return m.share(5, 32<<20, 4<<30) }
 // half of it, and an import of 16 MiB takes twice that while its pieces are joined.
 func (m Memory) bodies() int64 { return m.share(8, 66<<20, bodies.Max) }
 
-// buckets is the number of buckets of POST /v1/ratelimit, of 80 bytes each.
-func (m Memory) buckets() int { return int(m.share(12*80, 1<<16, 1<<20)) }
+// buckets is the number of buckets of POST /v1/ratelimit, of 88 bytes each.
+func (m Memory) buckets() int { return int(m.share(12*88, 1<<16, 1<<20)) }
+
+// shared is the number of buckets that a node of a cluster has, of some 500 bytes each while
+// they are in use.
+func (m Memory) shared() pool.Bounds {
+	return pool.Bounds{Traffic: int(m.share(8*500, 1<<16, 1<<20)), Identifiers: int(m.share(12*500, 1<<16, 1<<20))}
+}
 
 // pace keeps the collector from running while the heap is below heapFloor: the runtime
 // knows a percentage of the live heap only, so that is computed again each second. A

@@ -71,9 +71,9 @@ func TestDivideMemory(t *testing.T) {
 		limit, blocks, records, bodies int64
 		buckets                        int
 	}{
-		{0, 128 * mib, unstated / 5, 128 * mib, 1 << 20},
-		{224 * mib, 48 * mib, 224 * mib / 5, 66 * mib, 244667},
-		{1024 * mib, 128 * mib, 1024 * mib / 5, 128 * mib, 1 << 20},
+		{0, 128 * mib, unstated / 5, 128 * mib, unstated / (12 * 88)},
+		{224 * mib, 48 * mib, 224 * mib / 5, 66 * mib, 222425},
+		{1024 * mib, 128 * mib, 1024 * mib / 5, 128 * mib, 1 << 30 / (12 * 88)},
 		{15 << 30, 128 * mib, 3 << 30, 128 * mib, 1 << 20},
 		{256 << 30, 128 * mib, 4 << 30, 128 * mib, 1 << 20},
 	} {
@@ -81,7 +81,7 @@ func TestDivideMemory(t *testing.T) {
 		if m.blocks() != tt.blocks || m.records() != tt.records || m.bodies() != tt.bodies || m.buckets() != tt.buckets {
 			t.Errorf("%d MiB: blocks %d, records %d, bodies %d MiB, %d buckets", tt.limit/mib, m.blocks()/mib, m.records()/mib, m.bodies()/mib, m.buckets())
 		}
-		if all := m.blocks() + m.records() + m.bodies() + 80*int64(m.buckets()); tt.limit != 0 && all > tt.limit*4/5 {
+		if all := m.blocks() + m.records() + m.bodies() + 88*int64(m.buckets()); tt.limit != 0 && all > tt.limit*4/5 {
 			t.Errorf("%d MiB: %d MiB are given away", tt.limit/mib, all/mib)
 		}
 		const largest = 16 * mib // of the bodies of management calls: an import

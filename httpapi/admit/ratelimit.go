@@ -83,19 +83,19 @@ func (g *Gate) rate(q *RateRequest, pace limiter.Pace, units int64) (v limiter.V
 		}
 		if in != nil {
 			name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier, fmt.Sprint(pace))
-			return g.rateShared(ctx, in, pool.Name(name), pace, units), true
+			return g.rateShared(ctx, in, pool.Name(name), limiter.OwnerOf(string(q.Caller), true), pace, units), true
 		}
 	}
 	name := limiter.NameOf("ratelimit", string(q.Caller), q.Namespace, q.Identifier)
-	return g.cfg.Buckets.Take(name, pace, units, mono, g.refilled(mono)), true
+	return g.cfg.Buckets.TakeOf(limiter.TableOwner(string(q.Caller)), name, pace, units, mono, g.refilled(mono)), true
 }
 
 // rateShared charges a bucket of the pool, after asking other nodes if need be.
-func (g *Gate) rateShared(ctx context.Context, in *pool.Pool, name pool.Name, pace limiter.Pace, units int64) limiter.Verdict {
+func (g *Gate) rateShared(ctx context.Context, in *pool.Pool, name pool.Name, owner pool.Owner, pace limiter.Pace, units int64) limiter.Verdict {
 	_, now := g.cfg.Clock()
 	deadline := now + int64(shareWait)
 	for again := false; ; again = true {
-		v, b, low := limiter.TakePooled(in, name, pace, units, now, again)
+		v, b, low := limiter.TakePooled(in, name, owner, pace, units, now, again)
 		if low {
 			g.cfg.Sharing.Ahead([]*pool.Bucket{b})
 		}

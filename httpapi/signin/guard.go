@@ -21,7 +21,9 @@ var (
 	knownPace = addressPace
 )
 
-// places bounds each table of a guard: about 1.3 MB.
+// places bounds each table of a guard: about 1.4 MB. When all are taken, the ones with the
+// fewest failures are forgotten: strangers with many addresses or names must neither lock a user
+// out nor keep later failures from being counted.
 const places = 1 << 14
 
 // Guard delays guessing. It is safe for concurrent use.
@@ -33,7 +35,7 @@ type Guard struct {
 
 // NewGuard returns the guard of one node.
 func NewGuard() *Guard {
-	return &Guard{limiter.NewBuckets(places), limiter.NewBuckets(places), limiter.NewBuckets(places)}
+	return &Guard{limiter.NewForgetful(places), limiter.NewForgetful(places), limiter.NewForgetful(places)}
 }
 
 // Attempt is a sign-in.

@@ -19,17 +19,16 @@ type Pool struct {
 	line   atomic.Pointer[roster.Line]
 	views  atomic.Pointer[views] // made from line and reach
 	shards [shards]Shard
-	places atomic.Int64 // that are free
+	bounds Bounds
+
+	places   atomic.Int64 // for traffic, that are free
+	accounts atomic.Int64 // that have traffic here; those without a known account count as one in each shard
 
 	changing sync.Mutex // serializes changes of line and reach
 	reach    *Reach     // guarded by changing
 }
 
 const shards = 64
-
-// Places bounds the buckets of a node: at 256 bytes each, 256 MB. Newcomers beyond it
-// are refused; evicting a bucket would give its tokens again.
-const Places = 1 << 20
 
 // Reach is the processes of other nodes that this one can ask, by the ids of their nodes.
 // It is immutable.
@@ -44,29 +43,38 @@ type Shard struct {
 	pool    *Pool
 	now     int64
 	buckets map[Name]*Bucket
+
+	tenants     map[Owner]*tenant // at most one for each account, and two
+	identifiers int               // buckets
+	accounts    int               // that have identifiers
 }
 
 // Bucket is a bucket with its place. The lock of its shard guards it.
 type Bucket struct {
 	share.Bucket
-	Name Name
-	In   *Shard
-	step int  // of the line that it has gone through
-	gone bool // dropped: who keeps a pointer looks it up again
-	tiny bool
-	home string // of a tiny one, at step
-	made uint64 // Terms.Created
-	Told share.Told
+	Name   Name
+	In     *Shard
+	step   int // of the line that it has gone through
+	tenant *tenant
+	gone   bool // dropped: who keeps a pointer looks it up again
+	tiny   bool
+	home   string // of a tiny one, at step
+	made   uint64 // Terms.Created
+	Told   share.Told
 	// News is closed when an answer came, and then nil: of the requests that wait.
 	News chan struct{}
 }
 
 // New is the pool of the node self. Nothing is shared before Begin.
-func New(self string) *Pool {
-	p := &Pool{self: self}
-	p.places.Store(Places)
+func New(self string) *Pool { return NewBounded(self, DefaultBounds) }
+
+// NewBounded is New with other bounds.
+func NewBounded(self string, most Bounds) *Pool {
+	p := &Pool{self: self, bounds: most}
+	p.places.Store(int64(most.Traffic))
 	for i := range p.shards {
-		p.shards[i].pool, p.shards[i].buckets = p, map[Name]*Bucket{}
+		s := &p.shards[i]
+		s.pool, s.buckets, s.tenants = p, map[Name]*Bucket{}, map[Owner]*tenant{}
 	}
 	p.reach = &Reach{}
 	p.view(nil)
@@ -89,6 +97,7 @@ func (p *Pool) Begin(rosters []roster.Roster, boot uint64, now int64) {
 		for _, b := range s.buckets {
 			s.drop(b)
 		}
+		clear(s.tenants)
 		s.Unlock()
 	}
 }
@@ -146,7 +155,10 @@ func (p *Pool) Some(k, n int, do func(*Shard)) {
 }
 
 // Len is the number of buckets.
-func (p *Pool) Len() int { return int(Places - p.places.Load()) }
+func (p *Pool) Len() (n int) {
+	p.Each(func(s *Shard) { n += len(s.buckets) })
+	return n
+}
 
 // Terms are a bucket's limit, and the log index at which what it counts was created; 0
 // if that is unknown.
@@ -157,6 +169,7 @@ type Terms struct {
 	// many levels of the bucket it has used then as far as they have not refilled until now.
 	Alone bool
 	Used  int64
+	Owner Owner
 }
 
 // Grown reports whether Terms.Alone is of use: this node was the whole cluster before.
@@ -178,6 +191,9 @@ func (s *Shard) Open(old *Bucket, n Name, t Terms, now int64) *Bucket {
 		if b = s.create(n, t, line); b == nil {
 			return nil
 		}
+	}
+	if t.Owner.known() && !b.tenant.owner.known() {
+		s.move(b, t.Owner)
 	}
 	if b.step != line.Now() {
 		s.catchUp(b, line)
@@ -203,14 +219,20 @@ func (s *Shard) create(n Name, t Terms, line *roster.Line) *Bucket {
 	if line == nil || len(line.Rosters()) == 0 || !t.Pace.Valid() {
 		return nil
 	}
-	if s.pool.places.Add(-1) < 0 {
-		s.pool.places.Add(1)
+	in := s.admit(t.ownerOrNone())
+	if in == nil {
 		return nil
 	}
-	b := &Bucket{Name: n, In: s, made: t.Created}
+	b := &Bucket{Name: n, In: s, made: t.Created, tenant: in}
 	b.Bucket, b.step = begin(s.pool.boot, line, n, t, s.now)
+	if in.since > 0 {
+		b.step = line.Now()
+		at := max(in.since, line.Step(b.step).At)
+		b.Bucket = *share.NewAfterStart(t.Pace, line.Base(b.step, n), at, at)
+	}
 	s.catchUp(b, line)
 	s.buckets[n] = b
+	s.occupy(b)
 	return b
 }
 
@@ -276,7 +298,9 @@ func (b *Bucket) Known() (left, reset int64) {
 }
 
 // Terms are those that the bucket was last used under.
-func (b *Bucket) Terms() Terms { return Terms{Pace: b.Pace(), Created: b.made} }
+func (b *Bucket) Terms() Terms {
+	return Terms{Pace: b.Pace(), Created: b.made, Owner: b.tenant.owner}
+}
 
 // Notify wakes the requests that wait for news of a bucket.
 func (b *Bucket) Notify() {
@@ -309,6 +333,9 @@ func (s *Shard) Tick(now int64, do func(*Bucket)) {
 		}
 		do(b)
 	}
+	for _, t := range s.tenants {
+		s.forget(t)
+	}
 }
 
 // Look calls do with each bucket, brought to now, and changes nothing.
@@ -324,5 +351,5 @@ func (s *Shard) drop(b *Bucket) {
 	b.gone = true
 	b.Notify()
 	delete(s.buckets, b.Name)
-	s.pool.places.Add(1)
+	s.vacate(b)
 }

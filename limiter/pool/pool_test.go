@@ -180,6 +180,7 @@ func TestIdleBucketsAreDropped(t *testing.T) {
 	if s.Find(name(27), 101*sec) != nil {
 		t.Error("finds a bucket that is not there")
 	}
+	p.bounds.Traffic = 0
 	p.places.Store(0)
 	if s.Open(nil, name(27), limit, 101*sec) != nil {
 		t.Error("there are more buckets than places")

@@ -14,13 +14,22 @@ import (
 type saved struct {
 	Boot uint64
 	Line roster.Saved
+	Lost []savedLoss
+}
+
+// savedLoss is what has to be remembered of an owner; see tenant.
+type savedLoss struct {
+	Shard        int
+	Owner        Owner
+	Since, Until int64
 }
 
 // savedBucket is one bucket; one without a name is the end.
 type savedBucket struct {
-	Name Name
-	Step int
-	Made uint64
+	Name  Name
+	Step  int
+	Made  uint64
+	Owner Owner
 	share.Saved
 }
 
@@ -36,16 +45,23 @@ func (p *Pool) Save(now int64) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	enc := gob.NewEncoder(&out)
-	err := enc.Encode(saved{p.boot, line.Save()})
+	head := saved{Boot: p.boot, Line: line.Save()}
 	for i := range p.shards {
-		p.shards[i].Lock()
+		s := &p.shards[i]
+		s.Lock()
+		for _, t := range s.tenants {
+			if t.since > 0 && t.until > now {
+				head.Lost = append(head.Lost, savedLoss{i, t.owner, t.since, t.until})
+			}
+		}
 	}
+	err := enc.Encode(head)
 	p.view(roster.NewLine(p.self, 0, nil, now))
 	for i := range p.shards {
 		s := &p.shards[i]
 		for _, b := range s.buckets {
 			if !b.Idle(now) && err == nil {
-				err = enc.Encode(savedBucket{b.Name, b.step, b.made, share.Save(&b.Bucket, now)})
+				err = enc.Encode(savedBucket{b.Name, b.step, b.made, b.tenant.owner, share.Save(&b.Bucket, now)})
 			}
 			s.drop(b)
 		}
@@ -82,6 +98,15 @@ func (p *Pool) Resume(from []byte, rosters []roster.Roster, shift, now int64) er
 	defer p.changing.Unlock()
 	p.boot = head.Boot
 	p.view(line)
+	for _, l := range head.Lost {
+		if l.Shard < 0 || l.Shard >= shards || l.Until <= 0 {
+			return errors.New("a saved loss is out of range")
+		}
+		s := &p.shards[l.Shard]
+		s.now = max(s.now, now)
+		t := s.tenant(l.Owner)
+		t.since, t.until = max(1, l.Since+shift), min(l.Until, share.Forever-max(0, shift))+shift
+	}
 	for {
 		var b savedBucket
 		switch err := dec.Decode(&b); {
@@ -89,14 +114,21 @@ func (p *Pool) Resume(from []byte, rosters []roster.Roster, shift, now int64) er
 			return fmt.Errorf("read a saved bucket: %w", err)
 		case b.Name == Name{}:
 			return nil
-		case !b.Pace.Valid() || p.places.Add(-1) < 0:
+		case !b.Pace.Valid():
 			return errors.New("a saved bucket is out of range")
 		}
 		s := p.Shard(b.Name)
 		s.Lock()
-		n := &Bucket{Name: b.Name, In: s, step: b.Step, made: b.Made, Bucket: *share.Restore(&b.Saved, shift)}
+		s.now = max(s.now, now)
+		in := s.admit(b.Owner)
+		if in == nil {
+			s.Unlock()
+			return errors.New("there is no place for a saved bucket")
+		}
+		n := &Bucket{Name: b.Name, In: s, step: b.Step, made: b.Made, Bucket: *share.Restore(&b.Saved, shift), tenant: in}
 		s.catchUp(n, line)
 		s.buckets[b.Name] = n
+		s.occupy(n)
 		s.Unlock()
 	}
 }

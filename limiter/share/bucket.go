@@ -293,6 +293,9 @@ func (b *Bucket) Wait(units int64) int64 {
 // Reset is the time until what is here is at its cap, in nanoseconds.
 func (b *Bucket) Reset() int64 { return b.pace.wait(b.cap-b.tok, b.part) }
 
+// Refills is the time in which the own part of b's node becomes whole, if nothing is lent.
+func Refills(b *Bucket) int64 { return b.pace.wait(b.pace.cap(b.base)-b.tok, b.base) }
+
 // Count counts a request of units, whether it passes or not, as demand. Once for each.
 func (b *Bucket) Count(units, now int64) {
 	b.dem = float32(b.demand(now) + float64(units)/tau(b.pace))

@@ -273,7 +273,7 @@ func (s *Sharing) call(ctx context.Context, p *peer, items []item) {
 		s.giveUp(num, items, false)
 	})
 	defer late.Stop()
-	out := batch{from: s.conf.Boot, to: boot, items: items}
+	out := batch{owners: s.conf.Owners != nil && s.conf.Owners(), from: s.conf.Boot, to: boot, items: items}
 	raw, err := s.conf.Exchange(ctx, p.id, out.encode())
 	var in batch
 	if err == nil {

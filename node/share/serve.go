@@ -47,8 +47,11 @@ func (s *Sharing) answer(from share.Peer, m *item) (out item, ok bool) {
 	shard := s.conf.Pool.Shard(m.name)
 	shard.Lock()
 	now := s.conf.Now()
-	b := shard.Open(nil, m.name, m.terms, now)
-	if b == nil {
+	b := shard.Find(m.name, now)
+	if b != nil || m.kind == isFetch || m.kind == isHint && shard.Roomy(m.terms) {
+		b = shard.Open(b, m.name, m.terms, now)
+	}
+	if b == nil { // a part of one that is not here any more was lost with it
 		shard.Unlock()
 		return item{}, false
 	}
@@ -87,7 +90,8 @@ func (s *Sharing) take(from share.Peer, sent, answers []item) {
 		shard := s.conf.Pool.Shard(m.name)
 		shard.Lock()
 		now := s.conf.Now()
-		if b := shard.Open(nil, m.name, asked.terms, now); b != nil {
+		if b := shard.Find(m.name, now); b != nil {
+			b = shard.Open(b, m.name, asked.terms, now)
 			if m.kind == isReply {
 				b.OnReply(from, &m.reply, now)
 			} else {

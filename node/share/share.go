@@ -13,7 +13,7 @@ import (
 	"github.com/perfgate/perfgate/limiter/share"
 )
 
-// Config configures [New]. All fields but Saved are required.
+// Config configures [New]. All fields but Owners and Saved are required.
 type Config struct {
 	Boot uint64 // of this process
 	Pool *pool.Pool
@@ -27,9 +27,11 @@ type Config struct {
 	Rosters func() []roster.Roster
 	Applied func() uint64
 	Active  func() bool
-	Now     func() int64
-	Logger  *slog.Logger
-	Saved   Saved // optional
+	// Owners says that every node understands whose a bucket is; nil: no.
+	Owners func() bool
+	Now    func() int64
+	Logger *slog.Logger
+	Saved  Saved // optional
 }
 
 // Sharing is this node's part in the limits of the cluster.

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 // fleet is nodes whose calls go through memory.
 type fleet struct {
+	most  pool.Bounds // of each node, if set
 	t     *testing.T
 	mu    sync.Mutex // guards nodes
 	nodes map[string]*station
@@ -44,8 +46,11 @@ var errCut = errors.New("cut off")
 
 // newFleet starts nodes that share by one roster. Call it inside of a synctest bubble.
 func newFleet(t *testing.T, rosters []roster.Roster, ids ...string) *fleet {
-	f := &fleet{t: t, nodes: map[string]*station{}, ids: ids}
-	for _, id := range ids {
+	return (&fleet{t: t, nodes: map[string]*station{}, ids: ids}).begin(rosters)
+}
+
+func (f *fleet) begin(rosters []roster.Roster) *fleet {
+	for _, id := range f.ids {
 		f.start(id, 1, rosters)
 	}
 	time.Sleep(2 * time.Second) // virtual: they greet each other
@@ -53,7 +58,7 @@ func newFleet(t *testing.T, rosters []roster.Roster, ids ...string) *fleet {
 }
 
 func (f *fleet) start(id string, boot uint64, rosters []roster.Roster) *station {
-	s := &station{f: f, id: id, pool: pool.New(id)}
+	s := &station{f: f, id: id, pool: pool.NewBounded(id, cmp.Or(f.most, pool.DefaultBounds))}
 	s.leased.Store(true)
 	s.active.Store(true)
 	s.index.Store(11)
@@ -62,6 +67,7 @@ func (f *fleet) start(id string, boot uint64, rosters []roster.Roster) *station 
 	s.Sharing = New(Config{
 		Self: id, Boot: boot, Pool: s.pool, Exchange: s.exchange, Leased: s.leased.Load, Active: s.active.Load, Applied: s.index.Load,
 		Rosters: func() []roster.Roster { return *s.rosters.Load() },
+		Owners:  func() bool { return true },
 		Now:     func() int64 { return int64(time.Since(began)) + int64(boot)*1e12 },
 		Logger:  slog.New(slog.DiscardHandler),
 	}, 10)

@@ -10,8 +10,12 @@ import (
 )
 
 // The form of a batch: version, boot of the sender, boot that it is meant for (0: any),
-// number of items, items. Numbers are varints.
-const wireVersion = 1
+// number of items, items. Numbers are varints. From version 2 on terms have an owner; answers
+// have no terms, and stay in version 1.
+const (
+	wireVersion = 1
+	wireOwners  = 2
+)
 
 // maxItems bounds the items of a batch: some 60 bytes each.
 const maxItems = 512
@@ -45,6 +49,7 @@ func hasTerms(kind byte) bool { return kind != isReply && kind != isRenewed }
 
 // batch is what one call carries, or its answer.
 type batch struct {
+	owners   bool
 	from, to uint64
 	items    []item
 }
@@ -53,16 +58,19 @@ var errWire = errors.New("a message of the limits is cut short or of another ver
 
 func (b *batch) encode() []byte {
 	out := []byte{wireVersion}
+	if b.owners {
+		out[0] = wireOwners
+	}
 	out = binary.AppendUvarint(out, b.from)
 	out = binary.AppendUvarint(out, b.to)
 	out = binary.AppendUvarint(out, uint64(len(b.items)))
 	for i := range b.items {
-		out = b.items[i].encode(out)
+		out = b.items[i].encode(out, b.owners)
 	}
 	return out
 }
 
-func (m *item) encode(out []byte) []byte {
+func (m *item) encode(out []byte, owners bool) []byte {
 	out = append(append(out, m.kind), m.name[:]...)
 	ints := func(vs ...int64) {
 		for _, v := range vs {
@@ -72,6 +80,9 @@ func (m *item) encode(out []byte) []byte {
 	if hasTerms(m.kind) {
 		p := m.terms.Pace
 		ints(p.Burst, p.Rate, p.Weight, p.Tick, int64(m.terms.Created))
+		if owners {
+			out = binary.AppendUvarint(out, uint64(m.terms.Owner))
+		}
 	}
 	switch m.kind {
 	case isFetch:
@@ -109,7 +120,13 @@ func flag(b bool) int64 {
 // decode reads a batch; items of a kind that is not known make it unreadable.
 func decode(p []byte) (b batch, err error) {
 	r := pack.NewReader(p)
-	r.Version(wireVersion)
+	switch r.Byte() {
+	case wireVersion:
+	case wireOwners:
+		b.owners = true
+	default:
+		r.Fail()
+	}
 	b.from, b.to = r.Uvarint(), r.Uvarint()
 	n := r.Uvarint()
 	if r.Bad() || n > maxItems {
@@ -117,7 +134,7 @@ func decode(p []byte) (b batch, err error) {
 	}
 	b.items = make([]item, n)
 	for i := range b.items {
-		if !b.items[i].decode(&r) {
+		if !b.items[i].decode(&r, b.owners) {
 			return batch{}, errWire
 		}
 	}
@@ -127,11 +144,14 @@ func decode(p []byte) (b batch, err error) {
 	return b, nil
 }
 
-func (m *item) decode(r *pack.Reader[[]byte]) bool {
+func (m *item) decode(r *pack.Reader[[]byte], owners bool) bool {
 	m.kind = r.Byte()
 	copy(m.name[:], r.Take(uint64(len(m.name))))
 	if hasTerms(m.kind) {
 		m.terms = pool.Terms{Pace: share.Pace{Burst: r.Varint(), Rate: r.Varint(), Weight: r.Varint(), Tick: r.Varint()}, Created: uint64(r.Varint())}
+		if owners {
+			m.terms.Owner = pool.Owner(r.Uvarint())
+		}
 		if !m.terms.Pace.Valid() {
 			return false
 		}

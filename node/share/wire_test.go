@@ -41,6 +41,11 @@ func TestWire(t *testing.T) {
 	if _, err := decode(append(bytes.Clone(p), 0)); err == nil {
 		t.Error("a byte too many can be read")
 	}
+	in.owners = true
+	in.items[0].terms.Owner, in.items[2].terms.Owner = 1<<63+3, 1
+	if out, err := decode(in.encode()); err != nil || !reflect.DeepEqual(in, out) {
+		t.Fatalf("with owners: %v\n%+v\n%+v", err, in, out)
+	}
 	small := (&batch{items: in.items[:1]}).encode()
 	if len(small) > 70 {
 		t.Errorf("a fetch has %d bytes", len(small))
