@@ -146,6 +146,8 @@ func (c *Call) observe(f *fault.Error, took time.Duration) {
 		o.Code = string(f.Code)
 	} else if c.committed || c.Route.Access&Quiet != 0 {
 		o.Action = ""
+	} else if v := viewOf(c.Request); v != nil {
+		o.Action, o.Route, o.Path = v.note(), v.Pattern, apikey.Mask(v.Path)
 	}
 	if rec := c.Caller.Record; rec != nil {
 		o.Key, o.Type = rec.ID, rec.Type

@@ -235,8 +235,7 @@ func (c Browser) admitSession() *fault.Error {
 		return f
 	}
 	if rt.Access&Unmetered == 0 {
-		c.meter = c.frame.meters.of(store.KeyID(c.Caller.Actor.ID), c.Account, c.w.Header(), c.Now, c.mono)
-		return c.meter.takeCall()
+		return c.chargeView()
 	}
 	return nil
 }

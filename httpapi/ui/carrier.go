@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
 )
 
 // maxAnswer bounds an answer of the API that a page is made of, in bytes: an allowlist of
@@ -20,7 +21,8 @@ const maxAnswer = 64 << 20
 type carrier struct {
 	api     http.Handler
 	browser *http.Request
-	id      string   // the request id of the visit, under which the calls are audited
+	id      string // the request id of the visit, under which the calls are audited
+	view    *rest.View
 	cookies []string // that the API has set
 }
 
@@ -67,7 +69,8 @@ func (c *carrier) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 		}
 	}()
 	a := &answer{header: http.Header{}}
-	c.api.ServeHTTP(a, c.dress(r))
+	in := c.dress(r)
+	c.api.ServeHTTP(a, in.WithContext(rest.WithView(in.Context(), c.view)))
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}

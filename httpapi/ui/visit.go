@@ -11,6 +11,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
 )
 
 // The bounds of a form, in bytes.
@@ -33,7 +34,11 @@ type visit struct {
 // visit begins a visit. The error of a POST is that it came from elsewhere.
 func (u *UI) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
 	v := &visit{ui: u, w: w, r: r}
-	v.carrier = &carrier{api: u.cfg.API, browser: r, id: w.Header().Get(fault.RequestIDHeader)}
+	_, pattern, _ := strings.Cut(r.Pattern, " ")
+	v.carrier = &carrier{
+		api: u.cfg.API, browser: r, id: w.Header().Get(fault.RequestIDHeader),
+		view: &rest.View{Path: r.URL.Path, Pattern: strings.TrimSuffix(pattern, "{$}")},
+	}
 	v.api, _ = client.New("http://dashboard.invalid", "") // the URL is well-formed; no name is looked up
 	v.api.HTTP = &http.Client{Transport: v.carrier}
 	if r.Method == http.MethodPost {
