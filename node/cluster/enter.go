@@ -116,7 +116,11 @@ func (c *Cluster) Enter(ctx context.Context) (replica.Entry, error) {
 // findPlace returns the certificate of the cluster that this node has joined, or
 // begin if it is to begin one. Until then the node answers requests for information.
 func (c *Cluster) findPlace(ctx context.Context, answers *atomic.Pointer[mesh.JoinHandler]) (creds *mesh.Credentials, begin bool, err error) {
-	f := &former{self: *c.holder.selfReport(c.Clock.Wall()), join: c.Join, expect: c.Expect, ask: c.mesh.Ask, say: c.troubles, waiting: c.Waiting}
+	rejoins, err := c.r.Rejoin().Pending()
+	if err != nil {
+		return nil, false, err
+	}
+	f := &former{rejoins: rejoins, self: *c.holder.selfReport(c.Clock.Wall()), join: c.Join, expect: c.Expect, ask: c.mesh.Ask, say: c.troubles, waiting: c.Waiting}
 	h := mesh.JoinHandler(func(_ context.Context, kind string, _ []byte, _ string) (any, error) {
 		if kind != askInfo {
 			return nil, errors.New("the node has no cluster yet")
@@ -142,7 +146,7 @@ func (c *Cluster) findPlace(ctx context.Context, answers *atomic.Pointer[mesh.Jo
 	if err := creds.Save(c.r.FS(), c.Dir); err != nil {
 		return nil, false, err
 	}
-	if err := c.mesh.SetCredentials(creds); err != nil {
+	if err := errors.Join(c.mesh.SetCredentials(creds), c.r.Rejoin().End()); err != nil {
 		return nil, false, err
 	}
 	c.log.Info("joined the cluster", "cluster_id", creds.ClusterID)

@@ -80,6 +80,7 @@ type former struct {
 	say     *troubles
 	seen    atomic.Pointer[[]string]
 	waiting func(string) // told why it waits
+	rejoins bool         // it was a member: it joins, and begins nothing
 }
 
 // answer tells others about a node that has no cluster.
@@ -132,7 +133,7 @@ func (f *former) Run(ctx context.Context) (*place, error) {
 	if f.expect <= 1 {
 		founder.founding = ""
 	}
-	if len(f.join) == 0 {
+	if len(f.join) == 0 && !f.rejoins {
 		return founder, nil
 	}
 	tick := time.NewTicker(pollEvery)
@@ -195,6 +196,9 @@ func (f *former) round(ctx context.Context) (found *place, begin bool, why strin
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
+	if f.rejoins {
+		faults = append(faults, "no member of the cluster answers; this node had damaged data, which it set aside, and waits for one")
+	}
 	if len(faults) > 0 {
 		f.seen.Store(nil)
 		return nil, false, strings.Join(faults, "; ")

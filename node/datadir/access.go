@@ -20,7 +20,7 @@ const (
 // others may belong to somebody else: lost+found of a volume, or a token that the
 // operator took away from the node.
 var needed = []string{
-	LogDir, StateDir, SnapshotDir, LocalDir, LocalSealFile, clusterDir, NodeIDFile, BootFile, AdminCertFile, AdminKeyFile,
+	LogDir, StateDir, SnapshotDir, LocalDir, LocalSealFile, ClusterDir, NodeIDFile, BootFile, AdminCertFile, AdminKeyFile,
 	KeyringFile, EncryptionKeyFile,
 }
 

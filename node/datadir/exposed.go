@@ -19,7 +19,7 @@ func Exposed(path string) (mode fs.FileMode, exposed bool) {
 
 // secrets are the entries with secrets that people touch, or whose owner tools that copy
 // a data directory may change. The rest is state, which the directory's own mode keeps.
-var secrets = []string{OperatorTokenFile, AdminKeyFile, EncryptionKeyFile, clusterDir}
+var secrets = []string{OperatorTokenFile, AdminKeyFile, EncryptionKeyFile, ClusterDir}
 
 // ExposedSecrets lists the files with secrets in dir that are [Exposed], relative to it.
 func ExposedSecrets(dir string) (out []string) {

@@ -11,11 +11,11 @@ import (
 // directory are found by it, those of the cluster port too.
 func TestExposed(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, clusterDir), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, ClusterDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, mode := range map[string]os.FileMode{
-		OperatorTokenFile: 0o640, AdminKeyFile: 0o600, AdminCertFile: 0o644, clusterDir + "/node.pem": 0o604, clusterDir + "/other": 0o400, NodeIDFile: 0o666,
+		OperatorTokenFile: 0o640, AdminKeyFile: 0o600, AdminCertFile: 0o644, ClusterDir + "/node.pem": 0o604, ClusterDir + "/other": 0o400, NodeIDFile: 0o666,
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -28,7 +28,7 @@ func TestExposed(t *testing.T) {
 			t.Errorf("%s of mode %04o: %04o, %v", name, mode, got, exposed)
 		}
 	}
-	if got := ExposedSecrets(dir); !slices.Equal(got, []string{OperatorTokenFile, clusterDir + "/node.pem"}) {
+	if got := ExposedSecrets(dir); !slices.Equal(got, []string{OperatorTokenFile, ClusterDir + "/node.pem"}) {
 		t.Errorf("%q", got)
 	}
 	if _, exposed := Exposed(filepath.Join(dir, "none")); exposed || ExposedSecrets(filepath.Join(dir, "none")) != nil {

@@ -9,6 +9,8 @@ const (
 	NodeIDFile        = "node-id"        // 32 hexadecimal digits, as long as the directory lives
 	BootFile          = "boot"           // decimal number of starts
 	LogEndFile        = "raftlog.end"    // how far the log reached: see the witness of store/raftlog
+	RejoinFile        = "REJOIN"         // the node had damaged data and joins its cluster as a new one
+	DamageFile        = "DAMAGED"        // one line: the part that was found damaged while the node ran, and why
 	FoundingFile      = "FOUNDING"       // the cluster is new and has too few voters: see [Founded]
 	OperatorTokenFile = "operator.token" // written by the first start of a node that founds a cluster
 	AdminCertFile     = "admin.crt"      // self-signed, PEM; clients may trust it as an authority
@@ -23,15 +25,14 @@ const (
 	Restored = "restored" // it was restored from a backup, or recovered
 )
 
-// Directories in the data directory. Two packages own one entry more each, under a
-// name that nothing else uses: cluster/ of node/mesh, for the node's certificate,
-// and ballast of store/disk, for reserved space.
+// Directories in the data directory. store/disk owns one entry more, under a name that
+// nothing else uses: ballast, for reserved space.
 const (
 	LogDir      = "raftlog"   // the replicated log, Pebble
 	StateDir    = "state"     // the applied state, Pebble
 	SnapshotDir = "snapshots" // of the state, for followers and restarts
 	LocalDir    = "local"     // this node's usage and request audit, Pebble
-	clusterDir  = "cluster"
+	ClusterDir  = "cluster"   // of node/mesh: the node's certificate
 )
 
 // Names that store/local keeps beside LocalDir: the seal, which records its expected
@@ -41,12 +42,17 @@ const (
 	DamagedPrefix = LocalDir + ".damaged-"
 )
 
+// AsidePrefix begins the names of directories with parts that were damaged, followed by
+// the time. They are not read any more, and hold what they held: files that were
+// encrypted, and others.
+const AsidePrefix = "damaged-"
+
 // Encrypted reports whether the entry of the data directory with this name is encrypted,
 // as are all files in it but the locks of databases. The others hold no secret, are
 // needed before there is a key, or are for people and other programs.
 func Encrypted(name string) bool {
 	switch strings.TrimSuffix(name, TempSuffix) {
-	case LogDir, StateDir, SnapshotDir, LocalDir, LocalSealFile, clusterDir:
+	case LogDir, StateDir, SnapshotDir, LocalDir, LocalSealFile, ClusterDir:
 		return true
 	}
 	return strings.HasPrefix(name, DamagedPrefix) || strings.HasPrefix(name, StateDir+".")

@@ -41,7 +41,7 @@ func crashes(ordinary, torture int) int {
 
 // Messages of Raft's that the tests count.
 const (
-	msgRestore  = "starting restore from snapshot"
+	msgRestore  = "is restored from it"
 	msgSnapshot = "snapshot complete up to"
 )
 

@@ -33,8 +33,21 @@ var idForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // this start. The directory must be locked. When it returns, the new count is
 // durable, so that no two processes ever use the same one.
 func OpenIdentity(fs vfs.FS, dir string) (Identity, error) {
+	return openIdentity(fs, dir, Identity{})
+}
+
+// openIdentity is [OpenIdentity] for a node whose log notes that it was marked, the zero
+// identity if it notes nothing. The log is checked for damage as a whole, so that it is
+// right where the files differ.
+func openIdentity(fs vfs.FS, dir string, marked Identity) (Identity, error) {
 	id, err := ReadLine(fs, fs.PathJoin(dir, datadir.NodeIDFile))
+	damaged := err == nil && !idForm.MatchString(id)
 	switch {
+	case marked.ID != "" && (errors.Is(err, os.ErrNotExist) || damaged || err == nil && id != marked.ID):
+		id = marked.ID
+		if err := WriteLine(fs, dir, datadir.NodeIDFile, id); err != nil {
+			return Identity{}, fmt.Errorf("write node id: %w", err)
+		}
 	case errors.Is(err, os.ErrNotExist):
 		var raw [16]byte
 		rand.Read(raw[:])
@@ -44,8 +57,8 @@ func OpenIdentity(fs vfs.FS, dir string) (Identity, error) {
 		}
 	case err != nil:
 		return Identity{}, fmt.Errorf("read node id: %w", err)
-	case !idForm.MatchString(id):
-		return Identity{}, fmt.Errorf("%s holds %q, which is no node id: the data directory is damaged", fs.PathJoin(dir, datadir.NodeIDFile), id)
+	case damaged:
+		return Identity{}, &Damage{datadir.NodeIDFile, fmt.Errorf("%s holds %q, which is no node id: the data directory is damaged", fs.PathJoin(dir, datadir.NodeIDFile), id)}
 	}
 	n := uint64(0)
 	last, err := ReadLine(fs, fs.PathJoin(dir, datadir.BootFile))
@@ -54,16 +67,23 @@ func OpenIdentity(fs vfs.FS, dir string) (Identity, error) {
 	case err != nil:
 		return Identity{}, fmt.Errorf("read boot counter: %w", err)
 	default:
-		if n, err = strconv.ParseUint(last, 10, 64); err != nil {
-			return Identity{}, fmt.Errorf("%s holds %q, which is no number: the data directory is damaged", fs.PathJoin(dir, datadir.BootFile), last)
+		if n, err = strconv.ParseUint(last, 10, 64); err != nil && marked.Boot == 0 {
+			return Identity{}, &Damage{datadir.BootFile, fmt.Errorf("%s holds %q, which is no number: the data directory is damaged", fs.PathJoin(dir, datadir.BootFile), last)}
 		}
 	}
-	n++
+	if marked.Boot > 0 && n > marked.Boot+bootsAhead { // damaged the other way, or no number at all
+		n = marked.Boot
+	}
+	n = max(n, marked.Boot) + 1
 	if err := WriteLine(fs, dir, datadir.BootFile, strconv.FormatUint(n, 10)); err != nil {
 		return Identity{}, fmt.Errorf("count this start: %w", err)
 	}
 	return Identity{ID: id, Boot: n}, nil
 }
+
+// bootsAhead is by how many starts the file may be ahead of the log: those that ended
+// before the log was marked.
+const bootsAhead = 1 << 20
 
 // maxLine bounds the files that hold one word.
 const maxLine = 256

@@ -102,6 +102,11 @@ func (l lone) WaitState(ctx context.Context, initialize func(context.Context) er
 	if err := l.r.WaitReady(ctx); err != nil {
 		return err
 	}
+	if !l.r.Store().Initialized() {
+		if err := l.r.NeverWritten(); err != nil {
+			return err
+		}
+	}
 	return initialize(ctx)
 }
 

@@ -36,3 +36,33 @@ func (m Marks) SetLocalName(name string) error {
 	}
 	return nil
 }
+
+// The identity as the node had it at its last start.
+var (
+	nodeIDKey = []byte("perfgate.node")
+	bootKey   = []byte("perfgate.boot")
+)
+
+// identity is the one that was marked, zero if none was.
+func (m Marks) identity() (id Identity, err error) {
+	v, err := m.log.Get(nodeIDKey)
+	if errors.Is(err, raftlog.ErrNotFound) {
+		return id, nil
+	}
+	if err != nil {
+		return id, fmt.Errorf("read the identity in the log: %w", err)
+	}
+	id.ID = string(v)
+	if id.Boot, err = m.log.GetUint64(bootKey); err != nil && !errors.Is(err, raftlog.ErrNotFound) {
+		return id, fmt.Errorf("read the identity in the log: %w", err)
+	}
+	return id, nil
+}
+
+// setIdentity marks id, durably.
+func (m Marks) setIdentity(id Identity) error {
+	if err := errors.Join(m.log.SetUint64(bootKey, id.Boot), m.log.Set(nodeIDKey, []byte(id.ID))); err != nil {
+		return fmt.Errorf("note the identity in the log: %w", err)
+	}
+	return nil
+}

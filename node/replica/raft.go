@@ -53,29 +53,31 @@ type engine struct {
 	raft  *raft.Raft
 	// running is raft, for callbacks of Raft while it starts.
 	running atomic.Pointer[raft.Raft]
-	leads   chan bool // leadership won and lost
+	leads   chan bool   // leadership won and lost
+	damaged func(error) // ends the node, whose log is not that of its cluster
 }
 
-// openEngine opens the stores under dir. Raft is not started: see engine.run.
-func openEngine(fs, plain vfs.FS, dir string, c Config) (_ *engine, err error) {
-	e := &engine{leads: make(chan bool, 1)}
+// openEngine opens the stores of c. Raft is not started: see engine.run. fatal makes the
+// function that a part of the data directory is ended with.
+func openEngine(fs, plain vfs.FS, c Config, fatal func(part string) func(error)) (_ *engine, err error) {
+	e := &engine{leads: make(chan bool, 1), damaged: fatal(datadir.LogDir)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())
 		}
 	}()
-	path := func(name string) string { return fs.PathJoin(dir, name) }
+	path := func(name string) string { return fs.PathJoin(c.Dir, name) }
 	if e.log, err = raftlog.Open(raftlog.Config{
-		FS: fs, Dir: path(datadir.LogDir), Cache: c.Cache, Logger: c.Logger, Fatal: c.Fatal, Plain: plain, Witness: path(datadir.LogEndFile),
+		FS: fs, Dir: path(datadir.LogDir), Cache: c.Cache, Logger: c.Logger, Fatal: fatal(datadir.LogDir), Plain: plain, Witness: path(datadir.LogEndFile),
 	}); err != nil {
-		return nil, err
+		return nil, damage(datadir.LogDir, err)
 	}
 	if e.state, err = store.Open(store.Config{
-		FS: fs, Dir: path(datadir.StateDir), Cache: c.Cache, CacheBytes: c.CacheBytes, Routes: c.Routes, Logger: c.Logger, Fatal: c.Fatal,
+		FS: fs, Dir: path(datadir.StateDir), Cache: c.Cache, CacheBytes: c.CacheBytes, Routes: c.Routes, Logger: c.Logger, Fatal: fatal(datadir.StateDir),
 	}); err != nil {
-		return nil, err
+		return nil, damage(datadir.StateDir, err)
 	}
-	if e.snaps, err = OpenSnapshots(fs, dir, c.Cache, c.Logger); err != nil {
+	if e.snaps, err = OpenSnapshots(fs, c.Dir, c.Cache, c.Logger); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -97,10 +99,8 @@ func (e *engine) run(dir string, c Config, id Identity, at Entry, applied *progr
 	if c.Tune != nil {
 		c.Tune(conf)
 	}
-	if conf.NoSnapshotRestoreOnStart, err = e.reconcile(dir, c.Logger); err != nil {
-		return err
-	}
-	logs := watchedLog{e.log, cmp.Or(c.StoreLimit, storeLimit), c.Fatal, &e.tail}
+	conf.NoSnapshotRestoreOnStart = true // see check
+	logs := keptLog{watchedLog{e.log, cmp.Or(c.StoreLimit, storeLimit), c.Fatal, &e.tail}, e.state.Applied, e.damaged}
 	if at.Begin {
 		if err := e.bootstrap(conf, logs); err != nil {
 			return fmt.Errorf("begin a cluster in %q: %w", dir, err)
@@ -149,47 +149,11 @@ func (e *engine) termOf(index uint64) (uint64, error) {
 	return l.Term, err
 }
 
-// reconcile compares the three stores before Raft trusts them, and reports
-// whether the state needs no restore.
-//
-// The log is fsynced before anything is applied, so a state that is ahead of it
-// is not a crash's work: an old or an empty log was put beside it.
-// Raft would then give out indexes again that the state has already seen, and
-// the state would skip those entries: acknowledged and lost.
-func (e *engine) reconcile(dir string, log *slog.Logger) (whole bool, err error) {
-	first, err := e.log.FirstIndex()
-	if err != nil {
-		return false, err
-	}
-	last, err := e.log.LastIndex()
-	if err != nil {
-		return false, err
-	}
-	index, snapApplied, found, err := e.snaps.Newest()
-	if err != nil {
-		return false, err
-	}
-	applied := e.state.Applied()
-	if applied > max(last, index) {
-		return false, fmt.Errorf("data directory %q: the state is at index %d, but the raft log ends at %d and the newest snapshot at %d: "+
-			"parts of the directory are missing or from another time; put back the whole directory, or start with an empty one", dir, applied, last, index)
-	}
-	if first > index+1 {
-		return false, fmt.Errorf("data directory %q: the raft log begins at index %d, but the newest readable snapshot ends at %d: "+
-			"put back the whole directory, or start with an empty one", dir, first, index)
-	}
-	whole = !found || applied >= snapApplied
-	if !whole {
-		log.Info("the state is behind the newest snapshot and is restored from it", "applied", applied, "snapshot", snapApplied)
-	}
-	return whole, nil
-}
-
 // bootstrap makes a node without log and snapshots the only voter of a new
 // cluster. A crash between the two writes of raft.BootstrapCluster leaves a term
 // and no log, which Raft takes for a node with a past and never elects: so the
 // remains are removed first. Such a node has not voted.
-func (e *engine) bootstrap(conf *raft.Config, logs watchedLog) error {
+func (e *engine) bootstrap(conf *raft.Config, logs keptLog) error {
 	if fresh, err := e.fresh(); !fresh || err != nil {
 		return err
 	}

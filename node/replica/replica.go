@@ -39,7 +39,10 @@ type Config struct {
 	Fatal func(error)
 	// Coordinate makes the coordinator; nil makes that of a lone node.
 	Coordinate func(*Replica) Coordinator
-	Tune       func(*raft.Config) // tests take snapshots more often; nil changes nothing
+	// Others says that other nodes have the state too: a node whose data is damaged sets
+	// it aside and joins them as a new node.
+	Others bool
+	Tune   func(*raft.Config) // tests take snapshots more often; nil changes nothing
 	// StoreLimit is how long the disk may take for an operation; 0 is 2 s. Tests that are
 	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.
 	StoreLimit time.Duration
@@ -98,13 +101,11 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if r.space, err = disk.NewSpace(r.hangs, c.Dir, c.Logger); err != nil {
 		return nil, err
 	}
-	if r.id, err = OpenIdentity(r.space, c.Dir); err != nil {
-		return nil, err
-	}
 	if r.files = vfs.FS(r.space); c.Encrypt != nil {
 		r.files = c.Encrypt(r.space)
 	}
-	if r.engine, err = openEngine(r.files, r.space, c.Dir, c); err != nil {
+	h := &healer{r: r, fs: r.space, dir: c.Dir, log: c.Logger, others: c.Others && c.Coordinate != nil}
+	if err = h.open(ctx); err != nil {
 		return nil, err
 	}
 	r.assemble()

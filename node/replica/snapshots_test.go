@@ -68,8 +68,8 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 	c.Logger = lost.Logger()
 	r = replicatest.Start(t, c)
 	defer replicatest.Shut(t, r)
-	if lost.Count(msgRestore) != 1 {
-		t.Errorf("%d restores for a lost state, want 1", lost.Count(msgRestore))
+	if n := lost.Count(msgRestore); n != 1 {
+		t.Errorf("%d restores for a lost state, want 1", n)
 	}
 	if r.Store().ClusterID() != "c1" || !replicatest.Holds(t, r, 0) || !replicatest.Holds(t, r, 500) {
 		t.Error("the state did not come back whole")

@@ -1,0 +1,201 @@
+package nodetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/perfgate/perfgate/node/nodetest"
+)
+
+// remove takes entries out of a node's data directory.
+func remove(t *testing.T, n *nodetest.Node, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(n.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// newest is the file with the highest name among those of the pattern in a node's data
+// directory that have more than min bytes.
+func newest(t *testing.T, n *nodetest.Node, pattern string, min int64) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(n.Dir, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Backward(names) {
+		if info, err := os.Stat(name); err == nil && info.Size() > min {
+			return name
+		}
+	}
+	t.Fatalf("no file %s has more than %d bytes: %q", pattern, min, names)
+	return ""
+}
+
+// flip changes one bit of a file: of the byte at off, or of the one at -off from its end.
+func flip(t *testing.T, path string, off int64, bit byte) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if off < 0 {
+		off += int64(len(raw))
+	}
+	raw[off] ^= 1 << bit
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cut takes n bytes off the end of a file.
+func cut(t *testing.T, path string, n int64) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()-n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node whose log is gone or has lost its end does not vote as the one that it was: it
+// sets its data aside and comes back as a new node, in the place of the old one.
+func TestLostLogOfAMember(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(n *nodetest.Node){
+		"log and state are gone":    func(n *nodetest.Node) { remove(t, n, "raftlog", "raftlog.end", "state", "snapshots") },
+		"the log is gone":           func(n *nodetest.Node) { remove(t, n, "raftlog") },
+		"log and witness are gone":  func(n *nodetest.Node) { remove(t, n, "raftlog", "raftlog.end") },
+		"a bit of the log's end":    func(n *nodetest.Node) { flip(t, newest(t, n, "raftlog/*.log", 400), -100, 3) },
+		"the end of the log is cut": func(n *nodetest.Node) { cut(t, newest(t, n, "raftlog/*.log", 1000), 600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := nodetest.Start(t, 3)
+			_, key := c.Key(0, "a")
+			gone, revoked := c.Key(0, "b")
+			if _, err := c.API(0).RevokeKey(t.Context(), gone, ""); err != nil {
+				t.Fatal(err)
+			}
+			bad := c.Follower()
+			id, before := status(c, bad).ClusterID, nodeID(t, c.Nodes[bad])
+			c.Kill(bad)
+			lose(c.Nodes[bad])
+			c.Nodes[bad].Start()
+			c.WaitHealthy()
+			if c.Nodes[bad].Said("it joins its cluster as a new node") != 1 {
+				t.Error("its log does not say what it does")
+			}
+			if after := nodeID(t, c.Nodes[bad]); after == before {
+				t.Error("it has its old id")
+			}
+			if s := status(c, bad); s.ClusterID != id || len(s.Nodes) != 3 {
+				t.Errorf("status %+v", s)
+			}
+			if a := c.Nodes[bad].Get(key); a.Status != 200 {
+				t.Errorf("a key: %v", a)
+			}
+			if a := c.Nodes[bad].Get(revoked); a.Status != 401 {
+				t.Errorf("a revoked key: %v", a)
+			}
+			if kept, err := filepath.Glob(filepath.Join(c.Nodes[bad].Dir, "damaged-*", "boot")); err != nil || len(kept) != 1 {
+				t.Errorf("its data is not kept: %q, %v", kept, err)
+			}
+		})
+	}
+}
+
+// A damaged state is made again from snapshots and log: the node stays the one that it
+// was, and needs no other.
+func TestDamagedState(t *testing.T) {
+	t.Parallel()
+	for _, nodes := range []int{1, 3} {
+		for _, file := range []string{"state/MANIFEST-*", "state/*.log", "state/OPTIONS-*"} {
+			t.Run(fmt.Sprint(nodes, file), func(t *testing.T) {
+				t.Parallel()
+				c := nodetest.Start(t, nodes)
+				_, key := c.Key(0, "a")
+				bad := nodes - 1
+				before := nodeID(t, c.Nodes[bad])
+				c.Kill(bad)
+				flip(t, newest(t, c.Nodes[bad], file, 100), 80, 1)
+				c.Nodes[bad].Start()
+				c.WaitHealthy()
+				if c.Nodes[bad].Said("the state is damaged; it is made again") != 1 {
+					t.Error("its log does not say what it does")
+				}
+				if after := nodeID(t, c.Nodes[bad]); after != before {
+					t.Error("it has another id")
+				}
+				// After a crash, buckets are as empty as they may be.
+				c.Until("a key is admitted", func() error {
+					if a := c.Nodes[bad].Get(key); a.Status != 200 {
+						return fmt.Errorf("%v", a)
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// Nodes that have all lost their logs begin no new cluster: its empty state would lock
+// out what is left of the old one.
+func TestLostLogsOfAll(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	for i, n := range c.Nodes {
+		c.Kill(i)
+		remove(t, n, "raftlog", "state", "snapshots")
+	}
+	for _, n := range c.Nodes {
+		n.Start()
+	}
+	for _, n := range c.Nodes {
+		n.WaitLog("this node had damaged data, which it set aside, and waits for one")
+	}
+	for i := range c.Nodes {
+		if s := status(c, i); s != nil {
+			t.Errorf("n%d has a cluster: %+v", i+1, s)
+		}
+	}
+}
+
+// The identity is kept in the log, too: damage of its files does not make the node
+// another one, or one that starts again before it has.
+func TestDamagedIdentity(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	bad := c.Follower()
+	before := nodeID(t, c.Nodes[bad])
+	for name, content := range map[string]string{"node-id": "0" + before[1:] + "\n", "boot": "0\n"} {
+		for _, text := range []string{content, "\x00\xff", ""} {
+			c.Kill(bad)
+			if err := os.WriteFile(filepath.Join(c.Nodes[bad].Dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c.Nodes[bad].Start()
+			c.WaitReady(bad)
+			if after := nodeID(t, c.Nodes[bad]); after != before {
+				t.Errorf("%s holding %q: the node is another one", name, text)
+			}
+		}
+	}
+	c.Until("a key is created there", func() error {
+		_, err := c.API(bad).CreateKey(context.Background(), newKey("a"))
+		if err != nil {
+			return errors.New(err.Error())
+		}
+		return nil
+	})
+}
