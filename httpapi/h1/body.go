@@ -53,14 +53,22 @@ func (b *body) readLocked(p []byte) (n int, err error) {
 		n, err = b.chunks.Read(p)
 	} else {
 		n, err = b.w.c.br.Read(p[:min(int64(len(p)), left)])
-		left -= int64(n)
-		b.left.Store(left)
-		switch {
-		case left == 0:
-			err = io.EOF
-		case err == io.EOF:
-			err = io.ErrUnexpectedEOF
-		}
+		return b.tookLocked(n, err)
+	}
+	if err != nil {
+		b.finishLocked(err)
+	}
+	return n, err
+}
+
+// tookLocked counts n octets of a body with a length, which were read with err.
+func (b *body) tookLocked(n int, err error) (int, error) {
+	left := b.left.Add(-int64(n))
+	switch {
+	case left == 0:
+		err = io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
 		b.finishLocked(err)

@@ -104,7 +104,7 @@ func causeOf(ctx context.Context) error {
 // one.
 func (t *Transport) connection(x *Call, reuse bool) (c *persistConn, err error) {
 	if reuse {
-		c = t.pool.take(x.Target, x.up.isWhole())
+		c = t.pool.take(x.Target, x.up.mayTurn())
 	}
 	if c == nil {
 		if c, err = t.connect(x.ctx, x.Target); err != nil {

@@ -119,6 +119,9 @@ func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request 
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s, ok := body.(*arriving); ok {
+		req.ContentLength = int64(s.Len())
+	}
 	return req
 }
 

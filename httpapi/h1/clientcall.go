@@ -118,7 +118,9 @@ func (x *Call) unwatch() bool {
 
 // Reusable reports whether Reset may be called: the answer's body has been closed, or read
 // to its end, and no goroutine is left.
-func (x *Call) Reusable() bool { return x.Body == nil && x.limit == nil && x.body.over.Load() }
+func (x *Call) Reusable() bool {
+	return x.limit == nil && !x.up.started && !x.up.prepared && x.body.over.Load()
+}
 
 // Reset makes x blank, with the room that its fields have.
 func (x *Call) Reset() {
@@ -145,10 +147,17 @@ func (x *Call) attempt(c *persistConn) error {
 	x.conn, x.before, x.touched = c, c.socket.written.Load(), false
 	c.begin()
 	x.watch(c)
+	if c.mayTurn() {
+		if err := x.up.gather(c); err != nil {
+			return err
+		}
+	}
 	if c.mayTurn() && x.up.isWhole() {
 		if err := x.up.turn(c); err != nil {
 			return err
 		}
+	} else if c.unchecked && !c.quiet() {
+		return errStale
 	} else if err := x.up.send(c); err != nil && c.socket.written.Load() == x.before {
 		return err
 	}

@@ -8,13 +8,14 @@ import (
 // persistConn is a connection to an upstream. One request owns it at a time; between requests
 // the pool does.
 type persistConn struct {
-	net.Conn // what the messages travel on: the socket, or TLS over it
-	socket   *socket
-	key      Target
-	br       *input    // nil while the connection is idle
-	idle     time.Time // since then, if the pool has it
-	due      time.Time // the deadline for reading that waitFor has set
-	reused   bool
+	net.Conn  // what the messages travel on: the socket, or TLS over it
+	socket    *socket
+	key       Target
+	br        *input    // nil while the connection is idle
+	idle      time.Time // since then, if the pool has it
+	due       time.Time // the deadline for reading that waitFor has set
+	reused    bool
+	unchecked bool // the pool has not looked whether it is quiet
 }
 
 // Target is what connections have in common that can stand for each other. TLS has one
@@ -39,6 +40,12 @@ func (c *persistConn) end() {
 
 // mayTurn reports whether take is there for the connection.
 func (c *persistConn) mayTurn() bool { return c.socket.fast != nil && c.Conn == net.Conn(c.socket) }
+
+// quiet reports whether nothing has come since the last answer.
+func (c *persistConn) quiet() bool {
+	c.waitFor(0)
+	return c.socket.quiet(c.Conn)
+}
 
 // waitFor bounds the wait for an answer, from now on; 0 is no bound. A bound that is set
 // already and not much longer stays.

@@ -27,7 +27,11 @@ type pool struct {
 func (p *pool) take(key Target, unchecked bool) *persistConn {
 	for {
 		c, now := p.pop(key), time.Now()
-		if c == nil || unchecked && c.mayTurn() && p.young(c, now) || p.fit(c, now) {
+		if c == nil {
+			return nil
+		}
+		c.unchecked = unchecked && c.mayTurn() && p.young(c, now)
+		if c.unchecked || p.fit(c, now) {
 			return c
 		}
 		c.abort()
@@ -49,10 +53,7 @@ func (p *pool) pop(key Target) *persistConn {
 }
 
 // fit reports whether c can carry another request.
-func (p *pool) fit(c *persistConn, now time.Time) bool {
-	c.waitFor(0)
-	return p.young(c, now) && c.socket.quiet(c.Conn)
-}
+func (p *pool) fit(c *persistConn, now time.Time) bool { return p.young(c, now) && c.quiet() }
 
 // young reports whether c has not been idle for too long.
 func (p *pool) young(c *persistConn, now time.Time) bool {

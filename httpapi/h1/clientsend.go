@@ -33,7 +33,16 @@ func (u *upload) send(c *persistConn) error {
 func (u *upload) isWhole() bool {
 	u.lockSending()
 	defer u.unlockSending()
-	return u.ended && u.whole && len(u.buf) <= maxRaw
+	return u.isWholeLocked()
+}
+
+func (u *upload) isWholeLocked() bool { return u.ended && u.whole && len(u.buf) <= maxRaw }
+
+// mayTurn reports whether all of the request is there or can be gathered.
+func (u *upload) mayTurn() bool {
+	u.lockSending()
+	defer u.unlockSending()
+	return u.isWholeLocked() || u.mayGather()
 }
 
 // turn writes the request to c, and waits for the beginning of the answer.
@@ -113,6 +122,7 @@ func (u *upload) startLocked() <-chan struct{} {
 	u.running = true
 	u.users++
 	u.unlock()
+	u.started = true
 	first := make(chan struct{})
 	go u.run(p, first)
 	return first

@@ -60,6 +60,8 @@ var uploads = []struct {
 	{"in memory", func() io.Reader { return ready{strings.NewReader(strings.Repeat("x", 3000))} }},
 	{"large in chunks", func() io.Reader { return streamed{strings.NewReader(strings.Repeat("x", 20_000))} }},
 	{"large", func() io.Reader { return strings.NewReader(strings.Repeat("x", 30_000)) }},
+	{"arrived", func() io.Reader { return &arriving{strings.NewReader(strings.Repeat("x", 16_000)), 16_000} }},
+	{"arrived in part", func() io.Reader { return &arriving{strings.NewReader(strings.Repeat("x", 16_000)), 5_000} }},
 }
 
 // ready is a body that is in memory.

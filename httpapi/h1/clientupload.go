@@ -26,6 +26,7 @@ type upload struct {
 	buf      []byte       // what was sent or is to be sent, as it goes over the wire
 	whole    bool         // buf begins with the first octet
 	rest     int64        // octets that the body still owes, if it has a length
+	started  bool         // a goroutine has been, which may know the body still
 	ended    bool         // the body has come to its end, which is in buf
 	prepared bool         // prepare has run
 	next     int          // octet of buf to be sent
@@ -78,7 +79,7 @@ func (u *upload) init(call *Call, body io.ReadCloser, length int64) (err error) 
 // reset makes u blank. Nobody may use it.
 func (u *upload) reset() {
 	u.alone = false
-	u.call, u.body, u.length, u.conn, u.buf, u.whole, u.rest, u.ended, u.prepared, u.next, u.tries = nil, nil, 0, nil, nil, false, 0, false, false, 0, 0
+	u.call, u.body, u.length, u.conn, u.buf, u.whole, u.rest, u.started, u.ended, u.prepared, u.next, u.tries = nil, nil, 0, nil, nil, false, 0, false, false, false, 0, 0
 	u.closed.Store(false)
 	p := &u.progress
 	p.running, p.last, p.stopped, p.sent, p.err, p.headIn, p.over, p.keep, p.settled, p.users = false, false, false, false, nil, false, false, false, false, 0
@@ -156,6 +157,39 @@ func (u *upload) fill() error {
 		p := u.room()
 		n, err := u.body.Read(p)
 		if err = u.take(p[:n], err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayGather reports whether the body is one that gather can get whole.
+func (u *upload) mayGather() bool {
+	if u.body == nil || u.length < 0 || u.prepared || u.call.waits() || u.rest > int64(cap(u.buf)-len(u.buf)) {
+		return false
+	}
+	_, ok := u.body.(ReadyReader)
+	return ok
+}
+
+// gather reads what of a short body has arrived, once there is a connection: if it is all,
+// the request goes out in one write, and needs no goroutine.
+func (u *upload) gather(c *persistConn) error {
+	u.lockSending()
+	defer u.unlockSending()
+	if u.ended || !u.mayGather() {
+		return nil
+	}
+	u.conn = c
+	ready, _ := u.body.(ReadyReader)
+	for !u.ended {
+		p := u.room()
+		n, err := ready.ReadReady(p)
+		if n == 0 && err == nil {
+			return nil
+		}
+		if err = u.take(p[:n], err); err != nil {
+			u.fail(err)
 			return err
 		}
 	}

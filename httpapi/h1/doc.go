@@ -52,6 +52,9 @@
 // case of a call. Where that is not possible (TLS, other systems than Linux), package net
 // does it.
 //
+// What has arrived of a short body is read without waiting, see [ReadyReader], so that head
+// and body go out in one call: see gather, and writer.send for answers.
+//
 // The middle of a long body of known length is moved by splice(2) through a [Pipe], between
 // two such connections. A [PipeReader] fills it, as Read fills a buffer, and counts; whoever
 // empties it counts, too.

@@ -169,7 +169,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 	if w.framing == inChunks {
 		return chunkedWriter{w.c.bw}.Write(p)
 	}
-	return w.c.bw.Write(p)
+	return w.c.out.send(w.c.bw, p)
 }
 
 // Flush sends what was written.

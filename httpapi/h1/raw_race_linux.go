@@ -14,6 +14,8 @@ func sendRaw(fd uintptr, p []byte) (int, error) {
 	return raced(syscall.Write(int(fd), p[:min(len(p), maxRaw)]))
 }
 
+func sendBothRaw(fd uintptr, p, _ []byte) (int, error) { return sendRaw(fd, p) }
+
 func receiveRaw(fd uintptr, p []byte) (int, error) {
 	n, err := raced(syscall.Read(int(fd), p[:min(len(p), maxRaw)]))
 	if n == 0 && err == nil {

@@ -17,12 +17,14 @@ type rawConn struct {
 	raw syscall.RawConn
 
 	in, out   []byte // of the transfer under way
+	more      []byte // follows out
 	read      int
 	readErr   error
 	wrote     int
 	writeErr  error
 	awaited   *input // of await
 	onRead    func(fd uintptr) bool
+	onReadNow func(fd uintptr) bool
 	onAwaited func(fd uintptr) bool
 	onWritten func(fd uintptr) bool
 }
@@ -48,6 +50,10 @@ func newRawConn(c net.Conn) *rawConn {
 		r.read, r.readErr = receiveRaw(fd, r.in)
 		return !errors.Is(r.readErr, errNothingYet)
 	}
+	r.onReadNow = func(fd uintptr) bool {
+		r.read, r.readErr = receiveRaw(fd, r.in)
+		return true
+	}
 	r.onAwaited = func(fd uintptr) bool {
 		in := inputs.Get().(*input)
 		if r.read, r.readErr = receiveRaw(fd, in.room()); r.readErr == nil {
@@ -59,8 +65,8 @@ func newRawConn(c net.Conn) *rawConn {
 		return r.readErr != errNothingYet //nolint:errorlint // errors.Is takes half of the smallest stack
 	}
 	r.onWritten = func(fd uintptr) bool {
-		for r.wrote < len(r.out) {
-			n, err := sendRaw(fd, r.out[r.wrote:])
+		for r.wrote < len(r.out)+len(r.more) {
+			n, err := r.sendRest(fd)
 			if errors.Is(err, errNothingYet) {
 				return false
 			}
@@ -107,6 +113,26 @@ func (r *rawConn) Write(p []byte) (int, error) {
 		err = wrapRaw("sendto", r.writeErr)
 	}
 	return r.wrote, err
+}
+
+// WriteBoth writes p, and q after it, in one system call if the kernel takes all. It
+// returns how much of each was written.
+func (r *rawConn) WriteBoth(p, q []byte) (n, m int, err error) {
+	r.more = q
+	n, err = r.Write(p)
+	r.more = nil
+	return min(n, len(p)), max(0, n-len(p)), err
+}
+
+// sendRest sends what is left of out and more, at least one octet.
+func (r *rawConn) sendRest(fd uintptr) (int, error) {
+	switch rest := r.wrote - len(r.out); {
+	case rest >= 0:
+		return sendRaw(fd, r.more[rest:])
+	case len(r.more) > 0:
+		return sendBothRaw(fd, r.out[r.wrote:], r.more)
+	}
+	return sendRaw(fd, r.out[r.wrote:])
 }
 
 // wrapRaw is err as package net has it: an error of a connection is a [net.Error].

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -9,8 +10,9 @@ import (
 )
 
 const (
-	// A client that is slow to answer is watched after so long. Most requests end before.
-	watchAfter = 20 * time.Millisecond
+	// The client of a request is watched after so long. Most requests end before, on a busy
+	// machine too: the goroutine and its deadlines cost as much as a request does.
+	watchAfter = 100 * time.Millisecond
 
 	// writePiece is the part of an answer that WriteTimeout is for.
 	writePiece = 64 << 10
@@ -176,15 +178,33 @@ func (r *reader) unwatch() {
 // writer writes to the connection. A client that takes nothing for WriteTimeout is cut
 // off.
 type writer struct {
-	c *conn
+	c    *conn
+	more []byte // of send: it goes out after what Write gets
+	sent int    // octets of more
 
 	mu    sync.Mutex // guards the fields below
 	own   bool       // the handler has set a deadline
 	since time.Time  // when the server last set one
 }
 
+// send writes p behind what bw has, which is over w. If p does not fit there, both go out in
+// one system call.
+func (w *writer) send(bw *bufio.Writer, p []byte) (int, error) {
+	if w.c.raw == nil || bw.Buffered() == 0 || len(p) <= bw.Available() || len(p) > writePiece {
+		return bw.Write(p)
+	}
+	w.more, w.sent = p, 0
+	err := bw.Flush()
+	w.more = nil
+	return w.sent, err
+}
+
 // Write implements [io.Writer] for the connection's buffer, which keeps errors.
 func (w *writer) Write(p []byte) (n int, err error) {
+	if w.more != nil {
+		w.renew()
+		n, w.sent, err = w.c.raw.WriteBoth(p, w.more)
+	}
 	for n < len(p) && err == nil {
 		var m int
 		w.renew()

@@ -39,6 +39,11 @@ func (b *body) Read(p []byte) (int, error) {
 	b.reading.Store(true)
 	n, err := b.rc.Read(p)
 	b.reading.Store(false)
+	return b.took(n, err)
+}
+
+// took counts n octets that were read with err, and returns what of them may pass.
+func (b *body) took(n int, err error) (int, error) {
 	b.x.touch()
 	if b.left >= 0 {
 		if int64(n) > b.left {
@@ -70,6 +75,19 @@ func (b *body) ReadPipe(p *h1.Pipe, max int) int {
 		b.left -= int64(n)
 	}
 	return n
+}
+
+// ReadReady implements [h1.ReadyReader].
+func (b *body) ReadReady(p []byte) (int, error) {
+	from, ok := b.rc.(h1.ReadyReader)
+	if !ok || b.err.Load() != nil || b.left >= 0 && int64(len(p)) > b.left {
+		return 0, nil
+	}
+	n, err := from.ReadReady(p)
+	if n == 0 && err == nil {
+		return 0, nil
+	}
+	return b.took(n, err)
 }
 
 // bufferedBody is a request body that is in memory already.
@@ -210,6 +228,19 @@ func (a *attempt) ReadPipe(p *h1.Pipe, max int) int {
 		return 0
 	}
 	return from.ReadPipe(p, max)
+}
+
+// ReadReady implements [h1.ReadyReader].
+func (a *attempt) ReadReady(p []byte) (int, error) {
+	if a.held > 0 {
+		return a.Read(p)
+	}
+	a.state.CompareAndSwap(unread, begun)
+	from, ok := a.Reader.(h1.ReadyReader)
+	if !ok || a.state.Load() == closed {
+		return 0, nil
+	}
+	return from.ReadReady(p)
 }
 
 // Buffered tells [h1.Transport] how much it can send together with the head.

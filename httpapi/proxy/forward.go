@@ -29,8 +29,8 @@ func (x *exchange) forward() *fault.Error {
 // call makes the call for an attempt at u.
 func (x *exchange) call(u *upstream) (*h1.Call, *attempt) {
 	c := &x.first
-	if x.body != nil || x.attempts > 0 {
-		c = new(h1.Call) // a goroutine may outlive it
+	if x.attempts > 0 {
+		c = new(h1.Call) // a goroutine may know the first one still
 	}
 	c.Target, c.Method, c.Fields = u.target, x.r.Method, &x.out.Fields
 	c.Host, c.Path = u.hostFor(x.lane.route, x.r), u.pathFor(x.lane.route, x.r)

@@ -70,7 +70,7 @@ func (r reply) copy() error {
 				return err
 			}
 		}
-		n, err := res.Body.Read(buf[:])
+		n, err := r.read(buf[:])
 		x.touch()
 		if err == io.EOF {
 			x.takeLateCost(res)
@@ -98,6 +98,27 @@ func (r reply) copy() error {
 			return err
 		}
 	}
+}
+
+// read reads a piece of the body. The first one is all that has arrived, so that it goes to
+// the client in one write with the head.
+func (r reply) read(buf []byte) (int, error) {
+	n, err := r.res.Body.Read(buf)
+	b, ok := r.res.Body.(interface{ Gather(p []byte) int })
+	if !ok || err != nil || r.x.bytes > 0 {
+		return n, err
+	}
+	for n < len(buf) {
+		m := b.Gather(buf[n:])
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	if int64(n) == r.res.Length {
+		_, err = r.res.Body.Read(nil) // its end, which comes with the last octets
+	}
+	return n, err
 }
 
 // whole is a body that may have been received to its end.

@@ -68,9 +68,9 @@ func (p *Proxy) begin(down downstream, r *h1.Request, id string, now time.Time) 
 }
 
 // release keeps x for another request, unless it has panicked or a goroutine may know it:
-// the sweeper of streams, one that sends a body, or one that waits for x.life.
+// the sweeper of streams, one that reads or sends a body, or one that waits for x.life.
 func (x *exchange) release(panicked bool) {
-	if panicked || x.long || x.body != nil || x.conn != nil || x.attempts > 1 || x.attempts == 1 && !x.first.Reusable() || !x.life.renew() {
+	if panicked || x.long || x.conn != nil || x.buffered != nil || x.body != nil && x.attempts == 0 || x.attempts > 1 || x.attempts == 1 && !x.first.Reusable() || !x.life.renew() {
 		x.stopTimer()
 		return
 	}
