@@ -8,6 +8,7 @@ import (
 	"github.com/perfgate/perfgate/node/audit"
 	"github.com/perfgate/perfgate/node/observe"
 	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/store"
 )
 
 // overall are the parts that know something over all nodes. Other nodes may ask before
@@ -27,6 +28,7 @@ func (n *Node) openOverall() {
 	nodes := observe.New(c)
 	n.overall.observed.Store(nodes)
 	n.background.run(n.endOverlaps)
+	n.background.run((&eraser{n, make(map[store.ErasureID]store.ErasureNode)}).run)
 	n.background.run(func(ctx context.Context) { n.startup.watcher.Run(ctx, nodes) })
 }
 

@@ -33,7 +33,7 @@ func samples() map[string]*Command {
 		Allowlist: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Routes:    []string{"/v1/"}, Metadata: map[string]string{"team": "a", "owner": "b"}, Imported: true,
 	}
-	erasureNode := ErasureNode{ID: "n1", Name: "one", At: at, Log: 9, OldKeys: true, Plain: true, Backups: []string{"b"}, Count: 2}
+	erasureNode := ErasureNode{ID: "n1", Name: "one", At: at, Log: 9, OldKeys: true, Backups: []string{"b"}, Count: 2}
 	list := map[string]*Command{
 		"audit_key":  {Change: &AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true}},
 		"audit_head": {Change: &AuditHead{Stream: "evt_abcdefgh", Node: "n1", Seq: 1000, Begin: 5, Accounts: 2, Root: chain.Hash{1, 2}, Time: at}},

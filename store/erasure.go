@@ -72,8 +72,6 @@ type ErasureNode struct {
 	// OldKeys says that free space of the disk may be readable by an older data key of the
 	// node, until its next start.
 	OldKeys bool `json:"old_keys,omitzero"`
-	// Plain says that the node's files are not encrypted.
-	Plain bool `json:"plain,omitzero"`
 	// Backups are the scheduled backups that the node can see from before the erasure, at
 	// most [MaxErasureBackups], of Count.
 	Backups []string `json:"backups,omitzero"`

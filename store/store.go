@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -101,6 +102,14 @@ func (s *Store) Close() error {
 func (s *Store) RollLog() error {
 	if err := s.db.Flush(); err != nil {
 		return fmt.Errorf("flush the state: %w", err)
+	}
+	return nil
+}
+
+// Compact writes the tables again without the rows that were removed.
+func (s *Store) Compact(ctx context.Context) error {
+	if err := errors.Join(s.db.Flush(), s.db.Compact(ctx, []byte{0}, beyondRows, false)); err != nil {
+		return fmt.Errorf("compact the state: %w", err)
 	}
 	return nil
 }

@@ -165,6 +165,13 @@ func (w *Watcher) keep(f *insight.Finding) {
 	w.logger.Warn("unusual requests", "finding", f.ID, "kind", f.Kind, "account", f.Account, "key", f.Key, "usual", f.Usual, "seen", f.Seen)
 }
 
+// Forget drops the habits of keys from memory, so that they are not kept again.
+func (w *Watcher) Forget(goes func(store.KeyID) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.engine.Forget(func(key string) bool { return goes(store.KeyID(key)) })
+}
+
 // refutes reports whether this node knew the subject of another node's finding before.
 func (w *Watcher) refutes(f *insight.Finding) bool {
 	w.mu.Lock()

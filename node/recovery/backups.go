@@ -153,6 +153,17 @@ func (b *Backups) own() ([]string, error) {
 	return names, nil
 }
 
+// Before lists this cluster's backups from before at, the oldest first.
+func (b *Backups) Before(at time.Time) (names []string, err error) {
+	all, err := b.own()
+	for _, name := range all {
+		if _, taken, ok := backup.ParseName(name); ok && taken.Before(at) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
 // due tells whether the newest backup is old enough. One of the future, left by
 // a clock that was wrong, holds up nothing.
 func (b *Backups) due(now time.Time) (bool, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +42,8 @@ func (t *tail) add(entries []*raft.Log) {
 }
 
 // snapshotter has Raft take the snapshots that it would not take by itself. watch is
-// one goroutine; atStop follows when Raft is about to stop.
+// one goroutine; atStop follows when Raft is about to stop. takeKeeping may be called by
+// several.
 type snapshotter struct {
 	engine *engine
 	log    *slog.Logger
@@ -49,6 +51,8 @@ type snapshotter struct {
 
 	// When the last snapshot by size was, in the measures of tail. Only watch uses it.
 	written, entries int64
+
+	mu sync.Mutex // held while Raft's configuration is another one
 }
 
 // watch takes snapshots by size until ctx ends.
@@ -72,6 +76,8 @@ func (s *snapshotter) watch(ctx context.Context) {
 
 // takeKeeping is take that leaves at most n entries of the log before the snapshot.
 func (s *snapshotter) takeKeeping(n uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	usual := s.engine.raft.ReloadableConfig()
 	fewer := usual
 	fewer.TrailingLogs = min(usual.TrailingLogs, n)

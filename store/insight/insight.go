@@ -142,6 +142,17 @@ func (e *Engine) Save() {
 	e.save(e.old)
 }
 
+// Forget drops the habits of keys from memory.
+func (e *Engine) Forget(goes func(key string) bool) {
+	for _, habits := range []map[string]*habit{e.young, e.old} {
+		for key := range habits {
+			if goes(key) {
+				delete(habits, key)
+			}
+		}
+	}
+}
+
 func (e *Engine) save(habits map[string]*habit) {
 	for key, h := range habits {
 		if h.changed {

@@ -30,8 +30,8 @@ const eraseBatch = 1 << 20
 
 // Erase removes what this node keeps about an account up to now, and the data that was set
 // aside because it was damaged: nobody can look into that. The account's chain notes the
-// time. What was removed may be on the disk until [Local.Compact].
-func (l *Local) Erase(e Erasure) error {
+// time. What was removed may be on the disk until [Compact].
+func Erase(l *Local, e Erasure) error {
 	if err := l.enter(); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (l *Local) Erase(e Erasure) error {
 	err := l.ask(turn{erase: e.Account, sync: true, done: make(chan error, 1)})
 	if err == nil {
 		l.last.drop(e.Key)
-		err = l.eraseRows(&e)
+		err = e.rows(l)
 	}
 	if err == nil {
 		err = l.dir.removeDamaged()
@@ -51,7 +51,7 @@ func (l *Local) Erase(e Erasure) error {
 }
 
 // Compact writes the tables again without what was removed.
-func (l *Local) Compact(ctx context.Context) error {
+func Compact(ctx context.Context, l *Local) error {
 	if err := l.enter(); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (l *Local) Compact(ctx context.Context) error {
 }
 
 // eraseEvents removes an account's events, all of which are sealed first.
-func (w *writer) eraseEvents(account store.AccountID) error {
+func eraseEvents(w *writer, account store.AccountID) error {
 	if _, err := w.sealAll(); err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func (w *writer) eraseEventsOf(of owner) error {
 	return errors.Join(w.forget(of, end), w.setOldest(of, end-1), w.gone(of, uint64(a.now.Time)*1e6))
 }
 
-// eraseRows removes the rows of usage and failures, and those that e selects.
-func (l *Local) eraseRows(e *Erasure) error {
+// rows removes the rows of usage and failures, and those that e selects.
+func (e *Erasure) rows(l *Local) error {
 	b := l.db.NewBatch()
 	defer func() { b.Close() }()
 	remove := func(from, to []byte) error {
@@ -105,16 +105,16 @@ func (l *Local) eraseRows(e *Erasure) error {
 	}
 	for _, s := range steps {
 		for _, table := range []byte{rowUsage, rowTotal} {
-			if err := l.eachSlot([]byte{table, s.code}, e.Account, remove); err != nil {
+			if err := e.eachSlot(l, []byte{table, s.code}, remove); err != nil {
 				return err
 			}
 		}
 	}
-	if err := l.eachSlot([]byte{rowFailure}, e.Account, remove); err != nil {
+	if err := e.eachSlot(l, []byte{rowFailure}, remove); err != nil {
 		return err
 	}
 	pick := func(table byte, goes func(row, value []byte) bool) error {
-		return l.eachRow(table, func(row, value []byte) error {
+		return eachRow(l, table, func(row, value []byte) error {
 			if !goes(row, value) {
 				return nil
 			}
@@ -131,14 +131,14 @@ func (l *Local) eraseRows(e *Erasure) error {
 
 // eachSlot calls use with the range of the account's rows in each slot of a table: four
 // bytes after its prefix, which the account follows.
-func (l *Local) eachSlot(table []byte, account store.AccountID, use func(from, to []byte) error) error {
+func (e *Erasure) eachSlot(l *Local, table []byte, use func(from, to []byte) error) error {
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: table, UpperBound: append(slices.Clone(table[:len(table)-1]), table[len(table)-1]+1)})
 	if err != nil {
 		return err
 	}
 	for ok := it.First(); ok; {
 		slot := slices.Clone(it.Key()[:len(table)+4])
-		from := appendName(slices.Clone(slot), account)
+		from := appendName(slices.Clone(slot), e.Account)
 		if it.SeekGE(from) && bytes.HasPrefix(it.Key(), from) {
 			to := slices.Clone(from)
 			to[len(to)-1]++ // of a name, or its length 0: never 0xff
@@ -155,7 +155,7 @@ func (l *Local) eachSlot(table []byte, account store.AccountID, use func(from, t
 	return errors.Join(it.Error(), it.Close())
 }
 
-func (l *Local) eachRow(table byte, use func(row, value []byte) error) error {
+func eachRow(l *Local, table byte, use func(row, value []byte) error) error {
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
 	if err != nil {
 		return err

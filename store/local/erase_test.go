@@ -70,13 +70,13 @@ func TestErase(t *testing.T) {
 	if n := rowsWith(t, l, "acct_a"); n < 100 {
 		t.Fatalf("%d rows before: the test proves nothing", n)
 	}
-	err := l.Erase(Erasure{
+	err := Erase(l, Erasure{
 		Account: "acct_a",
 		Key:     func(k store.KeyID) bool { return strings.HasPrefix(string(k), "key_a") },
 		Note:    func(n []byte) bool { return strings.Contains(string(n), "key_a") },
 	})
 	if err == nil {
-		err = l.Compact(t.Context())
+		err = Compact(t.Context(), l)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestErase(t *testing.T) {
 	check(0)
 	observe("acct_a", "key_a1")
 	check(2)
-	if err := l.Erase(Erasure{Account: "acct_none", Key: func(store.KeyID) bool { return false }, Note: func([]byte) bool { return false }}); err != nil {
+	if err := Erase(l, Erasure{Account: "acct_none", Key: func(store.KeyID) bool { return false }, Note: func([]byte) bool { return false }}); err != nil {
 		t.Errorf("an account without data: %v", err)
 	}
 	check(2)

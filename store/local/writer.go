@@ -119,7 +119,7 @@ func (l *Local) run() {
 				t.seal.Streams, err = w.sealAll()
 			}
 			if err == nil && t.erase != "" {
-				err = w.eraseEvents(t.erase)
+				err = eraseEvents(w, t.erase)
 			}
 			if err == nil && t.sync {
 				err = w.sync()

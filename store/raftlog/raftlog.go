@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -98,6 +99,14 @@ func (l *Log) Close() error { return errors.Join(l.db.Close(), l.commits.close()
 func (l *Log) Roll() error {
 	if err := l.db.Flush(); err != nil {
 		return fmt.Errorf("flush the raft log: %w", err)
+	}
+	return nil
+}
+
+// Compact writes the tables again without the entries that were removed.
+func (l *Log) Compact(ctx context.Context) error {
+	if err := errors.Join(l.db.Flush(), l.db.Compact(ctx, []byte{0}, []byte{0xff}, false)); err != nil {
+		return fmt.Errorf("compact the raft log: %w", err)
 	}
 	return nil
 }

@@ -222,6 +222,28 @@ func (s *Store) reap() {
 	}
 }
 
+// RemoveBefore removes the snapshots of before index, if there is one from index on, and
+// returns how many are left: they are being read, or there is no newer one.
+func (s *Store) RemoveBefore(index uint64) (left int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	metas, err := s.metas()
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range metas {
+		switch {
+		case m.Index >= index:
+		case s.pins[m.ID] > 0 || metas[0].Index < index:
+			left++
+		default:
+			delete(s.size, m.ID)
+			err = errors.Join(err, s.remove(m.ID))
+		}
+	}
+	return left, err
+}
+
 // remove takes the meta file away first: the remains of a crash then count as
 // unfinished.
 func (s *Store) remove(id string) error {

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/local"
+)
+
+// filesWith lists the files of the data directory that hold a text, decrypted. Tables are
+// compressed, but a text of random characters is in them as it is.
+func filesWith(t *testing.T, n *loneNode, text string) (found []string) {
+	t.Helper()
+	fs := n.replica.FS()
+	var walk func(string)
+	walk = func(path string) {
+		names, err := fs.List(path)
+		if err != nil {
+			f, err := fs.Open(path)
+			if err != nil {
+				return // removed meanwhile
+			}
+			raw, err := io.ReadAll(f)
+			f.Close()
+			if err != nil {
+				t.Logf("read %s: %v", path, err)
+			}
+			if bytes.Contains(raw, []byte(text)) {
+				found = append(found, path)
+			}
+			return
+		}
+		for _, name := range names {
+			walk(fs.PathJoin(path, name))
+		}
+	}
+	for _, name := range []string{datadir.LogDir, datadir.StateDir, datadir.SnapshotDir, datadir.LocalDir} {
+		walk(filepath.Join(n.config.Node.DataDir, name))
+	}
+	return found
+}
+
+// An erasure that is due is carried out by the node: afterwards no file holds the addresses,
+// agents and names of the account, neither the log nor a snapshot, and the data key of
+// before is no longer used for any of them.
+func TestErasureReachesAllFiles(t *testing.T) {
+	t.Parallel()
+	n := startLone(t, t.TempDir())
+	const agent, name = "Qx7zKp2mVt9wLr4b", "Hj5nYc8sDf3gTq6a"
+	do := func(account store.AccountID, c store.Change) {
+		t.Helper()
+		cmd := &store.Command{Account: account, Agent: agent, IP: "192.0.2.77", At: time.Now(), Actor: store.Actor{Type: store.ActorUser, ID: "usr_a", Name: name}, Change: c}
+		if r, err := n.proposeGrant(t.Context(), cmd); err != nil || r.Refusal != nil {
+			t.Fatalf("%v, %+v", err, r.Refusal)
+		}
+	}
+	do("acct_a", &store.AccountCreate{Account: store.Account{ID: "acct_a", Tier: "pro"}})
+	do("acct_a", &store.KeyCreate{Key: store.Key{ID: "key_a", Hash: store.Hash{1}, Hint: "h", Type: store.Live, Name: "k", Scopes: []string{"read"}}})
+	for range 5 {
+		n.local.Observe(&local.Observation{Account: "acct_a", Key: "key_a", Method: "GET", Status: 200, Client: netip.MustParseAddr("192.0.2.77"), UserAgent: agent, Action: name, Management: true})
+	}
+	if err := n.local.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.replica.Raft().Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.rollLogs(); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{agent, name} {
+		if got := filesWith(t, n, text); len(got) < 3 {
+			t.Fatalf("before, %s is in %q alone: the test proves nothing", text, got)
+		}
+	}
+	keys, err := n.vault.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := keys.DataKeys[0].ID
+
+	do("acct_a", &store.ErasureSchedule{ID: "ers_a", EffectiveAt: time.Now()})
+	var e *store.Erasure
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		if e, err = n.store.Erasures().Get("ers_a"); err != nil || e.State == store.ErasureDone {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the erasure is not done: %+v; %s", e, n.out)
+		}
+		<-n.replica.Changed()
+	}
+	if err != nil || len(e.Nodes) != 1 || e.Nodes[0].Log <= e.Index || e.Nodes[0].Name != n.config.Node.Name {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	for _, text := range []string{agent, name} {
+		if got := filesWith(t, n, text); len(got) > 0 {
+			t.Errorf("afterwards, %s is in %q", text, got)
+		}
+	}
+	if keys, err = n.vault.Status(); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys.DataKeys {
+		if k.ID == before && (k.Current || k.Files > 3) { // manifests are open until the next start
+			t.Errorf("%d files are encrypted with the key of before", k.Files)
+		}
+	}
+	if k, err := n.store.Key("key_a"); err != nil || k == nil {
+		t.Errorf("the key: %v, %v", k, err)
+	}
+}
