@@ -129,6 +129,7 @@ func New(cfg Config) (*API, error) {
 	a.dashboard, err = ui.New(ui.Config{
 		API: a.calls(), Logger: cfg.Logger, Proxy: cfg.Dashboard.Proxy, Facts: cfg.Dashboard.Facts,
 		Hosts: cfg.SignIn.Hosts, Provider: providerOf(cfg.OIDC), Client: cfg.Client, Clock: wall(cfg.Clock),
+		Ready: func() bool { return cfg.Backend.Ready() == nil },
 	})
 	return a, err
 }

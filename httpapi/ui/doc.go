@@ -22,5 +22,10 @@
 // Nothing is loaded from another host, and no script or style stands in a page. Values
 // reach pages through html/template alone; SVG uses attributes and classes.
 //
+// # Live pages
+//
+// A page may define the template "live" for the part that changes while it is open. An
+// EventSource that asks for the page gets that part whenever it has changed.
+//
 // The package starts no goroutines and has no locks: a [UI] is immutable after [New].
 package ui

@@ -3,6 +3,7 @@ package ui
 import (
 	"cmp"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 )
@@ -25,7 +26,33 @@ type keyList struct {
 	Sorts    []sorting
 	Types    []string
 	States   []string
-	May      bool // make keys
+	May      bool              // make keys
+	Manage   bool              // those of others, and several at once
+	Lately   map[string]*chart // requests of the last days, by id; absent without any
+}
+
+// daysOfSpark is the range of the small charts in the list.
+const daysOfSpark = 7
+
+// lately are the requests of the last days of every key that had any, by id.
+func lately(v *visit) (map[string]*chart, error) {
+	today := v.ui.cfg.Clock().UTC().Truncate(24 * time.Hour)
+	from := today.AddDate(0, 0, 1-daysOfSpark)
+	rows, err := v.rows(client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day", GroupBy: "key"})
+	if ok, err := allowed(err); !ok {
+		return nil, err
+	}
+	byKey := map[string][]client.UsageRow{}
+	for _, r := range rows {
+		byKey[text(r.Group)] = append(byKey[text(r.Group)], r)
+	}
+	charts := map[string]*chart{}
+	for id, rows := range byKey {
+		if c := newChart(rows, from, today.AddDate(0, 0, 1), "day"); c.Requests > 0 {
+			charts[id] = c
+		}
+	}
+	return charts, nil
 }
 
 // chip is a filter that is in force, and can be removed.
@@ -52,7 +79,7 @@ func listKeys(v *visit) error {
 		CreatedBy: v.query("created_by"), Due: v.query("due"), Sort: cmp.Or(v.query("sort"), keySortings[0].Value),
 		Page: client.Page{Limit: rowsOfKeys, Cursor: v.query("cursor")},
 	}
-	b := keyList{Sorts: keySortings, Types: keyTypes, States: keyStates, May: v.me.may(makeKeys)}
+	b := keyList{Sorts: keySortings, Types: keyTypes, States: keyStates, May: v.me.may(makeKeys), Manage: v.me.may(manage)}
 	for _, c := range keyFilters {
 		if c.Value = strings.TrimSpace(v.query(c.Name)); c.Value != "" {
 			b.Chips, b.Filtered = append(b.Chips, c), true
@@ -63,5 +90,10 @@ func listKeys(v *visit) error {
 		return err
 	}
 	b.Keys, b.Next = list.Data, text(list.Next)
+	if len(b.Keys) > 0 {
+		if b.Lately, err = lately(v); err != nil {
+			return err
+		}
+	}
 	return v.show("keys", "API Keys", b)
 }

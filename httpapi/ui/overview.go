@@ -32,6 +32,7 @@ type overviewData struct {
 	URL       string
 	Week      *chart
 	Month     *chart
+	Pace      *pace
 	Due       []client.Key
 	Refusals  []client.Event
 	MayAudit  bool
@@ -59,6 +60,9 @@ func overview(v *visit) error {
 			return err
 		}
 		b.Month = newChart(month, today, today, "day") // for its sums
+	}
+	if b.Pace, err = paceOf(v); err != nil {
+		return err
 	}
 	due, err := v.api.ListKeys(v.context(), client.KeyFilter{Due: "14d", Page: client.Page{Limit: 5}})
 	if err != nil {

@@ -24,6 +24,7 @@ var (
 	// keyRoutes are the pages about keys.
 	keyRoutes = []route{
 		{"GET /keys", false, listKeys},
+		{"POST /keys/bulk", false, bulkKeys},
 		{"GET /keys/new", false, newKeyPage},
 		{"POST /keys/new", false, newKey},
 		{"GET /keys/{id}", false, keyPage},

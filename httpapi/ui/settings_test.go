@@ -116,7 +116,7 @@ func TestUsage(t *testing.T) {
 	g.observe(id, 3, 1500, nil)
 	g.observe(id, 1, 10, func(o *local.Observation) { o.Status, o.Code, o.Units = 429, "requests_per_minute", 0 })
 	p := g.get("/usage").want(200).says("Requests 4,510", "Admitted 4,500", "Denied 10", "test key", "Times are UTC")
-	if bars := p.all("rect", ""); len(bars) != 4 { // three days, and the refusals of one
+	if bars := append(p.all("rect", "served"), p.all("rect", "denied")...); len(bars) != 4 { // three days, and the refusals of one
 		t.Fatalf("%d bars", len(bars))
 	}
 	if rows := p.all("table", ""); len(rows) != 2 {

@@ -34,6 +34,8 @@ type Config struct {
 	Client func(*http.Request) netip.Addr
 	// Clock is the time of day; nil is the machine's.
 	Clock func() time.Time
+	// Ready is false once the node stops; nil never stops.
+	Ready func() bool
 }
 
 // UI serves the dashboard.
@@ -42,6 +44,7 @@ type UI struct {
 	mux    *http.ServeMux
 	pages  map[string]*template.Template // by name of the page's file, without extension
 	assets *assets
+	live   chan struct{} // a place for each page that is followed
 }
 
 // New returns the dashboard over cfg.
@@ -55,7 +58,10 @@ func New(cfg Config) (*UI, error) {
 	if cfg.Client == nil {
 		cfg.Client = peer
 	}
-	u := &UI{cfg: cfg, mux: http.NewServeMux()}
+	if cfg.Ready == nil {
+		cfg.Ready = func() bool { return true }
+	}
+	u := &UI{cfg: cfg, mux: http.NewServeMux(), live: make(chan struct{}, maxLive)}
 	var err error
 	if u.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("load the dashboard's assets: %w", err)
@@ -143,6 +149,10 @@ type route struct {
 // page serves p within a visit.
 func (u *UI) page(p route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if wantsLive(r) && !p.open {
+			u.follow(w, r, p)
+			return
+		}
 		v, err := u.visit(w, r)
 		if err == nil && !p.open {
 			err = v.signIn()

@@ -19,6 +19,7 @@ type usageView struct {
 	Step     string
 	GroupBy  string
 	Chart    *chart
+	Pace     *pace
 	Groups   []usageGroup
 	Names    map[string]string // of keys, by id
 	Chips    []chip
@@ -35,6 +36,7 @@ type usageGroup struct {
 	Name                                           string
 	Requests, Denied, Units, Billable, WouldRefuse int64
 	Cost                                           string
+	Share                                          int64 // of the requests of the busiest group, in percent
 }
 
 var usageGroupBys = []string{"key", "status", "country", "route", "type", "environment"}
@@ -94,6 +96,9 @@ func usagePage(v *visit) error {
 		}
 		b.Names = v.namesOf(ids)
 	}
+	if b.Pace, err = paceOf(v); err != nil {
+		return err
+	}
 	return v.show("usage", "Usage Analytics", b)
 }
 
@@ -126,6 +131,9 @@ func groupsOf(rows []client.UsageRow) (groups []usageGroup) {
 		groups[i].Cost = decimal(cost[groups[i].Name])
 	}
 	slices.SortStableFunc(groups, func(a, b usageGroup) int { return cmp.Compare(b.Requests, a.Requests) })
+	for i := range groups {
+		groups[i].Share = groups[i].Requests * 100 / max(1, groups[0].Requests)
+	}
 	return groups
 }
 

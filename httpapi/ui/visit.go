@@ -29,6 +29,7 @@ type visit struct {
 	carrier *carrier
 	me      session // after signIn
 	account string  // that an operator looks at
+	live    bool    // the answer is the part of the page that changes
 }
 
 // visit begins a visit. The error of a POST is that it came from elsewhere.
@@ -130,7 +131,13 @@ func (v *visit) render(status int, name string, p *page) error {
 	p.visit = v
 	p.Name = name
 	var out bytes.Buffer
-	if err := v.ui.pages[name].ExecuteTemplate(&out, "layout", p); err != nil {
+	what := "layout"
+	if v.live {
+		if what = "live"; v.ui.pages[name].Lookup(what) == nil {
+			return fault.Newf(fault.NotFound, "This page has no part that changes.")
+		}
+	}
+	if err := v.ui.pages[name].ExecuteTemplate(&out, what, p); err != nil {
 		return err
 	}
 	v.passCookies()

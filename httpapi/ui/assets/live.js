@@ -1,48 +1,53 @@
-// Elements with data-live are replaced by those with the same id of the page as it is now,
-// every so many seconds while the page is visible; with data-from, of that page.
+// Elements with data-live are replaced by what the server sends when they have changed, as
+// server-sent events of their page or, with data-from, of that page. An element without
+// data-live has come to its end. A hidden page holds no connection.
 import { copyButtons } from "./copy.js";
 
 export function live(root) {
   for (const part of root.querySelectorAll("[data-live]")) {
-    follow(part.id, part.dataset.from ?? location.href, Number(part.dataset.live) * 1000);
+    follow(part.id, part.dataset.from ?? location.href);
   }
 }
 
-function follow(id, from, every) {
-  let failures = 0;
-  const again = () => setTimeout(refresh, every * 2 ** Math.min(failures, 4));
-  async function refresh() {
+function follow(id, from) {
+  let source;
+  let over = false;
+  const close = () => { source?.close(); source = undefined; };
+  const end = () => { over = true; close(); };
+  function open() {
+    if (over || source || document.hidden) {
+      return;
+    }
+    source = new EventSource(from);
+    source.addEventListener("message", (event) => show(event.data));
+    source.addEventListener("end", end);
+  }
+  function show(text) {
     const old = document.getElementById(id);
     if (!old) {
+      end();
       return;
     }
-    if (document.hidden || old.contains(document.activeElement) || !getSelection().isCollapsed) {
-      again(); // nothing moves under somebody's hands
+    const selection = getSelection();
+    if (old.contains(document.activeElement) || !selection.isCollapsed && selection.containsNode(old, true)) {
+      return; // nothing moves under somebody's hands; the next change shows this one, too
+    }
+    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById(id);
+    if (!fresh) {
+      old.remove();
+      end();
       return;
     }
-    try {
-      const response = await fetch(from, { headers: { Accept: "text/html" }, redirect: "error" });
-      if (!response.ok) {
-        throw new Error(response.statusText);
-      }
-      const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const fresh = page.getElementById(id);
-      failures = 0;
-      if (!fresh) {
-        old.remove();
-        return;
-      }
-      if (fresh.innerHTML !== old.innerHTML) {
-        old.replaceWith(document.adoptNode(fresh));
-        copyButtons(document.getElementById(id));
-      }
-      if (!fresh.dataset.live) {
-        return; // it has come to its end
-      }
-    } catch {
-      failures++;
+    if (fresh.innerHTML !== old.innerHTML) {
+      old.replaceWith(document.adoptNode(fresh));
+      copyButtons(document.getElementById(id));
     }
-    again();
+    if (!("live" in fresh.dataset)) {
+      end();
+    }
   }
-  again();
+  document.addEventListener("visibilitychange", () => { document.hidden ? close() : open(); });
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  open();
 }
