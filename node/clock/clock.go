@@ -6,27 +6,43 @@ import (
 )
 
 // Clock tells monotonic time that includes suspend, and wall time. Between a
-// resume and the next Sync it is behind, never ahead: limits refill later, which
+// resume and the next Sync, Now is behind, never ahead: limits refill later, which
 // is the safe side for them. Code for which a late reading is unsafe (a lease)
-// calls Sync first. It is safe for concurrent use.
+// calls Read, or Sync first. It is safe for concurrent use.
 type Clock struct {
 	base   time.Time    // set by New, with Go's monotonic reading
+	boot   bool         // there is a clock that counts suspend
 	offset atomic.Int64 // nanoseconds that CLOCK_BOOTTIME is ahead of base; only grows
+	wall   atomic.Int64 // nanoseconds that the wall clock was ahead of Go's monotonic one at the last Sync
 	wrong  atomic.Int64 // nanoseconds that the wall clock is ahead of the machine's; see SetWrong
 }
+
+// slip is how far the wall clock may move against Go's monotonic one until Read asks the
+// boot clock whether the machine has slept: far less than a lease has to spare (ε), and so
+// much that a clock which is slewed costs a system call in some seconds.
+const slip = int64(5 * time.Millisecond)
 
 // New returns a running clock.
 func New() *Clock {
 	c := &Clock{base: time.Now()}
+	_, c.boot = boottime()
 	c.Sync()
 	return c
 }
 
 // Read returns the wall clock's time and, from the same reading, the monotonic
-// nanoseconds.
+// nanoseconds. They include a suspend that has just ended: it moves the wall clock against
+// Go's monotonic one, which stands still. It costs a system call only then, and when the
+// wall clock was set.
 func (c *Clock) Read() (time.Time, int64) {
 	now := time.Now()
-	mono := int64(now.Sub(c.base)) + c.offset.Load()
+	ran := int64(now.Sub(c.base))
+	if moved := now.UnixNano() - ran - c.wall.Load(); c.boot && (moved > slip || moved < -slip) {
+		c.Sync()
+		now = time.Now()
+		ran = int64(now.Sub(c.base))
+	}
+	mono := ran + c.offset.Load()
 	if wrong := c.wrong.Load(); wrong != 0 {
 		now = now.Round(0).Add(time.Duration(wrong)) // without Go's monotonic reading
 	}
@@ -43,6 +59,16 @@ func (c *Clock) Wall() time.Time {
 // set it. It is for tests.
 func (c *Clock) SetWrong(ahead time.Duration) { c.wrong.Store(int64(ahead)) }
 
+// Jump is what tells a suspend of the machine where no clock counts it: how far the wall
+// clock of a reading is ahead of the monotonic one. Where one does it is 0, since Read has
+// counted the suspend, and a wall clock that is set means nothing.
+func (c *Clock) Jump(wall time.Time, mono int64) int64 {
+	if c.boot {
+		return 0
+	}
+	return wall.UnixNano() - mono
+}
+
 // Now returns the monotonic nanoseconds.
 func (c *Clock) Now() int64 { return int64(time.Since(c.base)) + c.offset.Load() }
 
@@ -50,6 +76,8 @@ func (c *Clock) Now() int64 { return int64(time.Since(c.base)) + c.offset.Load()
 // first, so a pause between the two readings makes the offset too small. The
 // largest one ever seen is the best, and the clock is never ahead.
 func (c *Clock) Sync() {
+	now := time.Now()
+	c.wall.Store(now.UnixNano() - int64(now.Sub(c.base))) // before: a suspend from now on is noticed
 	boot, ok := boottime()
 	if !ok {
 		return

@@ -52,6 +52,57 @@ func TestClockCountsSuspend(t *testing.T) {
 	}
 }
 
+// A suspend of any length that has just ended is in the next reading, without a Sync
+// between: a lease is judged by it. A wall clock that was set moves no monotonic time.
+func TestReadCountsSuspendAtOnce(t *testing.T) {
+	if _, ok := boottime(); !ok {
+		t.Skip("no boot clock on this system")
+	}
+	for _, slept := range []int64{int64(20 * time.Millisecond), int64(900 * time.Millisecond), int64(8 * time.Hour)} {
+		c := New()
+		c.offset.Add(-slept) // the machine has slept since the last Sync,
+		c.wall.Add(-slept)   // and the wall clock has gone on meanwhile
+		before, _ := boottime()
+		wall, mono := c.Read()
+		if behind := before - mono; behind > int64(10*time.Millisecond) {
+			t.Errorf("after a suspend of %v the clock is %v behind", time.Duration(slept), time.Duration(behind))
+		}
+		if d := c.Jump(wall, mono); d != 0 {
+			t.Errorf("a jump of %v besides", time.Duration(d))
+		}
+	}
+	for _, set := range []time.Duration{2 * time.Second, -2 * time.Second, 31 * 24 * time.Hour} {
+		c := New()
+		_, before := c.Read()
+		c.wall.Add(-int64(set))
+		wall, mono := c.Read()
+		if d := time.Duration(mono - before); d < 0 || d > time.Minute {
+			t.Errorf("a wall clock set by %v moves monotonic time by %v", set, d)
+		}
+		if d := c.Jump(wall, mono); d != 0 {
+			t.Errorf("a wall clock set by %v is taken for a suspend of %v", set, time.Duration(d))
+		}
+	}
+}
+
+// Where nothing counts a suspend, the wall clock's jump tells of it.
+func TestJumpWithoutABootClock(t *testing.T) {
+	c := New()
+	c.boot = false
+	wall, mono := c.Read()
+	before := c.Jump(wall, mono)
+	if after := c.Jump(wall.Add(time.Hour), mono); after-before != int64(time.Hour) {
+		t.Errorf("an hour of sleep is a jump of %v", time.Duration(after-before))
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	c := New()
+	for b.Loop() {
+		c.Read()
+	}
+}
+
 // A Sync that reads late, or beside others, takes nothing back of an earlier one: the
 // offset only grows, to the largest that was seen.
 func TestSyncOnlyAdds(t *testing.T) {

@@ -42,7 +42,7 @@ func (h *holder) serving() bool {
 		return false
 	}
 	wall, now := h.Clock.Read()
-	if h.lease.Valid(now, wall.UnixNano()-now) {
+	if h.lease.Valid(now, h.Clock.Jump(wall, now)) {
 		return true
 	}
 	return h.stale.Load()
@@ -54,7 +54,7 @@ func (h *holder) alone() bool {
 		return false
 	}
 	wall, now := h.Clock.Read()
-	return !h.lease.Valid(now, wall.UnixNano()-now)
+	return !h.lease.Valid(now, h.Clock.Jump(wall, now))
 }
 
 // poke makes the next renewal due at once.
@@ -152,7 +152,7 @@ func (h *holder) renew(ctx context.Context) {
 	if h.left.Load() {
 		return // it has told the leader that it serves no more
 	}
-	h.lease.Granted(sent, wall.UnixNano()-sent, h.Lease)
+	h.lease.Granted(sent, h.Clock.Jump(wall, sent), h.Lease)
 	if f.Stale && f.Served && got.Stale {
 		h.stale.Store(true)
 	}

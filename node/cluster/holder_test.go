@@ -44,7 +44,11 @@ func TestServingByTheLease(t *testing.T) {
 	}
 	s.Clock.SetWrong(month)
 	has(t, "a wrong clock", s.Ready(), "the node")
-	s.Clock.SetWrong(0)
+	for _, ahead := range []time.Duration{month, 2 * time.Second, -2 * time.Second, 0} {
+		if s.Clock.SetWrong(ahead); !s.Serving() {
+			t.Errorf("a wall clock set by %v ends the lease", ahead)
+		}
+	}
 	s.Expect = 3
 	if err := s.founding.begin(datadir.Founded); err != nil {
 		t.Fatal(err)
