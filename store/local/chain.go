@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -25,12 +26,14 @@ type chains struct {
 	begin uint64 // number of the first event that is chained
 	of    map[owner]*accountChain
 	dec   decoder
+	room  eventRoom // of the event under way
 	enc   *chain.Encoder
 	last  uint64 // time of the last event
 }
 
 // accountChain is the end of an account's chain.
 type accountChain struct {
+	id     owner
 	open   chain.Open
 	minute uint32 // of the open events
 	now    chain.State
@@ -91,6 +94,7 @@ func parseSegment(v []byte) (before chain.State, g chain.Segment, err error) {
 func (w *writer) loadChains() error {
 	c := &w.chains
 	c.of, c.enc, c.dec = make(map[owner]*accountChain), chain.NewEncoder(), newDecoder(w.l)
+	c.room.texts = new(strings.Builder)
 	v, err := w.l.get(beginRow)
 	if err != nil {
 		return err
@@ -111,11 +115,12 @@ func (w *writer) loadChains() error {
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		p := pack.NewReader(it.Value())
-		a := &accountChain{now: readState(&p), since: p.Varint()}
+		id := owner(it.Key()[1:])
+		a := &accountChain{id: id, now: readState(&p), since: p.Varint()}
 		if p.Bad() {
 			return errors.Join(errCorrupt, it.Close())
 		}
-		c.of[owner(it.Key()[1:])] = a
+		c.of[id] = a
 		c.last = max(c.last, uint64(a.now.Time)*1e6)
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
@@ -167,7 +172,7 @@ func (w *writer) reopen(account owner, bucket uint32) error {
 func (c *chains) get(account owner) *accountChain {
 	a := c.of[account]
 	if a == nil {
-		a = &accountChain{now: chain.Genesis(c.dec.idsOf(account), string(account.account()), c.begin)}
+		a = &accountChain{id: account, now: chain.Genesis(c.dec.idsOf(account), string(account.account()), c.begin)}
 		c.of[account] = a
 	}
 	return a
@@ -202,7 +207,7 @@ func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value 
 		}
 	}
 	a.minute = minute
-	e, err := c.dec.event(owner(account), ns, seq, value)
+	e, err := c.dec.eventIn(&c.room, a.id, ns, seq, value)
 	if err != nil {
 		return err
 	}

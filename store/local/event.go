@@ -39,8 +39,39 @@ func (d *decoder) idsOf(of owner) string {
 	return d.prefix
 }
 
+// eventRoom is the memory of an event.
+type eventRoom struct {
+	e store.Event
+	r store.EventRequest
+	// texts, if it is there, gets the texts of one event after the other, in blocks: an event
+	// is then to be dropped before long, since it keeps a block.
+	texts *strings.Builder
+}
+
+// textBlock is the size of those blocks.
+const textBlock = 16 << 10
+
+// text is p as a string.
+func (m *eventRoom) text(p []byte) string {
+	if m.texts == nil || len(p) > textBlock/8 {
+		return string(p)
+	}
+	if m.texts.Cap()-m.texts.Len() < len(p) {
+		m.texts.Reset()
+		m.texts.Grow(textBlock)
+	}
+	from := m.texts.Len()
+	m.texts.Write(p)
+	return m.texts.String()[from:]
+}
+
 // event builds the event of one row; it shares no memory with v.
 func (d *decoder) event(of owner, ns, seq uint64, v []byte) (*store.Event, error) {
+	return d.eventIn(new(eventRoom), of, ns, seq, v)
+}
+
+// eventIn is event in the given room.
+func (d *decoder) eventIn(room *eventRoom, of owner, ns, seq uint64, v []byte) (*store.Event, error) {
 	if len(v) == 0 {
 		return nil, errCorrupt
 	}
@@ -63,18 +94,14 @@ func (d *decoder) event(of owner, ns, seq uint64, v []byte) (*store.Event, error
 		buf = ip.AppendTo(buf)
 	}
 	d.scratch = buf
-	all := string(buf)
+	all := room.text(buf)
 	r, err := parseRequest(all[:len(v)])
 	if err != nil {
 		return nil, err
 	}
-	both := &struct {
-		e store.Event
-		r store.EventRequest
-	}{}
-	e := &both.e
+	e := &room.e
 	method := r.methodName()
-	both.r = requestOf(&r, ns)
+	*e, room.r = store.Event{}, requestOf(&r, ns)
 	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), of.account()
 	e.EventType = eventTypeOf(r.action, method)
 	e.Action = ActionRequest
@@ -88,7 +115,7 @@ func (d *decoder) event(of owner, ns, seq uint64, v []byte) (*store.Event, error
 	e.IP = all[idEnd:]
 	e.Country, e.Count = r.country, count
 	e.UserAgent = r.agent
-	e.Request = &both.r
+	e.Request = &room.r
 	if r.action == ActionLost {
 		lossEvent(e, &r)
 		return e, nil

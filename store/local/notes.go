@@ -29,23 +29,50 @@ type Watched struct {
 	Management bool
 }
 
-// watch hands a record on.
-func (c *Config) watch(r *record, v *request[[]byte], ip netip.Addr, country Country) {
-	if c.Watch == nil {
+// maxTexts bounds the texts that the writer keeps because they come again and again: those
+// of accounts, keys, programs and routes, of up to 200 octets each as a rule.
+const maxTexts = 4096
+
+// texts are such texts.
+type texts map[string]string
+
+// of is p as a string, without a new one if it was there lately.
+func (t texts) of(p []byte) string {
+	if s, ok := t[string(p)]; ok {
+		return s
+	}
+	if len(t) == maxTexts {
+		clear(t)
+	}
+	s := string(p)
+	t[s] = s
+	return s
+}
+
+// watching hands requests on: all in the same room, since nobody keeps it.
+type watching struct {
+	room  Watched
+	texts texts
+}
+
+// hand hands a record on.
+func (w *watching) hand(to func(*Watched), r *record, v *request[[]byte], ip netip.Addr, country Country) {
+	if to == nil {
 		return
 	}
-	s := Watched{
-		At: at(r.ns), Account: store.AccountID(r.account), Key: store.KeyID(v.key), IP: ip, Country: country,
-		Agent: string(v.agent), Method: v.methodName(), Route: string(v.route), Status: v.status, Management: r.flags&recCounted == 0,
+	s := &w.room
+	*s = Watched{
+		At: at(r.ns), Account: store.AccountID(w.texts.of(r.account)), Key: store.KeyID(w.texts.of(v.key)), IP: ip, Country: country,
+		Agent: w.texts.of(v.agent), Method: v.methodName(), Route: w.texts.of(v.route), Status: v.status, Management: r.flags&recCounted == 0,
 	}
 	if r.flags&recDenied != 0 {
-		s.Reason = string(v.reason)
+		s.Reason = w.texts.of(v.reason)
 		s.Kind = kindOf(v.status, s.Reason)
 		if len(v.key) == 0 && len(v.by) == 0 {
 			s.Hint = string(v.hint)
 		}
 	}
-	c.Watch(&s)
+	to(s)
 }
 
 // A note is something that was found in requests. Notes are kept for noteKeep, and

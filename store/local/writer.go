@@ -41,12 +41,14 @@ type writer struct {
 	cut    uint64 // events of no account before this time were removed for size
 	chains chains
 	strays strays
+	watch  watching
 }
 
 func newWriter(l *Local) *writer {
 	return &writer{
 		l: l, batch: l.db.NewBatch(pebble.WithMaxRetainedSizeBytes(2 * batchBytes)), spare: make([]byte, 0, l.queue.size),
 		usage: newCounts(), oldest: make(map[owner]uint32), sizes: newSizes(), failed: newFailures(), strays: newStrays(l.cfg.whole),
+		watch: watching{texts: texts{}},
 	}
 }
 
@@ -230,7 +232,7 @@ func (w *writer) record(r *record) error {
 		}
 	}
 	w.failed.note(r, &v, country)
-	w.l.cfg.watch(r, &v, ip, country)
+	w.watch.hand(w.l.cfg.Watch, r, &v, ip, country)
 	if r.flags&(recCounted|recUsed) != 0 {
 		if r.flags&recUsed != 0 {
 			id := v.key
