@@ -4,7 +4,7 @@
 //
 // # The way of a request
 //
-// A request goes forward only, through ten steps. One that is refused at a step
+// A request goes forward only, through eight steps. One that is refused at a step
 // never reaches the next, and no upstream sees a byte of it.
 //
 //  1. serve.Server, the listener (node/serve), accepts and bounds the connection.
@@ -16,18 +16,17 @@
 //     Table.find refuses ambiguous paths and finds the route. [Proxy.Judge] asks
 //     the same for requests that are verified and not sent.
 //  5. exchange.check → [admit.Gate.Check]: the credential is parsed and hashed. The
-//     raw value goes no further; the key is looked up by its hash.
-//  6. admit.decide, pure: the key's state, address, scopes, routes, browser.
-//  7. exchange.admitBody → limitCost: the bounds on the body and on the cost of the
-//     call, which is found in the body or put into it.
-//  8. exchange.charge → [admit.Gate.Charge] → limiter.Meter.Take, pure: all of the
-//     limits and the budget are charged, or none.
-//  9. exchange.forward → lane.send: an upstream is picked, [admit.Gate.Still]
+//     raw value goes no further; the key is looked up by its hash, and admit.decide,
+//     pure, judges its state, address, scopes, routes, and the browser.
+//  6. exchange.charge: admitBody and limitCost, the bounds on the body and on the cost of
+//     the call, which is found in the body or put into it; then [admit.Gate.Charge] →
+//     limiter.Meter.Take, pure: all of the limits and the budget are charged, or none.
+//  7. exchange.forward → lane.send: an upstream is picked, [admit.Gate.Still]
 //     looks once more, the request is sent.
-//  10. reply.pass: the response is edited and streamed to the client; end settles the
+//  8. reply.pass: the response is edited and streamed to the client; end settles the
 //     cost and reports the request.
 //
-// Nothing on this way waits for Raft or for the disk, except step 8 where a chunk
+// Nothing on this way waits for Raft or for the disk, except step 6 where a chunk
 // of a month must be fetched, and no lock is shared by all keys.
 //
 // # Judging and forwarding

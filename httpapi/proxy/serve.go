@@ -101,9 +101,6 @@ func (p *Proxy) process(x *exchange) *fault.Error {
 	}
 	x.openBody()
 	x.watch() // from here on, other goroutines use x: the fields they read are set
-	if f := x.admitBody(); f != nil {
-		return f
-	}
 	if f := x.charge(); f != nil {
 		return f
 	}
@@ -170,8 +167,12 @@ func (x *exchange) admitBody() *fault.Error {
 	return x.limitCost()
 }
 
-// charge takes the request's units and the reserve of its budget, all or none.
+// charge takes the request's units and the reserve of its budget, all or none, once the
+// bounds on the body and on the cost of the call are met.
 func (x *exchange) charge() *fault.Error {
+	if f := x.admitBody(); f != nil {
+		return f
+	}
 	if x.open {
 		return nil
 	}
