@@ -102,7 +102,7 @@ func TestSlowClients(t *testing.T) {
 			t.Run(name+", "+mode, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
-				attack := exec.CommandContext(ctx, "slowhttptest", append(args, "-c", "300", "-r", "100", "-l", "60", "-p", "60", "-u", l.slow)...)
+				attack := exec.CommandContext(ctx, "slowhttptest", append(args, "-c", "600", "-r", "200", "-l", "60", "-p", "60", "-u", l.slow)...)
 				if err := harness.Spawn(attack); err != nil {
 					t.Fatal(err)
 				}

@@ -75,7 +75,7 @@ func (b *bench) fleet(secure bool) []*peer {
 	if b.fleets[secure] == nil {
 		for _, name := range names {
 			p := b.whole.startPeer(name, options{upstream: b.upstream, secure: secure})
-			b.wrk(p, traffic{path: "/1k", secure: secure}, time.Second)
+			b.wrk(p, traffic{path: "/1k", secure: secure}, b.span) // a second may be too short for 64 handshakes beside others
 			b.fleets[secure] = append(b.fleets[secure], p)
 		}
 	}
