@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/apitest"
+	"github.com/perfgate/perfgate/httpapi/door"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/store/local"
@@ -69,7 +71,8 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 			t.Errorf("%d requests have not ended when the stores are closed", left)
 		}
 	})
-	g.addr = apitest.ServeLane(t, g.API.Proxy(p), g.API.Lane(p.Serve)).Listener.Addr().String()
+	d := door.NewForwardAuth(p, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	g.addr = apitest.ServeLane(t, d.Handler(g.API.Proxy(p)), d.Lane(g.API.Lane(p.Serve))).Listener.Addr().String()
 	return g
 }
 
@@ -117,7 +120,32 @@ func (g *gateway) verify(t *testing.T, q map[string]any) string {
 	return a.Text("code")
 }
 
-// judged is a request that both doors judge.
+// ask asks as nginx, Traefik or Caddy do, and returns the answer with its code, "" if the request
+// may pass.
+func (g *gateway) ask(t *testing.T, query string, header map[string]string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+g.addr+"/forward-auth"+query, nil)
+	apitest.Must(t, err)
+	for name, value := range header {
+		if name == "Host" {
+			r.Host = value
+		} else {
+			r.Header.Set(name, value)
+		}
+	}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	apitest.Must(t, err)
+	defer res.Body.Close()
+	var body struct {
+		Error struct{ Code string }
+	}
+	raw, err := io.ReadAll(res.Body)
+	apitest.Must(t, err)
+	_ = json.Unmarshal(raw, &body)
+	return res, body.Error.Code
+}
+
+// judged is a request that all doors judge.
 type judged struct {
 	name, method, host, target, key string
 	want                            fault.Code // "" is served
@@ -179,7 +207,7 @@ func cases(t *testing.T, g *gateway, account string) []judged {
 	return out
 }
 
-// The proxy and POST /v1/keys/verify give one verdict on every request.
+// The proxy, POST /v1/keys/verify and /forward-auth give one verdict on every request.
 func TestVerifyJudgesAsTheProxy(t *testing.T) {
 	g := newGateway(t,
 		proxy.Route{Path: "/files/"}, proxy.Route{Path: "/posts", Methods: []string{"POST"}}, proxy.Route{Path: "GET /get"},
@@ -194,6 +222,21 @@ func TestVerifyJudgesAsTheProxy(t *testing.T) {
 		q := map[string]any{"key": c.key, "method": c.method, "host": c.host, "path": c.target, "consume": false}
 		if got := g.verify(t, q); got != string(c.want) {
 			t.Errorf("%s: %s %q is verified as %q, want %q", c.name, c.method, c.target, got, c.want)
+		}
+		if strings.ContainsAny(c.target, "\x00\t") || strings.HasPrefix(c.target, "/v1/") {
+			continue // no header can hold the first; the second are calls of this listener, and no route of others
+		}
+		for query, names := range map[string][3]string{"": {"X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"}, "?nginx=1": {"X-Original-Method", "X-Original-Uri", "Host"}} {
+			if query != "" && strings.Contains(c.host, ":80:80") {
+				continue // the listener itself refuses it
+			}
+			res, got := g.ask(t, query, map[string]string{names[0]: c.method, names[1]: c.target, names[2]: c.host, "X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer " + c.key})
+			if got == "" && c.method == "HEAD" && res.StatusCode == 200 {
+				continue
+			}
+			if got != string(c.want) || (got == "") != (res.StatusCode == 200) || (got == "") != (res.Header.Get("X-Perf-Key-Id") != "") {
+				t.Errorf("%s: %s %q at /forward-auth%s: %d %s, want %q", c.name, c.method, c.target, query, res.StatusCode, got, c.want)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/door"
 	"github.com/perfgate/perfgate/httpapi/proxy"
 	"github.com/perfgate/perfgate/node/recovery"
 )
@@ -84,8 +85,9 @@ func (n *Node) openRequests(ctx context.Context) error {
 	}
 	n.background.run(api.Run)
 	n.adminListener.slot.Set(api.Admin())
-	n.proxyListener.slot.SetLane(api.Lane(n.proxy.Serve))
-	n.proxyListener.slot.Set(api.Proxy(n.proxy))
+	d := door.NewForwardAuth(n.proxy, n.config.Doors.ForwardAuthFrom)
+	n.proxyListener.slot.SetLane(d.Lane(api.Lane(n.proxy.Serve)))
+	n.proxyListener.slot.Set(d.Handler(api.Proxy(n.proxy)))
 	return n.startupWrites(ctx)
 }
 

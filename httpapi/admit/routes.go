@@ -82,12 +82,18 @@ func (q *VerifyRequest) demands(routes Routes) (*h1.Request, []Demand, *fault.Er
 // request is q as the server of the proxy would parse it from a request line; ok is
 // false where it would refuse the line.
 func (q *VerifyRequest) request() (r *h1.Request, ok bool) {
-	if strings.Contains(q.Path, " ") {
+	return RequestFor(q.Method, q.Host, q.Path)
+}
+
+// RequestFor is the request that a client has sent to somebody else, who tells of it; ok is
+// false where the server of the proxy would refuse its target.
+func RequestFor(method, host, target string) (r *h1.Request, ok bool) {
+	if strings.Contains(target, " ") {
 		return nil, false // it ends the target
 	}
-	u, err := url.ParseRequestURI(q.Path)
+	u, err := url.ParseRequestURI(target)
 	if err != nil {
 		return nil, false
 	}
-	return &h1.Request{Method: q.Method, Target: q.Path, Path: u.EscapedPath(), Query: u.RawQuery, Asked: u.ForceQuery || u.RawQuery != "", Host: q.Host}, true
+	return &h1.Request{Method: method, Target: target, Path: u.EscapedPath(), Query: u.RawQuery, Asked: u.ForceQuery || u.RawQuery != "", Host: host}, true
 }

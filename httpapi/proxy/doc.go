@@ -29,6 +29,9 @@
 // Nothing on this way waits for Raft or for the disk, except step 6 where a chunk
 // of a month must be fetched, and no lock is shared by all keys.
 //
+// [Proxy.Decide] takes a request that another proxy forwards through the steps 3 to 8 and
+// the last look of step 9.
+//
 // # Judging and forwarding
 //
 // The request target is judged as it stands and refused where it is ambiguous

@@ -104,6 +104,9 @@ func (p *Proxy) process(x *exchange) *fault.Error {
 	if f := x.charge(); f != nil {
 		return f
 	}
+	if _, only := x.down.(*asked); only {
+		return grant(x)
+	}
 	return x.forward()
 }
 

@@ -22,6 +22,7 @@ type Config struct {
 	Webhooks    Webhooks          `koanf:"webhooks"`
 	Mail        Mail              `koanf:"mail"`
 	GeoIP       GeoIP             `koanf:"geoip"`
+	Doors       Doors             `koanf:"doors"`
 	SecurityTxt SecurityTxt       `koanf:"security_txt"`
 	Log         Log               `koanf:"log"`
 	Backup      Backup            `koanf:"backup"`
@@ -140,6 +141,11 @@ type Mail struct {
 type GeoIP struct {
 	Database string `koanf:"database"` // a file in MaxMind's format; "" knows no country
 	Header   string `koanf:"header"`   // in which trusted proxies send the country; "" reads none
+}
+
+// Doors are for other proxies, which ask before they forward.
+type Doors struct {
+	ForwardAuthFrom []netip.Prefix `koanf:"forward_auth_from"` // peers that may ask at /forward-auth; none: nobody
 }
 
 // SecurityTxt is /.well-known/security.txt (RFC 9116); without a contact there is

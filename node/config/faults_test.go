@@ -96,7 +96,7 @@ var faultCases = map[string]faultCase{
 	"oidc role":            {file: "[signin.oidc]\nissuer = \"https://x\"\nclient_id = \"a\"\nroles = {staff = \"king\"}", want: []string{"signin.oidc.roles.staff", "must be owner, admin"}},
 	"idle above max":       {file: "[signin]\nidle = \"2h\"\nmax = \"1h\"", want: []string{"signin.idle = \"2h\": must not be longer than signin.max"}},
 	"host with a port":     {file: "[signin]\nallowed_hosts = [\"a:1\"]", want: []string{"signin.allowed_hosts", "without a port"}},
-	"later: doors":         {file: "[doors]\ngrpc_listen = \":1\"", want: []string{"doors = {…}: ", "not available in this version"}},
+	"later: doors":         {file: "[doors]\ngrpc_listen = \":1\"", want: []string{"doors.grpc_listen = ", "not available in this version"}},
 	"later: telemetry":     {file: "[telemetry]\notlp_endpoint = \"x\"", want: []string{"telemetry = {…}: ", "not available in this version"}},
 	"country of anybody":   {file: "[geoip]\nheader = \"X-C\"", want: []string{"line 2: geoip.header = \"X-C\": proxy.trusted_proxies must list the proxies that send it"}},
 	"country header":       {file: "[proxy]\ntrusted_proxies = [\"10.0.0.0/8\"]\n[geoip]\nheader = \"authorization\"", want: []string{"geoip.header", "meaning of its own"}},

@@ -44,9 +44,9 @@ const ()
 // reserved are keys and tables whose names are fixed for features that this version
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
-	"audit.sinks": "sending audit events elsewhere",
-	"doors":       "deciding for other proxies",
-	"telemetry":   "sending telemetry",
+	"audit.sinks":       "sending audit events elsewhere",
+	"doors.grpc_listen": "deciding for other proxies by gRPC",
+	"telemetry":         "sending telemetry",
 }
 
 // notYet is the reason for which a key of a missing feature is refused.
@@ -125,6 +125,8 @@ var settings = []setting{
 
 	{key: "geoip.database", value: ""},
 	{key: "geoip.header", value: ""},
+
+	{key: "doors.forward_auth_from", value: none},
 
 	{key: "security_txt.contact", value: none},
 	{key: "security_txt.expires", value: ""},

@@ -27,7 +27,7 @@ func (c *Config) Warnings(now time.Time) (out []error) {
 	if end := c.SecurityTxt.Expires; !end.IsZero() && end.Before(now) {
 		out = append(out, c.Fault("security_txt.expires", "has passed, so the page is not served"))
 	}
-	for key, list := range map[string][]netip.Prefix{"proxy.trusted_proxies": c.Proxy.TrustedProxies, "admin.trusted_proxies": c.Admin.TrustedProxies} {
+	for key, list := range map[string][]netip.Prefix{"proxy.trusted_proxies": c.Proxy.TrustedProxies, "admin.trusted_proxies": c.Admin.TrustedProxies, "doors.forward_auth_from": c.Doors.ForwardAuthFrom} {
 		for i, p := range list {
 			if p.Bits() < broadV4 || p.Addr().Is6() && p.Bits() < broadV6 {
 				out = append(out, c.FaultAt(key, fmt.Sprintf("%s[%d]", key, i), p.String(),
