@@ -182,11 +182,16 @@ var layers = map[string][]string{
 		"node/replica",
 		"node/serve",
 		"node/share",
+		"node/sink",
 		"store",
 		"store/backup",
 		"store/ids",
 		"store/insight",
 		"store/local",
+	},
+	"node/sink": {
+		"store",
+		"store/chain",
 	},
 	"node/audit": {
 		"store",

@@ -22,6 +22,7 @@ func (n *Node) openAudit() {
 	if !n.lone() {
 		c.Ask, c.Others = n.replica.Coordinator().AskAudit, n.others
 	}
+	c.Sinks = n.overall.sinkCursors
 	log := audit.New(c)
 	n.overall.audit.Store(log)
 	n.cleanup("audit log", func(context.Context) error { log.Close(); return nil })

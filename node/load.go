@@ -53,6 +53,10 @@ func checkFiles(c *config.Config) (certs map[string]*serve.Certificates, err err
 	_, noPassword := c.MailPassword()
 	_, noSecret := c.OIDCSecret()
 	faults := []error{err, noPassword, noSecret}
+	for i := range c.Audit.Sinks {
+		_, _, err := c.SinkFiles(i)
+		faults = append(faults, err)
+	}
 	if err := datadir.Check(c.Node.DataDir); err != nil {
 		faults = append(faults, c.Fault("node.data_dir", err.Error()))
 	}

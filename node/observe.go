@@ -8,6 +8,7 @@ import (
 	"github.com/perfgate/perfgate/node/audit"
 	"github.com/perfgate/perfgate/node/observe"
 	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/sink"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -16,11 +17,15 @@ import (
 type overall struct {
 	audit    atomic.Pointer[audit.Log]
 	observed atomic.Pointer[observe.Nodes]
+	sinks    atomic.Pointer[[]*sink.Sink]
 }
 
 // openOverall opens them.
-func (n *Node) openOverall() {
+func (n *Node) openOverall() error {
 	n.openAudit()
+	if err := n.overall.openSinks(n); err != nil {
+		return err
+	}
 	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log, Found: openFindings(n)}
 	if !n.lone() {
 		c.Ask, c.Others = n.replica.Coordinator().AskObserve, n.others
@@ -30,6 +35,7 @@ func (n *Node) openOverall() {
 	n.background.run(n.endOverlaps)
 	n.background.run((&eraser{n, make(map[store.ErasureID]store.ErasureNode)}).run)
 	n.background.run(func(ctx context.Context) { n.startup.watcher.Run(ctx, nodes) })
+	return nil
 }
 
 // serveObserve answers another node about the requests that this one served.

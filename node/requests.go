@@ -74,7 +74,9 @@ func (n *Node) openRequests(ctx context.Context) error {
 	if err := n.openProxy(ctx, registry); err != nil {
 		return err
 	}
-	n.openOverall()
+	if err := n.openOverall(); err != nil {
+		return err
+	}
 	provider, err := provider(n.config)
 	if err != nil {
 		return err

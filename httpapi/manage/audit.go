@@ -161,11 +161,11 @@ type eventForm struct {
 func formOf(format string) eventForm {
 	switch format {
 	case "ndjson":
-		return eventForm{"ndjson", "application/x-ndjson", "", "", "", `{"proof":`, "}\n", func(b []byte, e *store.Event) []byte { return append(appendEvent(b, e), '\n') }}
+		return eventForm{"ndjson", "application/x-ndjson", "", "", "", `{"proof":`, "}\n", func(b []byte, e *store.Event) []byte { return append(AppendEvent(b, e), '\n') }}
 	case "csv":
 		return eventForm{"csv", "text/csv; charset=utf-8; header=present", csvHeader, "", "", "# proof ", "\r\n", newEventCSV().append}
 	}
-	return eventForm{"json", "application/json", `{"data":[`, ",", `],"next_cursor":null}` + "\n", `],"next_cursor":null,"proof":`, "}\n", appendEvent}
+	return eventForm{"json", "application/json", `{"data":[`, ",", `],"next_cursor":null}` + "\n", `],"next_cursor":null,"proof":`, "}\n", AppendEvent}
 }
 
 // sendPage holds one page in memory: at most [rest.MaxLimit] events of a few KiB.

@@ -116,7 +116,7 @@ func (t *tailing) look() (n int, err error) {
 		last[stream] = at
 		n++
 		t.line = append(append(append(t.line[:0], "id: "...), e.ID...), "\ndata: "...)
-		t.line = append(appendEvent(t.line, e), "\n\n"...)
+		t.line = append(AppendEvent(t.line, e), "\n\n"...)
 		if _, err := t.out.Write(t.line); err != nil {
 			return n, err
 		}

@@ -10,12 +10,12 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// appendEvent appends e as the API shows it. It writes the object without
+// AppendEvent appends e as the API shows it. It writes the object without
 // reflection, which takes eight times as long and would bound an export; a test
 // compares it with the reflecting encoder. Every member is there in every event,
 // null where there is nothing. Changes are trusted to be compact JSON: apply wrote
 // them.
-func appendEvent(b []byte, e *store.Event) []byte {
+func AppendEvent(b []byte, e *store.Event) []byte {
 	b = append(b, `{"id":`...)
 	b = appendString(b, e.ID)
 	b = append(b, `,"seq":`...)

@@ -53,7 +53,7 @@ func anyEvent(t *rapid.T) *store.Event {
 	return e
 }
 
-// shownEvent is an event as appendEvent writes it, for the encoder.
+// shownEvent is an event as AppendEvent writes it, for the encoder.
 type shownEvent struct {
 	ID        string          `json:"id"`
 	Seq       uint64          `json:"seq"`
@@ -138,7 +138,7 @@ func TestEventEqualsReflection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw := appendEvent(nil, e)
+		raw := AppendEvent(nil, e)
 		var back shownEvent
 		if err := json.Unmarshal(raw, &back, json.RejectUnknownMembers(true)); err != nil {
 			t.Fatalf("%v: %s", err, raw)
@@ -246,10 +246,10 @@ func BenchmarkAppendEvent(b *testing.B) {
 			RequestInfo: store.RequestInfo{ID: "req_0123456789abcdefghijkl", Method: "POST", Route: "/v1/chat", Status: 200, DurationMS: 1.5},
 			Path:        "/v1/chat", Upstream: "http://10.0.0.5:9000", Attempts: 1,
 		}}
-	buf := appendEvent(nil, e)
+	buf := AppendEvent(nil, e)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(buf)))
 	for b.Loop() {
-		buf = appendEvent(buf[:0], e)
+		buf = AppendEvent(buf[:0], e)
 	}
 }

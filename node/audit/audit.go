@@ -30,6 +30,8 @@ type Config struct {
 	// node.
 	Others func() []store.Member
 	Ask    func(ctx context.Context, id string, body []byte) ([]byte, error)
+	// Sinks are how far this node's sinks are with the changes, by name; nil says nothing.
+	Sinks func() map[string]store.EventPos
 }
 
 // Log is the audit log over all nodes. Its methods may be called from any goroutine.

@@ -32,6 +32,7 @@ type ask struct {
 	Close   string            `json:"close,omitzero"` // end a session
 	Heads   bool              `json:"heads,omitzero"` // the head of the node's stream
 	Account store.AccountID   `json:"account,omitzero"`
+	Sinks   bool              `json:"sinks,omitzero"` // how far the node is with its sinks
 }
 
 type answer struct {
@@ -41,8 +42,9 @@ type answer struct {
 	Phase   string          `json:"phase,omitzero"` // of Next: "events", "proof", or "end"
 	Head    *chain.KeptHead `json:"head,omitzero"`
 	// More are the heads of the node's other streams.
-	More   []chain.KeptHead `json:"more,omitzero"`
-	Reason string           `json:"reason,omitzero"` // why there is no head
+	More   []chain.KeptHead          `json:"more,omitzero"`
+	Reason string                    `json:"reason,omitzero"` // why there is no head
+	Sinks  map[string]store.EventPos `json:"sinks,omitzero"`
 }
 
 // sessions are the readings of other nodes.
@@ -91,6 +93,11 @@ func (l *Log) answer(ctx context.Context, in *ask) (*answer, error) {
 	case in.Close != "":
 		l.sessions.close(in.Close)
 		return &answer{}, nil
+	case in.Sinks:
+		if l.cfg.Sinks == nil {
+			return &answer{}, nil
+		}
+		return &answer{Sinks: l.cfg.Sinks()}, nil
 	case in.Heads:
 		own, err := l.openOwn(ctx, true)
 		if err != nil {

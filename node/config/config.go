@@ -120,6 +120,7 @@ type Encryption struct {
 type Audit struct {
 	Requests string `koanf:"requests"` // all, denied, off
 	MaxBytes Size   `koanf:"max_bytes"`
+	Sinks    []Sink `koanf:"sinks"`
 }
 
 // Webhooks bounds the destinations of webhooks.

@@ -13,7 +13,7 @@ const envPrefix = "PERFGATE_"
 func (s *setting) env() string {
 	name := s.flag
 	switch {
-	case s.key == routesKey, s.key == regionsKey, s.key == oidcRoles:
+	case s.key == routesKey, s.key == regionsKey, s.key == oidcRoles, s.key == sinksKey:
 		return "" // tables are no text
 	case name == "":
 		name = s.key

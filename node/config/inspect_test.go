@@ -197,13 +197,13 @@ func TestMeantElsewhere(t *testing.T) {
 	}
 }
 
-// Every key but the routes and the tables of regions and roles has a variable, and no two
+// Every key but the routes, the sinks and the tables of regions and roles has a variable, and no two
 // have the same.
 func TestVariables(t *testing.T) {
 	keys := map[string]string{}
 	for _, s := range settings {
 		name := s.env()
-		if (name == "") != (s.key == routesKey || s.key == regionsKey || s.key == oidcRoles) {
+		if (name == "") != (s.key == routesKey || s.key == regionsKey || s.key == oidcRoles || s.key == sinksKey) {
 			t.Errorf("%s has the variable %q", s.key, name)
 		}
 		if name == "" {

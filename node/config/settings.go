@@ -12,7 +12,7 @@ type setting struct {
 }
 
 // dataDir, keyFile and keyCommand are the keys that restore and recover have too, routesKey
-// the one list of tables, regionsKey the one table whose names the operator chooses.
+// and sinksKey the lists of tables, regionsKey the one table whose names the operator chooses.
 const (
 	dataDir    = "node.data_dir"
 	keyFile    = "encryption.key_file"
@@ -20,6 +20,7 @@ const (
 	routesKey  = "proxy.routes"
 	regionsKey = "regions"
 	oidcRoles  = "signin.oidc.roles"
+	sinksKey   = "audit.sinks"
 )
 
 // Names that are not keys of the file.
@@ -44,7 +45,6 @@ const ()
 // reserved are keys and tables whose names are fixed for features that this version
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
-	"audit.sinks":       "sending audit events elsewhere",
 	"doors.grpc_listen": "deciding for other proxies by gRPC",
 	"telemetry":         "sending telemetry",
 }
@@ -113,6 +113,7 @@ var settings = []setting{
 
 	{key: "audit.requests", value: "all"},
 	{key: "audit.max_bytes", value: "1GiB"},
+	{key: sinksKey, value: none},
 
 	{key: "webhooks.allow_private", value: none},
 

@@ -51,6 +51,7 @@ func (v validator) all() {
 	v.cluster()
 	v.signIn()
 	v.records()
+	v.sinks()
 	v.mail()
 	v.securityTxt()
 	v.later()
