@@ -122,6 +122,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"securityEvents":       func(c *client.Client) { c.Insight().SecurityEvents(ctx, "", "", "") },
 		"hygiene":              func(c *client.Client) { c.Insight().Hygiene(ctx) },
 		"auditHead":            func(c *client.Client) { c.AuditHead(ctx) },
+		"rotateAuditKey":       func(c *client.Client) { c.RotateAuditKey(ctx) },
 		"auditLogs":            func(c *client.Client) { c.AuditLogs(ctx, client.AuditQuery{}, io.Discard) },
 		"simulateLimits":       func(c *client.Client) { c.SimulateLimits(ctx, client.Proposal{}) },
 		"limits":               func(c *client.Client) { c.Limits(ctx, "key_a") },

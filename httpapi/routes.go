@@ -113,6 +113,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},
 
 		{ID: "auditHead", Method: get, Path: "/v1/audit-logs/head", Action: "audit.head", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.audit.Head)},
+		{ID: "rotateAuditKey", Method: post, Path: "/v1/audit-logs/rotate-key", Action: "audit_key.rotate", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.audit.RotateKey)},
 
 		{ID: "getAccount", Method: get, Path: "/v1/account", Action: "account.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.accounts.GetOwn)},
 		{ID: "updateAccount", Method: patch, Path: "/v1/account", Action: "account.update", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.accounts.UpdateOwn)},

@@ -24,6 +24,9 @@ func (auditLog) Heads(_ context.Context, account store.AccountID) (*chain.HeadFi
 	return &chain.HeadFile{Account: string(account), Data: []chain.KeptHead{}, Keys: []chain.Key{}, Missing: []chain.Missing{}}, nil
 }
 
+// Keys implements [manage.AuditLogs].
+func (a auditLog) Keys() []chain.Key { return a.store.AuditKeys() }
+
 // Read implements [manage.AuditLogs].
 func (a auditLog) Read(_ context.Context, q store.EventQuery, _ bool) (manage.AuditReading, error) {
 	log, err := a.local.OpenEventLog()

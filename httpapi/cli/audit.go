@@ -27,7 +27,7 @@ func auditRow(t *table, e *client.Event) {
 }
 
 func auditCommand(a *app) *cobra.Command {
-	return group("audit", "Read and verify the audit log", auditList(a), auditTail(a), auditExport(a), auditHeadCommand(a), auditVerify(a))
+	return group("audit", "Read and verify the audit log", auditList(a), auditTail(a), auditExport(a), auditHeadCommand(a), auditVerify(a), auditRotateKey(a))
 }
 
 func auditFlags(fs *pflag.FlagSet) {
@@ -125,4 +125,21 @@ func (s *session) export(ctx context.Context, q url.Values, out string) error {
 		return fmt.Errorf("export: %w", err)
 	}
 	return nil
+}
+
+func auditRotateKey(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "rotate-key", Short: "Sign the audit log with another key", Args: cobra.NoArgs,
+		Long: `Make a new key that signs the heads of the audit log from now on. The key before it
+endorses it: heads that were kept before go on to verify exports. For operators.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: auditPath + "/rotate-key"}, func(a *app, v *client.AuditKeys) error {
+				t := newTable(a.Stdout, "KEY", "CREATED", "ENDORSED BY")
+				for _, k := range v.Keys {
+					t.row(k.ID, k.CreatedAt.UTC().Format("2006-01-02 15:04:05"), k.EndorsedBy)
+				}
+				return t.flush()
+			})
+		},
+	}
 }

@@ -146,3 +146,13 @@ func TestShownEvents(t *testing.T) {
 		t.Error("an event within the overlap is shown twice")
 	}
 }
+
+// audit rotate-key shows the keys.
+func TestAuditRotateKey(t *testing.T) {
+	s := start(t, map[string]answer{"POST /v1/audit-logs/rotate-key": {body: `{"keys":[{"id":"ask_1","public_key":"cA==","created_at":"2027-01-01T00:00:00Z"},` +
+		`{"id":"ask_2","public_key":"cQ==","created_at":"2027-02-01T00:00:00Z","endorsed_by":"ask_1","endorsement":"cg=="}]}`}})
+	got := s.run(t, "", "audit", "rotate-key")
+	if lines := strings.Split(got.out, "\n"); got.code != 0 || !strings.Contains(got.out, "ask_2") || !strings.HasSuffix(strings.TrimSpace(lines[2]), "ask_1") {
+		t.Errorf("%+v", got)
+	}
+}

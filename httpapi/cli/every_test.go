@@ -90,6 +90,7 @@ var everyCommand = map[string]string{
 	"webhooks rotate-secret whk_1":                          "",
 	"webhooks test whk_1":                                   "",
 	"webhooks update whk_1 --enabled":                       "",
+	"audit rotate-key":                                      "",
 }
 
 // noServer are the commands that work without a server or without a token.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // GetAllowlist reads the account's allowlist.
@@ -75,6 +76,25 @@ func (c *Client) AuditLogs(ctx context.Context, q AuditQuery, w io.Writer) error
 // AuditHead returns the signed heads of the audit log, as JSON to be kept.
 func (c *Client) AuditHead(ctx context.Context) (*AuditHeads, error) {
 	return call[AuditHeads](ctx, c, "GET", "/v1/audit-logs/head", nil, nil, nil)
+}
+
+// AuditKeys are the public keys that sign the heads of the audit log, oldest first.
+type AuditKeys struct {
+	Keys []AuditKey `json:"keys"`
+}
+
+// AuditKey is one of them; each later one is endorsed by the one before it.
+type AuditKey struct {
+	ID          string    `json:"id"`
+	PublicKey   string    `json:"public_key"` // Ed25519, base64
+	CreatedAt   time.Time `json:"created_at"`
+	EndorsedBy  string    `json:"endorsed_by,omitzero"`
+	Endorsement string    `json:"endorsement,omitzero"`
+}
+
+// RotateAuditKey gives the audit log another signing key.
+func (c *Client) RotateAuditKey(ctx context.Context) (*AuditKeys, error) {
+	return call[AuditKeys](ctx, c, "POST", "/v1/audit-logs/rotate-key", nil, nil, nil)
 }
 
 // Events iterates over the audit log page by page. It ends after an error.

@@ -64,6 +64,7 @@ var shapes = []shape{
 	{"POST /v1/limits/simulate", []string{"limit", "would_refuse", "lowest_limit"}, nil},
 	{"GET /v1/limits", []string{"data"}, []string{"policy", "limit", "remaining"}},
 	{"GET /v1/audit-logs", page, event},
+	{"POST /v1/audit-logs/rotate-key", []string{"keys"}, nil},
 	{"GET /v1/audit-logs/head", []string{"account", "data", "keys", "missing"}, nil},
 	{"GET /v1/account", account, nil},
 	{"PATCH /v1/account", account, nil},

@@ -107,6 +107,7 @@ var accountCalls = []apiCall{
 		return c.Insight().SecurityEvents(ctx, "2027-01-01", "2027-01-31", "key_1")
 	}, "GET /v1/security/events?from=2027-01-01&key=key_1&to=2027-01-31", ""},
 	{"Insight.Hygiene", func(ctx context.Context, c *client.Client) (any, error) { return c.Insight().Hygiene(ctx) }, "GET /v1/security/hygiene", ""},
+	{"RotateAuditKey", func(ctx context.Context, c *client.Client) (any, error) { return c.RotateAuditKey(ctx) }, "POST /v1/audit-logs/rotate-key", ""},
 	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx) }, "GET /v1/audit-logs/head", ""},
 	{"Limits", func(ctx context.Context, c *client.Client) (any, error) { return c.Limits(ctx, "key_1") }, "GET /v1/limits?key=key_1", ""},
 	{"SimulateLimits", func(ctx context.Context, c *client.Client) (any, error) {

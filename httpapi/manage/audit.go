@@ -28,6 +28,8 @@ type AuditLogs interface {
 	Read(ctx context.Context, q store.EventQuery, proven bool) (AuditReading, error)
 	// Heads signs the heads of all streams and returns them with an account's places.
 	Heads(ctx context.Context, account store.AccountID) (*chain.HeadFile, error)
+	// Keys lists the keys that have signed heads, oldest first.
+	Keys() []chain.Key
 }
 
 // AuditReading is one reading: its methods are called in this order.

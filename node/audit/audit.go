@@ -45,6 +45,9 @@ func New(cfg Config) *Log {
 	return &Log{cfg: cfg, sessions: sessions{of: make(map[string]*session)}}
 }
 
+// Keys lists the keys that have signed heads, oldest first.
+func (l *Log) Keys() []chain.Key { return l.cfg.Store.AuditKeys() }
+
 // Figures of the heads.
 const (
 	headEvery = time.Minute
