@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/perfgate/perfgate/httpapi/proxy"
@@ -11,7 +12,7 @@ import (
 // nginx gets the three statuses that it understands. The units are charged once.
 func TestForwardAuth(t *testing.T) {
 	g := newGateway(t, proxy.Route{Path: "/files/", Units: new(int64(2))}, proxy.Route{Path: "/open", Public: true})
-	made := g.Op("POST", "/v1/keys", `{"name":"n","type":"live","scopes":["read"],"limits":{"requests_per_minute":6}}`).Want(t, 201)
+	made := g.Op("POST", "/v1/keys", `{"name":"n","type":"live","scopes":["read"],"limits":{"requests_per_minute":6,"requests_per_month":100}}`).Want(t, 201)
 	traefik := func(more ...string) map[string]string {
 		h := map[string]string{
 			"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/files/a?x=1", "X-Forwarded-Host": "api.example", "X-Forwarded-Proto": "https",
@@ -63,6 +64,10 @@ func TestForwardAuth(t *testing.T) {
 	res, code := g.ask(t, "", traefik())
 	if wait, _ := strconv.Atoi(res.Header.Get("Retry-After")); res.StatusCode != 429 || code != "requests_per_minute" || wait < 1 {
 		t.Errorf("the fourth: %d %s %v", res.StatusCode, code, res.Header)
+	}
+	// The months keep the charge, too: a request that is decided counts as one that was answered.
+	if got := res.Header.Get("RateLimit"); !strings.Contains(got, `"key-month";r=94;`) {
+		t.Errorf("after three requests of two units: %s", got)
 	}
 	if res, _ := g.ask(t, "?nginx=1", traefik("X-Original-Method", "GET", "X-Original-Uri", "/files/b")); res.StatusCode != 403 || res.Header.Get("X-Perf-Status") != "429" {
 		t.Errorf("the fourth, for nginx: %d %v", res.StatusCode, res.Header)
