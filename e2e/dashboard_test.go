@@ -82,7 +82,7 @@ func walk(t *testing.T, s *server, token, nodes string) {
 	if err := os.CopyFS(dir, os.DirFS("dashboard")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute) // 37 pages in four forms on a loaded machine
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // 40 pages in four forms on a loaded machine
 	defer cancel()
 	run := func(env []string, name string, args ...string) {
 		cmd := exec.CommandContext(ctx, name, args...)

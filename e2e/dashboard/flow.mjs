@@ -89,8 +89,34 @@ try {
   const evilPage = new URL(page.url()).pathname;
   step("foreign text is text");
 
+  await page.goto(`${BASE}/keys?state=active`);
+  await page.getByLabel(`Choose ${evil}`).check();
+  await page.getByRole("button", { name: "Disable…" }).click();
+  await page.getByLabel("Type the number of keys").fill("1");
+  await page.getByRole("button", { name: "Disable", exact: true }).click();
+  await page.getByText("The keys are disabled on every node").waitFor();
+  step("disabled the ticked keys");
+
+  for (const path of [
+    "/account", "/accounts/new", "/accounts/default", "/tiers/new", "/users/new", "/webhooks/new", "/security/incidents/new", "/security/allowlist", "/tokens", "/link",
+    `${evilPage}/edit`, `${evilPage}/rotate`, `${evilPage}/revoke`,
+  ]) {
+    await page.goto(`${BASE}${path}`);
+    const form = page.locator("main form[method=post]").last();
+    for (const field of await form.locator("input:not([type=hidden]):not([type=checkbox]):not([type=radio]):not([type=date]), textarea").all()) {
+      if (await field.isVisible()) {
+        await field.fill(evil);
+      }
+    }
+    await form.evaluate((f) => { f.noValidate = true; });
+    await Promise.all([page.waitForNavigation(), form.evaluate((f) => f.requestSubmit())]);
+    assert.notEqual(await page.title(), "evil", path);
+    assert.equal(await page.locator("main img[src=x]").count(), 0, path);
+  }
+  step("hostile text in every field is refused or shown as text");
+
   await judge([
-    "/", "/keys", "/keys?q=production&state=revoked", "/keys/new", evilPage, `${evilPage}/edit`, `${evilPage}/rotate`, `${evilPage}/revoke`, "/usage",
+    "/", "/keys", "/usage?group_by=country", "/keys?q=production&state=revoked", "/keys/new", evilPage, `${evilPage}/edit`, `${evilPage}/rotate`, `${evilPage}/revoke`, "/usage",
     "/security", "/security/allowlist", "/security/hygiene", "/security/incidents", "/security/incidents/new", "/webhooks", "/webhooks/new", "/users", "/users/new", "/link", "/sessions", "/second-factor", "/tokens", "/audit", "/audit?outcome=denied", "/account", "/accounts", "/accounts/new", "/accounts/default", "/tiers", "/tiers/new", "/tiers/pro", "/cluster", "/compliance", "/nothing",
   ]);
   await page.goto(`${BASE}/`);

@@ -18,6 +18,7 @@ type auditLog struct {
 	Missing  []missing
 	Chips    []chip
 	Filtered bool
+	Live     bool // the newest events, as they come
 	Types    []string
 	Outcomes []string
 	Formats  []string
@@ -58,6 +59,7 @@ func auditPage(v *visit) error {
 		}
 	}
 	q.Set("limit", "50")
+	b.Live = v.query("live") != "" && v.query("cursor") == ""
 	if cursor := v.query("cursor"); cursor != "" {
 		q.Set("cursor", cursor)
 	}

@@ -57,6 +57,12 @@ func TestLive(t *testing.T) {
 	if views != 1 {
 		t.Fatalf("%d events for one page that is followed", views)
 	}
+	if strings.Contains(g.get("/audit").want(200).raw, "data-live") || !strings.Contains(g.get("/audit?live=1").want(200).says("Live: pause").raw, "data-live") {
+		t.Fatal("the log is followed unasked, or not when asked")
+	}
+	_, audit := g.follow("/audit?live=1&action=key.create")
+	fresh, _ := g.Key("test", "read")
+	audit("/keys/" + fresh)
 	g.post("/signout", nil).want(303)
 	await("event: end")
 
