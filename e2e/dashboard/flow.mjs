@@ -115,6 +115,23 @@ try {
   }
   step("hostile text in every field is refused or shown as text");
 
+  await page.goto(`${BASE}/users/new`);
+  await page.getByLabel("E-mail").fill("ann@example.com");
+  await page.getByText("admin", { exact: true }).click();
+  await page.getByRole("button", { name: "Add user" }).click();
+  const link = new URL(await page.getByLabel("Send this link").inputValue());
+  const other = await browser.newContext();
+  const hers = await other.newPage();
+  hers.setDefaultTimeout(60_000);
+  await hers.goto(`${BASE}${link.pathname}${link.search}`);
+  await hers.getByLabel("New password").fill("correct horse battery");
+  await hers.getByRole("button").click();
+  await hers.goto(`${BASE}/second-factor`);
+  await hers.getByRole("button", { name: "Set it up" }).click();
+  await hers.getByRole("img", { name: "Code to scan" }).waitFor();
+  await other.close();
+  step("a user sets a password by the link, and sees the code for a second factor");
+
   await judge([
     "/", "/keys", "/usage?group_by=country", "/keys?q=production&state=revoked", "/keys/new", evilPage, `${evilPage}/edit`, `${evilPage}/rotate`, `${evilPage}/revoke`, "/usage",
     "/security", "/security/allowlist", "/security/hygiene", "/security/incidents", "/security/incidents/new", "/webhooks", "/webhooks/new", "/users", "/users/new", "/link", "/sessions", "/second-factor", "/tokens", "/audit", "/audit?outcome=denied", "/account", "/accounts", "/accounts/new", "/accounts/default", "/tiers", "/tiers/new", "/tiers/pro", "/cluster", "/compliance", "/nothing",

@@ -37,6 +37,8 @@ func showSetup(c *rest.Call, status int, f setupForm) error {
 	}
 	w := c.Writer()
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; form-action 'self'")
+	// With "no-referrer", browsers send "Origin: null" with the form, which is refused.
+	w.Header().Set("Referrer-Policy", "same-origin")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(page.Bytes()) // a client that has gone needs no answer

@@ -126,7 +126,9 @@ func TestUserLifeCycle(t *testing.T) {
 	}
 	dev := *g
 	dev.cookie = ""
-	dev.get(u.RequestURI()).want(200)
+	if policy := dev.get(u.RequestURI()).want(200).header.Get("Referrer-Policy"); policy != "same-origin" {
+		t.Fatalf("the referrer policy is %q: browsers send no origin with the form", policy)
+	}
 	entered := dev.post(u.Path, url.Values{"token": {u.Query().Get("token")}, "password": {"correct horse battery"}}).want(200)
 	dev.enter(entered)
 	dev.get("/keys").want(200).says("developer")
