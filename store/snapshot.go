@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -13,8 +14,22 @@ import (
 // CheckpointOptions are the options that a checkpoint of the state is read with.
 func CheckpointOptions(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 	o, _ := options(&Config{FS: fs, Cache: cache})
-	o.EventListener = nil // a damaged checkpoint is its reader's to report, not the node's end
+	// A damaged checkpoint is its reader's to report. Without a listener, Pebble would end
+	// the process.
+	o.EventListener = &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}}
 	return o
+}
+
+// CheckpointApplied is the index of the newest command in a checkpoint.
+func CheckpointApplied(db *pebble.DB) (uint64, error) {
+	row, err := database{db}.get(appliedRow)
+	if err != nil || row == nil {
+		return 0, err
+	}
+	if len(row) != 8 {
+		return 0, errPacked
+	}
+	return binary.BigEndian.Uint64(row), nil
 }
 
 // Snapshot implements [raft.FSM]. Raft calls it between two batches, so it

@@ -3,12 +3,12 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/store/disk"
+	"github.com/perfgate/perfgate/store/snapshot"
 )
 
 // check compares the three stores before Raft trusts them, and restores a state that is
@@ -18,7 +18,8 @@ import (
 // is not a crash's work: an old or an empty log was put beside it.
 // Raft would then give out indexes again that the state has already seen, and
 // the state would skip those entries: acknowledged and lost.
-func (e *engine) check(dir string, log *slog.Logger) error {
+func (e *engine) check(c *Config) error {
+	dir := c.Dir
 	first, err := e.log.FirstIndex()
 	if err != nil {
 		return err
@@ -40,25 +41,65 @@ func (e *engine) check(dir string, log *slog.Logger) error {
 			"parts of the directory are missing or from another time; put back the whole directory, or start with an empty one: %w", dir, applied, last, index, disk.ErrDamaged)}
 	}
 	if first > index+1 {
+		if e.resume(c, first) == nil {
+			return nil
+		}
 		return &Damage{datadir.SnapshotDir, fmt.Errorf("data directory %q: the raft log begins at index %d, but the newest readable snapshot ends at %d: "+
 			"put back the whole directory, or start with an empty one: %w", dir, first, index, disk.ErrDamaged)}
 	}
-	return e.catchUp(metas, log)
+	return e.catchUp(c, metas)
 }
 
 // catchUp restores the state from the newest snapshot, unless it includes that. Raft
-// would do so too, but ends where a snapshot turns out to be damaged.
-func (e *engine) catchUp(metas []*raft.SnapshotMeta, log *slog.Logger) error {
+// would do so too, but ends where a snapshot turns out to be damaged; here it is set
+// aside, and the stores are compared without it.
+func (e *engine) catchUp(c *Config, metas []*raft.SnapshotMeta) error {
 	_, contained, found, err := e.snaps.Newest()
 	if err != nil || !found || e.state.Applied() >= contained {
 		return err
 	}
-	log.Info("the state is behind the newest snapshot and is restored from it", "applied", e.state.Applied(), "snapshot", contained)
+	c.Logger.Info("the state is behind the newest snapshot and is restored from it", "applied", e.state.Applied(), "snapshot", contained)
 	_, src, err := e.snaps.Open(metas[0].ID)
 	if err == nil {
 		err = errors.Join(e.state.Restore(src), src.Close())
 	}
-	return damage(datadir.SnapshotDir, err)
+	if err == nil || !snapshot.Damaged(err) {
+		return err
+	}
+	if again, fault := e.snaps.List(); fault != nil || len(again) >= len(metas) {
+		return errors.Join(err, fault)
+	}
+	return e.check(c)
+}
+
+// resume makes a snapshot of a lone node's state, in the place of those that are damaged.
+// The log must go on from there. Only a node that is the one voter knows the
+// configuration that belongs into it without them.
+func (e *engine) resume(c *Config, first uint64) error {
+	applied := e.state.Applied()
+	id, err := Marks{e.log}.identity()
+	if err != nil || c.Coordinate != nil || id.ID == "" || applied < first {
+		return errors.Join(err, errors.New("no snapshot can be made of the state"))
+	}
+	term, err := e.termOf(applied)
+	if err != nil {
+		return err
+	}
+	sole := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(id.ID), Address: LoneAddress}}}
+	shot, err := e.state.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer shot.Release()
+	sink, err := e.snaps.Create(raft.SnapshotVersionMax, applied, term, sole, first, nil)
+	if err != nil {
+		return err
+	}
+	if err := shot.Persist(sink); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	c.Logger.Error("no snapshot can be read; another one was made of the state, which is whole", "index", applied)
+	return sink.Close()
 }
 
 // NeverWritten returns nil on a node that is about to make the state of a new cluster:

@@ -198,7 +198,7 @@ func (h *healer) openOnce() (err error) {
 	}); err != nil {
 		return err
 	}
-	if err = r.engine.check(r.cfg.Dir, r.cfg.Logger); err == nil {
+	if err = r.engine.check(&r.cfg); err == nil {
 		err = h.openIdentity()
 	}
 	if err != nil {

@@ -53,14 +53,15 @@ type engine struct {
 	raft  *raft.Raft
 	// running is raft, for callbacks of Raft while it starts.
 	running atomic.Pointer[raft.Raft]
-	leads   chan bool   // leadership won and lost
-	damaged func(error) // ends the node, whose log is not that of its cluster
+	leads   chan bool     // leadership won and lost
+	retake  chan struct{} // holds a token when a snapshot was damaged
+	damaged func(error)   // ends the node, whose log is not that of its cluster
 }
 
 // openEngine opens the stores of c. Raft is not started: see engine.run. fatal makes the
 // function that a part of the data directory is ended with.
 func openEngine(fs, plain vfs.FS, c Config, fatal func(part string) func(error)) (_ *engine, err error) {
-	e := &engine{leads: make(chan bool, 1), damaged: fatal(datadir.LogDir)}
+	e := &engine{leads: make(chan bool, 1), retake: make(chan struct{}, 1), damaged: fatal(datadir.LogDir)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())
@@ -77,7 +78,7 @@ func openEngine(fs, plain vfs.FS, c Config, fatal func(part string) func(error))
 	}); err != nil {
 		return nil, damage(datadir.StateDir, err)
 	}
-	if e.snaps, err = OpenSnapshots(fs, c.Dir, c.Cache, c.Logger); err != nil {
+	if e.snaps, err = openSnapshots(fs, c.Dir, c.Cache, c.Logger, e.resnap); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -85,10 +86,23 @@ func openEngine(fs, plain vfs.FS, c Config, fatal func(part string) func(error))
 
 // OpenSnapshots opens the snapshots in the data directory dir. cache may be nil.
 func OpenSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger) (*snapshot.Store, error) {
+	return openSnapshots(fs, dir, cache, log, nil)
+}
+
+func openSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger, damaged func()) (*snapshot.Store, error) {
 	return snapshot.Open(snapshot.Config{
-		FS: fs, Dir: fs.PathJoin(dir, datadir.SnapshotDir), Logger: log,
+		FS: fs, Dir: fs.PathJoin(dir, datadir.SnapshotDir), Logger: log, Applied: store.CheckpointApplied, Damaged: damaged,
 		Options: func() *pebble.Options { return store.CheckpointOptions(fs, cache) },
 	})
+}
+
+// resnap has another snapshot taken in the place of a damaged one: Raft offers a follower
+// the newest one that there is.
+func (e *engine) resnap() {
+	select {
+	case e.retake <- struct{}{}:
+	default:
+	}
 }
 
 // run starts Raft at its place.

@@ -64,6 +64,9 @@ func (s *snapshotter) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.engine.retake:
+			s.take()
+			continue
 		case <-tick.C:
 		}
 		if n, e := t.written.Load(), t.entries.Load(); n-s.written >= tailBytes {

@@ -15,8 +15,10 @@
 //
 // The meta file is written last, under another name, fsynced and renamed: a
 // directory without one is a snapshot that was never finished, and is removed
-// when the store is opened. One with a damaged meta file or damaged rows is reported
-// and passed over; Raft then takes the one before it.
+// when the store is opened. It lists the other files, which are compared with it each
+// time that the snapshot is opened. A snapshot that differs is set aside under the name
+// <index>-<term>-<n>.damaged, of which the newest one is kept; Raft then takes the one
+// before it.
 //
 // Two indexes tell how far a snapshot reaches. Raft's counts every entry. The
 // state's own counts commands only, so it may be lower; whether the state on

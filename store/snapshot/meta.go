@@ -17,7 +17,7 @@ import (
 // meta is the content of the meta file: one line of JSON and one with its CRC-32C
 // in hexadecimal.
 type meta struct {
-	Format             int      `json:"format"` // 1
+	Format             int      `json:"format"` // 2; 1 has no list of files
 	ID                 string   `json:"id"`
 	Index              uint64   `json:"index"`
 	Term               uint64   `json:"term"`
@@ -28,6 +28,8 @@ type meta struct {
 	Applied uint64 `json:"applied"`
 	// Size is the number of bytes of a stream; 0 is a checkpoint.
 	Size int64 `json:"size"`
+	// Files are all others of the snapshot.
+	Files []file `json:"files,omitzero"`
 }
 
 type server struct {
@@ -37,7 +39,7 @@ type server struct {
 }
 
 const (
-	metaFormat  = 1
+	metaFormat  = 2
 	metaFile    = "meta"
 	streamFile  = "stream"
 	checkpoint  = "checkpoint"
@@ -104,7 +106,7 @@ func decodeMeta(raw []byte) (*meta, error) {
 	if err := json.Unmarshal(line, &m, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("%w: its meta file: %w", ErrDamaged, err)
 	}
-	if m.Format != metaFormat {
+	if m.Format < 1 || m.Format > metaFormat {
 		return nil, fmt.Errorf("its format is %d, this program knows %d: use a newer version", m.Format, metaFormat)
 	}
 	return &m, nil

@@ -112,6 +112,10 @@ func (k *Sink) finish() error {
 	case !k.whole:
 		return errors.New("it has no content")
 	}
+	var err error
+	if k.meta.Files, err = describe(fs, k.dir); err != nil {
+		return err
+	}
 	// The directory and its entry in the parent come before the meta file that
 	// vouches for them.
 	if err := errors.Join(pack.SyncDir(fs, k.dir), pack.SyncDir(fs, k.store.cfg.Dir)); err != nil {
@@ -139,13 +143,17 @@ func (k *Sink) check() (err error) {
 	if r.Index() > k.meta.Index {
 		return fmt.Errorf("its rows reach to index %d, beyond its own %d", r.Index(), k.meta.Index)
 	}
-	for err == nil {
+	rows := 0
+	for ; err == nil; rows++ {
 		_, _, err = r.Next()
 	}
-	if err == io.EOF {
-		return nil
+	switch {
+	case err != io.EOF:
+		return err
+	case rows == 1: // the one that was the end
+		return fmt.Errorf("%w: it has no rows, up to index %d", ErrDamaged, r.Index())
 	}
-	return err
+	return nil
 }
 
 // Cancel drops the snapshot.

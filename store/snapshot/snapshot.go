@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,11 @@ type Config struct {
 	// is opened.
 	Options func() *pebble.Options
 	Logger  *slog.Logger
+	// Applied reads the state's own index from a checkpoint.
+	Applied func(*pebble.DB) (uint64, error)
+	// Damaged is called when a snapshot was found damaged and set aside, from any
+	// goroutine, under a lock: it must not use the store. nil does nothing.
+	Damaged func()
 }
 
 // Store is a [raft.SnapshotStore].
@@ -55,6 +61,9 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open snapshots %q: %w", c.Dir, err)
 	}
 	for _, name := range names {
+		if strings.HasSuffix(name, asideSuffix) {
+			continue
+		}
 		if _, err := c.FS.Stat(s.path(name, metaFile)); !errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -115,6 +124,9 @@ func (s *Store) metas() ([]*meta, error) {
 	}
 	var out []*meta
 	for _, name := range names {
+		if strings.HasSuffix(name, asideSuffix) {
+			continue
+		}
 		m, err := readMeta(s.cfg.FS, s.path(name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue // being written
@@ -139,12 +151,24 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, fmt.Errorf("open snapshot %q: %w", id, err)
 	}
 	s.pin(id, 1)
-	src, err := s.open(m)
+	err = s.verify(m)
+	var src io.ReadCloser
+	if err == nil {
+		src, err = s.open(m)
+	}
 	if err != nil {
+		if Damaged(err) {
+			s.setAside(id, err)
+		}
 		s.pin(id, -1)
 		return nil, nil, fmt.Errorf("open snapshot %q: %w", id, err)
 	}
-	return m.raft(), &pinned{ReadCloser: src, release: func() { s.pin(id, -1) }}, nil
+	return m.raft(), &pinned{ReadCloser: src, release: func(damage error) {
+		if damage != nil {
+			s.setAside(id, damage)
+		}
+		s.pin(id, -1)
+	}}, nil
 }
 
 func (s *Store) open(m *meta) (io.ReadCloser, error) {
@@ -162,13 +186,28 @@ func (s *Store) open(m *meta) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Size, err = s.sizeOf(m.ID, r); err == nil {
+	if err = s.reaches(m, r); err == nil {
+		m.Size, err = s.sizeOf(m.ID, r)
+	}
+	if err == nil {
 		err = r.rewind(m.Index)
 	}
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// reaches compares how far a checkpoint goes with what was written down.
+func (s *Store) reaches(m *meta, r *rows) error {
+	if s.cfg.Applied == nil {
+		return nil
+	}
+	applied, err := s.cfg.Applied(r.db)
+	if err == nil && applied != m.Applied {
+		err = fmt.Errorf("%w: its rows reach to index %d, and reached to %d", ErrDamaged, applied, m.Applied)
+	}
+	return err
 }
 
 func (s *Store) sizeOf(id string, r *rows) (int64, error) {
@@ -261,14 +300,26 @@ type joined struct {
 	io.Closer
 }
 
+// pinned is a snapshot that is read. It belongs to one goroutine.
 type pinned struct {
 	io.ReadCloser
+	damage  error
 	once    sync.Once
-	release func()
+	release func(damage error)
 }
 
+// Read implements io.Reader.
+func (p *pinned) Read(b []byte) (int, error) {
+	n, err := p.ReadCloser.Read(b)
+	if err != nil && Damaged(err) {
+		p.damage = err
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
 func (p *pinned) Close() error {
 	err := p.ReadCloser.Close()
-	p.once.Do(p.release)
+	p.once.Do(func() { p.release(p.damage) })
 	return err
 }

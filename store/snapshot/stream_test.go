@@ -161,7 +161,7 @@ func TestMetaRoundTrip(t *testing.T) {
 		}
 	})
 	for name, line := range map[string]string{
-		"a later format": `{"format":2,"id":"x"}`, "an unknown member": `{"format":1,"id":"x","more":1}`, "no JSON": `{`,
+		"a later format": `{"format":3,"id":"x"}`, "an unknown member": `{"format":1,"id":"x","more":1}`, "no JSON": `{`,
 	} {
 		raw := fmt.Appendf(nil, "%s\n%08x\n", line, crc32.Checksum([]byte(line), castagnoli))
 		if _, err := decodeMeta(raw); err == nil || strings.Contains(name, "later") != strings.Contains(err.Error(), "newer version") {

@@ -1,0 +1,57 @@
+package replica_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica/replicatest"
+)
+
+// A lone node of which every snapshot is damaged, and whose log begins after them, goes on
+// from its state, which is whole.
+func TestLoneWithoutSnapshots(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := replicatest.Config(t, vfs.Default, dir)
+	c.Tune = replicatest.Often
+	r := replicatest.Start(t, c)
+	replicatest.Begin(t, r)
+	for n := range 300 {
+		replicatest.Must(t, r, replicatest.CreateKey(n))
+	}
+	replicatest.Eventually(t, "a log without the entries of a snapshot", func() bool {
+		first, err := r.Log().FirstIndex()
+		return err == nil && first > 1
+	})
+	replicatest.Shut(t, r)
+	r = replicatest.At(t, vfs.Default, dir) // a second start: the log has the identity
+	replicatest.Shut(t, r)
+	metas, err := filepath.Glob(filepath.Join(dir, datadir.SnapshotDir, "*", "meta"))
+	if err != nil || len(metas) == 0 {
+		t.Fatalf("snapshots: %q, %v", metas, err)
+	}
+	for _, name := range metas {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[20] ^= 1
+		if err := os.WriteFile(name, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = replicatest.At(t, vfs.Default, dir)
+	replicatest.Must(t, r, replicatest.CreateKey(300))
+	replicatest.Shut(t, r)
+	r = replicatest.At(t, vfs.Default, dir)
+	defer replicatest.Shut(t, r)
+	for _, n := range []int{0, 150, 299, 300} {
+		if !replicatest.Holds(t, r, n) {
+			t.Errorf("key %d is lost", n)
+		}
+	}
+}
