@@ -10,15 +10,20 @@ LARGE   ?= /var/tmp/perfgate-bench
 PREFIX  ?= /usr/local
 IMAGE   ?= perfgate
 
-.PHONY: geoip help build install run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
+.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
 
-install: ## copy ./perfgate to PREFIX/bin, which needs root for /usr/local
+install: ## copy ./perfgate to PREFIX/bin and its manual to PREFIX/share/man, which needs root for /usr/local
 	@test -x perfgate || { echo 'there is no ./perfgate; run "make build" first' >&2; exit 1; }
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 0755 perfgate "$(DESTDIR)$(PREFIX)/bin/perfgate"
+	install -d "$(DESTDIR)$(PREFIX)/share/man/man1"
+	./perfgate man "$(DESTDIR)$(PREFIX)/share/man/man1"
+
+man: build ## the manual pages, into dist/man
+	./perfgate man dist/man
 
 help: ## every target with its description
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -125,5 +125,5 @@ func addCommands(root *cobra.Command, a *app) {
 	add("cluster", "Operate a cluster:",
 		clusterCommand(a), keyringCommand(a), backupCommand(a), restoreCommand(a.Restore), recoverCommand(a.Recover))
 	root.CompletionOptions.DisableDefaultCmd = true // for one with examples
-	root.AddCommand(completionCommand(a), versionCommand(a))
+	root.AddCommand(completionCommand(a), manCommand(a), versionCommand(a))
 }

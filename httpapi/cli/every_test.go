@@ -94,7 +94,7 @@ var everyCommand = map[string]string{
 }
 
 // noServer are the commands that work without a server or without a token.
-var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "completion", "health", "keys revoke-leaked", "recover", "restore", "scan", "serve", "token", "version"}
+var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "completion", "health", "keys revoke-leaked", "man", "recover", "restore", "scan", "serve", "token", "version"}
 
 // leaves returns the paths of all commands that run, without the program's name.
 func leaves(cmd *cobra.Command) []string {
