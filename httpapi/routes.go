@@ -101,12 +101,12 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "revokeKey", Method: post, Path: "/v1/keys/{id}/revoke", Action: "key.revoke", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Revoke)},
 		{ID: "revokeKeys", Method: post, Path: "/v1/keys/revoke", Action: "key.revoke_bulk", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.RevokeMany)},
 		{ID: "revokeLeakedKey", Method: post, Path: "/v1/keys/revoke-leaked", Access: rest.Open | onProxy | rest.Optional | rest.Unmetered, Serve: t.leaks.Revoke},
-		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Query: []string{"reassign"}, Serve: rest.WithoutBody(t.keys.Import)},
+		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Query: []string{"reassign"}, Serve: rest.WithRawBody(t.keys.Import)},
 		{ID: "verifyKey", Method: post, Path: "/v1/keys/verify", Action: "key.verify", Scope: verify, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.verify.Key)},
 		{ID: "rateLimit", Method: post, Path: "/v1/ratelimit", Action: "ratelimit", Scope: limit, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.ratelimit.Charge)},
 
 		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
-		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithoutBody(t.allowlist.Set)},
+		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithRawBody(t.allowlist.Set)},
 
 		{ID: "limits", Method: get, Path: "/v1/limits", Action: "limits.read", Access: onProxy | rest.AnyScope | rest.Quiet, Query: []string{"key", "type"}, Serve: rest.WithoutBody(t.limits.Read)},
 		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},

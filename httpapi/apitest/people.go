@@ -22,6 +22,9 @@ const Password = "correct horse battery"
 func (g *Rig) Setup(email, role, account string) (id, token string) {
 	g.T.Helper()
 	body, _ := json.Marshal(map[string]string{"email": email, "name": role + " of " + email, "role": role})
+	if account == "" {
+		account = "default"
+	}
 	a := g.Op("POST", "/v1/users", string(body), "X-Perf-Account", account).Want(g.T, 201)
 	u, err := url.Parse(a.Text("setup_url"))
 	Must(g.T, err)

@@ -296,7 +296,7 @@ func TestImportRepeatedFromAnOlderVersion(t *testing.T) {
 		all.Lines = append(all.Lines, store.ImportLine{Line: i + 1, ID: store.KeyID(fmt.Sprint("key_", i))})
 	}
 	s := &script{steps: []rest.Receipt{{Result: all}}}
-	w := callBy(g, s, "/v1/keys/import", strings.Join(lines, "\n"), rest.WithoutBody((&manage.Keys{Store: g.Store, Uses: g.Observed()}).Import))
+	w := callBy(g, s, "/v1/keys/import", strings.Join(lines, "\n"), rest.WithRawBody((&manage.Keys{Store: g.Store, Uses: g.Observed()}).Import))
 	if w.Code != 200 || len(s.asked) != 1 || !strings.Contains(w.Body.String(), fmt.Sprintf(`"key_%d"`, manage.ImportStep)) {
 		t.Errorf("%d after %d commands: %.300s", w.Code, len(s.asked), w.Body)
 	}

@@ -48,7 +48,7 @@ func TestRoom(t *testing.T) {
 			"rotate": {rest.WithOptionalBody(h.Rotate), ``},
 			"lists":  {rest.WithBody(h.Update), `{"metadata":{"a":"b"}}`},
 			"rename": {rest.WithBody(h.Update), `{"name":"b","state":"active"}`},
-			"import": {rest.WithoutBody(h.Import), line},
+			"import": {rest.WithRawBody(h.Import), line},
 			"revoke": {rest.WithOptionalBody(h.Revoke), ``},
 		} {
 			for _, token := range []string{secret, apitest.OperatorToken} {

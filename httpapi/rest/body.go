@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"errors"
 	"mime"
 	"net/http"
@@ -20,6 +21,10 @@ const MaxBody = 1 << 20
 // call needs a credential that no browser adds by itself or, with the cookie of a session,
 // a header that no page of another origin can set.
 const FormType = "application/x-www-form-urlencoded"
+
+// byteOrderMark begins what some editors and shells write as UTF-8. It is no part of the
+// text, and JSON parsers may ignore it (RFC 8259, 8.1).
+var byteOrderMark = []byte("\ufeff")
 
 // Body returns the body, of at most limit bytes and of one of types, and makes
 // the call repeatable if it carries an Idempotency-Key. It is valid until the call
@@ -58,6 +63,7 @@ func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 	default:
 		return nil, &fault.Error{Code: fault.InvalidRequest, Message: "The body could not be read to its end.", Cause: err}
 	}
+	raw = bytes.TrimPrefix(raw, byteOrderMark)
 	if f := c.Lost(); f != nil {
 		return nil, f
 	}

@@ -33,16 +33,22 @@ type Call struct {
 	Status int    // of a success; 0 is 200
 	ETag   uint64 // of the answer; 0 is none
 
-	frame     *Frame
-	w         *recorder
-	mono      int64      // the monotonic time that belongs to Now
-	pass      admit.Pass // of a key, as the gate judged it by rule
-	rule      admit.Rule
-	meter     *meter // nil for a caller without bound, and for a call that does not count
-	hint      string // of a credential that was refused
-	repeat    repeat
-	done      []func() // called when the call ends, last first
-	committed bool     // a command carries this call's audit event
+	frame  *Frame
+	w      *recorder
+	mono   int64      // the monotonic time that belongs to Now
+	pass   admit.Pass // of a key, as the gate judged it by rule
+	rule   admit.Rule
+	meter  *meter // nil for a caller without bound, and for a call that does not count
+	hint   string // of a credential that was refused
+	repeat repeat
+	done   []func() // called when the call ends, last first
+	change change
+}
+
+// change is what a call has done about the change that it makes.
+type change struct {
+	committed bool // a command carries this call's audit event
+	matched   bool // If-Match was looked at
 }
 
 // Caller is the identity that makes a call: a key with its Record, an operator token, or
@@ -127,7 +133,7 @@ func (c *Call) Linearize() error { return c.frame.cfg.Backend.Linearize(c.Reques
 
 // Committed notes that a command carries the call's audit event, so that the
 // call is no event of its own. [Call.Propose] does so by itself.
-func (c *Call) Committed() { c.committed = true }
+func (c *Call) Committed() { c.change.committed = true }
 
 // observe hands the call to this node's audit log, and the key's last use with
 // it. A success is no event of its own if its command carries the event, or if
@@ -144,7 +150,7 @@ func (c *Call) observe(f *fault.Error, took time.Duration) {
 	}
 	if f != nil {
 		o.Code = string(f.Code)
-	} else if c.committed || c.Route.Access&Quiet != 0 {
+	} else if c.change.committed || c.Route.Access&Quiet != 0 {
 		o.Action = ""
 	} else if v := viewOf(c.Request); v != nil {
 		o.Action, o.Route, o.Path = v.note(), v.Pattern, apikey.Mask(v.Path)

@@ -88,7 +88,8 @@ func TestPickAccount(t *testing.T) {
 		access  rest.Access
 		want    string // the account, or the code of the fault
 	}{
-		{"", 0, "default"},
+		{"", 0, "invalid_request"},
+		{"", rest.Global, "default"},
 		{"default", 0, "default"},
 		{acct, 0, acct},
 		{acct, rest.Global, "default"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -102,7 +103,7 @@ func decode(raw []byte, v any) (*fault.Error, jsontext.Pointer) {
 	if len(trimmed) == 0 {
 		return fault.Newf(fault.InvalidJSON, "The body is empty; send a JSON object."), ""
 	}
-	err := json.Unmarshal(raw, v, json.RejectUnknownMembers(true))
+	err := json.Unmarshal(raw, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(texts))
 	if err == nil {
 		if trimmed[0] != '{' { // null decodes into anything
 			return fault.Invalid("", "must be a JSON object"), ""
@@ -131,6 +132,26 @@ func decode(raw []byte, v any) (*fault.Error, jsontext.Pointer) {
 	}
 	return fault.Newf(fault.InvalidJSON, "The body is not valid JSON."), ""
 }
+
+// texts reads a map of texts. A null in it is refused: it would be stored as an empty text,
+// and a client that sends it means something else, such as that the name shall go.
+var texts = json.UnmarshalFromFunc(func(d *jsontext.Decoder, to *map[string]string) error {
+	if d.PeekKind() == 'n' {
+		return errors.ErrUnsupported // as any null is read
+	}
+	var read map[string]*string
+	if err := json.UnmarshalDecode(d, &read); err != nil {
+		return err
+	}
+	*to = make(map[string]string, len(read))
+	for _, name := range slices.Sorted(maps.Keys(read)) {
+		if read[name] == nil {
+			return BadField("the value of %s is null; leave the name out, or send a text", Quote(name, 64))
+		}
+		(*to)[name] = *read[name]
+	}
+	return nil
+})
 
 // param is p as a fault shows it: keys in it are masked, and it is cut at 200 bytes.
 func param(p jsontext.Pointer) string {

@@ -20,6 +20,7 @@ const maxTags = 16
 // the one that may still hold; apply then compares with that one. Weak tags never
 // match.
 func (c *Call) IfMatch(current func() (uint64, error)) (uint64, error) {
+	c.change.matched = true
 	tags, err := ifMatch(c.Request.Header)
 	if err != nil || len(tags) == 0 {
 		return 0, err
@@ -35,6 +36,21 @@ func (c *Call) IfMatch(current func() (uint64, error)) (uint64, error) {
 		return 0, fault.New(fault.PreconditionFailed)
 	}
 	return now, nil
+}
+
+// conditions refuses the preconditions that this change would ignore: their sender believes
+// that it is not made otherwise.
+func (c *Call) conditions() *fault.Error {
+	h := c.Request.Header
+	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		if len(h.Values(name)) > 0 {
+			return fault.Newf(fault.InvalidRequest, "%s is not supported by calls that change something; use If-Match with an ETag. Nothing was changed.", name)
+		}
+	}
+	if len(h.Values("If-Match")) > 0 && c.Param == "" && !c.change.matched {
+		return fault.Newf(fault.InvalidRequest, "If-Match: this call is not about one resource with an ETag; leave it out. Nothing was changed.")
+	}
+	return nil
 }
 
 // ifMatch lists the tags of h's If-Match that can hold; none is any.

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
@@ -70,8 +71,28 @@ func (c *Call) Decode(raw []byte, in any) error {
 	return faults.Err()
 }
 
-// WithoutBody makes a handler of f, which takes no JSON body.
+// WithoutBody makes a handler of f, which takes no body. A body with members is refused,
+// unless the call only reads: its sender believes that they have an effect.
 func WithoutBody[Out any](f func(*Call) (Out, error)) Handler {
+	inner := WithRawBody(f)
+	return func(c *Call) error {
+		if m := c.Request.Method; m != http.MethodGet && m != http.MethodHead && c.Request.ContentLength != 0 {
+			raw, err := c.Body(MaxBody, "application/json")
+			if err != nil {
+				return err
+			}
+			if len(bytes.TrimSpace(raw)) > 0 {
+				if err := Decode(raw, new(struct{})); err != nil {
+					return err
+				}
+			}
+		}
+		return inner(c)
+	}
+}
+
+// WithRawBody makes a handler of f, which reads the body by itself.
+func WithRawBody[Out any](f func(*Call) (Out, error)) Handler {
 	return func(c *Call) error {
 		out, err := f(c)
 		if err != nil {

@@ -159,7 +159,10 @@ func (c *Call) pickAccount() *fault.Error {
 	switch names := c.Request.Header.Values(AccountHeader); {
 	case len(names) > 1:
 		return fault.Newf(fault.InvalidRequest, "%s is given more than once.", AccountHeader)
-	case len(names) == 1 && names[0] != "":
+	case len(names) == 1 && names[0] == "":
+		// It comes from a variable that is not set, and the call would change another account.
+		return fault.Newf(fault.InvalidRequest, "%s is empty; leave it out for the account %q.", AccountHeader, store.DefaultAccount)
+	case len(names) == 1:
 		if names[0] != string(store.DefaultAccount) && !IsID(names[0], "acct_") {
 			return fault.Newf(fault.NotFound, `%s: there is no account %s; the id of one begins with "acct_".`, AccountHeader, Quote(names[0], 64))
 		}

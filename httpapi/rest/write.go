@@ -13,6 +13,9 @@ import (
 // Propose completes cmd with the caller and origin of the call and with the time, and
 // hands it to the cluster. A refusal by apply comes back as a fault.
 func (c *Call) Propose(cmd *store.Command) (Receipt, error) {
+	if f := c.conditions(); f != nil {
+		return Receipt{}, f
+	}
 	// A call of many commands, or with a slow body, may have begun long ago, and a leader
 	// takes an old time for that of a wrong clock.
 	now, _ := c.frame.cfg.Clock()
@@ -70,7 +73,7 @@ func (c *Call) propose(ctx context.Context, cmd *store.Command) (Receipt, error)
 		}
 		return Receipt{}, f
 	}
-	c.committed = true
+	c.change.committed = true
 	return rc, nil
 }
 
