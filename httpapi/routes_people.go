@@ -20,6 +20,7 @@ type access struct {
 	sessions manage.Sessions
 	links    manage.Links
 	oidc     manage.OIDC
+	erasures manage.Erasures
 }
 
 func (t *topics) addPeople(cfg *Config) {
@@ -27,6 +28,7 @@ func (t *topics) addPeople(cfg *Config) {
 	t.users = manage.Users{Store: cfg.Store.People(), Keys: &t.keys, All: cfg.Store}
 	t.sessions = manage.Sessions{Store: cfg.Store.People(), Limits: cfg.SignIn, Hashes: signin.NewHashes(), Guard: signin.NewGuard()}
 	t.oidc = manage.OIDC{Provider: cfg.OIDC, Subjects: cfg.Store.People(), Sessions: &t.sessions, Pepper: cfg.Store.Pepper}
+	t.erasures = manage.Erasures{Store: cfg.Store}
 	t.links = manage.Links{Store: cfg.Store.People(), Sessions: &t.sessions}
 }
 
@@ -51,6 +53,11 @@ func (t *topics) people() []*rest.Route {
 		{ID: "disableUser", Method: post, Path: "/v1/users/{id}/disable", Action: "user.disable", Scope: admin, Access: ofPeople, IDs: "usr_", Query: force, Serve: rest.WithOptionalBody(t.users.Disable)},
 		{ID: "resetUser", Method: post, Path: "/v1/users/{id}/reset", Action: "user.reset", Scope: admin, Access: ofPeople, IDs: "usr_", Query: force, Serve: rest.WithOptionalBody(t.users.Reset)},
 
+		{ID: "eraseAccountData", Method: del, Path: "/v1/account/data", Action: "erasure.create", Scope: admin, Access: ofPeople, Serve: rest.WithBody(t.erasures.Create)},
+		{ID: "listErasures", Method: get, Path: "/v1/account/erasures", Action: "erasure.list", Scope: admin, Access: ofPeople | rest.History, Query: page, Serve: rest.WithoutBody(t.erasures.List)},
+		{ID: "getErasure", Method: get, Path: "/v1/account/erasures/{id}", Action: "erasure.read", Scope: admin, Access: ofPeople | rest.History, IDs: "ers_", Serve: rest.WithoutBody(t.erasures.Get)},
+		{ID: "cancelErasure", Method: post, Path: "/v1/account/erasures/{id}/cancel", Action: "erasure.cancel", Scope: admin, Access: ofPeople, IDs: "ers_", Serve: rest.WithOptionalBody(t.erasures.Cancel)},
+
 		{ID: "createSessionLink", Method: post, Path: "/v1/session-links", Action: "session_link.create", Scope: admin, Access: ofPeople, Serve: rest.WithBody(t.links.Create)},
 		{ID: "openSessionLink", Method: get, Path: "/signin/link", Action: "session_link.open", Access: rest.Open, Query: []string{"token"}, Serve: t.links.Open},
 
@@ -73,7 +80,7 @@ var rolesOf = map[string]rest.Roles{
 	"usage": rest.Everyone, "keyUsage": rest.Everyone, "limits": rest.Everyone, "simulateLimits": rest.Everyone,
 	"createUser": rest.Owners, "listUsers": rest.Owners, "getUser": rest.Owners, "updateUser": rest.Owners,
 	"deleteUser": rest.Owners, "disableUser": rest.Owners, "resetUser": rest.Owners,
-	"createSessionLink": rest.Owners,
+	"createSessionLink": rest.Owners, "eraseAccountData": rest.Owners, "listErasures": rest.Owners, "getErasure": rest.Owners, "cancelErasure": rest.Owners,
 }
 
 // withRoles states which roles may make each call: those that read everything in the account

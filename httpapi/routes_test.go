@@ -18,8 +18,8 @@ import (
 // sample is a body and a path that fit a call, for tests over all of them.
 func sample(rt *rest.Route, id string) (path, body string) {
 	path = strings.NewReplacer("{id}", id, "{name}", "pro").Replace(rt.Path)
-	if rt.IDs == "inc_" {
-		path = strings.Replace(rt.Path, "{id}", "inc_1", 1)
+	if rt.IDs == "inc_" || rt.IDs == "ers_" {
+		path = strings.Replace(rt.Path, "{id}", rt.IDs+"1", 1)
 	}
 	if rt.IDs == "whk_" {
 		path = strings.NewReplacer("{id}", "whk_1", "{did}", "dlv_1").Replace(rt.Path)
@@ -69,6 +69,8 @@ func sample(rt *rest.Route, id string) (path, body string) {
 		path = "/v1/operator-tokens/op_none"
 	case "createWebhook":
 		body = `{"url":"https://example.com/hook"}`
+	case "eraseAccountData":
+		body = `{"confirm":"default"}`
 	case "openIncident":
 		body = `{"title":"t","action":"none"}`
 	case "redeliverSince":
@@ -117,7 +119,29 @@ func (c *call) try(url, token string) apitest.Answer {
 	if c.rt.IDs == "inc_" {
 		path = strings.Replace(c.rt.Path, "{id}", incident(c.g), 1)
 	}
+	if c.rt.ID == "eraseAccountData" {
+		cancelErasures(c.g)
+	}
+	if c.rt.IDs == "ers_" {
+		path = strings.Replace(c.rt.Path, "{id}", erasure(c.g), 1)
+	}
 	return c.g.Do(url, c.rt.Method, path, token, body, "X-Forwarded-For", c.hop)
+}
+
+// cancelErasures cancels the erasures that are scheduled.
+func cancelErasures(g *apitest.Rig) {
+	open, err := g.Store.Erasures().Open()
+	apitest.Must(g.T, err)
+	for _, e := range open {
+		_, err := g.Backend.Apply(&store.Command{At: time.Now(), Account: e.Account, Change: &store.ErasureCancel{ID: e.ID}})
+		apitest.Must(g.T, err)
+	}
+}
+
+// erasure schedules an erasure and returns its id.
+func erasure(g *apitest.Rig) string {
+	cancelErasures(g)
+	return g.Op("DELETE", "/v1/account/data", `{"confirm":"default"}`).Want(g.T, 202).Text("id")
 }
 
 // incident opens an incident and returns its id.

@@ -119,7 +119,7 @@ func addCommands(root *cobra.Command, a *app) {
 	add("keys", "Manage keys and accounts:",
 		keysCommand(a), limitsCommand(a), ratelimitCommand(a), allowlistCommand(a), webhooksCommand(a), accountsCommand(a), tiersCommand(a))
 	add("access", "Manage access to the installation:",
-		usersCommand(a), tokensCommand(a), tokenCommand(a))
+		usersCommand(a), tokensCommand(a), tokenCommand(a), erasuresCommand(a))
 	add("requests", "Inspect requests and changes:",
 		usageCommand(a), securityCommand(a), auditCommand(a), incidentCommand(a), explainCommand(a), scanCommand(a), complianceCommand(a))
 	add("cluster", "Operate a cluster:",

@@ -57,6 +57,8 @@ var (
 	someWebhooks = source{path: webhooksPath}
 	incidents    = source{path: incidentsPath}
 	openIncident = source{path: incidentsPath, keep: func(t thing) bool { return t.State == "open" }}
+	someErasures = source{path: erasuresPath}
+	openErasures = source{path: erasuresPath, keep: func(t thing) bool { return t.State == "scheduled" }}
 	someSessions = source{path: "/v1/sessions"}
 	clusterNodes = source{path: "/v1/cluster"}
 	allowedCIDRs = source{path: allowlistPath}
@@ -79,6 +81,7 @@ var argumentsOf = map[string]struct {
 	"webhooks get":  {someWebhooks, 1}, "webhooks update": {someWebhooks, 1}, "webhooks delete": {someWebhooks, 1}, "webhooks rotate-secret": {someWebhooks, 1},
 	"webhooks test": {someWebhooks, 1}, "webhooks deliveries": {someWebhooks, 1}, "webhooks redeliver": {someWebhooks, 1},
 	"incident get": {incidents, 1}, "incident close": {openIncident, 1}, "incident report": {incidents, 1},
+	"erasures create": {someAccounts, 1}, "erasures get": {someErasures, 1}, "erasures cancel": {openErasures, 1},
 	"cluster transfer": {clusterNodes, 1}, "cluster remove": {clusterNodes, 1},
 }
 

@@ -25,6 +25,7 @@ var finals = map[string]final{
 	"webhooks delete":        {question: "Delete the endpoint %s with its deliveries for good?"},
 	"webhooks rotate-secret": {question: "Rotate the secret of %s? The old one ends at once.", when: given("overlap", "0s")},
 	"keys rotate":            {question: "Rotate %s? The old key ends at once.", when: given("overlap", "0s")},
+	"erasures create":        {question: "Erase the data of the account %s? From the moment that it begins, nothing brings it back."},
 	"cluster remove":         {question: "Remove the node %s for good?"},
 	"incident open":          {question: "Open %q, which revokes or replaces the affected keys for good?", when: given("action", "revoke", "rotate")},
 }

@@ -42,6 +42,7 @@ func TestFinalCommandsAsk(t *testing.T) {
 		"users disable usr_1 --revoke-keys":         "revoke every key that they made for good?",
 		"webhooks rotate-secret whk_1 --overlap 0s": "The old one ends at once.",
 		"incident open theft --action revoke":       `Open "theft"`,
+		"erasures create acct_1":                    "Erase the data of the account acct_1?",
 		"tiers delete t":                            "", "users delete usr_1": "", "tokens delete op_1": "", "webhooks delete whk_1": "", "cluster remove n2": "",
 	}
 	for name := range finals {

@@ -91,10 +91,14 @@ var everyCommand = map[string]string{
 	"webhooks test whk_1":                                   "",
 	"webhooks update whk_1 --enabled":                       "",
 	"audit rotate-key":                                      "",
+	"erasures cancel ers_1":                                 "",
+	"erasures create acct_1":                                "",
+	"erasures get ers_1":                                    "",
+	"erasures list":                                         "",
 }
 
 // noServer are the commands that work without a server or without a token.
-var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "completion", "health", "keys revoke-leaked", "man", "recover", "restore", "scan", "serve", "token", "version"}
+var noServer = []string{"audit verify", "backup verify", "check-config", "cluster secret", "completion", "erasures verify", "health", "keys revoke-leaked", "man", "recover", "restore", "scan", "serve", "token", "version"}
 
 // leaves returns the paths of all commands that run, without the program's name.
 func leaves(cmd *cobra.Command) []string {

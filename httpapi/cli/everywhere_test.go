@@ -74,12 +74,12 @@ type full struct{}
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
 // members are those of every answer, and of every row.
-const members = `"id":"e","control":"c","fact":"f","name":"n","state":"active","tier":"pro","live":{},"test":{},"time":"2027-01-01T00:00:00Z","action":"a","allowed":true,"queued":1,"reset":1,"policy":"minute","limit":5,"remaining":4,"requests":1,"denied":0,"url":"u","events":[],"webhook_id":"m","title":"t","email":"a@b","role":"viewer","kind":"user","owner":"usr_1","from":"2027-01-01T00:00:00Z","failed_authentications":{"requests":1},"anomalies":[],"truncated":false,"checked":1,"key_id":"key_1","finding":"idle"`
+const members = `"id":"e","everything":false,"account":"default","control":"c","fact":"f","name":"n","state":"active","tier":"pro","live":{},"test":{},"time":"2027-01-01T00:00:00Z","action":"a","allowed":true,"queued":1,"reset":1,"policy":"minute","limit":5,"remaining":4,"requests":1,"denied":0,"url":"u","events":[],"webhook_id":"m","title":"t","email":"a@b","role":"viewer","kind":"user","owner":"usr_1","from":"2027-01-01T00:00:00Z","failed_authentications":{"requests":1},"anomalies":[],"truncated":false,"checked":1,"key_id":"key_1","finding":"idle"`
 
 // whatever is an answer that every call but the report of an incident believes.
 const whatever = `{"data":[{` + members + `,"line":1,"error":null}],"next_cursor":null,` + members + `,"deleted":true,` +
 	`"request":{"id":"req_1","status":200},"valid":true,"code":null,"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"healthy":true,` +
-	`"url":"u","would_refuse":{},"lowest_limit":{},"matched":1,"revoked":1,"ids":[],"entries":[{"cidr":"192.0.2.1"},{"cidr":"192.0.2.9"}],"changes":null,"account":"default","keys":[],"missing":[]}` + "\n"
+	`"url":"u","would_refuse":{},"lowest_limit":{},"matched":1,"revoked":1,"ids":[],"entries":[{"cidr":"192.0.2.1"},{"cidr":"192.0.2.9"}],"changes":null,"keys":[],"missing":[]}` + "\n"
 
 // An answer that cannot be written out is a failure: a script that redirects stdout must
 // not go on without it.

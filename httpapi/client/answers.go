@@ -39,6 +39,7 @@ var (
 	webhook = []string{"id", "url", "events"}
 	sending = []string{"id", "webhook_id", "state"}
 	breach  = []string{"id", "title", "state", "action"}
+	erasure = []string{"id", "account", "state", "everything"}
 	allowed = []string{"entries"}
 	event   = []string{"id", "time", "action"}
 )
@@ -78,6 +79,10 @@ var shapes = []shape{
 	{"GET /v1/webhooks/{}/deliveries", page, sending},
 	{"POST /v1/webhooks/{}/deliveries/{}/redeliver", sending, nil},
 	{"POST /v1/webhooks/{}/redeliver", []string{"queued"}, nil},
+	{"DELETE /v1/account/data", erasure, nil},
+	{"GET /v1/account/erasures", page, erasure},
+	{"GET /v1/account/erasures/{}", erasure, nil},
+	{"POST /v1/account/erasures/{}/cancel", erasure, nil},
 	{"POST /v1/incidents", breach, nil},
 	{"GET /v1/incidents", page, breach},
 	{"GET /v1/incidents/{}", breach, nil},

@@ -153,6 +153,12 @@ var accountCalls = []apiCall{
 	{"Webhooks.Redeliver", func(ctx context.Context, c *client.Client) (any, error) {
 		return client.Webhooks{Client: c}.Redeliver(ctx, "whk_1", "dlv_1")
 	}, "POST /v1/webhooks/whk_1/deliveries/dlv_1/redeliver", ""},
+	{"Erasures.Create", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Erasures{Client: c}.Create(ctx, client.NewErasure{Confirm: "acct_1", Everything: true})
+	}, "DELETE /v1/account/data", `{"confirm":"acct_1","everything":true}`},
+	{"Erasures.Cancel", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Erasures{Client: c}.Cancel(ctx, "ers_1")
+	}, "POST /v1/account/erasures/ers_1/cancel", ""},
 	{"Incidents.Open", func(ctx context.Context, c *client.Client) (any, error) {
 		return client.Incidents{Client: c}.Open(ctx, client.NewIncident{Title: "t", Match: &client.IncidentMatch{IDs: []string{"key_1"}}, Action: "revoke", Freeze: true})
 	}, "POST /v1/incidents", `{"title":"t","match":{"ids":["key_1"]},"action":"revoke","freeze":true}`},
