@@ -91,7 +91,7 @@ func (c *Call) run() *fault.Error {
 	if err := c.identify(); err != nil {
 		return err
 	}
-	if err := c.checkParam(); err != nil {
+	if err := c.Route.checkParams(c.Param, c.Second()); err != nil {
 		return err
 	}
 	if len(c.Route.Query) == 0 && strings.HasPrefix(c.Route.Path, "/v1/") { // else the handler reads it; pages may be sent anything

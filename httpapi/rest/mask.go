@@ -65,20 +65,20 @@ func Quote(s string, limit int) string {
 	return fmt.Sprintf("%.*q", limit, apikey.Mask(s))
 }
 
-// checkParam refuses a path whose variable segment cannot be the id that it stands
-// for, before the segment is stored or logged anywhere: it may be a key.
-func (c *Call) checkParam() *fault.Error {
-	wrong := c.Param
-	if second := c.Second(); apikey.Holds(second) {
+// checkParams refuses a path whose variable segments cannot be the ids that they stand
+// for, before they are stored or logged anywhere: one may be a key.
+func (r *Route) checkParams(first, second string) *fault.Error {
+	wrong := first
+	if apikey.Holds(second) {
 		wrong = second
 	}
 	switch {
-	case c.Param == "":
+	case first == "":
 		return nil
 	case apikey.Holds(wrong):
 		return fault.Newf(fault.NotFound, `%s is an API key and not an id. Nothing was changed, and the key is as valid as before. Find its id by its hint in GET /v1/keys, or revoke it with "perfgate keys revoke --stdin".`, apikey.Mask(wrong))
-	case c.Route.IDs != "" && !IsID(c.Param, c.Route.IDs) && c.Param != string(store.DefaultAccount):
-		return fault.Newf(fault.NotFound, "There is no such id: one begins with %q.", c.Route.IDs)
+	case r.IDs != "" && !IsID(first, r.IDs) && first != string(store.DefaultAccount):
+		return fault.Newf(fault.NotFound, "There is no such id: one begins with %q.", r.IDs)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (c *Cluster) Enter(ctx context.Context) (replica.Entry, error) {
 		Stream: c.mesh.RaftLayer(c.peers.idAt), MaxPool: 3, Timeout: transportTimeout,
 		ServerAddressProvider: c.peers, Logger: replica.NewRaftLogger(c.Logger),
 	})
-	carrier := newCarrier(trans, c.wanted, c.r.Full, c.holder.poke)
+	carrier := newCarrier(trans, c.wanted, c.r.Disk().Full, c.holder.poke)
 	c.reader.trans, c.leadership.carrier = carrier, carrier
 	return replica.Entry{Transport: carrier, Begin: begin, Timeouts: replica.Timeouts{Election: electionTimeout, Leader: leaderTimeout}}, nil
 }

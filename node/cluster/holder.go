@@ -192,7 +192,7 @@ func (h *holder) selfReport(wall time.Time) *selfReport {
 	return &selfReport{
 		ID: h.self.ID, Boot: h.self.Boot, Term: h.currentTerm(), Applied: h.applied(), Name: h.Name, Address: h.mesh.Advertise(),
 		Region: h.Region, Version: h.Version, Level: store.Level, State: h.state(),
-		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Full(), Wall: wall,
+		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Disk().Full(), Wall: wall,
 	}
 }
 

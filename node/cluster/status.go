@@ -166,7 +166,7 @@ func (st *status) troubleOfAll(voters, there int) (out []string) {
 	if r := st.founding.reason(voters); r != "" {
 		out = append(out, r)
 	}
-	if r := st.r.DiskReason(); r != "" {
+	if r := st.r.Disk().Reason(); r != "" {
 		out = append(out, st.Name+": "+r)
 	}
 	return out

@@ -17,7 +17,7 @@ const asideAgain = 5 * time.Second
 // badDisk is nil unless this node's disk keeps it from leading well: as the leader it
 // refuses all changes while the disk is full.
 func (l *leadership) badDisk() error {
-	if reason := l.r.DiskReason(); reason != "" {
+	if reason := l.r.Disk().Reason(); reason != "" {
 		return errors.New(reason)
 	}
 	return nil

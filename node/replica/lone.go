@@ -125,7 +125,7 @@ func (l lone) Status(context.Context) Status {
 		me.State = StateStarting
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%s: %v", r.cfg.Name, err))
 	}
-	if full := r.DiskReason(); full != "" {
+	if full := r.Disk().Reason(); full != "" {
 		out.Reasons = append(out.Reasons, r.cfg.Name+": "+full)
 	}
 	out.Healthy = len(out.Reasons) == 0

@@ -93,7 +93,7 @@ func TestDiskFills(t *testing.T) {
 	leaked := replicatest.CreateKey(7)
 	replicatest.Must(t, r, leaked)
 	usage(1 << 20)
-	replicatest.Eventually(t, "the full disk to be noticed", r.Full)
+	replicatest.Eventually(t, "the full disk to be noticed", r.Disk().Full)
 	_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
 	answered(t, err, replica.ErrDiskFull)
 	if !strings.Contains(err.Error(), "disk is full") {

@@ -241,23 +241,8 @@ func (r *Replica) RollLogs() error {
 	return errors.Join(r.engine.log.Roll(), r.engine.state.RollLog())
 }
 
-// Full reports whether this node's disk has no space for changes.
-func (r *Replica) Full() bool { return r.space.Full() }
-
-// DiskReason describes the fault of this node's disk, "" if there is none.
-func (r *Replica) DiskReason() string {
-	switch {
-	case r.space.Full():
-		return "the disk is full; writes are refused"
-	case r.hangs.Stuck():
-		return "the disk hangs; the log names the file"
-	}
-	return ""
-}
-
-// Hangs reports whether an operation of this node's disk does not return, one that the
-// node can do without.
-func (r *Replica) Hangs() bool { return r.hangs.Stuck() }
+// Disk returns the state of this node's disk.
+func (r *Replica) Disk() Disk { return Disk{r.space, r.hangs} }
 
 // Ready is nil when the node is caught up and holds a serving lease; otherwise it
 // is the reason. Anybody may read it, so it names no file.

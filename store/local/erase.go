@@ -68,14 +68,14 @@ func eraseEvents(w *writer, account store.AccountID) error {
 		return err
 	}
 	for _, of := range ownersOf(account) {
-		if err := w.eraseEventsOf(of); err != nil {
+		if err := eraseEventsOf(w, of); err != nil {
 			return err
 		}
 	}
 	return w.commit(0)
 }
 
-func (w *writer) eraseEventsOf(of owner) error {
+func eraseEventsOf(w *writer, of owner) error {
 	oldest, some := w.oldest[of]
 	a := w.chains.of[of]
 	if !some || a == nil {
