@@ -236,6 +236,8 @@ func TestDamagedSnapshotIsNotSent(t *testing.T) {
 	if harmed < 2 {
 		t.Fatalf("%d files were harmed", harmed)
 	}
+	// No other snapshot is taken by the number of entries before the damaged one is read.
+	c.Nodes[0].Setup.Tune = func(r *raft.Config) { r.SnapshotInterval, r.TrailingLogs = time.Hour, 1 }
 	c.Nodes[0].Start()
 	c.WaitReady(0)
 	added := c.Add()
