@@ -290,8 +290,9 @@ func (t eraser) eraseCauses(account AccountID) {
 // They are those of one day.
 func (t eraser) eraseResults(account AccountID) {
 	name := t.rows.json(string(account))
+	of, itself := append([]byte(`"account":`), name...), append([]byte(`"id":`), name...)
 	t.rows.scan([]byte{rowOnce}, []byte{rowOnce + 1}, func(row, value []byte) error {
-		if bytes.Contains(value, name) {
+		if bytes.Contains(value, of) || bytes.Contains(value, itself) {
 			t.rows.delete(slices.Clone(row)) // the row by age goes with its time
 		}
 		return nil

@@ -148,6 +148,10 @@ func (x *Call) attempt(c *persistConn) error {
 	c.begin()
 	x.watch(c)
 	if c.mayTurn() {
+		// A body that was read cannot go to another upstream: the connection is looked at first.
+		if x.Body != nil && c.unchecked && !c.quiet() {
+			return errStale
+		}
 		if err := x.up.gather(c); err != nil {
 			return err
 		}

@@ -19,6 +19,9 @@ const (
 	// tailOverlap is how far a look reaches back: nodes write the events of requests once a
 	// second, and clocks that differ by more than five seconds stop a node.
 	tailOverlap = 10 * time.Second
+	// tailCatchUp is how far it reaches back while a node is missing: what such a node wrote
+	// meanwhile is shown once it is back within that time.
+	tailCatchUp = 5 * time.Minute
 )
 
 // eventStream is the media type of a live tail.
@@ -104,9 +107,11 @@ func (t *tailing) look() (n int, err error) {
 		_, _ = t.out.WriteString("event: missing\ndata: " + string(raw) + "\n\n")
 		n++
 	}
+	whole := len(t.missing) == 0
 	last := make(map[string]store.EventPos, len(t.shown))
 	for e, err := range mergeEvents(false, reading.Streams()) {
 		if err != nil {
+			whole = false
 			break // of a node that went away; the next look shows the rest
 		}
 		at, stream := store.EventPos{Time: e.Time, ID: e.ID}, chain.StreamOf(e.ID)
@@ -124,7 +129,11 @@ func (t *tailing) look() (n int, err error) {
 	for stream, p := range last {
 		t.shown[stream] = p
 	}
-	if from := now.Add(-tailOverlap); from.After(t.query.From) {
+	behind := tailOverlap
+	if !whole {
+		behind = tailCatchUp
+	}
+	if from := now.Add(-behind); from.After(t.query.From) {
 		t.query.From = from
 	}
 	return n, nil

@@ -81,7 +81,7 @@ func WithoutBody[Out any](f func(*Call) (Out, error)) Handler {
 			if err != nil {
 				return err
 			}
-			if len(bytes.TrimSpace(raw)) > 0 {
+			if raw = bytes.TrimSpace(raw); len(raw) > 0 && string(raw) != "null" { // clients send null for none
 				if err := Decode(raw, new(struct{})); err != nil {
 					return err
 				}

@@ -75,17 +75,15 @@ func (c *Clock) Now() int64 { return int64(time.Since(c.base)) + c.offset.Load()
 // Sync adds the time that the machine has slept. The boot clock is read
 // first, so a pause between the two readings makes the offset too small. The
 // largest one ever seen is the best, and the clock is never ahead.
+//
+// The wall clock is read before and noted last. A suspend in between is noticed by the
+// next Read, and no Read takes a suspend for noticed that the offset does not have yet.
 func (c *Clock) Sync() {
 	now := time.Now()
-	c.wall.Store(now.UnixNano() - int64(now.Sub(c.base))) // before: a suspend from now on is noticed
-	boot, ok := boottime()
-	if !ok {
-		return
-	}
-	offset := boot - int64(time.Since(c.base))
-	for old := c.offset.Load(); offset > old; old = c.offset.Load() {
-		if c.offset.CompareAndSwap(old, offset) {
-			return
+	if boot, ok := boottime(); ok {
+		offset := boot - int64(time.Since(c.base))
+		for old := c.offset.Load(); offset > old && !c.offset.CompareAndSwap(old, offset); old = c.offset.Load() {
 		}
 	}
+	c.wall.Store(now.UnixNano() - int64(now.Sub(c.base)))
 }

@@ -85,6 +85,40 @@ func TestReadCountsSuspendAtOnce(t *testing.T) {
 	}
 }
 
+// All who read after a suspend count it, also while another of them is still about to: one
+// who did not would admit by a lease that has ended.
+func TestReadsCountASuspendTogether(t *testing.T) {
+	const slept = int64(10 * time.Second)
+	missed := 0
+	for range 2000 {
+		c := New()
+		if !c.boot {
+			t.Skip("no clock counts suspend here")
+		}
+		after := c.offset.Load()
+		c.offset.Store(after - slept)
+		c.wall.Store(c.wall.Load() - slept)
+		reads := make(chan int64, 4)
+		begin := make(chan struct{})
+		for range cap(reads) {
+			go func() {
+				<-begin
+				_, mono := c.Read()
+				reads <- mono
+			}()
+		}
+		close(begin)
+		for range cap(reads) {
+			if mono := <-reads; mono < after-slept/2 {
+				missed++
+			}
+		}
+	}
+	if missed > 0 {
+		t.Errorf("%d reads did not count the suspend", missed)
+	}
+}
+
 // Where nothing counts a suspend, the wall clock's jump tells of it.
 func TestJumpWithoutABootClock(t *testing.T) {
 	c := New()

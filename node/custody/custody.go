@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -192,6 +193,9 @@ func (v *Vault) visit(path string, use func(file) error) error {
 		return gone(err)
 	}
 	if info.IsDir() {
+		if strings.HasSuffix(path, datadir.AsideSuffix) && v.fs.PathBase(v.fs.PathDir(path)) == datadir.SnapshotDir {
+			return nil // its files cannot be written again, and end with the key that they have
+		}
 		names, err := v.fs.List(path)
 		if err != nil {
 			return gone(err)

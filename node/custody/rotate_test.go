@@ -8,7 +8,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/store/losstest"
+	"github.com/perfgate/perfgate/store/pack"
 )
 
 // The power is lost at every step of replacing the key file: the next start opens the
@@ -161,5 +163,31 @@ func TestOneRotationAtATime(t *testing.T) {
 	}
 	if s, err := v.Status(); err != nil || s.Rotation.Running || !strings.Contains(s.Rotation.Error, "broken") {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A snapshot that was set aside because it is damaged does not hold up a rotation: its files
+// end with the old key.
+func TestRotateDataPastADamagedSnapshot(t *testing.T) {
+	mem := newDisk(t)
+	v, files := mustStart(t, mem, settings())
+	name := dataDir + "/snapshots/0001-1-1" + datadir.AsideSuffix + "/checkpoint/000001.sst"
+	if err := errors.Join(files.MkdirAll(mem.PathDir(name), 0o700), pack.WriteFile(files, name, make([]byte, 20000))); err != nil {
+		t.Fatal(err)
+	}
+	f, err := mem.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var octet [1]byte
+	if _, err := f.ReadAt(octet[:], 9000); err != nil {
+		t.Fatal(err)
+	}
+	octet[0] ^= 1
+	if _, err := f.WriteAt(octet[:], 9000); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), v.RotateData(), v.Run(t.Context())); err != nil || v.Rotating() || len(v.ring.Keys()) != 1 {
+		t.Errorf("%v; rotating is %v, %d keys", err, v.Rotating(), len(v.ring.Keys()))
 	}
 }

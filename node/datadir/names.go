@@ -42,6 +42,9 @@ const (
 	DamagedPrefix = LocalDir + ".damaged-"
 )
 
+// AsideSuffix ends the names of snapshots that were found damaged.
+const AsideSuffix = ".damaged"
+
 // AsidePrefix begins the names of directories with parts that were damaged, followed by
 // the time. They are not read any more, and hold what they held: files that were
 // encrypted, and others.

@@ -111,16 +111,22 @@ func (s *Store) setAside(id string, why error) {
 	if _, err := fs.Stat(s.path(id)); err != nil {
 		return // another reader was faster
 	}
-	names, _ := fs.List(s.cfg.Dir)
-	for _, name := range names {
-		if strings.HasSuffix(name, asideSuffix) {
-			_ = fs.RemoveAll(s.path(name)) // costs space only
-		}
-	}
+	_ = s.removeAside() // what stays costs space only
 	err := errors.Join(fs.Rename(s.path(id), s.path(id+asideSuffix)), pack.SyncDir(fs, s.cfg.Dir))
 	delete(s.size, id)
 	s.cfg.Logger.Error("a snapshot is damaged and is not used", "id", id, "error", errors.Join(why, err), "kept", s.path(id+asideSuffix))
 	if s.cfg.Damaged != nil {
 		s.cfg.Damaged()
 	}
+}
+
+// removeAside removes the snapshots that were set aside.
+func (s *Store) removeAside() error {
+	names, err := s.cfg.FS.List(s.cfg.Dir)
+	for _, name := range names {
+		if strings.HasSuffix(name, asideSuffix) {
+			err = errors.Join(err, s.cfg.FS.RemoveAll(s.path(name)))
+		}
+	}
+	return err
 }

@@ -262,7 +262,8 @@ func (s *Store) reap() {
 }
 
 // RemoveBefore removes the snapshots of before index, if there is one from index on, and
-// returns how many are left: they are being read, or there is no newer one.
+// returns how many are left: they are being read, or there is no newer one. Snapshots that
+// were set aside as damaged go too: nobody can look at what they hold.
 func (s *Store) RemoveBefore(index uint64) (left int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -280,7 +281,7 @@ func (s *Store) RemoveBefore(index uint64) (left int, err error) {
 			err = errors.Join(err, s.remove(m.ID))
 		}
 	}
-	return left, err
+	return left, errors.Join(err, s.removeAside())
 }
 
 // remove takes the meta file away first: the remains of a crash then count as
