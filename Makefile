@@ -57,12 +57,13 @@ lint: ## gofmt, golangci-lint at the version in .ci/lint.mod, and a build for an
 	$(GO) tool -modfile=.ci/lint.mod golangci-lint run ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null .
 
-e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests, h2load, slowhttptest, sslscan, nmap, chromium
+e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests, h2load, slowhttptest, sslscan, nmap, chromium, rsyslog with rsyslog-gnutls
 	e2e/clients/run.sh
 	PERFGATE_E2E_HTTP2=1 $(GO) test -count 1 -timeout 5m -v -run '^Test(H2|GRPC)' ./e2e
 	PERFGATE_E2E_TLS=1 $(GO) test -count 1 -timeout 5m -v -run '^TestTLSScanners$$' ./e2e
 	PERFGATE_E2E_BROWSER=1 $(GO) test -count 1 -timeout 20m -v -run '^TestDashboard' ./e2e
 	PERFGATE_E2E_SLOW=1 $(GO) test -count 1 -timeout 5m -v -run '^TestSlowClients$$' ./e2e
+	PERFGATE_E2E_SYSLOG=1 $(GO) test -count 1 -timeout 5m -v -run '^TestSyslogSink$$' ./e2e
 
 e2e-cluster: ## three processes, broken in many ways; needs root, iproute2, nftables, strace
 	PERFGATE_E2E_CLUSTER=1 $(GO) test -count 1 -timeout 20m -v ./e2e/cluster

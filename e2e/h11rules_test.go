@@ -10,7 +10,7 @@ import (
 )
 
 // h11Row is a row of a table of docs/http11.md: a rule with its tests.
-var h11Row = regexp.MustCompile("(?m)^\\| ([A-Z]{2}[0-9]{2}) \\| (.+) \\| (.*) \\|$")
+var h11Row = regexp.MustCompile(`(?m)^\| ([A-Z]{2}[0-9]{2}) \| (.+) \| (.*) \|$`)
 
 // Every rule that is written down has a test that exists, and every case is a rule that is
 // written down.

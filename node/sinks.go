@@ -20,7 +20,7 @@ func (o *overall) openSinks(n *Node) error {
 			return err
 		}
 		c := sink.Config{
-			Target: target, Node: n.config.Node.Name, Own: n.local.Events, Changes: n.store.Events, Leads: n.replica.Leads,
+			Target: target, Node: n.config.Node.Name, Own: n.local.Events, Changes: n.store.ChangeLog().Read, LastPos: n.store.ChangeLog().End, Leads: n.replica.Leads,
 			Mark: n.local.Mark, SetMark: n.local.SetMark, Heads: log.Heads, Append: manage.AppendEvent, Logger: n.log,
 		}
 		for _, a := range in.Accounts {
@@ -46,8 +46,8 @@ func (o *overall) openSinks(n *Node) error {
 }
 
 // sinkCursors are how far this node's sinks are with the changes.
-func (o *overall) sinkCursors() map[string]store.EventPos {
-	out := make(map[string]store.EventPos)
+func (o *overall) sinkCursors() map[string]store.ChangePos {
+	out := make(map[string]store.ChangePos)
 	if list := o.sinks.Load(); list != nil {
 		for _, s := range *list {
 			out[s.Name()] = s.Cursor()

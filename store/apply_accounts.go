@@ -234,7 +234,7 @@ func (t eraser) removeAccount(old *AccountState, people []*User) {
 	t.endSessions(string(old.ID), "")
 	t.rows.endLinks(old.ID)
 	for _, w := range t.state.hooks()[old.ID] {
-		queues{t.txn}.dropWebhook(w)
+		queues(t).dropWebhook(w)
 	}
 	t.dropIncidents(old.ID)
 	t.state.endAccount(old.ID)

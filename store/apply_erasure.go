@@ -219,7 +219,7 @@ func (t eraser) erase(e *Erasure) {
 	t.endSessions(string(e.Account), "")
 	t.rows.endLinks(e.Account)
 	for _, w := range t.state.hooks()[e.Account] {
-		queues{t.txn}.forget(w.ID)
+		queues(t).forget(w.ID)
 	}
 	t.eraseIncidents(e.Account)
 	t.eraseCauses(e.Account)

@@ -200,9 +200,6 @@ func (set *settings) signer() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(set.AuditSeed)
 }
 
-// LastChange is the number of the last event of a change; 0 while none is chained.
-func (s *Store) LastChange() uint64 { return s.lastChange.Load() }
-
 // AuditHead is the newest head of a stream; nil if there is none.
 func (s *Store) AuditHead(stream string) (*chain.Head, error) {
 	return headOf(s.db, stream)

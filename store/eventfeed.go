@@ -54,26 +54,35 @@ const maxUnread = 10
 // maxEventN is the highest number of an event that its id can tell.
 const maxEventN = 62*62*62*62 - 1
 
-// LastPos is the place after everything that is applied.
-func (s *Store) LastPos(now time.Time) ChangePos {
-	seq, applied := s.LastChange(), s.Applied()
+// ChangeLog reads the events of changes in the order in which they were applied.
+type ChangeLog struct{ from *Store }
+
+// ChangeLog returns what reads the events of changes in their order.
+func (s *Store) ChangeLog() ChangeLog { return ChangeLog{s} }
+
+// Newest is the number of the last event; 0 while none is chained.
+func (l ChangeLog) Newest() uint64 { return l.from.lastChange.Load() }
+
+// End is the place after everything that is applied.
+func (l ChangeLog) End(now time.Time) ChangePos {
+	seq, applied := l.Newest(), l.from.Applied()
 	if seq == 0 {
 		seq = applied
 	}
 	return ChangePos{EventPos{now, eventID(applied, maxEventN)}, seq}
 }
 
-// Changes reads the next events of changes after a place, of the given accounts or of all,
+// Read reads the next events after a place, of the given accounts or of all,
 // also of accounts that are deleted, in the order in which they were applied. It costs
 // nothing if no event was written, else one row for each account and the events of those
 // whose chains moved.
-func (s *Store) Changes(pos ChangePos, accounts []AccountID) (_ *Feed, err error) {
-	last := s.LastChange() // read before the rows: what they lack has a higher number
+func (l ChangeLog) Read(pos ChangePos, accounts []AccountID) (_ *Feed, err error) {
+	s, last := l.from, l.Newest() // read before the rows: what they lack has a higher number
 	switch {
 	case last != 0 && pos.Seq == last:
 		return &Feed{Next: pos}, nil
 	case last != 0 && pos.Seq > last: // the state is an earlier one, and what it has was read
-		return &Feed{Next: s.LastPos(pos.Time)}, nil
+		return &Feed{Next: l.End(pos.Time)}, nil
 	}
 	snap := s.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snap.Close()) }()

@@ -12,7 +12,7 @@ import (
 func fedTo(h *harness, pos ChangePos, accounts ...AccountID) (ids []string, _ ChangePos) {
 	h.Helper()
 	for {
-		f, err := h.Changes(pos, accounts)
+		f, err := h.ChangeLog().Read(pos, accounts)
 		if err != nil || len(f.Unread) > 0 || len(f.Events) > feedEvents {
 			h.Fatalf("%d events, %v, %v", len(f.Events), f.Unread, err)
 		}
@@ -88,7 +88,7 @@ func TestChangesInOrder(t *testing.T) {
 		if want := ofAll(h, from, accounts...); !slices.Equal(got, want) {
 			t.Fatalf("%s: %d events, want %d\n%v\n%v", what, len(got), len(want), got, want)
 		}
-		if f, err := h.Changes(pos, nil); err != nil || len(f.Events) > 0 || f.More || f.Next != pos {
+		if f, err := h.ChangeLog().Read(pos, nil); err != nil || len(f.Events) > 0 || f.More || f.Next != pos {
 			t.Fatalf("%s: at the end: %+v, %v", what, f, err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestChangesInOrder(t *testing.T) {
 	}
 	h.must(&Command{Account: "acct_4", Change: &AccountDelete{}})
 	check("an account was deleted")
-	if end := h.LastPos(h.at); end.After(pos) == pos.After(end) || end.Seq != pos.Seq {
+	if end := h.ChangeLog().End(h.at); end.After(pos) == pos.After(end) || end.Seq != pos.Seq {
 		t.Errorf("the end is %+v, a reader of all is at %+v", end, pos)
 	}
 }
@@ -135,11 +135,11 @@ func TestChangesPastDamage(t *testing.T) {
 	if err := h.db.Set(rows[len(rows)-2], []byte{9}, nil); err != nil {
 		t.Fatal(err)
 	}
-	f, err := h.Changes(pos, nil)
+	f, err := h.ChangeLog().Read(pos, nil)
 	if err != nil || len(f.Unread) != 1 || len(f.Events) != len(want)-1 {
 		t.Fatalf("%d events of %d, unread %v, %v", len(f.Events), len(want), f.Unread, err)
 	}
-	if f, err = h.Changes(f.Next, nil); err != nil || len(f.Unread) > 0 || len(f.Events) > 0 {
+	if f, err = h.ChangeLog().Read(f.Next, nil); err != nil || len(f.Unread) > 0 || len(f.Events) > 0 {
 		t.Errorf("after it: %+v, %v", f, err)
 	}
 }

@@ -56,8 +56,8 @@ func TestCompletions(t *testing.T) {
 		{"completion|", "bash|zsh|fish|powershell", ""},
 		{"keys get --server http://127.0.0.1:1|", "", ""}, // nothing listens there
 	} {
-		typed := c.args[strings.Index(c.args, "|")+1:]
-		args := append(strings.Fields(c.args[:strings.Index(c.args, "|")]), typed)
+		words, typed, _ := strings.Cut(c.args, "|")
+		args := append(strings.Fields(words), typed)
 		if got := strings.Join(s.completions(t, args...), "|"); got != c.want || s.received() != c.call {
 			t.Errorf("%q: %q after %q, want %q after %q", args, got, s.received(), c.want, c.call)
 		}

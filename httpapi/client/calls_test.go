@@ -218,7 +218,7 @@ func allCalls() []apiCall {
 }
 
 // anyAnswer has the members of the answers to all calls.
-const anyAnswer = `{"data":[],"next_cursor":null,"id":"x","requests":1,"denied":0,"from":"2027-01-01T00:00:00Z","failed_authentications":{},"anomalies":[],"truncated":false,"checked":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
+const anyAnswer = `{"data":[],"everything":false,"next_cursor":null,"id":"x","requests":1,"denied":0,"from":"2027-01-01T00:00:00Z","failed_authentications":{},"anomalies":[],"truncated":false,"checked":0,"name":"n","state":"active","matched":0,"revoked":0,"ids":[],"valid":true,"code":null,"would_refuse":{},"lowest_limit":{},` +
 	`"account":"a","keys":[],"missing":[],"allowed":true,"limit":1,"remaining":1,"reset":1,"entries":[],"tier":"free","live":{},"test":{},"cluster_id":"c","nodes":[],"kek":"k","data_keys":[],"deleted":true,"status":"ok","url":"u","events":[],"webhook_id":"m","queued":1,"title":"t","action":"none",` +
 	`"email":"a","role":"owner","session":{},"secret":"s"}`
 

@@ -9,7 +9,9 @@ import (
 // A short body goes out with its head. It is not read for a connection that has ended: the
 // request could not go to the next upstream then.
 func TestShortBodyGoesToTheNextUpstream(t *testing.T) {
-	echo := func(w http.ResponseWriter, r *http.Request) { http.MaxBytesReader(w, r.Body, 99).Read(make([]byte, 99)) }
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		http.MaxBytesReader(w, r.Body, 99).Read(make([]byte, 99))
+	}
 	for range 5 {
 		first := httptest.NewServer(http.HandlerFunc(echo))
 		r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{first.URL, backend(t, echo)}})

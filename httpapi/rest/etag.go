@@ -47,8 +47,8 @@ func (c *Call) conditions() *fault.Error {
 			return fault.Newf(fault.InvalidRequest, "%s is not supported by calls that change something; use If-Match with an ETag. Nothing was changed.", name)
 		}
 	}
-	if len(h.Values("If-Match")) > 0 && !c.change.matched {
-		return fault.Newf(fault.InvalidRequest, "If-Match: this call does not compare an ETag; leave it out. Nothing was changed.")
+	if len(h.Values("If-Match")) > 0 && c.Param == "" && !c.change.matched {
+		return fault.Newf(fault.InvalidRequest, "If-Match: this call is not about one resource with an ETag; leave it out. Nothing was changed.")
 	}
 	return nil
 }

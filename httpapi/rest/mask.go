@@ -67,7 +67,7 @@ func Quote(s string, limit int) string {
 
 // checkParams refuses a path whose variable segments cannot be the ids that they stand
 // for, before they are stored or logged anywhere: one may be a key.
-func (r *Route) checkParams(first, second string) *fault.Error {
+func (rt *Route) checkParams(first, second string) *fault.Error {
 	wrong := first
 	if apikey.Holds(second) {
 		wrong = second
@@ -77,8 +77,8 @@ func (r *Route) checkParams(first, second string) *fault.Error {
 		return nil
 	case apikey.Holds(wrong):
 		return fault.Newf(fault.NotFound, `%s is an API key and not an id. Nothing was changed, and the key is as valid as before. Find its id by its hint in GET /v1/keys, or revoke it with "perfgate keys revoke --stdin".`, apikey.Mask(wrong))
-	case r.IDs != "" && !IsID(first, r.IDs) && first != string(store.DefaultAccount):
-		return fault.Newf(fault.NotFound, "There is no such id: one begins with %q.", r.IDs)
+	case rt.IDs != "" && !IsID(first, rt.IDs) && first != string(store.DefaultAccount):
+		return fault.Newf(fault.NotFound, "There is no such id: one begins with %q.", rt.IDs)
 	}
 	return nil
 }

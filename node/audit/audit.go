@@ -31,7 +31,7 @@ type Config struct {
 	Others func() []store.Member
 	Ask    func(ctx context.Context, id string, body []byte) ([]byte, error)
 	// Sinks are how far this node's sinks are with the changes, by name; nil says nothing.
-	Sinks func() map[string]store.EventPos
+	Sinks func() map[string]store.ChangePos
 }
 
 // Log is the audit log over all nodes. Its methods may be called from any goroutine.
@@ -164,7 +164,7 @@ func (l *Log) sign(ctx context.Context, s *local.Sealed) (*chain.Head, error) {
 
 // signChanges signs the head of the changes, unless nothing has changed since.
 func (l *Log) signChanges(ctx context.Context) (*chain.Head, error) {
-	if h, err := l.cfg.Store.AuditHead(chain.Changes); err != nil || h != nil && h.Seq == l.cfg.Store.LastChange() {
+	if h, err := l.cfg.Store.AuditHead(chain.Changes); err != nil || h != nil && h.Seq == l.cfg.Store.ChangeLog().Newest() {
 		return h, err
 	}
 	if _, err := l.propose(ctx, &store.AuditHead{Stream: chain.Changes, Time: time.Now().UTC()}); err != nil {

@@ -42,9 +42,9 @@ type answer struct {
 	Phase   string          `json:"phase,omitzero"` // of Next: "events", "proof", or "end"
 	Head    *chain.KeptHead `json:"head,omitzero"`
 	// More are the heads of the node's other streams.
-	More   []chain.KeptHead          `json:"more,omitzero"`
-	Reason string                    `json:"reason,omitzero"` // why there is no head
-	Sinks  map[string]store.EventPos `json:"sinks,omitzero"`
+	More   []chain.KeptHead           `json:"more,omitzero"`
+	Reason string                     `json:"reason,omitzero"` // why there is no head
+	Sinks  map[string]store.ChangePos `json:"sinks,omitzero"`
 }
 
 // sessions are the readings of other nodes.

@@ -9,7 +9,7 @@ import (
 
 // SinkElsewhere is the farthest that a sink of another node is with the changes: the leader's.
 // It is zero where no node answers.
-func (l *Log) SinkElsewhere(ctx context.Context, name string) (far store.EventPos) {
+func (l *Log) SinkElsewhere(ctx context.Context, name string) (far store.ChangePos) {
 	var mu sync.Mutex
 	l.eachPeer(ctx, func(ctx context.Context, m store.Member) {
 		out, err := l.ask(ctx, m.ID, &ask{Sinks: true})
@@ -18,7 +18,7 @@ func (l *Log) SinkElsewhere(ctx context.Context, name string) (far store.EventPo
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if p := out.Sinks[name]; p.Time.After(far.Time) || p.Time.Equal(far.Time) && p.ID > far.ID {
+		if p := out.Sinks[name]; p.After(far) {
 			far = p
 		}
 	})

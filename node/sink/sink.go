@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"iter"
 	"log/slog"
 	"net/url"
@@ -42,13 +42,17 @@ type Config struct {
 	Options
 	Node string // this node's name
 
-	Own, Changes Events
-	Leads        func() bool
+	Own   Events
+	Leads func() bool
+	// Changes reads the events of changes after a place, of some accounts or of all, and
+	// LastPos is the place after all that there are.
+	Changes func(store.ChangePos, []store.AccountID) (*store.Feed, error)
+	LastPos func(time.Time) store.ChangePos
 	// Mark and SetMark keep the cursor in the node's own data.
 	Mark    func(name string) ([]byte, error)
 	SetMark func(name string, value []byte, sync bool) error
 	// Elsewhere is how far other nodes are with the changes; nil on a lone node.
-	Elsewhere func(ctx context.Context, sink string) store.EventPos
+	Elsewhere func(ctx context.Context, sink string) store.ChangePos
 	Heads     func(context.Context, store.AccountID) (*chain.HeadFile, error)
 	Append    func([]byte, *store.Event) []byte // an event in JSON
 	Logger    *slog.Logger
@@ -59,8 +63,8 @@ type Config struct {
 
 // cursor is how far a sink is: the last event that the receiver took.
 type cursor struct {
-	Own     store.EventPos `json:"own"`
-	Changes store.EventPos `json:"changes"`
+	Own     store.EventPos  `json:"own"`
+	Changes store.ChangePos `json:"changes"`
 }
 
 // Sink sends events to one target.
@@ -69,15 +73,19 @@ type Sink struct {
 	name   string
 	target target
 
-	mu  sync.Mutex // guards the rest
-	pos cursor
+	unread bool // Run's alone: a failure to read was logged
+
+	mu           sync.Mutex // guards the rest
+	pos          cursor
+	own, changes stream // but oldest, Run's alone
+	figures      Figures
 }
 
 // message is one line for the receiver.
 type message struct {
 	text    []byte // JSON
 	time    time.Time
-	id      string // of the event; "" of a head
+	pos     store.ChangePos // of the event; zero of a head
 	action  string
 	outcome store.Outcome
 }
@@ -100,7 +108,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{cfg: cfg, target: t, name: nameOf(&cfg)}, nil
+	return &Sink{cfg: cfg, target: t, name: nameOf(&cfg), own: stream{limit: maxEvents}, changes: stream{limit: maxEvents}}, nil
 }
 
 // nameOf is a name for a target, which may be too long for one.
@@ -113,7 +121,7 @@ func nameOf(cfg *Config) string {
 func (s *Sink) Name() string { return s.name }
 
 // Cursor is how far the sink is with the changes.
-func (s *Sink) Cursor() store.EventPos {
+func (s *Sink) Cursor() store.ChangePos {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pos.Changes
@@ -140,6 +148,7 @@ func (s *Sink) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
+			s.count(func(f *Figures) { f.Failed++ })
 			if failures++; failures == 1 {
 				s.cfg.Logger.Warn("a sink of the audit log takes nothing; what it misses is sent when it is back", "sink", s.cfg.Target.Redacted(), "error", err)
 			}
@@ -157,7 +166,8 @@ func (s *Sink) Run(ctx context.Context) {
 	}
 }
 
-// turn sends one batch of each kind. more says that there is another one.
+// turn sends one batch of each kind. more says that there is another one. A log that cannot be
+// read holds up nothing else, and neither does a batch that is refused.
 func (s *Sink) turn(ctx context.Context, heads, asked *time.Time) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*sendWait)
 	defer cancel()
@@ -165,65 +175,65 @@ func (s *Sink) turn(ctx context.Context, heads, asked *time.Time) (more bool, er
 	s.mu.Lock()
 	pos := s.pos
 	s.mu.Unlock()
-	if more, err = s.pass(ctx, s.cfg.Own, &pos.Own, now.Add(-settled)); err != nil {
-		return false, err
-	}
-	if err := s.save(pos); err != nil {
-		return false, err
+	var refused error
+	if b, err := s.ownBatch(pos.Own, now.Add(-settled)); s.read(err) {
+		var next store.ChangePos
+		next, more, err = s.pass(ctx, &s.own, b, store.ChangePos{EventPos: pos.Own})
+		pos.Own = next.EventPos
+		if err := s.save(pos); err != nil {
+			return false, err
+		}
+		if refused = err; failed(err) {
+			return false, err
+		}
 	}
 	if !s.cfg.Leads() {
+		s.behind(&s.changes, time.Time{})
 		if s.cfg.Elsewhere != nil && now.Sub(*asked) >= askEvery {
 			*asked = now
-			if p := s.cfg.Elsewhere(ctx, s.name); after(p, pos.Changes) {
+			if p := s.cfg.Elsewhere(ctx, s.name); p.After(pos.Changes) {
 				pos.Changes = p
 			}
 		}
-		return more, s.save(pos)
+		return more, errors.Join(refused, s.save(pos))
 	}
-	again, err := s.pass(ctx, s.cfg.Changes, &pos.Changes, time.Time{})
-	if err != nil {
-		return false, err
-	}
-	if err := s.save(pos); err != nil {
-		return false, err
+	if b, err := s.changesBatch(pos.Changes); s.read(err) {
+		var again bool
+		pos.Changes, again, err = s.pass(ctx, &s.changes, b, pos.Changes)
+		if err := s.save(pos); err != nil {
+			return false, err
+		}
+		if failed(err) {
+			return false, err
+		}
+		more, refused = more || again, errors.Join(refused, err)
 	}
 	if now.Sub(*heads) >= headsEvery {
 		if err := s.sendHeads(ctx); err != nil {
-			return false, err
+			return false, errors.Join(refused, err)
 		}
 		*heads = now
 	}
-	return more || again, nil
+	return more, refused
 }
 
-// pass sends the events after a position and moves it. to is where it ends.
-func (s *Sink) pass(ctx context.Context, events Events, pos *store.EventPos, to time.Time) (more bool, err error) {
-	if !to.IsZero() && pos.Time.After(to.Add(settled)) { // the clock was put back: events have earlier times now
-		*pos = store.EventPos{Time: to}
+// failed reports whether an error is no refusal, and so one of the receiver as a whole.
+func failed(err error) bool {
+	var refused *refusedError
+	return err != nil && !errors.As(err, &refused)
+}
+
+// read notes whether the log can be read.
+func (s *Sink) read(err error) bool {
+	if err == nil {
+		return true
 	}
-	var batch []message
-	next, rows, size := *pos, 0, 0
-	for e, err := range events(store.EventQuery{From: pos.Time, After: *pos, To: to}) {
-		if err != nil {
-			return false, fmt.Errorf("read the audit log: %w", err)
-		}
-		next = store.EventPos{Time: e.Time, ID: e.ID}
-		if rows++; s.wanted(e.Account) {
-			text := s.cfg.Append(nil, e)
-			size += len(text)
-			batch = append(batch, message{text: text, time: e.Time, id: e.ID, action: e.Action, outcome: e.Outcome})
-		}
-		if more = len(batch) >= maxEvents || size >= maxBytes || rows >= maxRows; more {
-			break
-		}
+	s.count(func(f *Figures) { f.Failed++ })
+	if !s.unread {
+		s.unread = true
+		s.cfg.Logger.Error("a sink cannot read a part of the audit log; the rest is sent, and reading is tried again each second", "sink", s.cfg.Target.Redacted(), "error", err)
 	}
-	if len(batch) > 0 {
-		if err := s.send(ctx, batch); err != nil {
-			return false, err
-		}
-	}
-	*pos = next
-	return more, nil
+	return false
 }
 
 // wanted reports whether an account's events are sent. Events without an account belong to
@@ -252,7 +262,7 @@ func (s *Sink) sendHeads(ctx context.Context) error {
 	for _, account := range accounts {
 		h, err := s.cfg.Heads(ctx, account)
 		if err != nil {
-			return nil // there is no key yet, or no majority; the next minute has another head
+			return nil //nolint:nilerr // there is no key yet, or no majority; the next minute has another head
 		}
 		text, err := json.Marshal(h)
 		if err != nil {
@@ -260,7 +270,13 @@ func (s *Sink) sendHeads(ctx context.Context) error {
 		}
 		batch = append(batch, message{text: text, time: s.cfg.Clock(), action: "audit.head", outcome: store.Success})
 	}
-	return s.send(ctx, batch)
+	err := s.send(ctx, batch)
+	if err != nil && !failed(err) {
+		s.count(func(f *Figures) { f.Failed++ })
+		s.cfg.Logger.Error("a sink of the audit log refuses the signed heads; the next ones are sent in a minute", "sink", s.cfg.Target.Redacted(), "error", err)
+		return nil
+	}
+	return err
 }
 
 func (s *Sink) mark() string { return "sink/" + s.name }
@@ -268,7 +284,7 @@ func (s *Sink) mark() string { return "sink/" + s.name }
 // load reads the cursor. A new sink begins now.
 func (s *Sink) load() error {
 	now := store.EventPos{Time: s.cfg.Clock().Add(-settled).Truncate(time.Millisecond).UTC()}
-	pos := cursor{Own: now, Changes: now}
+	pos := cursor{Own: now, Changes: s.cfg.LastPos(now.Time)}
 	raw, err := s.cfg.Mark(s.mark())
 	if err == nil && raw != nil {
 		err = json.Unmarshal(raw, &pos)
@@ -294,9 +310,4 @@ func (s *Sink) save(pos cursor) error {
 		return err
 	}
 	return s.cfg.SetMark(s.mark(), raw, false)
-}
-
-func after(a, b store.EventPos) bool {
-	c := a.Time.Compare(b.Time)
-	return c > 0 || c == 0 && a.ID > b.ID
 }

@@ -55,6 +55,15 @@ func (l *log) events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 	}
 }
 
+// feed is the log as changes.
+func (l *log) feed(pos store.ChangePos, _ []store.AccountID) (*store.Feed, error) {
+	f := &store.Feed{Next: pos}
+	for e := range l.events(store.EventQuery{After: pos.EventPos}) {
+		f.Events, f.Next.EventPos = append(f.Events, e), store.EventPos{Time: e.Time, ID: e.ID}
+	}
+	return f, nil
+}
+
 // marks are a node's own data.
 type marks struct {
 	mu sync.Mutex
@@ -92,7 +101,7 @@ func newSetting(t *testing.T, target string, o Options, accounts ...store.Accoun
 	s.leads.Store(true)
 	s.Config = Config{
 		pace:   20 * time.Millisecond,
-		Target: u, Options: o, Accounts: accounts, Node: "n1", Own: s.own.events, Changes: s.changes.events, Leads: s.leads.Load,
+		Target: u, Options: o, Accounts: accounts, Node: "n1", Own: s.own.events, Changes: s.changes.feed, LastPos: func(now time.Time) store.ChangePos { return store.ChangePos{EventPos: store.EventPos{Time: now}} }, Leads: s.leads.Load,
 		Mark: s.marks.get, SetMark: s.marks.set, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Heads: func(_ context.Context, a store.AccountID) (*chain.HeadFile, error) {
 			return &chain.HeadFile{Account: string(a), Data: []chain.KeptHead{{}}}, nil
@@ -244,12 +253,12 @@ func TestChangesAreTheLeaders(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.ndjson")
 	s := newSetting(t, "file:"+path, Options{})
 	s.leads.Store(false)
-	there := store.EventPos{}
-	s.Elsewhere = func(context.Context, string) store.EventPos { return there }
+	there := store.ChangePos{}
+	s.Elsewhere = func(context.Context, string) store.ChangePos { return there }
 	stop := s.run(t)
 	s.changes.add("acct_a", 20)
 	stop()
-	there = store.EventPos{Time: s.changes.list[9].Time, ID: s.changes.list[9].ID}
+	there = store.ChangePos{EventPos: store.EventPos{Time: s.changes.list[9].Time, ID: s.changes.list[9].ID}}
 	stop = s.run(t) // asks at once
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var c cursor
@@ -316,5 +325,41 @@ func TestAccounts(t *testing.T) {
 	}
 	if len(got.times) != 11 || got.times["evt_000007"] != 0 || len(got.heads) != 2 {
 		t.Errorf("%d events and %d heads: %s", len(got.times), len(got.heads), raw)
+	}
+}
+
+// An event that the receiver refuses for ever is left out after maxTries, counted, and holds
+// up no other one.
+func TestRefusedEvent(t *testing.T) {
+	var got received
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || strings.Contains(string(body), "evt_000007") {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			return
+		}
+		for line := range strings.Lines(string(body)) {
+			got.line(t, line)
+		}
+	}))
+	defer srv.Close()
+	s := newSetting(t, srv.URL, pool(srv))
+	s.own.add("acct_a", 20)
+	sink, err := New(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var heads, asked time.Time
+	now := time.Now().Add(2 * time.Second)
+	sink.cfg.Clock = func() time.Time { return now }
+	failures := 0
+	for range 100 {
+		if _, err := sink.turn(t.Context(), &heads, &asked); err != nil {
+			failures++
+		}
+	}
+	f := sink.Figures()
+	if f.Sent != 19 || f.Dropped != 1 || f.Lag != 0 || failures != maxTries || len(got.times) != 19 || got.times["evt_000007"] != 0 {
+		t.Errorf("%+v, %d failures, %d received", f, failures, len(got.times))
 	}
 }

@@ -46,7 +46,8 @@ func TestEventsInOneRoom(t *testing.T) {
 func TestTexts(t *testing.T) {
 	all := texts{}
 	for i := range 3 * maxTexts {
-		if p := fmt.Append(nil, "text ", i); all.of(p) != string(p) || all.of(p) != string(p) || len(all) > maxTexts {
+		p := fmt.Append(nil, "text ", i)
+		if first, again := all.of(p), all.of(p); first != string(p) || again != string(p) || len(all) > maxTexts {
 			t.Fatalf("%s: %q, %d texts", p, all.of(p), len(all))
 		}
 	}

@@ -1,0 +1,41 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perfgate/perfgate/node/config/configtest"
+	"github.com/perfgate/perfgate/store"
+)
+
+// A sink of a real node that leads gets changes, requests and signed heads.
+func TestSinkOfLoneNode(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.ndjson")
+	n := startLone(t, t.TempDir(), "--config", configtest.File(t, "[[audit.sinks]]\nurl = \"file:"+path+"\"\n"))
+	if err := change(n, &store.Command{Account: "acct_sunk", Change: &store.AccountCreate{Account: store.Account{ID: "acct_sunk", Name: "sunk"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := n.get(t, n.proxyListener, "/refused", "pk_live_none"); status != 401 {
+		t.Fatalf("the proxy answers %d: %s", status, body)
+	}
+	want := []string{`"account.create"`, `"acct_sunk"`, `"/refused"`, `"path":{`}
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		raw, _ := os.ReadFile(path)
+		missing := ""
+		for _, text := range want {
+			if !strings.Contains(string(raw), text) {
+				missing = text
+			}
+		}
+		if missing == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("without %s after three minutes: %s\n%s", missing, raw, n.out)
+		}
+	}
+}
