@@ -75,7 +75,7 @@ func (s *session) event(ctx context.Context, line []byte, each func([]byte, *cli
 	var e client.Event
 	err := decode(line, &e)
 	if err == nil && e.ID == "" {
-		err = fmt.Errorf("read the server's answer: a line is no event: %w", client.ErrForeign)
+		err = fmt.Errorf("read the server's answer: a line is not an event: %w", client.ErrForeign)
 	}
 	if err != nil {
 		return s.diagnose(ctx, err)
