@@ -53,16 +53,8 @@ func TestChangesOfEntries(t *testing.T) {
 	}
 }
 
-// A node takes fullTakes bytes of changes after its disk ran full, and any number
-// of grants, until it refuses a change: the log has no gaps, so it then refuses the
-// entries after that one, too. With space again it takes everything.
-func TestCarrierOfAFullDisk(t *testing.T) {
-	t.Parallel()
-	leader, follower := transport(t), transport(t)
-	var full atomic.Bool
-	var noticed atomic.Int64
-	c := newCarrier(follower, nil, full.Load, func() { noticed.Add(1) })
-	t.Cleanup(func() { c.Close() })
+// takeAll takes whatever the carrier hands on, until the test ends.
+func takeAll(t *testing.T, c *carrier) {
 	go func() {
 		for {
 			select {
@@ -73,6 +65,19 @@ func TestCarrierOfAFullDisk(t *testing.T) {
 			}
 		}
 	}()
+}
+
+// A node takes fullTakes bytes of changes after its disk ran full, and any number
+// of grants, until it refuses a change: the log has no gaps, so it then refuses the
+// entries after that one, too. With space again it takes everything.
+func TestCarrierOfAFullDisk(t *testing.T) {
+	t.Parallel()
+	leader, follower := transport(t), transport(t)
+	var full atomic.Bool
+	var noticed atomic.Int64
+	c := newCarrier(follower, nil, full.Load, func() { noticed.Add(1) })
+	t.Cleanup(func() { c.Close() })
+	takeAll(t, c)
 	send := func(data ...[]byte) error {
 		req := &raft.AppendEntriesRequest{Term: 1}
 		for _, d := range data {
@@ -121,16 +126,7 @@ func TestCarrierBoundsReservedChanges(t *testing.T) {
 	leader, follower := transport(t), transport(t)
 	c := newCarrier(follower, nil, func() bool { return true }, func() {})
 	t.Cleanup(func() { c.Close() })
-	go func() {
-		for {
-			select {
-			case rpc := <-c.Consumer():
-				rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
-			case <-t.Context().Done():
-				return
-			}
-		}
-	}()
+	takeAll(t, c)
 	entry := &raft.Log{Type: raft.LogCommand, Data: revocation()}
 	n := reserveTakes / len(entry.Data)
 	for _, step := range []struct {
