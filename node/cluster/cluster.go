@@ -120,6 +120,9 @@ func (c *Cluster) WaitState(ctx context.Context, initialize func(context.Context
 	for !c.r.Store().Initialized() {
 		next := c.r.Changed()
 		if c.r.Leads() {
+			if c.r.Store().Initialized() {
+				break // by the entry that was applied before this node led
+			}
 			if err := c.r.NeverWritten(); err != nil {
 				return err
 			}

@@ -179,6 +179,10 @@ func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err
 	if err := mesh.RemoveCredentials(r.files, r.dir); err != nil {
 		return "", err
 	}
+	// What they say is of the old cluster: the node that is made founds one.
+	if err := errors.Join(r.fs.RemoveAll(r.fs.PathJoin(r.dir, datadir.DamageFile)), r.fs.RemoveAll(r.fs.PathJoin(r.dir, datadir.RejoinFile))); err != nil {
+		return "", err
+	}
 	if err := replica.WriteLine(r.fs, r.dir, datadir.FoundingFile, datadir.Restored); err != nil {
 		return "", err
 	}

@@ -166,6 +166,12 @@ func (h *healer) note(part string, why error) {
 // open opens the identity and the stores, healed if need be.
 func (h *healer) open(ctx context.Context) error {
 	err := h.noted()
+	if d := (*Damage)(nil); errors.As(err, &d) && d.Part != datadir.StateDir && !h.others {
+		// There is nobody to take the part from. It may be whole: a read can fail once, and
+		// the operator may have put it back. The checks below decide.
+		h.log.Warn("a part of the data directory was found damaged while the node ran; it is checked again", "part", d.Part, "error", d.Err)
+		err = h.settled()
+	}
 	for range healTries {
 		if err != nil {
 			if err := h.heal(err); err != nil {

@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 )
 
@@ -54,4 +56,24 @@ func TestLoneWithoutSnapshots(t *testing.T) {
 			t.Errorf("key %d is lost", n)
 		}
 	}
+}
+
+// A lone node that noted damage checks its data again: a read that failed once, or a part that
+// was put back, does not keep it from starting.
+func TestLoneChecksNotedDamageAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := replicatest.At(t, vfs.Default, dir)
+	replicatest.Begin(t, r)
+	replicatest.Must(t, r, replicatest.CreateKey(1))
+	id := r.Identity().ID
+	replicatest.Shut(t, r)
+	if err := replica.WriteLine(vfs.Default, dir, datadir.DamageFile, datadir.LogDir+": file 000123.sst: checksum mismatch"); err != nil {
+		t.Fatal(err)
+	}
+	r = replicatest.At(t, vfs.Default, dir)
+	if _, err := os.Stat(filepath.Join(dir, datadir.DamageFile)); !errors.Is(err, os.ErrNotExist) || r.Identity().ID != id {
+		t.Errorf("the note: %v, the node is %s, was %s", err, r.Identity().ID, id)
+	}
+	replicatest.Shut(t, r)
 }
