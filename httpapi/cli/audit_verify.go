@@ -72,15 +72,11 @@ rewritten, cut or rolled back is found, too.`,
 					return err
 				}
 			}
-			in := a.Stdin
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, _, err := a.input(args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			r, err := export.Verify(in, trust)
 			if err != nil {
 				return err

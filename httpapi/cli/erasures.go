@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -126,15 +125,11 @@ func erasuresVerify(a *app) *cobra.Command {
 server. Without --head or --key, the receipt proves only that it fits the keys in it.`,
 		Example: "  perfgate erasures verify receipt.json --head heads.jsonl",
 		RunE: func(_ *cobra.Command, args []string) error {
-			in := a.Stdin
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, _, err := a.input(args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			raw, err := io.ReadAll(io.LimitReader(in, maxReceipt))
 			if err != nil {
 				return err

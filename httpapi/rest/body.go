@@ -46,11 +46,11 @@ func (c *Call) Body(limit int64, types ...string) ([]byte, error) {
 		return nil, tooLarge(limit)
 	}
 	if limit > MaxBody && (r.ContentLength < 0 || r.ContentLength > MaxBody) {
-		account, slots := c.Account, &c.frame.large
-		if f := slots.take(r.Context(), account); f != nil {
+		account, slots := string(c.Account), &c.frame.large
+		if f := slots.Take(r.Context(), account); f != nil {
 			return nil, f
 		}
-		c.done = append(c.done, func() { slots.release(account) })
+		c.done = append(c.done, func() { slots.Release(account) })
 	}
 	raw, err := c.receive(limit)
 	switch {

@@ -50,9 +50,9 @@ type Frame struct {
 	metrics *metrics
 	meters  meters   // of keys and accounts in management
 	pending inFlight // Idempotency-Keys being worked on here
-	large   slots
-	exports slots
-	tails   slots
+	large   Slots
+	exports Slots
+	tails   Slots
 	recheck time.Duration // see recheckEvery
 }
 

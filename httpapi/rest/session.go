@@ -200,7 +200,7 @@ func isAlphanumeric(r rune) bool {
 // seen writes that the session is in use, if the last such write is old enough.
 func (c Browser) seen() {
 	s := c.Caller.Session
-	if s.Idle == 0 || c.Now.Sub(s.Seen) < time.Duration(s.Idle)*time.Second/seenShare {
+	if v := viewOf(c.Request); v != nil && v.Live || s.Idle == 0 || c.Now.Sub(s.Seen) < time.Duration(s.Idle)*time.Second/seenShare {
 		return
 	}
 	cmd := &store.Command{At: stamp(c.Now), Actor: c.Caller.Actor, Account: s.Account, Change: &store.SessionSeen{Owner: s.Owner, ID: s.ID}}

@@ -6,42 +6,45 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/store"
 )
 
-// slots hand out the places of a kind of call that takes much memory or work: how
+// Slots hand out the places of a kind of call that takes much memory or work: how
 // many there are, and how many of them one account may hold, so that none keeps
 // all others out.
-type slots struct {
+type Slots struct {
 	all, each int
 	busy      string // why a call got no place in time
 
 	mu    sync.Mutex
 	taken int
-	by    map[store.AccountID]int // accounts that hold some: at most all
-	freed chan struct{}           // closed with the next release; nil while no call waits
+	by    map[string]int // accounts that hold some: at most all
+	freed chan struct{}  // closed with the next release; nil while no call waits
 }
 
 // slotWait is how long a call waits for a place.
 const slotWait = 5 * time.Second
 
+// NewSlots makes all places, of which an account may hold each. A call that gets none in
+// time is refused with the sentence busy.
+func NewSlots(all, each int, busy string) Slots { return Slots{all: all, each: each, busy: busy} }
+
 // largeBodies are the places of bodies above [MaxBody].
-func largeBodies() slots {
-	return slots{all: 4, each: 2, busy: "Too many large bodies are being read at once; nothing was changed."}
+func largeBodies() Slots {
+	return NewSlots(4, 2, "Too many large bodies are being read at once; nothing was changed.")
 }
 
 // exports are the places of calls that read all keys, events or counts of an account.
-func exports() slots {
-	return slots{all: 8, each: 2, busy: "Too many exports are under way; try again when one has ended."}
+func exports() Slots {
+	return NewSlots(8, 2, "Too many exports are under way; try again when one has ended.")
 }
 
 // tails are the places of calls that follow the audit log. Each asks all nodes once a second.
-func tails() slots {
-	return slots{all: 16, each: 4, busy: "Too many live tails of the audit log are open; end one of them."}
+func tails() Slots {
+	return NewSlots(16, 4, "Too many live tails of the audit log are open; end one of them.")
 }
 
-// take waits for a place and holds it for account until release.
-func (s *slots) take(ctx context.Context, account store.AccountID) *fault.Error {
+// Take waits for a place and holds it for account until Release.
+func (s *Slots) Take(ctx context.Context, account string) *fault.Error {
 	timeout := time.NewTimer(slotWait)
 	defer timeout.Stop()
 	for {
@@ -60,7 +63,7 @@ func (s *slots) take(ctx context.Context, account store.AccountID) *fault.Error 
 }
 
 // try takes a place and returns nil, or a channel that is closed when one gets free.
-func (s *slots) try(account store.AccountID) (freed chan struct{}) {
+func (s *Slots) try(account string) (freed chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken == s.all || s.by[account] == s.each {
@@ -70,14 +73,15 @@ func (s *slots) try(account store.AccountID) (freed chan struct{}) {
 		return s.freed
 	}
 	if s.by == nil {
-		s.by = make(map[store.AccountID]int)
+		s.by = make(map[string]int)
 	}
 	s.taken++
 	s.by[account]++
 	return nil
 }
 
-func (s *slots) release(account store.AccountID) {
+// Release gives back a place of account.
+func (s *Slots) Release(account string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken--

@@ -21,21 +21,21 @@ const (
 // Export waits for one of the few places of calls that read everything of an
 // account, and holds it until the call ends.
 func (c *Call) Export() error {
-	account, places := c.Account, &c.frame.exports
-	if f := places.take(c.Request.Context(), account); f != nil {
+	account, places := string(c.Account), &c.frame.exports
+	if f := places.Take(c.Request.Context(), account); f != nil {
 		return f
 	}
-	c.done = append(c.done, func() { places.release(account) })
+	c.done = append(c.done, func() { places.Release(account) })
 	return nil
 }
 
 // Follow is [Call.Export] for calls that go on until their caller leaves.
 func (c *Call) Follow() error {
-	account, places := c.Account, &c.frame.tails
-	if f := places.take(c.Request.Context(), account); f != nil {
+	account, places := string(c.Account), &c.frame.tails
+	if f := places.Take(c.Request.Context(), account); f != nil {
 		return f
 	}
-	c.done = append(c.done, func() { places.release(account) })
+	c.done = append(c.done, func() { places.Release(account) })
 	return nil
 }
 

@@ -19,6 +19,8 @@ const pageView = "page.view"
 type View struct {
 	Path    string // as it was asked for, without the query
 	Pattern string
+	// Live says that the page stays open: nobody acts, and the session's idle time goes on.
+	Live bool
 
 	seen    bool // it has its event
 	charged bool

@@ -12,6 +12,7 @@ import (
 // The bounds of pages that are kept up to date while they are open.
 const (
 	maxLive   = 64               // of them at once; another page stays as it was when it was asked for
+	eachLive  = 8                // of them of one account
 	liveEvery = 2 * time.Second  // between two looks
 	liveBeat  = 15 * time.Second // at most without a byte, so that proxies keep the connection
 	liveStall = 10 * time.Second // for a browser to take an update
@@ -27,18 +28,24 @@ func wantsLive(r *http.Request) bool {
 // changed. Everything is one view of the page. The session is looked up each time: a user
 // who may not see the page any more gets nothing more of it.
 func (u *UI) follow(w http.ResponseWriter, r *http.Request, p route) {
-	select {
-	case u.live <- struct{}{}:
-		defer func() { <-u.live }()
-	default:
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, "Too many pages are followed at once.", http.StatusServiceUnavailable)
-		return
-	}
 	ctx, stop := context.WithTimeout(r.Context(), liveMost)
 	defer stop()
 	r = r.WithContext(ctx)
-	first, _ := u.visit(w, r)
+	first, err := u.visit(w, r)
+	if err == nil {
+		first.carrier.view.Live = true
+		err = first.signIn()
+	}
+	if err == nil {
+		if f := u.live.Take(ctx, first.account); f != nil {
+			err = f
+		}
+	}
+	if err != nil {
+		http.Error(w, "The page cannot be followed.", fault.From(err).Code.Status())
+		return
+	}
+	defer u.live.Release(first.account)
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
 	out := &events{w: w, control: http.NewResponseController(w)}

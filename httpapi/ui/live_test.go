@@ -75,3 +75,36 @@ func TestLive(t *testing.T) {
 		t.Fatalf("without a session: status %d", status)
 	}
 }
+
+// A page that is left open does not keep its session from ending: nobody acts.
+func TestOpenPageLetsTheSessionEnd(t *testing.T) {
+	g := newRig(t)
+	id, _ := g.Key("test", "read")
+	status, await := g.follow("/keys/" + id + "/first")
+	if status != 200 {
+		t.Fatalf("status %d", status)
+	}
+	await("Waiting for the first request")
+	g.Now.Add(int64(20 * time.Minute))
+	g.observe(id, 1, 1, nil)
+	await("The key works") // a look after 20 minutes
+	g.Now.Add(int64(15 * time.Minute))
+	await("event: end")
+}
+
+// One account cannot take the places of all pages that are followed.
+func TestFollowedPagesOfOneAccount(t *testing.T) {
+	g := newRig(t)
+	other := g.Op("POST", "/v1/accounts", `{"name":"Other"}`).Want(t, 201).Text("id")
+	for n := range 8 {
+		if status, _ := g.follow("/audit?live=1"); status != 200 {
+			t.Fatalf("page %d: status %d", n, status)
+		}
+	}
+	if status, _ := g.follow("/audit?live=1"); status != 503 {
+		t.Errorf("one page too many: status %d", status)
+	}
+	if status, _ := g.follow("/audit?live=1&account=" + other); status != 200 {
+		t.Errorf("a page of another account: status %d", status)
+	}
+}

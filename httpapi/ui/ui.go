@@ -44,7 +44,7 @@ type UI struct {
 	mux    *http.ServeMux
 	pages  map[string]*template.Template // by name of the page's file, without extension
 	assets *assets
-	live   chan struct{} // a place for each page that is followed
+	live   rest.Slots // the places of pages that are followed
 }
 
 // New returns the dashboard over cfg.
@@ -61,7 +61,7 @@ func New(cfg Config) (*UI, error) {
 	if cfg.Ready == nil {
 		cfg.Ready = func() bool { return true }
 	}
-	u := &UI{cfg: cfg, mux: http.NewServeMux(), live: make(chan struct{}, maxLive)}
+	u := &UI{cfg: cfg, mux: http.NewServeMux(), live: rest.NewSlots(maxLive, eachLive, "Too many pages are followed at once.")}
 	var err error
 	if u.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("load the dashboard's assets: %w", err)
