@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -27,6 +28,29 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("text/csv", openapi3filter.PlainBodyDecoder) // its own one knows no comments
 }
 
+// description is the one that was parsed last. Parsing takes longer than most tests, and every
+// rig of a process serves the same text.
+var description struct {
+	mu  sync.Mutex
+	raw []byte
+	doc *openapi3.T
+}
+
+// parseDescription parses a description, or returns the one that was parsed before from the
+// same text. Nobody may change it.
+func parseDescription(raw []byte) (*openapi3.T, error) {
+	description.mu.Lock()
+	defer description.mu.Unlock()
+	if description.doc != nil && bytes.Equal(raw, description.raw) {
+		return description.doc, nil
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(raw)
+	if err == nil {
+		description.raw, description.doc = raw, doc
+	}
+	return doc, err
+}
+
 // describe reads the description that the API serves.
 func (g *Rig) describe() {
 	g.T.Helper()
@@ -35,7 +59,7 @@ func (g *Rig) describe() {
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	Must(g.T, err)
-	g.Doc, err = openapi3.NewLoader().LoadFromData(raw)
+	g.Doc, err = parseDescription(raw)
 	Must(g.T, err)
 	var calls []*rest.Route
 	for path, item := range g.Doc.Paths.Map() {
