@@ -1,7 +1,7 @@
 # perfgate: everything a person or CI does, in one place.
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+BUILD   := $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 BENCH   ?= .
 COUNT   ?= 1
 FUZZTIME ?= 30s
@@ -9,6 +9,10 @@ LARGE   ?= /var/tmp/perfgate-bench
 
 PREFIX  ?= /usr/local
 IMAGE   ?= perfgate
+
+# One way of compiling for the binary, the tests and the nodes that tests start, so that nothing
+# is compiled twice. The race detector needs cgo.
+export CGO_ENABLED = 0
 
 .PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
 
@@ -49,14 +53,14 @@ test: ## every fast test; each part runs even if the one before it failed
 	run() { echo "$$*"; "$$@" || status=1; }; \
 	run $(GO) test -timeout 20m ./e2e/... ./node/nodetest; \
 	run $(GO) test -timeout 20m -run '$(LONE)' $(LONES); \
-	run $(GO) test -race -timeout 20m -skip '$(LONE)' $(RACED); \
-	run $(GO) test -race -timeout 20m -run '$(RACES)' ./node/nodetest; \
+	run env CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(LONE)' $(RACED); \
+	run env CGO_ENABLED=1 $(GO) test -race -timeout 20m -run '$(RACES)' ./node/nodetest; \
 	exit $$status
 
 lint: ## gofmt, golangci-lint at the version in .ci/lint.mod, and a build for another system
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) tool -modfile=.ci/lint.mod golangci-lint run ./...
-	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null .
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null .
 
 e2e: ## clients that others wrote; needs curl, jq, node with npm, python3-requests, h2load, slowhttptest, sslscan, nmap, chromium, rsyslog with rsyslog-gnutls
 	e2e/clients/run.sh
@@ -102,7 +106,7 @@ bench-proxy: ## a table: perfgate beside nginx and HAProxy; FIGURES, ROUNDS, SEC
 	PERFGATE_E2E_PEERS=1 $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/peers -v
 
 torture: ## long campaigns: kills, power losses, random histories, races of whole clusters
-	$(GO) test -race -count 1 -timeout 3h ./node/...
+	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 3h ./node/...
 	PERFGATE_TORTURE=1 $(GO) test -count 1 -timeout 3h ./e2e ./node/... ./store/... ./limiter/...
 	PERFGATE_TORTURE=1 PERFGATE_E2E_CLUSTER=full $(GO) test -count 1 -timeout 12h ./e2e/cluster
 
