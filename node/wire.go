@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,12 +26,6 @@ import (
 
 // lone reports whether this node has no cluster listener.
 func (n *Node) lone() bool { return n.config.Cluster.Listen == "" }
-
-// joins reports whether there are other nodes that a node with this configuration could
-// join.
-func joins(c *config.Cluster) bool {
-	return c.Listen != "" && slices.ContainsFunc(c.Join, func(addr string) bool { return addr != c.Listen && addr != c.Advertise })
-}
 
 // coordinate returns the constructor of this node's coordinator; nil makes that of
 // a lone node.

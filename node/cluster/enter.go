@@ -143,7 +143,7 @@ func (c *Cluster) findPlace(ctx context.Context, answers *atomic.Pointer[mesh.Jo
 			return nil, false, err
 		}
 	}
-	if err := creds.Save(c.r.FS(), c.Dir); err != nil {
+	if err := errors.Join(replica.JoiningOf(c.r).Begin(c.self.ID), creds.Save(c.r.FS(), c.Dir)); err != nil {
 		return nil, false, err
 	}
 	if err := errors.Join(c.mesh.SetCredentials(creds), c.r.Rejoin().End()); err != nil {

@@ -200,7 +200,7 @@ func (v validator) join() {
 		if reason := peerFault(peer); reason != "" {
 			v.l.fault(v.source.of["cluster.join"], fmt.Sprintf("cluster.join[%d]", i), peer, reason)
 		}
-		if !c.own(peer) {
+		if !c.Own(peer) {
 			others[plainAddress(peer)] = true
 		}
 	}
@@ -213,9 +213,9 @@ func (v validator) join() {
 	}
 }
 
-// own reports whether peer is surely an address of this node: the one that it states, or
+// Own reports whether peer is surely an address of this node: the one that it states, or
 // one at which it listens.
-func (c *Cluster) own(peer string) bool {
+func (c *Cluster) Own(peer string) bool {
 	if plainAddress(peer) == plainAddress(c.Advertise) || plainAddress(peer) == plainAddress(c.Listen) {
 		return true
 	}

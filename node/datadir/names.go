@@ -11,6 +11,7 @@ const (
 	LogEndFile        = "raftlog.end"    // how far the log reached: see the witness of store/raftlog
 	RejoinFile        = "REJOIN"         // the node had damaged data and joins its cluster as a new one
 	DamageFile        = "DAMAGED"        // one line: the part that was found damaged while the node ran, and why
+	JoiningFile       = "JOINING"        // this node's id: it has joined a cluster, and nothing of its log has arrived
 	FoundingFile      = "FOUNDING"       // the cluster is new and has too few voters: see [Founded]
 	OperatorTokenFile = "operator.token" // written by the first start of a node that founds a cluster
 	AdminCertFile     = "admin.crt"      // self-signed, PEM; clients may trust it as an authority

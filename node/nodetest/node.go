@@ -110,6 +110,15 @@ func (n *Node) env(name string) (string, bool) {
 // for the others for long after that.
 func (n *Node) Start() {
 	n.c.t.Helper()
+	n.begin()
+	l := n.running()
+	l.proxy = n.listening(l, "proxy listening")
+	l.admin = n.listening(l, "admin listening")
+}
+
+// begin starts the node.
+func (n *Node) begin() {
+	n.c.t.Helper()
 	if n.Running() {
 		n.c.t.Fatalf("BUG: %s runs already", n.Setup.Name)
 	}
@@ -146,8 +155,6 @@ func (n *Node) Start() {
 	n.mu.Lock()
 	n.life = l
 	n.mu.Unlock()
-	l.proxy = n.listening(l, "proxy listening")
-	l.admin = n.listening(l, "admin listening")
 }
 
 // listening waits for the log line with an address.

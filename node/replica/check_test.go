@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -36,7 +37,7 @@ func TestKeepsApplied(t *testing.T) {
 		}
 		var lost error
 		k := keptLog{
-			watchedLog{log, storeLimit, func(err error) { t.Error(err) }, new(tail)},
+			watchedLog{log, storeLimit, func(err error, _ time.Duration) bool { t.Error(err); return false }, new(tail)},
 			func() uint64 { return tt.applied }, func(err error) { lost = err },
 		}
 		err = k.DeleteRange(tt.first, tt.last)

@@ -43,11 +43,16 @@ func damage(part string, err error) error {
 // vote, and joins the cluster as a new node. Nothing is removed: the parts stay in a
 // directory of their own.
 type healer struct {
-	r      *Replica // its identity and engine are opened here
-	fs     vfs.FS   // of the entries that are not encrypted
-	dir    string
-	log    *slog.Logger
-	others bool // see [Config.Others]
+	r   *Replica // its identity and engine are opened here
+	fs  vfs.FS   // of the entries that are not encrypted
+	dir string
+	log *slog.Logger
+}
+
+// others reports whether there are nodes that this one can join.
+func (h *healer) others() bool {
+	c := &h.r.cfg
+	return c.Coordinate != nil && c.Others != nil && c.Others()
 }
 
 // healTries bounds what is healed in one start: a state, then the snapshot that it
@@ -61,7 +66,7 @@ const keptAside = 2
 // them all aside.
 var own = []string{
 	datadir.LogDir, datadir.LogEndFile, datadir.StateDir, datadir.SnapshotDir, datadir.ClusterDir,
-	datadir.NodeIDFile, datadir.BootFile, datadir.FoundingFile,
+	datadir.NodeIDFile, datadir.BootFile, datadir.JoiningFile, datadir.FoundingFile,
 }
 
 // heal makes another attempt possible after err, or returns why it cannot.
@@ -78,8 +83,9 @@ func (h *healer) heal(err error) error {
 		h.log.Error("the state is damaged; it is made again from this node's snapshots and log", "error", d.Err, "kept", to)
 		return nil
 	}
-	if !h.others {
-		return err
+	if !h.others() {
+		return fmt.Errorf("%w; %s is damaged, no other node has its content, and nothing was changed: put %s back, or make another data directory "+
+			"of the newest backup with \"perfgate restore FILE --data-dir DIR\"", err, d.Part, h.fs.PathJoin(h.dir, d.Part))
 	}
 	// First, so that a crash after the next step does not leave a node that would begin
 	// a cluster of its own.
@@ -166,7 +172,7 @@ func (h *healer) note(part string, why error) {
 // open opens the identity and the stores, healed if need be.
 func (h *healer) open(ctx context.Context) error {
 	err := h.noted()
-	if d := (*Damage)(nil); errors.As(err, &d) && d.Part != datadir.StateDir && !h.others {
+	if d := (*Damage)(nil); errors.As(err, &d) && d.Part != datadir.StateDir && !h.others() {
 		// There is nobody to take the part from. It may be whole: a read can fail once, and
 		// the operator may have put it back. The checks below decide.
 		h.log.Warn("a part of the data directory was found damaged while the node ran; it is checked again", "part", d.Part, "error", d.Err)
@@ -238,8 +244,11 @@ func (h *healer) openIdentity() error {
 }
 
 // forgetIdentity gives a node without a log another id: it may have been a member, and
-// have had one. One that certainly was a member is damaged.
+// have had one. One that certainly was a member is damaged, unless it has just joined.
 func (h *healer) forgetIdentity() error {
+	if joining, err := JoiningOf(h.r).pending(); joining || err != nil {
+		return err
+	}
 	if _, err := h.fs.Stat(h.fs.PathJoin(h.dir, datadir.ClusterDir)); err == nil {
 		return &Damage{datadir.LogDir, fmt.Errorf("data directory %q: there is the certificate of a member, but neither a log nor a snapshot: "+
 			"put back the whole directory, or start with an empty one: %w", h.dir, disk.ErrDamaged)}

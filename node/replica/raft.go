@@ -105,22 +105,24 @@ func (e *engine) resnap() {
 	}
 }
 
-// run starts Raft at its place.
-func (e *engine) run(dir string, c Config, id Identity, at Entry, applied *progress) (err error) {
+// run starts Raft at the place of r.
+func (e *engine) run(r *Replica, at Entry) (err error) {
+	c, dir := r.cfg, r.cfg.Dir
 	e.trans = at.Transport
-	conf := RaftConfig(id.ID, at.Timeouts, c.Logger)
+	conf := RaftConfig(r.id.ID, at.Timeouts, c.Logger)
 	conf.NotifyCh = e.leads
 	if c.Tune != nil {
 		c.Tune(conf)
 	}
 	conf.NoSnapshotRestoreOnStart = true // see check
-	logs := keptLog{watchedLog{e.log, cmp.Or(c.StoreLimit, storeLimit), c.Fatal, &e.tail}, e.state.Applied, e.damaged}
+	kept := keptLog{watchedLog{e.log, cmp.Or(c.StoreLimit, storeLimit), watchdog{r}.stuck, &e.tail}, e.state.Applied, e.damaged}
+	logs := firstEntry{kept, JoiningOf(r), new(atomic.Bool)}
 	if at.Begin {
 		if err := e.bootstrap(conf, logs); err != nil {
 			return fmt.Errorf("begin a cluster in %q: %w", dir, err)
 		}
 	}
-	if e.raft, err = raft.NewRaft(conf, machine{e.state, applied, c.Applying}, logs, logs, e.snaps, e.trans); err != nil {
+	if e.raft, err = raft.NewRaft(conf, machine{e.state, r.applied, c.Applying}, logs, logs, e.snaps, e.trans); err != nil {
 		return fmt.Errorf("start raft in %q: %w", dir, err)
 	}
 	e.running.Store(e.raft)
@@ -167,7 +169,7 @@ func (e *engine) termOf(index uint64) (uint64, error) {
 // cluster. A crash between the two writes of raft.BootstrapCluster leaves a term
 // and no log, which Raft takes for a node with a past and never elects: so the
 // remains are removed first. Such a node has not voted.
-func (e *engine) bootstrap(conf *raft.Config, logs keptLog) error {
+func (e *engine) bootstrap(conf *raft.Config, logs firstEntry) error {
 	if fresh, err := e.fresh(); !fresh || err != nil {
 		return err
 	}

@@ -39,9 +39,9 @@ type Config struct {
 	Fatal func(error)
 	// Coordinate makes the coordinator; nil makes that of a lone node.
 	Coordinate func(*Replica) Coordinator
-	// Others says that other nodes have the state too: a node whose data is damaged sets
-	// it aside and joins them as a new node.
-	Others bool
+	// Others reports whether other nodes have the state too, when data is damaged: the node
+	// then sets it aside and joins them as a new node. nil is a node without others.
+	Others func() bool
 	Tune   func(*raft.Config) // tests take snapshots more often; nil changes nothing
 	// StoreLimit is how long the disk may take for an operation; 0 is 2 s. Tests that are
 	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.
@@ -97,14 +97,14 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 		}
 	}
 	r.cfg = c
-	r.hangs = disk.NewHangs(c.FS, cmp.Or(c.StoreLimit, storeLimit), r.hung)
+	r.hangs = disk.NewHangs(c.FS, cmp.Or(c.StoreLimit, storeLimit), watchdog{r}.hung)
 	if r.space, err = disk.NewSpace(r.hangs, c.Dir, c.Logger); err != nil {
 		return nil, err
 	}
 	if r.files = vfs.FS(r.space); c.Encrypt != nil {
 		r.files = c.Encrypt(r.space)
 	}
-	h := &healer{r: r, fs: r.space, dir: c.Dir, log: c.Logger, others: c.Others && c.Coordinate != nil}
+	h := &healer{r: r, fs: r.space, dir: c.Dir, log: c.Logger}
 	if err = h.open(ctx); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = r.engine.run(c.Dir, c, r.id, entry, r.applied); err != nil {
+	if err = r.engine.run(r, entry); err != nil {
 		return nil, err
 	}
 	r.tasks.Go(func() { r.confirm.Run(running) })

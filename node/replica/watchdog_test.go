@@ -46,7 +46,7 @@ func TestWatchedOperations(t *testing.T) {
 		goOn := func(text string) { once.Do(func() { said = text; close(end) }) }
 		giveUp := time.AfterFunc(30*time.Second, func() { goOn("nothing for 30 s") })
 		hang.Store(&end)
-		if err := tt.do(watchedLog{log, 10 * time.Millisecond, func(err error) { goOn(err.Error()) }, &stored}); err != nil {
+		if err := tt.do(watchedLog{log, 10 * time.Millisecond, func(err error, _ time.Duration) bool { goOn(err.Error()); return false }, &stored}); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		giveUp.Stop()

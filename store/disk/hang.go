@@ -21,10 +21,11 @@ func Allow(limit time.Duration, bytes int64) time.Duration {
 	return limit + (time.Duration(bytes) * time.Second / slowest).Round(time.Millisecond)
 }
 
-// Limit calls over, once, unless done is called within d, counted in the time that this
-// process ran: one that was stopped for a while, or whose machine was, has no disk to
-// blame.
-func Limit(d time.Duration, over func()) (done func()) {
+// Limit calls over with d unless done is called within d, and again each time that d has
+// passed once more, with all of it, until over returns false. The time is that in which
+// this process ran: one that was stopped for a while, or whose machine was, has no disk
+// to blame.
+func Limit(d time.Duration, over func(waited time.Duration) (again bool)) (done func()) {
 	var mu sync.Mutex
 	var timer *time.Timer
 	ended, seen := false, 0
@@ -34,11 +35,12 @@ func Limit(d time.Duration, over func()) (done func()) {
 		if ended {
 			return
 		}
-		if seen++; seen < limitParts {
-			timer.Reset(d / limitParts) // a stop of any length makes one of them late
+		seen++ // a stop of any length makes one of them late
+		if seen%limitParts == 0 && !over(d*time.Duration(seen/limitParts)) {
+			ended = true
 			return
 		}
-		over()
+		timer.Reset(d / limitParts)
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -57,13 +59,13 @@ func Limit(d time.Duration, over func()) (done func()) {
 type Hangs struct {
 	vfs.FS
 	limit time.Duration
-	over  func(op, name string, d time.Duration)
+	over  func(op, name string, waited time.Duration) (again bool)
 	stuck atomic.Int64 // operations that were reported and have not returned
 }
 
-// NewHangs returns fs with a limit for each operation. over is called once for an
-// operation that exceeds it, while that still waits: it must not touch the disk.
-func NewHangs(fs vfs.FS, limit time.Duration, over func(op, name string, d time.Duration)) *Hangs {
+// NewHangs returns fs with a limit for each operation. over is called for an operation
+// that exceeds it, as [Limit] says, while that still waits: it must not touch the disk.
+func NewHangs(fs vfs.FS, limit time.Duration, over func(op, name string, waited time.Duration) (again bool)) *Hangs {
 	return &Hangs{FS: fs, limit: limit, over: over}
 }
 
@@ -74,10 +76,11 @@ func (h *Hangs) Unwrap() vfs.FS { return h.FS }
 func (h *Hangs) begin(op, name string, bytes int64) func() {
 	d := Allow(h.limit, bytes)
 	var stuck atomic.Bool
-	done := Limit(d, func() {
-		stuck.Store(true)
-		h.stuck.Add(1)
-		h.over(op, name, d)
+	done := Limit(d, func(waited time.Duration) bool {
+		if !stuck.Swap(true) {
+			h.stuck.Add(1)
+		}
+		return h.over(op, name, waited)
 	})
 	return func() {
 		if done(); stuck.Load() {

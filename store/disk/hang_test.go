@@ -34,11 +34,12 @@ func TestHangs(t *testing.T) {
 			slow := &slowDisk{FS: vfs.NewMem()}
 			var said []string
 			var h *Hangs
-			h = NewHangs(slow, limit, func(op, name string, d time.Duration) {
+			h = NewHangs(slow, limit, func(op, name string, d time.Duration) bool {
 				said = append(said, op+" "+name)
 				if !h.Stuck() {
 					t.Errorf("%s: reported after %v as one that is over", tt.name, d)
 				}
+				return false
 			})
 			f, err := h.Create("f", vfs.WriteCategoryUnspecified)
 			if err != nil {
@@ -64,6 +65,29 @@ func TestHangs(t *testing.T) {
 	}
 }
 
+// An operation that is given more time is reported again, and counts as stuck once.
+func TestHangsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowDisk{FS: vfs.NewMem()}
+		var waits []time.Duration
+		h := NewHangs(slow, time.Second, func(_, _ string, waited time.Duration) bool {
+			waits = append(waits, waited)
+			return waited < 3*time.Second
+		})
+		f, err := h.Create("f", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow.set(time.Minute)
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if want := []time.Duration{time.Second, 2 * time.Second, 3 * time.Second}; !slices.Equal(waits, want) || h.Stuck() {
+			t.Errorf("reported after %v, want %v; stuck is %v", waits, want, h.Stuck())
+		}
+	})
+}
+
 // Everything that writes or makes durable is watched, in files and in directories.
 func TestHangsOfEachOperation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +98,7 @@ func TestHangsOfEachOperation(t *testing.T) {
 				slow.wait() // the others wait in slowDisk
 			}
 			return nil
-		})), time.Second, func(op, name string, _ time.Duration) { got = append(got, op+" "+name) })
+		})), time.Second, func(op, name string, _ time.Duration) bool { got = append(got, op+" "+name); return false })
 		must := func(f vfs.File, err error) vfs.File {
 			if err != nil {
 				t.Fatal(err)

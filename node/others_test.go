@@ -1,0 +1,43 @@
+package node
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"github.com/perfgate/perfgate/node/config"
+)
+
+// A node whose list of nodes leads to itself alone, in whatever spelling, has no others.
+func TestJoins(t *testing.T) {
+	mine := []string{"127.0.0.1:7946", "localhost:7946", "[::1]:7946"}
+	for _, addr := range thisMachine(nil).addrs {
+		mine = append(mine, net.JoinHostPort(addr, "7946"))
+	}
+	if name, err := os.Hostname(); err == nil {
+		mine = append(mine, name+":7946")
+	}
+	for _, peer := range mine {
+		if joins(t.Context(), &config.Cluster{Listen: ":7946", Join: []string{peer}}) {
+			t.Errorf("%s counts as another node", peer)
+		}
+	}
+	for _, tt := range []struct {
+		listen, advertise string
+		join              []string
+		want              bool
+	}{
+		{"", "", nil, false},
+		{":7946", "", nil, false},
+		{":7946", "gw.example:17946", []string{"GW.example:17946"}, false},
+		{":7946", "", []string{"127.0.0.1:7947"}, true},
+		{":7946", "", []string{"127.0.0.1:7946", "192.0.2.7:7946"}, true},
+		{"127.0.0.1:7946", "", []string{"127.0.0.2:7946"}, true}, // two nodes of one machine
+		{":7946", "", []string{"no-such-host.invalid:7946"}, true},
+	} {
+		c := &config.Cluster{Listen: tt.listen, Advertise: tt.advertise, Join: tt.join}
+		if got := joins(t.Context(), c); got != tt.want {
+			t.Errorf("listen %q, advertise %q, join %q: other nodes %v, want %v", tt.listen, tt.advertise, tt.join, got, tt.want)
+		}
+	}
+}
