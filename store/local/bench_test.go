@@ -87,6 +87,8 @@ func BenchmarkWrite(b *testing.B) {
 			}
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			total := l.db.Metrics().Total()
+			b.ReportMetric(float64(total.TableBytesCompacted)/float64(max(total.TableBytesFlushed, 1)), "rewrites")
 			if n := l.Dropped(); n > 0 {
 				b.Fatalf("%d dropped", n)
 			}

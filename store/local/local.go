@@ -169,6 +169,11 @@ func prepare(cfg Config) (*Local, error) {
 
 // options: small memtables, since nothing is read hot from here, and the cache
 // belongs to the records that admission reads.
+//
+// A memtable has rows of all kinds, so a single table of it would span all keys, and its
+// compaction would rewrite all of the next level. In small tables, most of the events are
+// in ranges of their own. Many are compacted at once, for reads here are rare. The bounds
+// are 16 tables deep, and 48 where writes wait.
 func (l *Local) options() *pebble.Options {
 	o := &pebble.Options{
 		FS:                    l.cfg.FS,
@@ -176,11 +181,13 @@ func (l *Local) options() *pebble.Options {
 		CacheSize:             8 << 20, // where Cache is nil
 		FormatMajorVersion:    pebble.FormatNewest,
 		MemTableSize:          4 << 20,
-		L0CompactionThreshold: 4,
+		L0CompactionThreshold: 16,
+		L0StopWritesThreshold: 48,
 		BytesPerSync:          1 << 20,
 		WALBytesPerSync:       1 << 20,
 		Merger:                newMerger(),
 	}
+	o.TargetFileSizes[0], o.TargetFileSizes[1] = 256<<10, 4<<20
 	l.guard.Watch(o)
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	return o
