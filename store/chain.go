@@ -33,7 +33,7 @@ func (e *Event) Leaf(enc *chain.Encoder) chain.Hash {
 		if t.IsZero() {
 			enc.Text("")
 		} else {
-			enc.Bytes(t.UTC().AppendFormat(room[:0], chain.TimeFormat))
+			enc.Bytes(chain.AppendTime(room[:0], t))
 		}
 	}
 	enc.Text(e.ID)

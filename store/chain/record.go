@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/store/ids"
 )
@@ -27,6 +28,28 @@ const (
 
 // TimeFormat is the form of times: UTC with milliseconds, which every format holds.
 const TimeFormat = "2006-01-02T15:04:05.000Z"
+
+// AppendTime appends t in TimeFormat. Reading the layout again for each of the two times
+// of an event took a quarter of its hash.
+func AppendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(b, TimeFormat)
+	}
+	hour, minute, second := t.Clock()
+	b = appendPair(appendPair(b, year/100), year%100)
+	b = appendPair(append(b, '-'), int(month))
+	b = appendPair(append(b, '-'), day)
+	b = appendPair(append(b, 'T'), hour)
+	b = appendPair(append(b, ':'), minute)
+	b = appendPair(append(b, ':'), second)
+	millis := t.Nanosecond() / 1e6
+	return append(appendPair(append(b, '.'), millis/10), byte('0'+millis%10), 'Z')
+}
+
+// appendPair appends the two digits of n, which is below 100.
+func appendPair(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
 
 // domain separates the hashes of events from all others.
 const domain = "perfgate audit event 1\n"
