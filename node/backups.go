@@ -21,6 +21,7 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 	b := &recovery.Backups{
 		Dir: c.Dir, Every: c.Every, Keep: c.Keep, Passphrase: c.Passphrase, Logger: n.log,
 		Leads: n.replica.Leads, Cluster: n.store.ClusterID,
+		Erasures: n.store.Erasures().All,
 		Begin: func(at time.Time) (*backup.Backup, error) {
 			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.options.Version, CreatedAt: at, Voters: n.replica.Voters()})
 		},

@@ -3,6 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/perfgate/perfgate/node/custody"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/backup"
 	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -125,6 +129,10 @@ func (x *eraser) erase(ctx context.Context, list []*store.Erasure) error {
 // remove empties the node's files of left, then destroys the key of what was there.
 func (x *eraser) remove(ctx context.Context, left []*store.Erasure, index uint64) error {
 	n := x.n
+	sent, err := x.sentBackups()
+	if err != nil {
+		return err
+	}
 	for _, e := range left {
 		goes := x.keys(e.Account)
 		n.startup.watcher.Forget(goes)
@@ -159,12 +167,49 @@ func (x *eraser) remove(ctx context.Context, left []*store.Erasure, index uint64
 			if err != nil {
 				return err
 			}
-			report.Backups, report.Count = names[max(0, len(names)-store.MaxErasureBackups):], len(names)
+			if err := b.KeepLedger(); err != nil {
+				return fmt.Errorf("write the ledger of erasures beside the scheduled backups: %w", err)
+			}
+			report.Backups = names
 		}
+		for _, s := range sent {
+			if s.at.Before(e.ErasedAt) {
+				report.Backups = append(report.Backups, s.text)
+			}
+		}
+		report.Count = len(report.Backups)
+		report.Backups = report.Backups[max(0, report.Count-store.MaxErasureBackups):]
 		x.clean[e.ID] = report
 	}
 	n.log.Info("this node's files hold nothing of erased accounts any more", "erasures", len(left), "log_from", first)
 	return nil
+}
+
+// sentBackup is a backup that the node sent to an operator.
+type sentBackup struct {
+	at   time.Time
+	text string
+}
+
+// sentBackups lists the newest backups that this node sent, as far as its log of requests
+// goes back, at most [store.MaxErasureBackups]. Nobody but their readers knows where they are.
+func (x *eraser) sentBackups() (list []sentBackup, err error) {
+	q := store.EventQuery{Account: store.DefaultAccount, Action: "backup.read", Outcome: store.Success, Newest: true}
+	for e, err := range x.n.local.Events(q) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Request == nil || e.Request.Method == http.MethodHead {
+			continue
+		}
+		at := e.Request.StartedAt
+		list = append(list, sentBackup{at, fmt.Sprintf("%s, sent to %s", backup.Name(x.n.store.ClusterID(), at), e.Actor.ID)})
+		if len(list) == store.MaxErasureBackups {
+			break
+		}
+	}
+	slices.Reverse(list)
+	return list, nil
 }
 
 // keys tells the keys whose traces go: those of the account, and those of no account.

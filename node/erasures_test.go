@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"io"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
@@ -51,7 +54,8 @@ func filesWith(t *testing.T, n *loneNode, text string) (found []string) {
 // before is no longer used for any of them.
 func TestErasureReachesAllFiles(t *testing.T) {
 	t.Parallel()
-	n := startLone(t, t.TempDir())
+	dir, backups := t.TempDir(), t.TempDir()
+	n := startLone(t, dir, "--config", configtest.File(t, "[backup]\ndir = \""+backups+"\"\n"))
 	const agent, name = "Qx7zKp2mVt9wLr4b", "Hj5nYc8sDf3gTq6a"
 	do := func(account store.AccountID, c store.Change) {
 		t.Helper()
@@ -85,6 +89,9 @@ func TestErasureReachesAllFiles(t *testing.T) {
 	}
 	before := keys.DataKeys[0].ID
 
+	if status, _ := n.get(t, n.adminListener, "/v1/backup", n.token(t)); status != 200 {
+		t.Fatalf("a backup: %d", status)
+	}
 	do("acct_a", &store.ErasureSchedule{ID: "ers_a", EffectiveAt: time.Now()})
 	var e *store.Erasure
 	for deadline := time.Now().Add(2 * time.Minute); ; {
@@ -98,6 +105,14 @@ func TestErasureReachesAllFiles(t *testing.T) {
 	}
 	if err != nil || len(e.Nodes) != 1 || e.Nodes[0].Log <= e.Index || e.Nodes[0].Name != n.config.Node.Name {
 		t.Fatalf("%+v, %v", e, err)
+	}
+	// The receipt names the backup that was sent, and a restore finds the erasure.
+	if b := e.Nodes[0].Backups; len(b) == 0 || !strings.Contains(b[len(b)-1], "sent to op_") {
+		t.Errorf("backups with the data: %q", b)
+	}
+	ledger, err := os.ReadFile(filepath.Join(backups, "perfgate-"+n.store.ClusterID()+".erasures"))
+	if err != nil || !strings.Contains(string(ledger), `"ers_a"`) {
+		t.Errorf("the ledger beside the backups: %s, %v", ledger, err)
 	}
 	for _, text := range []string{agent, name} {
 		if got := filesWith(t, n, text); len(got) > 0 {

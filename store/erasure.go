@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -169,11 +170,20 @@ func (r Erasures) Removed(e *Erasure) (bool, error) {
 	return row == nil, err
 }
 
-// ErasuresOf collects the ledger from the rows of a backup.
-type ErasuresOf struct{ of map[ErasureID]*Erasure }
+// ErasuresOf collects the ledger, and the accounts, from the rows of a backup.
+type ErasuresOf struct {
+	of       map[ErasureID]*Erasure
+	accounts map[AccountID]bool
+}
 
 // Add takes the next row.
 func (l *ErasuresOf) Add(row, value []byte) error {
+	if len(row) > 0 && row[0] == rowAccount {
+		if l.accounts == nil {
+			l.accounts = make(map[AccountID]bool)
+		}
+		l.accounts[AccountID(row[1:])] = true
+	}
 	if len(row) == 0 || row[0] != rowErasure {
 		return nil
 	}
@@ -198,3 +208,14 @@ func (l *ErasuresOf) Left(list []*Erasure) (left []*Erasure) {
 	}
 	return left
 }
+
+// All lists what was collected, by id.
+func (l *ErasuresOf) All() (list []*Erasure) {
+	for _, id := range slices.Sorted(maps.Keys(l.of)) {
+		list = append(list, l.of[id])
+	}
+	return list
+}
+
+// Holds reports whether the account is in the backup.
+func (l *ErasuresOf) Holds(id AccountID) bool { return l.accounts[id] }

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/node/config"
+	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
 )
 
@@ -44,8 +45,9 @@ type Backups struct {
 	Leads      func() bool
 	Cluster    func() string
 	// Begin takes the state; the other members of the header are Begin's to fill.
-	Begin  func(at time.Time) (*backup.Backup, error)
-	Logger *slog.Logger
+	Begin    func(at time.Time) (*backup.Backup, error)
+	Erasures func() ([]*store.Erasure, error) // of the state; nil keeps no ledger
+	Logger   *slog.Logger
 
 	last     atomic.Int64 // Unix seconds of the newest good one; 0 is never
 	failures atomic.Int64
@@ -131,6 +133,9 @@ func (b *Backups) look(ctx context.Context, now time.Time) {
 	b.failed = time.Time{}
 	b.last.Store(now.Unix())
 	b.Logger.Info("backup written", "file", filepath.Join(b.Dir, name))
+	if err := b.KeepLedger(); err != nil {
+		b.Logger.Warn("the ledger of erasures beside the backups cannot be written", "dir", b.Dir, "error", err)
+	}
 	if err := b.prune(now); err != nil {
 		b.Logger.Warn("old backups cannot be removed", "dir", b.Dir, "error", err)
 	}
@@ -215,11 +220,7 @@ func (b *Backups) write(ctx context.Context, now time.Time) (name string, err er
 	if err := os.Rename(tmp, filepath.Join(b.Dir, name)); err != nil {
 		return "", err
 	}
-	d, err := os.Open(b.Dir)
-	if err != nil {
-		return "", err
-	}
-	return name, errors.Join(d.Sync(), d.Close())
+	return name, syncFolder(b.Dir)
 }
 
 func (b *Backups) fill(w io.Writer, taken *backup.Backup) error {

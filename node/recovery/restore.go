@@ -39,7 +39,9 @@ type restoration struct {
 	Reset   store.ClusterReset
 	// Revoke are further keys to revoke, by account.
 	Revoke map[store.AccountID][]store.KeyID
-	At     time.Time
+	// Then are commands after the reset: erasures that the backup does not know.
+	Then []*store.Command
+	At   time.Time
 }
 
 // restoreActor is the actor of a restore or a recovery.
@@ -146,7 +148,7 @@ func (r *restoration) log(base uint64) (err error) {
 	return l.StoreLogs(entries)
 }
 
-// commands are the reset, with the first keys to revoke in it, and the others.
+// commands are the reset, with the first keys to revoke in it, the others, and Then.
 func (r *restoration) commands() []*store.Command {
 	reset := r.Reset
 	out := []*store.Command{{Change: &reset, Account: store.DefaultAccount}}
@@ -158,6 +160,7 @@ func (r *restoration) commands() []*store.Command {
 			out = append(out, &store.Command{Account: account, Change: &store.KeyRevokeBulk{IDs: ids[:n], Reason: store.ResetReason}})
 		}
 	}
+	out = append(out, r.Then...)
 	for _, c := range out {
 		c.At, c.Actor = r.At, restoreActor
 	}

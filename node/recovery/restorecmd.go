@@ -52,6 +52,7 @@ func RestoreFlags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("restore", pflag.ContinueOnError)
 	fs.String("data-dir", "", "empty or missing directory to restore into (PERFGATE_DATA_DIR; default ./perfgate-data)")
 	fs.StringArray("audit", nil, "audit `FILE` (JSON or NDJSON) exported after the backup; revokes the keys that it shows as revoked; can be repeated")
+	fs.StringArray("erasures", nil, "`FILE` that tells of erasures after the backup: a ledger, a receipt or a later backup; can be repeated; ledgers beside the backup are always read")
 	fs.Bool("force", false, "restore even if the cluster of the backup still runs")
 	fs.Bool("count-unknown", false, "set the usage of this month to the most that could have been used since the backup")
 	fs.String("passphrase-file", "", "file with the passphrase of an encrypted backup (or "+config.PassphraseEnv+")")
@@ -70,6 +71,7 @@ type restoreReport struct {
 	Undone    []lostChange   `json:"undone"`             // changes since that the restore undid, 1,000 at most
 	UndoneN   int            `json:"undone_total"`       // all of them
 	Audited   bool           `json:"audit_given"`        // without it, nothing is known about the time since
+	Erased    []erasedAgain  `json:"erased"`             // by the ledgers of erasures
 	Months    string         `json:"months"`             // as_in_backup or upper_bound
 	Raised    int            `json:"months_raised"`      // buckets of this month that count more than the backup says
 	Warnings  []string       `json:"warnings,omitempty"` // all that was said on stderr
@@ -90,10 +92,8 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 	if err != nil {
 		return err
 	}
-	exports, _ := fs.GetStringArray("audit")
-	count, _ := fs.GetBool("count-unknown")
 	now := time.Now().UTC()
-	plan, err := planRestore(file, passphrase, exports, count, now)
+	plan, err := planOf(fs, file, passphrase, now)
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing was changed", args[0], err)
 	}
@@ -123,7 +123,7 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 	r.DataDir, r.ClusterID, r.Restored = cfg.Node.DataDir, ids.New("cl_"), now
 	re := &restoration{
 		FS: vfs.Default, Files: files, Dir: cfg.Node.DataDir, Logger: slog.New(slog.DiscardHandler), At: now,
-		Rows: rowsOf(file, passphrase, plan.unseen), Applied: r.Backup.Applied, Revoke: plan.revoke,
+		Rows: rowsOf(file, passphrase, plan.unseen), Applied: r.Backup.Applied, Revoke: plan.revoke, Then: plan.then,
 		Reset: store.ClusterReset{ClusterID: r.ClusterID, Kind: store.ResetRestore, From: r.Backup.ClusterID, Reason: plan.reason()},
 	}
 	id, err := re.run()
@@ -137,6 +137,18 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 	return plan.print(c, fs)
 }
 
+// planOf reads everything that the flags name.
+func planOf(fs *pflag.FlagSet, file *os.File, passphrase string, now time.Time) (*restorePlan, error) {
+	exports, _ := fs.GetStringArray("audit")
+	count, _ := fs.GetBool("count-unknown")
+	plan, err := planRestore(file, passphrase, exports, count, now)
+	if err != nil {
+		return nil, err
+	}
+	ledgers, _ := fs.GetStringArray("erasures")
+	return plan, plan.findErasures(file.Name(), ledgers, passphrase)
+}
+
 // restorePlan is the result of reading a backup and the audit exports once.
 type restorePlan struct {
 	report *restoreReport
@@ -144,6 +156,9 @@ type restorePlan struct {
 	ended  int           // active ones among revoke
 	unseen *store.Unseen // nil keeps the backup's counts
 	roster store.Roster
+	known  store.ErasuresOf // of the backup
+	erased ledger           // after it, from the audit exports
+	then   []*store.Command
 }
 
 // refuseWhileRunning asks the nodes of the backup's cluster whether they run.
@@ -176,7 +191,7 @@ func planRestore(src io.Reader, passphrase string, exports []string, count bool,
 		return nil, err
 	}
 	p := &restorePlan{revoke: map[store.AccountID][]store.KeyID{}}
-	p.report = &restoreReport{Months: "as_in_backup", Audited: len(exports) > 0, Revoked: []store.KeyID{}, Undone: []lostChange{}}
+	p.report = &restoreReport{Months: "as_in_backup", Audited: len(exports) > 0, Revoked: []store.KeyID{}, Undone: []lostChange{}, Erased: []erasedAgain{}}
 	var lost lostTime
 	for _, name := range exports {
 		f, err := os.Open(name)
@@ -199,7 +214,7 @@ func planRestore(src io.Reader, passphrase string, exports []string, count bool,
 				p.ended++
 			}
 		}
-		if err := p.roster.Add(row, value); err != nil {
+		if err := errors.Join(p.roster.Add(row, value), p.known.Add(row, value)); err != nil {
 			return err
 		}
 		if p.unseen != nil {
@@ -213,6 +228,7 @@ func planRestore(src io.Reader, passphrase string, exports []string, count bool,
 	if p.unseen != nil {
 		p.unseen.Settle()
 	}
+	p.erased = lost.erased
 	if lost.others != nil {
 		p.report.Undone, p.report.UndoneN = lost.others, lost.total
 	}

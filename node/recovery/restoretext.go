@@ -24,6 +24,9 @@ func (p *restorePlan) reason() string {
 	} else {
 		s += " No audit export of the time after the backup was given, so no revocation of that time was repeated."
 	}
+	if n := len(r.Erased); n > 0 {
+		s += fmt.Sprintf(" %d erasures after the backup were repeated.", n)
+	}
 	if p.unseen != nil {
 		return s + " The usage of this month is the most that could have been used since the backup."
 	}
@@ -83,6 +86,9 @@ func (p *restorePlan) print(c Console, fs *pflag.FlagSet) error {
 		for _, id := range slices.Sorted(slices.Values[[]store.KeyID](ids)) {
 			fmt.Fprintf(out, "revoked    %s\n", id)
 		}
+	}
+	for _, e := range r.Erased {
+		fmt.Fprintf(out, "erased     %s (%s)\n", e.Account, e.ID)
 	}
 	_, err := fmt.Fprintf(out, "\nStart it with: perfgate serve --data-dir %s\n"+
 		"The operator tokens of the backup are valid; PERFGATE_OPERATOR_TOKEN at that start replaces them. Other nodes join with empty directories.\n", r.DataDir)

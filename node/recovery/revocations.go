@@ -22,6 +22,7 @@ type lostTime struct {
 	// made to a state that it does not have: at most maxChanges, of total.
 	others []lostChange
 	total  int
+	erased ledger
 }
 
 // lostChange is one change that a restore undoes.
@@ -89,12 +90,15 @@ type exported struct {
 	Time    time.Time
 	Action  string
 	Outcome string
+	Account store.AccountID
 	KeyID   store.KeyID `json:"key_id"`
 	Target  string
+	Reason  string
 	Proof   json.RawMessage
 	Changes struct {
 		After struct {
 			RevokedAt     *time.Time `json:"revoked_at"`
+			Everything    bool
 			OverlapEndsAt *time.Time `json:"overlap_ends_at"`
 		}
 	}
@@ -109,6 +113,12 @@ func (l *lostTime) add(e *exported, since, now time.Time) error {
 		if l.revoked[e.KeyID] = true; len(l.revoked) > maxRevoked {
 			return fmt.Errorf("it revokes more than %d keys", maxRevoked)
 		}
+	case e.Time.After(since) && e.Action == "erasure.apply":
+		account := e.Account
+		if account == store.DefaultAccount && e.Reason != "" {
+			account = store.AccountID(e.Reason) // one that ended with the erasure
+		}
+		l.erased.add(&store.Erasure{ID: store.ErasureID(e.Target), Account: account, Everything: after.Everything, RequestedAt: e.Time, RequestedBy: restoreActor, EffectiveAt: e.Time, ErasedAt: e.Time})
 	case e.Time.After(since) && takesAway(e.Action):
 		if l.total++; len(l.others) < maxChanges {
 			target := e.Target
