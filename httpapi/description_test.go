@@ -189,6 +189,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"rotateKEK":            func(c *client.Client) { c.Vault().RotateKEK(ctx) },
 		"rotateDataKey":        func(c *client.Client) { c.Vault().RotateData(ctx) },
 		"removeNode":           func(c *client.Client) { c.RemoveNode(ctx, "n2") },
+		"accountData":          func(c *client.Client) { client.Erasures{Client: c}.Export(ctx, io.Discard) },
 		"backup":               func(c *client.Client) { c.Backup(ctx, io.Discard) },
 		"livez":                func(c *client.Client) { c.Livez(ctx) },
 		"readyz":               func(c *client.Client) { c.Readyz(ctx) },

@@ -22,7 +22,7 @@ var whoMayCall = map[string]string{
 
 	"keyUsage": "*", "securityEvents": "oav", "hygiene": "oav",
 	"openIncident": "oa", "listIncidents": "oav", "getIncident": "oav", "closeIncident": "oa", "incidentReport": "oav",
-	"eraseAccountData": "o", "listErasures": "o", "getErasure": "o", "cancelErasure": "o",
+	"accountData": "o", "eraseAccountData": "o", "listErasures": "o", "getErasure": "o", "cancelErasure": "o",
 	"createWebhook": "oa", "listWebhooks": "oav", "getWebhook": "oav", "updateWebhook": "oa", "deleteWebhook": "oa", "rotateWebhookSecret": "oa",
 	"testWebhook": "oa", "listDeliveries": "oav", "redeliver": "oa", "redeliverSince": "oa",
 

@@ -21,6 +21,7 @@ type access struct {
 	links    manage.Links
 	oidc     manage.OIDC
 	erasures manage.Erasures
+	data     manage.AccountData
 }
 
 func (t *topics) addPeople(cfg *Config) {
@@ -29,6 +30,10 @@ func (t *topics) addPeople(cfg *Config) {
 	t.sessions = manage.Sessions{Store: cfg.Store.People(), Limits: cfg.SignIn, Hashes: signin.NewHashes(), Guard: signin.NewGuard()}
 	t.oidc = manage.OIDC{Provider: cfg.OIDC, Subjects: cfg.Store.People(), Sessions: &t.sessions, Pepper: cfg.Store.Pepper}
 	t.erasures = manage.Erasures{Store: cfg.Store}
+	t.data = manage.AccountData{
+		Accounts: &t.accounts, Allowlist: &t.allowlist, Keys: &t.keys, Users: &t.users, Sessions: &t.sessions, Webhooks: &t.webhooks,
+		Incidents: &t.incidents, Erasures: &t.erasures, Audit: &t.audit, Observed: cfg.Observed,
+	}
 	t.links = manage.Links{Store: cfg.Store.People(), Sessions: &t.sessions}
 }
 
@@ -53,6 +58,7 @@ func (t *topics) people() []*rest.Route {
 		{ID: "disableUser", Method: post, Path: "/v1/users/{id}/disable", Action: "user.disable", Scope: admin, Access: ofPeople, IDs: "usr_", Query: force, Serve: rest.WithOptionalBody(t.users.Disable)},
 		{ID: "resetUser", Method: post, Path: "/v1/users/{id}/reset", Action: "user.reset", Scope: admin, Access: ofPeople, IDs: "usr_", Query: force, Serve: rest.WithOptionalBody(t.users.Reset)},
 
+		{ID: "accountData", Method: get, Path: "/v1/account/data", Action: "account.export", Scope: admin, Access: ofPeople, Serve: t.data.Read},
 		{ID: "eraseAccountData", Method: del, Path: "/v1/account/data", Action: "erasure.create", Scope: admin, Access: ofPeople, Serve: rest.WithBody(t.erasures.Create)},
 		{ID: "listErasures", Method: get, Path: "/v1/account/erasures", Action: "erasure.list", Scope: admin, Access: ofPeople | rest.History, Query: page, Serve: rest.WithoutBody(t.erasures.List)},
 		{ID: "getErasure", Method: get, Path: "/v1/account/erasures/{id}", Action: "erasure.read", Scope: admin, Access: ofPeople | rest.History, IDs: "ers_", Serve: rest.WithoutBody(t.erasures.Get)},
@@ -80,7 +86,7 @@ var rolesOf = map[string]rest.Roles{
 	"usage": rest.Everyone, "keyUsage": rest.Everyone, "limits": rest.Everyone, "simulateLimits": rest.Everyone,
 	"createUser": rest.Owners, "listUsers": rest.Owners, "getUser": rest.Owners, "updateUser": rest.Owners,
 	"deleteUser": rest.Owners, "disableUser": rest.Owners, "resetUser": rest.Owners,
-	"createSessionLink": rest.Owners, "eraseAccountData": rest.Owners, "listErasures": rest.Owners, "getErasure": rest.Owners, "cancelErasure": rest.Owners,
+	"createSessionLink": rest.Owners, "accountData": rest.Owners, "eraseAccountData": rest.Owners, "listErasures": rest.Owners, "getErasure": rest.Owners, "cancelErasure": rest.Owners,
 }
 
 // withRoles states which roles may make each call: those that read everything in the account

@@ -15,7 +15,7 @@ const accountsPath = "/v1/accounts"
 
 func accountsCommand(a *app) *cobra.Command {
 	return group("accounts", "Manage accounts (operators only)",
-		accountsCreate(a), accountsList(a), accountsGet(a), accountsUpdate(a), accountsSuspend(a), accountsResume(a), accountsDelete(a))
+		accountsCreate(a), accountsList(a), accountsGet(a), accountsUpdate(a), accountsSuspend(a), accountsResume(a), accountsDelete(a), accountsExport(a))
 }
 
 // accountFlags are the settings of an account, as flags.

@@ -14,6 +14,7 @@ import (
 var everyCommand = map[string]string{
 	"accounts create Acme":              "",
 	"accounts delete acct_1":            "",
+	"accounts export":                   "",
 	"accounts get acct_1":               "",
 	"accounts get":                      "",
 	"accounts list":                     "",

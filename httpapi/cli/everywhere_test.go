@@ -86,10 +86,18 @@ const whatever = `{"data":[{` + members + `,"line":1,"error":null}],"next_cursor
 func TestEveryCommandReportsLostOutput(t *testing.T) {
 	s, _ := fixed(t, http.StatusOK, whatever)
 	report, _ := fixed(t, http.StatusOK, `{"report":{}}`)
+	export := start(t, nil)
+	export.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		io.WriteString(w, `{"type":"end","data":{"lines":0,"missing":[]}}`+"\n")
+	})
 	for args, stdin := range everyCommand {
 		env := map[string]string{serverEnv: s.URL, tokenEnv: "pgop_token"}
 		if strings.HasPrefix(args, "incident report") {
 			env[serverEnv] = report.URL
+		}
+		if args == "accounts export" {
+			env[serverEnv] = export.URL
 		}
 		for _, format := range []string{"--json=false", "--json"} {
 			var errs bytes.Buffer

@@ -232,6 +232,8 @@ func streamed(resp *http.Response, path string) (io.Reader, error) {
 	switch format := resp.Request.URL.Query().Get("format"); {
 	case path == "/v1/backup":
 		want = "application/octet-stream"
+	case path == accountDataPath && resp.Request.Method == http.MethodGet:
+		want = "application/x-ndjson"
 	case matches("/v1/incidents/{}/report", path):
 		want, begins = "application/json", reportBegins
 		if resp.Request.Header.Get("Accept") == "text/html" {

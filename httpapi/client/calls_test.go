@@ -207,6 +207,9 @@ var streamCalls = []struct {
 	{"AuditLogs", func(ctx context.Context, c *client.Client, w io.Writer) error {
 		return c.AuditLogs(ctx, client.AuditQuery{Order: "asc"}, w)
 	}, "GET /v1/audit-logs?order=asc"},
+	{"Erasures.Export", func(ctx context.Context, c *client.Client, w io.Writer) error {
+		return client.Erasures{Client: c}.Export(ctx, w)
+	}, "GET /v1/account/data"},
 	{"Backup", func(ctx context.Context, c *client.Client, w io.Writer) error { return c.Backup(ctx, w) }, "GET /v1/backup"},
 	{"SecurityTxt", func(ctx context.Context, c *client.Client, w io.Writer) error { return c.SecurityTxt(ctx, w) }, "GET /.well-known/security.txt"},
 	{"OpenAPI", func(ctx context.Context, c *client.Client, w io.Writer) error { return c.OpenAPI(ctx, w) }, "GET /openapi.yaml"},

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/url"
 	"time"
 )
@@ -52,11 +53,13 @@ type NewErasure struct {
 // Erasures are the calls about the erasure of an account's data.
 type Erasures struct{ Client *Client }
 
+const accountDataPath = "/v1/account/data"
+
 func erasurePath(id, call string) string { return "/v1/account/erasures/" + url.PathEscape(id) + call }
 
 // Create schedules an erasure.
 func (e Erasures) Create(ctx context.Context, n NewErasure, opts ...Option) (*Erasure, error) {
-	return call[Erasure](ctx, e.Client, "DELETE", "/v1/account/data", nil, n, opts)
+	return call[Erasure](ctx, e.Client, "DELETE", accountDataPath, nil, n, opts)
 }
 
 // List returns one page of erasures, the newest first.
@@ -72,4 +75,10 @@ func (e Erasures) Get(ctx context.Context, id string) (*Erasure, error) {
 // Cancel cancels an erasure that is still scheduled.
 func (e Erasures) Cancel(ctx context.Context, id string, opts ...Option) (*Erasure, error) {
 	return call[Erasure](ctx, e.Client, "POST", erasurePath(id, "/cancel"), nil, nil, opts)
+}
+
+// Export writes all data that is stored about the account to w, an object a line. The
+// last one has the type "end"; after an error, w holds an incomplete export.
+func (e Erasures) Export(ctx context.Context, w io.Writer) error {
+	return e.Client.Do(ctx, "GET", accountDataPath, nil, nil, w)
 }

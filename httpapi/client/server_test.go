@@ -71,6 +71,8 @@ func setType(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/v1/backup"):
 		w.Header().Set("Content-Type", "application/octet-stream")
+	case strings.HasSuffix(r.URL.Path, "/v1/account/data") && r.Method == http.MethodGet:
+		w.Header().Set("Content-Type", "application/x-ndjson")
 	case strings.HasSuffix(r.URL.Path, "/v1/audit-logs"):
 		w.Header().Set("Content-Type", map[string]string{"": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}[r.URL.Query().Get("format")])
 	}

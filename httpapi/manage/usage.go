@@ -53,6 +53,11 @@ type usageRow struct {
 	Would    int64     `json:"would_refuse"`
 }
 
+// viewUsage is a row without its group.
+func viewUsage(r *local.UsageRow) usageRow {
+	return usageRow{Time: r.Time.UTC(), Requests: r.Requests, Denied: r.Denied, Failed: r.Failed, Units: r.Units, Cost: amount(r.Cost), Billable: r.Billable, Would: r.Would}
+}
+
 // usageRows is the answer of GET /v1/usage.
 type usageRows struct {
 	Data    []usageRow      `json:"data"`
@@ -120,7 +125,7 @@ func (h *Usage) Read(c *rest.Call) (*usageRows, error) {
 	nameMissing(c, missing)
 	out := &usageRows{Data: make([]usageRow, 0, len(rows)), Missing: missing}
 	for _, r := range rows {
-		row := usageRow{Time: r.Time.UTC(), Requests: r.Requests, Denied: r.Denied, Failed: r.Failed, Units: r.Units, Cost: amount(r.Cost), Billable: r.Billable, Would: r.Would}
+		row := viewUsage(&r)
 		if uq.GroupBy != local.ByNothing {
 			row.Group = &r.Group
 		}

@@ -151,15 +151,20 @@ func (h *Users) Create(c *rest.Call, in *newUser) (*invitedUser, error) {
 
 // List shows the users of the caller's account, or all to an operator who names none.
 func (h *Users) List(c *rest.Call) (*rest.Page[userView], error) {
+	account := c.Account
+	if c.Caller.Operates() && c.Request.Header.Get(rest.AccountHeader) == "" {
+		account = ""
+	}
+	return h.listOf(c, account)
+}
+
+// listOf lists the users of an account; "" is all.
+func (h *Users) listOf(c *rest.Call, account store.AccountID) (*rest.Page[userView], error) {
 	q := c.Query()
 	limit := q.Limit()
 	after, err := q.Cursor()
 	if err != nil {
 		return nil, err
-	}
-	account := c.Account
-	if c.Caller.Operates() && c.Request.Header.Get(rest.AccountHeader) == "" {
-		account = ""
 	}
 	list, next, err := h.Store.Users(account, store.UserID(after), limit)
 	if err != nil {
