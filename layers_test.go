@@ -78,6 +78,8 @@ var layers = map[string][]string{
 		"httpapi/h1",
 		"httpapi/iprange",
 		"httpapi/proxy",
+		"httpapi/span",
+		"store",
 	},
 	"httpapi/fault":   {},
 	"httpapi/h1":      {},

@@ -16,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/perfgate/perfgate/httpapi"
+	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/door"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -28,7 +31,8 @@ import (
 type gateway struct {
 	*apitest.Rig
 	addr  string
-	ended chan struct{} // gets a token for each of the first 100 requests that end
+	envoy *grpc.ClientConn // to the door for Envoy
+	ended chan struct{}    // gets a token for each of the first 100 requests that end
 }
 
 // Observe implements [proxy.Observer].
@@ -57,12 +61,13 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 	table, err := proxy.Compile(routes, os.LookupEnv)
 	apitest.Must(t, err)
 	var p *proxy.Proxy
+	var gate *admit.Gate
 	g := &gateway{ended: make(chan struct{}, 100)}
 	g.Rig = apitest.New(t, func(c *httpapi.Config) {
 		p = proxy.New(proxy.Config{
 			Settings: proxy.Settings{Table: table}, Gate: c.Gate, Observer: g, Logger: slog.New(slog.DiscardHandler),
 		})
-		c.Routes = p
+		c.Routes, gate = p, c.Gate
 	})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -72,6 +77,7 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 		}
 	})
 	d := door.NewForwardAuth(p, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	g.envoy = dialDoor(t, p, gate)
 	g.addr = apitest.ServeLane(t, d.Handler(g.API.Proxy(p)), d.Lane(g.API.Lane(p.Serve))).Listener.Addr().String()
 	return g
 }
@@ -207,7 +213,8 @@ func cases(t *testing.T, g *gateway, account string) []judged {
 	return out
 }
 
-// The proxy, POST /v1/keys/verify and /forward-auth give one verdict on every request.
+// The proxy, POST /v1/keys/verify, /forward-auth and both services of gRPC give one verdict on
+// every request.
 func TestVerifyJudgesAsTheProxy(t *testing.T) {
 	g := newGateway(t,
 		proxy.Route{Path: "/files/"}, proxy.Route{Path: "/posts", Methods: []string{"POST"}}, proxy.Route{Path: "GET /get"},
@@ -223,8 +230,18 @@ func TestVerifyJudgesAsTheProxy(t *testing.T) {
 		if got := g.verify(t, q); got != string(c.want) {
 			t.Errorf("%s: %s %q is verified as %q, want %q", c.name, c.method, c.target, got, c.want)
 		}
-		if strings.ContainsAny(c.target, "\x00\t") || strings.HasPrefix(c.target, "/v1/") {
-			continue // no header can hold the first; the second are calls of this listener, and no route of others
+		if strings.HasPrefix(c.target, "/v1/") {
+			continue // a call of this listener, and no route of others
+		}
+		status, got = g.check(t, message(c.method, c.host, c.target, c.key))
+		if (got != string(c.want) || (got == "") != (status == 200)) && !(c.method == "HEAD" && got == "") {
+			t.Errorf("%s: %s %q at Check: %d %s, want %q", c.name, c.method, c.target, status, got, c.want)
+		}
+		if got := g.limited(t, c.method, c.host, c.target, c.key); got != (status != 200) {
+			t.Errorf("%s: %s %q at ShouldRateLimit: over the limit is %v, want %q", c.name, c.method, c.target, got, c.want)
+		}
+		if strings.ContainsAny(c.target, "\x00\t") {
+			continue // no header can hold it
 		}
 		for query, names := range map[string][3]string{"": {"X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"}, "?nginx=1": {"X-Original-Method", "X-Original-Uri", "Host"}} {
 			if query != "" && strings.Contains(c.host, ":80:80") {

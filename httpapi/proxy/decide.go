@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ type Decision struct {
 	Status int
 	Fields h1.Fields
 	Body   []byte
+	// Withheld are the names of the client's fields that must not reach the upstream, with
+	// the credential among them, and that Fields does not replace.
+	Withheld []string
 }
 
 // Decide takes r through the steps of a request of this proxy, all but the forwarding. A request
@@ -54,9 +58,25 @@ func grant(x *exchange) *fault.Error {
 	if x.maxCost > 0 {
 		x.out.Add(headerMaxCost, string(x.maxCost.AppendDecimal(nil)))
 	}
+	if a, ok := x.down.(*asked); ok {
+		a.Withheld = withheld(x)
+	}
 	x.proxy.gate.Leave(&x.pass)
 	x.beginResponse(http.StatusOK, &x.out.Fields, 0)
 	return nil
+}
+
+// withheld are the names of x's fields that must not reach an upstream and that x.out does not
+// replace.
+func withheld(x *exchange) (names []string) {
+	in := &x.r.Fields
+	for name := range in.All() {
+		own := dropped(name, x.live.keyHeader) && !(x.pass.UpstreamsOwn && name == "Authorization")
+		if (own || holdsKey(in.Values(name))) && !x.out.Has(name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // asked is the client's side of a request that is only decided.
