@@ -9,7 +9,8 @@
 //  2. Keys of the encrypted data: a wrong one is an error before anything is changed.
 //  3. Listeners: certificates are read and addresses bound before the state is
 //     opened, which can take long: a wrong address or file is an error at once.
-//     Until the node is ready, slots answer /livez, and 503 to the rest.
+//     Until the node is ready, slots answer /livez, and 503 to the rest; the one for gRPC
+//     answers that it is starting.
 //  4. State: files of earlier versions are encrypted; the replica (log, state, Raft), then
 //     the node's own data, on one block cache. The step waits until there is a state to answer from; the first node
 //     of a cluster makes it.

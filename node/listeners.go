@@ -39,7 +39,7 @@ func newListener(c *config.Config, name string, logger *slog.Logger) (*listener,
 	return l, nil
 }
 
-// openListeners binds both listeners and serves them. Their slots answer until the
+// openListeners binds the listeners and serves them. Their slots answer until the
 // node is assembled.
 func (n *Node) openListeners(ctx context.Context) (err error) {
 	if n.proxyListener, err = newListener(n.config, "proxy", n.log); err != nil {
@@ -59,7 +59,7 @@ func (n *Node) openListeners(ctx context.Context) (err error) {
 		}()
 		n.cleanup(l.name+" listener", func(context.Context) error { return l.server.Close() })
 	}
-	return nil
+	return openGRPC(ctx, n)
 }
 
 func (b *bothListeners) listeners() []*listener { return []*listener{b.proxyListener, b.adminListener} }

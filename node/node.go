@@ -83,9 +83,10 @@ type Node struct {
 	draining atomic.Bool // set by Run: not ready any more
 }
 
-// bothListeners are the listeners of a node for requests.
+// bothListeners are the listeners of a node for requests, and the one for questions about them.
 type bothListeners struct {
 	proxyListener, adminListener *listener
+	grpc                         *grpcDoor // nil if it is off
 }
 
 // records are what a node tells of its requests and of the changes to the state.

@@ -90,6 +90,9 @@ func (n *Node) openRequests(ctx context.Context) error {
 	d := door.NewForwardAuth(n.proxy, n.config.Doors.ForwardAuthFrom)
 	n.proxyListener.slot.SetLane(d.Lane(api.Lane(n.proxy.Serve)))
 	n.proxyListener.slot.Set(d.Handler(api.Proxy(n.proxy)))
+	if n.grpc != nil {
+		n.grpc.door.Set(n.proxy, n.gate)
+	}
 	return n.startupWrites(ctx)
 }
 

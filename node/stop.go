@@ -18,10 +18,10 @@ func (n *Node) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.Background(), n.config.Proxy.Drain)
 	defer cancel()
 	var servers sync.WaitGroup
-	for _, l := range n.listeners() {
+	for name, shutdown := range shutdowns(n) {
 		servers.Go(func() {
-			if err := l.server.Shutdown(drain); err != nil {
-				n.log.Warn("connections were cut off", "listener", l.name, "after", n.config.Proxy.Drain)
+			if err := shutdown(drain); err != nil {
+				n.log.Warn("connections were cut off", "listener", name, "after", n.config.Proxy.Drain)
 			}
 		})
 	}
@@ -43,6 +43,9 @@ func (n *Node) Abandon() error {
 	n.replica.Abandon()
 	n.proxyListener.server.Close()
 	n.adminListener.server.Close()
+	if n.grpc != nil {
+		n.grpc.server.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	n.proxy.Drain(ctx) // no request may read a store that is closed

@@ -147,6 +147,7 @@ type GeoIP struct {
 // Doors are for other proxies, which ask before they forward.
 type Doors struct {
 	ForwardAuthFrom []netip.Prefix `koanf:"forward_auth_from"` // peers that may ask at /forward-auth; none: nobody
+	GRPCListen      string         `koanf:"grpc_listen"`       // for Envoy; "" is off
 }
 
 // SecurityTxt is /.well-known/security.txt (RFC 9116); without a contact there is

@@ -45,8 +45,7 @@ const ()
 // reserved are keys and tables whose names are fixed for features that this version
 // lacks, so that they are not taken for typing errors.
 var reserved = map[string]string{
-	"doors.grpc_listen": "deciding for other proxies by gRPC",
-	"telemetry":         "sending telemetry",
+	"telemetry": "sending telemetry",
 }
 
 // notYet is the reason for which a key of a missing feature is refused.
@@ -128,6 +127,7 @@ var settings = []setting{
 	{key: "geoip.header", value: ""},
 
 	{key: "doors.forward_auth_from", value: none},
+	{key: "doors.grpc_listen", value: ""},
 
 	{key: "security_txt.contact", value: none},
 	{key: "security_txt.expires", value: ""},

@@ -48,6 +48,7 @@ func (v validator) all() {
 	v.node()
 	v.proxy()
 	v.admin()
+	v.doors()
 	v.cluster()
 	v.signIn()
 	v.records()
@@ -122,6 +123,17 @@ func (v validator) admin() {
 	v.check("admin.insecure", !a.Insecure || a.TLS.ClientCAFile == "", "must be false, as admin.tls.client_ca_file needs TLS")
 	v.check("admin.tls.client_ca_file", a.TLS.ClientCAFile == "" || a.TLS.CertFile != "" || !a.Loopback(),
 		"admin.tls.cert_file and key_file must be set too, for on loopback this listener has no TLS without them")
+}
+
+func (v validator) doors() {
+	own := v.Doors.GRPCListen
+	if own == "" {
+		return
+	}
+	v.address("doors.grpc_listen", own)
+	for key, other := range map[string]string{"proxy.listen": v.Proxy.Listen, "admin.listen": v.Admin.Listen, "cluster.listen": v.Cluster.Listen} {
+		v.check("doors.grpc_listen", other == "" || !Overlap(own, other), "must differ from "+key+", also in its port unless each has an address of its own")
+	}
 }
 
 func (v validator) signIn() {

@@ -35,6 +35,9 @@ func (c *Config) Warnings(now time.Time) (out []error) {
 			}
 		}
 	}
+	if addr := c.Doors.GRPCListen; addr != "" && !Loopback(addr) && len(c.Doors.ForwardAuthFrom) == 0 {
+		out = append(out, c.Fault("doors.grpc_listen", "answers this machine alone, because doors.forward_auth_from lists no proxy"))
+	}
 	for i, r := range c.Proxy.Routes {
 		for name, value := range r.Headers {
 			if v := bareVariable.FindString(value); v != "" && !strings.Contains(value, "${") {

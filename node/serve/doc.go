@@ -20,7 +20,9 @@
 // form of this API. It gives connections of HTTP/2 to net/http, with an httpapi/h2guard
 // between them; see docs/decisions/102-http2.md.
 //
-// Goroutines: those of h1 and net/http for each connection; Certificates.Run is the
+// [GRPC] is the listener for proxies that ask by gRPC, which the library serves.
+//
+// Goroutines: those of h1, net/http and gRPC for each connection; Certificates.Run is the
 // caller's.
 // Locks: Certificates.mu, held during one poll or swap; handshakes read an atomic
 // pointer. conns.mu, held when a connection comes, goes or is vouched for, and not

@@ -123,17 +123,8 @@ func openFiles() int {
 // Open binds the address and logs it. An error is a sentence for the operator
 // that does not repeat the address.
 func (s *Server) Open(ctx context.Context) error {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", s.cfg.Addr)
+	ln, err := listen(ctx, s.cfg.Addr)
 	if err != nil {
-		switch {
-		case errors.Is(err, syscall.EADDRINUSE):
-			return errors.New("something else listens there already")
-		case errors.Is(err, syscall.EACCES):
-			return errors.New("this user may not listen there; choose a port from 1024 on, or grant the capability net_bind_service")
-		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			return errors.New("this machine does not have that address")
-		}
 		return err
 	}
 	addr := ln.Addr()
@@ -144,6 +135,21 @@ func (s *Server) Open(ctx context.Context) error {
 	s.ln = ln
 	s.cfg.Logger.Info(s.cfg.Name+" listening", "addr", addr.String(), "tls", s.cfg.Certs != nil)
 	return nil
+}
+
+// listen binds addr; an error is a sentence as Open returns it.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, errors.New("something else listens there already")
+	case errors.Is(err, syscall.EACCES):
+		return nil, errors.New("this user may not listen there; choose a port from 1024 on, or grant the capability net_bind_service")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, errors.New("this machine does not have that address")
+	}
+	return ln, err
 }
 
 // Addr is the bound address, after Open.
