@@ -121,7 +121,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"keyUsage":             func(c *client.Client) { c.Insight().KeyUsage(ctx, "key_1", "", "") },
 		"securityEvents":       func(c *client.Client) { c.Insight().SecurityEvents(ctx, "", "", "") },
 		"hygiene":              func(c *client.Client) { c.Insight().Hygiene(ctx) },
-		"auditHead":            func(c *client.Client) { c.AuditHead(ctx) },
+		"auditHead":            func(c *client.Client) { c.AuditHead(ctx, "") },
 		"rotateAuditKey":       func(c *client.Client) { c.RotateAuditKey(ctx) },
 		"auditLogs":            func(c *client.Client) { c.AuditLogs(ctx, client.AuditQuery{}, io.Discard) },
 		"simulateLimits":       func(c *client.Client) { c.SimulateLimits(ctx, client.Proposal{}) },

@@ -27,7 +27,7 @@ var (
 	force      = []string{"force"}
 	keyQuery   = []string{"type", "state", "environment", "name", "created_by", "q", "due", "sort", "limit", "cursor"}
 	usageQuery = []string{"from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group_by"}
-	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "order", "format", "bom", "limit", "cursor"}
+	auditQuery = []string{"start_date", "end_date", "key", "event_type", "user", "action", "outcome", "log", "order", "format", "bom", "limit", "cursor"}
 )
 
 // topics are the handlers of the calls, each with the parts that it needs.
@@ -112,7 +112,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},
 		{ID: "auditLogs", Method: get, Path: "/v1/audit-logs", Action: "audit.read", Scope: admin, Access: onProxy | rest.History, Query: auditQuery, Serve: t.audit.Logs},
 
-		{ID: "auditHead", Method: get, Path: "/v1/audit-logs/head", Action: "audit.head", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.audit.Head)},
+		{ID: "auditHead", Method: get, Path: "/v1/audit-logs/head", Action: "audit.head", Scope: admin, Access: onProxy, Query: []string{"log"}, Serve: rest.WithoutBody(t.audit.Head)},
 		{ID: "rotateAuditKey", Method: post, Path: "/v1/audit-logs/rotate-key", Action: "audit_key.rotate", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.audit.RotateKey)},
 
 		{ID: "getAccount", Method: get, Path: "/v1/account", Action: "account.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.accounts.GetOwn)},

@@ -218,9 +218,9 @@ func (*AccountDelete) apply(t *txn) Result {
 	eraser{t}.removeAccount(old, people)
 	changes := t.compare(&old.Account, nil)
 	t.event(accountDeleted, "", string(old.ID), "", changes)
-	// The events of an account that does not exist cannot be queried: operators find
-	// this one among those of the default account.
-	t.eventOf(DefaultAccount, accountDeleted, "", string(old.ID), "", changes)
+	// The events of an account that does not exist cannot be listed: operators find
+	// this one in their own log.
+	t.eventOf(t.operators(), accountDeleted, "", string(old.ID), "", changes)
 	return Result{Account: &old.Account}
 }
 

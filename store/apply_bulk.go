@@ -271,9 +271,9 @@ func (in *KeyImport) add(t *txn, k *Key, n uint32) *Refusal {
 	t.notify(k.Account, NoticeCreated, &createdNotice{NoticeOfKey(k), t.cmd.Actor})
 	if former != "" {
 		t.rows.put(formerRow(&k.Hash, former), []byte{1})
-		// Operators find it among the events of the default account; the account of the key
+		// Operators find it in their own log; the account of the key
 		// is not told where it was before.
-		t.eventOf(DefaultAccount, keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
+		t.eventOf(t.operators(), keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
 	}
 	return nil
 }

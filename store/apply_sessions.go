@@ -75,7 +75,7 @@ func (in *SessionStart) apply(t *txn) Result {
 	}
 	t.makeRoom(s.Owner)
 	t.rows.put(sessionRow(s.Owner, s.ID), t.rows.json(&s))
-	t.eventOf(s.Account, action, "", string(s.ID), "", nil)
+	t.eventOf(t.operated(s.Account, t.ofOperator(&s)), action, "", string(s.ID), "", nil)
 	return Result{Session: &s}
 }
 
@@ -251,12 +251,30 @@ func (*SessionEnd) traits() Traits {
 
 func (in *SessionEnd) apply(t *txn) Result {
 	row := sessionRow(in.Owner, in.ID)
-	if !validID(in.Owner) || t.rows.get(row) == nil {
+	if !validID(in.Owner) {
 		return refuse(NotFound, "there is no session %q", in.ID)
 	}
+	value := t.rows.get(row)
+	if value == nil {
+		return refuse(NotFound, "there is no session %q", in.ID)
+	}
+	var s Session
+	if err := json.Unmarshal(value, &s); err != nil {
+		t.rows.fault(fmt.Errorf("read session %s: %w", in.ID, err))
+		return Result{}
+	}
 	t.rows.delete(row)
-	t.event(sessionDeleted, "", string(in.ID), "", nil)
+	t.eventOf(t.operated(t.about(), t.ofOperator(&s)), sessionDeleted, "", string(in.ID), "", nil)
 	return Result{}
+}
+
+// ofOperator reports whether a session is that of an operator.
+func (t *txn) ofOperator(s *Session) bool {
+	if s.Kind != OfUser {
+		return s.Kind == OfToken
+	}
+	u := t.rows.user(UserID(s.Owner))
+	return u != nil && u.Role == RoleOperator
 }
 
 // LinkCreate makes a session link.

@@ -78,6 +78,9 @@ func (t sweeper) sweepAllEvents() {
 	page, next := t.s.Accounts(t.sweep.Account, sweepAccounts) // settled: nothing is pending
 	for _, a := range page {
 		t.sweepEvents(a.ID, a.RetentionDays)
+		if a.ID == DefaultAccount { // whose retention is that of the operators' log, too
+			t.sweepEvents("", a.RetentionDays)
+		}
 	}
 	t.sweep.Account = next
 }

@@ -72,6 +72,7 @@ var traitRows = []struct {
 
 	{"audit_key", &AuditKey{}, No, Yes, No, 5, "audit_key.create audit_key.rotate"},
 	{"audit_head", &AuditHead{}, No, No, No, 5, ""},
+	{"operators_log", &OperatorsLog{}, No, No, No, 8, "operators_log.create"},
 
 	{"allowlist_set", &AllowlistSet{Entries: make([]AllowEntry, 1)}, Yes, Yes, No, 1, "allowlist.update"},
 	{"allowlist_set empty", &AllowlistSet{}, Yes, Yes, No, 1, "allowlist.update"},

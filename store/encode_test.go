@@ -35,8 +35,10 @@ func samples() map[string]*Command {
 	}
 	erasureNode := ErasureNode{ID: "n1", Name: "one", At: at, Log: 9, OldKeys: true, Backups: []string{"b"}, Count: 2}
 	list := map[string]*Command{
-		"audit_key":  {Change: &AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true}},
-		"audit_head": {Change: &AuditHead{Stream: "evt_abcdefgh", Node: "n1", Seq: 1000, Begin: 5, Accounts: 2, Root: chain.Hash{1, 2}, Time: at}},
+		"audit_key":     {Change: &AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true}},
+		"audit_head":    {Change: &AuditHead{Stream: "evt_abcdefgh", Node: "n1", Seq: 1000, Begin: 5, Accounts: 2, Root: chain.Hash{1, 2}, Time: at}},
+		"operators_log": {Change: &OperatorsLog{}},
+
 		"init":       {Change: &Init{ClusterID: "c1", Pepper: hashOf("p"), OperatorToken: hashOf("t"), DefaultTier: "free"}},
 		"key_create": {Once: &Once{Scope: hashOf("s"), Body: hashOf("b")}, Change: &KeyCreate{Key: key}},
 		"key_update": {Match: 7, Change: &KeyUpdate{

@@ -110,9 +110,24 @@ type Event struct {
 	Hash      string          `json:"hash,omitzero"`    // see [Event.Leaf]; none of events from before the chain
 }
 
-// EventQuery selects audit events of one account. Zero fields select all.
+// Operators stands in a query, and among the accounts of a sink, for the log of the operators:
+// the events that belong to no account. Those events themselves have the account "".
+const Operators AccountID = "operators"
+
+// OfEvents is the account that the events of a log have: "" in that of [Operators].
+func (a AccountID) OfEvents() AccountID {
+	if a == Operators {
+		return ""
+	}
+	return a
+}
+
+// EventQuery selects audit events of one account, or of [Operators]. Zero fields select all.
 type EventQuery struct {
-	Account   AccountID
+	Account AccountID
+	// WithOperators adds the log of the operators to that of the account.
+	WithOperators bool `json:",omitzero"`
+
 	From      time.Time // inclusive
 	To        time.Time // exclusive
 	Key       KeyID
@@ -124,6 +139,17 @@ type EventQuery struct {
 	Newest    bool     // in the reverse order, the newest event first
 }
 
+// Logs splits q into one query for each log that it selects from.
+func (q EventQuery) Logs() []EventQuery {
+	if !q.WithOperators {
+		return []EventQuery{q}
+	}
+	q.WithOperators = false
+	operators := q
+	operators.Account = Operators
+	return []EventQuery{q, operators}
+}
+
 // EventPos is the place of an event in the order of a query: by time, then id.
 type EventPos struct {
 	Time time.Time `json:"t"`
@@ -133,7 +159,7 @@ type EventPos struct {
 // Matches reports whether e belongs to q's answer, position included.
 func (q *EventQuery) Matches(e *Event) bool {
 	switch {
-	case q.Account != "" && e.Account != q.Account,
+	case q.Account != "" && e.Account != q.Account.OfEvents() && (!q.WithOperators || e.Account != ""),
 		!q.From.IsZero() && e.Time.Before(q.From),
 		!q.To.IsZero() && !e.Time.Before(q.To),
 		q.Key != "" && e.KeyID != q.Key,

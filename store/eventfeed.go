@@ -197,6 +197,7 @@ func (f *feed) begin() (uint64, error) {
 
 func (f *feed) some(accounts []AccountID, unchained bool) error {
 	for _, account := range accounts {
+		account = account.OfEvents()
 		if unchained {
 			if err := f.account(account, nil); err != nil {
 				return err

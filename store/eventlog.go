@@ -21,7 +21,8 @@ var errNoAccount = errors.New("read audit events: no account is named")
 
 // Events streams the audit events of changes to q.Account that pass q, ordered
 // by (Time, ID), in bounded memory. It sees every event that was there at the
-// call and may see later ones. An error ends it.
+// call and may see later ones. An error ends it. It reads one log: a query that
+// adds that of the operators is split first ([EventQuery.Logs]).
 func (s *Store) Events(q EventQuery) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) { eventReader{s.db, &q}.all(yield, nil) }
 }
@@ -59,7 +60,7 @@ func (r eventReader) all(yield func(*Event, error) bool, end *chain.State) {
 // rows are the first row that q may select, and the one after the last.
 func (r eventReader) rows() (from, to []byte) {
 	q := r.q
-	prefix := accountRows(rowEvent, q.Account)
+	prefix := accountRows(rowEvent, q.Account.OfEvents())
 	from, to = prefix, prefixEnd(prefix)
 	start, end := q.From, q.To
 	if q.After != (EventPos{}) {
@@ -130,10 +131,15 @@ func (s *Store) OpenEventLog() *EventLog {
 // Close ends the reading.
 func (l *EventLog) Close() error { return l.snap.Close() }
 
+// Latest streams all events that q selects, those after the newest head included.
+func (l *EventLog) Latest(q EventQuery) iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) { eventReader{l.snap, &q}.all(yield, nil) }
+}
+
 // Events streams the events that q selects, up to the newest head of the changes.
 func (l *EventLog) Events(q EventQuery) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
-		c, err := l.chain(string(q.Account))
+		c, err := l.chain(string(q.Account.OfEvents()))
 		if err != nil {
 			yield(nil, err)
 			return
@@ -169,7 +175,7 @@ func (l *EventLog) chain(account string) (c changesChain, err error) {
 
 // Kept is the account's place in the newest head; nil if there is no head.
 func (l *EventLog) Kept(account AccountID) (*chain.KeptHead, error) {
-	c, err := l.chain(string(account))
+	c, err := l.chain(string(account.OfEvents()))
 	if err != nil || c.Head == nil {
 		return nil, err
 	}
@@ -184,7 +190,7 @@ func (l *EventLog) Kept(account AccountID) (*chain.KeptHead, error) {
 // are single events.
 func (l *EventLog) Proof(q EventQuery) iter.Seq2[chain.Part, error] {
 	return func(yield func(chain.Part, error) bool) {
-		c, err := l.chain(string(q.Account))
+		c, err := l.chain(string(q.Account.OfEvents()))
 		if err != nil {
 			yield(chain.Part{}, err)
 			return

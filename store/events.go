@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 
@@ -23,12 +24,11 @@ func eventID(index uint64, n uint32) string {
 // event writes the audit event of a change into the batch that makes it, among
 // the events of the account that the command acts on.
 func (t *txn) event(action Action, key KeyID, target, reason string, changes json.RawMessage) {
-	account := t.cmd.Account
-	if account == "" {
-		account = DefaultAccount
-	}
-	t.eventOf(account, action, key, target, reason, changes)
+	t.eventOf(t.about(), action, key, target, reason, changes)
 }
+
+// about is the account that the command acts on.
+func (t *txn) about() AccountID { return cmp.Or(t.cmd.Account, DefaultAccount) }
 
 func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reason string, changes json.RawMessage) {
 	e := &Event{

@@ -37,6 +37,8 @@ type settings struct {
 	// The key that signs the heads of the audit log; see [AuditKey].
 	AuditSeed []byte      `json:"audit_seed,omitzero"`
 	AuditKeys []chain.Key `json:"audit_keys,omitzero"` // oldest first
+	// OperatorsLog says that events of no account are apart; see [OperatorsLog].
+	OperatorsLog bool `json:"operators_log,omitzero"`
 }
 
 // facts are the settings as they are published: all that readers learn of the cluster

@@ -24,7 +24,7 @@ func factsOf(s *Store) string {
 // that was restored from a snapshot.
 func TestFacts(t *testing.T) {
 	h := empty(t)
-	if got := factsOf(h.Store); got != "  pepper 0 tokens 0 ca / gossip 0 members [] removed [] level 7 reset false" || h.Initialized() {
+	if got := factsOf(h.Store); got != "  pepper 0 tokens 0 ca / gossip 0 members [] removed [] level 8 reset false" || h.Initialized() {
 		t.Errorf("before the first command: %s", got)
 	}
 	atLevel := func(id string, level int) *MemberPut {
@@ -35,22 +35,22 @@ func TestFacts(t *testing.T) {
 		want   string
 	}{
 		{&Init{ClusterID: "c1", Pepper: Hash{7}, OperatorToken: Hash{2}, DefaultTier: "pro"},
-			"c1 pro pepper 7 tokens 1 ca / gossip 0 members [] removed [] level 7 reset false"},
+			"c1 pro pepper 7 tokens 1 ca / gossip 0 members [] removed [] level 8 reset false"},
 		{&OperatorTokens{Hashes: []Hash{{3}, {4}}},
-			"c1 pro pepper 7 tokens 2 ca / gossip 0 members [] removed [] level 7 reset false"},
+			"c1 pro pepper 7 tokens 2 ca / gossip 0 members [] removed [] level 8 reset false"},
 		{&ClusterOpen{CA: []byte("C"), CAKey: []byte("K"), Gossip: secretOf(1)},
-			"c1 pro pepper 7 tokens 2 ca C/K gossip 1 members [] removed [] level 7 reset false"},
+			"c1 pro pepper 7 tokens 2 ca C/K gossip 1 members [] removed [] level 8 reset false"},
 		{atLevel("a", 3), "c1 pro pepper 7 tokens 2 ca C/K gossip 1 members [a3] removed [] level 3 reset false"},
 		{atLevel("b", 2), "c1 pro pepper 7 tokens 2 ca C/K gossip 1 members [a3 b2] removed [] level 2 reset false"},
 		{atLevel("c", 9), "c1 pro pepper 7 tokens 2 ca C/K gossip 1 members [a3 b2 c9] removed [] level 2 reset false"},
 		{&MemberRemove{ID: "b", Gossip: secretOf(2)},
 			"c1 pro pepper 7 tokens 2 ca C/K gossip 2 members [a3 c9] removed [b] level 3 reset false"},
 		{&MemberRemove{ID: "a", Gossip: secretOf(3)}, // a newer node alone: this program's level is the bound
-			"c1 pro pepper 7 tokens 2 ca C/K gossip 2 members [c9] removed [a b] level 7 reset false"},
+			"c1 pro pepper 7 tokens 2 ca C/K gossip 2 members [c9] removed [a b] level 8 reset false"},
 		{&ClusterReset{ClusterID: "c2", From: "c1", Kind: ResetRestore, OperatorTokens: []Hash{{5}}},
-			"c2 pro pepper 7 tokens 1 ca / gossip 0 members [] removed [] level 7 reset true"},
+			"c2 pro pepper 7 tokens 1 ca / gossip 0 members [] removed [] level 8 reset true"},
 		{&ClusterReset{ClusterID: "c3", From: "c2", Kind: ResetRecover}, // the tokens stay
-			"c3 pro pepper 7 tokens 1 ca / gossip 0 members [] removed [] level 7 reset true"},
+			"c3 pro pepper 7 tokens 1 ca / gossip 0 members [] removed [] level 8 reset true"},
 	} {
 		h.must(&Command{Change: c.change})
 		if got := factsOf(h.Store); got != c.want || !h.Initialized() {

@@ -16,7 +16,8 @@ import "time"
 //	   state and key policy of accounts; webhooks; overlaps that end when the old key is no longer
 //	   used
 //	7  chained hashes of applied entries; generations of peppers; erasures of accounts
-const Level = 7
+//	8  a log of the operators apart from that of the account "default"
+const Level = 8
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.
 const levelOfMember = 2

@@ -107,6 +107,7 @@ var refusals = []struct {
 	{"roster_settle: not pending", Command{Change: &RosterSettle{Index: 1}}, Conflict, ""},
 
 	{"audit_key: short", Command{Change: &AuditKey{Seed: make([]byte, 31)}}, InvalidValue, "seed"},
+	{"operators_log: again", Command{Change: &OperatorsLog{}}, Conflict, ""},
 	{"audit_head: no key", Command{Change: &AuditHead{Stream: "changes"}}, Conflict, ""},
 
 	{"account_create: exists", Command{Change: &AccountCreate{Account: Account{ID: "acct_a"}}}, Conflict, ""},
@@ -189,6 +190,7 @@ func TestRefusals(t *testing.T) {
 		return &MemberPut{Member: Member{ID: id, Name: name, Address: "h:" + id, Level: Level}}
 	}
 	h.must(create("a"))
+	h.must(&Command{Change: &OperatorsLog{}})
 	h.must(create("gone"))
 	h.must(&Command{Change: &KeyRevoke{ID: "key_gone"}})
 	h.must(&Command{Change: &TierPut{Tier: Tier{Name: "gold", IPAllowlist: true}}})

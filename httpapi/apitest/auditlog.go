@@ -44,7 +44,11 @@ func (r *reading) Keys() []chain.Key        { return []chain.Key{} }
 func (r *reading) Close() error             { return r.log.Close() }
 
 func (r *reading) Streams() []iter.Seq2[*store.Event, error] {
-	return []iter.Seq2[*store.Event, error]{r.store.Events(r.q), r.log.Events(r.q)}
+	list := []iter.Seq2[*store.Event, error]{r.log.Events(r.q)}
+	for _, q := range r.q.Logs() {
+		list = append(list, r.store.Events(q))
+	}
+	return list
 }
 
 func (r *reading) Proof() iter.Seq2[chain.Part, error] { return r.log.Proof(r.q, nil) }

@@ -18,7 +18,7 @@ const auditPath = "/v1/audit-logs"
 
 var (
 	auditHead    = []string{"TIME", "ACTION", "OUTCOME", "ACTOR", "TARGET", "IP", "REASON"}
-	auditFilters = []string{"start-date", "end-date", "key", "event-type", "user", "action", "outcome"}
+	auditFilters = []string{"start-date", "end-date", "key", "event-type", "user", "action", "outcome", "log"}
 )
 
 func auditRow(t *table, e *client.Event) {
@@ -38,6 +38,11 @@ func auditFlags(fs *pflag.FlagSet) {
 	fs.String("user", "", "only events caused by the user with this `ID` or name")
 	fs.String("action", "", "only events with this `action`, such as key.revoke or request")
 	fs.String("outcome", "", "only events with this `outcome`: success, denied or error")
+	logFlag(fs)
+}
+
+func logFlag(fs *pflag.FlagSet) {
+	fs.String("log", "", "only this `log`: account or operators; operators read both of the account default")
 }
 
 func orderFlag(fs *pflag.FlagSet) {

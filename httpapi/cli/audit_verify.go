@@ -29,7 +29,7 @@ With --output the line is appended to a file, which may hold many.`,
 			if err != nil {
 				return err
 			}
-			raw, err := s.raw(cmd.Context(), call{method: http.MethodGet, path: auditPath + "/head"})
+			raw, err := s.raw(cmd.Context(), call{method: http.MethodGet, path: auditPath + "/head", query: query(cmd, "log")})
 			if err != nil {
 				return err
 			}
@@ -47,6 +47,7 @@ With --output the line is appended to a file, which may hold many.`,
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "-", "`file` to append to; - is stdout")
+	cmd.Flags().String("log", "", "heads of this `log`: account (the default) or operators")
 	return cmd
 }
 

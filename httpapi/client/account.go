@@ -57,7 +57,7 @@ func (q AuditQuery) query() url.Values {
 	v := q.Page.query()
 	for name, value := range map[string]string{
 		"start_date": q.StartDate, "end_date": q.EndDate, "key": q.Key, "event_type": q.EventType,
-		"user": q.User, "action": q.Action, "outcome": q.Outcome, "order": q.Order, "format": q.Format,
+		"user": q.User, "action": q.Action, "outcome": q.Outcome, "log": q.Log, "order": q.Order, "format": q.Format,
 	} {
 		add(v, name, value)
 	}
@@ -73,9 +73,12 @@ func (c *Client) AuditLogs(ctx context.Context, q AuditQuery, w io.Writer) error
 	return c.Do(ctx, "GET", "/v1/audit-logs", q.query(), nil, w)
 }
 
-// AuditHead returns the signed heads of the audit log, as JSON to be kept.
-func (c *Client) AuditHead(ctx context.Context) (*AuditHeads, error) {
-	return call[AuditHeads](ctx, c, "GET", "/v1/audit-logs/head", nil, nil, nil)
+// AuditHead returns the signed heads of a log, as JSON to be kept: "account", which "" stands
+// for, or "operators".
+func (c *Client) AuditHead(ctx context.Context, log string) (*AuditHeads, error) {
+	q := url.Values{}
+	add(q, "log", log)
+	return call[AuditHeads](ctx, c, "GET", "/v1/audit-logs/head", q, nil, nil)
 }
 
 // AuditKeys are the public keys that sign the heads of the audit log, oldest first.

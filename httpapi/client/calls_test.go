@@ -108,7 +108,8 @@ var accountCalls = []apiCall{
 	}, "GET /v1/security/events?from=2027-01-01&key=key_1&to=2027-01-31", ""},
 	{"Insight.Hygiene", func(ctx context.Context, c *client.Client) (any, error) { return c.Insight().Hygiene(ctx) }, "GET /v1/security/hygiene", ""},
 	{"RotateAuditKey", func(ctx context.Context, c *client.Client) (any, error) { return c.RotateAuditKey(ctx) }, "POST /v1/audit-logs/rotate-key", ""},
-	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx) }, "GET /v1/audit-logs/head", ""},
+	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx, "") }, "GET /v1/audit-logs/head", ""},
+	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx, "operators") }, "GET /v1/audit-logs/head?log=operators", ""},
 	{"Limits", func(ctx context.Context, c *client.Client) (any, error) { return c.Limits(ctx, "key_1") }, "GET /v1/limits?key=key_1", ""},
 	{"SimulateLimits", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.SimulateLimits(ctx, client.Proposal{Type: "live"})

@@ -203,10 +203,11 @@ type Allowlist struct {
 }
 
 // AuditQuery selects audit events. StartDate and EndDate are dates (whole UTC
-// days) or RFC 3339 times. Format is json, ndjson or csv.
+// days) or RFC 3339 times. Format is json, ndjson or csv, and Log account or operators.
 type AuditQuery struct {
-	StartDate, EndDate, Key, EventType, User, Action, Outcome, Order, Format string
-	BOM                                                                      bool // of a CSV
+	StartDate, EndDate, Key, EventType, User, Action, Outcome, Log, Order, Format string
+
+	BOM bool // of a CSV
 	Page
 }
 

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -55,7 +56,12 @@ const MissingNodesHeader = "X-Perf-Missing-Nodes"
 
 // Head answers with the signed heads of all streams.
 func (h *Audit) Head(c *rest.Call) (*chain.HeadFile, error) {
-	heads, err := h.Log.Heads(c.Request.Context(), c.Account)
+	q := c.Query()
+	log, err := logOf(c, q)
+	if err := cmp.Or(err, q.Err()); err != nil {
+		return nil, err
+	}
+	heads, err := h.Log.Heads(c.Request.Context(), log.Account)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}
@@ -66,7 +72,11 @@ func (h *Audit) Head(c *rest.Call) (*chain.HeadFile, error) {
 // limit it is a page; without one it streams every matching event as one document.
 func (h *Audit) Logs(c *rest.Call) error {
 	q := c.Query()
-	eq := eventQuery(c, q)
+	log, err := logOf(c, q)
+	if err != nil {
+		return err
+	}
+	eq := eventQuery(log, q)
 	format := q.OneOf("format", "json", "ndjson", "csv")
 	bom := q.Bool("bom")
 	if live(c) {
@@ -115,7 +125,7 @@ func (h *Audit) Logs(c *rest.Call) error {
 	if limit > 0 {
 		return sendPage(c, q, events, form, limit, end, missing)
 	}
-	proof := chain.Proof{Version: chain.Version, Time: c.Now.UTC(), Account: string(c.Account), Order: "asc", Query: q.Filters(), Keys: reading.Keys(), Missing: missing}
+	proof := chain.Proof{Version: chain.Version, Time: c.Now.UTC(), Account: string(eq.Account), Order: "asc", Query: q.Filters(), Keys: reading.Keys(), Missing: missing}
 	if eq.Newest {
 		proof.Order = "desc"
 	}
@@ -125,17 +135,32 @@ func (h *Audit) Logs(c *rest.Call) error {
 	return sendStream(c, events, form, &proof, reading)
 }
 
-// eventQuery reads what a call asks for.
-func eventQuery(c *rest.Call, q *rest.Query) store.EventQuery {
+// eventQuery reads what a call asks for of a log.
+func eventQuery(log store.EventQuery, q *rest.Query) store.EventQuery {
 	eq := store.EventQuery{
-		Account: c.Account,
-		Key:     store.KeyID(q.Text("key")), User: q.Text("user"), Action: q.Text("action"),
+		Account: log.Account, WithOperators: log.WithOperators,
+		Key: store.KeyID(q.Text("key")), User: q.Text("user"), Action: q.Text("action"),
 		EventType: store.EventType(q.OneOf("event_type", "create", "read", "update", "delete")),
 		Outcome:   store.Outcome(q.OneOf("outcome", "success", "denied", "error")),
 	}
 	eq.From, eq.To = q.Period("start_date", "end_date")
 	eq.Newest = q.OneOf("order", "desc", "asc") != "asc"
 	return eq
+}
+
+// logOf reads which log a call asks for. Operators read that of the account "default"
+// together with their own, unless they name one.
+func logOf(c *rest.Call, q *rest.Query) (store.EventQuery, error) {
+	name, operates := q.OneOf("log", "account", "operators"), c.Caller.Operates()
+	switch {
+	case name == "operators" && !operates:
+		return store.EventQuery{}, fault.Newf(fault.Forbidden, "Only operators may read the log of the operators; leave log out.")
+	case name == "operators" && c.Account != store.DefaultAccount:
+		return store.EventQuery{}, rest.InvalidQuery("log", "operators belong to no account; leave %s out, or log", rest.AccountHeader)
+	case name == "operators":
+		return store.EventQuery{Account: store.Operators}, nil
+	}
+	return store.EventQuery{Account: c.Account, WithOperators: name == "" && operates && c.Account == store.DefaultAccount}, nil
 }
 
 // writingTime is how long after a request the events before it may be written.

@@ -158,6 +158,9 @@ func (c *Call) observe(f *fault.Error, took time.Duration) {
 	if rec := c.Caller.Record; rec != nil {
 		o.Key, o.Type = rec.ID, rec.Type
 	}
+	if c.Caller.Operates() && c.Route.Access&Global != 0 {
+		o.Account = "" // the log of the operators
+	}
 	c.frame.cfg.Observer.Observe(o)
 }
 

@@ -73,6 +73,7 @@ func (l *Log) Run(ctx context.Context) {
 				continue
 			}
 		}
+		l.separate(ctx)
 		err := l.heads(ctx)
 		if text := fmt.Sprint(err); err != nil && ctx.Err() == nil && text != refused {
 			refused = text
@@ -93,6 +94,16 @@ func (l *Log) begin(ctx context.Context) {
 	rand.Read(seed) // never fails
 	if _, err := l.propose(ctx, &store.AuditKey{Seed: seed, First: true}); err != nil && ctx.Err() == nil {
 		l.cfg.Logger.Warn("make the key that signs the audit log; tried again", "error", err)
+	}
+}
+
+// separate begins the log of the operators, once all nodes know it.
+func (l *Log) separate(ctx context.Context) {
+	if s := l.cfg.Store; s.HasOperatorsLog() || !l.cfg.Complete() || !l.cfg.Leads() || s.ClusterLevel() < store.LevelOfOperatorsLog {
+		return
+	}
+	if _, err := l.propose(ctx, &store.OperatorsLog{}); err != nil && ctx.Err() == nil {
+		l.cfg.Logger.Warn("begin the log of the operators; tried again each minute", "error", err)
 	}
 }
 

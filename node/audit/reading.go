@@ -60,11 +60,15 @@ func (r *Reading) Close() error {
 // Streams are the events of the changes and of each node, each in the order of (Time, ID), or
 // the reverse.
 func (r *Reading) Streams() []iter.Seq2[*store.Event, error] {
-	changes := r.log.cfg.Store.Events(r.query)
-	if r.proven && r.reason == "" {
-		changes = r.changes.Events(r.query)
+	var sources []iter.Seq2[*store.Event, error]
+	for _, q := range r.query.Logs() { // of one moment: no log is ahead of the other
+		if r.proven && r.reason == "" {
+			sources = append(sources, r.changes.Events(q))
+		} else {
+			sources = append(sources, r.changes.Latest(q))
+		}
 	}
-	sources := []iter.Seq2[*store.Event, error]{changes, r.own.Events(r.query)}
+	sources = append(sources, r.own.Events(r.query))
 	for _, p := range r.peers {
 		sources = append(sources, p.events(r.ctx))
 	}
@@ -74,7 +78,11 @@ func (r *Reading) Streams() []iter.Seq2[*store.Event, error] {
 // Proof streams the proof of the events.
 func (r *Reading) Proof() iter.Seq2[chain.Part, error] {
 	return func(yield func(chain.Part, error) bool) {
-		parts := []iter.Seq2[chain.Part, error]{r.changes.Proof(r.query), r.own.proof(r.query)}
+		var parts []iter.Seq2[chain.Part, error]
+		for _, q := range r.query.Logs() {
+			parts = append(parts, r.changes.Proof(q))
+		}
+		parts = append(parts, r.own.proof(r.query))
 		for _, p := range r.peers {
 			parts = append(parts, p.proof(r.ctx))
 		}
@@ -145,7 +153,7 @@ func (o *ownLog) kept(account store.AccountID) (list []chain.KeptHead) {
 
 // Heads signs the heads of all streams and returns them, with the account's places.
 func (l *Log) Heads(ctx context.Context, account store.AccountID) (*chain.HeadFile, error) {
-	out := &chain.HeadFile{Account: string(account), Data: []chain.KeptHead{}, Missing: []chain.Missing{}}
+	out := &chain.HeadFile{Account: string(account.OfEvents()), Data: []chain.KeptHead{}, Missing: []chain.Missing{}}
 	if _, err := signed(ctx, l, l.signChanges); err != nil {
 		return nil, fmt.Errorf("sign the head of the changes: %w", err)
 	}

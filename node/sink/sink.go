@@ -38,7 +38,7 @@ type Events func(store.EventQuery) iter.Seq2[*store.Event, error]
 // Config holds the parts of a [Sink].
 type Config struct {
 	Target   *url.URL
-	Accounts []store.AccountID // whose events are sent; none stands for all
+	Accounts []store.AccountID // whose events are sent, [store.Operators] among them; none stands for all
 	Options
 	Node string // this node's name
 
@@ -236,11 +236,11 @@ func (s *Sink) read(err error) bool {
 	return false
 }
 
-// wanted reports whether an account's events are sent. Events without an account belong to
-// the default account.
+// wanted reports whether an account's events are sent. Events without an account are in the
+// log of the operators.
 func (s *Sink) wanted(account store.AccountID) bool {
 	if account == "" {
-		account = store.DefaultAccount
+		account = store.Operators
 	}
 	return len(s.cfg.Accounts) == 0 || slices.Contains(s.cfg.Accounts, account)
 }
@@ -252,11 +252,11 @@ func (s *Sink) send(ctx context.Context, batch []message) error {
 }
 
 // sendHeads sends the signed heads with the places of the accounts that are sent, or of the
-// default account. Their form is that of GET /v1/audit-logs/head.
+// default account and the operators. Their form is that of GET /v1/audit-logs/head.
 func (s *Sink) sendHeads(ctx context.Context) error {
 	accounts := s.cfg.Accounts
 	if len(accounts) == 0 {
-		accounts = []store.AccountID{store.DefaultAccount}
+		accounts = []store.AccountID{store.DefaultAccount, store.Operators}
 	}
 	var batch []message
 	for _, account := range accounts {

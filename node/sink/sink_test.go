@@ -300,15 +300,15 @@ func TestAccounts(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"id":"cut`), 0o600); err != nil { // by a crash
 		t.Fatal(err)
 	}
-	s := newSetting(t, "file:"+path, Options{}, "acct_a", store.DefaultAccount)
+	s := newSetting(t, "file:"+path, Options{}, "acct_a", store.Operators)
 	stop := s.run(t)
-	for _, a := range []store.AccountID{"acct_a", "acct_b", ""} {
+	for _, a := range []store.AccountID{"acct_a", "acct_b", "", store.DefaultAccount} {
 		s.own.add(a, 5)
 	}
 	s.own.add("acct_a", 1)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		raw, _ := os.ReadFile(path)
-		if strings.Contains(string(raw), "evt_000015") && strings.Contains(string(raw), `"data"`) {
+		if strings.Contains(string(raw), "evt_000020") && strings.Contains(string(raw), `"data"`) {
 			break
 		}
 		if time.Now().After(deadline) {

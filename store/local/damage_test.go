@@ -112,7 +112,7 @@ func reports(t *testing.T, l *Local, h *logtest.Log, reason string, kept bool) {
 		t.Errorf("warning %q", w)
 	}
 	l.Observe(admitted(day0, "default", "key_b"))
-	events := collect(t, l, store.EventQuery{Account: store.DefaultAccount, Action: ActionLost})
+	events := collect(t, l, store.EventQuery{Account: store.Operators, Action: ActionLost})
 	if len(events) != 1 {
 		t.Fatalf("%d events of the loss", len(events))
 	}

@@ -67,7 +67,7 @@ func eraseEvents(w *writer, account store.AccountID) error {
 	if _, err := w.sealAll(); err != nil {
 		return err
 	}
-	for _, of := range ownersOf(account) {
+	for _, of := range ownersOfAccount(account) {
 		if err := eraseEventsOf(w, of); err != nil {
 			return err
 		}

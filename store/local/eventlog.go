@@ -56,10 +56,10 @@ func (g *EventLog) Events(q store.EventQuery) iter.Seq2[*store.Event, error] {
 	}
 }
 
-// Account is the chain of an account; false if it has none.
+// Account is the chain of an account's log; false if it has none.
 func (s *Sealed) Account(account store.AccountID) (chain.Account, bool) {
 	for i := range s.Accounts {
-		if s.Accounts[i].Account == string(account) {
+		if s.Accounts[i].Account == string(account.OfEvents()) {
 			return s.Accounts[i], true
 		}
 	}
@@ -86,7 +86,7 @@ func (g *EventLog) Proof(q store.EventQuery, heads []*chain.Head) iter.Seq2[chai
 }
 
 func (g *EventLog) proveStream(q store.EventQuery, s *Sealed, refused bool, head *chain.Head, yield func(chain.Part, error) bool) error {
-	owners := ownersOf(q.Account)
+	owners := ownersOf(&q)
 	for i := range s.Accounts {
 		a := &s.Accounts[i]
 		of := ownerOf(store.AccountID(a.Account), refused)
@@ -98,7 +98,7 @@ func (g *EventLog) proveStream(q store.EventQuery, s *Sealed, refused bool, head
 			return err
 		}
 		p := prover{EventLog: g, q: q, account: of, end: a.State, yield: yield}
-		p.q.Account = ""
+		p.q.Account, p.q.WithOperators = "", false
 		p.chain = chain.Chain{Stream: s.Stream, Account: a.Account, Head: head, Path: path, Since: a.Since, Segments: []chain.Shown{}}
 		if err := p.run(); err != nil {
 			return err

@@ -20,10 +20,9 @@ import (
 // were at one moment: everything observed before the call, nothing after it.
 // The stream ends after the first error.
 //
-// Refused requests with a credential that names no key have no account (""). They
-// are the operator's to see, and so belong to the answer for
-// [store.DefaultAccount] together with that account's own; an empty Account selects
-// all accounts.
+// Calls of operators about no account, refused requests with a credential that names no
+// key, and requests of public routes have no account (""): they are the log of
+// [store.Operators]. An empty Account selects all accounts and that log.
 //
 // A running stream keeps its events from being removed on disk, and Close
 // waits for it. Memory is bounded by readAhead events beside Pebble's blocks.
@@ -117,8 +116,8 @@ func (l *Local) newReader(snap *pebble.Snapshot, q store.EventQuery) (*reader, e
 	default:
 		r.from = max(r.from, r.after)
 	}
-	accounts := ownersOf(q.Account)
-	r.q.Account = "" // which accounts to read is settled here
+	accounts := ownersOf(&q)
+	r.q.Account, r.q.WithOperators = "", false // which accounts to read is settled here
 
 	for _, row := range []byte{rowStray, rowEvent} {
 		if !r.all && !slices.ContainsFunc(accounts, func(a owner) bool { return rowOf(a) == row }) {

@@ -150,22 +150,23 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// Refusals without a known key are the operator's alone.
+// Refusals without a known key are in the operators' log, apart from the account "default".
 func TestUnknownKeysAreTheOperators(t *testing.T) {
 	l := open(t, Config{})
 	l.Observe(denial(day0.Add(2*time.Second), "", "invalid_key", 401))
 	l.Observe(admitted(day0.Add(time.Second), "default", "key_a"))
 	l.Observe(admitted(day0.Add(3*time.Second), "default", "key_a"))
 	l.Observe(admitted(day0, "acct_x", "key_x"))
-	for account, want := range map[store.AccountID]string{
-		"default": "default,,default,", "acct_x": "acct_x,", "": "acct_x,default,,default,", "acct_y": "",
+	for q, want := range map[store.EventQuery]string{
+		{Account: "default"}: "default,default,", {Account: "default", WithOperators: true}: "default,,default,", {Account: store.Operators}: ",",
+		{Account: "acct_x"}: "acct_x,", {}: "acct_x,default,,default,", {Account: "acct_y"}: "",
 	} {
 		got := ""
-		for _, e := range collect(t, l, store.EventQuery{Account: account}) {
+		for _, e := range collect(t, l, q) {
 			got += string(e.Account) + ","
 		}
 		if got != want {
-			t.Errorf("account %q: events of %q, want %q", account, got, want)
+			t.Errorf("%+v: events of %q, want %q", q, got, want)
 		}
 	}
 }

@@ -110,7 +110,7 @@ func TestOverloadOfManyKeys(t *testing.T) {
 		t.Errorf("%d counted, %d not, of %d", got, uncounted, keys)
 	}
 	var told struct{ After struct{ Uncounted int64 } }
-	for _, e := range collect(t, l, store.EventQuery{Account: store.DefaultAccount, Action: ActionDropped}) {
+	for _, e := range collect(t, l, store.EventQuery{Account: store.Operators, Action: ActionDropped}) {
 		if err := json.Unmarshal(e.Changes, &told); err != nil {
 			t.Error(err)
 		}

@@ -44,13 +44,19 @@ func (o owner) account() store.AccountID {
 	return store.AccountID(o)
 }
 
-// ownersOf lists the owners whose events are those of an account; none stands for all.
-func ownersOf(account store.AccountID) []owner {
-	switch account {
-	case "":
+// ownersOf lists the owners whose events q selects; none stands for all.
+func ownersOf(q *store.EventQuery) []owner {
+	switch {
+	case q.Account == "":
 		return nil
-	case store.DefaultAccount:
-		return []owner{"", ownerOf(account, false), ownerOf(account, true)}
+	case q.Account == store.Operators:
+		return []owner{""}
+	case q.WithOperators:
+		return append(ownersOfAccount(q.Account), "")
 	}
+	return ownersOfAccount(q.Account)
+}
+
+func ownersOfAccount(account store.AccountID) []owner {
 	return []owner{ownerOf(account, false), ownerOf(account, true)}
 }

@@ -113,7 +113,7 @@ func TestStraysAreCounted(t *testing.T) {
 	}
 	sum := func() (events int, sent map[string]int) {
 		sent = map[string]int{}
-		for _, e := range collect(t, l, store.EventQuery{Account: store.DefaultAccount, Newest: true}) {
+		for _, e := range collect(t, l, store.EventQuery{Account: store.Operators, Newest: true}) {
 			events++
 			sent[e.IP+" "+e.Reason] += max(1, int(e.Count))
 			if e.Count > 0 && (e.Outcome != store.Denied || e.Country != "NL" || e.Request.Status != 401 || e.Request.StartedAt.IsZero()) {
@@ -137,7 +137,7 @@ func TestStraysAreCounted(t *testing.T) {
 		t.Errorf("%d events of %v", n, sent)
 	}
 	send("203.0.113.7", "invalid_key", 100)
-	r, list := exported(t, l, store.EventQuery{Account: store.DefaultAccount})
+	r, list := exported(t, l, store.EventQuery{Account: store.Operators})
 	if len(r.Findings) > 0 || r.Proven != len(list) || r.Proven == 0 {
 		t.Errorf("the proof finds %+v of %d events", r, len(list))
 	}
