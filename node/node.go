@@ -49,6 +49,8 @@ type Options struct {
 	// may take for an operation; 0 is the product's.
 	Files     vfs.FS
 	DiskLimit time.Duration
+	// Applying may replace entries of the log before they are applied; nil replaces none.
+	Applying func([]*raft.Log)
 }
 
 // Node is one running perfgate. It is assembled by [Open], serves while

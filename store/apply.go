@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -61,6 +60,10 @@ func (s *Store) applyAll(logs []*raft.Log, answers []any) (err error) {
 			answers[i] = t.apply(log.Index, log.Term, c)
 		}
 		t.applied = log.Index
+		if log.Type == raft.LogCommand && t.fingerprint.Begun() {
+			s.printBuf = t.fingerprint.add(log.Index, log.Data, s.printBuf)
+			t.printed = append(t.printed, t.fingerprint)
+		}
 		if t.rows.err == nil && t.rows.batch.Len() > batchBytes {
 			t.rows.err = t.commit()
 		}
@@ -82,16 +85,18 @@ const batchBytes = 4 << 20
 // commands; its parts say which. The changes of a part are committed and published
 // with the others', or thrown away with them.
 type txn struct {
-	s       *Store
-	applied uint64  // the last entry in the batch
-	rows    pending // every row
-	state   draft   // accounts, tiers and settings
-	keys    keyTable
-	totals  []monthTotal
-	sweep   sweep
-	when    moment
-	chain   chaining       // of changes
-	enc     *chain.Encoder // of the store, for its events
+	s           *Store
+	applied     uint64  // the last entry in the batch
+	rows        pending // every row
+	state       draft   // accounts, tiers and settings
+	keys        keyTable
+	totals      []monthTotal
+	sweep       sweep
+	when        moment
+	chain       chaining       // of changes
+	fingerprint Fingerprint    // up to applied
+	printed     []Fingerprint  // of the entries of the batch
+	enc         *chain.Encoder // of the store, for its events
 
 	// Of the command that is being applied.
 	cmd     *Command
@@ -104,13 +109,14 @@ type txn struct {
 
 func (s *Store) begin() *txn {
 	t := &txn{
-		s:       s,
-		applied: s.applied.Load(),
-		rows:    newPending(s.database),
-		sweep:   s.sweep,
-		when:    moment{clock: s.clock},
-		chain:   s.chain,
-		enc:     s.enc,
+		s:           s,
+		applied:     s.applied.Load(),
+		rows:        newPending(s.database),
+		sweep:       s.sweep,
+		when:        moment{clock: s.clock},
+		chain:       s.chain,
+		fingerprint: s.fingerprint,
+		enc:         s.enc,
 	}
 	t.state = draft{rows: &t.rows, view: &s.view, facts: &s.facts, rules: newRuleCompiler(s.cfg.Routes), outbox: &s.outbox, accounts: make(map[AccountID]*AccountState)}
 	t.keys = keyTable{rows: &t.rows, grown: make(map[AccountID]Held)}
@@ -126,9 +132,7 @@ func (t *txn) commit() error {
 	if err := t.rows.closeIter(); err != nil {
 		return err
 	}
-	var applied [8]byte
-	binary.BigEndian.PutUint64(applied[:], t.applied)
-	if err := t.rows.batch.Set(appliedRow, applied[:], nil); err != nil {
+	if err := t.rows.batch.Set(appliedRow, packApplied(t.applied, &t.fingerprint), nil); err != nil {
 		return err
 	}
 	if t.when.clock != s.clock {
@@ -151,7 +155,9 @@ func (t *txn) commit() error {
 		t.totals[i].publish(&s.view)
 	}
 	t.totals = t.totals[:0]
-	s.sweep, s.clock, s.chain = t.sweep, t.when.clock, t.chain
+	s.sweep, s.clock, s.chain, s.fingerprint = t.sweep, t.when.clock, t.chain, t.fingerprint
+	s.fingerprints.extend(t.applied, t.printed)
+	t.printed = t.printed[:0]
 	s.clusterTime.Store(s.clock.now)
 	s.lastChange.Store(s.chain.seq)
 	s.applied.Store(t.applied)

@@ -193,7 +193,12 @@ func BenchmarkKey(b *testing.B) {
 
 // BenchmarkApplyCreate applies creations in batches of 64, as Raft hands them
 // over under load, on a real disk.
-func BenchmarkApplyCreate(b *testing.B) {
+func BenchmarkApplyCreate(b *testing.B) { benchApply(b, false) }
+
+// BenchmarkApplyCreatePrinted is the same with the fingerprint of what is applied.
+func BenchmarkApplyCreatePrinted(b *testing.B) { benchApply(b, true) }
+
+func benchApply(b *testing.B, printed bool) {
 	cache := pebble.NewCache(64 << 20)
 	defer cache.Unref()
 	s, err := Open(Config{Dir: b.TempDir(), Cache: cache})
@@ -202,6 +207,9 @@ func BenchmarkApplyCreate(b *testing.B) {
 	}
 	defer s.Close()
 	s.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: (&Command{At: epoch, Change: &Init{ClusterID: "c", DefaultTier: "free"}}).Encode()})
+	if printed {
+		s.Apply(&raft.Log{Index: 2, Type: raft.LogCommand, Data: (&Command{At: epoch, Change: &FingerprintBegin{}}).Encode()})
+	}
 	logs := make([]*raft.Log, b.N)
 	for i := range logs {
 		c := &Command{
@@ -209,7 +217,7 @@ func BenchmarkApplyCreate(b *testing.B) {
 			IP: "192.0.2.7", Agent: "curl/8.5.0", Request: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"},
 			Change: &KeyCreate{Key: benchKey(i)},
 		}
-		logs[i] = &raft.Log{Index: uint64(i + 2), Type: raft.LogCommand, Data: c.Encode()}
+		logs[i] = &raft.Log{Index: uint64(i + 3), Type: raft.LogCommand, Data: c.Encode()}
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

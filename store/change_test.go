@@ -128,6 +128,7 @@ var traitRows = []struct {
 	{"member_remove", &MemberRemove{}, Yes, Yes, No, 2, "cluster.remove"},
 	{"roster_put", &RosterPut{}, No, No, Yes, 6, ""},
 	{"roster_settle", &RosterSettle{}, No, No, Yes, 6, ""},
+	{"fingerprint_begin", &FingerprintBegin{}, No, No, Yes, 8, ""},
 	{"cluster_reset restore", &ClusterReset{Kind: ResetRestore}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
 	{"cluster_reset recover", &ClusterReset{Kind: ResetRecover}, Yes, Yes, No, 2, "cluster.restore cluster.recover key.revoke"},
 }

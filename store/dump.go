@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -51,11 +50,9 @@ func (d *Dump) begin(it *pebble.Iterator) error {
 		return use(v)
 	}
 	err := read(appliedRow, func(v []byte) error {
-		if len(v) != 8 {
-			return errPacked
-		}
-		d.Applied = binary.BigEndian.Uint64(v)
-		return nil
+		index, _, err := unpackApplied(v)
+		d.Applied = index
+		return err
 	})
 	if err != nil {
 		return err

@@ -103,10 +103,11 @@ func samples() map[string]*Command {
 		"member_put": {Change: &MemberPut{Member: Member{
 			ID: "n1", Name: "one", Address: "10.0.0.1:7000", Region: "eu", Version: "v2", Level: 2, Stale: true, JoinedAt: at, Removed: at,
 		}}},
-		"member_remove":    {Change: &MemberRemove{ID: "n1", Gossip: []byte("gossip")}},
-		"roster_put":       {Change: &RosterPut{Nodes: []string{"n1", "n2"}}},
-		"roster_put.first": {Change: &RosterPut{Nodes: []string{"n1", "n2"}, Whole: true}},
-		"roster_settle":    {Change: &RosterSettle{Index: 12}},
+		"member_remove":     {Change: &MemberRemove{ID: "n1", Gossip: []byte("gossip")}},
+		"fingerprint_begin": {Change: &FingerprintBegin{}},
+		"roster_put":        {Change: &RosterPut{Nodes: []string{"n1", "n2"}}},
+		"roster_put.first":  {Change: &RosterPut{Nodes: []string{"n1", "n2"}, Whole: true}},
+		"roster_settle":     {Change: &RosterSettle{Index: 12}},
 		"webhook_create": {Change: &WebhookCreate{Webhook: Webhook{
 			ID: "whk_a", Account: "acct_a", URL: "https://example.com/hook", Events: []string{NoticeRevoked}, Enabled: true, Disabled: DisabledGone,
 			Signing: Signing{Secret: "whsec_a", OldSecret: "whsec_b", OldUntil: at}, CreatedAt: at, CreatedBy: "op", Created: 1, Modified: 2,

@@ -104,6 +104,7 @@ var refusals = []struct {
 	{"roster_put: too many", Command{Change: &RosterPut{Nodes: manyNodes(maxMembers + 1)}}, InvalidValue, "nodes"},
 	{"roster_put: no member", Command{Change: &RosterPut{Nodes: []string{"n1", "n9"}}}, InvalidValue, "nodes"},
 	{"roster_put: a removed member", Command{Change: &RosterPut{Nodes: []string{"n0"}}}, InvalidValue, "nodes"},
+	{"fingerprint_begin: begun", Command{Change: &FingerprintBegin{}}, Conflict, ""},
 	{"roster_settle: not pending", Command{Change: &RosterSettle{Index: 1}}, Conflict, ""},
 
 	{"audit_key: short", Command{Change: &AuditKey{Seed: make([]byte, 31)}}, InvalidValue, "seed"},
@@ -196,6 +197,7 @@ func TestRefusals(t *testing.T) {
 	h.must(&Command{Change: &TierPut{Tier: Tier{Name: "gold", IPAllowlist: true}}})
 	h.must(&Command{Change: &AccountCreate{Account: Account{ID: "acct_a", Tier: "gold"}}})
 	h.must(&Command{Change: &ClusterOpen{CA: []byte("c"), CAKey: []byte("k"), Gossip: make([]byte, gossipKey)}})
+	h.must(&Command{Change: &FingerprintBegin{}})
 	h.must(&Command{Change: member("n0", "zero")})
 	h.must(&Command{Change: member("n1", "one")})
 	h.must(&Command{Change: &MemberRemove{ID: "n0", Gossip: make([]byte, gossipKey)}})

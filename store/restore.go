@@ -29,7 +29,8 @@ var beyondRows = []byte{0xff}
 // stream that turns out damaged changes nothing.
 //
 // The new state's applied index is the snapshot's, not that of its newest
-// command: Raft counts every entry up to it as contained.
+// command: Raft counts every entry up to it as contained. The fingerprint of what was applied
+// is part of the row, and stays.
 func (s *Store) Restore(src io.ReadCloser) error {
 	if err := s.restore(src, restoreTable); err != nil {
 		return fmt.Errorf("restore the state: %w", err)
@@ -86,7 +87,11 @@ func (t *tables) copy(src io.Reader) error {
 		// The applied index may be missing: a state without any command has none.
 		switch c := bytes.Compare(key, appliedRow); {
 		case c == 0:
-			value, written = applied, true
+			_, print, err := unpackApplied(value)
+			if err != nil {
+				return err
+			}
+			value, written = packApplied(r.Index(), &print), true
 		case c > 0 && !written:
 			if err := t.add(appliedRow, applied); err != nil {
 				return err

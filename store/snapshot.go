@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -23,13 +22,11 @@ func CheckpointOptions(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 // CheckpointApplied is the index of the newest command in a checkpoint.
 func CheckpointApplied(db *pebble.DB) (uint64, error) {
 	row, err := database{db}.get(appliedRow)
-	if err != nil || row == nil {
+	if err != nil {
 		return 0, err
 	}
-	if len(row) != 8 {
-		return 0, errPacked
-	}
-	return binary.BigEndian.Uint64(row), nil
+	index, _, err := unpackApplied(row)
+	return index, err
 }
 
 // Snapshot implements [raft.FSM]. Raft calls it between two batches, so it

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,19 +38,22 @@ type Store struct {
 	database // set by Open
 	facts
 	outbox
+	fingerprints
 
-	cfg     Config
-	guard   *disk.Guard
-	boot    uint64        // applied index when opened
-	applied atomic.Uint64 // published after the effects are visible
-	view    view
-	cache   *cache
-	held    holdings
-	sweep   sweep          // apply's own
-	clock   clock          // apply's own
-	chain   chaining       // apply's own
-	enc     *chain.Encoder // apply's own
-	failed  error          // apply's own: once set, nothing is applied any more
+	cfg         Config
+	guard       *disk.Guard
+	boot        uint64        // applied index when opened
+	applied     atomic.Uint64 // published after the effects are visible
+	view        view
+	cache       *cache
+	held        holdings
+	sweep       sweep          // apply's own
+	clock       clock          // apply's own
+	chain       chaining       // apply's own
+	fingerprint Fingerprint    // apply's own
+	printBuf    []byte         // apply's own
+	enc         *chain.Encoder // apply's own
+	failed      error          // apply's own: once set, nothing is applied any more
 	// clusterTime is clock.now as published, in Unix nanoseconds; see ClusterTime.
 	clusterTime atomic.Int64
 	lastChange  atomic.Uint64 // chain.seq as published
@@ -151,12 +153,9 @@ func (s *Store) reload() error {
 	if err != nil {
 		return fmt.Errorf("read the applied index: %w", err)
 	}
-	var applied uint64
-	if row != nil {
-		if len(row) != 8 {
-			return fmt.Errorf("read the applied index: %w", errPacked)
-		}
-		applied = binary.BigEndian.Uint64(row)
+	applied, print, err := unpackApplied(row)
+	if err != nil {
+		return fmt.Errorf("read the applied index: %w", err)
 	}
 	s.cache.drop()
 	s.held.reset()
@@ -166,6 +165,8 @@ func (s *Store) reload() error {
 	s.rouse()
 	s.clusterTime.Store(s.clock.now)
 	s.lastChange.Store(s.chain.seq)
+	s.fingerprint = print
+	s.fingerprints.restart(applied, print)
 	s.applied.Store(applied)
 	return nil
 }

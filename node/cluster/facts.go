@@ -24,8 +24,10 @@ type selfReport struct {
 	Lease   int64     `json:"lease"`         // cluster.lease as configured here, in nanoseconds
 	Full    bool      `json:"full,omitzero"` // its disk is
 	Wall    time.Time `json:"wall"`
+	Print   *imprint  `json:"print,omitzero"` // of what it has applied; nil in a cluster without
 
-	seen int64 // when the leader heard it, by its clock
+	seen     int64  // when the leader heard it, by its clock
+	differed uint64 // the first index at which the leader found another state there, 0 if it found none
 }
 
 // renewed is the answer to a renewal that was granted.
@@ -55,9 +57,23 @@ func (t *reports) put(f *selfReport, now int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.seen = now
+	if old := t.nodes[f.ID]; old != nil && old.Boot == f.Boot {
+		f.differed = old.differed
+	}
 	if len(t.nodes) < lease.MaxNodes || t.nodes[f.ID] != nil {
 		t.nodes[f.ID] = f
 	}
+}
+
+// differs returns the first index at which the state of the node of f was another one, 0 if
+// it never was. now says that it is now.
+func (t *reports) differs(f *selfReport, now bool) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now && f.differed == 0 {
+		f.differed = f.Print.Index
+	}
+	return f.differed
 }
 
 func (t *reports) drop(id string) {

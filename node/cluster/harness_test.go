@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/cluster"
@@ -62,7 +63,7 @@ func (g *group) open(ctx context.Context, fs vfs.FS, config *cluster.Config) (*m
 	rc := replicatest.Config(g.t, fs, config.Dir)
 	rc.Name, rc.Logger = config.Name, config.Logger
 	rc.Fatal = func(err error) { m.fatal <- err }
-	rc.Applying = func() {
+	rc.Applying = func([]*raft.Log) {
 		g.apply.RLock()
 		defer g.apply.RUnlock()
 	}

@@ -29,6 +29,7 @@ type holder struct {
 	lease lease.Lease  // written by renew, read by Serving; atomic by itself
 	once  atomic.Bool  // a lease has been granted to this process
 	stale atomic.Bool  // and one after the leader knew that this node serves on without a lease
+	apart atomic.Bool  // its state is not its cluster's; see diverged
 	left  atomic.Bool  // the node stops, and asks for no lease any more
 	skew  atomic.Int64 // the leader's wall clock minus this node's, in nanoseconds
 
@@ -38,7 +39,7 @@ type holder struct {
 // serving reports whether this node may admit requests. It is asked twice for each
 // of them, takes no lock and makes no system call.
 func (h *holder) serving() bool {
-	if h.removed.Load() {
+	if h.removed.Load() || h.apart.Load() {
 		return false
 	}
 	wall, now := h.Clock.Read()
@@ -50,7 +51,7 @@ func (h *holder) serving() bool {
 
 // alone reports whether this node serves on without a lease.
 func (h *holder) alone() bool {
-	if !h.stale.Load() || h.removed.Load() {
+	if !h.stale.Load() || h.removed.Load() || h.apart.Load() {
 		return false
 	}
 	wall, now := h.Clock.Read()
@@ -81,6 +82,8 @@ func (h *holder) ready() error {
 	switch {
 	case h.removed.Load():
 		return mesh.ErrRemoved
+	case h.apart.Load():
+		return errors.New("the node's state is not its cluster's; its log says what to do")
 	case !h.serving():
 		return errors.New("the node holds no serving lease")
 	case h.clockIsWrong():
@@ -121,7 +124,7 @@ func (h *holder) renewals(ctx context.Context) {
 // counts from is read before anything is sent.
 func (h *holder) renew(ctx context.Context) {
 	id, addr, ok := h.peers.leader()
-	if !ok || h.left.Load() {
+	if !ok || h.left.Load() || h.apart.Load() {
 		return
 	}
 	h.Clock.Sync()
@@ -139,6 +142,10 @@ func (h *holder) renew(ctx context.Context) {
 	h.leadership.metrics.renewals.WithLabelValues(map[bool]string{true: "granted", false: "refused"}[err == nil]).Inc()
 	if err != nil {
 		var refusal *replica.Error
+		if errors.As(err, &refusal) && errors.Is(refusal.Reason, replica.ErrDiverged) {
+			h.diverged(refusal.Message)
+			return
+		}
 		if errors.As(err, &refusal) && errors.Is(refusal.Reason, replica.ErrForbidden) {
 			h.troubles.say("lease", "the leader gives this node no serving lease", "reason", refusal.Message)
 		}
@@ -192,7 +199,7 @@ func (h *holder) selfReport(wall time.Time) *selfReport {
 	return &selfReport{
 		ID: h.self.ID, Boot: h.self.Boot, Term: h.currentTerm(), Applied: h.applied(), Name: h.Name, Address: h.mesh.Advertise(),
 		Region: h.Region, Version: h.Version, Level: store.Level, State: h.state(),
-		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Disk().Full(), Wall: wall,
+		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Disk().Full(), Wall: wall, Print: printOf(h.r.Store()),
 	}
 }
 

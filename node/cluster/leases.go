@@ -67,6 +67,9 @@ func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) 
 			l.table.Drop(ticket)
 		}
 	}()
+	if err := l.checkState(f); err != nil {
+		return renewed{}, err
+	}
 	// By the commit alone: under load, to apply takes longer than a renewal may.
 	if err := l.r.ConfirmTerm(ctx, f.Term); err != nil {
 		return renewed{}, replica.Refuse(replica.ErrUnavailable, err)
@@ -79,10 +82,15 @@ func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) 
 	if granted = l.table.Grant(ticket, f.Term, l.Clock.Now()); !granted {
 		return renewed{}, replica.Refuse(replica.ErrUnavailable, errors.New("the renewal came too late"))
 	}
-	m, ok := l.r.Store().Member(f.ID)
+	return l.answer(f.ID), nil
+}
+
+// answer is what is told to the node id, whose lease is granted.
+func (l *leadership) answer(id string) renewed {
+	m, ok := l.r.Store().Member(id)
 	got := renewed{Wall: l.Clock.Wall(), Stale: ok && m.Stale}
 	l.clocks.mark(&got)
-	return got, nil
+	return got
 }
 
 // report is the index that a node has applied.

@@ -17,6 +17,7 @@ type metrics struct {
 	unconfirmed prometheus.Counter
 	recalls     *prometheus.HistogramVec
 	yields      *prometheus.CounterVec
+	compared    *prometheus.CounterVec
 }
 
 // result is the label of a call between nodes.
@@ -46,6 +47,8 @@ func newMetrics() *metrics {
 			Help:    "Time until other nodes had given back the units of months and budgets that this node asked for, by result.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}, []string{"result"}),
+		compared: prometheus.NewCounterVec(prometheus.CounterOpts(opts("states_compared_total",
+			"Comparisons of what a node has applied with what the leader has, by result; counted by the leader.")), []string{"result"}),
 		yields: prometheus.NewCounterVec(prometheus.CounterOpts(opts("yields_total",
 			"Calls to other nodes to give units of months and budgets back, by result; counted by the leader.")), []string{"result"}),
 	}
@@ -74,7 +77,7 @@ func (c *Cluster) Collectors() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		c.leadership.metrics.renewals, c.leadership.metrics.revocations, c.leadership.metrics.unconfirmed,
-		c.metrics.recalls, c.metrics.yields,
+		c.metrics.recalls, c.metrics.yields, c.metrics.compared,
 		gauge("lease_remaining_seconds", "How long this node may serve if nothing is heard from the leader.", func() float64 {
 			return c.holder.lease.Left(c.Clock.Now()).Seconds()
 		}),

@@ -110,7 +110,7 @@ func (rec *reconciler) lead(ctx context.Context, since map[string]int64) error {
 	if err := rec.openTrust(ctx); err != nil {
 		return err
 	}
-	faults := []error{rec.membership.putMember(ctx, rec.holder.selfReport(rec.Clock.Wall())), rec.finishRemovals(ctx), rec.share(ctx)}
+	faults := []error{rec.membership.putMember(ctx, rec.holder.selfReport(rec.Clock.Wall())), rec.finishRemovals(ctx), rec.share(ctx), rec.beginFingerprint(ctx)}
 	for _, s := range rec.servers() {
 		if err := rec.reconcileServer(ctx, s, since); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", rec.nameOf(string(s.ID)), err))

@@ -47,6 +47,7 @@ var codes = []struct {
 	{"forbidden", replica.ErrForbidden},
 	{"would_lose_quorum", replica.ErrWouldLoseQuorum},
 	{"unknown_command", replica.ErrUnknownCommand},
+	{"diverged", replica.ErrDiverged},
 }
 
 // toWire is err for another node.

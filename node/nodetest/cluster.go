@@ -53,6 +53,8 @@ type Setup struct {
 	// DiskLimit is the time that the disk may take for an operation. A good disk of a
 	// loaded machine may take longer than the product allows.
 	DiskLimit time.Duration
+	// Applying may replace entries of the log before they are applied.
+	Applying func([]*raft.Log)
 }
 
 // Cluster is a number of nodes, the network between them and their upstream.

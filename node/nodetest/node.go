@@ -136,7 +136,7 @@ func (n *Node) begin() {
 		defer close(l.done)
 		l.node, l.err = node.Open(ctx, node.Options{
 			Config: cfg, Load: load, Out: io.MultiWriter(l.Log, n.Log), Version: "test", Net: n.c.Host(n.i), Tune: tune, Clock: l.clock,
-			Files: n.Setup.Files, DiskLimit: n.Setup.DiskLimit,
+			Files: n.Setup.Files, DiskLimit: n.Setup.DiskLimit, Applying: n.Setup.Applying,
 			Exit: func(code int) {
 				n.c.crash(n.i) // nothing of a process that has ended reaches the others
 				select {

@@ -21,6 +21,8 @@ var (
 	// voters would be in contact.
 	ErrWouldLoseQuorum = errors.New("the change would leave no majority")
 	ErrUnknownCommand  = errors.New("unknown command")
+	// ErrDiverged refuses a node that has applied other changes than its cluster.
+	ErrDiverged = errors.New("the state is not the cluster's")
 )
 
 // ErrNotTaken reports that no node holds anything of a proposal: it may be offered

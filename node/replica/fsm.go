@@ -15,7 +15,7 @@ import (
 type machine struct {
 	*store.Store
 	applied  *progress
-	applying func() // may be nil
+	applying func([]*raft.Log) // may be nil
 }
 
 // answer is the answer of the store to a command, and the term of its entry.
@@ -40,7 +40,7 @@ func (m machine) ApplyBatch(logs []*raft.Log) []any {
 			size += len(logs[n].Data)
 		}
 		if m.applying != nil {
-			m.applying()
+			m.applying(logs[:n])
 		}
 		for i, response := range m.Store.ApplyBatch(logs[:n]) {
 			out = append(out, answer{response, logs[i].Term})

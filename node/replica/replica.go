@@ -46,9 +46,10 @@ type Config struct {
 	// StoreLimit is how long the disk may take for an operation; 0 is 2 s. Tests that are
 	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.
 	StoreLimit time.Duration
-	// Applying is called before entries are applied, by the goroutine that applies them;
+	// Applying is called with entries before they are applied, by the goroutine that applies
+	// them, and may replace them;
 	// nil does nothing. Tests of a busy state machine hold it.
-	Applying func()
+	Applying func([]*raft.Log)
 }
 
 // Replica is this node's part of the replicated state: the state itself, Raft

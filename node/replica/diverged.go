@@ -1,0 +1,19 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/perfgate/perfgate/store/disk"
+)
+
+// Diverged ends the node of r because of err: its state is not its cluster's. The next
+// start sets the state aside with all that it was made of, and joins as a new node. Where
+// there is no node that this one could join, it does nothing and returns false.
+func Diverged(r *Replica, err error) bool {
+	h := &healer{r: r, fs: r.space, dir: r.cfg.Dir, log: r.cfg.Logger}
+	if !h.others() {
+		return false
+	}
+	r.engine.damaged(fmt.Errorf("%w: %w", err, disk.ErrDamaged))
+	return true
+}
