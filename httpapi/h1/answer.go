@@ -37,7 +37,7 @@ func (w *response) begin() {
 	}
 	for _, line := range w.header["Trailer"] {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); mayTrail(name) {
+			if name = http.CanonicalHeaderKey(trimBlanks(name)); mayTrail(name) {
 				w.trailers = append(w.trailers, name)
 			}
 		}

@@ -65,7 +65,7 @@ func appendField(buf []byte, name, value string) ([]byte, error) {
 		return buf, unsendable("the header %s has a control character", name)
 	}
 	buf = append(append(buf, name...), ": "...)
-	return append(append(buf, strings.Trim(value, " \t")...), "\r\n"...), nil
+	return append(append(buf, trimBlanks(value)...), "\r\n"...), nil
 }
 
 // appendAnnouncement appends the field Trailer, which lists names.

@@ -151,7 +151,7 @@ func (f *Fields) parse(text string) {
 	for text != "\r\n" && text != "" {
 		end := strings.IndexByte(text, '\r')
 		colon := strings.IndexByte(text[:end], ':')
-		f.Add(text[:colon], strings.Trim(text[colon+1:end], " \t"))
+		f.Add(text[:colon], trimBlanks(text[colon+1:end]))
 		text = text[end+len("\r\n"):]
 	}
 }
@@ -222,7 +222,7 @@ func isChunked(lines []string) (bool, error) {
 	for _, line := range lines {
 		for coding := range strings.SplitSeq(line, ",") {
 			name, _, _ := strings.Cut(coding, ";")
-			name = strings.Trim(name, " \t")
+			name = trimBlanks(name)
 			if strings.EqualFold(name, "chunked") {
 				return false, errCodings
 			}
@@ -265,7 +265,7 @@ func writeFields(bw *bufio.Writer, f *Fields) {
 func writeField(bw *bufio.Writer, name, value string) {
 	bw.WriteString(name)
 	bw.WriteString(": ")
-	bw.WriteString(strings.Trim(cleanValue(value), " \t"))
+	bw.WriteString(trimBlanks(cleanValue(value)))
 	bw.WriteString("\r\n")
 }
 
@@ -289,7 +289,7 @@ func cleanValue(value string) string {
 func hasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(part, " \t"), token) {
+			if strings.EqualFold(trimBlanks(part), token) {
 				return true
 			}
 		}
@@ -310,7 +310,7 @@ func allEqual(values []string) bool {
 func announced(lines []string) (names []string) {
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.Trim(name, " \t"); name != "" {
+			if name = trimBlanks(name); name != "" {
 				names = append(names, http.CanonicalHeaderKey(name))
 			}
 		}

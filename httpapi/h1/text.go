@@ -31,3 +31,17 @@ func textOf(p []byte) string {
 	blocks.Put(b)
 	return text
 }
+
+// trimBlanks is text without the blanks at its ends. [strings.Trim] makes a table of what it
+// drops, for each of the thirty values of a request and its answer.
+func trimBlanks(text string) string {
+	for text != "" && isBlank(text[0]) {
+		text = text[1:]
+	}
+	for text != "" && isBlank(text[len(text)-1]) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }

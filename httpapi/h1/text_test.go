@@ -40,3 +40,12 @@ func TestTextOfAny(t *testing.T) {
 		}
 	})
 }
+
+func TestTrimBlanks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOfN(rapid.RuneFrom([]rune(" \ta\u00a0\n")), 0, 6, -1).Draw(t, "text")
+		if got, want := trimBlanks(text), strings.Trim(text, " \t"); got != want {
+			t.Fatalf("%q became %q, want %q", text, got, want)
+		}
+	})
+}
