@@ -64,8 +64,8 @@
 // Each connection has one goroutine, on which handlers run, and a second one while a
 // request takes longer than watchAfter: it waits for the client to leave, and for the
 // octet that it may get, see reader. It never reads while a body or a head is read. A
-// connection that waits for its next request for longer than restAfter has its goroutine
-// replaced by one with a small stack: see rest.
+// connection that waits for its next request for longer than restAfter, or after its first
+// answer, has its goroutine replaced by one with a small stack: see rest.
 //
 // Server.mu is held when a connection comes or goes. body.mu is held while a part of the
 // body is read. Under it, response.mu may be taken, which keeps the interim answers of

@@ -3,7 +3,9 @@ package h1
 import "time"
 
 // restAfter is how long a connection waits for its next request with the goroutine that
-// served the last one, and its stack. A connection that waits for longer gives it up.
+// served the last one, and its stack. A connection that waits for longer gives it up, and
+// so does one that has had its first request: it has not shown yet that more will follow
+// soon, and of thousands that come at once each would hold the stack of a request.
 const restAfter = time.Second
 
 // rest is the rest of a connection. Its goroutine ends, and another one, with a small stack,
@@ -44,7 +46,10 @@ func (c *conn) mayRest() bool {
 // goroutine goes on.
 func (c *conn) serveRequests() (goesOn bool) {
 	for c.next() {
-		c.served = true
+		first := !c.served
+		if c.served = true; first && c.pause() {
+			break
+		}
 	}
 	if !c.tired {
 		return false
@@ -53,6 +58,20 @@ func (c *conn) serveRequests() (goesOn bool) {
 	c.in.dropTimer()
 	c.setIdle()
 	go c.resume()
+	return true
+}
+
+// pause has the connection rest, unless its next request has begun or the server is
+// closing.
+func (c *conn) pause() bool {
+	c.state.Store(idle)
+	if c.br.Buffered() > 0 || c.in.holds() || c.server.closing.Load() {
+		return false
+	}
+	c.since, c.tired = time.Now(), true
+	if c.raw != nil {
+		c.unbuffer() // the next wait does without
+	}
 	return true
 }
 

@@ -100,6 +100,44 @@ func TestRest(t *testing.T) {
 	})
 }
 
+// A connection rests at once after its first answer: its idle timeout is too short here for
+// the other way to rest.
+func TestRestAfterFirstAnswer(t *testing.T) {
+	onBoth(t, func(t *testing.T, start func(*Server) func() net.Conn) {
+		s := answering(echoing)
+		s.IdleTimeout = 2 * restAfter
+		open := start(s)
+		tick := time.Tick(time.Millisecond)
+		eventually(t, "a connection to rest", func() bool { // a slow machine may miss the rest of one
+			c := open()
+			ask(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			for range 100 {
+				if resting() > 0 {
+					return true
+				}
+				<-tick
+			}
+			return false
+		})
+		eventually(t, "the goroutines to end", func() bool { return resting() == 0 })
+	})
+}
+
+// A request that came with the first one is answered without a rest.
+func TestPipelineBeforeRest(t *testing.T) {
+	onBoth(t, func(t *testing.T, start func(*Server) func() net.Conn) {
+		c := start(answering(echoing))()
+		br := bufio.NewReader(c)
+		ask(t, c, br, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nPOST /3 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+		for _, want := range []string{"GET /2 ", "POST /3 hi", "GET /4 "} {
+			more := map[string]string{"POST /3 hi": "hi", "GET /4 ": "GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"}[want]
+			if got := ask(t, c, br, more); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	})
+}
+
 // The time that a connection may be idle counts from its last answer, rested or not.
 func TestRestKeepsIdleTimeout(t *testing.T) {
 	onBoth(t, func(t *testing.T, start func(*Server) func() net.Conn) {

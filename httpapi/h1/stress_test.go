@@ -54,7 +54,14 @@ func transcript(in io.Reader) (seen []string, out string) {
 	s.conns = map[*conn]struct{}{}
 	c := &conn{server: s, nc: m}
 	c.in.c, c.out.c = c, c
+	ended := make(chan struct{})
+	s.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(ended)
+		}
+	}
 	c.serve()
+	<-ended // it rests after its first answer
 	return seen, dateLine.ReplaceAllString(m.out.String(), "")
 }
 
