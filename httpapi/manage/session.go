@@ -155,13 +155,6 @@ func (h *Sessions) verify(c *rest.Call, in *credentials, start *store.SessionSta
 	return nil, nil
 }
 
-func (h *Sessions) wait(a *signin.Attempt) *fault.Error {
-	if wait := h.Guard.Wait(a); wait > 0 {
-		return &fault.Error{Code: fault.TooManyFailures, RetryAfter: wait, Message: "You have exceeded your rate limit: too many failed sign-ins; wait before the next one"}
-	}
-	return nil
-}
-
 // withPassword signs in with an address and a password. Whether the address has a user
 // shows neither in the answer nor in its time.
 func (h *Sessions) withPassword(c *rest.Call, in *credentials, start *store.SessionStart) (*store.User, error) {
@@ -176,9 +169,11 @@ func (h *Sessions) withPassword(c *rest.Call, in *credentials, start *store.Sess
 		a.Known, hash, c.Account = u.Known, u.Password, u.Account
 		rest.Browser{Call: c}.Hint(u.Email)
 	}
-	if f := h.wait(&a); f != nil {
+	leave, f := h.enter(&a)
+	if f != nil {
 		return nil, f
 	}
+	defer leave()
 	ok, err := h.Hashes.Verify(c.Request.Context(), hash, (*in.Password)[:min(len(*in.Password), signin.MaxPassword+1)])
 	switch {
 	case errors.Is(err, signin.ErrBusy):

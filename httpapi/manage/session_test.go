@@ -4,6 +4,8 @@ import (
 	"encoding/base32"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,6 +193,31 @@ func TestGuessing(t *testing.T) {
 	in(apitest.Password, "198.51.100.7").Want(t, 200)
 	g.Now.Add(int64(time.Hour))
 	in(apitest.Password, "192.0.2.200").Want(t, 200)
+}
+
+// Guesses that come at once are bounded as those that come one after another, although none
+// of them is known to be wrong yet.
+func TestGuessesAtOnce(t *testing.T) {
+	g := apitest.New(t)
+	ada := g.Person("ada@example.com", "owner", "")
+	var looked atomic.Int64
+	var all sync.WaitGroup
+	for range 30 {
+		all.Go(func() {
+			a := g.SignIn(map[string]string{"email": ada.Email, "password": "wrong password"}, "X-Forwarded-For", "192.0.2.1")
+			switch a.Status {
+			case 401:
+				looked.Add(1)
+			case 429, 503:
+			default:
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		})
+	}
+	all.Wait()
+	if n := looked.Load(); n == 0 || n > 10 {
+		t.Errorf("%d guesses were looked at, want 1 to 10", n)
+	}
 }
 
 // An employee leaves: no session, no set-up link, no key that they made.

@@ -72,6 +72,22 @@ func (h *Sessions) End(c *rest.Call) (*signedOut, error) {
 	return h.end(c, list[0])
 }
 
+func (h *Sessions) wait(a *signin.Attempt) *fault.Error { return delayed(h.Guard.Wait(a)) }
+
+// enter is wait for a password; leave must be called once a failure was counted.
+func (h *Sessions) enter(a *signin.Attempt) (leave func(), f *fault.Error) {
+	leave, wait := h.Guard.Enter(a)
+	return leave, delayed(wait)
+}
+
+// delayed is the fault of an attempt that must wait.
+func delayed(wait int64) *fault.Error {
+	if wait == 0 {
+		return nil
+	}
+	return &fault.Error{Code: fault.TooManyFailures, RetryAfter: wait, Message: "You have exceeded your rate limit: too many failed sign-ins; wait before the next one"}
+}
+
 // newPassword is the body of PUT /v1/session/password.
 type newPassword struct {
 	Password string  `json:"password"`
@@ -93,9 +109,11 @@ func (h *Sessions) confirm(c *rest.Call, u *store.User, field string, password *
 		return rest.Invalid(field, "is required")
 	}
 	a := signin.Attempt{Client: c.Client, User: u.Email, Known: u.Known, Mono: rest.Browser{Call: c}.Mono()}
-	if f := h.wait(&a); f != nil {
+	leave, f := h.enter(&a)
+	if f != nil {
 		return f
 	}
+	defer leave()
 	ok, err := h.Hashes.Verify(c.Request.Context(), u.Password, (*password)[:min(len(*password), signin.MaxPassword+1)])
 	if err != nil {
 		return &fault.Error{Code: fault.TooBusy, RetryAfter: 1, Message: "Too many sign-ins at once; try again in a moment.", Cause: err}

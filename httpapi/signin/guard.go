@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/perfgate/perfgate/limiter"
@@ -31,11 +32,19 @@ type Guard struct {
 	addresses *limiter.Buckets
 	users     *limiter.Buckets
 	known     *limiter.Buckets
+
+	mu sync.Mutex
+	// entered counts attempts that are being looked at, by bucket: each may be a failure
+	// that is not counted yet. It has two for each request in progress, and no others.
+	entered map[limiter.Name]int64
 }
 
 // NewGuard returns the guard of one node.
 func NewGuard() *Guard {
-	return &Guard{limiter.NewForgetful(places), limiter.NewForgetful(places), limiter.NewForgetful(places)}
+	return &Guard{
+		addresses: limiter.NewForgetful(places), users: limiter.NewForgetful(places), known: limiter.NewForgetful(places),
+		entered: map[limiter.Name]int64{},
+	}
 }
 
 // Attempt is a sign-in.
@@ -64,25 +73,70 @@ func (g *Guard) bucket(a *Attempt) (*limiter.Buckets, limiter.Name, limiter.Pace
 	return g.users, limiter.NameOf("user", user), unknownPace
 }
 
-// Wait is how many seconds a must wait before its credentials are looked at; 0: none.
+// address is the bucket in which all failures from a's network count.
+func (a *Attempt) address() limiter.Name { return limiter.NameOf("address", a.network()) }
+
+// Wait is how many seconds a must wait before its credentials are looked at; 0: none. It is
+// for credentials that are looked at quickly, and for a first look; see [Guard.Enter].
 func (g *Guard) Wait(a *Attempt) int64 {
-	wait := int64(0)
-	if v := g.addresses.Peek(limiter.NameOf("address", a.network()), addressPace, 1, a.Mono, limiter.Forever); !v.Allowed {
-		wait = v.RetryAfter
-	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waitLocked(a)
+}
+
+func (g *Guard) waitLocked(a *Attempt) int64 {
+	wait := g.room(g.addresses, a.address(), addressPace, a.Mono)
 	if a.User == "" {
 		return wait
 	}
 	table, name, pace := g.bucket(a)
-	if v := table.Peek(name, pace, 1, a.Mono, limiter.Forever); !v.Allowed {
-		wait = max(wait, v.RetryAfter)
+	return max(wait, g.room(table, name, pace, a.Mono))
+}
+
+// room is how many seconds there is no room in a bucket for one more failure, those of the
+// entered attempts included.
+func (g *Guard) room(table *limiter.Buckets, name limiter.Name, pace limiter.Pace, mono int64) int64 {
+	v := table.Peek(name, pace, 1+g.entered[name], mono, limiter.Forever)
+	if v.Allowed {
+		return 0
 	}
-	return wait
+	if v.Never { // as many are being looked at as may fail at all
+		return 1
+	}
+	return max(v.RetryAfter, 1)
+}
+
+// Enter is [Guard.Wait] for credentials that take long to be looked at: until leave is called,
+// a counts as a failure. Otherwise all attempts that wait for a password's hash at the same time
+// would be guesses without a bound. A failure is counted before leave.
+func (g *Guard) Enter(a *Attempt) (leave func(), wait int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if wait = g.waitLocked(a); wait > 0 {
+		return func() {}, wait
+	}
+	names := []limiter.Name{a.address()}
+	if a.User != "" {
+		_, name, _ := g.bucket(a)
+		names = append(names, name)
+	}
+	for _, n := range names {
+		g.entered[n]++
+	}
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, n := range names {
+			if g.entered[n]--; g.entered[n] == 0 {
+				delete(g.entered, n)
+			}
+		}
+	}, 0
 }
 
 // Failed counts a failure.
 func (g *Guard) Failed(a *Attempt) {
-	g.addresses.Take(limiter.NameOf("address", a.network()), addressPace, 1, a.Mono, limiter.Forever)
+	g.addresses.Take(a.address(), addressPace, 1, a.Mono, limiter.Forever)
 	if a.User == "" {
 		return // all strangers would share one bucket
 	}

@@ -57,3 +57,50 @@ func TestGuard(t *testing.T) {
 		t.Errorf("another network: wait %d s", w)
 	}
 }
+
+// Attempts that are looked at at the same time are bounded as if they failed, and give their
+// room back if they do not.
+func TestGuardCountsWhatIsEntered(t *testing.T) {
+	for _, one := range []bool{true, false} {
+		g, most := NewGuard(), 20
+		at := func(i int) *Attempt {
+			a := &Attempt{Client: netip.MustParseAddr("192.0.2.1"), User: "ada@example.com"}
+			if !one {
+				a.Client = netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})
+			}
+			return a
+		}
+		if one {
+			most = 10
+		}
+		var leave []func()
+		for i := range 100 {
+			if done, wait := g.Enter(at(i)); wait == 0 {
+				leave = append(leave, done)
+			} else if wait != 1 && wait > 181 {
+				t.Errorf("attempt %d waits for %d s", i, wait)
+			}
+		}
+		if len(leave) != most {
+			t.Errorf("one address: %v: %d attempts at once, want %d", one, len(leave), most)
+		}
+		if g.Wait(at(0)) == 0 {
+			t.Error("a look in between sees no failure")
+		}
+		for i, done := range leave {
+			if i%2 == 0 {
+				g.Failed(at(i))
+			}
+			done()
+		}
+		left := 0
+		for i := range 100 {
+			if _, wait := g.Enter(at(i)); wait == 0 {
+				left++
+			}
+		}
+		if left != most/2 || len(g.entered) == 0 {
+			t.Errorf("one address: %v: %d left after %d failures, want %d", one, left, (most+1)/2, most/2)
+		}
+	}
+}
