@@ -178,6 +178,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"listSessions":         func(c *client.Client) { client.SessionsOf(c).List(ctx, "", client.Page{}) },
 		"endSession":           func(c *client.Client) { client.SessionsOf(c).End(ctx, "ses_1") },
 		"createSessionLink":    func(c *client.Client) { client.SessionsOf(c).CreateLink(ctx, client.NewSessionLink{}) },
+		"sessionLinkPage":      func(c *client.Client) { client.SessionsOf(c).LinkPage(ctx, "x", io.Discard) },
 		"openSessionLink":      func(c *client.Client) { client.SessionsOf(c).OpenLink(ctx, "x") },
 		"createOperatorToken":  func(c *client.Client) { client.OperatorTokensOf(c).Create(ctx, client.NewOperatorToken{}) },
 		"listOperatorTokens":   func(c *client.Client) { client.OperatorTokensOf(c).List(ctx, client.Page{}) },

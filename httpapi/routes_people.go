@@ -65,7 +65,8 @@ func (t *topics) people() []*rest.Route {
 		{ID: "cancelErasure", Method: post, Path: "/v1/account/erasures/{id}/cancel", Action: "erasure.cancel", Scope: admin, Access: ofPeople, IDs: "ers_", Serve: rest.WithOptionalBody(t.erasures.Cancel)},
 
 		{ID: "createSessionLink", Method: post, Path: "/v1/session-links", Action: "session_link.create", Scope: admin, Access: ofPeople, Serve: rest.WithBody(t.links.Create)},
-		{ID: "openSessionLink", Method: get, Path: "/signin/link", Action: "session_link.open", Access: rest.Open, Query: []string{"token"}, Serve: t.links.Open},
+		{ID: "sessionLinkPage", Method: get, Path: "/signin/link", Access: rest.Open, Query: []string{"token"}, Serve: t.links.Page},
+		{ID: "openSessionLink", Method: post, Path: "/signin/link", Action: "session_link.open", Access: rest.Open | rest.Unmetered, Serve: t.links.Open},
 
 		{ID: "setupPage", Method: get, Path: "/signin/setup", Access: rest.Open, Query: []string{"token"}, Serve: t.sessions.SetupPage},
 		{ID: "setup", Method: post, Path: "/signin/setup", Action: "session.create", Access: rest.Open | rest.Unmetered, Serve: t.sessions.Setup},

@@ -25,6 +25,7 @@ var noCommand = map[string]string{
 	"setupPage":          "a page, opened with a link",
 	"setup":              "a page, opened with a link",
 	"openSessionLink":    "a page, opened with a link",
+	"sessionLinkPage":    "a page, opened with a link",
 	"signInOIDC":         "a page, opened with a link",
 	"signInOIDCCallback": "a page, opened with a link",
 	"livez":              "health asks /readyz",

@@ -273,7 +273,7 @@ func TestCalls(t *testing.T) {
 // The tables above contain every method of the client and of its topics, but for the
 // iterators and those that other tests are about.
 func TestCallsAreComplete(t *testing.T) {
-	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Insight": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true, "Sessions.OpenLink": true, "Sessions.OIDC": true, "Sessions.OIDCCallback": true, "Sessions.SetupPage": true, "Sessions.Setup": true}
+	listed := map[string]bool{"Do": true, "Readyz": true, "Keys": true, "Accounts.All": true, "Events": true, "Accounts": true, "Insight": true, "Tiers": true, "Vault": true, "RevokeLeakedKey": true, "Sessions.OpenLink": true, "Sessions.LinkPage": true, "Sessions.OIDC": true, "Sessions.OIDCCallback": true, "Sessions.SetupPage": true, "Sessions.Setup": true}
 	for _, call := range allCalls() {
 		listed[call.name] = true
 	}

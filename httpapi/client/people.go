@@ -207,9 +207,15 @@ func (s Sessions) CreateLink(ctx context.Context, link NewSessionLink, opts ...O
 	return call[SessionLink](ctx, s.client, "POST", "/v1/session-links", nil, link, opts)
 }
 
-// OpenLink opens the link with the token.
+// LinkPage copies the page of a session link to w.
+func (s Sessions) LinkPage(ctx context.Context, token string, w io.Writer) error {
+	return s.client.Do(ctx, "GET", "/signin/link", url.Values{"token": {token}}, nil, w)
+}
+
+// OpenLink sends the form of a session link. Programs use [Sessions.SignIn] instead.
 func (s Sessions) OpenLink(ctx context.Context, token string) error {
-	return s.client.Do(ctx, "GET", "/signin/link", url.Values{"token": {token}}, nil, nil)
+	form := url.Values{"token": {token}}
+	return s.client.Do(ctx, "POST", "/signin/link", nil, strings.NewReader(form.Encode()), nil, Header("Content-Type", "application/x-www-form-urlencoded"))
 }
 
 // OIDC begins a sign-in with the provider, which only a browser completes.

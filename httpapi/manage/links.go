@@ -2,6 +2,8 @@ package manage
 
 import (
 	"crypto/sha256"
+	"html/template"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -106,19 +108,33 @@ const opened = `<!doctype html>
 <body><p>You are signed in. <a href="/">Continue</a></p></body></html>
 `
 
-// Open uses a link up and signs its browser in.
-func (h *Links) Open(c *rest.Call) error {
+// linkPage is where a link leads. Programs that look at links for a preview must not use
+// them up: a person presses the button. It needs no script.
+var linkPage = template.Must(template.New("").Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title></head>
+<body><main><h1>Sign in</h1>{{with .Fault}}<p role="alert">{{.}}</p>{{end}}
+<p>This link signs you in once, for an hour.</p>
+<form method="post" action="/signin/link"><input type="hidden" name="token" value="{{.Token}}"><p><button autofocus>Sign in</button></p></form></main></body></html>
+`))
+
+// Page shows the page of a link.
+func (h *Links) Page(c *rest.Call) error {
 	q := c.Query()
 	token := q.Text("token")
 	if err := q.Err(); err != nil {
 		return err
 	}
-	if c.Request.Method != "GET" || c.Request.Header.Get("Sec-Purpose") != "" {
-		// A look at the link or its prefetch must not use it up.
-		return fault.Newf(fault.Forbidden, "Open the link in a browser.")
-	}
 	if f := (rest.Browser{Call: c}.CheckHost()); f != nil {
 		return f
+	}
+	return showForm(c, linkPage, http.StatusOK, setupForm{Token: token})
+}
+
+// Open takes the page's form: it uses the link up and signs its browser in.
+func (h *Links) Open(c *rest.Call) error {
+	form, err := readForm(c)
+	if err != nil {
+		return err
 	}
 	if f := h.Sessions.wait(&signin.Attempt{Client: c.Client, Mono: rest.Browser{Call: c}.Mono()}); f != nil {
 		return f
@@ -127,11 +143,16 @@ func (h *Links) Open(c *rest.Call) error {
 		return err
 	}
 	start := &store.SessionStart{}
-	if err := h.Sessions.withLink(c, token, start); err != nil {
-		return err
+	if err = h.Sessions.withLink(c, form.Get("token"), start); err == nil {
+		_, err = h.Sessions.start(c, nil, start)
 	}
-	if _, err := h.Sessions.start(c, nil, start); err != nil {
-		return err
+	if err != nil {
+		f := fault.From(err)
+		if s := f.Code.Status(); s >= 500 || s == http.StatusTooManyRequests {
+			return f
+		}
+		rest.Browser{Call: c}.Hint("session link")
+		return showForm(c, linkPage, f.Code.Status(), setupForm{Fault: f.Sentence()})
 	}
 	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
 	return c.AnswerAs("text/html; charset=utf-8", []byte(opened))

@@ -31,8 +31,13 @@ type setupForm struct {
 
 func showSetup(c *rest.Call, status int, f setupForm) error {
 	f.Least = signin.MinPassword
+	return showForm(c, setupPage, status, f)
+}
+
+// showForm answers with a page that holds a form.
+func showForm(c *rest.Call, form *template.Template, status int, f setupForm) error {
 	var page bytes.Buffer
-	if err := setupPage.Execute(&page, f); err != nil {
+	if err := form.Execute(&page, f); err != nil {
 		return err
 	}
 	w := c.Writer()
@@ -58,22 +63,32 @@ func (h *Sessions) SetupPage(c *rest.Call) error {
 	return showSetup(c, http.StatusOK, setupForm{Token: token})
 }
 
-// Setup takes the form, and signs in.
-func (h *Sessions) Setup(c *rest.Call) error {
+// readForm reads a form that a page of this host sent.
+func readForm(c *rest.Call) (url.Values, error) {
 	b := rest.Browser{Call: c}
 	if f := b.CheckHost(); f != nil {
-		return f
+		return nil, f
 	}
 	if f := b.CheckOrigin(true); f != nil {
-		return f
+		return nil, f
 	}
 	raw, err := c.Body(rest.MaxBody, rest.FormType)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	form, err := url.ParseQuery(string(raw))
 	if err != nil {
-		return fault.Newf(fault.InvalidRequest, "The form cannot be read.")
+		return nil, fault.Newf(fault.InvalidRequest, "The form cannot be read.")
+	}
+	return form, nil
+}
+
+// Setup takes the form, and signs in.
+func (h *Sessions) Setup(c *rest.Call) error {
+	b := rest.Browser{Call: c}
+	form, err := readForm(c)
+	if err != nil {
+		return err
 	}
 	token, password := form.Get("token"), form.Get("password")
 	in := &credentials{Token: &token, Password: &password}
