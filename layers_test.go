@@ -185,6 +185,7 @@ var layers = map[string][]string{
 		"node/serve",
 		"node/share",
 		"node/sink",
+		"node/telemetry",
 		"store",
 		"store/backup",
 		"store/ids",
@@ -296,6 +297,7 @@ var layers = map[string][]string{
 		"node/clock",
 		"store/pack",
 	},
+	"node/telemetry": {},
 	"node/serve": {
 		"httpapi/admit",
 		"httpapi/fault",

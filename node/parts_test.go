@@ -1,7 +1,11 @@
 package node
 
 import (
+	"compress/gzip"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,5 +112,36 @@ func TestRetentionOfUnknown(t *testing.T) {
 	}
 	if got := from.environment("key_none"); got != "" {
 		t.Errorf("a key that is gone has the environment %q", got)
+	}
+}
+
+// A node with telemetry.otlp_endpoint sends what /metrics has, at the latest when it stops.
+func TestTelemetry(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 100)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := gzip.NewReader(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		raw, err := io.ReadAll(body)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- r.URL.Path + string(raw)
+	}))
+	defer collector.Close()
+	n := startLone(t, t.TempDir(), "--config", configtest.File(t, "[telemetry]\notlp_endpoint = \""+collector.URL+"\""))
+	if err := n.stop(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case m := <-got:
+		if !strings.HasPrefix(m, "/v1/metrics") || !strings.Contains(m, "perfgate_node_ready") || !strings.Contains(m, "perfgate_build_info") {
+			t.Errorf("the collector gets %q", m)
+		}
+	default:
+		t.Error("the collector gets nothing")
 	}
 }

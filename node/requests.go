@@ -67,6 +67,7 @@ func (n *Node) openRequests(ctx context.Context) error {
 		registry.MustRegister(s.Collectors()...)
 	}
 	n.openBackground()
+	sendTelemetry(n, registry)
 	if err := n.openNotices(); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	Mail        Mail              `koanf:"mail"`
 	GeoIP       GeoIP             `koanf:"geoip"`
 	Doors       Doors             `koanf:"doors"`
+	Telemetry   Telemetry         `koanf:"telemetry"`
 	SecurityTxt SecurityTxt       `koanf:"security_txt"`
 	Log         Log               `koanf:"log"`
 	Backup      Backup            `koanf:"backup"`
@@ -148,6 +149,11 @@ type GeoIP struct {
 type Doors struct {
 	ForwardAuthFrom []netip.Prefix `koanf:"forward_auth_from"` // peers that may ask at /forward-auth; none: nobody
 	GRPCListen      string         `koanf:"grpc_listen"`       // for Envoy; "" is off
+}
+
+// Telemetry is the collector that gets the metrics.
+type Telemetry struct {
+	OTLPEndpoint string `koanf:"otlp_endpoint"` // base URL for OTLP over HTTP; "" is off
 }
 
 // SecurityTxt is /.well-known/security.txt (RFC 9116); without a contact there is

@@ -8,7 +8,6 @@ type setting struct {
 	flag  string // "" if it has none; see env for the variable
 	usage string // help of the flag
 	live  bool   // a reload applies it
-	later string // the missing feature that the key belongs to: setting it is an error
 }
 
 // dataDir, keyFile and keyCommand are the keys that restore and recover have too, routesKey
@@ -38,20 +37,6 @@ const (
 	// PassphraseEnv has the passphrase of scheduled backups, and of restore's.
 	PassphraseEnv = "PERFGATE_BACKUP_PASSPHRASE"
 )
-
-// The features that this version lacks.
-const ()
-
-// reserved are keys and tables whose names are fixed for features that this version
-// lacks, so that they are not taken for typing errors.
-var reserved = map[string]string{
-	"telemetry": "sending telemetry",
-}
-
-// notYet is the reason for which a key of a missing feature is refused.
-func notYet(feature string) string {
-	return feature + " is not available in this version; remove the key"
-}
 
 // none is the empty list.
 var none = []any{}
@@ -128,6 +113,8 @@ var settings = []setting{
 
 	{key: "doors.forward_auth_from", value: none},
 	{key: "doors.grpc_listen", value: ""},
+
+	{key: "telemetry.otlp_endpoint", value: ""},
 
 	{key: "security_txt.contact", value: none},
 	{key: "security_txt.expires", value: ""},

@@ -72,9 +72,6 @@ func (l *loader) checkTable(table map[string]any, t reflect.Type, key string, fr
 			of = t.Elem()
 		} else if f, ok := field(t, name); ok {
 			of = f.Type
-		} else if feature := reserved[sub]; feature != "" {
-			l.fault(from(sub), sub, table[name], notYet(feature))
-			continue
 		} else {
 			l.fault(from(sub), sub, table[name], unknownKey(t, key, name))
 			continue

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -55,7 +54,7 @@ func (v validator) all() {
 	v.sinks()
 	v.mail()
 	v.securityTxt()
-	v.later()
+	v.telemetry()
 }
 
 func (v validator) node() {
@@ -292,13 +291,19 @@ func mailAddress(s string) bool {
 	return err == nil && a.Name == ""
 }
 
-// later refuses keys of features that this version lacks.
-func (v validator) later() {
-	for _, s := range settings {
-		if s.later != "" && !reflect.DeepEqual(v.source.raw[s.key], s.value) {
-			v.bad(s.key, notYet(s.later))
-		}
+func (v validator) telemetry() {
+	to := v.Telemetry.OTLPEndpoint
+	if to == "" {
+		return
 	}
+	const key = "telemetry.otlp_endpoint"
+	u, err := url.Parse(to)
+	if err == nil && u.User != nil {
+		v.l.fault(v.source.of[key], key, nil, "must not hold a password; send a header with OTEL_EXPORTER_OTLP_HEADERS instead")
+		return
+	}
+	v.check(key, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "",
+		`must be the base URL of a collector for OTLP over HTTP, such as "http://127.0.0.1:4318"`)
 }
 
 // bad adds a fault of key, unless one is known already: of key itself, or of a key
