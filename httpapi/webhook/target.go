@@ -30,11 +30,15 @@ func CheckURL(raw string) error {
 }
 
 // closed are the ranges that are not reached although they may look public: IANA's
-// registries of special-purpose addresses.
+// registries of special-purpose addresses, and metadata of clouds.
 var closed = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 	"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
 	"203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+	// A public address at which machines of Azure reach the platform: its WireServer hands out
+	// what the machine was set up with. The other clouds' metadata is in the ranges above:
+	// 169.254.169.254, 169.254.170.2, 192.0.0.192, 100.100.100.200, fd00:ec2::254.
+	"168.63.129.16/32",
 	"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )
 
