@@ -143,6 +143,9 @@ type DeliveryResult struct {
 	State   DeliveryState `json:"state"`
 	Next    time.Time     `json:"next,omitzero"` // of a pending one: tried again no earlier
 	Gone    bool          `json:"gone,omitzero"` // the endpoint wants no more: it is disabled
+	// URL is the one that is gone, since the endpoint may have another one by now; "" in entries
+	// of earlier levels.
+	URL string `json:"url,omitzero"`
 }
 
 // DeliveriesDone notes the outcome of attempts, which the leader made.
@@ -154,9 +157,16 @@ func init() { register[DeliveriesDone]("deliveries_done") }
 
 var eventsOfDeliveriesDone = []Action{webhookDisabled, webhookOverflowed}
 
+// LevelOfGoneURLs is the level of nodes that know [DeliveryResult.URL].
+const LevelOfGoneURLs = 8
+
 // traits: nobody but the sender waits for it.
-func (*DeliveriesDone) traits() Traits {
-	return Traits{Takes: No, Waits: No, Vital: No, Level: LevelOfWebhooks, Events: eventsOfDeliveriesDone}
+func (in *DeliveriesDone) traits() Traits {
+	t := Traits{Takes: No, Waits: No, Vital: No, Level: LevelOfWebhooks, Events: eventsOfDeliveriesDone}
+	if slices.ContainsFunc(in.Results, func(r DeliveryResult) bool { return r.URL != "" }) {
+		t.Level = LevelOfGoneURLs
+	}
+	return t
 }
 
 func (in *DeliveriesDone) apply(t *txn) Result {
@@ -177,7 +187,8 @@ func (in *DeliveryResult) apply(t *txn) {
 	if w == nil {
 		return
 	}
-	if in.Gone && w.Enabled {
+	moved := in.Gone && in.URL != "" && in.URL != w.URL
+	if in.Gone && w.Enabled && !moved {
 		off := *w
 		off.Enabled, off.Disabled, off.Modified = false, DisabledGone, t.index
 		t.state.putWebhook(&off)
@@ -200,7 +211,7 @@ func (in *DeliveryResult) apply(t *txn) {
 		d.Attempts++
 		d.Tries = append(slices.Clone(d.Tries[max(0, len(d.Tries)+1-MaxTries):]), try)
 	}
-	if in.State == Pending {
+	if in.State == Pending || moved { // the present URL has not answered yet
 		d.Next = in.Next.UTC()
 		t.rows.put(row, t.rows.json(&d))
 		return

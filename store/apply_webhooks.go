@@ -79,7 +79,7 @@ func (in *WebhookCreate) apply(t *txn) Result {
 	}
 	w := in.Webhook
 	w.Account, w.CreatedAt, w.CreatedBy = t.cmd.Account, t.when.at, t.cmd.Actor.ID
-	w.OldSecret, w.OldUntil, w.Disabled = "", time.Time{}, ""
+	w.Signing, w.Disabled = Signing{Secret: w.Secret}, ""
 	if no := checkWebhook(&w); no != nil {
 		return Result{Refusal: no}
 	}
@@ -137,20 +137,30 @@ func (in *WebhookUpdate) apply(t *txn) Result {
 }
 
 // WebhookRotate gives an endpoint a new secret. The old one signs beside it until
-// OldUntil, or is gone at once.
+// OldUntil, or is gone at once with all others.
 type WebhookRotate struct {
 	ID       WebhookID `json:"id"`
 	Secret   string    `json:"secret"`
 	OldUntil time.Time `json:"old_until,omitzero"`
+	// Keep the secrets of rotations before, whose overlaps go on. Without it the second rotation
+	// ends them.
+	Keep bool `json:"keep,omitzero"`
 }
+
+// LevelOfOlderSecrets is the level of nodes that know [WebhookRotate.Keep].
+const LevelOfOlderSecrets = 8
 
 func init() { register[WebhookRotate]("webhook_rotate") }
 
 var eventsOfWebhookRotate = []Action{webhookRotated}
 
 // traits implements [Change].
-func (*WebhookRotate) traits() Traits {
-	return Traits{Takes: No, Waits: Yes, Vital: No, Level: LevelOfWebhooks, Events: eventsOfWebhookRotate}
+func (in *WebhookRotate) traits() Traits {
+	t := Traits{Takes: No, Waits: Yes, Vital: No, Level: LevelOfWebhooks, Events: eventsOfWebhookRotate}
+	if in.Keep {
+		t.Level = LevelOfOlderSecrets
+	}
+	return t
 }
 
 func (in *WebhookRotate) apply(t *txn) Result {
@@ -162,6 +172,12 @@ func (in *WebhookRotate) apply(t *txn) Result {
 	w.Signing = Signing{Secret: in.Secret}
 	if until := in.OldUntil.UTC(); until.After(t.when.at) {
 		w.OldSecret, w.OldUntil = old.Secret, until
+		if in.Keep {
+			w.Older = old.older(t.when.at)
+		}
+		if len(w.Older) > maxOlder {
+			return refuse(LimitReached, "%d replaced secrets still sign, which is the most there can be; wait for the end of an overlap, or rotate without one", len(w.Older))
+		}
 	}
 	if no := checkWebhook(&w); no != nil {
 		return Result{Refusal: no}
@@ -169,9 +185,18 @@ func (in *WebhookRotate) apply(t *txn) Result {
 	w.Modified = t.index
 	t.state.putWebhook(&w)
 	var d diff
-	d.time("old_secret_ends_at", old.OldUntil, w.OldUntil)
+	d.time("old_secret_ends_at", old.LastOldUntil(), w.LastOldUntil())
 	t.event(webhookRotated, "", string(w.ID), "", d.changes(false))
 	return Result{Webhook: w.shown()}
+}
+
+// older are the replaced secrets that still sign at now, as older ones of the next rotation.
+func (s *Signing) older(now time.Time) []OlderSecret {
+	list := slices.DeleteFunc(slices.Clone(s.Older), func(o OlderSecret) bool { return !now.Before(o.Until) })
+	if s.OldSecret != "" && now.Before(s.OldUntil) {
+		list = append(list, OlderSecret{s.OldSecret, s.OldUntil})
+	}
+	return list
 }
 
 // WebhookDelete removes an endpoint and all of its deliveries.

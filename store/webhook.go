@@ -60,6 +60,7 @@ const (
 	MaxDone         = 1_000          // results in one command
 	maxOverlap      = 30 * 24 * time.Hour
 	maxSecret       = 128
+	maxOlder        = 3 // secrets before the old one
 	MaxTryError     = 300
 	MaxRedeliveries = 1_000 // that one command queues again
 )
@@ -87,12 +88,44 @@ type Signing struct {
 	Secret    string    `json:"secret"`
 	OldSecret string    `json:"old_secret,omitzero"` // until OldUntil
 	OldUntil  time.Time `json:"old_until,omitzero"`
+	// Older are those before OldSecret whose overlaps go on, the oldest first: at most maxOlder.
+	Older []OlderSecret `json:"older,omitzero"`
+}
+
+// OlderSecret is a secret that was replaced more than once.
+type OlderSecret struct {
+	Secret string    `json:"secret"`
+	Until  time.Time `json:"until"`
+}
+
+// OldSecrets lists the replaced secrets that still sign at now, the oldest first.
+func (s *Signing) OldSecrets(now time.Time) (list []string) {
+	for _, o := range s.Older {
+		if now.Before(o.Until) {
+			list = append(list, o.Secret)
+		}
+	}
+	if s.OldSecret != "" && now.Before(s.OldUntil) {
+		list = append(list, s.OldSecret)
+	}
+	return list
+}
+
+// LastOldUntil is when the last replaced secret ends.
+func (s *Signing) LastOldUntil() time.Time {
+	last := s.OldUntil
+	for _, o := range s.Older {
+		if o.Until.After(last) {
+			last = o.Until
+		}
+	}
+	return last
 }
 
 // shown is w without its secrets, for results that are stored.
 func (w *Webhook) shown() *Webhook {
 	c := *w
-	c.Signing = Signing{OldUntil: w.OldUntil}
+	c.Signing = Signing{OldUntil: w.LastOldUntil()}
 	return &c
 }
 

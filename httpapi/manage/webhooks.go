@@ -61,8 +61,8 @@ func (h *Webhooks) view(c *rest.Call, w *store.Webhook) (webhookView, error) {
 	if v.Events == nil {
 		v.Events = []string{}
 	}
-	if w.OldUntil.After(c.Now) {
-		v.OldSecretEndsAt = when(w.OldUntil)
+	if until := w.LastOldUntil(); until.After(c.Now) {
+		v.OldSecretEndsAt = when(until)
 	}
 	return v, err
 }
@@ -276,7 +276,7 @@ func (in *secretRotation) overlap() (time.Duration, error) {
 }
 
 // Rotate gives an endpoint a new secret and shows it, once. For the overlap, the old one
-// signs too.
+// signs too, and so do those that were replaced before while their overlaps go on.
 func (h *Webhooks) Rotate(c *rest.Call, in *secretRotation) (*issuedWebhook, error) {
 	overlap, err := in.overlap()
 	if err != nil {
@@ -289,6 +289,11 @@ func (h *Webhooks) Rotate(c *rest.Call, in *secretRotation) (*issuedWebhook, err
 	change := &store.WebhookRotate{ID: store.WebhookID(c.Param), Secret: webhook.NewSecret()}
 	if overlap > 0 {
 		change.OldUntil = c.Stamp().Add(overlap)
+		w, err := h.named(c)
+		if err != nil {
+			return nil, err
+		}
+		change.Keep = len(w.OldSecrets(c.Stamp())) > 0
 	}
 	rc, err := c.Propose(&store.Command{Match: match, Change: change})
 	if err != nil {

@@ -63,6 +63,12 @@ func TestWebhookLife(t *testing.T) {
 	if w.Secret == nil || w.OldSecretEndsAt == nil || time.Until(*w.OldSecretEndsAt) < 23*time.Hour {
 		t.Errorf("%+v", w)
 	}
+	// Again within the overlap: the first secret goes on to sign.
+	w, err = hooks.RotateSecret(ctx, w.ID, "1h")
+	apitest.Must(t, err)
+	if w.OldSecretEndsAt == nil || time.Until(*w.OldSecretEndsAt) < 23*time.Hour || len(g.Store.Webhook("default", store.WebhookID(w.ID)).OldSecrets(time.Now())) != 2 {
+		t.Errorf("%+v", w)
+	}
 	if w, err = hooks.RotateSecret(ctx, w.ID, "0s"); err != nil || w.OldSecretEndsAt != nil {
 		t.Errorf("%+v %v", w, err)
 	}

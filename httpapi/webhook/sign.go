@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,24 +33,28 @@ func NewSecret() string {
 	return secretPrefix + base64.StdEncoding.EncodeToString(b)
 }
 
-// Secrets are an endpoint's secrets: the old one is "" unless a rotation overlaps.
-type Secrets struct{ Current, Old string }
+// Secrets are an endpoint's secrets: there are old ones, the oldest first, while rotations
+// overlap.
+type Secrets struct {
+	Current string
+	Old     []string
+}
 
 // Sign sets the headers by which a receiver verifies body. X-Perf-Signature has room for
-// one signature: the old secret's while a rotation overlaps, so that a receiver that knows
-// the old one only goes on. Webhook-Signature has both.
+// one signature: the oldest secret's while rotations overlap, so that a receiver that knows
+// that one only goes on. Webhook-Signature has all.
 func Sign(h http.Header, s Secrets, id string, at time.Time, body []byte) {
 	own := s.Current
-	if s.Old != "" {
-		own = s.Old
+	if len(s.Old) > 0 {
+		own = s.Old[0]
 	}
 	h.Set(SignatureHeader, hex.EncodeToString(mac([]byte(own), body)))
 	seconds := strconv.FormatInt(at.Unix(), 10)
 	h.Set(IDHeader, id)
 	h.Set(TimestampHeader, seconds)
 	list := []string{standard(s.Current, id, seconds, body)}
-	if s.Old != "" {
-		list = append(list, standard(s.Old, id, seconds, body))
+	for _, old := range slices.Backward(s.Old) {
+		list = append(list, standard(old, id, seconds, body))
 	}
 	h.Set(StandardHeader, strings.Join(list, " "))
 }

@@ -31,8 +31,9 @@ func TestSignInOverlap(t *testing.T) {
 	if key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(now, "whsec_")); err != nil || len(key) != 24 || old == now {
 		t.Fatalf("secrets %q %q: %v", old, now, err)
 	}
-	var of [3]http.Header
-	for i, s := range []Secrets{{old, ""}, {now, ""}, {now, old}} {
+	older := NewSecret()
+	var of [5]http.Header
+	for i, s := range []Secrets{{old, nil}, {now, nil}, {now, []string{old}}, {older, nil}, {now, []string{older, old}}} {
 		of[i] = http.Header{}
 		Sign(of[i], s, "msg_1", time.Unix(1, 0), []byte("{}"))
 	}
@@ -41,5 +42,12 @@ func TestSignInOverlap(t *testing.T) {
 	}
 	if !hmac.Equal([]byte(of[2].Get(SignatureHeader)), []byte(of[0].Get(SignatureHeader))) {
 		t.Error("X-Perf-Signature is not the old secret's until the overlap ends")
+	}
+	// After a second rotation all three verify, and the oldest one has the single place.
+	if got, want := of[4].Get(StandardHeader), of[2].Get(StandardHeader)+" "+of[3].Get(StandardHeader); got != want {
+		t.Errorf("signatures %s, want %s", got, want)
+	}
+	if of[4].Get(SignatureHeader) != of[3].Get(SignatureHeader) {
+		t.Error("X-Perf-Signature is not the oldest secret's")
 	}
 }

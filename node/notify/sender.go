@@ -27,6 +27,7 @@ type State interface {
 	Queue(store.WebhookID) (store.Queue, error)
 	PendingDeliveries(store.WebhookID, func(*store.Delivery) bool) error
 	Queued() <-chan struct{}
+	ClusterLevel() int
 }
 
 // Config holds the parts of a [Sender].

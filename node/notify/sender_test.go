@@ -68,6 +68,8 @@ func (w *world) Queue(id store.WebhookID) (store.Queue, error) {
 	return store.Queue{Pending: int64(len(w.pending[id]))}, nil
 }
 
+func (w *world) ClusterLevel() int { return store.Level }
+
 func (w *world) Queued() <-chan struct{} { return w.wake }
 
 func (w *world) PendingDeliveries(id store.WebhookID, use func(*store.Delivery) bool) error {

@@ -116,11 +116,7 @@ func earliest(a, b time.Time) time.Time {
 }
 
 func noticeOf(w *store.Webhook, d *store.Delivery) *webhook.Notice {
-	n := &webhook.Notice{URL: w.URL, ID: d.Notice, Body: d.Body, Secrets: webhook.Secrets{Current: w.Secret}}
-	if time.Now().Before(w.OldUntil) {
-		n.Secrets.Old = w.OldSecret
-	}
-	return n
+	return &webhook.Notice{URL: w.URL, ID: d.Notice, Body: d.Body, Secrets: webhook.Secrets{Current: w.Secret, Old: w.OldSecrets(time.Now())}}
 }
 
 // judge turns the outcome of an attempt into its result, and says when the endpoint is
@@ -152,6 +148,9 @@ func (s *Sender) judge(r *store.DeliveryResult, out *outcome, w *store.Webhook, 
 	switch {
 	case o.Status == http.StatusGone:
 		r.Gone = true
+		if s.cfg.State.ClusterLevel() >= store.LevelOfGoneURLs {
+			r.URL = w.URL
+		}
 		s.cfg.Counts.Failed.Add(1)
 	case next.Sub(d.Queued) > store.DeliveryTime:
 		s.cfg.Counts.Failed.Add(1)
