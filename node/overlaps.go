@@ -11,7 +11,7 @@ import (
 // Figures of overlaps that end when the old key is no longer used.
 const (
 	overlapEvery = 30 * time.Second
-	maxOverlaps  = 1000 // keys in one round; the others wait for those to end
+	maxOverlaps  = 1000 // keys that the nodes are asked about at once
 )
 
 // endOverlaps revokes, on the leader, rotated keys that were not used on any node for
@@ -25,22 +25,30 @@ func (n *Node) endOverlaps(ctx context.Context) {
 			return
 		case <-tick.C:
 			if n.replica.Leads() && n.store.Initialized() {
-				n.overall.endUnused(ctx, n, n.clock.Wall())
+				n.overall.endUnused(ctx, n, n.clock.Wall(), maxOverlaps)
 			}
 		}
 	}
 }
 
-// endUnused does so once, at now. While a node does not answer, no overlap ends: it may be the
-// one on which the key is used.
-func (o *overall) endUnused(ctx context.Context, n *Node, now time.Time) {
-	keys, err := n.store.UntilUnused(now, maxOverlaps)
-	if err != nil {
-		n.log.Error("look for rotated keys that are no longer used", "error", err)
+// endUnused does so once, at now, and asks the nodes about so many keys at a time.
+func (o *overall) endUnused(ctx context.Context, n *Node, now time.Time, page int) {
+	for after, first := "", true; ctx.Err() == nil && (first || after != ""); first = false {
+		keys, next, err := n.store.UntilUnused(now, after, page)
+		if err != nil {
+			n.log.Error("look for rotated keys that are no longer used", "error", err)
+			return
+		}
+		if len(keys) > 0 && !o.endUnusedOf(ctx, n, now, keys) {
+			return
+		}
+		after = next
 	}
-	if len(keys) == 0 {
-		return
-	}
+}
+
+// endUnusedOf ends the overlaps of some keys. While a node does not answer, no overlap ends: it
+// may be the one on which the key is used.
+func (o *overall) endUnusedOf(ctx context.Context, n *Node, now time.Time, keys []*store.Key) (answered bool) {
 	ids := make([]store.KeyID, len(keys))
 	for i, k := range keys {
 		ids[i] = k.ID
@@ -48,7 +56,7 @@ func (o *overall) endUnused(ctx context.Context, n *Node, now time.Time) {
 	uses, missing, err := o.observed.Load().CertainUses(ctx, ids)
 	if err != nil || len(missing) > 0 {
 		n.log.Warn("overlaps of rotations go on, because not every node says whether the old keys are used", "missing", missing, "error", err)
-		return
+		return false
 	}
 	for _, k := range keys {
 		last := uses[k.ID].At
@@ -65,4 +73,5 @@ func (o *overall) endUnused(ctx context.Context, n *Node, now time.Time) {
 			n.log.Warn("end the overlap of a rotation; tried again", "key", k.ID, "error", err)
 		}
 	}
+	return true
 }

@@ -56,10 +56,14 @@ func (s *Store) keyAt(row []byte) (*Key, error) {
 }
 
 // UntilUnused lists the keys that rotate at now and whose overlap ends when they are no longer
-// used; most of them at most. It looks at the first byte of each key's row: 100,000 keys take
-// some 10 ms.
-func (s *Store) UntilUnused(now time.Time, most int) (out []*Key, err error) {
-	err = s.scanRange([]byte{rowKey}, []byte{rowKey + 1}, func(_, value []byte) error {
+// used; most of them at most, after a place that it returns: "" is the beginning and the end.
+// It looks at the first byte of each key's row: 100,000 keys take some 10 ms.
+func (s *Store) UntilUnused(now time.Time, after string, most int) (out []*Key, next string, err error) {
+	from := []byte{rowKey}
+	if after != "" {
+		from = append([]byte(after), 0)
+	}
+	err = s.scanRange(from, []byte{rowKey + 1}, func(row, value []byte) error {
 		if len(value) == 0 || value[0] != keyRowUnused {
 			return nil
 		}
@@ -71,14 +75,15 @@ func (s *Store) UntilUnused(now time.Time, most int) (out []*Key, err error) {
 			out = append(out, k)
 		}
 		if len(out) == most {
+			next = string(row)
 			return errEnough
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read keys that rotate: %w", err)
+		return nil, "", fmt.Errorf("read keys that rotate: %w", err)
 	}
-	return out, nil
+	return out, next, nil
 }
 
 // Keys lists an account's keys that pass q, in order of creation, and the key

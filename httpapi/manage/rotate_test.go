@@ -73,11 +73,11 @@ func TestRotationUntilUnused(t *testing.T) {
 	if a := g.Op("GET", "/v1/keys/"+created.Text("id"), "").Want(t, 200); strings.Contains(a.Body, `"overlap":`) {
 		t.Errorf("the new key: %s", a.Body)
 	}
-	keys, err := g.Store.UntilUnused(now, 10)
+	keys, _, err := g.Store.UntilUnused(now, "", 10)
 	if err != nil || len(keys) != 1 || string(keys[0].ID) != id {
 		t.Errorf("%v, %v", keys, err)
 	}
-	if keys, err := g.Store.UntilUnused(now.Add(31*24*time.Hour), 10); err != nil || len(keys) != 0 {
+	if keys, _, err := g.Store.UntilUnused(now.Add(31*24*time.Hour), "", 10); err != nil || len(keys) != 0 {
 		t.Errorf("after the longest overlap: %v, %v", keys, err)
 	}
 	// Another overlap is fixed, and shows who still uses the old key too.
