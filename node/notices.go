@@ -19,7 +19,12 @@ func (n *Node) openNotices() error {
 		State: n.store, Node: n.config.Node.Name, Propose: n.proposeGrant, Leads: n.replica.Leads, Post: post.Send,
 		Logger: n.log, Random: rand.Float64, Counts: &n.notices,
 	}).Run)
-	n.alerts = notify.NewAlerts(notify.AlertConfig{State: n.store, Node: n.config.Node.Name, Propose: n.proposeGrant, Logger: n.log, Now: n.clock.Wall})
+	alerts := notify.AlertConfig{State: n.store, Node: n.config.Node.Name, Propose: n.proposeGrant, Logger: n.log, Now: n.clock.Wall}
+	if !n.lone() {
+		alerts.Nodes = func() int { return len(n.store.Members()) }
+		alerts.Everywhere = n.overall.failing
+	}
+	n.alerts = notify.NewAlerts(alerts)
 	n.background.run(n.alerts.Run)
 	due := notify.Due{State: n.store, Alerts: n.alerts, Leads: n.replica.Leads, Logger: n.log, Now: n.clock.Wall}
 	n.background.run(due.Run)

@@ -26,7 +26,7 @@ func (n *Node) openOverall() error {
 	if err := n.overall.openSinks(n); err != nil {
 		return err
 	}
-	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log, Found: openFindings(n)}
+	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log, Found: openFindings(n), Failing: n.alerts.Failing}
 	if !n.lone() {
 		c.Ask, c.Others = n.replica.Coordinator().AskObserve, n.others
 	}
@@ -36,6 +36,15 @@ func (n *Node) openOverall() error {
 	n.background.run((&eraser{n, make(map[store.ErasureID]store.ErasureNode)}).run)
 	n.background.run(func(ctx context.Context) { n.startup.watcher.Run(ctx, nodes) })
 	return nil
+}
+
+// failing asks all nodes for an account's refused credentials; nil while this node starts.
+func (o *overall) failing(ctx context.Context, account store.AccountID) [][]byte {
+	nodes := o.observed.Load()
+	if nodes == nil {
+		return nil
+	}
+	return nodes.Failing(ctx, account)
 }
 
 // serveObserve answers another node about the requests that this one served.

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
-	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -46,6 +43,10 @@ type AlertConfig struct {
 	Propose func(context.Context, *store.Command) (store.Result, error)
 	Logger  *slog.Logger
 	Now     func() time.Time
+	// Nodes counts the members, and Everywhere asks them all what [Alerts.Failing] answers
+	// there; nil on a lone node.
+	Nodes      func() int
+	Everywhere func(context.Context, store.AccountID) [][]byte
 }
 
 // Alerts turns what this node's requests show into alerts, each cause once. It implements
@@ -69,6 +70,8 @@ type signal struct {
 	key     store.KeyID
 	until   time.Time
 	data    func() any // made where nobody waits
+	// failed asks for the failures of all nodes: the alert is raised only if there are many.
+	failed bool
 }
 
 // NewAlerts returns the alerts; [Alerts.Run] must run beside them.
@@ -204,80 +207,6 @@ func (a *Alerts) key(id store.KeyID) any {
 	return store.NoticeOfKey(k)
 }
 
-// The bounds of failures: an alert tells of an account with manyFailures in failureSpan on
-// one node.
-const (
-	manyFailures   = 20
-	failureSpan    = 5 * time.Minute
-	failedAccounts = 1024 // that are counted at once
-	failureShown   = 5    // addresses in an alert
-)
-
-// failures counts the credentials of an account that were refused.
-type failures struct {
-	since   time.Time
-	count   int
-	reasons map[fault.Code]int
-	from    map[netip.Addr]int // failureShown at most
-	hints   map[string]bool    // the same
-}
-
-// Failed implements [admit.Watcher]. Failures of no known account are the operators':
-// those of the account default.
-func (a *Alerts) Failed(account store.AccountID, code fault.Code, hint string, client netip.Addr) {
-	if account == "" {
-		account = store.DefaultAccount
-	}
-	now := a.cfg.Now()
-	a.mu.Lock()
-	f := a.failures[account]
-	if f == nil || now.Sub(f.since) > failureSpan {
-		if f == nil && len(a.failures) >= failedAccounts {
-			clear(a.failures)
-		}
-		f = &failures{since: now, reasons: map[fault.Code]int{}, from: map[netip.Addr]int{}, hints: map[string]bool{}}
-		a.failures[account] = f
-	}
-	f.count++
-	f.reasons[code]++
-	if _, ok := f.from[client]; ok || len(f.from) < failureShown {
-		f.from[client]++
-	}
-	if hint != "" && len(f.hints) < failureShown {
-		f.hints[hint] = true
-	}
-	var data map[string]any
-	if f.count == manyFailures {
-		data = f.data()
-		delete(a.failures, account)
-	}
-	a.mu.Unlock()
-	if data == nil {
-		return
-	}
-	slot, ok := a.once(occurrence{kind: store.NoticeFailures, account: account, n: hour(now)})
-	if ok {
-		a.send(signal{
-			slot: slot, account: account, kind: store.NoticeFailures, until: now.Add(2 * time.Hour),
-			cause: fmt.Sprintf("%s:%d", store.NoticeFailures, hour(now)),
-			data:  func() any { return data },
-		})
-	}
-}
-
-// data shows f in a notice.
-func (f *failures) data() map[string]any {
-	reasons, from, hints := map[string]int{}, map[string]int{}, []string{}
-	for code, n := range f.reasons {
-		reasons[string(code)] = n
-	}
-	for addr, n := range f.from {
-		from[addr.String()] = n
-	}
-	hints = append(hints, slices.Sorted(maps.Keys(f.hints))...)
-	return map[string]any{"failures": f.count, "since": f.since.UTC().Format(store.NoticeTime), "reasons": reasons, "addresses": from, "hints": hints}
-}
-
 // Run raises alerts until ctx ends.
 func (a *Alerts) Run(ctx context.Context) {
 	for {
@@ -292,6 +221,10 @@ func (a *Alerts) Run(ctx context.Context) {
 
 // carryOut raises s, again and again for a while where there is no leader.
 func (a *Alerts) carryOut(ctx context.Context, s *signal) {
+	if s.failed && !a.storm(ctx, s) {
+		a.seen[s.slot].Store(0) // further failures ask again
+		return
+	}
 	began := time.Now()
 	for {
 		err := a.Raise(ctx, s.account, store.Alert{Type: s.kind, Cause: s.cause, Key: s.key, Until: s.until}, s.data)

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 
+	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -23,4 +24,17 @@ func (n *Nodes) Failures(ctx context.Context, q local.FailureQuery) (local.Failu
 		return local.FailureCounts{}, nil, err
 	}
 	return local.MergeFailures(all, most), missing, nil
+}
+
+// Failing asks all nodes which credentials of an account were refused there lately. One that
+// does not answer is left out.
+func (n *Nodes) Failing(ctx context.Context, account store.AccountID) (list [][]byte) {
+	_, err := n.ask(ctx, &ask{Failing: account}, question{wait: confirmWait, brief: true}, func(out *answer) error {
+		list = append(list, out.Failing)
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return list
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// Found gets each finding of this node once it is confirmed, with an id that depends on
 	// its cause alone. It must not wait. Nil gets none.
 	Found func(insight.Finding)
+	// Failing is what this node says of an account's refused credentials; see notify.Alerts. Nil
+	// says nothing.
+	Failing func(store.AccountID) []byte
 	// Others lists the other members, and Ask makes a call to one of them; nil on a lone
 	// node.
 	Others func() []store.Member
@@ -52,6 +55,7 @@ type ask struct {
 	Refute   *insight.Finding    `json:"refute,omitzero"` // was its subject known before?
 	Findings *insight.Query      `json:"findings,omitzero"`
 	Profiles []store.KeyID       `json:"profiles,omitzero"` // of keys
+	Failing  store.AccountID     `json:"failing,omitzero"`  // credentials refused lately
 }
 
 type answer struct {
@@ -62,6 +66,7 @@ type answer struct {
 	Refuted  bool                 `json:"refuted,omitzero"`
 	Findings []insight.Finding    `json:"findings,omitzero"`
 	Profiles []profile            `json:"profiles,omitzero"`
+	Failing  []byte               `json:"failing,omitzero"`
 }
 
 // Serve answers the question of another node.
@@ -95,6 +100,10 @@ func (n *Nodes) own(in *ask) (out *answer, err error) {
 		out.Findings, err = n.ownFindings(in.Findings)
 	case in.Profiles != nil:
 		out.Profiles = n.ownProfiles(in.Profiles)
+	case in.Failing != "":
+		if n.cfg.Failing != nil {
+			out.Failing = n.cfg.Failing(in.Failing)
+		}
 	default:
 		err = errors.New("the question is none that this version knows")
 	}
