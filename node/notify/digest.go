@@ -136,6 +136,7 @@ func (g *digest) collect(from DigestState) error {
 // attention is the line about an event that needs some; "" about any other.
 func attention(e *store.Event) string {
 	switch {
+	case e.Action == "alert.raise" && e.Target == store.NoticeRevoked: // an overlap has ended, as was asked
 	case e.Action == "alert.raise" && e.KeyID != "":
 		return fmt.Sprintf("%s  key %s", e.Target, e.KeyID)
 	case e.Action == "alert.raise":

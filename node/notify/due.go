@@ -26,11 +26,17 @@ var expiring = []struct {
 // KeyState is the part of the replicated state that the looks at keys read.
 type KeyState interface {
 	Accounts(after store.AccountID, limit int) ([]*store.Account, store.AccountID)
+	Key(store.KeyID) (*store.Key, error)
 	Keys(store.KeyQuery) ([]*store.Key, store.KeyID, error)
 	Raised(store.AccountID, string) bool
 }
 
-// Due finds keys that expire soon, and those that are due for rotation.
+// overlapTold is how long after the end of an overlap its notice is still sent: a leader that
+// was away for longer tells nobody of what is old.
+const overlapTold = 24 * time.Hour
+
+// Due finds keys that expire soon, those that are due for rotation, and overlaps of rotations
+// that end.
 type Due struct {
 	State  KeyState
 	Alerts *Alerts
@@ -104,6 +110,9 @@ func (d *Due) keys(ctx context.Context, account store.AccountID) error {
 // judge raises what is due for k. A key that is being replaced, or that works no more,
 // needs nobody's attention.
 func (d *Due) judge(ctx context.Context, k *store.Key, now time.Time) error {
+	if !k.OverlapEndsAt.IsZero() {
+		return d.overlap(ctx, k, now)
+	}
 	if k.State(now) != store.Active {
 		return nil
 	}
@@ -127,6 +136,31 @@ func (d *Due) judge(ctx context.Context, k *store.Key, now time.Time) error {
 		})
 	}
 	return nil
+}
+
+// overlap raises what is due for a key that was replaced: a day before its overlap ends, unless
+// the rotation has just told that, and once it has ended.
+func (d *Due) overlap(ctx context.Context, k *store.Key, now time.Time) error {
+	end := k.OverlapEndsAt
+	switch state := k.State(now); {
+	case state == store.Rotating && end.Sub(now) <= 24*time.Hour && !d.rotatedLately(k, end):
+		cause := fmt.Sprintf("%s:%s:%d:overlap", store.NoticeExpiring, k.ID, end.Unix())
+		return d.raise(ctx, k, store.NoticeExpiring, cause, end.Add(24*time.Hour), map[string]any{
+			"key": store.NoticeOfKey(k), "expires_at": end.UTC(), "replaced_by": k.ReplacedBy,
+		})
+	case state == store.Revoked && k.RevokedAt.IsZero() && now.Sub(end) < overlapTold:
+		cause := fmt.Sprintf("%s:%s:%d:overlap", store.NoticeRevoked, k.ID, end.Unix())
+		return d.raise(ctx, k, store.NoticeRevoked, cause, end.Add(2*overlapTold), map[string]any{
+			"key": store.NoticeOfKey(k), "reason": "rotated", "actor": store.Actor{Type: store.ActorSystem, ID: "system"}, "replaced_by": k.ReplacedBy,
+		})
+	}
+	return nil
+}
+
+// rotatedLately reports whether the overlap had no more than a day from its beginning.
+func (d *Due) rotatedLately(k *store.Key, end time.Time) bool {
+	next, err := d.State.Key(k.ReplacedBy)
+	return err == nil && next != nil && end.Sub(next.CreatedAt) <= 24*time.Hour
 }
 
 func (d *Due) raise(ctx context.Context, k *store.Key, kind, cause string, until time.Time, data map[string]any) error {
