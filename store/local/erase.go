@@ -110,8 +110,10 @@ func (e *Erasure) rows(l *Local) error {
 			}
 		}
 	}
-	if err := e.eachSlot(l, []byte{rowFailure}, remove); err != nil {
-		return err
+	for _, table := range []byte{rowFailure, rowMetered} {
+		if err := e.eachSlot(l, []byte{table}, remove); err != nil {
+			return err
+		}
 	}
 	pick := func(table byte, goes func(row, value []byte) bool) error {
 		return eachRow(l, table, func(row, value []byte) error {

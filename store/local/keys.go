@@ -27,6 +27,8 @@ import (
 //	j time:8 id                       → a finding (notes.go)
 //	m name                            → a mark of the node's own (marks.go)
 //	n name                            → this package's own settings
+//	r minute:4 account key live:1     → what the feed has made of a key's usage of a minute (meter.go)
+//	s number:8                        → an event of the feed that waits (meter.go)
 const (
 	rowEvent   = 'e'
 	rowStray   = 'f'
@@ -42,6 +44,8 @@ const (
 	rowNote    = 'j'
 	rowMark    = 'm'
 	rowOwn     = 'n'
+	rowMetered = 'r'
+	rowFeed    = 's'
 )
 
 // span is the width of a bucket: events are kept by bucket, then account, then

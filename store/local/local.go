@@ -107,8 +107,10 @@ type Local struct {
 	course
 }
 
-// course is what the writer of a [Local] waits for, and how others learn of its end.
+// course is what the writer of a [Local] waits for, and how others learn of what it wrote, and
+// of its end.
 type course struct {
+	touched  touched
 	requests chan turn
 	stop     chan struct{} // closed by Close
 	done     chan struct{} // closed when the writer has ended

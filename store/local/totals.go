@@ -60,6 +60,9 @@ func totalsOf(rows map[string]*tally) map[string]*tally {
 func (w *writer) merge(kind byte, rows map[string]*tally) error {
 	for row, t := range rows {
 		minute := binary.BigEndian.Uint32([]byte(row[:4]))
+		if kind == rowUsage {
+			w.l.touched.mark(minute)
+		}
 		w.value = t.append(w.value[:0])
 		for _, s := range steps {
 			w.key = append(w.key[:0], kind, s.code)
