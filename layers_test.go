@@ -177,6 +177,7 @@ var layers = map[string][]string{
 		"node/geo",
 		"node/mail",
 		"node/mesh",
+		"node/metering",
 		"node/notify",
 		"node/observe",
 		"node/quota",
@@ -190,6 +191,10 @@ var layers = map[string][]string{
 		"store/backup",
 		"store/ids",
 		"store/insight",
+		"store/local",
+	},
+	"node/metering": {
+		"store",
 		"store/local",
 	},
 	"node/sink": {

@@ -53,6 +53,9 @@ func checkFiles(c *config.Config) (certs map[string]*serve.Certificates, err err
 	_, noPassword := c.MailPassword()
 	_, noSecret := c.OIDCSecret()
 	faults := []error{err, noPassword, noSecret}
+	if _, _, err := c.MeteringFiles(); err != nil {
+		faults = append(faults, err)
+	}
 	for i := range c.Audit.Sinks {
 		_, _, err := c.SinkFiles(i)
 		faults = append(faults, err)

@@ -67,6 +67,7 @@ func newRegistry(n *Node) *prometheus.Registry {
 	)
 	registerUpkeep(r, n)
 	registerNotices(r, n)
+	r.MustRegister(newOutbound(&n.overall))
 	r.MustRegister(n.replica.Coordinator().Collectors()...)
 	for _, l := range n.listeners() {
 		r.MustRegister(l.server.Collectors()...)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/perfgate/perfgate/node/audit"
+	"github.com/perfgate/perfgate/node/metering"
 	"github.com/perfgate/perfgate/node/observe"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/sink"
@@ -18,12 +19,16 @@ type overall struct {
 	audit    atomic.Pointer[audit.Log]
 	observed atomic.Pointer[observe.Nodes]
 	sinks    atomic.Pointer[[]*sink.Sink]
+	feed     atomic.Pointer[metering.Feed]
 }
 
 // openOverall opens them.
 func (n *Node) openOverall() error {
 	n.openAudit()
 	if err := n.overall.openSinks(n); err != nil {
+		return err
+	}
+	if err := n.overall.openMetering(n); err != nil {
 		return err
 	}
 	c := observe.Config{Local: n.local, Watcher: n.startup.watcher, Logger: n.log, Found: openFindings(n), Failing: n.alerts.Failing}

@@ -19,6 +19,7 @@ type Config struct {
 	SignIn      SignIn            `koanf:"signin"`
 	Encryption  Encryption        `koanf:"encryption"`
 	Audit       Audit             `koanf:"audit"`
+	Metering    Metering          `koanf:"metering"`
 	Webhooks    Webhooks          `koanf:"webhooks"`
 	Mail        Mail              `koanf:"mail"`
 	GeoIP       GeoIP             `koanf:"geoip"`

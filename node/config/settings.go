@@ -99,6 +99,11 @@ var settings = []setting{
 	{key: "audit.max_bytes", value: "1GiB"},
 	{key: sinksKey, value: none},
 
+	{key: "metering.url", value: ""},
+	{key: "metering.format", value: "cloudevents"},
+	{key: "metering.ca_file", value: ""},
+	{key: "metering.token_file", value: ""},
+
 	{key: "webhooks.allow_private", value: none},
 
 	{key: "mail.smtp", value: ""},

@@ -52,6 +52,7 @@ func (v validator) all() {
 	v.signIn()
 	v.records()
 	v.sinks()
+	v.metering()
 	v.mail()
 	v.securityTxt()
 	v.telemetry()
