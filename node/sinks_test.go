@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,10 +33,25 @@ func TestSinkOfLoneNode(t *testing.T) {
 			}
 		}
 		if missing == "" {
-			return
+			break
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("without %s after three minutes: %s\n%s", missing, raw, n.out)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		_, body := n.get(t, n.adminListener, "/metrics", n.token(t))
+		var sent float64
+		for line := range strings.Lines(body) {
+			if _, err := fmt.Sscanf(line, `perfgate_audit_sink_events_total{outcome="sent",sink="0"} %g`, &sent); err == nil {
+				break
+			}
+		}
+		if sent >= 2 && strings.Contains(body, `perfgate_audit_sink_lag_seconds{sink="0"}`) && strings.Contains(body, `perfgate_audit_sink_failures_total{sink="0"} 0`) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the metrics say %v sent: %s", sent, body)
 		}
 	}
 }
