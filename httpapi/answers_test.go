@@ -29,7 +29,7 @@ func (d describedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 		if code[0] != '2' {
 			continue
 		}
-		for _, typ := range []string{"application/json", "application/octet-stream"} {
+		for _, typ := range []string{"application/json", "application/octet-stream", "application/x-ndjson"} {
 			if media := ref.Value.Content[typ]; media != nil {
 				raw, err := json.Marshal(leastOf(media.Schema.Value))
 				if err != nil {

@@ -194,7 +194,7 @@ type sentBackup struct {
 // sentBackups lists the newest backups that this node sent, as far as its log of requests
 // goes back, at most [store.MaxErasureBackups]. Nobody but their readers knows where they are.
 func (x *eraser) sentBackups() (list []sentBackup, err error) {
-	q := store.EventQuery{Account: store.DefaultAccount, Action: "backup.read", Outcome: store.Success, Newest: true}
+	q := store.EventQuery{Account: store.DefaultAccount, WithOperators: true, Action: "backup.read", Outcome: store.Success, Newest: true}
 	for e, err := range x.n.local.Events(q) {
 		if err != nil {
 			return nil, err

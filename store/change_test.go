@@ -294,7 +294,7 @@ func TestEventsOfChanges(t *testing.T) {
 		t.Helper()
 		h.must(c)
 		kind := c.Kind()
-		for _, account := range []AccountID{DefaultAccount, "acct_a"} {
+		for _, account := range []AccountID{DefaultAccount, "acct_a", Operators} {
 			for e, err := range h.Events(EventQuery{Account: account}) {
 				if err != nil {
 					t.Fatal(err)
@@ -365,6 +365,7 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &ClusterReset{ClusterID: "c3", From: "c2", Kind: ResetRecover}})
 	do(&Command{Change: &AuditKey{Seed: make([]byte, 32)}})
 	do(&Command{Change: &AuditKey{Seed: make([]byte, 32)}})
+	do(&Command{Change: &OperatorsLog{}})
 	order := func(list []Action) []Action {
 		return slices.SortedFunc(slices.Values(list), func(a, b Action) int { return strings.Compare(a.Name, b.Name) })
 	}

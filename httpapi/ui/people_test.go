@@ -200,7 +200,8 @@ func TestCustomerLink(t *testing.T) {
 	apitest.Must(t, err)
 	customer := *g
 	customer.cookie = ""
-	opened := customer.send("GET", u.RequestURI(), nil, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+	customer.send("GET", u.RequestURI(), nil, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").want(200)
+	opened := customer.send("POST", u.Path, u.Query(), "Origin", g.pages.URL)
 	opened.want(200)
 	customer.cookie, _, _ = strings.Cut(opened.header.Get("Set-Cookie"), ";")
 	home := customer.get("/").want(200)
