@@ -1,18 +1,20 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/perfgate/perfgate/store/snapshot"
 )
 
-// Dump is the whole state at one applied index, as a stream that
-// [snapshot.NewReader] reads. It costs no disk space and next to no memory, but
+// Dump is the whole state at one applied index but for some keys (see withoutKeys), as a
+// stream that [snapshot.NewReader] reads. It costs no disk space and next to no memory, but
 // keeps the files of its beginning from being removed: read it and close it.
 type Dump struct {
 	io.ReadCloser
@@ -34,7 +36,7 @@ func (s *Store) Dump() (_ *Dump, err error) {
 	if err := d.begin(it); err != nil {
 		return nil, fmt.Errorf("dump the state: %w", errors.Join(err, it.Close()))
 	}
-	d.ReadCloser = snapshot.Stream(it, d.Applied)
+	d.ReadCloser = snapshot.Stream(it, d.Applied, withoutKeys)
 	return d, nil
 }
 
@@ -63,6 +65,25 @@ func (d *Dump) begin(it *pebble.Iterator) error {
 		d.ClusterID = set.ClusterID
 		return err
 	})
+}
+
+// withoutKeys is the value of a row in a dump: without the private key of the cluster's
+// certificate authority and the keys of its gossip. With them, whoever has a backup
+// could make itself a member of the cluster that runs. A restored cluster makes others; the
+// certificate stays, by which a restore recognises the nodes of the old one.
+func withoutKeys(key, value []byte) ([]byte, error) {
+	if !bytes.Equal(key, settingsRow) {
+		return value, nil
+	}
+	var set settings
+	if err := json.Unmarshal(value, &set); err != nil {
+		return nil, fmt.Errorf("dump the settings: %w", err)
+	}
+	if set.CAKey == nil && set.Gossip == nil {
+		return value, nil
+	}
+	set.CAKey, set.Gossip = nil, nil
+	return json.Marshal(&set, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)) // as pending.json does
 }
 
 // Carried reports whether a row of a backup belongs in the restored state.

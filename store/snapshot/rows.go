@@ -14,6 +14,7 @@ type rows struct {
 	db  *pebble.DB   // shared; nil for an iterator alone
 	end func() error // releases db
 	it  *pebble.Iterator
+	as  func(key, value []byte) ([]byte, error) // the value to stream; nil streams what is there
 	enc encoder
 	out []byte // the frame encoded last
 	buf []byte // the part of it that is not read yet
@@ -61,10 +62,10 @@ func (c *checkpoints) leave(dir string, s *shared) error {
 	return s.db.Close()
 }
 
-// Stream streams all that it sees, as the state at index. Closing the stream
-// closes it, which must not be used otherwise.
-func Stream(it *pebble.Iterator, index uint64) io.ReadCloser {
-	r := new(rows)
+// Stream streams all that it sees, as the state at index, with the values that as makes of
+// those of the rows. Closing the stream closes it, which must not be used otherwise.
+func Stream(it *pebble.Iterator, index uint64, as func(key, value []byte) ([]byte, error)) io.ReadCloser {
+	r := &rows{as: as}
 	r.begin(it, index)
 	return r
 }
@@ -119,6 +120,9 @@ func (r *rows) fill() error {
 	}
 	for full := false; r.ok && !full; r.ok = r.it.Next() {
 		v, err := r.it.ValueAndErr()
+		if err == nil && r.as != nil {
+			v, err = r.as(r.it.Key(), v)
+		}
 		if err != nil {
 			return err
 		}
