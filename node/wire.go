@@ -99,7 +99,7 @@ func (n *Node) apiConfig(registry *prometheus.Registry, provider *signin.OIDC) h
 		Clock:       n.clock.Read,
 		Bodies:      n.limits.bodies,
 		WebhookWait: webhook.Timeout + time.Second,
-		Browsers:    httpapi.Browsers{SignIn: rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max}, OIDC: provider, Dashboard: dashboardOf(n)},
+		Browsers:    httpapi.Browsers{SignIn: rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max, Trusted: c.Admin.TrustedProxies}, OIDC: provider, Dashboard: dashboardOf(n)},
 	}
 }
 

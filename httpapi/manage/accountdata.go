@@ -213,7 +213,7 @@ func (x *dataExport) people() error {
 	after := store.SessionID("")
 	for {
 		list, next, err := x.h.Sessions.Store.Sessions("", string(after), exportPage, func(s *store.Session) bool {
-			return s.Account == x.c.Account && visible(x.c, s) && !s.Over(x.c.Now)
+			return s.Account == x.c.Account && x.h.Sessions.visible(x.c, s) && !s.Over(x.c.Now)
 		})
 		if err != nil {
 			return err

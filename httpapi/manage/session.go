@@ -26,6 +26,7 @@ type peopleStore interface {
 	User(store.UserID) (*store.User, error)
 	UserByEmail(string) (*store.User, error)
 	Users(store.AccountID, store.UserID, int) ([]*store.User, store.UserID, error)
+	Session(owner string, id store.SessionID) (*store.Session, error)
 	Sessions(owner, after string, limit int, keep func(*store.Session) bool) ([]*store.Session, string, error)
 	SessionLink(store.AccountID, string) (*store.Link, error)
 	Cell(store.AccountID) *store.Cell

@@ -10,16 +10,20 @@ import (
 )
 
 // visible reports whether the caller may see and end a session: their own, an owner those
-// of the account, an operator all.
-func visible(c *rest.Call, s *store.Session) bool {
-	switch {
-	case c.Caller.Operates():
+// of the account's users and links, an operator all. Operators have the account default, but
+// are not users of its owner.
+func (h *Sessions) visible(c *rest.Call, s *store.Session) bool {
+	if own := c.Caller.Session; own != nil && own.Owner == s.Owner || c.Caller.Operates() {
 		return true
-	case c.Caller.Role == store.RoleOwner:
-		return s.Account == c.Account && s.Kind != store.OfToken
 	}
-	own := c.Caller.Session
-	return own != nil && own.Owner == s.Owner
+	if c.Caller.Role != store.RoleOwner || s.Account != c.Account || s.Kind == store.OfToken {
+		return false
+	}
+	if s.Kind != store.OfUser {
+		return true
+	}
+	u, err := h.Store.User(store.UserID(s.Owner))
+	return err == nil && u != nil && u.Role != store.RoleOperator
 }
 
 // List shows the sessions that the caller may see.
@@ -41,7 +45,7 @@ func (h *Sessions) List(c *rest.Call) (*rest.Page[*sessionRowView], error) {
 			user = own.Owner
 		}
 	}
-	list, next, err := h.Store.Sessions(user, after, limit, func(s *store.Session) bool { return visible(c, s) && !s.Over(c.Now) })
+	list, next, err := h.Store.Sessions(user, after, limit, func(s *store.Session) bool { return h.visible(c, s) && !s.Over(c.Now) })
 	if err != nil {
 		return nil, err
 	}
@@ -60,16 +64,14 @@ func (h *Sessions) End(c *rest.Call) (*signedOut, error) {
 	if err := c.Linearize(); err != nil {
 		return nil, err
 	}
-	list, _, err := h.Store.Sessions("", "", 1, func(s *store.Session) bool {
-		return string(s.ID) == c.Param && visible(c, s)
-	})
+	s, err := h.named(c)
 	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 {
+	if s == nil {
 		return nil, fault.Newf(fault.NotFound, "There is no such session.")
 	}
-	return h.end(c, list[0])
+	return h.end(c, s)
 }
 
 func (h *Sessions) wait(a *signin.Attempt) *fault.Error { return delayed(h.Guard.Wait(a)) }
@@ -86,6 +88,44 @@ func delayed(wait int64) *fault.Error {
 		return nil
 	}
 	return &fault.Error{Code: fault.TooManyFailures, RetryAfter: wait, Message: "You have exceeded your rate limit: too many failed sign-ins; wait before the next one"}
+}
+
+// named finds the session that the path names, if the caller may see it: one look-up for each
+// owner of a session that they may see. Only an operator has to look through all.
+func (h *Sessions) named(c *rest.Call) (*store.Session, error) {
+	id := store.SessionID(c.Param)
+	owners := []string{}
+	if own := c.Caller.Session; own != nil {
+		owners = append(owners, own.Owner)
+	}
+	if c.Caller.Role == store.RoleOwner {
+		owners = append(owners, string(c.Account)) // its links
+		for after := store.UserID(""); ; {
+			users, next, err := h.Store.Users(c.Account, after, rest.MaxLimit)
+			if err != nil {
+				return nil, err
+			}
+			for _, u := range users {
+				owners = append(owners, string(u.ID))
+			}
+			if after = next; next == "" {
+				break
+			}
+		}
+	}
+	for _, owner := range owners {
+		if s, err := h.Store.Session(owner, id); err != nil || s != nil && h.visible(c, s) {
+			return s, err
+		}
+	}
+	if !c.Caller.Operates() {
+		return nil, nil
+	}
+	list, _, err := h.Store.Sessions("", "", 1, func(s *store.Session) bool { return s.ID == id })
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 // newPassword is the body of PUT /v1/session/password.

@@ -38,6 +38,9 @@ type SignIn struct {
 	Hosts []string
 	Idle  time.Duration // without a call, after which a session ends; 0: none
 	Max   time.Duration // of a session
+	// Trusted are the proxies in front of the admin listener: their X-Forwarded-Proto tells
+	// how the browser came.
+	Trusted []netip.Prefix
 }
 
 // seenShare is the part of the idle time after which the use of a session is written:
@@ -67,11 +70,28 @@ func sessionCookie(r *http.Request) string {
 	return ""
 }
 
+// Secure reports whether the browser came by https, also where a proxy has the TLS: then the
+// browser says so itself in calls that change something, and a trusted proxy in all.
+func (c Browser) Secure() bool {
+	r := c.Request
+	if r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://") {
+		return true
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !slices.ContainsFunc(c.frame.cfg.SignIn.Trusted, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) }) {
+		return false
+	}
+	lines := r.Header["X-Forwarded-Proto"] // the last word is that of the nearest proxy
+	if len(lines) == 0 {
+		return false
+	}
+	last := lines[len(lines)-1]
+	return strings.EqualFold(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]), "https")
+}
+
 // SetCookie gives the browser the cookie of a session; "" takes it away.
 func (c Browser) SetCookie(value string, ends time.Time) {
-	r := c.Request
-	// A browser that came by https says so itself, also where a proxy has the TLS.
-	secure := r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://")
+	secure := c.Secure()
 	cookie := &http.Cookie{Name: plainCookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: secure}
 	if secure {
 		cookie.Name = secureCookie
@@ -288,7 +308,7 @@ func (c Browser) Agent() string { return agent(c.Request) }
 
 // Base is the URL of this listener as the client knows it.
 func (c Browser) Base() string {
-	if c.Request.TLS != nil || strings.HasPrefix(c.Request.Header.Get("Origin"), "https://") {
+	if c.Secure() {
 		return "https://" + c.Request.Host
 	}
 	return "http://" + c.Request.Host
