@@ -98,7 +98,8 @@ bench-cluster: ## a table: three processes, real fsync, etcd beside them; half a
 	PERFGATE_E2E_CLUSTER=bench $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/cluster -v
 
 bench-limits: ## limits that nodes share: three processes, 3, 5 and 9 nodes in virtual time, and the cost of a decision
-	PERFGATE_BENCH_LIMITS=1 $(GO) test ./e2e -count 1 -run '^TestBenchLimits$$' -v
+	PERFGATE_BENCH_LIMITS=1 $(GO) test ./e2e -count 1 -run '^TestBench(Limits|SharedProxying)$$' -v
+	PERFGATE_BENCH_LIMITS=1 $(GO) test ./node/share ./limiter -count 1 -run '^(TestManyKeys|TestDecisionOfAMillion)$$' -v
 	$(GO) test ./limiter/share -count 1 -run '^(TestUsefulness|TestBurstAtOneNode)$$' -v
 	$(GO) test ./limiter ./limiter/share -run '^$$' -bench 'TakePooled|Decide' -benchmem
 

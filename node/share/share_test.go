@@ -25,6 +25,7 @@ type fleet struct {
 	nodes map[string]*station
 	ids   []string
 	calls atomic.Int64
+	bytes atomic.Int64 // of calls and answers
 }
 
 type station struct {
@@ -103,7 +104,9 @@ func (s *station) exchange(ctx context.Context, node string, body []byte) ([]byt
 		return nil, errCut
 	}
 	time.Sleep(time.Duration(to.delay.Load()))
-	return to.Serve(s.id, body)
+	answer, err := to.Serve(s.id, body)
+	s.f.bytes.Add(int64(len(body) + len(answer)))
+	return answer, err
 }
 
 // take is a request of a unit, as admission makes it.
