@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # End-to-end checks with clients that nobody here wrote: curl, Python's requests,
-# the npm openai SDK, ws, standardwebhooks and svix. Needs them installed, except the npm packages, which it
+# the npm openai SDK, got, ky, ws, standardwebhooks and svix. Needs them installed, except the npm packages, which it
 # fetches into a scratch folder. Stops what it starts.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -88,5 +88,35 @@ check "ws" timeout 120 node "$work/ws.mjs"
 check "webhooks: verify_webhook" timeout 120 "$python" "$work/hooks.py"
 check "webhooks: standardwebhooks and svix" timeout 120 node "$work/hooks.mjs"
 
+# Three nodes that share their limits.
+export PERFGATE_CLUSTER_SECRET=a-cluster-secret-of-tests-0123456789 PERFGATE_OPERATOR_TOKEN=pg_operator_token_of_the_client_tests
+base=$((20000 + RANDOM % 10000))
+join=127.0.0.1:$base,127.0.0.1:$((base + 1)),127.0.0.1:$((base + 2))
+for n in 1 2 3; do
+  "$work/perfgate" serve --data-dir "$work/n$n" --name "n$n" --proxy-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+    --cluster-listen "127.0.0.1:$((base + n - 1))" --join "$join" --expect 3 --upstream "http://127.0.0.1:$(cat "$work/upstream")" 2>"$work/log$n" & pids+=($!)
+done
+addr_of() { sed -nE "s/.*$1 listening addr=([^ ]+).*/\1/p" "$work/log$2" 2>/dev/null || true; }
+NODES=
+for n in 1 2 3; do
+  for _ in $(seq 600); do
+    [ -n "$(addr_of admin $n)" ] && curl -fs "http://$(addr_of proxy $n)/readyz" >/dev/null && break; sleep 0.1
+  done
+  NODES+="${NODES:+,}http://$(addr_of proxy $n)"
+done
+ADMIN="http://$(addr_of admin 1)"
+key_of_account() { # key_of_account PER_MINUTE BURST: a key of a new account with this limit
+  local account
+  account=$(curl -fsS "$ADMIN/v1/accounts" -H "Authorization: Bearer $PERFGATE_OPERATOR_TOKEN" -H "Content-Type: application/json" \
+    -d "{\"name\":\"a\",\"tier\":\"enterprise\",\"limits\":{\"requests_per_minute\":$1,\"burst\":$2}}" | jq -re .id)
+  curl -fsS "$ADMIN/v1/keys" -H "Authorization: Bearer $PERFGATE_OPERATOR_TOKEN" -H "X-Perf-Account: $account" -H "Content-Type: application/json" \
+    -d '{"name":"k","type":"live"}' | jq -re .key
+}
+export NODES
+for client in OPENAI GOT KY; do
+  export "BELOW_$client=$(key_of_account 300 30)" "ABOVE_$client=$(key_of_account 60 4)"
+done
+check "openai, got and ky over three nodes" timeout 120 node "$work/three.mjs"
+
 echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ] || { tail -n 50 "$work/log"; exit 1; }
+[ "$failed" -eq 0 ] || { tail -n 50 "$work"/log*; exit 1; }
