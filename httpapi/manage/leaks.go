@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
@@ -16,14 +17,20 @@ import (
 // maxReport bounds the body of a report, in bytes: everybody may send one.
 const maxReport = 4 << 10
 
-// maxLeaks bounds the reports that wait to be worked off; each holds a few hundred bytes.
+// maxLeaks bounds the reports that are carried out at a time, with the calls that wait for
+// their answer; each holds a few kilobytes.
 const maxLeaks = 256
 
+// leakAnswer is when a report is answered, after its start. It is long enough for a
+// revocation to be effective on all nodes of a healthy cluster, and the same for every key.
+const leakAnswer = 500 * time.Millisecond
+
 // A report that cannot be carried out, for want of a leader, is tried again every
-// leakRetry until leakPatience has passed.
+// leakRetry until leakPatience has passed, or leakFarewell after the node began to stop.
 const (
 	leakRetry    = time.Second
 	leakPatience = 10 * time.Minute
+	leakFarewell = 3 * time.Second // less than the stop grants to background tasks
 )
 
 // leakStore is the part of the state that a report of a leaked key reads.
@@ -37,21 +44,24 @@ type reportGate interface {
 	Report(client netip.Addr) *fault.Error
 }
 
-// Leaks serves the call by which anyone who finds a key can revoke it. A report is only noted
-// by the call and carried out after it, so that neither the answer nor its time tells
-// whether the key exists. Make it with [NewLeaks].
+// Leaks serves the call by which anyone who finds a key can revoke it. The call carries the
+// report out, but its answer comes at one moment for every key, so that neither the answer nor
+// its time tells whether the key exists. Make it with [NewLeaks].
 type Leaks struct {
 	store   leakStore
 	gate    reportGate
 	backend rest.Backend
 	log     *slog.Logger
-	reports chan leak
-	retry   time.Duration // see leakRetry
+	places  chan struct{}  // one for each report that is carried out or waits for its answer
+	tries   sync.WaitGroup // reports that are carried out
+	life    context.Context
+	end     context.CancelFunc // of life: gives up all reports
 }
 
-// NewLeaks returns the call's handler; reports are carried out by [Leaks.Run].
+// NewLeaks returns the call's handler; [Leaks.Run] must run beside it.
 func NewLeaks(s leakStore, g reportGate, b rest.Backend, log *slog.Logger) *Leaks {
-	return &Leaks{store: s, gate: g, backend: b, log: log, reports: make(chan leak, maxLeaks), retry: leakRetry}
+	life, end := context.WithCancel(context.Background())
+	return &Leaks{store: s, gate: g, backend: b, log: log, places: make(chan struct{}, maxLeaks), life: life, end: end}
 }
 
 // leak is a report. It holds the hash of the key and never the key.
@@ -74,9 +84,10 @@ func (in *leakedKey) Check(*rest.Call) error {
 	return nil
 }
 
-// Revoke notes that a key was found where it must not be. The answer is the same for
-// every key.
+// Revoke takes the report of a key that was found where it must not be. The answer is the
+// same for every key.
 func (h *Leaks) Revoke(c *rest.Call) error {
+	came := time.Now()
 	if f := h.gate.Report(c.Client); f != nil {
 		return f
 	}
@@ -91,43 +102,60 @@ func (h *Leaks) Revoke(c *rest.Call) error {
 	if err := in.Check(c); err != nil {
 		return err
 	}
-	l := leak{hash: apikey.Hash(h.store.Pepper(), *in.Key), came: time.Now()}
+	l := leak{hash: apikey.Hash(h.store.Pepper(), *in.Key), came: came}
 	l.origin.At = c.Stamp()
 	c.Describe(&l.origin)
-	select {
-	case h.reports <- l:
-	default:
-		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "Too many reports of leaked keys are waiting; send this one again."}
+	if f := h.take(c.Request.Context(), &l); f != nil {
+		return f
 	}
 	c.Status = http.StatusAccepted
 	return c.Answer(struct{}{})
 }
 
-// Run carries out reports, one after the other, until ctx ends. A report that waits at
-// that time is lost, and so is one of a node that crashes: a sender that wants to be
-// sure tries the key afterwards.
-func (h *Leaks) Run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case l := <-h.reports:
-			h.carryOut(ctx, &l)
-		}
+// take begins to carry l out and returns when the answer is due: leakAnswer after the report
+// came, or when the client has gone. A report that is not carried out by then is tried on.
+func (h *Leaks) take(client context.Context, l *leak) *fault.Error {
+	select {
+	case h.places <- struct{}{}:
+	default:
+		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "Too many reports of leaked keys are waiting; send this one again."}
 	}
+	due := time.NewTimer(time.Until(l.came.Add(leakAnswer)))
+	defer due.Stop()
+	answered := make(chan struct{})
+	defer close(answered)
+	h.tries.Go(func() {
+		h.carryOut(l)
+		<-answered // the place is the waiting call's, too
+		<-h.places
+	})
+	select {
+	case <-due.C:
+	case <-client.Done():
+	}
+	return nil
 }
 
-// carryOut tries a report until it succeeds or is too old.
-func (h *Leaks) carryOut(ctx context.Context, l *leak) {
-	ctx, cancel := context.WithTimeout(ctx, leakPatience)
+// Run waits for ctx to end, and then for the reports that are not carried out yet: until
+// leakFarewell has passed. Each that is given up is logged. A crash loses them.
+func (h *Leaks) Run(ctx context.Context) {
+	<-ctx.Done()
+	farewell := time.AfterFunc(leakFarewell, h.end)
+	defer farewell.Stop()
+	h.tries.Wait()
+}
+
+// carryOut tries a report until it succeeds, is too old, or is given up as the node stops.
+func (h *Leaks) carryOut(l *leak) {
+	ctx, cancel := context.WithTimeout(h.life, leakPatience)
 	defer cancel()
 	for {
-		err := h.end(ctx, l)
+		err := h.revoke(ctx, l)
 		if err == nil {
 			return
 		}
 		select {
-		case <-time.After(h.retry):
+		case <-time.After(leakRetry):
 		case <-ctx.Done():
 			h.log.Error("a key that was reported as leaked is not revoked; revoke it by its secret with: perfgate keys revoke --stdin",
 				"request_id", l.origin.Request.ID, "error", err)
@@ -136,8 +164,8 @@ func (h *Leaks) carryOut(ctx context.Context, l *leak) {
 	}
 }
 
-// end revokes the reported key if it is known and not yet at its end.
-func (h *Leaks) end(ctx context.Context, l *leak) error {
+// revoke revokes the reported key if it is known and not yet at its end.
+func (h *Leaks) revoke(ctx context.Context, l *leak) error {
 	ctx, cancel := context.WithTimeout(ctx, rest.ProposeTimeout)
 	defer cancel()
 	// The key may have been made on another node a moment ago.
