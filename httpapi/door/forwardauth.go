@@ -95,6 +95,7 @@ func (d *ForwardAuth) answer(ctx context.Context, r *h1.Request) *proxy.Decision
 	if of, f := original(r, nginx); f != nil {
 		out := admit.RenderFault(f, id, r.Fields.Values("Accept"))
 		a = &proxy.Decision{Status: out.Status, Body: out.Body}
+		a.Fields.Set(fault.RequestIDHeader, id)
 		for _, field := range out.Fields {
 			a.Fields.Add(field.Name, field.Value)
 		}

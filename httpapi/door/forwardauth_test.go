@@ -58,3 +58,15 @@ func TestOriginal(t *testing.T) {
 		}
 	}
 }
+
+// Every answer has the request's id, also one to a question that cannot be understood.
+func TestRequestIDOfFaults(t *testing.T) {
+	d := NewForwardAuth(nil, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	for _, query := range []string{"", "nginx=1"} {
+		r := &h1.Request{Method: "GET", Path: Path, Host: "h", Remote: "127.0.0.1:1", Query: query}
+		r.Fields.Add("X-Request-Id", "mine-1")
+		if a := d.answer(t.Context(), r); a.Fields.Get("X-Request-Id") != "mine-1" {
+			t.Errorf("%q: %d with %v", query, a.Status, a.Fields.Header())
+		}
+	}
+}
