@@ -9,7 +9,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
-	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
 )
@@ -43,12 +42,18 @@ func (h *Pages) Readyz(c *rest.Call) error {
 }
 
 // Starting answers for a node that is still being assembled: the probes as ever,
-// everything else with 503. The answers give why as the reason, unless it is "".
-func Starting(w http.ResponseWriter, r *http.Request, why string) {
+// everything else with 503. waits holds while the node waits for other nodes to form or join
+// a cluster: then a write lacks a leader. Anybody may ask, so the answer names neither the
+// nodes nor the faults, which are in the log.
+func Starting(w http.ResponseWriter, r *http.Request, waits bool) {
 	rest.SetHeaders(w.Header(), r)
-	reason, message := "starting", "The node is starting."
-	if why = apikey.Mask(why); why != "" {
-		reason, message = "starting: "+why, "The node is starting: "+why+"."
+	reason, message, code := "starting", "The node is starting.", fault.Unavailable
+	if waits {
+		const why = "it waits for other nodes of its cluster"
+		reason, message = "starting: "+why, "The node is starting: "+why+"; its log says for which ones."
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			code = fault.NoLeader
+		}
 	}
 	answer, status := health{"unavailable", &reason}, http.StatusServiceUnavailable
 	switch r.URL.Path {
@@ -56,7 +61,7 @@ func Starting(w http.ResponseWriter, r *http.Request, why string) {
 		answer, status = health{Status: "ok"}, http.StatusOK
 	case "/readyz":
 	default:
-		admit.WriteFault(w, r, &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: message})
+		admit.WriteFault(w, r, &fault.Error{Code: code, RetryAfter: 1, Message: message})
 		return
 	}
 	fault.Linger(w, r)

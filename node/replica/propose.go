@@ -13,8 +13,10 @@ import (
 // The bounds of one write.
 const (
 	ProposeTimeout = 10 * time.Second // that it waits before its outcome is unknown
-	LeaderWait     = 2 * time.Second  // for a leader to be there
 	MaxCommand     = 16 << 20         // bytes of its command
+	// LeaderWait is how long it waits for a leader to be there. The refusal reaches the
+	// client within 2 s of its call.
+	LeaderWait = 1800 * time.Millisecond
 )
 
 // WrongClock is how far a node's wall clock may be from the other nodes' until it is

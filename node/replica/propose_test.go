@@ -36,6 +36,9 @@ func TestNoLeader(t *testing.T) {
 	began := time.Now()
 	_, err := r.Propose(t.Context(), replicatest.CreateKey(1))
 	answered(t, err, replica.ErrNoLeader)
+	if replica.LeaderWait > 2*time.Second-200*time.Millisecond {
+		t.Errorf("a client learns after more than %v that there is no leader, not within 2 s", replica.LeaderWait)
+	}
 	if took := time.Since(began); took > replica.LeaderWait+500*time.Millisecond {
 		t.Errorf("it took %v to say that there is no leader", took)
 	}
