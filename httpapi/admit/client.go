@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/iprange"
 )
@@ -21,7 +22,7 @@ type hops struct {
 // X-Forwarded-For.
 func newHops(trusted []netip.Prefix, header string) hops {
 	if header == "" {
-		header = "X-Forwarded-For"
+		header = forwardedForHeader
 	}
 	return hops{trusted: iprange.NewSet(trusted), header: http.CanonicalHeaderKey(header)}
 }
@@ -49,10 +50,22 @@ func (f Forwarding) Header() string { return f.hops.header }
 // Trusts reports whether the peer with the address a may report its client.
 func (f Forwarding) Trusts(a netip.Addr) bool { return f.hops.trusted.Contains(a) }
 
-// Chain is the way of r as X-Forwarded-For tells it: the client that r is judged
-// by, then the trusted hops, the peer last. Anybody can invent the elements left of
-// the client in the header, so they are not part of it. "" is a peer without address.
+// Chain is the way of r as X-Forwarded-For tells it: the list that the trusted peer sent,
+// with the peer appended. The elements left of the client that r is judged by may be
+// anybody's invention; an upstream that reads the list reads it from its end, as [Gate.Client]
+// does. Where another header names the client, the list is made of its hops: the client, then
+// the trusted ones. "" is a peer without address.
 func (f Forwarding) Chain(r *h1.Request) string {
+	if f.hops.header == forwardedForHeader {
+		peer, ok := address(r.Remote)
+		if !ok {
+			return ""
+		}
+		if !f.hops.trusted.Contains(peer) {
+			return peer.String()
+		}
+		return appended(r.Fields.Values(forwardedForHeader), peer.String())
+	}
 	var hops []netip.Addr
 	client := f.hops.walk(r.Remote, r.Fields.Values(f.hops.header), func(a netip.Addr) { hops = append(hops, a) })
 	if !client.IsValid() {
@@ -63,6 +76,25 @@ func (f Forwarding) Chain(r *h1.Request) string {
 		chain += ", " + hops[i].String()
 	}
 	return chain
+}
+
+// forwardedForHeader is the header that names clients by default.
+const forwardedForHeader = "X-Forwarded-For"
+
+// appended is the list in lines, as it was sent, with peer at its end. A line with a key in
+// it is dropped: no key reaches an upstream.
+func appended(lines []string, peer string) string {
+	size := len(peer)
+	for _, l := range lines {
+		size += len(l) + len(", ")
+	}
+	list := make([]byte, 0, size)
+	for _, l := range lines {
+		if l = trim(l); l != "" && !apikey.Holds(l) {
+			list = append(append(list, l...), ", "...)
+		}
+	}
+	return string(append(list, peer...))
 }
 
 // ReadAddress reads an address as the headers that name clients hold it, perhaps

@@ -52,7 +52,7 @@ func TestClaimsOfStrangers(t *testing.T) {
 // A trusted peer's headers agree with the client that admission judged.
 func TestClaimsOfTrustedPeers(t *testing.T) {
 	for i, c := range []struct{ header, send, name, want string }{
-		{"", "X-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n", "X-Forwarded-For", "203.0.113.7, 127.0.0.1"},
+		{"", "X-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n", "X-Forwarded-For", "6.6.6.6, 203.0.113.7, 127.0.0.1"},
 		{"CF-Connecting-IP", "CF-Connecting-IP: 203.0.113.7\r\nX-Forwarded-For: 6.6.6.6\r\n", "X-Forwarded-For", "203.0.113.7, 127.0.0.1"},
 		{"CF-Connecting-IP", "CF-Connecting-IP: 203.0.113.7\r\n", "Cf-Connecting-Ip", "203.0.113.7"},
 		{"Forwarded", "Forwarded: for=6.6.6.6, for=203.0.113.7;proto=https\r\nX-Forwarded-For: 6.6.6.6\r\n", "X-Forwarded-For", "203.0.113.7, 127.0.0.1"},

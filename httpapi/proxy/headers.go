@@ -131,9 +131,8 @@ func holdsKey(values []string) bool { return slices.ContainsFunc(values, apikey.
 // bodyDigests are the headers that sum up a body.
 var bodyDigests = [...]string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
 
-// setForwarded sets the headers with the origin of the request: the client that it
-// was judged by, with the hops that reported it, and the scheme and host that a
-// trusted peer saw.
+// setForwarded sets the headers with the origin of the request: the way that it came, and
+// the scheme and host that a trusted peer saw. HTTP/1.0 may have no host.
 func (o *outgoing) setForwarded(x *exchange, peer netip.Addr, trusted bool) {
 	forwardedFor, proto, host := "", "http", x.r.Host
 	if x.r.Secure {
@@ -158,7 +157,9 @@ func (o *outgoing) setForwarded(x *exchange, peer netip.Addr, trusted bool) {
 		o.Set("X-Forwarded-For", forwardedFor)
 	}
 	o.Set("X-Forwarded-Proto", proto)
-	o.Set("X-Forwarded-Host", host)
+	if host != "" {
+		o.Set("X-Forwarded-Host", host)
+	}
 }
 
 // setIdentity sets the headers with the key that a request was admitted by.

@@ -42,7 +42,7 @@ var requestHeaderCases = []struct {
 	{name: "forwarded, not trusted", send: cred + "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\nX-Forwarded-User: root\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\n", want: map[string]string{
 		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "outer.example", "X-Forwarded-Port": "", "X-Forwarded-User": "", "X-Real-Ip": "", "Forwarded": ""}},
 	{name: "forwarded, trusted", trusted: loopback, send: cred + "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: first\r\nX-Forwarded-Port: 443\r\nForwarded: for=1.2.3.4\r\n", want: map[string]string{
-		"X-Forwarded-For": "5.6.7.8, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "first", "X-Forwarded-Port": "443", "Forwarded": ""}},
+		"X-Forwarded-For": "1.2.3.4, 5.6.7.8, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "first", "X-Forwarded-Port": "443", "Forwarded": ""}},
 	{name: "another path, not trusted", send: cred + "X-Original-URL: /admin\r\nx-rewrite-url: /admin\r\n", want: map[string]string{
 		"X-Original-Url": "", "X-Rewrite-Url": ""}},
 	{name: "another path, trusted", trusted: loopback, send: cred + "X-Original-URL: /x\r\n", want: map[string]string{"X-Original-Url": "/x"}},
