@@ -311,7 +311,7 @@ type NewAccount struct {
 
 // KeyPolicy binds the keys of an account.
 type KeyPolicy struct {
-	MaxTTL     *string `json:"max_ttl"` // such as 90d
+	MaxTTL     *string `json:"max_ttl"` // in Go's syntax: 2160h
 	MustExpire bool    `json:"must_expire"`
 	MaxKeys    *int    `json:"max_keys"`
 }

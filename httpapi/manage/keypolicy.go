@@ -35,7 +35,7 @@ func viewKeyPolicy(p *store.KeyPolicy) *keyPolicyView {
 	}
 	v := &keyPolicyView{MustExpire: p.MustExpire, MaxKeys: some(p.MaxKeys)}
 	if p.MaxTTL != 0 {
-		v.MaxTTL = some(span.Format(p.Life()))
+		v.MaxTTL = some(span.Go(p.Life()))
 	}
 	return v
 }
@@ -58,7 +58,7 @@ func (in *keyPolicyBody) policy() (*store.KeyPolicy, error) {
 	if in.MaxTTL != nil {
 		d, err := span.Parse(*in.MaxTTL)
 		if err != nil || d < store.MinKeyTTL || d > store.MaxKeyTTL {
-			faults.Add(rest.Invalid("key_policy.max_ttl", `must be a duration such as "90d", from %s to %s, or null`, span.Format(store.MinKeyTTL), span.Format(store.MaxKeyTTL)))
+			faults.Add(rest.Invalid("key_policy.max_ttl", `must be a duration such as "2160h", from %s to %s, or null`, span.Go(store.MinKeyTTL), span.Go(store.MaxKeyTTL)))
 		}
 		p.MaxTTL = int64(d / time.Second)
 	}

@@ -41,7 +41,7 @@ func TestSuspension(t *testing.T) {
 func TestKeyPolicy(t *testing.T) {
 	g := apitest.New(t)
 	a := g.Op("PATCH", "/v1/accounts/default", `{"key_policy":{"max_ttl":"90d","must_expire":true,"max_keys":2}}`).Want(t, 200)
-	if !strings.Contains(a.Body, `"key_policy":{"max_ttl":"90d","must_expire":true,"max_keys":2}`) {
+	if !strings.Contains(a.Body, `"key_policy":{"max_ttl":"2160h","must_expire":true,"max_keys":2}`) {
 		t.Errorf("%s", a.Body)
 	}
 	at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }

@@ -46,7 +46,7 @@ func (in *newLink) link() (life time.Duration, err error) {
 	life = linkLife
 	if in.TTL != nil {
 		if life, err = span.Parse(*in.TTL); err != nil || life < time.Second || life > maxLinkLife {
-			faults.Add(rest.Invalid("ttl", `must be a duration such as "15m", at most %s`, span.Format(maxLinkLife)))
+			faults.Add(rest.Invalid("ttl", `must be a duration such as "15m", at most %s`, span.Go(maxLinkLife)))
 		}
 	}
 	if in.Scopes != nil {

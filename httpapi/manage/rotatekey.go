@@ -47,7 +47,7 @@ func (in *rotation) overlap(t store.KeyType) (d time.Duration, err error) {
 		d = liveOverlap
 	}
 	if err != nil || d < 0 || d > maxOverlap {
-		return 0, rest.Invalid("overlap", `must be a duration such as "24h", "7d" or "0s", at most %dd, or %q`, int(maxOverlap/span.Day), untilUnused)
+		return 0, rest.Invalid("overlap", `must be a duration such as "24h" or "0s", at most %s, or %q`, span.Go(maxOverlap), untilUnused)
 	}
 	return d, nil
 }

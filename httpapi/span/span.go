@@ -65,3 +65,15 @@ func Format(d time.Duration) string {
 	}
 	return strconv.FormatInt(int64(days), 10) + "d" + text
 }
+
+// Go writes a duration in Go's syntax without the units that are zero: "24h", not "24h0m0s".
+func Go(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

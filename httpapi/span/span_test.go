@@ -70,3 +70,15 @@ func TestParseErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestGo(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 10 * time.Second: "10s", time.Minute: "1m", 10 * time.Minute: "10m", 24 * time.Hour: "24h", 90 * time.Minute: "1h30m",
+		time.Hour + time.Second: "1h0m1s", 20 * time.Hour: "20h", 1500 * time.Millisecond: "1.5s",
+	} {
+		got := Go(d)
+		if again, err := time.ParseDuration(got); got != want || err != nil || again != d {
+			t.Errorf("%v is %q, want %q; read as %v, %v", d, got, want, again, err)
+		}
+	}
+}

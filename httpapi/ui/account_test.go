@@ -159,14 +159,14 @@ func TestManageAccounts(t *testing.T) {
 		"rule0_name", "chat", "rule0_requests", "10", "rule0_window", "1h", "rule0_per", "key", "rule0_route", "/v1/chat", "rule0_shadow", "1", "rule0_until", "2099-01-31")).want(303)
 	a := read()
 	rule := a["limit_rules"].([]any)[0].(map[string]any)
-	if policy := a["key_policy"].(map[string]any); a["tier"] != "enterprise" || a["limits"] != nil || policy["max_ttl"] != "90d" || fmt.Sprint(policy["max_keys"]) != "5" || policy["must_expire"] != true {
+	if policy := a["key_policy"].(map[string]any); a["tier"] != "enterprise" || a["limits"] != nil || policy["max_ttl"] != "2160h" || fmt.Sprint(policy["max_keys"]) != "5" || policy["must_expire"] != true {
 		t.Fatalf("the account is %v", a)
 	}
 	if fmt.Sprint(rule["requests"]) != "10" || rule["per"] != "key" || rule["shadow"] != true || rule["until"] != "2099-01-31T00:00:00Z" || rule["match"].(map[string]any)["route"] != "/v1/chat" {
 		t.Fatalf("the rule is %v", rule)
 	}
 	p := g.get(at).want(200)
-	if p.field("rule0_name") != "chat" || p.field("rule1_name") != "" || p.field("max_ttl") != "90d" {
+	if p.field("rule0_name") != "chat" || p.field("rule1_name") != "" || p.field("max_ttl") != "2160h" {
 		t.Fatal("the form does not hold what is stored")
 	}
 	form = p.values(at)
