@@ -103,3 +103,20 @@ func TestBulkRevocation(t *testing.T) {
 		g.Op("POST", "/v1/keys/revoke", bad).Want(t, 422)
 	}
 }
+
+// A rotation does not promise an overlap beyond the key's own end, and leaves a disabled
+// key alone.
+func TestRotationsBounds(t *testing.T) {
+	g := apitest.New(t)
+	id, _ := g.Key("live", "read")
+	ends := time.Now().Add(4 * time.Hour).UTC().Truncate(time.Second).Format(time.RFC3339)
+	g.Op("PATCH", "/v1/keys/"+id, `{"expires_at":"`+ends+`"}`).Want(t, 200)
+	if a := g.Op("POST", "/v1/keys/"+id+"/rotate", `{"overlap":"24h"}`).Want(t, 201); a.Text("overlap_ends_at") != ends {
+		t.Errorf("the overlap ends at %s, the key at %s", a.Text("overlap_ends_at"), ends)
+	}
+	off, _ := g.Key("live", "read")
+	g.Op("PATCH", "/v1/keys/"+off, `{"state":"disabled"}`).Want(t, 200)
+	if a := g.Op("POST", "/v1/keys/"+off+"/rotate", "").Want(t, 409, fault.Conflict); !strings.Contains(a.Message(), "enable it first") {
+		t.Errorf("%s", a.Body)
+	}
+}

@@ -67,6 +67,13 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.State(c.Now) == store.Disabled {
+		return nil, fault.Newf(fault.Conflict, `The key is disabled, and a new key would be, too: enable it first ({"state":"active"}), or create another one.`)
+	}
+	ends := c.Stamp().Add(overlap)
+	if !k.ExpiresAt.IsZero() && k.ExpiresAt.Before(ends) { // it is admitted no longer
+		ends = k.ExpiresAt
+	}
 	if in.untilUnused() && h.Store.ClusterLevel() < store.LevelOfUntilUnused {
 		return nil, fault.Newf(fault.Conflict, "Not every node of the cluster knows this overlap yet. Upgrade all nodes first, or give a duration.")
 	}
@@ -79,7 +86,7 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 	secret := apikey.New(prefixOf(k.Type))
 	rc, err := c.Propose(&store.Command{Change: &store.KeyRotate{
 		ID: k.ID, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Store.Pepper(), secret),
-		Hint: apikey.Hint(secret), OverlapEndsAt: c.Stamp().Add(overlap),
+		Hint: apikey.Hint(secret), OverlapEndsAt: ends,
 		UntilUnused: in.untilUnused(),
 		Counts:      h.Store.ClusterLevel() >= store.LevelOfCounts,
 	}})
