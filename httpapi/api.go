@@ -71,6 +71,8 @@ type Config struct {
 
 	// WebhookWait is how long a test call of a webhook waits for its outcome.
 	WebhookWait time.Duration
+	// WebhookPrivate are the ranges besides the public ones to which webhooks may go.
+	WebhookPrivate []netip.Prefix
 
 	// Bodies is the memory for the bodies of calls; nil is one of [bodies.Max] bytes.
 	Bodies *bodies.Memory

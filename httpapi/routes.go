@@ -69,7 +69,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
 		accounts:  manage.Accounts{Store: cfg.Store, Residency: cfg.Residency},
 		incidents: manage.Incidents{Store: cfg.Store, Keys: manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes}, Audit: cfg.Audit},
-		webhooks:  manage.Webhooks{Store: cfg.Store, Wait: cfg.WebhookWait},
+		webhooks:  manage.Webhooks{Store: cfg.Store, Wait: cfg.WebhookWait, Private: cfg.WebhookPrivate},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend},
 		keyring:   manage.Keyring{Vault: cfg.Backend},

@@ -97,8 +97,8 @@ func (n *Node) apiConfig(registry *prometheus.Registry, provider *signin.OIDC) h
 		Client:      admit.ClientFinder(c.Admin.TrustedProxies, c.Proxy.ClientIPHeader),
 		Clock:       n.clock.Read,
 		Bodies:      n.limits.bodies,
-		WebhookWait: webhook.Timeout + time.Second,
-		Browsers:    httpapi.Browsers{SignIn: rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max, Trusted: c.Admin.TrustedProxies}, OIDC: provider, Dashboard: dashboardOf(n)},
+		WebhookWait: webhook.Timeout + time.Second, WebhookPrivate: c.Webhooks.AllowPrivate,
+		Browsers: httpapi.Browsers{SignIn: rest.SignIn{Hosts: c.SignIn.AllowedHosts, Idle: c.SignIn.Idle, Max: c.SignIn.Max, Trusted: c.Admin.TrustedProxies}, OIDC: provider, Dashboard: dashboardOf(n)},
 	}
 }
 

@@ -56,7 +56,7 @@ type deleted struct {
 
 func viewAccount(a *store.Account) accountView {
 	return accountView{
-		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: (*limitsView)(a.Limits.Enforced()), LimitRules: viewRules(a.Rules),
+		ID: a.ID, Name: a.Name, Tier: a.Tier, Region: some(a.Region), Limits: viewLimits(a.Limits), LimitRules: viewRules(a.Rules),
 		BrowserKeys: a.BrowserKeys, Alerts: a.AlertThresholds(), RetentionDays: a.RetentionDays, CreatedAt: a.CreatedAt.UTC(),
 		State: accountState(a), KeyPolicy: viewKeyPolicy(a.KeyPolicy),
 	}
@@ -76,12 +76,12 @@ type newAccount struct {
 }
 
 // Check implements [rest.Checker].
-func (in *newAccount) Check(*rest.Call) error {
+func (in *newAccount) Check(c *rest.Call) error {
 	var faults fault.List
 	if in.Name == nil {
 		faults.Add(rest.Invalid("name", "is required"))
 	}
-	faults.Add(checkAccount(&store.AccountUpdate{
+	faults.Add(checkAccount(c, &store.AccountUpdate{
 		Name: in.Name, Tier: in.Tier, Region: in.Region, Limits: in.Limits,
 		BrowserKeys: in.BrowserKeys, Alerts: in.Alerts, RetentionDays: in.RetentionDays,
 	}))
@@ -142,13 +142,13 @@ func set[T any](dst *T, v *T) {
 }
 
 // checkAccount validates the members that u sets, and sorts its thresholds.
-func checkAccount(u *store.AccountUpdate) error {
+func checkAccount(c *rest.Call, u *store.AccountUpdate) error {
 	var faults fault.List
 	if u.Name != nil {
 		faults.Add(checkText("name", *u.Name, 1, maxName))
 	}
-	if u.Tier != nil && !isTierName(*u.Tier) {
-		faults.Add(rest.Invalid("tier", "is not the name of a tier"))
+	if u.Tier != nil {
+		faults.Add(checkTierOf(c, *u.Tier))
 	}
 	if u.Region != nil {
 		faults.Add(checkText("region", *u.Region, 0, maxRegion))
@@ -172,6 +172,27 @@ func checkAccount(u *store.AccountUpdate) error {
 		*u.Alerts = slices.Compact(*u.Alerts)
 	}
 	return faults.Err()
+}
+
+// checkTierOf refuses a tier that is not there.
+func checkTierOf(c *rest.Call, name string) error {
+	if !isTierName(name) {
+		return rest.Invalid("tier", "is not the name of a tier")
+	}
+	there, err := rest.Present(c, func(s *store.Store) bool { return s.Tier(name) != nil })
+	if err == nil && !there {
+		err = rest.Invalid("tier", "there is no tier %q", name)
+	}
+	return err
+}
+
+// checkAccountNamed refuses an account that is not there.
+func checkAccountNamed(c *rest.Call, id store.AccountID) error {
+	there, err := rest.Present(c, func(s *store.Store) bool { return s.Cell(id) != nil })
+	if err == nil && !there {
+		err = rest.Invalid("account", "there is no such account")
+	}
+	return err
 }
 
 // List shows all accounts in the order of their ids.
@@ -229,7 +250,7 @@ type accountPatch struct {
 	RetentionDays rest.Opt[int]               `json:"retention_days"`
 }
 
-func (p *accountPatch) update() (*store.AccountUpdate, error) {
+func (p *accountPatch) update(c *rest.Call) (*store.AccountUpdate, error) {
 	var faults fault.List
 	if p.Name.Null {
 		faults.Add(rest.Invalid("name", "must not be null"))
@@ -247,19 +268,19 @@ func (p *accountPatch) update() (*store.AccountUpdate, error) {
 	if p.Alerts.Null {
 		u.Clear = append(u.Clear, "alert_thresholds")
 	}
-	faults.Add(checkAccount(u))
+	faults.Add(checkAccount(c, u))
 	return u, faults.Err()
 }
 
 // Check implements [rest.Checker].
-func (p *accountPatch) Check(*rest.Call) error {
-	_, err := p.update()
+func (p *accountPatch) Check(c *rest.Call) error {
+	_, err := p.update(c)
 	return err
 }
 
 // UpdateOwn changes the settings that the caller's account may change itself.
 func (h *Accounts) UpdateOwn(c *rest.Call, in *accountPatch) (*changedAccount, error) {
-	u, err := in.update()
+	u, err := in.update(c)
 	if err != nil {
 		return nil, err
 	}
@@ -297,22 +318,22 @@ type managedPatch struct {
 
 // Update changes the account that the path names.
 func (h *Accounts) Update(c *rest.Call, in *managedPatch) (*changedAccount, error) {
-	u, err := in.update()
+	u, err := in.update(c)
 	if err != nil {
 		return nil, err
 	}
 	return h.change(c, store.AccountID(c.Param), u)
 }
 
-func (p *managedPatch) update() (*store.AccountUpdate, error) {
+func (p *managedPatch) update(c *rest.Call) (*store.AccountUpdate, error) {
 	var faults fault.List
-	u, err := p.accountPatch.update()
+	u, err := p.accountPatch.update(c)
 	faults.Add(err)
 	if p.Tier.Null {
 		faults.Add(rest.Invalid("tier", "must not be null"))
 	}
 	more := &store.AccountUpdate{Tier: p.Tier.Get(), Region: p.Region.OrZero(), Limits: p.Limits.Get()}
-	faults.Add(checkAccount(more))
+	faults.Add(checkAccount(c, more))
 	u.Tier, u.Region, u.Limits = more.Tier, more.Region, more.Limits
 	if p.Rules.Set {
 		rules, err := rulesOf("limit_rules", p.Rules.Value)
@@ -327,15 +348,12 @@ func (p *managedPatch) update() (*store.AccountUpdate, error) {
 }
 
 // Check implements [rest.Checker].
-func (p *managedPatch) Check(*rest.Call) error {
-	_, err := p.update()
+func (p *managedPatch) Check(c *rest.Call) error {
+	_, err := p.update(c)
 	return err
 }
 
 func (h *Accounts) change(c *rest.Call, id store.AccountID, u *store.AccountUpdate) (*changedAccount, error) {
-	if err := checkAccount(u); err != nil {
-		return nil, err
-	}
 	if err := h.Residency.check(u.Region); err != nil {
 		return nil, err
 	}

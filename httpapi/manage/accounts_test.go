@@ -2,6 +2,7 @@ package manage_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -171,4 +172,47 @@ func TestAccountsOfOtherRegions(t *testing.T) {
 		t.Errorf("a refused move changed the region to %q", a.Text("region"))
 	}
 	g.Op("PATCH", "/v1/accounts/"+id, `{"region":null}`).Want(t, 200)
+}
+
+// Several faults are listed together, those that only the state shows among them.
+func TestFaultsOfTheStateAreListed(t *testing.T) {
+	g := apitest.New(t)
+	for _, c := range []struct{ method, path, body, want string }{
+		{"PATCH", "/v1/accounts/default", `{"tier":"nope","browser_keys":"x"}`, "/browser_keys /tier"},
+		{"PATCH", "/v1/accounts/default", `{"tier":"nope","state":"x","limits":{"x":1}}`, "/limits/x /state /tier"},
+		{"POST", "/v1/accounts", `{"tier":"nope"}`, "/name /tier"},
+		{"POST", "/v1/users", `{"email":"q@b.c","role":"owner","account":"acct_x"}`, "/account"},
+		{"POST", "/v1/users", `{"email":"q","role":"owner","account":"acct_x"}`, "/account /email"},
+		{"POST", "/v1/session-links", `{"account":"acct_x","ttl":"soon"}`, "/account /ttl"},
+		{"POST", "/v1/webhooks", `{"url":"https://169.254.169.254/x","events":["no.such"]}`, "/events /url"},
+	} {
+		a := g.Op(c.method, c.path, c.body).Want(t, 422)
+		var d struct{ Error fault.Body }
+		apitest.Must(t, json.Unmarshal([]byte(a.Body), &d))
+		var got []string
+		for _, e := range d.Error.Errors {
+			got = append(got, e.Param)
+		}
+		if len(got) == 0 {
+			got = []string{d.Error.Param}
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s %s: %s, want %s: %s", c.path, c.body, s, c.want, a.Body)
+		}
+	}
+	// A repeat gets its stored result, whatever is gone meanwhile.
+	g.Op("POST", "/v1/tiers", `{"name":"gone","live":{},"test":{}}`).Want(t, 201)
+	g.Op("POST", "/v1/accounts", `{"name":"n","tier":"gone"}`, "Idempotency-Key", "one").Want(t, 201)
+}
+
+// Limits that set nothing are none.
+func TestEmptyLimits(t *testing.T) {
+	g := apitest.New(t)
+	id, _ := g.Key("live", "read")
+	for _, path := range []string{"/v1/accounts/default", "/v1/keys/" + id} {
+		if a := g.Op("PATCH", path, `{"limits":{"requests_per_minute":null}}`).Want(t, 200); !strings.Contains(a.Body, `"limits":null`) {
+			t.Errorf("%s: %s", path, a.Body)
+		}
+	}
 }

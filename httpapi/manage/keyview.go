@@ -168,7 +168,7 @@ func (h *Keys) unusedView(c *rest.Call, k *store.Key) keyView {
 			RevokedAt: when(k.RevokedAt), RevokedBy: some(k.RevokedBy), RevokeReason: some(k.RevokeReason),
 			Replaces: some(k.Replaces), ReplacedBy: some(k.ReplacedBy),
 		},
-		Limits: (*limitsView)(k.Limits.Enforced()), MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
+		Limits: viewLimits(k.Limits), MaxCostPerCall: (*amount)(k.MaxCostPerCall), MonthlyBudget: (*amount)(k.MonthlyBudget),
 		Allowlist: convert(k.Allowlist, func(p netip.Prefix) cidr { return cidr(p) }), Routes: k.Routes, Metadata: k.Metadata,
 	}
 	if v.State == store.Rotating {

@@ -35,9 +35,14 @@ type newLink struct {
 }
 
 // Check implements [rest.Checker].
-func (in *newLink) Check(*rest.Call) error {
+func (in *newLink) Check(c *rest.Call) error {
+	var faults fault.List
 	_, err := in.link()
-	return err
+	faults.Add(err)
+	if in.Account != nil && *in.Account != c.Account && c.Caller.Operates() {
+		faults.Add(checkAccountNamed(c, *in.Account))
+	}
+	return faults.Err()
 }
 
 // link is the link that in describes, as yet without a secret; its end is a duration.
@@ -67,24 +72,16 @@ type sessionLink struct {
 
 // Create makes a link and shows it, once.
 func (h *Links) Create(c *rest.Call, in *newLink) (*sessionLink, error) {
-	life, err := in.link()
-	if err != nil {
+	if err := in.Check(c); err != nil {
 		return nil, err
 	}
+	life, _ := in.link() // it was checked
 	account := c.Account
 	if in.Account != nil && *in.Account != account {
 		if !c.Caller.Operates() {
-			return nil, &fault.Error{Code: fault.Forbidden, Param: "/account", Message: "account: an owner makes links to their own account."}
+			return nil, &fault.Error{Code: fault.Forbidden, Param: "/account", Message: "account: an owner or admin makes links to their own account."}
 		}
 		account = *in.Account
-		if h.Store.Cell(account) == nil {
-			if err := c.Linearize(); err != nil {
-				return nil, err
-			}
-		}
-		if h.Store.Cell(account) == nil {
-			return nil, rest.Invalid("account", "there is no such account")
-		}
 	}
 	token := ids.New(ids.New(linkPrefix + string(account) + "_"))
 	l := store.Link{Hash: sha256.Sum256([]byte(token)), Scopes: []string{"admin"}, Ends: c.Stamp().Add(life)}

@@ -20,6 +20,14 @@ type limitsView struct {
 	MaxConcurrent *int64 `json:"max_concurrent"`
 }
 
+// viewLimits shows limits; those that set nothing are none.
+func viewLimits(l *store.Limits) *limitsView {
+	if l == nil || *l == (store.Limits{}) {
+		return nil
+	}
+	return (*limitsView)(l.Enforced())
+}
+
 // ruleView is a limit rule as the API shows it.
 type ruleView struct {
 	Name     string        `json:"name"`

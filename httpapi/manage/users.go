@@ -96,6 +96,9 @@ func (in *newUser) Check(c *rest.Call) error {
 	} else {
 		faults.Add(checkRole(c, *in.Role))
 	}
+	if in.Account != nil && *in.Account != c.Account && c.Caller.Operates() {
+		faults.Add(checkAccountNamed(c, *in.Account))
+	}
 	return faults.Err()
 }
 

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,8 @@ type Webhooks struct {
 	Store webhookStore
 	// Wait is how long a test call waits for the outcome of its first attempt.
 	Wait time.Duration
+	// Private are the ranges that webhooks.allow_private lists.
+	Private []netip.Prefix
 }
 
 // webhookView is an endpoint as the API shows it: without its secrets.
@@ -122,9 +125,21 @@ func checkWebhook(url *string, events *[]string) error {
 	return faults.Err()
 }
 
+// check adds to the faults of a body that its URL is an address that is never connected to.
+func (h *Webhooks) check(of error, url *string) error {
+	var faults fault.List
+	faults.Add(of)
+	if url != nil {
+		if err := webhook.CheckTarget(*url, h.Private); err != nil {
+			faults.Add(rest.Invalid("url", "%v", err))
+		}
+	}
+	return faults.Err()
+}
+
 // Create makes an endpoint and shows its secret, once.
 func (h *Webhooks) Create(c *rest.Call, in *newWebhook) (*issuedWebhook, error) {
-	if err := in.Check(c); err != nil {
+	if err := h.check(in.Check(c), in.URL); err != nil {
 		return nil, err
 	}
 	w := store.Webhook{ID: store.WebhookID(ids.New("whk_")), URL: *in.URL, Enabled: true, Signing: store.Signing{Secret: webhook.NewSecret()}}
@@ -222,7 +237,7 @@ func (h *Webhooks) match(c *rest.Call) (uint64, error) {
 
 // Update changes an endpoint.
 func (h *Webhooks) Update(c *rest.Call, in *webhookPatch) (*webhookView, error) {
-	if err := in.Check(c); err != nil {
+	if err := h.check(in.Check(c), in.URL.Get()); err != nil {
 		return nil, err
 	}
 	match, err := h.match(c)

@@ -131,6 +131,18 @@ func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 // answered before. The frame does so before every GET that needs a leader.
 func (c *Call) Linearize() error { return c.frame.cfg.Backend.Linearize(c.Request.Context()) }
 
+// Present looks for a thing that a body names, and again after this node has caught up: another
+// node may have made it a moment ago.
+func Present(c *Call, there func(*store.Store) bool) (bool, error) {
+	if there(c.frame.cfg.Store) || c.Repeated() { // a repeat is answered with the stored result
+		return true, nil
+	}
+	if err := c.Linearize(); err != nil {
+		return false, err
+	}
+	return there(c.frame.cfg.Store), nil
+}
+
 // Committed notes that a command carries the call's audit event, so that the
 // call is no event of its own. [Call.Propose] does so by itself.
 func (c *Call) Committed() { c.change.committed = true }

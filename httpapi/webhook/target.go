@@ -53,6 +53,20 @@ func prefixes(list ...string) (out []netip.Prefix) {
 	return out
 }
 
+// CheckTarget refuses a URL whose host is an address that no connection is made to; allowed
+// are the ranges that an operator allows. A name is judged at the time of each connection.
+func CheckTarget(raw string, allowed []netip.Prefix) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil // see CheckURL
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return nil
+	}
+	return guard{allowed}.check(a)
+}
+
 // Refused is the error of a connection to an address that must not be reached.
 type Refused struct{ Addr netip.Addr }
 
