@@ -29,7 +29,7 @@ var whoMayCall = map[string]string{
 	"session": "*", "signOut": "*", "setPassword": "*", "newSecondFactor": "*", "setSecondFactor": "*", "removeSecondFactor": "*",
 	"listSessions": "*", "endSession": "*",
 	"createUser": "o", "listUsers": "o", "getUser": "o", "updateUser": "o", "deleteUser": "o", "disableUser": "o", "resetUser": "o",
-	"createSessionLink": "o",
+	"createSessionLink": "oa",
 
 	"createOperatorToken": "-", "listOperatorTokens": "-", "deleteOperatorToken": "-",
 	"createManagedAccount": "-", "listManagedAccounts": "-", "getManagedAccount": "-", "updateManagedAccount": "-", "deleteManagedAccount": "-",

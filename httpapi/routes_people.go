@@ -87,7 +87,7 @@ var rolesOf = map[string]rest.Roles{
 	"usage": rest.Everyone, "keyUsage": rest.Everyone, "limits": rest.Everyone, "simulateLimits": rest.Everyone,
 	"createUser": rest.Owners, "listUsers": rest.Owners, "getUser": rest.Owners, "updateUser": rest.Owners,
 	"deleteUser": rest.Owners, "disableUser": rest.Owners, "resetUser": rest.Owners,
-	"createSessionLink": rest.Owners, "accountData": rest.Owners, "eraseAccountData": rest.Owners, "listErasures": rest.Owners, "getErasure": rest.Owners, "cancelErasure": rest.Owners,
+	"accountData": rest.Owners, "eraseAccountData": rest.Owners, "listErasures": rest.Owners, "getErasure": rest.Owners, "cancelErasure": rest.Owners,
 }
 
 // withRoles states which roles may make each call: those that read everything in the account

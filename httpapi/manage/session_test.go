@@ -382,3 +382,12 @@ func TestSetupLinkOfAnEarlierRole(t *testing.T) {
 	g.Op("PATCH", "/v1/users/"+id, `{"role":"owner"}`).Want(t, 200)
 	g.SignIn(map[string]string{"token": token, "password": apitest.Password}).Want(t, 401)
 }
+
+// An admin may make links, and neither the admin nor the link may do what only owners may.
+func TestLinkOfAnAdmin(t *testing.T) {
+	g := apitest.New(t)
+	p := g.Person("ada@example.com", "admin", "")
+	p.Do("POST", "/v1/session-links", `{}`).Want(t, 201)
+	p.Do("POST", "/v1/users", `{"email":"b@example.com","role":"owner"}`).Want(t, 403, fault.Forbidden)
+	p.Do("PATCH", "/v1/account", `{"retention_days":7}`).Want(t, 403, fault.Forbidden)
+}
