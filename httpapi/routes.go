@@ -64,7 +64,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store},
 		usage:     manage.Usage{Store: cfg.Store, Observed: cfg.Observed},
-		audit:     manage.Audit{Log: cfg.Audit},
+		audit:     manage.Audit{Log: cfg.Audit, People: cfg.Store.People()},
 		simulate:  manage.Simulate{Local: cfg.Local},
 		limits:    manage.Limits{Gate: cfg.Gate, Store: cfg.Store},
 		accounts:  manage.Accounts{Store: cfg.Store, Residency: cfg.Residency},

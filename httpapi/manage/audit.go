@@ -48,7 +48,10 @@ type AuditReading interface {
 // Audit serves the calls that read the audit log: the events of changes, and those of
 // requests of all nodes.
 type Audit struct {
-	Log AuditLogs
+	Log    AuditLogs
+	People interface {
+		UserByEmail(string) (*store.User, error)
+	}
 }
 
 // MissingNodesHeader names the nodes whose events are not in an answer, with commas between them.
@@ -72,11 +75,10 @@ func (h *Audit) Head(c *rest.Call) (*chain.HeadFile, error) {
 // limit it is a page; without one it streams every matching event as one document.
 func (h *Audit) Logs(c *rest.Call) error {
 	q := c.Query()
-	log, err := logOf(c, q)
+	eq, err := h.query(c, q)
 	if err != nil {
 		return err
 	}
-	eq := eventQuery(log, q)
 	format := q.OneOf("format", "json", "ndjson", "csv")
 	bom := q.Bool("bom")
 	if live(c) {
@@ -135,7 +137,25 @@ func (h *Audit) Logs(c *rest.Call) error {
 	return sendStream(c, events, form, &proof, reading)
 }
 
-// eventQuery reads what a call asks for of a log.
+// query reads what a call asks for of a log. Events hold the id of a user and not the address,
+// so an address stands for the id of the user who has it now.
+func (h *Audit) query(c *rest.Call, q *rest.Query) (store.EventQuery, error) {
+	log, err := logOf(c, q)
+	if err != nil {
+		return store.EventQuery{}, err
+	}
+	eq := eventQuery(log, q)
+	if !strings.Contains(eq.User, "@") {
+		return eq, nil
+	}
+	u, err := h.People.UserByEmail(eq.User)
+	if u != nil {
+		eq.User = string(u.ID)
+	}
+	return eq, err
+}
+
+// eventQuery reads the filters of a call, for a log.
 func eventQuery(log store.EventQuery, q *rest.Query) store.EventQuery {
 	eq := store.EventQuery{
 		Account: log.Account, WithOperators: log.WithOperators,
