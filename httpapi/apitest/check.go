@@ -119,7 +119,7 @@ func (g *Rig) checkRules(r *http.Request, resp *http.Response, raw []byte) error
 	if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "" {
 		return fmt.Errorf("security headers are %v", h)
 	}
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified {
 		return errors.New("it redirects")
 	}
 	if resp.StatusCode < 400 || r.URL.Path == "/readyz" || r.Method == http.MethodHead {

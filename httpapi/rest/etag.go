@@ -38,6 +38,21 @@ func (c *Call) IfMatch(current func() (uint64, error)) (uint64, error) {
 	return now, nil
 }
 
+// hasTag reports whether the client of a GET has the resource with index as it is now: h's
+// If-None-Match names its tag, weak or not, or any (RFC 9110, 13.1.2).
+func hasTag(h http.Header, index uint64) bool {
+	list := strings.Join(h.Values("If-None-Match"), ",")
+	if strings.TrimSpace(list) == "*" {
+		return true
+	}
+	for tag := range strings.SplitSeq(list, ",") { // ours hold no comma
+		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == etag(index) {
+			return true
+		}
+	}
+	return false
+}
+
 // conditions refuses the preconditions that this change would ignore: their sender believes
 // that it is not made otherwise.
 func (c *Call) conditions() *fault.Error {

@@ -125,6 +125,10 @@ func (c *Call) write(status int, contentType string, body []byte) {
 	h := c.w.Header()
 	if c.ETag != 0 {
 		h.Set("ETag", etag(c.ETag))
+		if m := c.Request.Method; status == http.StatusOK && (m == http.MethodGet || m == http.MethodHead) && hasTag(c.Request.Header, c.ETag) {
+			c.w.WriteHeader(http.StatusNotModified)
+			return
+		}
 	}
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
