@@ -16,6 +16,9 @@ const (
 	BulkStep       = bulkStep
 )
 
+// StepFor is the default step of usage.
+var StepFor = stepFor
+
 // ImportedLine is the result of one line of an import.
 type ImportedLine = importedLine
 

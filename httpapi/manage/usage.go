@@ -40,7 +40,8 @@ type keyReader interface {
 	Key(store.KeyID) (*store.Key, error)
 }
 
-// usageRow is one step of one group. Group is null when nothing was grouped by.
+// usageRow is one step of one group. Group is null when nothing was grouped by, and for an
+// unknown country.
 type usageRow struct {
 	Time     time.Time `json:"time"`
 	Group    *string   `json:"group"`
@@ -101,9 +102,35 @@ func readUsage(c *rest.Call) (local.UsageQuery, error) {
 		}
 	}
 	if uq.Step == "" {
-		uq.Step = local.StepDay
+		uq.Step = stepFor(uq.From, uq.To, c.Now)
 	}
 	return uq, q.Err()
+}
+
+// The longest times for which minutes and hours are the default steps, and for how long they
+// are kept.
+const (
+	minutesFor, minutesKept = 2 * time.Hour, 48 * time.Hour
+	hoursFor, hoursKept     = 48 * time.Hour, 90 * 24 * time.Hour
+)
+
+// stepFor is the default step of a time: usage is summed over whole steps, so that a day's
+// step would answer for one hour with the whole day. Whole days need no shorter step.
+func stepFor(from, to, now time.Time) local.Step {
+	whole := func(t time.Time) bool { return t.Equal(t.Truncate(24 * time.Hour)) } // also zero
+	if from.IsZero() || whole(from) && whole(to) {
+		return local.StepDay
+	}
+	if to.IsZero() {
+		to = now
+	}
+	switch length, age := to.Sub(from), now.Sub(from); {
+	case length <= minutesFor && age <= minutesKept:
+		return local.StepMinute
+	case length <= hoursFor && age <= hoursKept:
+		return local.StepHour
+	}
+	return local.StepDay
 }
 
 // Read sums the usage of the account's keys over all nodes.
@@ -126,7 +153,7 @@ func (h *Usage) Read(c *rest.Call) (*usageRows, error) {
 	out := &usageRows{Data: make([]usageRow, 0, len(rows)), Missing: missing}
 	for _, r := range rows {
 		row := viewUsage(&r)
-		if uq.GroupBy != local.ByNothing {
+		if uq.GroupBy != local.ByNothing && (uq.GroupBy != local.ByCountry || r.Group != "") {
 			row.Group = &r.Group
 		}
 		out.Data = append(out.Data, row)

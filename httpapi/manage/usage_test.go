@@ -89,7 +89,7 @@ func TestUsageAnswers(t *testing.T) {
 	for query, want := range map[string]string{
 		"":                  `{"data":[{"time":"1970-01-01T00:00:00Z","group":null,` + row + "\n",
 		"?group_by=key":     `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + "\n",
-		"?group_by=country": `{"data":[{"time":"1970-01-01T00:00:00Z","group":"",` + row + "\n",
+		"?group_by=country": `{"data":[{"time":"1970-01-01T00:00:00Z","group":null,` + row + "\n",
 	} {
 		if w := call(frame, rest.WithoutBody(h.Read), "GET", query); w.Body.String() != want {
 			t.Errorf("%s: %s, want %s", query, w.Body, want)
@@ -160,7 +160,7 @@ func TestUsageSums(t *testing.T) {
 		whole + "&group_by=type":                   "live 3 1 4 1 4;test 3 0 6 1.5 0;",
 		whole + "&group_by=environment":            " 3 1 4 1 2;e 3 0 6 1.5 2;",
 		whole + "&group_by=status":                 "200 5 0 10 2.5 4;429 1 1 0 0 0;",
-		whole + "&group_by=country":                " 5 1 8 2 2;DE 1 0 2 0.5 2;",
+		whole + "&group_by=country":                "- 5 1 8 2 2;DE 1 0 2 0.5 2;",
 		whole + "&country=DE":                      "- 1 0 2 0.5 2;",
 		whole + "&country=unknown":                 "- 5 1 8 2 2;",
 		whole + "&group_by=method":                 "GET 5 1 8 2 2;other 1 0 2 0.5 2;",
@@ -190,6 +190,33 @@ func TestUsageSums(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s:\n\t%s\nwant\t%s", query, got, want)
+		}
+	}
+}
+
+// Without a step, usage is not told of a longer time than was asked for.
+func TestDefaultStep(t *testing.T) {
+	now := time.Date(2026, 11, 30, 19, 31, 0, 0, time.UTC)
+	day := now.Truncate(24 * time.Hour)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		from, to time.Time
+		want     local.Step
+	}{
+		{time.Time{}, time.Time{}, local.StepDay},
+		{day, time.Time{}, local.StepDay},
+		{day.AddDate(0, 0, -1), day, local.StepDay},
+		{ago(time.Hour), now, local.StepMinute},
+		{now, now, local.StepMinute},
+		{ago(2 * time.Hour), time.Time{}, local.StepMinute},
+		{ago(3 * time.Hour), time.Time{}, local.StepHour},
+		{day, now, local.StepHour},
+		{ago(50 * time.Hour), ago(49 * time.Hour), local.StepHour}, // the minutes are gone
+		{ago(49 * time.Hour), time.Time{}, local.StepDay},
+		{ago(91 * 24 * time.Hour), ago(91*24*time.Hour - time.Hour), local.StepDay}, // the hours, too
+	} {
+		if got := manage.StepFor(c.from, c.to, now); got != c.want {
+			t.Errorf("from %v to %v: %v, want %v", c.from, c.to, got, c.want)
 		}
 	}
 }
