@@ -62,3 +62,16 @@ func TestOperatorTokenFaults(t *testing.T) {
 	}
 	g.Op("GET", "/v1/accounts", "").Want(t, 401)
 }
+
+// A token that is gone is told apart from a key that was copied badly.
+func TestTokenThatIsGone(t *testing.T) {
+	g := apitest.New(t)
+	a := g.Op("POST", "/v1/operator-tokens", `{"name":"ci"}`).Want(t, 201)
+	id, token := a.Text("id"), a.Text("token")
+	g.Do(g.Admin.URL, "GET", "/v1/keys", token, "").Want(t, 200)
+	g.Op("DELETE", "/v1/operator-tokens/"+id, "").Want(t, 200)
+	if a := g.Do(g.Admin.URL, "GET", "/v1/keys", token, "").Want(t, 401, fault.InvalidKey); !strings.Contains(a.Message(), "operator token") {
+		t.Errorf("%s", a.Body)
+	}
+	g.Do(g.Admin.URL, "GET", "/v1/keys", "nonsense", "").Want(t, 401, fault.MalformedKey)
+}

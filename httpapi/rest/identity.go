@@ -77,6 +77,8 @@ func (c *Call) identifyKey(asked *h1.Request) *fault.Error {
 		admit.SetLimitHeaders(c.w.Header(), &pass.Limits, c.Now)
 	}
 	switch {
+	case f != nil && f.Code == fault.MalformedKey && strings.HasPrefix(bearer(c.Request), OperatorPrefix):
+		return fault.Newf(fault.InvalidKey, "There is no such operator token on the admin listener, or it has expired or was deleted; make another with: perfgate tokens create.")
 	case f != nil:
 		return f
 	case c.Route.Access&Operators != 0:
@@ -120,19 +122,28 @@ func (c *Call) Lost() *fault.Error {
 // Operator is the operator token that the request carries, as an actor; the zero actor
 // if it carries none.
 func (c *Call) Operator() store.Actor {
-	auth := c.Request.Header["Authorization"]
-	if len(auth) != 1 {
+	token := bearer(c.Request)
+	if token == "" {
 		return store.Actor{}
 	}
-	scheme, token, ok := strings.Cut(auth[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return store.Actor{}
-	}
-	o, ok := c.frame.OperatorToken(strings.TrimLeft(token, " "))
+	o, ok := c.frame.OperatorToken(token)
 	if !ok {
 		return store.Actor{}
 	}
 	return store.Actor{Type: store.ActorOperator, ID: o.ID, Name: o.Name}
+}
+
+// bearer is the one bearer token of r; "" if there is none.
+func bearer(r *http.Request) string {
+	auth := r.Header["Authorization"]
+	if len(auth) != 1 {
+		return ""
+	}
+	scheme, token, ok := strings.Cut(auth[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(token, " ")
 }
 
 // OperatorToken finds the operator token that is accepted now.
