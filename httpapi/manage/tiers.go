@@ -173,10 +173,10 @@ type tierPatch struct {
 func (in *tierPatch) Check(*rest.Call) error {
 	var faults fault.List
 	if in.Live.Null {
-		faults.Add(rest.Invalid("live", "must not be null"))
+		faults.Add(rest.Invalid("live", "must be an object; null in it sets no limit"))
 	}
 	if in.Test.Null {
-		faults.Add(rest.Invalid("test", "must not be null"))
+		faults.Add(rest.Invalid("test", "must be an object; null in it is half the live minute, or the live month"))
 	}
 	if in.Features.Null || in.Features.Value.IPAllowlist.Null {
 		faults.Add(rest.Invalid("features", "must not be null"))

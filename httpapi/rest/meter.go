@@ -86,12 +86,12 @@ func (m *meter) takeCall() *fault.Error {
 	v := m.meters.keys.Take(m.key, keyPace(), 1, m.mono, limiter.Forever)
 	m.show(limiter.KeyMinute, perMinute, v)
 	if !v.Allowed {
-		return exceeded(v, "%d management calls a minute.", perMinute)
+		return exceeded(limiter.KeyMinute.String(), v, "%d management calls a minute.", perMinute)
 	}
 	v = m.meters.calls.Take(m.account, accountPace(), 1, m.mono, limiter.Forever)
 	if !v.Allowed {
 		m.show(limiter.Minute, accountPerMinute, v)
-		return exceeded(v, "%d management calls a minute for all keys of the account.", accountPerMinute)
+		return exceeded(limiter.Minute.String(), v, "%d management calls a minute for all keys of the account.", accountPerMinute)
 	}
 	return nil
 }
@@ -100,15 +100,16 @@ func (m *meter) takeCall() *fault.Error {
 func (m *meter) takeBytes(size int64) *fault.Error {
 	v := m.meters.bytes.Take(m.account, bytesPace(), size, m.mono, limiter.Forever)
 	if !v.Allowed {
-		return exceeded(v, "%d MiB of management bodies and changed keys an hour, %d MiB of them at once, for all keys of the account.", accountBytes>>20, accountBurst>>20)
+		return exceeded("", v, "%d MiB of management bodies and changed keys an hour, %d MiB of them at once, for all keys of the account.", accountBytes>>20, accountBurst>>20)
 	}
 	return nil
 }
 
-// exceeded is the fault of a bucket that has no room; limit says how much it holds.
-func exceeded(v limiter.Verdict, limit string, numbers ...any) *fault.Error {
+// exceeded is the fault of a bucket that has no room; limit says how much it holds. policy is
+// its name in the header RateLimit, "" for a bucket that is not shown there.
+func exceeded(policy string, v limiter.Verdict, limit string, numbers ...any) *fault.Error {
 	return &fault.Error{
-		Code: fault.RequestsPerMinute, RetryAfter: v.RetryAfter,
+		Code: fault.RequestsPerMinute, RetryAfter: v.RetryAfter, Policy: policy,
 		Message: "You have exceeded your rate limit of " + fmt.Sprintf(limit, numbers...),
 	}
 }
