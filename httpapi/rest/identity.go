@@ -94,11 +94,9 @@ func (c *Call) identifyKey(asked *h1.Request) *fault.Error {
 			return f
 		}
 	}
-	if c.Route.Method != http.MethodGet {
-		// The change's audit event carries the name.
-		if k, err := c.frame.cfg.Store.Key(pass.Record.ID); err == nil && k != nil {
-			c.Caller.Actor.Name = k.Name
-		}
+	// The audit event carries the name.
+	if k, err := c.frame.cfg.Store.Key(pass.Record.ID); err == nil && k != nil {
+		c.Caller.Actor.Name = k.Name
 	}
 	return nil
 }

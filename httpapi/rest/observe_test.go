@@ -2,7 +2,9 @@ package rest_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apitest"
 )
@@ -71,5 +73,22 @@ func TestDenialsHaveTheirActionsType(t *testing.T) {
 	g.Op("POST", "/v1/keys/"+id+"/revoke", "").Want(t, 200)
 	if n := len(g.Events("?event_type=delete&action=key.revoke")); n != 2 {
 		t.Errorf("%d revocations are found by type, want the refused and the made one", n)
+	}
+}
+
+// Events of calls have the path, and the name of the key that made them: of reads, too.
+func TestEventsNameKeyAndPath(t *testing.T) {
+	g := apitest.New(t)
+	id, secret := g.Key("live", "admin")
+	g.Op("PATCH", "/v1/keys/"+id, `{"name":"nightly"}`).Want(t, 200)
+	g.Do(g.Admin.URL, "GET", "/v1/keys/"+id, secret, "").Want(t, 200)
+	g.Do(g.Admin.URL, "PATCH", "/v1/keys/"+id, secret, `{"name":""}`).Want(t, 422)
+	apitest.Must(t, g.Local.Flush())
+	g.Now.Add(int64(time.Minute))
+	for _, action := range []string{"key.read", "key.update"} {
+		a := g.Op("GET", "/v1/audit-logs?format=ndjson&user="+id+"&action="+action, "").Want(t, 200)
+		if !strings.Contains(a.Body, `"name":"nightly"`) || !strings.Contains(a.Body, `"path":"/v1/keys/`+id+`"`) {
+			t.Errorf("%s: %s", action, a.Body)
+		}
 	}
 }
