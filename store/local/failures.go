@@ -27,10 +27,17 @@ const (
 // authCodes are the codes of refused credentials that are not answered with 401 or 403.
 var authCodes = []string{"key_in_query", "ambiguous_credentials", "too_many_failures"}
 
-func kindOf(status int, reason string) FailureKind {
+// rightCodes are the codes of refusals to callers who are known and lack a right.
+var rightCodes = []string{"forbidden", "feature_not_in_tier"}
+
+// kindOf is the kind of a failure; person says that the caller was an operator or a user,
+// whom no answer but 401 takes for somebody else.
+func kindOf(status int, reason string, person bool) FailureKind {
 	switch {
 	case status >= 500:
 		return FailedGateway
+	case status == 403 && (person || slices.Contains(rightCodes, reason)):
+		return FailedOther
 	case status == 401, status == 403, slices.Contains(authCodes, reason):
 		return FailedAuth
 	}
@@ -165,7 +172,7 @@ func (s *failures) note(r *record, v *request[[]byte], country Country) {
 		hint = nil // of a caller that is known, this is its name
 	}
 	s.add(&failure[[]byte]{
-		kind: kindOf(v.status, string(v.reason)), account: r.account, key: v.key, reason: v.reason, hint: hint, ip: ip,
+		kind: kindOf(v.status, string(v.reason), len(v.by) > 0 && len(v.key) == 0), account: r.account, key: v.key, reason: v.reason, hint: hint, ip: ip,
 		country: country, hour: uint32(r.ns / uint64(time.Hour)),
 	})
 }

@@ -101,3 +101,28 @@ func TestFailuresAreBounded(t *testing.T) {
 		t.Errorf("after their time: %+v, %v", got, err)
 	}
 }
+
+// A caller who is known and lacks a right has authenticated.
+func TestKindsOfFailures(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		reason string
+		person bool
+		want   FailureKind
+	}{
+		{401, "invalid_key", false, FailedAuth},
+		{401, "invalid_session", true, FailedAuth},
+		{403, "ip_not_allowed", false, FailedAuth},
+		{403, "insufficient_scope", false, FailedAuth},
+		{403, "insufficient_scope", true, FailedOther},
+		{403, "forbidden", true, FailedOther},
+		{403, "forbidden", false, FailedOther},
+		{403, "feature_not_in_tier", false, FailedOther},
+		{400, "key_in_query", false, FailedAuth},
+		{502, "forbidden", true, FailedGateway},
+	} {
+		if got := kindOf(c.status, c.reason, c.person); got != c.want {
+			t.Errorf("%d %s, of a person %v: %v, want %v", c.status, c.reason, c.person, got, c.want)
+		}
+	}
+}

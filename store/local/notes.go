@@ -67,7 +67,7 @@ func (w *watching) hand(to func(*Watched), r *record, v *request[[]byte], ip net
 	}
 	if r.flags&recDenied != 0 {
 		s.Reason = w.texts.of(v.reason)
-		s.Kind = kindOf(v.status, s.Reason)
+		s.Kind = kindOf(v.status, s.Reason, len(v.by) > 0 && len(v.key) == 0)
 		if len(v.key) == 0 && len(v.by) == 0 {
 			s.Hint = string(v.hint)
 		}
