@@ -12,7 +12,7 @@ import (
 func (n *Node) Run(ctx context.Context) error {
 	<-ctx.Done()
 	n.draining.Store(true)
-	n.log.Info("stopping: no longer ready", "shutdown_delay", n.config.Proxy.ShutdownDelay)
+	n.log.Info("stopping: no longer ready", "shutdown_delay", n.config.Proxy.ShutdownDelay.String())
 	time.Sleep(n.config.Proxy.ShutdownDelay)
 	n.replica.Coordinator().HandOver()
 	drain, cancel := context.WithTimeout(context.Background(), n.config.Proxy.Drain)
@@ -21,12 +21,12 @@ func (n *Node) Run(ctx context.Context) error {
 	for name, shutdown := range shutdowns(n) {
 		servers.Go(func() {
 			if err := shutdown(drain); err != nil {
-				n.log.Warn("connections were cut off", "listener", name, "after", n.config.Proxy.Drain)
+				n.log.Warn("connections were cut off", "listener", name, "after", n.config.Proxy.Drain.String())
 			}
 		})
 	}
 	if left := n.proxy.Drain(drain); left > 0 {
-		n.log.Warn("requests in flight were cut off", "requests", left, "after", n.config.Proxy.Drain)
+		n.log.Warn("requests in flight were cut off", "requests", left, "after", n.config.Proxy.Drain.String())
 	}
 	servers.Wait()
 	if err := n.close(); err != nil {

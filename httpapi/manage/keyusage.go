@@ -93,7 +93,7 @@ func addressCounts(list []local.FailureCount) []addressCount {
 func period(c *rest.Call, q *rest.Query) (from, to time.Time) {
 	from, to = q.Period("from", "to")
 	if to.IsZero() {
-		to = c.Now
+		to = c.Stamp()
 	}
 	if from.IsZero() {
 		from = to.Add(-defaultPeriod)
