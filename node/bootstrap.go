@@ -87,7 +87,7 @@ func (s *startup) initialize(ctx context.Context) error {
 	var pepper store.Hash
 	rand.Read(pepper[:])
 	_, err := s.replica.Write(ctx, &store.Command{
-		At: time.Now().UTC(), Actor: s.system(), Account: store.DefaultAccount,
+		At: time.Now().UTC().Truncate(time.Millisecond), Actor: s.system(), Account: store.DefaultAccount,
 		Change: &store.Init{
 			ClusterID:     ids.New("cl_"),
 			Pepper:        pepper,
@@ -110,7 +110,7 @@ func (s *startup) replaceToken(ctx context.Context, given string) error {
 		return nil
 	}
 	_, err := s.replica.Write(ctx, &store.Command{
-		At: time.Now().UTC(), Actor: s.system(), Account: store.DefaultAccount,
+		At: time.Now().UTC().Truncate(time.Millisecond), Actor: s.system(), Account: store.DefaultAccount,
 		Change: &store.OperatorTokens{Hashes: []store.Hash{hash}},
 	})
 	if err != nil {
@@ -120,10 +120,34 @@ func (s *startup) replaceToken(ctx context.Context, given string) error {
 	return nil
 }
 
+// demoName is the name of the keys of demos.
+const demoName = "demo"
+
+// endDemoKeys revokes the keys of this node's earlier demos, whose secrets nobody can show
+// again: without it, each start would leave one for a day.
+func (s *startup) endDemoKeys(ctx context.Context) error {
+	now := time.Now()
+	old, _, err := s.store.Keys(store.KeyQuery{
+		Account: store.DefaultAccount, Type: new(store.Test), State: store.Active, Now: now, Name: demoName, CreatedBy: s.system().ID, Limit: maxDemoKeys,
+	})
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	change := &store.KeyRevokeBulk{Reason: "a later start made another demo key"}
+	for _, k := range old {
+		change.IDs = append(change.IDs, k.ID)
+	}
+	_, err = s.replica.Write(ctx, &store.Command{At: now.UTC().Truncate(time.Millisecond), Actor: s.system(), Account: store.DefaultAccount, Change: change})
+	return err
+}
+
+// maxDemoKeys bounds the keys that one start ends; there is one, unless earlier versions left more.
+const maxDemoKeys = 1000
+
 // demoKey creates a test key that expires by itself.
 func (s *startup) demoKey(ctx context.Context) (string, error) {
 	key := apikey.New(apikey.TestPrefix)
-	now := time.Now().UTC()
+	now := time.Now().UTC().Truncate(time.Millisecond)
 	_, err := s.replica.Write(ctx, &store.Command{
 		At: now, Actor: s.system(), Account: store.DefaultAccount,
 		Change: &store.KeyCreate{Key: store.Key{
@@ -131,7 +155,7 @@ func (s *startup) demoKey(ctx context.Context) (string, error) {
 			Hash:    apikey.Hash(s.store.Pepper(), key),
 			Account: store.DefaultAccount,
 			Type:    store.Test,
-			Name:    "demo",
+			Name:    demoName,
 			Scopes:  store.DefaultScopes.Names(),
 			Hint:    apikey.Hint(key),
 			Life:    store.Life{CreatedAt: now, CreatedBy: s.system().ID, ExpiresAt: now.Add(demoLife)},
@@ -146,6 +170,11 @@ func (s *startup) demoKey(ctx context.Context) (string, error) {
 // demo creates the demo's key and prints a command to paste. It is the only place where
 // a key is printed.
 func (n *Node) demo(ctx context.Context) error {
+	if n.lone() { // in a cluster, every node may run a demo
+		if err := n.startup.endDemoKeys(ctx); err != nil {
+			return fmt.Errorf("revoke earlier demo keys: %w", err)
+		}
+	}
 	key, err := n.startup.demoKey(ctx)
 	if err != nil {
 		return err

@@ -155,6 +155,15 @@ func TestDemoAndRestart(t *testing.T) {
 	if strings.Contains(again.out.String(), "curl") {
 		t.Errorf("a demo key is made beside an upstream: %s", again.out)
 	}
+	if err := again.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	// Another demo makes another key, and ends the one that it cannot show again.
+	third := startLone(t, dir)
+	if status, _ := third.get(t, third.proxyListener, "/hello", key); status != 401 {
+		t.Errorf("with the key of an earlier demo, the next one answers %d", status)
+	}
 }
 
 // PERFGATE_OPERATOR_TOKEN replaces the operator tokens of a state that exists.
