@@ -27,7 +27,6 @@ func (f *accountFlags) add(fs *pflag.FlagSet) {
 	fs.String("region", "", "`region` that the account's data belongs to")
 	fs.String("browser-keys", "", "treatment of live keys that browsers send: allow, alert or block")
 	fs.IntSlice("alert-at", nil, "`percentages` of a month's limit or budget at which to send usage.threshold, such as 80,100")
-	fs.Lookup("alert-at").DefValue = "" // pflag shows it as []
 	fs.Int("retention-days", 0, "`days` to keep the account's logs, 7 to 90")
 	fs.String("max-ttl", "", "longest `duration` that a key may live, such as 90d; none ends the rule")
 	fs.Bool("must-expire", false, "require that each key expires")

@@ -103,7 +103,17 @@ func New(c Config) *cobra.Command {
 	addQuestions(root, a)
 	addCompletions(root, a)
 	wrapArgs(root)
+	root.SetGlobalNormalizationFunc(singular)
 	return root
+}
+
+// singular takes the API's name of a list for the flag that adds to it.
+func singular(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "scopes", "routes", "events":
+		name = strings.TrimSuffix(name, "s")
+	}
+	return pflag.NormalizedName(name)
 }
 
 func addCommands(root *cobra.Command, a *app) {

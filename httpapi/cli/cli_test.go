@@ -257,3 +257,44 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// check-config takes its file as an argument, too.
+func TestCheckConfigFile(t *testing.T) {
+	for args, want := range map[string]string{
+		"check-config perfgate.toml":            "perfgate.toml",
+		"check-config --config perfgate.toml":   "perfgate.toml",
+		"check-config":                          "",
+		"check-config --config a perfgate.toml": "give the file once",
+		"check-config a b":                      "accepts at most 1 arg",
+	} {
+		var errs bytes.Buffer
+		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+		fs.String("config", "", "")
+		got := ""
+		run := func(_ context.Context, fs *pflag.FlagSet, _ []string) error {
+			if fs.Changed("config") {
+				got, _ = fs.GetString("config")
+			}
+			return nil
+		}
+		code := Execute(t.Context(), Config{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &errs, CheckConfig: Command{Flags: fs, Run: run}}, strings.Fields(args))
+		if code == 0 && got != want || code != 0 && !strings.Contains(errs.String(), want) || code != 0 && want == "" {
+			t.Errorf("%s: exit code %d, %q, %s", args, code, got, &errs)
+		}
+	}
+}
+
+// The API's names of lists are accepted for the flags that add to them, and not shown.
+func TestPluralFlags(t *testing.T) {
+	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: `{"id":"key_1","key":"k"}`}})
+	got := s.run(t, "", "keys", "create", "n", "--type", "test", "--scopes", "read", "--routes", "/v1/chat")
+	if got.code != 0 || len(s.calls) != 1 {
+		t.Errorf("exit code %d, %s, %v", got.code, got.err, s.calls)
+	}
+	if got := s.run(t, "", "keys", "create", "--help"); strings.Contains(got.out, "--scopes") || !strings.Contains(got.out, "--scope ") {
+		t.Errorf("%s", got.out)
+	}
+	if got := s.run(t, "", "accounts", "create", "--help"); strings.Contains(got.out, "(default )") {
+		t.Errorf("%s", got.out)
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,10 @@ func (e exitError) ExitCode() int { return int(e) }
 func describe(err error) string {
 	var f *fault.Error
 	if !errors.As(err, &f) {
+		var cert *tls.CertificateVerificationError
+		if errors.As(err, &cert) {
+			return err.Error() + "; give the server's certificate or its authority's with --ca-file, or accept any with --insecure-skip-verify"
+		}
 		return err.Error()
 	}
 	s := f.Sentence() + " (" + string(f.Code) + ")"

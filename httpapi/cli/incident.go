@@ -55,7 +55,7 @@ printed, once.`,
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: incidentsPath, body: body}, showIncident)
 		},
 	}
-	cmd.Flags().String("action", "none", "`what` to do with the keys: revoke, rotate or none")
+	cmd.Flags().String("action", "none", "`action` on the keys: revoke, rotate or none")
 	cmd.Flags().Bool("freeze", false, "make no keys until the incident is closed")
 	bulkFlags(cmd.Flags())
 	return cmd

@@ -89,12 +89,12 @@ func (s *session) importKeys(ctx context.Context, path string, query url.Values)
 		return errors.New("nothing to import: the input has no lines")
 	}
 	if !s.json {
-		if _, err := fmt.Fprintf(s.Stdout, "%d keys imported, %d lines refused\n", sum.good, sum.bad); err != nil {
+		if _, err := fmt.Fprintf(s.Stdout, "%s imported, %s refused\n", counted(sum.good, "key"), counted(sum.bad, "line")); err != nil {
 			return err
 		}
 	}
 	if sum.bad > 0 {
-		return fmt.Errorf("%d of %d lines were not imported", sum.bad, sum.good+sum.bad)
+		return fmt.Errorf("%d of %s were not imported", sum.bad, counted(sum.good+sum.bad, "line"))
 	}
 	return nil
 }

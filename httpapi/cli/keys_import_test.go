@@ -91,7 +91,7 @@ func TestImportFile(t *testing.T) {
 	s := importServer(t)
 	path := put(t, t.TempDir(), "keys", []byte("{}"))
 	for _, tt := range []struct{ path, stdin string }{{path, ""}, {"-", "{}"}} {
-		if got := s.run(t, tt.stdin, "keys", "import", tt.path); got.code != 0 || got.out != "1 keys imported, 0 lines refused\n" {
+		if got := s.run(t, tt.stdin, "keys", "import", tt.path); got.code != 0 || got.out != "1 key imported, 0 lines refused\n" {
 			t.Errorf("%s: %+v", tt.path, got)
 		}
 	}

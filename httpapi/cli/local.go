@@ -24,8 +24,9 @@ SIGHUP reloads routes, certificates and what is logged.`,
 
 func checkConfigCommand(c Command) *cobra.Command {
 	return local(c, &cobra.Command{
-		Use: "check-config", Short: "Check whether a node could start with this configuration", Args: cobra.NoArgs,
+		Use: "check-config [FILE]", Short: "Check whether a node could start with this configuration", Args: cobra.MaximumNArgs(1),
 		Long: `Check the configuration without starting a node. Print ok, or every error found.
+FILE is the same as --config FILE.
 Warnings are about settings with which a node runs, and which are a mistake more
 often than not. Nothing is connected to unless --probe is given; the exit code is 1
 if an upstream cannot be reached.`,
@@ -83,6 +84,15 @@ func local(c Command, cmd *cobra.Command) *cobra.Command {
 		})
 		if foreign != nil {
 			return foreign
+		}
+		if cmd.Name() == "check-config" && len(args) == 1 {
+			if c.Flags.Changed("config") {
+				return usagef("give the file once: as an argument or by --config")
+			}
+			if err := c.Flags.Set("config", args[0]); err != nil {
+				return &usageError{err}
+			}
+			args = nil
 		}
 		return c.Run(cmd.Context(), c.Flags, args)
 	}

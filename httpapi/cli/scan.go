@@ -245,20 +245,28 @@ func (s *scan) report(f finding) {
 	fmt.Fprintf(s.Stdout, "%s:%d:%s%s\n", printable(f.Path), f.Line, f.Hint, printable(f.checked.String()))
 }
 
+// counted is a number of things: "1 key", "2 keys".
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}
+
 // result returns the error that decides the exit code.
 func (s *scan) result() error {
 	if s.skipped > scanSkipped {
-		fmt.Fprintf(s.Stderr, "perfgate: %d files were skipped because of their size\n", s.skipped)
+		fmt.Fprintf(s.Stderr, "perfgate: %s were skipped because of their size\n", counted(s.skipped, "file"))
 	}
 	switch {
 	case s.checker != nil && s.checker.err != nil:
 		return s.checker.err
 	case s.checker != nil && s.checker.revoke && s.found > 0:
-		return fmt.Errorf("found %d keys in %d files; revoked %d of them now", s.found, s.files, s.checker.ended)
+		return fmt.Errorf("found %s in %s; revoked %d of them now", counted(s.found, "key"), counted(s.files, "file"), s.checker.ended)
 	case s.found > 0:
-		return fmt.Errorf("found %d keys in %d files; rotate or revoke them", s.found, s.files)
+		return fmt.Errorf("found %s in %s; rotate or revoke them", counted(s.found, "key"), counted(s.files, "file"))
 	case s.failed > 0:
-		return fmt.Errorf("%d paths could not be read", s.failed)
+		return fmt.Errorf("%s could not be read", counted(s.failed, "path"))
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func TestScanUnreadable(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.err, "none: no such file or directory\n") || !strings.Contains(got.out, "good:1:") {
 		t.Errorf("%+v", got)
 	}
-	if got := perfgate(t, "", nil, "scan", filepath.Join(dir, "none")); got.code != 1 || !strings.Contains(got.err, "1 paths could not be read") {
+	if got := perfgate(t, "", nil, "scan", filepath.Join(dir, "none")); got.code != 1 || !strings.Contains(got.err, "1 path could not be read") {
 		t.Errorf("%+v", got)
 	}
 	if os.Geteuid() == 0 {
@@ -162,7 +162,7 @@ func TestScanLargeFiles(t *testing.T) {
 	if got.code != 0 || strings.Count(got.err, "skipped because it has 4 bytes; see --max-size") != scanSkipped || !strings.Contains(got.err, "25 files were skipped") {
 		t.Errorf("%+v", got)
 	}
-	if got := perfgate(t, "", nil, "scan", "--max-size", fmt.Sprint(len(key)), small); got.code != 1 || got.err != "perfgate: found 1 keys in 1 files; rotate or revoke them\n" {
+	if got := perfgate(t, "", nil, "scan", "--max-size", fmt.Sprint(len(key)), small); got.code != 1 || got.err != "perfgate: found 1 key in 1 file; rotate or revoke them\n" {
 		t.Errorf("a file of exactly the maximum size: %+v", got)
 	}
 	if got := perfgate(t, "", nil, "scan", "--max-size", "0", dir); got.code != 2 || !strings.Contains(got.err, "--max-size 0: must be 1 or more") {

@@ -129,7 +129,7 @@ func TestTLS(t *testing.T) {
 		env  map[string]string
 		err  string
 	}{
-		{[]string{"cluster", "status", "--server", s.URL, "--data-dir", empty}, nil, "certificate"},
+		{[]string{"cluster", "status", "--server", s.URL, "--data-dir", empty}, nil, "--ca-file"},
 		{[]string{"cluster", "status", "--server", s.URL, "--data-dir", empty, "--ca-file", cert}, nil, ""},
 		{[]string{"cluster", "status", "--server", s.URL, "--data-dir", empty, "--insecure-skip-verify"}, nil, ""},
 		{[]string{"cluster", "status", "--server", s.URL, "--data-dir", dir}, nil, ""},
