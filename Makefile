@@ -14,7 +14,7 @@ IMAGE   ?= perfgate
 # is compiled twice. The race detector needs cgo.
 export CGO_ENABLED = 0
 
-.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-limits bench-proxy torture fuzz image clean
+.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-insight bench-limits bench-proxy torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -96,6 +96,11 @@ bench-large: ## the figures of docs/benchmarks.md: 10M keys, 1M in use; half an 
 
 bench-cluster: ## a table: three processes, real fsync, etcd beside them; half an hour
 	PERFGATE_E2E_CLUSTER=bench $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/cluster -v
+
+bench-insight: ## audit on and off, bytes of an event, first pages, export, 90 days of usage; EVENTS (500,000), KEYS (10,000)
+	$(GO) test ./node -run '^$$' -bench '^BenchmarkProxied$$' -benchtime 3s -count $(COUNT)
+	$(GO) test ./store/local -run '^$$' -bench '^Benchmark(Scan|FirstPage|NinetyDays)$$' -timeout 2h
+	$(GO) test ./e2e -run '^$$' -bench '^BenchmarkAuditExport$$' -benchtime 1x -timeout 2h
 
 bench-limits: ## limits that nodes share: three processes, 3, 5 and 9 nodes in virtual time, and the cost of a decision
 	PERFGATE_BENCH_LIMITS=1 $(GO) test ./e2e -count 1 -run '^TestBench(Limits|SharedProxying)$$' -v

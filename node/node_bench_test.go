@@ -15,9 +15,15 @@ import (
 	"github.com/perfgate/perfgate/store/ids"
 )
 
-// BenchmarkProxied is one whole request, client and upstream included: its allocations
-// and its time in one process. `wrk` against the binary tells the speed.
+// BenchmarkProxied is one whole request, client and upstream included, with and without its
+// audit event: its allocations and its time in one process. `wrk` against the binary tells the speed.
 func BenchmarkProxied(b *testing.B) {
+	for _, requests := range []string{"all", "off"} {
+		b.Run("audit="+requests, func(b *testing.B) { benchmarkProxied(b, requests) })
+	}
+}
+
+func benchmarkProxied(b *testing.B, requests string) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	defer upstream.Close()
 	args := []string{"--data-dir", b.TempDir(), "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--upstream", upstream.URL, "--log-level", "error"}
@@ -25,7 +31,7 @@ func BenchmarkProxied(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	config.Proxy.ShutdownDelay = 0
+	config.Proxy.ShutdownDelay, config.Audit.Requests = 0, requests
 	n, err := Open(b.Context(), Options{Config: config, Out: os.Stderr, Version: "bench", Exit: os.Exit})
 	if err != nil {
 		b.Fatal(err)

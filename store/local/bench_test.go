@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"testing"
@@ -100,10 +101,67 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// A whole export's read side: n events of one account among others', decoded.
+// size is a number that the environment may set.
+func size(b *testing.B, name string, standard int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return standard
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("%s=%q is no number", name, text)
+	}
+	return n
+}
+
+// The first page of the events of one key, newest first, among EVENTS of 1,000 keys: of a key like
+// all others, and of one that was used once, long ago. There is no index by key.
+func BenchmarkFirstPage(b *testing.B) {
+	n := size(b, "EVENTS", 500_000)
+	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})
+	o := typical()
+	o.Account = store.DefaultAccount
+	for i := range n {
+		o.At = day0.Add(time.Duration(i) * 2 * time.Millisecond)
+		o.Key = store.KeyID("key_0123456789abcdefgh" + strconv.Itoa(i%1000))
+		if i == 0 {
+			o.Key = "key_once"
+		}
+		l.Observe(o)
+		if i%10_000 == 9_999 {
+			if err := l.turn(false); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := l.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	for name, key := range map[string]store.KeyID{"usual key": "key_0123456789abcdefgh77", "used once": "key_once"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				found := 0
+				for _, err := range l.Events(store.EventQuery{Account: store.DefaultAccount, Key: key, Newest: true}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					if found++; found == 100 {
+						break
+					}
+				}
+				if found == 0 {
+					b.Fatal("nothing was found")
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/page")
+		})
+	}
+}
+
+// A whole export's read side: EVENTS of one account among others', decoded.
 func BenchmarkScan(b *testing.B) {
-	const n = 500_000
-	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir()})
+	n := size(b, "EVENTS", 500_000)
+	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})
 	o, other := typical(), typical()
 	other.Account = ""
 	for i := range n {
@@ -122,7 +180,7 @@ func BenchmarkScan(b *testing.B) {
 	if err := l.db.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	size, _ := l.db.EstimateDiskUsage([]byte{rowEvent}, []byte{rowEvent + 1})
+	disk, _ := l.db.EstimateDiskUsage([]byte{rowEvent}, []byte{rowEvent + 1})
 	for _, q := range []struct {
 		name string
 		q    store.EventQuery
@@ -150,7 +208,7 @@ func BenchmarkScan(b *testing.B) {
 			}
 			b.ReportMetric(float64(peak)/(1<<20), "peak-MiB-heap")
 			b.ReportMetric(float64(n)*1.1*float64(b.N)/b.Elapsed().Seconds(), "events/s")
-			b.ReportMetric(float64(size)/(n*1.1), "disk-B/event")
+			b.ReportMetric(float64(disk)/(float64(n)*1.1), "disk-B/event")
 		})
 	}
 }
@@ -195,12 +253,13 @@ func BenchmarkUsage(b *testing.B) {
 	}
 }
 
-// Ninety days of 10,000 keys, one request of each on each day.
+// Ninety days of 10,000 keys (KEYS), one request of each on each day.
 func BenchmarkNinetyDays(b *testing.B) {
+	keys := size(b, "KEYS", 10_000)
 	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 90) }})
 	o := typical()
 	for d := range 90 {
-		for k := range 10_000 {
+		for k := range keys {
 			o.At, o.Key = day0.AddDate(0, 0, d), store.KeyID("key_0123456789abcdefgh"+strconv.Itoa(k))
 			l.Observe(o)
 		}
