@@ -220,7 +220,7 @@ func (*AccountDelete) apply(t *txn) Result {
 	t.event(accountDeleted, "", string(old.ID), "", changes)
 	// The events of an account that does not exist cannot be listed: operators find
 	// this one in their own log.
-	t.eventOf(t.operators(), accountDeleted, "", string(old.ID), "", changes)
+	t.eventOf(operatorsAccount(t), accountDeleted, "", string(old.ID), "", changes)
 	return Result{Account: &old.Account}
 }
 

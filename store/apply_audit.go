@@ -57,7 +57,7 @@ func (in *AuditKey) apply(t *txn) Result {
 		// Events of before are numbered by their entries.
 		t.chain.begin, t.chain.seq = t.index, t.index-1
 	}
-	t.eventOf(t.operators(), action, "", key.ID, "", nil)
+	t.eventOf(operatorsAccount(t), action, "", key.ID, "", nil)
 	return Result{}
 }
 

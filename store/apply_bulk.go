@@ -273,7 +273,7 @@ func (in *KeyImport) add(t *txn, k *Key, n uint32) *Refusal {
 		t.rows.put(formerRow(&k.Hash, former), []byte{1})
 		// Operators find it in their own log; the account of the key
 		// is not told where it was before.
-		t.eventOf(t.operators(), keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
+		t.eventOf(operatorsAccount(t), keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
 	}
 	return nil
 }

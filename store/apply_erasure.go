@@ -194,7 +194,7 @@ func (in *ErasureRun) apply(t *txn) Result {
 	t.eventOf(e.Account, erasureApplied, "", string(e.ID), "", d.changes(true))
 	if t.state.account(e.Account) == nil {
 		// The events of an account that does not exist cannot be queried; see AccountDelete.
-		t.eventOf(t.operators(), erasureApplied, "", string(e.ID), string(e.Account), d.changes(true))
+		t.eventOf(operatorsAccount(t), erasureApplied, "", string(e.ID), string(e.Account), d.changes(true))
 	}
 	return Result{Erasure: e}
 }
@@ -340,7 +340,7 @@ func (in *ErasureReport) apply(t *txn) Result {
 	}
 	account := e.Account
 	if t.state.account(account) == nil {
-		account = t.operators()
+		account = operatorsAccount(t)
 	}
 	t.eventOf(account, erasureCompleted, "", string(e.ID), "", nil)
 	return Result{Erasure: e}

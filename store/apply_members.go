@@ -54,7 +54,7 @@ func (in *ClusterOpen) apply(t *txn) Result {
 	}
 	set.CA, set.CAKey, set.Gossip = in.CA, in.CAKey, [][]byte{in.Gossip}
 	t.state.putSettings(set)
-	t.eventOf(t.operators(), clusterOpened, "", set.ClusterID, "", nil)
+	t.eventOf(operatorsAccount(t), clusterOpened, "", set.ClusterID, "", nil)
 	return Result{}
 }
 
@@ -106,7 +106,7 @@ func (in *MemberPut) apply(t *txn) Result {
 		set.Members = append(set.Members, m)
 		sortMembers(set.Members)
 		t.state.putSettings(set)
-		t.eventOf(t.operators(), memberJoined, "", m.Name, "", diffMembers(Member{}, m, true))
+		t.eventOf(operatorsAccount(t), memberJoined, "", m.Name, "", diffMembers(Member{}, m, true))
 		return Result{}
 	}
 	old := set.Members[i]
@@ -120,7 +120,7 @@ func (in *MemberPut) apply(t *txn) Result {
 	set.Members[i] = m
 	sortMembers(set.Members)
 	t.state.putSettings(set)
-	t.eventOf(t.operators(), memberUpdated, "", m.Name, "", diffMembers(old, m, false))
+	t.eventOf(operatorsAccount(t), memberUpdated, "", m.Name, "", diffMembers(old, m, false))
 	return Result{}
 }
 
@@ -155,7 +155,7 @@ func (in *MemberRemove) apply(t *txn) Result {
 	set.Gossip = slices.Insert(slices.Clone(set.Gossip), 0, in.Gossip)
 	set.Gossip = set.Gossip[:min(len(set.Gossip), gossipKeys)]
 	t.state.putSettings(set)
-	t.eventOf(t.operators(), memberRemoved, "", gone.Name, "", diffMembers(gone, Member{}, false))
+	t.eventOf(operatorsAccount(t), memberRemoved, "", gone.Name, "", diffMembers(gone, Member{}, false))
 	return Result{}
 }
 

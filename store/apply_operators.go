@@ -27,26 +27,26 @@ func (*OperatorsLog) apply(t *txn) Result {
 	}
 	set.OperatorsLog = true
 	t.state.putSettings(set)
-	t.eventOf(t.operators(), operatorsLogBegun, "", "", "", nil)
+	t.eventOf(operatorsAccount(t), operatorsLogBegun, "", "", "", nil)
 	return Result{}
 }
 
 // HasOperatorsLog reports whether events of no account are apart.
 func (f *facts) HasOperatorsLog() bool { return f.settled.Load().OperatorsLog }
 
-// operators is the account of events that belong to no account: "" once the operators have
+// operatorsAccount is the account of events that belong to no account: "" once the operators have
 // a log of their own.
-func (t *txn) operators() AccountID {
+func operatorsAccount(t *txn) AccountID {
 	if t.state.set().OperatorsLog {
 		return ""
 	}
 	return DefaultAccount
 }
 
-// operated is the account of an event about somebody of an account: operators belong to none.
-func (t *txn) operated(account AccountID, operator bool) AccountID {
+// operatedAccount is the account of an event about somebody of an account: operators belong to none.
+func operatedAccount(t *txn, account AccountID, operator bool) AccountID {
 	if operator {
-		return t.operators()
+		return operatorsAccount(t)
 	}
 	return account
 }

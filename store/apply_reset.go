@@ -86,7 +86,7 @@ func (in *ClusterReset) apply(t *txn) Result {
 	if in.Kind == ResetRecover {
 		action = clusterRecovered
 	}
-	t.eventOf(t.operators(), action, "", in.ClusterID, in.Reason, d.changes(false))
+	t.eventOf(operatorsAccount(t), action, "", in.ClusterID, in.Reason, d.changes(false))
 	return Result{Keys: in.revokeAgain(t)}
 }
 

@@ -75,7 +75,7 @@ func (in *SessionStart) apply(t *txn) Result {
 	}
 	t.makeRoom(s.Owner)
 	t.rows.put(sessionRow(s.Owner, s.ID), t.rows.json(&s))
-	t.eventOf(t.operated(s.Account, t.ofOperator(&s)), action, "", string(s.ID), "", nil)
+	t.eventOf(operatedAccount(t, s.Account, operatorsSession(t, &s)), action, "", string(s.ID), "", nil)
 	return Result{Session: &s}
 }
 
@@ -264,12 +264,12 @@ func (in *SessionEnd) apply(t *txn) Result {
 		return Result{}
 	}
 	t.rows.delete(row)
-	t.eventOf(t.operated(t.about(), t.ofOperator(&s)), sessionDeleted, "", string(in.ID), "", nil)
+	t.eventOf(operatedAccount(t, commandAccount(t), operatorsSession(t, &s)), sessionDeleted, "", string(in.ID), "", nil)
 	return Result{}
 }
 
-// ofOperator reports whether a session is that of an operator.
-func (t *txn) ofOperator(s *Session) bool {
+// operatorsSession reports whether a session is that of an operator.
+func operatorsSession(t *txn, s *Session) bool {
 	if s.Kind != OfUser {
 		return s.Kind == OfToken
 	}

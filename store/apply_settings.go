@@ -60,7 +60,7 @@ func (in *Init) apply(t *txn) Result {
 	}
 	state := t.state.rules.newState(&account, t.state.tier(in.DefaultTier), nil)
 	t.state.putAccount(state)
-	t.eventOf(t.operators(), clusterInitialized, "", in.ClusterID, "", nil)
+	t.eventOf(operatorsAccount(t), clusterInitialized, "", in.ClusterID, "", nil)
 	return Result{Account: &state.Account}
 }
 
@@ -88,6 +88,6 @@ func (in *OperatorTokens) apply(t *txn) Result {
 	t.state.putSettings(set)
 	var d diff
 	d.number("operator_tokens", int64(before), int64(len(in.Hashes)))
-	t.eventOf(t.operators(), operatorTokensUpdated, "", "", "", d.changes(false))
+	t.eventOf(operatorsAccount(t), operatorTokensUpdated, "", "", "", d.changes(false))
 	return Result{}
 }

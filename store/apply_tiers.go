@@ -54,9 +54,9 @@ func (in *TierPut) apply(t *txn) Result {
 	tier.Created, tier.Modified = created, t.index
 	t.state.putTier(&tier)
 	if old == nil {
-		t.eventOf(t.operators(), tierCreated, "", tier.Name, "", t.compare(nil, &tier))
+		t.eventOf(operatorsAccount(t), tierCreated, "", tier.Name, "", t.compare(nil, &tier))
 	} else {
-		t.eventOf(t.operators(), tierUpdated, "", tier.Name, "", t.compare(old, &tier))
+		t.eventOf(operatorsAccount(t), tierUpdated, "", tier.Name, "", t.compare(old, &tier))
 	}
 	return Result{Tier: &tier}
 }
@@ -118,6 +118,6 @@ func (in *TierDelete) apply(t *txn) Result {
 		return refuse(Conflict, "%d accounts are in the tier %q; move them to another one first", used, in.Name)
 	}
 	t.state.removeTier(in.Name)
-	t.eventOf(t.operators(), tierDeleted, "", in.Name, "", t.compare(old, nil))
+	t.eventOf(operatorsAccount(t), tierDeleted, "", in.Name, "", t.compare(old, nil))
 	return Result{Tier: old}
 }

@@ -109,7 +109,7 @@ func (in *OperatorTokenCreate) apply(t *txn) Result {
 	var d diff
 	d.text("name", "", o.Name)
 	d.time("expires_at", time.Time{}, o.ExpiresAt)
-	t.eventOf(t.operators(), operatorTokenCreated, "", o.ID, "", d.changes(true))
+	t.eventOf(operatorsAccount(t), operatorTokenCreated, "", o.ID, "", d.changes(true))
 	return Result{OperatorToken: &o}
 }
 
@@ -145,6 +145,6 @@ func (in *OperatorTokenDelete) apply(t *txn) Result {
 	t.endSessions(gone.ID, "")
 	var d diff
 	d.text("name", gone.Name, "")
-	t.eventOf(t.operators(), operatorTokenDeleted, "", gone.ID, "", d.changes(false))
+	t.eventOf(operatorsAccount(t), operatorTokenDeleted, "", gone.ID, "", d.changes(false))
 	return Result{OperatorToken: &gone}
 }

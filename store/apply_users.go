@@ -56,7 +56,7 @@ func (in *UserCreate) apply(t *txn) Result {
 	if u.Subject != "" {
 		t.rows.put(subjectRow(u.Subject), []byte(u.ID))
 	}
-	t.eventOf(t.operated(u.Account, u.Role == RoleOperator), userCreated, "", string(u.ID), "", diffUsers(&User{}, &u, true))
+	t.eventOf(operatedAccount(t, u.Account, u.Role == RoleOperator), userCreated, "", string(u.ID), "", diffUsers(&User{}, &u, true))
 	return Result{User: u.shown()}
 }
 
@@ -144,7 +144,7 @@ func (in *UserUpdate) apply(t *txn) Result {
 	if in.Role != nil && u.Role != old.Role || u.Disabled || in.Password != nil || in.TOTP != nil || in.Setup != nil && *in.Setup != (Hash{}) {
 		t.endSessions(string(u.ID), in.Keep)
 	}
-	t.eventOf(t.operated(t.about(), u.Role == RoleOperator || old.Role == RoleOperator), userUpdated, "", string(u.ID), "", diffUsers(old, &u, false))
+	t.eventOf(operatedAccount(t, commandAccount(t), u.Role == RoleOperator || old.Role == RoleOperator), userUpdated, "", string(u.ID), "", diffUsers(old, &u, false))
 	return Result{User: u.shown()}
 }
 
@@ -194,7 +194,7 @@ func (in *UserDelete) apply(t *txn) Result {
 	}
 	t.settle()
 	t.removeUser(u)
-	t.eventOf(t.operated(t.about(), u.Role == RoleOperator), userDeleted, "", string(u.ID), "", diffUsers(u, &User{}, false))
+	t.eventOf(operatedAccount(t, commandAccount(t), u.Role == RoleOperator), userDeleted, "", string(u.ID), "", diffUsers(u, &User{}, false))
 	return Result{User: u.shown()}
 }
 

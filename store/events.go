@@ -24,11 +24,11 @@ func eventID(index uint64, n uint32) string {
 // event writes the audit event of a change into the batch that makes it, among
 // the events of the account that the command acts on.
 func (t *txn) event(action Action, key KeyID, target, reason string, changes json.RawMessage) {
-	t.eventOf(t.about(), action, key, target, reason, changes)
+	t.eventOf(commandAccount(t), action, key, target, reason, changes)
 }
 
-// about is the account that the command acts on.
-func (t *txn) about() AccountID { return cmp.Or(t.cmd.Account, DefaultAccount) }
+// commandAccount is the account that the command acts on.
+func commandAccount(t *txn) AccountID { return cmp.Or(t.cmd.Account, DefaultAccount) }
 
 func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reason string, changes json.RawMessage) {
 	e := &Event{

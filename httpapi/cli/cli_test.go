@@ -286,7 +286,7 @@ func TestCheckConfigFile(t *testing.T) {
 
 // The API's names of lists are accepted for the flags that add to them, and not shown.
 func TestPluralFlags(t *testing.T) {
-	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: `{"id":"key_1","key":"k"}`}})
+	s := start(t, map[string]answer{"POST /v1/keys": {status: 201, body: `{"id":"key_1","name":"n","state":"active","key":"k"}`}})
 	got := s.run(t, "", "keys", "create", "n", "--type", "test", "--scopes", "read", "--routes", "/v1/chat")
 	if got.code != 0 || len(s.calls) != 1 {
 		t.Errorf("exit code %d, %s, %v", got.code, got.err, s.calls)

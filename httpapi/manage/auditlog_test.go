@@ -14,11 +14,12 @@ import (
 // sees neither them nor requests whose credential names no key.
 func TestOperatorsLog(t *testing.T) {
 	g := apitest.New(t)
-	g.Op("PUT", "/v1/tiers/gold", `{"live":{},"test":{}}`).Want(t, 201)
-	_, err := g.Backend.Apply(&store.Command{At: time.Now().UTC(), Account: store.DefaultAccount, Actor: store.Actor{Type: store.ActorSystem, ID: "n1"},
+	g.Op("POST", "/v1/tiers", `{"name":"gold","live":{},"test":{}}`).Want(t, 201)
+	now, _ := g.Config.Clock()
+	_, err := g.Backend.Apply(&store.Command{At: now.UTC(), Account: store.DefaultAccount, Actor: store.Actor{Type: store.ActorSystem, ID: "n1"},
 		Change: &store.OperatorsLog{}})
 	apitest.Must(t, err)
-	g.Op("PUT", "/v1/tiers/silver", `{"live":{},"test":{}}`).Want(t, 201)
+	g.Op("POST", "/v1/tiers", `{"name":"silver","live":{},"test":{}}`).Want(t, 201)
 	g.Op("GET", "/v1/tiers/none", "").Want(t, 404)
 	g.Do(g.Admin.URL, "GET", "/v1/keys", "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1j90KZ", "").Want(t, 401)
 	id, secret := g.Key("live", "admin")
@@ -70,4 +71,20 @@ func TestOperatorsLog(t *testing.T) {
 		}
 	}
 	g.Op("GET", "/v1/audit-logs?log=all", "").Want(t, 422)
+}
+
+// The audit log is asked for a user by their address, in any case.
+func TestAuditByAddress(t *testing.T) {
+	g := apitest.New(t)
+	p := g.Person("Ada@example.com", "owner", "")
+	p.Do("POST", "/v1/keys", `{"name":"n","type":"test"}`).Want(t, 201)
+	g.Now.Add(int64(time.Minute))
+	for _, user := range []string{"ada@example.com", "ADA@EXAMPLE.COM", p.ID} {
+		if e := g.Events("?action=key.create&user=" + user); len(e) != 1 {
+			t.Errorf("%s: %+v", user, e)
+		}
+	}
+	if e := g.Events("?user=bob@example.com"); len(e) != 0 {
+		t.Errorf("of nobody: %+v", e)
+	}
 }

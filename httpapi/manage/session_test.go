@@ -383,22 +383,6 @@ func TestSetupLinkOfAnEarlierRole(t *testing.T) {
 	g.SignIn(map[string]string{"token": token, "password": apitest.Password}).Want(t, 401)
 }
 
-// The audit log is asked for a user by their address, in any case.
-func TestAuditByAddress(t *testing.T) {
-	g := apitest.New(t)
-	p := g.Person("Ada@example.com", "owner", "")
-	p.Do("POST", "/v1/keys", `{"name":"n","type":"test"}`).Want(t, 201)
-	g.Now.Add(int64(time.Minute))
-	for _, user := range []string{"ada@example.com", "ADA@EXAMPLE.COM", p.ID} {
-		if e := g.Events("?action=key.create&user=" + user); len(e) != 1 {
-			t.Errorf("%s: %+v", user, e)
-		}
-	}
-	if e := g.Events("?user=bob@example.com"); len(e) != 0 {
-		t.Errorf("of nobody: %+v", e)
-	}
-}
-
 // An admin may make links, and neither the admin nor the link may do what only owners may.
 func TestLinkOfAnAdmin(t *testing.T) {
 	g := apitest.New(t)

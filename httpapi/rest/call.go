@@ -160,7 +160,7 @@ func (c *Call) observe(f *fault.Error, took time.Duration) {
 		UserAgent: agent(c.Request), Account: c.Account, Hint: c.hint, Management: true, Action: c.Route.Action,
 		Actor: c.Caller.Actor,
 	}
-	o.Path = apikey.Mask(c.Request.URL.Path)
+	o.Path = c.Route.pathOf(c.Param)
 	if f != nil {
 		o.Code = string(f.Code)
 	} else if c.change.committed || c.Route.Access&Quiet != 0 {

@@ -83,6 +83,17 @@ func (rt *Route) checkParams(first, second string) *fault.Error {
 	return nil
 }
 
+// pathOf is the path of a call as its event holds it: the route's, with the first segment that
+// varies if that is an id. Anything else that stands in a path may be a key of another system,
+// which nothing tells from a name.
+func (rt *Route) pathOf(first string) string {
+	begin, end := strings.IndexByte(rt.Path, '{'), strings.IndexByte(rt.Path, '}')
+	if begin < 0 || rt.IDs == "" || !IsID(first, rt.IDs) && first != string(store.DefaultAccount) {
+		return rt.Path
+	}
+	return rt.Path[:begin] + first + rt.Path[end+1:]
+}
+
 // IsID holds for an id with this prefix, such as "key_": letters and digits follow.
 func IsID(id, prefix string) bool {
 	rest, ok := strings.CutPrefix(id, prefix)

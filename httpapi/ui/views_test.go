@@ -9,7 +9,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apitest"
 )
 
-// logged are the events of the account's audit log by id, as "action outcome path".
+// logged are the events of the account's audit log by id, as "action outcome", with the path of a page.
 func (g *rig) logged(account string) map[string]string {
 	g.t.Helper()
 	lines := map[string]string{}
@@ -17,7 +17,7 @@ func (g *rig) logged(account string) map[string]string {
 	for _, e := range g.Op("GET", "/v1/audit-logs", "", "X-Perf-Account", account).Want(g.t, 200).JSON["data"].([]any) {
 		event := e.(map[string]any)
 		path := ""
-		if r, ok := event["request"].(map[string]any); ok {
+		if r, ok := event["request"].(map[string]any); ok && event["action"] == "page.view" {
 			path, _ = r["path"].(string)
 		}
 		lines[fmt.Sprint(event["id"])] = strings.TrimSpace(fmt.Sprint(event["action"], " ", event["outcome"], " ", path))

@@ -47,7 +47,7 @@ func TestAuditOverAllNodes(t *testing.T) {
 	}
 	var kept chain.HeadFile
 	c.Until("signed heads of all nodes", func() error {
-		h, err := c.API(0).AuditHead(t.Context())
+		h, err := c.API(0).AuditHead(t.Context(), "")
 		if err != nil {
 			return err
 		}

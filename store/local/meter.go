@@ -317,7 +317,7 @@ func (m *Meter) add(b *pebble.Batch, minute uint32, sum *MeterEvent) error {
 		return nil
 	}
 	out.Time = at(uint64(minute) * uint64(time.Minute))
-	out.ID = m.l.meterID(row, n)
+	out.ID = meterID(m.l.prefix, row, n)
 	raw, err := json.Marshal(&out)
 	if err != nil {
 		return err
@@ -332,9 +332,9 @@ func (m *Meter) add(b *pebble.Batch, minute uint32, sum *MeterEvent) error {
 
 // meterID names the event n of a minute and key. It holds the name of the database, since another
 // one in its place begins to count again.
-func (l *Local) meterID(row []byte, n uint64) string {
+func meterID(prefix string, row []byte, n uint64) string {
 	h := sha256.New()
-	h.Write(append(append([]byte(l.prefix), 0), row...))
+	h.Write(append(append([]byte(prefix), 0), row...))
 	h.Write(binary.BigEndian.AppendUint64(nil, n))
 	sum := h.Sum(nil)
 	id := ids.Append([]byte("use_"), binary.BigEndian.Uint64(sum), ids.Uint64Len)
