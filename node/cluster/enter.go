@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/clock"
+	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
@@ -66,7 +67,7 @@ const (
 func (c *Cluster) Enter(ctx context.Context) (replica.Entry, error) {
 	creds, err := mesh.LoadCredentials(c.r.FS(), c.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return replica.Entry{}, err
+		return replica.Entry{}, replica.DamagedPart(c.r, datadir.ClusterDir, err)
 	}
 	fresh, err := c.r.Fresh()
 	if err != nil {

@@ -220,7 +220,7 @@ func LoadCredentials(fs vfs.FS, dir string) (*Credentials, error) {
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxCredsFile))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("read cluster credentials: %w", err)
+		return nil, fmt.Errorf("read cluster credentials: %w; remove the file and let the node join again, or restore the file", err)
 	}
 	c, err := decodeCredentials(raw)
 	if err != nil {

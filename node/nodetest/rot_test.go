@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,6 +202,25 @@ func TestDamagedIdentity(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A node whose certificate is damaged says so and ends; started again, it joins its cluster
+// as a new node.
+func TestDamagedCertificate(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3)
+	bad := c.Follower()
+	n, before := c.Nodes[bad], nodeID(t, c.Nodes[bad])
+	c.Kill(bad)
+	flip(t, filepath.Join(n.Dir, "cluster", "node.pem"), 200, 4)
+	if err := n.Try(); err == nil || !strings.Contains(err.Error(), "node.pem") || !strings.Contains(err.Error(), "started again") {
+		t.Errorf("the start: %v", err)
+	}
+	n.Start()
+	c.WaitHealthy()
+	if after := nodeID(t, n); after == before {
+		t.Error("it has its old id")
+	}
 }
 
 // A snapshot in whose files a bit differs is not sent to a node that joins: another one is

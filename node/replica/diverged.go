@@ -6,6 +6,18 @@ import (
 	"github.com/perfgate/perfgate/store/disk"
 )
 
+// DamagedPart is the error of a part of the data directory, found damaged by who reads it
+// while the node of r starts. Where there are other nodes, the next start sets everything
+// aside and joins them.
+func DamagedPart(r *Replica, part string, err error) error {
+	h := &healer{r: r, fs: r.space, dir: r.cfg.Dir, log: r.cfg.Logger}
+	if !disk.Damaged(err) || !h.others() {
+		return err
+	}
+	h.note(part, err)
+	return fmt.Errorf("%w; started again, this node joins its cluster as a new node", err)
+}
+
 // Diverged ends the node of r because of err: its state is not its cluster's. The next
 // start sets the state aside with all that it was made of, and joins as a new node. Where
 // there is no node that this one could join, it does nothing and returns false.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	iofs "io/fs"
 	"math/rand/v2"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/perfgate/perfgate/store/disk"
 )
 
 // Data that cannot be reached is not damaged: it stays, and the start fails.
@@ -80,5 +83,21 @@ func TestNoFalseLoss(t *testing.T) {
 	must(t, err)
 	if text, err := io.ReadAll(raw); err != nil || !strings.Contains(string(text), `"store":"`) {
 		t.Errorf("the seal is %q, %v", text, err)
+	}
+}
+
+// An encrypted seal that is damaged cannot be read at all. It is like any other damaged
+// one: nothing is lost, and it is made again.
+func TestDamagedEncryptedSeal(t *testing.T) {
+	base, hits := filled(t, false, false), 0
+	fs := errorfs.Wrap(base, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hits == 0 && op.Kind == errorfs.OpFileRead && strings.HasSuffix(op.Path, SealSuffix) {
+			hits++
+			return fmt.Errorf("frame 0 does not authenticate: %w", disk.ErrDamaged)
+		}
+		return nil
+	}))
+	if l := open(t, Config{FS: fs}); hits == 0 || len(l.Losses()) != 0 || total(t, l, StepDay) != 100 {
+		t.Errorf("%d reads failed: losses %+v", hits, l.Losses())
 	}
 }

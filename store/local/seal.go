@@ -76,6 +76,8 @@ func (d *directory) readSeal() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return d.recall()
+	case disk.Damaged(err):
+		raw = nil // as an encrypted one says by itself
 	case err != nil:
 		return fmt.Errorf("read %q: %w", d.sealPath(), err)
 	}
