@@ -111,9 +111,9 @@ bench-limits: ## limits that nodes share: three processes, 3, 5 and 9 nodes in v
 bench-proxy: ## a table: perfgate beside nginx and HAProxy; FIGURES, ROUNDS, SECONDS; needs nginx, haproxy, wrk, strace
 	PERFGATE_E2E_PEERS=1 $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/peers -v
 
-torture: ## long campaigns: kills, power losses, random histories, races of whole clusters
+torture: ## long campaigns: kills, power losses, damaged files, random histories, races of whole clusters
 	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 3h ./node/...
-	PERFGATE_TORTURE=1 $(GO) test -count 1 -timeout 3h ./e2e ./node/... ./store/... ./limiter/...
+	PERFGATE_TORTURE=1 $(GO) test -count 1 -timeout 8h ./e2e ./node/... ./store/... ./limiter/...
 	PERFGATE_TORTURE=1 PERFGATE_E2E_CLUSTER=full $(GO) test -count 1 -timeout 12h ./e2e/cluster
 
 # The Dockerfile without its first stage, so that no base image is needed.

@@ -53,6 +53,8 @@ type Setup struct {
 	// DiskLimit is the time that the disk may take for an operation. A good disk of a
 	// loaded machine may take longer than the product allows.
 	DiskLimit time.Duration
+	// Rots says that the test harms the node's files: an end that reports it fails no test.
+	Rots bool
 	// Applying may replace entries of the log before they are applied.
 	Applying func([]*raft.Log)
 }

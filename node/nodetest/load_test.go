@@ -3,6 +3,7 @@ package nodetest_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,10 @@ import (
 // Imports from all sides take no node its lease: requests are admitted on every node
 // while the log is full of large commands.
 func TestImportsBesideRequests(t *testing.T) {
-	const imports, keys = 9, 4000
+	imports, keys := 9, 4000
+	if os.Getenv("PERFGATE_TORTURE") != "" {
+		imports, keys = 40, 10_000 // as large as an import may be
+	}
 	c := nodetest.Start(t, 3)
 	_, key := c.Key(c.Leader(), "busy")
 	ctx, stop := context.WithCancel(t.Context())

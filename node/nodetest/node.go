@@ -255,7 +255,7 @@ func (n *Node) Stop() {
 	if !over(l) {
 		n.c.t.Fatalf("waited %v until %s has stopped", Timeout, n.Setup.Name)
 	}
-	if l.err != nil && !errors.Is(l.err, context.Canceled) {
+	if l.err != nil && !errors.Is(l.err, context.Canceled) && !n.Setup.Rots {
 		n.c.t.Errorf("stop %s: %v", n.Setup.Name, l.err)
 	}
 }
@@ -295,7 +295,7 @@ func (n *Node) kill() {
 	select {
 	case <-l.opened:
 		if l.node != nil {
-			if err := l.node.Abandon(); err != nil {
+			if err := l.node.Abandon(); err != nil && !n.Setup.Rots {
 				n.c.t.Errorf("abandon %s: %v", n.Setup.Name, err)
 			}
 		}
