@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,4 +102,91 @@ func (c *trio) limits() (f figures) {
 		}
 	}
 	return f
+}
+
+// TestBenchSharedProxying compares a node whose limits are shared with two others to one that is
+// alone, in turn and with the same load, so that other programs slow both down; make bench-limits.
+func TestBenchSharedProxying(t *testing.T) {
+	if os.Getenv("PERFGATE_BENCH_LIMITS") == "" {
+		t.Skip("set PERFGATE_BENCH_LIMITS=1 (make bench-limits)")
+	}
+	c := startTrio(t)
+	lone := start(t, options{upstream: c.upstream.URL})
+	const most = 60_000_000 // a minute: it is charged, and never reached
+	limits := map[string]any{"requests_per_minute": most, "requests_per_month": 1_000_000_000}
+	lone.manage(200, "PATCH", "/v1/accounts/default", map[string]any{"tier": "enterprise", "limits": limits})
+	key, _ := lone.create(map[string]any{})
+	sides := []struct {
+		*server
+		key string
+	}{{c.nodes[0], c.key(most, most)}, {lone, key}}
+	const rounds, senders = 41, 8
+	var ratios []float64
+	var done [2]int64
+	var spent [2]time.Duration
+	for round := range rounds {
+		var now [2]int64
+		for i := range sides {
+			side := (i + round) % 2 // each is first in turn
+			before := processor(t, sides[side].PID())
+			now[side] = c.load(sides[side].proxy, sides[side].key, senders, time.Second/2)
+			if round > 0 { // the first warms up
+				done[side] += now[side]
+				spent[side] += processor(t, sides[side].PID()) - before
+			}
+		}
+		if round > 0 {
+			ratios = append(ratios, float64(now[0])/float64(max(now[1], 1)))
+		}
+	}
+	slices.Sort(ratios)
+	each := func(side int) float64 { return float64(spent[side].Microseconds()) / float64(max(done[side], 1)) }
+	t.Logf("proxying with shared limits against one node's: %.3f of the requests (median of %d; quarters from %.3f to %.3f); %d and %d requests, with %.0f and %.0f µs of processor time each: %.3f",
+		ratios[len(ratios)/2], len(ratios), ratios[len(ratios)/4], ratios[len(ratios)*3/4], done[0], done[1], each(0), each(1), each(1)/each(0))
+}
+
+// processor is the processor time that a process has used, in steps of 10 ms. A load by other
+// programs changes it little.
+func processor(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// load sends requests from each sender, one after the other, and returns how many were answered
+// with 200. On a machine under load, a node may lose its lease for a moment.
+func (c *trio) load(base, key string, senders int, d time.Duration) int64 {
+	var all sync.WaitGroup
+	var n atomic.Int64
+	end := time.Now().Add(d)
+	for range senders {
+		all.Go(func() {
+			for time.Now().Before(end) {
+				r, err := try("GET", base+"/", as(key), nil)
+				switch {
+				case err == nil && r.StatusCode == 200:
+					n.Add(1)
+				case err == nil && r.StatusCode == 503:
+					harness.Pause(nil, 20*time.Millisecond)
+				default:
+					c.t.Error(r, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	c.mu.Lock()
+	c.arrived = c.arrived[:0]
+	c.mu.Unlock()
+	return n.Load()
 }
