@@ -12,6 +12,9 @@ func (b backend) Facts() manage.Facts {
 	for _, l := range n.listeners() {
 		out.Listeners = append(out.Listeners, l.facts(c))
 	}
+	if n.grpc != nil {
+		out.Listeners = append(out.Listeners, grpcFacts(n))
+	}
 	if s := n.background.backups; s != nil {
 		out.Backup = manage.BackupFacts{Scheduled: true, Encrypted: s.Passphrase != "", Every: s.Every, Last: s.Last()}
 	}
@@ -24,11 +27,24 @@ func (l *listener) facts(c *config.Config) manage.ListenerFacts {
 	if l.name == "proxy" {
 		addr, t = c.Proxy.Listen, c.Proxy.TLS
 	}
-	f := manage.ListenerFacts{Name: l.name, Loopback: config.Loopback(addr)}
+	f := manage.ListenerFacts{Name: l.name, Table: l.name + ".tls", Loopback: config.Loopback(addr)}
 	if l.certs == nil {
 		return f
 	}
 	f.TLS, f.MinVersion, f.ClientCerts = true, t.MinVersion, t.ClientCAFile != ""
 	f.SelfSigned, f.Ends = t.CertFile == "", l.certs.Leaf().NotAfter
+	return f
+}
+
+// grpcFacts describe the listener for gRPC, which has the certificate of the proxy off loopback.
+func grpcFacts(n *Node) manage.ListenerFacts {
+	f := n.proxyListener.facts(n.config)
+	f.Name, f.Loopback = "grpc", config.Loopback(n.config.Doors.GRPCListen)
+	switch {
+	case f.Loopback:
+		return manage.ListenerFacts{Name: f.Name, Table: f.Table, Loopback: true}
+	case f.TLS:
+		f.MinVersion = "1.3"
+	}
 	return f
 }

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	health "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/node/config/configtest"
 	"github.com/perfgate/perfgate/store/logtest"
 )
@@ -70,5 +73,31 @@ func TestGRPCAddressTaken(t *testing.T) {
 	_, err = Open(t.Context(), Options{Config: c, Out: &logtest.Log{}, Version: "test", Exit: func(int) {}})
 	if configtest.ExitCode(err) != 2 || !strings.Contains(err.Error(), "doors.grpc_listen = ") || !strings.Contains(err.Error(), "something else listens there") {
 		t.Errorf("Open = %v", err)
+	}
+}
+
+// The compliance report tells of the listener for gRPC: plaintext on loopback, else with the
+// proxy's certificate and never below TLS 1.3.
+func TestGRPCFacts(t *testing.T) {
+	t.Parallel()
+	pair := dated(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+	c := *mustLoad(t, []string{"--config", configtest.File(t, tlsTable(pair)+"min_version = \"1.2\"\n"), "--data-dir", t.TempDir()})
+	for addr, want := range map[string]manage.ListenerFacts{
+		"127.0.0.1:1": {Name: "grpc", Table: "proxy.tls", Loopback: true},
+		":1":          {Name: "grpc", Table: "proxy.tls", TLS: true, MinVersion: "1.3"},
+	} {
+		c.Doors.GRPCListen = addr
+		certs, err := openCertificates(&c, "proxy", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &Node{config: &c, bothListeners: bothListeners{proxyListener: &listener{name: "proxy", certs: certs}}}
+		got := grpcFacts(n)
+		if got.Ends.IsZero() == want.TLS {
+			t.Errorf("%s: the certificate ends at %v", addr, got.Ends)
+		}
+		if got.Ends = (time.Time{}); got != want {
+			t.Errorf("%s: %+v, want %+v", addr, got, want)
+		}
 	}
 }

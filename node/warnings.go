@@ -26,6 +26,7 @@ func warnings(c *config.Config) []error {
 			{"proxy.listen", c.Proxy.Listen, "requests would go round in circles"},
 			{"admin.listen", c.Admin.Listen, "clients of the proxy would reach the management API"},
 			{"cluster.listen", c.Cluster.Listen, "it does not serve HTTP to others"},
+			{"doors.grpc_listen", c.Doors.GRPCListen, "it decides about requests and forwards none"},
 		} {
 			if own.listen != "" && m.reaches(up.url, own.listen) {
 				out = append(out, c.FaultAt(up.key, up.place, up.url.Redacted(), fmt.Sprintf("this is %s of this node itself: %s", own.key, own.effect)))

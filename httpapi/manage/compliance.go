@@ -21,7 +21,8 @@ type Facts struct {
 
 // ListenerFacts describe one listener of a node.
 type ListenerFacts struct {
-	Name        string // proxy, admin
+	Name        string // proxy, admin, grpc
+	Table       string // that configures its TLS: proxy.tls
 	Loopback    bool   // reached from this machine alone
 	TLS         bool
 	MinVersion  string

@@ -68,14 +68,14 @@ func TestComplianceReport(t *testing.T) {
 
 	id, _ := g.Key("live", "admin")
 	g.Key("test", "read")
-	g.Backend.Measured.Listeners[0] = manage.ListenerFacts{Name: "proxy", TLS: true, MinVersion: "1.2", Ends: now.Add(90 * 24 * time.Hour)}
-	g.Backend.Measured.Listeners[1] = manage.ListenerFacts{Name: "admin"}
+	g.Backend.Measured.Listeners[0] = manage.ListenerFacts{Name: "proxy", Table: "proxy.tls", TLS: true, MinVersion: "1.2", Ends: now.Add(90 * 24 * time.Hour)}
+	g.Backend.Measured.Listeners[1] = manage.ListenerFacts{Name: "admin", Table: "admin.tls"}
 	g.Backend.Measured.Backup = manage.BackupFacts{Scheduled: true, Every: 24 * time.Hour, Last: now.Add(-100 * time.Hour)}
 	g.Backend.Measured.AuditRequests = "denied"
 	g.Op("PATCH", "/v1/accounts/default", `{"retention_days":7}`).Want(t, 200)
 	g.Now.Add(int64(store.RotationDue + time.Hour))
 	bad := controls(t, g)
-	wants(t, bad["encryption_in_transit"], "attention", "the proxy listener of n1 accepts TLS 1.2", "the admin listener of n1 is plaintext")
+	wants(t, bad["encryption_in_transit"], "attention", "the proxy listener of n1 accepts TLS 1.2; remove proxy.tls.min_version", "the admin listener of n1 is plaintext; set [admin.tls]")
 	wants(t, bad["key_rotation"], "attention", "1 live keys are valid: 1 are due for rotation, 1 never expire, 1 have the scope admin", "perfgate keys rotate "+id)
 	wants(t, bad["ip_allowlists"], "attention", "account default has no allowlist")
 	wants(t, bad["backups"], "attention", "not encrypted", "older than a day")
@@ -88,7 +88,7 @@ func TestComplianceReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, controls(t, g)["ip_allowlists"], "met")
-	g.Backend.Measured.Listeners[1] = manage.ListenerFacts{Name: "admin", TLS: true, MinVersion: "1.3", SelfSigned: true, Ends: now}
+	g.Backend.Measured.Listeners[1] = manage.ListenerFacts{Name: "admin", Table: "admin.tls", TLS: true, MinVersion: "1.3", SelfSigned: true, Ends: now}
 	wants(t, controls(t, g)["encryption_in_transit"], "attention", "the admin listener of n1 uses a self-signed certificate")
 	g.Backend.Measured.Listeners[1].SelfSigned = false
 	wants(t, controls(t, g)["encryption_in_transit"], "attention", "the certificate of the admin listener of n1 ends at")

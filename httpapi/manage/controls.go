@@ -19,7 +19,7 @@ const (
 func (r *report) transit() control {
 	c := control{
 		Control: "encryption_in_transit", Title: "Encryption in transit: TLS 1.3",
-		Setting:    "[proxy.tls], [admin.tls]: cert_file, min_version; nodes of a cluster always use TLS 1.3 with certificates on both sides",
+		Setting:    "[proxy.tls] (also of doors.grpc_listen), [admin.tls]: cert_file, min_version; nodes of a cluster always use TLS 1.3 with certificates on both sides",
 		Verify:     "sslscan HOST:PORT, or openssl s_client -connect HOST:PORT -tls1_2, which must fail",
 		References: []string{"SOC 2 CC6.7", "GDPR Art. 32(1)(a)", "HIPAA 164.312(e)(1)", "ISO 27001 A.8.24"},
 	}
@@ -28,16 +28,16 @@ func (r *report) transit() control {
 		if !l.TLS {
 			facts = append(facts, l.Name+": plaintext"+onLoopback(l.Loopback))
 			if !l.Loopback {
-				c.attend("the %s listener of %s is plaintext; set [%s.tls], or end TLS in a proxy on this machine", l.Name, r.facts.Node, l.Name)
+				c.attend("the %s listener of %s is plaintext; set [%s], or end TLS in a proxy on this machine", l.Name, r.facts.Node, l.Table)
 			}
 			continue
 		}
 		facts = append(facts, fmt.Sprintf("%s: TLS %s or later, certificate until %s", l.Name, l.MinVersion, l.Ends.UTC().Format(time.DateOnly)))
 		switch {
 		case l.MinVersion != "1.3":
-			c.attend("the %s listener of %s accepts TLS %s; remove %s.tls.min_version", l.Name, r.facts.Node, l.MinVersion, l.Name)
+			c.attend("the %s listener of %s accepts TLS %s; remove %s.min_version", l.Name, r.facts.Node, l.MinVersion, l.Table)
 		case l.SelfSigned:
-			c.attend("the %s listener of %s uses a self-signed certificate; set %s.tls.cert_file", l.Name, r.facts.Node, l.Name)
+			c.attend("the %s listener of %s uses a self-signed certificate; set %s.cert_file", l.Name, r.facts.Node, l.Table)
 		case l.Ends.Sub(r.now) < certificateSoon:
 			c.attend("the certificate of the %s listener of %s ends at %s; replace its files", l.Name, r.facts.Node, l.Ends.UTC().Format(time.RFC3339))
 		}
