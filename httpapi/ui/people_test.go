@@ -200,8 +200,8 @@ func TestCustomerLink(t *testing.T) {
 	apitest.Must(t, err)
 	customer := *g
 	customer.cookie = ""
-	customer.send("GET", u.RequestURI(), nil, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").want(200)
-	opened := customer.send("POST", u.Path, u.Query(), "Origin", g.pages.URL)
+	page := customer.send("GET", u.RequestURI(), nil, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").want(200)
+	opened := customer.post("/signin/link", url.Values{"token": {page.field("token")}})
 	opened.want(200)
 	customer.cookie, _, _ = strings.Cut(opened.header.Get("Set-Cookie"), ";")
 	home := customer.get("/").want(200)
