@@ -27,6 +27,9 @@ func TestManagementBucket(t *testing.T) {
 		}
 	}
 	a := g.Do(g.Admin.URL, "GET", "/v1/keys", secret, "").Want(t, 429, fault.RequestsPerMinute)
+	if !strings.Contains(a.Body, `"policy":"key-minute"`) {
+		t.Errorf("the refusal does not name the policy: %s", a.Body)
+	}
 	if a.Header.Get("Retry-After") != "1" || !strings.HasPrefix(a.Message(), "You have exceeded your rate limit") {
 		t.Errorf("%v %s", a.Header, a.Body)
 	}

@@ -90,3 +90,16 @@ func TestCheckURL(t *testing.T) {
 		}
 	}
 }
+
+// A URL with an address that is never connected to is known to fail; a name is not.
+func TestCheckTarget(t *testing.T) {
+	allowed := prefixes("10.1.2.0/24")
+	for raw, ok := range map[string]bool{
+		"https://169.254.169.254/x": false, "http://127.0.0.1:1/": false, "https://[::1]/": false, "https://[::ffff:10.0.0.1]/": false,
+		"https://10.1.2.3/": true, "https://10.1.3.3/": false, "https://8.8.8.8/": true, "https://localhost/": true, "https://example.com/": true,
+	} {
+		if err := CheckTarget(raw, allowed); (err == nil) != ok {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
