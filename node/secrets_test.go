@@ -148,7 +148,7 @@ func TestTenThousandSecrets(t *testing.T) {
 		if i >= 10 { // the most endpoints of an account
 			continue
 		}
-		signing.add("signing secret", op("POST", "/v1/webhooks", fmt.Sprintf(`{"url":"http://127.0.0.1:9/%d","events":["key.created"]}`, i))["secret"].(string))
+		signing.add("signing secret", op("POST", "/v1/webhooks", fmt.Sprintf(`{"url":"http://webhooks.test:9/%d","events":["key.created"]}`, i))["secret"].(string))
 	}
 	for i := range 5 {
 		password := ids.New(ids.New("pass_"))

@@ -192,14 +192,14 @@ func windowOf(l *descriptor.RateLimitDescriptor_RateLimitOverride) (time.Duratio
 		types.RateLimitUnit_DAY:    {24 * time.Hour, rls.RateLimitResponse_RateLimit_DAY},
 	}
 	u, ok := units[l.GetUnit()]
-	times := time.Duration(1)
+	times := int64(1)
 	if m := l.GetUnitMultiplier(); m != nil {
-		times = time.Duration(m.GetValue())
+		times = int64(m.GetValue())
 	}
-	if !ok || times < 1 || times > 24*time.Hour/u.length {
+	if !ok || times < 1 || times > int64(24*time.Hour/u.length) {
 		return 0, 0, status.Errorf(codes.InvalidArgument, "the window of a limit must be one second to one day, not %d times %s", times, l.GetUnit())
 	}
-	return times * u.length, u.unit, nil
+	return time.Duration(times) * u.length, u.unit, nil
 }
 
 // has reports whether a descriptor has an entry.

@@ -288,8 +288,8 @@ func (x *dataExport) usageOf(step local.Step, g local.Group, from, to time.Time)
 		unit = time.Hour
 	}
 	rows, missing, err := x.h.Observed.Usage(x.c.Request.Context(), local.UsageQuery{Account: x.c.Account, From: from, To: to, Step: step, GroupBy: g})
-	if n := to.Sub(from) / unit; errors.Is(err, local.ErrTooWide) && n > 1 {
-		middle := from.Add(n / 2 * unit)
+	if n := int64(to.Sub(from) / unit); errors.Is(err, local.ErrTooWide) && n > 1 {
+		middle := from.Add(time.Duration(n/2) * unit)
 		return errors.Join(x.usageOf(step, g, from, middle), x.usageOf(step, g, middle, to))
 	}
 	if errors.Is(err, local.ErrTooWide) { // more values in one step than an answer may have

@@ -54,17 +54,15 @@ func prefixes(list ...string) (out []netip.Prefix) {
 }
 
 // CheckTarget refuses a URL whose host is an address that no connection is made to; allowed
-// are the ranges that an operator allows. A name is judged at the time of each connection.
+// are the ranges that an operator allows. A name is judged at the time of each connection,
+// and [CheckURL] refuses what is no URL.
 func CheckTarget(raw string, allowed []netip.Prefix) error {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil // see CheckURL
+	if u, err := url.Parse(raw); err == nil {
+		if a, err := netip.ParseAddr(u.Hostname()); err == nil {
+			return guard{allowed}.check(a)
+		}
 	}
-	a, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return nil
-	}
-	return guard{allowed}.check(a)
+	return nil
 }
 
 // Refused is the error of a connection to an address that must not be reached.
