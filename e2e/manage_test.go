@@ -118,7 +118,7 @@ func TestAuditActors(t *testing.T) {
 	want := map[string]who{
 		"key.create":     {"operator", nil, nil}, // its id is checked below
 		"tier.list":      {"operator", nil, nil},
-		"account.read":   {"key", id, nil},
+		"account.read":   {"key", id, "ci"},
 		"allowlist.read": {nil, nil, nil},
 		"usage.read":     {nil, nil, "pk_live_0123…STUV"},
 	}

@@ -133,7 +133,7 @@ func TestEnvoyChecks(t *testing.T) {
 		}
 	}
 	gone := slices.Sorted(slices.Values(ok.GetHeadersToRemove()))
-	if want := []string{"Authorization", "X-Copy", "X-Perf-Owner", "X_perf_account"}; !slices.Equal(gone, want) {
+	if want := []string{"Authorization", "X-Copy", "X-Perf-Max-Cost-Per-Call", "X-Perf-Owner", "X_perf_account"}; !slices.Equal(gone, want) {
 		t.Errorf("Envoy removes %q, want %q", gone, want)
 	}
 	for _, h := range slices.Concat(ok.Headers, ok.ResponseHeadersToAdd) {

@@ -59,6 +59,9 @@ func (o *overall) endUnusedOf(ctx context.Context, n *Node, now time.Time, keys 
 		return false
 	}
 	for _, k := range keys {
+		if !n.replica.Leads() { // the next leader goes on
+			return false
+		}
 		last := uses[k.ID].At
 		if next, err := n.store.Key(k.ReplacedBy); err == nil && next != nil && next.CreatedAt.After(last) {
 			last = next.CreatedAt
@@ -67,7 +70,7 @@ func (o *overall) endUnusedOf(ctx context.Context, n *Node, now time.Time, keys 
 			continue
 		}
 		_, err := n.proposeGrant(ctx, &store.Command{
-			At: now, Account: k.Account, Actor: n.startup.system(), Change: &store.KeyRevoke{ID: k.ID, Reason: "rotated"},
+			At: n.clock.Wall(), Account: k.Account, Actor: n.startup.system(), Change: &store.KeyRevoke{ID: k.ID, Reason: "rotated"},
 		})
 		if err != nil && ctx.Err() == nil {
 			n.log.Warn("end the overlap of a rotation; tried again", "key", k.ID, "error", err)

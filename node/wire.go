@@ -42,7 +42,8 @@ func (n *Node) coordinate() (func(*replica.Replica) replica.Coordinator, error) 
 		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.options.Version, Logger: n.log,
 		Listen: c.Listen, Advertise: c.Advertise, Secret: secret, Join: c.Join, Expect: c.Expect,
 		Lease: c.Lease, Stale: c.WhenIsolated == "serve", Clock: n.clock, Net: n.options.Net, Draining: n.draining.Load,
-		// Clients of the admin listener may know that nodes are missing.
+		// Clients of the admin listener may know the addresses of nodes, those of the
+		// proxy may not.
 		Waiting:   n.adminListener.slot.Waiting,
 		Calls:     cluster.Calls{Yield: n.limits.yield, Audit: n.overall.serveAudit, Observe: n.overall.serveObserve},
 		Listening: func(a net.Addr) { n.log.Info("cluster listening", "addr", a.String()) },

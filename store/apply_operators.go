@@ -43,10 +43,11 @@ func operatorsAccount(t *txn) AccountID {
 	return DefaultAccount
 }
 
-// operatedAccount is the account of an event about somebody of an account: operators belong to none.
+// operatedAccount is the account of an event about somebody of an account: operators belong to
+// none once they have a log of their own. Until then nodes of older versions apply, too.
 func operatedAccount(t *txn, account AccountID, operator bool) AccountID {
-	if operator {
-		return operatorsAccount(t)
+	if operator && t.state.set().OperatorsLog {
+		return ""
 	}
 	return account
 }

@@ -147,7 +147,7 @@ func (in *SessionStart) link(t *txn, s *Session) *Refusal {
 	if subtle.ConstantTimeCompare(l.Hash[:], in.Used[:]) == 0 || !t.when.at.Before(l.Ends) || s.Owner != string(s.Account) {
 		return used("link")
 	}
-	s.Scopes, s.Name = l.Scopes, "link of "+l.By
+	s.Scopes, s.Name = l.Scopes, LinkOf+l.By
 	t.rows.delete(row)
 	return nil
 }

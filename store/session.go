@@ -121,6 +121,9 @@ type Link struct {
 	Ends    time.Time `json:"ends"`
 }
 
+// LinkOf begins the name of a link's session; the id of the link's maker follows.
+const LinkOf = "link of "
+
 // LinkID is the id of the link whose secret has the SHA-256 h.
 func LinkID(h Hash) string {
 	id := sha256.Sum256(h[:])

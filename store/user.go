@@ -149,7 +149,7 @@ func (p People) userAt(row []byte) (*User, error) {
 
 // Users lists up to limit users after the given one, of an account or, with "", of all,
 // and where to go on: "" at the end.
-func (p People) Users(account AccountID, after UserID, limit int) (list []*User, next UserID, err error) {
+func (p People) Users(account AccountID, operators bool, after UserID, limit int) (list []*User, next UserID, err error) {
 	from := append(userRow(after), 0)
 	if after == "" {
 		from = userRow("")
@@ -159,7 +159,7 @@ func (p People) Users(account AccountID, after UserID, limit int) (list []*User,
 		if err != nil {
 			return err
 		}
-		if account != "" && u.Account != account {
+		if account != "" && u.Account != account || !operators && u.Role == RoleOperator {
 			return nil
 		}
 		if len(list) == limit {

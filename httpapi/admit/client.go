@@ -81,8 +81,9 @@ func (f Forwarding) Chain(r *h1.Request) string {
 // forwardedForHeader is the header that names clients by default.
 const forwardedForHeader = "X-Forwarded-For"
 
-// appended is the list in lines, as it was sent, with peer at its end. A line with a key in
-// it is dropped: no key reaches an upstream.
+// appended is the list in lines, as it was sent, with peer at its end. Elements with a key in
+// them are dropped, for no key reaches an upstream, and the others stay: a client must not take
+// out what the proxies after it have appended.
 func appended(lines []string, peer string) string {
 	size := len(peer)
 	for _, l := range lines {
@@ -90,11 +91,25 @@ func appended(lines []string, peer string) string {
 	}
 	list := make([]byte, 0, size)
 	for _, l := range lines {
-		if l = trim(l); l != "" && !apikey.Holds(l) {
+		if apikey.Holds(l) {
+			l = withoutKeys(l)
+		}
+		if l = trim(l); l != "" {
 			list = append(append(list, l...), ", "...)
 		}
 	}
 	return string(append(list, peer...))
+}
+
+// withoutKeys is the list in a line without its elements that hold a key.
+func withoutKeys(line string) string {
+	var kept []string
+	for elem := range strings.SplitSeq(line, ",") {
+		if elem = trim(elem); elem != "" && !apikey.Holds(elem) {
+			kept = append(kept, elem)
+		}
+	}
+	return strings.Join(kept, ", ")
 }
 
 // ReadAddress reads an address as the headers that name clients hold it, perhaps

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -127,6 +128,11 @@ func fieldsOf(in *auth.AttributeContext_HttpRequest) (out h1.Fields, f *fault.Er
 // and the limits to the client.
 func allowed(d *proxy.Decision) *auth.CheckResponse {
 	ok := &auth.OkHttpResponse{HeadersToRemove: d.Withheld}
+	for _, name := range proxy.OwnHeaders { // Envoy may be configured not to tell of them
+		if !d.Fields.Has(name) && !slices.Contains(ok.HeadersToRemove, name) {
+			ok.HeadersToRemove = append(ok.HeadersToRemove, name)
+		}
+	}
 	for name, value := range d.Fields.All() {
 		if strings.HasPrefix(name, identity) {
 			ok.Headers = append(ok.Headers, option(name, value))
@@ -163,8 +169,10 @@ func option(name, value string) *core.HeaderValueOption {
 
 // refusal answers f to a request with these fields.
 func refusal(f *fault.Error, fields *h1.Fields) *proxy.Decision {
-	out := admit.RenderFault(f, admit.RequestID(fields.Values(fault.RequestIDHeader)), fields.Values("Accept"))
+	id := admit.RequestID(fields.Values(fault.RequestIDHeader))
+	out := admit.RenderFault(f, id, fields.Values("Accept"))
 	d := &proxy.Decision{Status: out.Status, Body: out.Body}
+	d.Fields.Add(fault.RequestIDHeader, id)
 	for _, field := range out.Fields {
 		d.Fields.Add(field.Name, field.Value)
 	}

@@ -206,7 +206,7 @@ func (x *dataExport) keys() error {
 
 // people writes the users of the account and the sessions that are open in it.
 func (x *dataExport) people() error {
-	users := func(c *rest.Call) (*rest.Page[userView], error) { return x.h.Users.listOf(c, c.Account) }
+	users := func(c *rest.Call) (*rest.Page[userView], error) { return x.h.Users.listOf(c, c.Account, false) }
 	if err := exportList(x, "user", "", users, nil); err != nil {
 		return err
 	}
@@ -290,7 +290,10 @@ func (x *dataExport) usageOf(step local.Step, g local.Group, from, to time.Time)
 	rows, missing, err := x.h.Observed.Usage(x.c.Request.Context(), local.UsageQuery{Account: x.c.Account, From: from, To: to, Step: step, GroupBy: g})
 	if n := int64(to.Sub(from) / unit); errors.Is(err, local.ErrTooWide) && n > 1 {
 		middle := from.Add(time.Duration(n/2) * unit)
-		return errors.Join(x.usageOf(step, g, from, middle), x.usageOf(step, g, middle, to))
+		if err := x.usageOf(step, g, from, middle); err != nil {
+			return err
+		}
+		return x.usageOf(step, g, middle, to)
 	}
 	if errors.Is(err, local.ErrTooWide) { // more values in one step than an answer may have
 		return x.line("usage_omitted", &exportedUsage{step, g, usageRow{Time: from}})

@@ -88,7 +88,7 @@ func (h *Allowlist) Get(c *rest.Call) error {
 	if err != nil {
 		return err
 	}
-	c.ETag = tag
+	rest.SetConstant(c, tag)
 	c.Writer().Header().Set("Vary", "Accept")
 	if prefersText(c) {
 		return c.AnswerAs("text/plain; charset=utf-8", appendAllowText(nil, entries))

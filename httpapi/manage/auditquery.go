@@ -9,7 +9,7 @@ import (
 )
 
 // query reads what a call asks for of a log. Events hold the id of a user and not the address,
-// so an address stands for the id of the user who has it now.
+// so an address stands for the id of the user who has it now, if the caller may know of them.
 func (h *Audit) query(c *rest.Call, q *rest.Query) (store.EventQuery, error) {
 	log, err := logOf(c, q)
 	if err != nil {
@@ -20,7 +20,7 @@ func (h *Audit) query(c *rest.Call, q *rest.Query) (store.EventQuery, error) {
 		return eq, nil
 	}
 	u, err := h.People.UserByEmail(eq.User)
-	if u != nil {
+	if u != nil && (c.Caller.Operates() || u.Account == c.Account && u.Role != store.RoleOperator) {
 		eq.User = string(u.ID)
 	}
 	return eq, err

@@ -72,7 +72,7 @@ func lastUseOf(u local.LastUse, ok bool) *lastUseView {
 	if !ok {
 		return nil
 	}
-	v := &lastUseView{At: u.At.UTC(), Country: some(u.Country.String())}
+	v := &lastUseView{At: u.At.UTC().Truncate(time.Millisecond), Country: some(u.Country.String())}
 	if u.IP.IsValid() {
 		v.IP = some(u.IP.String())
 	}

@@ -48,14 +48,16 @@ type reportGate interface {
 // report out, but its answer comes at one moment for every key, so that neither the answer nor
 // its time tells whether the key exists. Make it with [NewLeaks].
 type Leaks struct {
-	store   leakStore
-	gate    reportGate
-	backend rest.Backend
-	log     *slog.Logger
-	places  chan struct{}  // one for each report that is carried out or waits for its answer
-	tries   sync.WaitGroup // reports that are carried out
-	life    context.Context
-	end     context.CancelFunc // of life: gives up all reports
+	store    leakStore
+	gate     reportGate
+	backend  rest.Backend
+	log      *slog.Logger
+	places   chan struct{} // one for each report that is carried out or waits for its answer
+	mu       sync.Mutex
+	stopping bool           // under mu: no try begins any more
+	tries    sync.WaitGroup // reports that are carried out
+	life     context.Context
+	end      context.CancelFunc // of life: gives up all reports
 }
 
 // NewLeaks returns the call's handler; [Leaks.Run] must run beside it.
@@ -124,11 +126,14 @@ func (h *Leaks) take(client context.Context, l *leak) *fault.Error {
 	defer due.Stop()
 	answered := make(chan struct{})
 	defer close(answered)
-	h.tries.Go(func() {
+	if !h.begin(func() {
 		h.carryOut(l)
 		<-answered // the place is the waiting call's, too
 		<-h.places
-	})
+	}) {
+		<-h.places
+		return &fault.Error{Code: fault.Unavailable, RetryAfter: 1, Message: "The node is stopping; send this report to another one, or again."}
+	}
 	select {
 	case <-due.C:
 	case <-client.Done():
@@ -140,9 +145,23 @@ func (h *Leaks) take(client context.Context, l *leak) *fault.Error {
 // leakFarewell has passed. Each that is given up is logged. A crash loses them.
 func (h *Leaks) Run(ctx context.Context) {
 	<-ctx.Done()
+	h.mu.Lock()
+	h.stopping = true
+	h.mu.Unlock()
 	farewell := time.AfterFunc(leakFarewell, h.end)
 	defer farewell.Stop()
 	h.tries.Wait()
+	h.end()
+}
+
+// begin runs a try, unless the node stops.
+func (h *Leaks) begin(try func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.stopping {
+		h.tries.Go(try)
+	}
+	return !h.stopping
 }
 
 // carryOut tries a report until it succeeds, is too old, or is given up as the node stops.

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
+	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
 )
@@ -42,15 +43,14 @@ func (h *Pages) Readyz(c *rest.Call) error {
 }
 
 // Starting answers for a node that is still being assembled: the probes as ever,
-// everything else with 503. waits holds while the node waits for other nodes to form or join
-// a cluster: then a write lacks a leader. Anybody may ask, so the answer names neither the
-// nodes nor the faults, which are in the log.
-func Starting(w http.ResponseWriter, r *http.Request, waits bool) {
+// everything else with 503. The answers give why as the reason, unless it is "": then the node
+// waits for other nodes to form or join a cluster, and a write lacks a leader. Only clients of
+// the admin listener are told.
+func Starting(w http.ResponseWriter, r *http.Request, why string) {
 	rest.SetHeaders(w.Header(), r)
 	reason, message, code := "starting", "The node is starting.", fault.Unavailable
-	if waits {
-		const why = "it waits for other nodes of its cluster"
-		reason, message = "starting: "+why, "The node is starting: "+why+"; its log says for which ones."
+	if why = apikey.Mask(why); why != "" {
+		reason, message = "starting: "+why, "The node is starting: "+why+"."
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			code = fault.NoLeader
 		}

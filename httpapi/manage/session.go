@@ -25,7 +25,7 @@ const linkSession = time.Hour
 type peopleStore interface {
 	User(store.UserID) (*store.User, error)
 	UserByEmail(string) (*store.User, error)
-	Users(store.AccountID, store.UserID, int) ([]*store.User, store.UserID, error)
+	Users(store.AccountID, bool, store.UserID, int) ([]*store.User, store.UserID, error)
 	Session(owner string, id store.SessionID) (*store.Session, error)
 	Sessions(owner, after string, limit int, keep func(*store.Session) bool) ([]*store.Session, string, error)
 	SessionLink(store.AccountID, string) (*store.Link, error)
@@ -287,7 +287,11 @@ func (h *Sessions) withLink(c *rest.Call, token string, start *store.SessionStar
 		if err != nil {
 			return err
 		}
-		known = l != nil && c.Now.Before(l.Ends)
+		if known = l != nil && c.Now.Before(l.Ends); known {
+			if known, err = (rest.Browser{Call: c}).MayLink(l); err != nil {
+				return err
+			}
+		}
 	}
 	if !known {
 		h.Guard.Failed(&a)

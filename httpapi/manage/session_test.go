@@ -221,27 +221,6 @@ func TestGuessesAtOnce(t *testing.T) {
 }
 
 // An employee leaves: no session, no set-up link, no key that they made.
-func TestEmployeeLeaves(t *testing.T) {
-	g := apitest.New(t)
-	ada, boss := g.Person("ada@example.com", "admin", ""), g.Person("boss@example.com", "owner", "")
-	key := ada.Do("POST", "/v1/keys", `{"name":"n","type":"live","scopes":["admin"]}`).Want(t, 201).Text("key")
-	_, others := g.Key("live", "admin")
-	a := boss.Do("POST", "/v1/users/"+ada.ID+"/disable", `{"revoke_keys":true}`).Want(t, 200)
-	if a.Text("state") != "disabled" || a.JSON["revocation"] == nil || len(a.JSON["ids"].([]any)) != 1 {
-		t.Errorf("%s", a.Body)
-	}
-	ada.Do("GET", "/v1/session", "").Want(t, 401, fault.InvalidSession)
-	g.Do(g.Admin.URL, "GET", "/v1/keys", key, "").Want(t, 401, fault.KeyRevoked)
-	g.Do(g.Admin.URL, "GET", "/v1/keys", others, "").Want(t, 200)
-	g.SignIn(map[string]string{"email": ada.Email, "password": apitest.Password}).Want(t, 401, fault.InvalidCredentials)
-	g.Op("POST", "/v1/users/"+ada.ID+"/reset", "").Want(t, 409)
-	boss.Do("POST", "/v1/users/"+boss.ID+"/disable", "").Want(t, 409, fault.WouldLockOut)
-	boss.Do("PATCH", "/v1/users/"+ada.ID, `{"state":"active"}`).Want(t, 200)
-	g.SignIn(map[string]string{"email": ada.Email, "password": apitest.Password}).Want(t, 200)
-	boss.Do("DELETE", "/v1/users/"+ada.ID, "").Want(t, 200)
-	boss.Do("GET", "/v1/users/"+ada.ID, "").Want(t, 404)
-}
-
 func TestSessionLink(t *testing.T) {
 	g := apitest.New(t)
 	acct := g.Op("POST", "/v1/accounts", `{"name":"Acme"}`).Want(t, 201).Text("id")

@@ -101,7 +101,7 @@ func (h *Sessions) named(c *rest.Call) (*store.Session, error) {
 	if c.Caller.Role == store.RoleOwner {
 		owners = append(owners, string(c.Account)) // its links
 		for after := store.UserID(""); ; {
-			users, next, err := h.Store.Users(c.Account, after, rest.MaxLimit)
+			users, next, err := h.Store.Users(c.Account, false, after, rest.MaxLimit)
 			if err != nil {
 				return nil, err
 			}

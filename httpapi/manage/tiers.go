@@ -154,7 +154,7 @@ func (h *Tiers) Get(c *rest.Call) (*tierView, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.ETag = t.Modified
+	rest.SetConstant(c, t.Modified)
 	v := viewTier(t)
 	return &v, nil
 }

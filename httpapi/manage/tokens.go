@@ -54,7 +54,7 @@ func viewToken(c *rest.Call, o *store.OperatorToken, uses map[store.KeyID]local.
 		v.State = "expired"
 	}
 	if use, ok := uses[store.KeyID(o.ID)]; ok {
-		v.LastUsedAt = when(use.At)
+		v.LastUsedAt = when(use.At.Truncate(time.Millisecond))
 		if use.IP.IsValid() {
 			v.LastUsedIP = some(use.IP.String())
 		}

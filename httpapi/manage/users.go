@@ -158,18 +158,19 @@ func (h *Users) List(c *rest.Call) (*rest.Page[userView], error) {
 	if c.Caller.Operates() && c.Request.Header.Get(rest.AccountHeader) == "" {
 		account = ""
 	}
-	return h.listOf(c, account)
+	return h.listOf(c, account, c.Caller.Operates())
 }
 
-// listOf lists the users of an account; "" is all.
-func (h *Users) listOf(c *rest.Call, account store.AccountID) (*rest.Page[userView], error) {
+// listOf lists the users of an account; "" is all. Operators belong to no account and are
+// listed only if that is asked for.
+func (h *Users) listOf(c *rest.Call, account store.AccountID, operators bool) (*rest.Page[userView], error) {
 	q := c.Query()
 	limit := q.Limit()
 	after, err := q.Cursor()
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := h.Store.Users(account, store.UserID(after), limit)
+	list, next, err := h.Store.Users(account, operators, store.UserID(after), limit)
 	if err != nil {
 		return nil, err
 	}

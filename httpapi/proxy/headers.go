@@ -22,6 +22,10 @@ const (
 	headerScopes  = "X-Perf-Scopes"
 )
 
+// OwnHeaders are the headers of requests that are perfgate's alone: an upstream gets those that
+// perfgate sets, and none of the client's.
+var OwnHeaders = []string{headerKeyID, headerAccount, headerKeyType, headerScopes, headerMaxCost}
+
 // isIdentity reports whether a header is one that only perfgate sets.
 func isIdentity(name string) bool { return hasPrefixFold(name, "X-Perf-") }
 

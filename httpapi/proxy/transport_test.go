@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
@@ -173,12 +174,20 @@ func TestUpstreamChoosesTheProtocol(t *testing.T) {
 	r.Reload(Settings{Table: r.live.Load().table})
 	for _, want := range []bool{false, true, true, false, true, false} {
 		two.Store(want)
-		for _, l := range r.live.Load().lanes {
-			l.upstreams[0].transport.CloseIdleConnections()
-		}
 		proto := "HTTP/1.1"
 		if want {
 			proto = "HTTP/2.0"
+		}
+		// A connection may be in use for a moment after its last answer.
+		for deadline := time.Now().Add(time.Minute); ; {
+			for _, l := range r.live.Load().lanes {
+				l.upstreams[0].transport.CloseIdleConnections()
+			}
+			if got := text(t, r.do("POST", "/", "")); got == proto+" " {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("the choice of %s is not met: %q", proto, got)
+			}
 		}
 		var all sync.WaitGroup
 		for i := range 6 {

@@ -66,7 +66,8 @@ type Caller struct {
 // recorder keeps the status of the answer.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0 until the head is written
+	status   int  // 0 until the head is written
+	constant bool // see [SetConstant]
 }
 
 func (w *recorder) WriteHeader(status int) {

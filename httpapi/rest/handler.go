@@ -121,11 +121,15 @@ func (c *Call) AnswerAs(contentType string, body []byte) error {
 	return nil
 }
 
+// SetConstant sets the ETag of an answer that only a change alters, and neither time nor use:
+// who has it already is answered with 304.
+func SetConstant(c *Call, tag uint64) { c.ETag, c.w.constant = tag, true }
+
 func (c *Call) write(status int, contentType string, body []byte) {
 	h := c.w.Header()
 	if c.ETag != 0 {
 		h.Set("ETag", etag(c.ETag))
-		if m := c.Request.Method; status == http.StatusOK && (m == http.MethodGet || m == http.MethodHead) && hasTag(c.Request.Header, c.ETag) {
+		if m := c.Request.Method; c.w.constant && status == http.StatusOK && (m == http.MethodGet || m == http.MethodHead) && hasTag(c.Request.Header, c.ETag) {
 			c.w.WriteHeader(http.StatusNotModified)
 			return
 		}

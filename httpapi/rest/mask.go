@@ -8,6 +8,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/ids"
 )
 
 // mask replaces each API key in the texts of cmd with its hint: a key that was pasted
@@ -88,7 +89,7 @@ func (rt *Route) checkParams(first, second string) *fault.Error {
 // which nothing tells from a name.
 func (rt *Route) pathOf(first string) string {
 	begin, end := strings.IndexByte(rt.Path, '{'), strings.IndexByte(rt.Path, '}')
-	if begin < 0 || rt.IDs == "" || !IsID(first, rt.IDs) && first != string(store.DefaultAccount) {
+	if begin < 0 || rt.IDs == "" || (!IsID(first, rt.IDs) || len(first) != len(rt.IDs)+ids.Len) && first != string(store.DefaultAccount) {
 		return rt.Path
 	}
 	return rt.Path[:begin] + first + rt.Path[end+1:]

@@ -208,10 +208,37 @@ func (f *Frame) session(cookie string, now time.Time) (Caller, *fault.Error) {
 		out.Role = store.RoleOperator
 		out.Actor = store.Actor{Type: store.ActorOperator, ID: o.ID, Name: o.Name}
 	default:
+		stands, err := f.mayLink(strings.TrimPrefix(s.Name, store.LinkOf), s.Account, now)
+		if err != nil {
+			return Caller{}, fault.Wrap(fault.Unavailable, err)
+		}
+		if !stands {
+			return Caller{}, over
+		}
 		out.Actor = store.Actor{Type: store.ActorUser, ID: string(s.ID), Name: s.Name}
 	}
 	return out, nil
 }
+
+// mayLink reports whether the maker of a session link, by the id of a user or an operator
+// token, may still make links to the account: a link does not outlive the right to make it.
+func (f *Frame) mayLink(by string, account store.AccountID, now time.Time) (bool, error) {
+	if strings.HasPrefix(by, "usr_") {
+		u, err := f.cfg.Store.People().User(store.UserID(by))
+		if err != nil || u == nil || u.Disabled {
+			return false, err
+		}
+		own := u.Account == account && (u.Role == store.RoleOwner || u.Role == store.RoleAdmin)
+		return own || u.Role == store.RoleOperator, nil
+	}
+	return slices.ContainsFunc(f.cfg.Store.OperatorTokens(), func(h store.Hash) bool {
+		o := f.cfg.Store.OperatorToken(h)
+		return o.ID == by && !o.Expired(now)
+	}), nil
+}
+
+// MayLink reports whether the maker of a session link may still make links to its account.
+func (c Browser) MayLink(l *store.Link) (bool, error) { return c.frame.mayLink(l.By, l.Account, c.Now) }
 
 func isAlphanumeric(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'

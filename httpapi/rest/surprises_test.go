@@ -87,8 +87,8 @@ func TestEmptyAccountHeader(t *testing.T) {
 // A GET whose client has the present state is answered without it.
 func TestIfNoneMatch(t *testing.T) {
 	g := apitest.New(t)
-	id, _ := g.Key("live", "read")
-	path := "/v1/keys/" + id
+	g.Op("POST", "/v1/tiers", `{"name":"gold","live":{},"test":{}}`).Want(t, 201)
+	const path = "/v1/tiers/gold"
 	tag := g.Op("GET", path, "").Want(t, 200).Header.Get("ETag")
 	for _, list := range []string{tag, "W/" + tag, `"0", ` + tag, "*"} {
 		if a := g.Op("GET", path, "", "If-None-Match", list).Want(t, 304); a.Body != "" || a.Header.Get("ETag") != tag {
@@ -98,6 +98,11 @@ func TestIfNoneMatch(t *testing.T) {
 	for _, list := range []string{`"1"`, "x", ""} {
 		g.Op("GET", path, "", "If-None-Match", list).Want(t, 200)
 	}
-	g.Op("PATCH", path, `{"name":"another"}`).Want(t, 200)
+	g.Op("PATCH", path, `{"features":{"ip_allowlist":true}}`).Want(t, 200)
 	g.Op("GET", path, "", "If-None-Match", tag).Want(t, 200)
+
+	// A key changes by time and use, too.
+	id, _ := g.Key("live", "read")
+	tag = g.Op("GET", "/v1/keys/"+id, "").Want(t, 200).Header.Get("ETag")
+	g.Op("GET", "/v1/keys/"+id, "", "If-None-Match", tag).Want(t, 200)
 }

@@ -70,7 +70,7 @@ func (l *leadership) checkState(f *selfReport) error {
 		l.troubles.say("state of "+f.ID, "a node has applied other changes than the others; it must not serve", "node", f.Name, "index", from)
 		return replica.Decline(replica.ErrDiverged, "This node has applied other changes than the majority of the voters, up to index %d.", from)
 	}
-	return replica.Decline(replica.ErrForbidden, "This node and the leader have applied different changes up to index %d, and no majority of the voters shows which of them is right. "+
+	return replica.Decline(replica.ErrContested, "This node and the leader have applied different changes up to index %d, and no majority of the voters shows which of them is right. "+
 		"Start the other nodes. If there are none, find the right one, stop the other, empty its data directory and let it join again.", from)
 }
 

@@ -146,7 +146,11 @@ func (h *holder) renew(ctx context.Context) {
 			h.diverged(refusal.Message)
 			return
 		}
-		if errors.As(err, &refusal) && errors.Is(refusal.Reason, replica.ErrForbidden) {
+		contested := refusal != nil && errors.Is(refusal.Reason, replica.ErrContested)
+		if contested {
+			h.stale.Store(false) // nor does it serve on with a state that may be wrong
+		}
+		if contested || refusal != nil && errors.Is(refusal.Reason, replica.ErrForbidden) {
 			h.troubles.say("lease", "the leader gives this node no serving lease", "reason", refusal.Message)
 		}
 		if errors.Is(err, replica.ErrNotTaken) && ctx.Err() == nil {

@@ -48,6 +48,7 @@ var codes = []struct {
 	{"would_lose_quorum", replica.ErrWouldLoseQuorum},
 	{"unknown_command", replica.ErrUnknownCommand},
 	{"diverged", replica.ErrDiverged},
+	{"contested", replica.ErrContested},
 }
 
 // toWire is err for another node.

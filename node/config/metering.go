@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -30,6 +31,9 @@ func (v validator) metering() {
 			`must be a URL such as "https://openmeter.example.com/api/v1/events", without a user, a password and a fragment; token_file is for a secret`)
 		return
 	}
+	host, _ := netip.ParseAddr(u.Hostname())
+	v.check("metering.token_file", m.TokenFile == "" || u.Scheme == "https" || host.IsLoopback() || u.Hostname() == "localhost",
+		"is for a receiver with https, or on this machine: the token would cross the network in the clear")
 	v.check("metering.ca_file", m.CAFile == "" || u.Scheme == "https", "is for a receiver with https")
 }
 

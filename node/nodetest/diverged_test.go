@@ -83,7 +83,7 @@ func TestDivergedNode(t *testing.T) {
 // both keep what they have.
 func TestDivergedPair(t *testing.T) {
 	t.Parallel()
-	c := nodetest.Start(t, 2)
+	c := nodetest.Start(t, 2, nodetest.Serving())
 	bad := c.Follower()
 	c.Stop(bad)
 	c.Nodes[bad].Setup.Applying = altering

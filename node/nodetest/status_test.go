@@ -63,7 +63,7 @@ func checkMetrics(t *testing.T, c *nodetest.Cluster, i int, leads bool) {
 	t.Helper()
 	want := []string{
 		"certificate_days", "clock_skew_seconds", "leader", "lease_remaining_seconds", "lease_renewals_total", "level", "revocation_seconds",
-		"revocations_unconfirmed_total", "term", "writes_waiting",
+		"revocations_unconfirmed_total", "states_compared_total", "term", "writes_waiting",
 	}
 	if leads {
 		want = append(want, "node_lag_entries", "node_last_contact_seconds", "node_up")

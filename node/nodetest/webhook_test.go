@@ -196,16 +196,20 @@ func TestWebhookTestCall(t *testing.T) {
 	if d, err = hooks.Test(context.Background(), hook.ID); err != nil || d.State != "pending" || *d.Log[0].Error != "answered 503" || d.NextAttemptAt == nil {
 		t.Errorf("%+v %v", d, err)
 	}
+	// A name is judged when it is resolved, an address at once.
+	if hook, err = hooks.Create(context.Background(), client.NewWebhook{URL: "http://localhost:80/"}); err != nil {
+		t.Fatal(err)
+	}
+	d, err = hooks.Test(context.Background(), hook.ID)
+	if err != nil || d.State != "pending" || d.Log[0].Error == nil {
+		t.Errorf("%+v %v", d, err)
+	}
 	for _, target := range []string{"http://127.0.0.2:80/", "http://169.254.169.254/latest/", "http://[::1]:80/", "http://10.0.0.1/"} {
-		if hook, err = hooks.Create(context.Background(), client.NewWebhook{URL: target}); err != nil {
-			t.Fatal(err)
+		if _, err := hooks.Create(context.Background(), client.NewWebhook{URL: target}); err == nil || !strings.Contains(err.Error(), "is not a public address") {
+			t.Errorf("%s: %v", target, err)
 		}
-		d, err = hooks.Test(context.Background(), hook.ID)
-		if err != nil || d.State != "pending" || d.Log[0].Error == nil || !strings.Contains(*d.Log[0].Error, "is not a public address") {
-			t.Errorf("%s: %+v %v", target, d, err)
-		}
-		if _, err := hooks.Delete(context.Background(), hook.ID); err != nil {
-			t.Error(err)
+		if _, err := hooks.Update(context.Background(), hook.ID, client.Patch{"url": target}); err == nil || !strings.Contains(err.Error(), "is not a public address") {
+			t.Errorf("change to %s: %v", target, err)
 		}
 	}
 }

@@ -221,9 +221,16 @@ func (a *Alerts) Run(ctx context.Context) {
 
 // carryOut raises s, again and again for a while where there is no leader.
 func (a *Alerts) carryOut(ctx context.Context, s *signal) {
-	if s.failed && !a.storm(ctx, s) {
+	for s.failed {
+		before := a.failed(s.account)
+		if a.storm(ctx, s) {
+			break
+		}
 		a.seen[s.slot].Store(0) // further failures ask again
-		return
+		if a.failed(s.account) == before || ctx.Err() != nil {
+			return
+		}
+		// Those that came while the nodes were asked may have been the last.
 	}
 	began := time.Now()
 	for {

@@ -93,6 +93,16 @@ func (a *Alerts) Failed(account store.AccountID, code fault.Code, hint string, c
 	}
 }
 
+// failed is how many failures of an account this node has counted lately.
+func (a *Alerts) failed(account store.AccountID) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f := a.failures[account]; f != nil {
+		return f.Count
+	}
+	return 0
+}
+
 // Failing tells another node, in JSON, which credentials of an account were refused here in the
 // last minutes; nil if none was.
 func (a *Alerts) Failing(account store.AccountID) []byte {

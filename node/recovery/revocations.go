@@ -115,7 +115,7 @@ func (l *lostTime) add(e *exported, since, now time.Time) error {
 		}
 	case e.Time.After(since) && e.Action == "erasure.apply":
 		account := e.Account
-		if account == store.DefaultAccount && e.Reason != "" {
+		if (account == "" || account == store.DefaultAccount) && e.Reason != "" {
 			account = store.AccountID(e.Reason) // one that ended with the erasure
 		}
 		l.erased.add(&store.Erasure{ID: store.ErasureID(e.Target), Account: account, Everything: after.Everything, RequestedAt: e.Time, RequestedBy: restoreActor, EffectiveAt: e.Time, ErasedAt: e.Time})

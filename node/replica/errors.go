@@ -21,6 +21,9 @@ var (
 	// voters would be in contact.
 	ErrWouldLoseQuorum = errors.New("the change would leave no majority")
 	ErrUnknownCommand  = errors.New("unknown command")
+	// ErrContested refuses a node whose state differs from the leader's, while nothing shows
+	// which of them is right.
+	ErrContested = errors.New("the state may not be the cluster's")
 	// ErrDiverged refuses a node that has applied other changes than its cluster.
 	ErrDiverged = errors.New("the state is not the cluster's")
 )

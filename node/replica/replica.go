@@ -73,6 +73,7 @@ type Replica struct {
 	cancel      context.CancelFunc // of the tasks
 	stop        func() error       // once
 
+	opened    atomic.Pointer[engine] // engine, once it is open; for the watchdog, which runs before
 	failed    atomic.Pointer[error]
 	abandoned atomic.Bool   // see Abandon
 	stopped   chan struct{} // closed when the shutdown begins
@@ -109,6 +110,7 @@ func Open(ctx context.Context, c Config) (_ *Replica, err error) {
 	if err = h.open(ctx); err != nil {
 		return nil, err
 	}
+	r.opened.Store(r.engine)
 	r.assemble()
 	running, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel

@@ -62,7 +62,11 @@ func (w watchdog) stuck(err error, waited time.Duration) (again bool) {
 // holdsUp reports whether other nodes' writes wait for this one. It takes no lock that is
 // held during an operation of the disk.
 func (w watchdog) holdsUp() bool {
-	rf := w.r.engine.running.Load()
+	e := w.r.opened.Load()
+	if e == nil { // the node starts
+		return false
+	}
+	rf := e.running.Load()
 	return rf != nil && rf.State() == raft.Leader && len(w.r.Voters()) > 1
 }
 

@@ -10,10 +10,10 @@ import (
 // Slot is the handler of a listener that is bound while the node is still being
 // assembled. Until Set, starting answers. It is safe for concurrent use.
 type Slot struct {
-	starting func(w http.ResponseWriter, r *http.Request, waits bool)
+	starting func(w http.ResponseWriter, r *http.Request, reason string)
 	handler  atomic.Pointer[http.Handler]
 	lane     atomic.Pointer[Lane]
-	waits    atomic.Bool // see Waiting
+	reason   atomic.Pointer[string] // see Waiting; nil is ""
 }
 
 // Lane is the field of [h1.Server]: it returns the function that serves a request, or nil
@@ -21,8 +21,8 @@ type Slot struct {
 type Lane func(r *h1.Request) func(*h1.Exchange)
 
 // NewSlot returns a slot without a handler. starting answers requests meanwhile;
-// waits says that the node waits for other nodes.
-func NewSlot(starting func(w http.ResponseWriter, r *http.Request, waits bool)) *Slot {
+// reason is the reason of the wait, "" if there is none to tell.
+func NewSlot(starting func(w http.ResponseWriter, r *http.Request, reason string)) *Slot {
 	return &Slot{starting: starting}
 }
 
@@ -40,14 +40,17 @@ func (s *Slot) Lane(r *h1.Request) func(*h1.Exchange) {
 	return nil
 }
 
-// Waiting notes why the node waits for other nodes; "" says that it does not. Clients
-// learn only that it waits: the reason holds addresses and faults.
-func (s *Slot) Waiting(reason string) { s.waits.Store(reason != "") }
+// Waiting sets the reason of the wait that clients are told; "" is none.
+func (s *Slot) Waiting(reason string) { s.reason.Store(&reason) }
 
 func (s *Slot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h := s.handler.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return
 	}
-	s.starting(w, r, s.waits.Load())
+	reason := ""
+	if p := s.reason.Load(); p != nil {
+		reason = *p
+	}
+	s.starting(w, r, reason)
 }

@@ -1,14 +1,14 @@
 package serve
 
 import (
-	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 )
 
 func TestSlot(t *testing.T) {
-	s := NewSlot(func(w http.ResponseWriter, _ *http.Request, waits bool) { fmt.Fprint(w, "starting, waits: ", waits) })
+	s := NewSlot(func(w http.ResponseWriter, _ *http.Request, reason string) { io.WriteString(w, "starting: "+reason) })
 	answer := func() string {
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
@@ -18,9 +18,9 @@ func TestSlot(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{func() {}, "starting, waits: false"},
-		{func() { s.Waiting("for a voter") }, "starting, waits: true"},
-		{func() { s.Waiting("") }, "starting, waits: false"},
+		{func() {}, "starting: "},
+		{func() { s.Waiting("for a voter") }, "starting: for a voter"},
+		{func() { s.Waiting("") }, "starting: "},
 		{func() { s.Set(http.NotFoundHandler()) }, "404 page not found\n"},
 	} {
 		step.do()

@@ -14,8 +14,8 @@ const Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 const base = uint64(len(Alphabet))
 
-// idLen is the number of random digits of an id: 22 digits hold 130 bits.
-const idLen = 22
+// Len is the number of random digits of an id: 22 digits hold 130 bits.
+const Len = 22
 
 // timeLen is the number of digits of a time in milliseconds, enough until the
 // year 8888.
@@ -24,10 +24,10 @@ const timeLen = 8
 // Uint64Len is the number of digits that hold any uint64.
 const Uint64Len = 11
 
-// New returns prefix and idLen digits from crypto/rand that cannot be guessed.
+// New returns prefix and Len digits from crypto/rand that cannot be guessed.
 func New(prefix string) string {
 	var room [64]byte
-	return string(appendRandom(append(room[:0], prefix...), idLen))
+	return string(appendRandom(append(room[:0], prefix...), Len))
 }
 
 // Source makes ids as New does, many at a time: one call of crypto/rand and one
@@ -54,7 +54,7 @@ func (s *Source) New() string {
 	if *block == "" {
 		*block = s.make()
 	}
-	n := len(s.prefix) + idLen
+	n := len(s.prefix) + Len
 	id := (*block)[:n]
 	*block = (*block)[n:]
 	s.blocks.Put(block)
@@ -63,13 +63,13 @@ func (s *Source) New() string {
 
 // make returns sourceIDs ids in one text.
 func (s *Source) make() string {
-	var digits [sourceIDs * idLen]byte
+	var digits [sourceIDs * Len]byte
 	appendRandom(digits[:0], len(digits))
 	var b strings.Builder
-	b.Grow(sourceIDs * (len(s.prefix) + idLen))
+	b.Grow(sourceIDs * (len(s.prefix) + Len))
 	for i := range sourceIDs {
 		b.WriteString(s.prefix)
-		b.Write(digits[i*idLen : (i+1)*idLen])
+		b.Write(digits[i*Len : (i+1)*Len])
 	}
 	return b.String()
 }
@@ -80,7 +80,7 @@ func NewSorted(prefix string, now time.Time) string {
 	var room [64]byte
 	b := append(room[:0], prefix...)
 	b = Append(b, uint64(now.UnixMilli()), timeLen)
-	return string(appendRandom(b, idLen-timeLen))
+	return string(appendRandom(b, Len-timeLen))
 }
 
 // Random returns n uniformly distributed digits from crypto/rand.

@@ -69,7 +69,7 @@ func TestNew(t *testing.T) {
 	for range 100 {
 		id := New("acct_")
 		body, ok := strings.CutPrefix(id, "acct_")
-		if !ok || len(body) != idLen || !Valid(body) || seen[id] {
+		if !ok || len(body) != Len || !Valid(body) || seen[id] {
 			t.Fatalf("New returned %q", id)
 		}
 		seen[id] = true
@@ -107,7 +107,7 @@ func TestNewSorted(t *testing.T) {
 	for i := range 100 {
 		at = at.Add(time.Duration(i+1) * time.Millisecond)
 		id := NewSorted("key_", at)
-		if len(id) != len("key_")+idLen || !Valid(id[len("key_"):]) {
+		if len(id) != len("key_")+Len || !Valid(id[len("key_"):]) {
 			t.Fatalf("NewSorted returned %q", id)
 		}
 		if id <= before {

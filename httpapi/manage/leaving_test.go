@@ -1,0 +1,40 @@
+package manage_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/perfgate/perfgate/httpapi/apitest"
+	"github.com/perfgate/perfgate/httpapi/fault"
+)
+
+// Whoever is disabled has no access any more: by session, keys, links, or sessions of links.
+func TestEmployeeLeaves(t *testing.T) {
+	g := apitest.New(t)
+	ada, boss := g.Person("ada@example.com", "admin", ""), g.Person("boss@example.com", "owner", "")
+	key := ada.Do("POST", "/v1/keys", `{"name":"n","type":"live","scopes":["admin"]}`).Want(t, 201).Text("key")
+	_, others := g.Key("live", "admin")
+	link := func() map[string]string {
+		_, token, _ := strings.Cut(ada.Do("POST", "/v1/session-links", `{}`).Want(t, 201).Text("url"), "?token=")
+		return map[string]string{"token": token}
+	}
+	visitor := &apitest.Person{Cookie: apitest.Cookie(g.SignIn(link()).Want(t, 200)), Rig: g}
+	visitor.Do("GET", "/v1/keys", "").Want(t, 200)
+	unopened := link()
+	a := boss.Do("POST", "/v1/users/"+ada.ID+"/disable", `{"revoke_keys":true}`).Want(t, 200)
+	if a.Text("state") != "disabled" || a.JSON["revocation"] == nil || len(a.JSON["ids"].([]any)) != 1 {
+		t.Errorf("%s", a.Body)
+	}
+	ada.Do("GET", "/v1/session", "").Want(t, 401, fault.InvalidSession)
+	visitor.Do("GET", "/v1/keys", "").Want(t, 401, fault.InvalidSession)
+	g.SignIn(unopened).Want(t, 401, fault.InvalidCredentials)
+	g.Do(g.Admin.URL, "GET", "/v1/keys", key, "").Want(t, 401, fault.KeyRevoked)
+	g.Do(g.Admin.URL, "GET", "/v1/keys", others, "").Want(t, 200)
+	g.SignIn(map[string]string{"email": ada.Email, "password": apitest.Password}).Want(t, 401, fault.InvalidCredentials)
+	g.Op("POST", "/v1/users/"+ada.ID+"/reset", "").Want(t, 409)
+	boss.Do("POST", "/v1/users/"+boss.ID+"/disable", "").Want(t, 409, fault.WouldLockOut)
+	boss.Do("PATCH", "/v1/users/"+ada.ID, `{"state":"active"}`).Want(t, 200)
+	g.SignIn(map[string]string{"email": ada.Email, "password": apitest.Password}).Want(t, 200)
+	boss.Do("DELETE", "/v1/users/"+ada.ID, "").Want(t, 200)
+	boss.Do("GET", "/v1/users/"+ada.ID, "").Want(t, 404)
+}
