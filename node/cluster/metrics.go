@@ -32,7 +32,7 @@ func newMetrics() *metrics {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "perfgate", Subsystem: "cluster", Name: name, Help: help}
 	}
-	return &metrics{
+	m := &metrics{
 		renewals: prometheus.NewCounterVec(prometheus.CounterOpts(opts("lease_renewals_total",
 			"This node's requests for a serving lease, by result.")), []string{"result"}),
 		revocations: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -52,6 +52,10 @@ func newMetrics() *metrics {
 		yields: prometheus.NewCounterVec(prometheus.CounterOpts(opts("yields_total",
 			"Calls to other nodes to give units of months and budgets back, by result; counted by the leader.")), []string{"result"}),
 	}
+	for _, l := range []likeness{notCompared, sameState, otherState} { // a rate needs its first 0
+		m.compared.WithLabelValues(string(l))
+	}
+	return m
 }
 
 // revoked counts a write that takes a right away.
