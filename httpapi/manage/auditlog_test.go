@@ -86,6 +86,17 @@ func TestAuditByAddress(t *testing.T) {
 			t.Errorf("%s: %+v", user, e)
 		}
 	}
+	// Whether a person of another account has an address is nobody's to know.
+	acct := g.Op("POST", "/v1/accounts", `{"name":"Acme"}`).Want(t, 201).Text("id")
+	g.Person("eve@acme.example", "owner", acct)
+	for _, address := range []string{"eve@acme.example", "none@acme.example"} {
+		key := g.Op("POST", "/v1/keys", `{"name":"`+address+`","type":"live","scopes":["admin"]}`).Want(t, 201).Text("key")
+		g.Do(g.Admin.URL, "POST", "/v1/keys", key, `{"name":"made","type":"test"}`).Want(t, 201)
+		g.Now.Add(int64(time.Minute))
+		if a := g.Do(g.Admin.URL, "GET", "/v1/audit-logs?action=key.create&user="+address, key, "").Want(t, 200); len(a.JSON["data"].([]any)) != 1 {
+			t.Errorf("%s: %s", address, a.Body)
+		}
+	}
 	if e := g.Events("?user=bob@example.com"); len(e) != 0 {
 		t.Errorf("of nobody: %+v", e)
 	}

@@ -115,6 +115,9 @@ func TestReportsAtTheStop(t *testing.T) {
 				if d := time.Since(began); d > manage.LeakFarewell {
 					t.Errorf("the stop took %v", d)
 				}
+				if f := h.Take(t.Context(), store.Hash{1}, "request-8"); f == nil || f.Code != fault.Unavailable {
+					t.Errorf("a report after the stop: %v", f)
+				}
 				if g.revoked.Load() != (fail == nil) {
 					t.Errorf("revoked: %t", g.revoked.Load())
 				}

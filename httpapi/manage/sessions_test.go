@@ -31,6 +31,15 @@ func TestWhoseSessions(t *testing.T) {
 	if len(ids(owner)) != 2 || !strings.Contains(sees, own(owner)) || !strings.Contains(sees, own(viewer)) {
 		t.Errorf("an owner of the account default sees %s", sees)
 	}
+	users := owner.Do("GET", "/v1/users", "").Want(t, 200).Body
+	for line := range strings.Lines(owner.Do("GET", "/v1/account/data", "").Want(t, 200).Body) {
+		if strings.HasPrefix(line, `{"type":"user"`) {
+			users += line
+		}
+	}
+	if strings.Contains(users, "op@example.com") || !strings.Contains(users, "v@example.com") {
+		t.Errorf("an owner sees the users %s", users)
+	}
 	if n := len(ids(op)); n != 5 {
 		t.Errorf("an operator sees %d sessions", n)
 	}
