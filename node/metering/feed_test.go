@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +59,8 @@ func TestFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		var taken []string
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		f := New(Config{Queue: q, Form: CloudEvents, Node: "n1", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Post: func(_ context.Context, _ string, body []byte) error {
 				list, _ := q.Next(maxBatch)
@@ -67,7 +69,7 @@ func TestFeed(t *testing.T) {
 					want, err = CloudEvents.encode("n1", list[:n])
 					list = list[:n]
 				}
-				if away {
+				if away.Load() {
 					return errors.New("no answer")
 				}
 				for _, e := range list {
@@ -87,7 +89,7 @@ func TestFeed(t *testing.T) {
 		if sent, failed, _, waiting := f.Figures(); sent != 0 || failed < 5 || failed > 20 || waiting < 250*25 {
 			t.Errorf("away: %d sent, %d failed, %d wait", sent, failed, waiting)
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(20*time.Minute + 5*time.Second)
 		cancel()
 		<-ended
