@@ -123,7 +123,8 @@ func (w world) step(s step, n int) (ok bool, next world) {
 	case outUnknown: // refused or not, it is not known
 		return true, w.commit(s.write, state)
 	case outRefused:
-		return head == stRevoked && !ok, w
+		// The rotation of a disabled key is refused, unless the key was disabled after the call looked at it.
+		return head == stRevoked && !ok || s.op.Kind == opRotate && head == stDisabled, w
 	}
 	if s.op.Kind == opRotate && s.op.State != head {
 		return false, w // the new key took over a state that the old one did not have
