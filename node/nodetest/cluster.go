@@ -250,6 +250,9 @@ func (c *Cluster) WaitHealthy() {
 func (c *Cluster) end() {
 	if c.t.Failed() {
 		for _, n := range c.Nodes {
+			if err := n.Failed(); err != nil {
+				c.t.Logf("%s has ended: %v", n.Setup.Name, err)
+			}
 			c.t.Logf("log of %s, the last lines:\n%s", n.Setup.Name, n.Log.tail(60))
 		}
 	}
