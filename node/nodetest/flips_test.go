@@ -28,19 +28,8 @@ import (
 // PERFGATE_SEED repeats the choices of a run.
 func TestFlips(t *testing.T) {
 	t.Parallel()
-	trials := 5
-	if s := os.Getenv("PERFGATE_TORTURE"); s != "" {
-		trials = 500
-		if n, _ := strconv.Atoi(s); n > 1 {
-			trials = n
-		}
-	}
-	seed := rand.Uint64()
-	if s := os.Getenv("PERFGATE_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("PERFGATE_SEED=%d", seed)
-	r := &rotting{t: t, c: nodetest.Start(t, 3), chance: rand.New(rand.NewPCG(seed, 0)), ends: map[string]int{}}
+	trials, chance := campaign(t, 5, 500)
+	r := &rotting{t: t, c: nodetest.Start(t, 3), chance: chance, ends: map[string]int{}}
 	for _, n := range r.c.Nodes {
 		n.Setup.Rots = true
 		n.Setup.Tune = func(c *raft.Config) {

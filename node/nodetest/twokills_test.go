@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/perfgate/perfgate/node/nodetest"
@@ -20,19 +19,7 @@ import (
 // PERFGATE_SEED repeats the choices of a run.
 func TestTwoKillsAndFlips(t *testing.T) {
 	t.Parallel()
-	trials := 1
-	if s := os.Getenv("PERFGATE_TORTURE"); s != "" {
-		trials = 50
-		if n, _ := strconv.Atoi(s); n > 1 {
-			trials = n
-		}
-	}
-	seed := rand.Uint64()
-	if s := os.Getenv("PERFGATE_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("PERFGATE_SEED=%d", seed)
-	chance := rand.New(rand.NewPCG(seed, 0))
+	trials, chance := campaign(t, 1, 50)
 	for i := range trials {
 		if !t.Run(fmt.Sprint(i), func(t *testing.T) { twoKills(t, chance) }) {
 			return
