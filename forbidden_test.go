@@ -31,6 +31,7 @@ var forbidden = []struct{ from, to, reason string }{
 	{".", "node/nodetest", "test helpers are in no binary"},
 	{".", "httpapi/apitest", "test helpers are in no binary"},
 	{".", "node/config/configtest", "test helpers are in no binary"},
+	{".", "store/chaintest", "test helpers are in no binary"},
 	{".", "store/logtest", "test helpers are in no binary"},
 	{".", "store/losstest", "test helpers are in no binary"},
 }

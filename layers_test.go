@@ -343,6 +343,10 @@ var layers = map[string][]string{
 		"store/ids",
 		"store/pack",
 	},
+	"store/chaintest": {
+		"store",
+		"store/chain",
+	},
 	"store/logtest":  {},
 	"store/losstest": {},
 	"store/pack":     {},
