@@ -97,9 +97,10 @@ func (l *Log) begin(ctx context.Context) {
 	}
 }
 
-// separate begins the log of the operators, once all nodes know it.
+// separate begins the log of the operators, once all nodes know it. It waits for the state: a
+// founder takes a log with commands and no state for that of a cluster whose state is lost.
 func (l *Log) separate(ctx context.Context) {
-	if s := l.cfg.Store; s.HasOperatorsLog() || !l.cfg.Complete() || !l.cfg.Leads() || s.ClusterLevel() < store.LevelOfOperatorsLog {
+	if s := l.cfg.Store; !s.Initialized() || s.HasOperatorsLog() || !l.cfg.Complete() || !l.cfg.Leads() || s.ClusterLevel() < store.LevelOfOperatorsLog {
 		return
 	}
 	if _, err := l.propose(ctx, &store.OperatorsLog{}); err != nil && ctx.Err() == nil {
