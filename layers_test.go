@@ -294,6 +294,7 @@ var layers = map[string][]string{
 	"node/replica/replicatest": {
 		"node/replica",
 		"store",
+		"store/losstest",
 	},
 	"node/share": {
 		"limiter/pool",

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // A command of a newer perfgate ends the store and is never skipped.
@@ -185,7 +187,7 @@ func TestPowerLoss(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	seen := map[uint64]bool{}
 	for round := range 25 {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		s := openAt(t, mem)
 		stop := 1 + r.IntN(len(logs)-1)
 		for i, l := range logs[:stop] {

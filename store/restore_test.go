@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/snapshot"
 )
 
@@ -186,7 +187,7 @@ func TestDamagedStreamChangesNothing(t *testing.T) {
 func TestPowerLossInRestore(t *testing.T) {
 	raw := takeSnapshot(t, populated(t, 60).Store, 100)
 	for ops := int64(1); ; ops += 3 {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		s := openAt(t, mem)
 		h := &harness{TB: t, Store: s, fs: mem, at: epoch}
 		h.must(&Command{Actor: Actor{Type: ActorSystem, ID: "n1"}, Change: &Init{ClusterID: "old", Pepper: Hash{1}, OperatorToken: Hash{2}, DefaultTier: "free"}})
@@ -194,7 +195,7 @@ func TestPowerLossInRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := rowsOf(t, s)
-		var crashed *vfs.MemFS
+		var crashed *losstest.Mem
 		// The source is read while tables are written: cutting the power there and
 		// right before and after the exchange covers every state on disk.
 		src := &countdown{src: bytes.NewReader(raw), left: ops, at: func() { crashed = mem.CrashClone(vfs.CrashCloneCfg{}) }}

@@ -140,9 +140,9 @@ func TestKeyringMissing(t *testing.T) {
 func TestConversionAndPowerLoss(t *testing.T) {
 	plain := newDisk(t)
 	fill(t, plain)
-	losstest.EveryStep(t, func() *vfs.MemFS { return clone(t, plain) },
+	losstest.EveryStep(t, func() *losstest.Mem { return clone(t, plain) },
 		func(fsys vfs.FS) { mustStart(t, fsys, settings()) },
-		func(step int, left *vfs.MemFS) {
+		func(step int, left *losstest.Mem) {
 			v, files, err := start(left, settings())
 			if err != nil {
 				t.Fatalf("step %d: %v", step, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/store/keyring"
+	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/pack"
 )
 
@@ -25,9 +26,9 @@ var silent = slog.New(slog.DiscardHandler)
 func settings() *config.Config { return &config.Config{Node: config.Node{DataDir: dataDir}} }
 
 // newDisk is a file system in memory with an empty data directory.
-func newDisk(t testing.TB) *vfs.MemFS {
+func newDisk(t testing.TB) *losstest.Mem {
 	t.Helper()
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	if err := mem.MkdirAll(dataDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func onlyEncrypted(t testing.TB, v *Vault) {
 }
 
 // clone is a disk with the same files, all durable.
-func clone(t testing.TB, mem *vfs.MemFS) *vfs.MemFS {
+func clone(t testing.TB, mem *losstest.Mem) *losstest.Mem {
 	t.Helper()
 	return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 }

@@ -19,7 +19,7 @@ func TestRotateKeyFileAndPowerLoss(t *testing.T) {
 	disk := newDisk(t)
 	_, files := mustStart(t, disk, settings())
 	fill(t, files)
-	losstest.EveryStep(t, func() *vfs.MemFS { return clone(t, disk) },
+	losstest.EveryStep(t, func() *losstest.Mem { return clone(t, disk) },
 		func(fsys vfs.FS) {
 			v, _ := mustStart(t, fsys, settings())
 			old := v.ring.KEK()
@@ -28,7 +28,7 @@ func TestRotateKeyFileAndPowerLoss(t *testing.T) {
 				t.Fatalf("%s, %s: %v", old, id, err)
 			}
 		},
-		func(step int, left *vfs.MemFS) {
+		func(step int, left *losstest.Mem) {
 			v, files, err := start(left, settings())
 			if err != nil {
 				t.Fatalf("step %d: %v", step, err)
@@ -78,7 +78,7 @@ func TestRotateDataAndPowerLoss(t *testing.T) {
 	disk := newDisk(t)
 	_, files := mustStart(t, disk, settings())
 	fill(t, files)
-	losstest.EveryStep(t, func() *vfs.MemFS { return clone(t, disk) },
+	losstest.EveryStep(t, func() *losstest.Mem { return clone(t, disk) },
 		func(fsys vfs.FS) {
 			v, _ := mustStart(t, fsys, settings())
 			if err := errors.Join(v.RotateData(), v.Run(t.Context())); err != nil {
@@ -88,7 +88,7 @@ func TestRotateDataAndPowerLoss(t *testing.T) {
 				t.Fatal("the old key is still there")
 			}
 		},
-		func(step int, left *vfs.MemFS) {
+		func(step int, left *losstest.Mem) {
 			v, files, err := start(left, settings())
 			if err != nil {
 				t.Fatalf("step %d: %v", step, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 func TestCredentials(t *testing.T) {
@@ -126,9 +127,9 @@ func TestSaveCredentials(t *testing.T) {
 // stopFS crashes at the n-th operation that writes.
 type stopFS struct {
 	vfs.FS
-	mem   *vfs.MemFS
+	mem   *losstest.Mem
 	left  int
-	after *vfs.MemFS
+	after *losstest.Mem
 }
 
 func (f *stopFS) op() {
@@ -172,7 +173,7 @@ func TestSaveCrash(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	one, two := ca.node(t, "a", time.Now()), ca.node(t, "a", time.Now())
 	for n := 1; ; n++ {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		if err := mem.MkdirAll("data", 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/local"
 	"github.com/perfgate/perfgate/store/logtest"
+	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/pack"
 	"github.com/perfgate/perfgate/store/raftlog"
 )
@@ -184,10 +185,10 @@ func TestRecoverFromALogAlone(t *testing.T) {
 // power failed there. Pebble's goroutines come here at the same time.
 type powerLoss struct {
 	vfs.FS
-	mem *vfs.MemFS
+	mem *losstest.Mem
 
 	mu     sync.Mutex // also held over Lock
-	clones []*vfs.MemFS
+	clones []*losstest.Mem
 }
 
 func (p *powerLoss) before(op errorfs.Op) error {
@@ -211,7 +212,7 @@ func (p *powerLoss) Lock(name string) (io.Closer, error) {
 // The power fails at every step: the node is unchanged, or recovered.
 func TestRecoverPowerLoss(t *testing.T) {
 	t.Parallel()
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	if err := errors.Join(mem.MkdirAll("data", 0o700), pack.SyncDir(mem, "")); err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/pack"
 	"github.com/perfgate/perfgate/store/snapshot"
 )
@@ -267,7 +268,7 @@ func TestRestorePowerLoss(t *testing.T) {
 	raw := backupOf(t, from, time.Now())
 	p := planned(t, raw, false)
 
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	fs := &powerLoss{mem: mem}
 	fs.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(fs.before))
 	if err := errors.Join(fs.MkdirAll("data", 0o700), pack.SyncDir(fs, ""), restoreInto(fs, "data", raw, p)); err != nil {

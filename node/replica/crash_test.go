@@ -22,6 +22,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store/logtest"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // Environment: set by make torture, and, in a process that is killed, its
@@ -259,7 +260,7 @@ func TestInterruptedBootstrap(t *testing.T) {
 	t.Parallel()
 	fs := replicatest.Crashable(t)
 	var mu sync.Mutex
-	var clones []*vfs.MemFS
+	var clones []*losstest.Mem
 	spy := replicatest.SyncSpy{FS: fs, Mu: &mu, After: func() {
 		clones = append(clones, fs.CrashClone(vfs.CrashCloneCfg{}))
 	}}

@@ -11,10 +11,11 @@ import (
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 func TestIdentity(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := losstest.NewMem()
 	if err := errors.Join(fs.MkdirAll("data", 0o700), replicatest.SyncAll(fs, "")); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // answered fails unless err has the reason, and the hint to try again.
@@ -127,13 +128,13 @@ func TestDiskFills(t *testing.T) {
 
 // faulty is a disk whose fsyncs of the Raft log can fail or hang.
 type faulty struct {
-	mem  *vfs.MemFS
+	mem  *losstest.Mem
 	fail atomic.Bool
 	mu   sync.RWMutex // held for writing: fsyncs hang
 }
 
 func newFaulty(tb testing.TB) *faulty {
-	f := &faulty{mem: vfs.NewCrashableMem()}
+	f := &faulty{mem: losstest.NewMem()}
 	if err := errors.Join(f.mem.MkdirAll("data", 0o700), replicatest.SyncAll(f.mem, "data"), replicatest.SyncAll(f.mem, "")); err != nil {
 		tb.Fatal(err)
 	}

@@ -10,13 +10,15 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // written is the file system of a database with n synced rows in its log, each of
 // size bytes, cut off from the process that wrote it.
-func written(t *testing.T, n, size int) *vfs.MemFS {
+func written(t *testing.T, n, size int) *losstest.Mem {
 	t.Helper()
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	db, err := Open("db", &pebble.Options{FS: mem, Logger: NewGuard(GuardConfig{}), FormatMajorVersion: pebble.FormatNewest})
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +106,7 @@ func TestCheckLogs(t *testing.T) {
 func TestCheckLogsAfterPowerLoss(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		o := &pebble.Options{FS: mem, Logger: NewGuard(GuardConfig{}), FormatMajorVersion: pebble.FormatNewest, MemTableSize: 64 << 10}
 		db, err := Open("db", o)
 		if err != nil {

@@ -3,19 +3,22 @@ package encfs
 import (
 	"bytes"
 	"errors"
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"io"
 	"math/rand/v2"
-	"pgregory.net/rapid"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // A log that lost its power: what was synced is there, in order, and nothing else than
 // what was written; a torn tail is no damage.
 func TestLogAfterPowerLoss(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		fsys := New(mem, oneKey)
 		f, err := fsys.Create("000001.log", vfs.WriteCategoryUnspecified)
 		if err != nil {
@@ -65,7 +68,7 @@ func TestLogAfterPowerLoss(t *testing.T) {
 func TestWholeAfterPowerLoss(t *testing.T) {
 	for _, l := range []layout{blocks, whole} {
 		for _, closed := range []bool{true, false} {
-			mem := vfs.NewCrashableMem()
+			mem := losstest.NewMem()
 			fsys := New(mem, oneKey)
 			f, err := fsys.Create(names[l], vfs.WriteCategoryUnspecified)
 			if err != nil {

@@ -19,6 +19,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // options make flushes, compactions, values apart and new logs happen all the time.
@@ -151,7 +153,7 @@ func TestPowerLosses(t *testing.T) {
 	}
 	t.Logf("PERFGATE_SEED=%d", seed)
 	h := &history{rng: rand.New(rand.NewPCG(seed, 0)), writes: map[string][]int{}}
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	kept, lost := 0, 0
 	for loss := range losses {
 		fsys := New(mem, oneKey)
@@ -287,7 +289,7 @@ func ingest(t *testing.T, db *pebble.DB, fsys *FS, dir string) {
 // durable before is there afterwards.
 func TestFaultsBelow(t *testing.T) {
 	for _, kind := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileSyncData} {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		var failing atomic.Bool
 		below := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			if failing.Load() && op.Kind == kind && strings.HasSuffix(op.Path, ".log") {

@@ -92,8 +92,8 @@ func TestRewriteLeavesOthersAlone(t *testing.T) {
 // A power loss at any step leaves the old file or the new one.
 func TestRewriteAndPowerLoss(t *testing.T) {
 	for l, name := range names {
-		losstest.EveryStep(t, func() *vfs.MemFS {
-			mem := vfs.NewCrashableMem()
+		losstest.EveryStep(t, func() *losstest.Mem {
+			mem := losstest.NewMem()
 			put(t, New(mem, oneKey), name, noise(10_000, 1))
 			if err := New(mem, oneKey).syncDir(""); err != nil {
 				t.Fatal(err)
@@ -103,7 +103,7 @@ func TestRewriteAndPowerLoss(t *testing.T) {
 			if err := New(fsys, twoKeys).Rewrite(name); err != nil {
 				t.Fatal(err)
 			}
-		}, func(step int, left *vfs.MemFS) {
+		}, func(step int, left *losstest.Mem) {
 			after := New(left, twoKeys)
 			if got, err := get(after, name); err != nil || !bytes.Equal(got, noise(10_000, 1)) {
 				t.Fatalf("layout %d, step %d: %d bytes, %v", l, step, len(got), err)

@@ -163,8 +163,8 @@ func TestPowerLoss(t *testing.T) {
 		"converted": func(r *Ring) error { return r.Converted() },
 	} {
 		var first encfs.KeyID
-		losstest.EveryStep(t, func() *vfs.MemFS {
-			mem := vfs.NewCrashableMem()
+		losstest.EveryStep(t, func() *losstest.Mem {
+			mem := losstest.NewMem()
 			create(t, mem, k1)
 			return mem
 		}, func(fsys vfs.FS) {
@@ -176,7 +176,7 @@ func TestPowerLoss(t *testing.T) {
 			if err := change(r); err != nil {
 				t.Fatal(err)
 			}
-		}, func(step int, left *vfs.MemFS) {
+		}, func(step int, left *losstest.Mem) {
 			after, err := Open(left, "keyring", k1, k2)
 			if err != nil {
 				t.Fatalf("%s, step %d: %v", name, step, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/logtest"
+	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/pack"
 )
 
@@ -43,9 +44,9 @@ func filled(t *testing.T, tables, crashed bool) vfs.FS {
 }
 
 // crashable is a file system with a data directory that survives.
-func crashable(t *testing.T) *vfs.MemFS {
+func crashable(t *testing.T) *losstest.Mem {
 	t.Helper()
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	must(t, mem.MkdirAll("data", 0o700))
 	must(t, pack.SyncDir(mem, ""))
 	return mem

@@ -13,11 +13,11 @@ const leastSteps = 5
 // EveryStep runs do on a disk of its own and loses the power after each of its steps, one
 // after the other, with half of the data that was not synced. disk makes the disk, which
 // must be crashable; after looks at what is left of it.
-func EveryStep(t testing.TB, disk func() *vfs.MemFS, do func(vfs.FS), after func(step int, left *vfs.MemFS)) {
+func EveryStep(t testing.TB, disk func() *Mem, do func(vfs.FS), after func(step int, left *Mem)) {
 	t.Helper()
 	for stop := 1; ; stop++ {
 		mem := disk()
-		var left *vfs.MemFS
+		var left *Mem
 		steps := 0
 		do(&stepped{mem, func() {
 			if steps++; steps == stop {

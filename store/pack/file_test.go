@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 func read(tb testing.TB, fs vfs.FS, name string) string {
@@ -61,7 +62,7 @@ func TestWriteFileOnDisk(t *testing.T) {
 func TestWriteFileFaults(t *testing.T) {
 	failed := errors.New("the disk failed")
 	for n := 0; ; n++ {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		if err := errors.Join(mem.MkdirAll("dir", 0o700), SyncDir(mem, ""), WriteFile(mem, "dir/file", []byte("old"))); err != nil {
 			t.Fatal(err)
 		}

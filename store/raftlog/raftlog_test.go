@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/hashicorp/raft"
+	"github.com/perfgate/perfgate/store/losstest"
 	"pgregory.net/rapid"
 )
 
@@ -194,13 +195,13 @@ func TestPowerLoss(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			fs := vfs.NewCrashableMem()
+			fs := losstest.NewMem()
 			l := open(t, fs)
 			var acknowledged, written uint64
 			stop := make(chan struct{})
 			done := make(chan struct{})
 			type cut struct {
-				fs    *vfs.MemFS
+				fs    *losstest.Mem
 				acked uint64
 			}
 			asked := make(chan chan uint64)
@@ -249,7 +250,7 @@ func TestPowerLoss(t *testing.T) {
 
 // afterLoss checks the log on the disk that a power loss left: it holds at least
 // the acknowledged entries, and every entry up to its last is the written one.
-func afterLoss(t *testing.T, fs *vfs.MemFS, acknowledged uint64) {
+func afterLoss(t *testing.T, fs *losstest.Mem, acknowledged uint64) {
 	t.Helper()
 	l := open(t, fs)
 	last, _ := l.LastIndex()
@@ -280,7 +281,7 @@ func TestFailedSync(t *testing.T) {
 		return nil
 	})
 	var fatal []error
-	mem := vfs.NewCrashableMem()
+	mem := losstest.NewMem()
 	l, err := Open(Config{
 		FS: errorfs.Wrap(mem, inject), Dir: "raftlog",
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),

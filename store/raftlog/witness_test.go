@@ -64,7 +64,7 @@ func TestLostEnd(t *testing.T) {
 }
 
 // cutNewest cuts n bytes off the newest write-ahead log that has any.
-func cutNewest(t *testing.T, fs *vfs.MemFS, n int64) {
+func cutNewest(t *testing.T, fs vfs.FS, n int64) {
 	t.Helper()
 	names, err := fs.List("raftlog")
 	if err != nil {

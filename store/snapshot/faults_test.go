@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 // Any write of a received snapshot may fail: then Close or Write says so, nothing of
@@ -19,7 +20,7 @@ func TestFaultsWhileReceiving(t *testing.T) {
 	failed := errors.New("the disk failed")
 	stream := encode(map[string]string{"a": "1", "b": "2"})
 	for n := 0; ; n++ {
-		mem := vfs.NewCrashableMem()
+		mem := losstest.NewMem()
 		steps, hit, armed := 0, false, false
 		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			if !armed || op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Kind == errorfs.OpRemoveAll || op.Kind == errorfs.OpRemove {

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+	"github.com/perfgate/perfgate/store/losstest"
 	"pgregory.net/rapid"
 )
 
@@ -312,7 +313,7 @@ func flipped(raw []byte, at int) []byte {
 // matter: a snapshot that is listed afterwards can be read whole, and one that was finished is
 // listed.
 func TestPowerLossWhileTaking(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := losstest.NewMem()
 	b := begin(t, fs)
 	for i := range uint64(6) {
 		b.set(fmt.Sprintf("k%d", i), "v")

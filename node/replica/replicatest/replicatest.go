@@ -15,6 +15,7 @@ import (
 
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/losstest"
 )
 
 const (
@@ -143,9 +144,9 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 
 // Crashable is a file system in memory that can lose its power, with the durable
 // directory "data".
-func Crashable(tb testing.TB) *vfs.MemFS {
+func Crashable(tb testing.TB) *losstest.Mem {
 	tb.Helper()
-	fs := vfs.NewCrashableMem()
+	fs := losstest.NewMem()
 	if err := errors.Join(fs.MkdirAll("data", 0o700), SyncAll(fs, "data"), SyncAll(fs, "")); err != nil {
 		tb.Fatal(err)
 	}
