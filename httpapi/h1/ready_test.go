@@ -158,7 +158,7 @@ func TestReadReadyOfHalfABody(t *testing.T) {
 // Content of every size arrives as it was written, with the head in one write or not, and
 // with a client that reads late.
 func TestContentOfAllSizes(t *testing.T) {
-	sizes := []int{0, 1, 3000, bufferSize - 1, bufferSize, bufferSize + 1, 16 << 10, writePiece - 1, writePiece, writePiece + 1, 1 << 20}
+	sizes := []int{0, 1, 3000, bufferSize - 1, bufferSize, bufferSize + 1, 16 << 10, writePiece - 1, writePiece, writePiece + 1, 8 << 20}
 	content := func(n int) []byte {
 		p := make([]byte, n)
 		for i := range p {
@@ -178,7 +178,7 @@ func TestContentOfAllSizes(t *testing.T) {
 		all.WriteString("GET /" + strconv.Itoa(n) + " HTTP/1.1\r\nHost: a\r\n\r\n")
 	}
 	c, br := dial(t, addr)
-	c.(*net.TCPConn).SetReadBuffer(4 << 10) // the server's writes are cut short
+	c.(*net.TCPConn).SetReadBuffer(64 << 10) // the server's writes are cut short
 	io.WriteString(c, all.String())
 	for _, n := range sizes {
 		for line := ""; line != "\r\n"; {
