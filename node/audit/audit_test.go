@@ -36,6 +36,23 @@ type cluster struct {
 
 func start(t *testing.T, names ...string) *cluster {
 	t.Helper()
+	c := unfounded(t, names...)
+	c.found()
+	return c
+}
+
+// found makes the state.
+func (c *cluster) found() {
+	c.Helper()
+	r, err := c.propose(c.Context(), &store.Command{At: time.Now().Truncate(time.Millisecond), Change: &store.Init{ClusterID: "c", DefaultTier: "free"}})
+	if err != nil || r.Refusal != nil {
+		c.Fatal(err, r.Refusal)
+	}
+}
+
+// unfounded is a cluster whose state is not made yet.
+func unfounded(t *testing.T, names ...string) *cluster {
+	t.Helper()
 	s, err := store.Open(store.Config{FS: vfs.NewMem(), Dir: "state", Fatal: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +69,6 @@ func start(t *testing.T, names ...string) *cluster {
 			t.Error(err)
 		}
 	})
-	c.propose(t.Context(), &store.Command{At: time.Now(), Change: &store.Init{ClusterID: "c", DefaultTier: "free"}})
 	for _, name := range names {
 		l, err := local.Open(local.Config{FS: vfs.NewMem(), Dir: "local", Node: name, Logger: quiet})
 		if err != nil {

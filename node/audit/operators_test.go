@@ -54,6 +54,24 @@ func (c *cluster) exported(node string, q store.EventQuery, kept ...chain.HeadFi
 	return actions, v.Verify(&p, chain.Trust{Kept: kept})
 }
 
+// Neither the log of the operators nor the first key is begun before the state of a new
+// cluster is there: the leader's first command has to be the one that makes it.
+func TestNothingBeforeTheState(t *testing.T) {
+	c := unfounded(t, "n1")
+	before := c.index
+	c.nodes["n1"].separate(t.Context())
+	c.nodes["n1"].begin(t.Context())
+	if c.index != before {
+		t.Fatalf("%d commands were proposed to a cluster without a state", c.index-before)
+	}
+	c.found()
+	c.nodes["n1"].begin(t.Context())
+	c.nodes["n1"].separate(t.Context())
+	if len(c.store.AuditKeys()) != 1 || !c.store.HasOperatorsLog() {
+		t.Errorf("with a state: %d keys, a log of the operators: %v", len(c.store.AuditKeys()), c.store.HasOperatorsLog())
+	}
+}
+
 // The log of the operators holds the changes and calls of no account over all nodes, apart
 // from that of the account "default" and together with it; both are proven, and kept heads of
 // both are found again.
