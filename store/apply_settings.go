@@ -27,6 +27,14 @@ func (*Init) traits() Traits {
 	return Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfInit}
 }
 
+// Founds reports whether c begins a cluster's life. No other command may be the first one
+// of a log: a node takes a log with commands and without a state for that of a cluster
+// whose state was lost.
+func (c *Command) Founds() bool {
+	_, ok := c.Change.(*Init)
+	return ok
+}
+
 func (in *Init) apply(t *txn) Result {
 	if t.state.set().ClusterID != "" {
 		return refuse(Conflict, "the cluster is initialised already, as %s", t.state.set().ClusterID)

@@ -47,7 +47,7 @@ func (c *committer) judge(cmd *store.Command, raw []byte) (*Proposal, error) {
 	if raw == nil {
 		raw = cmd.Encode()
 	}
-	return &Proposal{Raw: raw, Account: cmd.Account, Takes: cmd.Takes(), Waits: cmd.Waits(), Vital: cmd.Vital()}, nil
+	return &Proposal{Raw: raw, Account: cmd.Account, Takes: cmd.Takes(), Waits: cmd.Waits(), Vital: cmd.Vital(), Founds: cmd.Founds()}, nil
 }
 
 // judgeForwarded makes a proposal of a command that another node encoded. A command
@@ -69,6 +69,11 @@ func (c *committer) judgeForwarded(raw []byte) (*Proposal, error) {
 // has applied it.
 func (c *committer) commit(ctx context.Context, p *Proposal) (Receipt, error) {
 	began := time.Now()
+	if !p.Founds && !c.engine.state.Initialized() {
+		// A leader has applied everything from before its term: there is no state anywhere.
+		return Receipt{}, &Error{Reason: ErrUnavailable, RetryAfter: RetryAfter, Message: "The cluster has no state yet, which a node that founds it " +
+			"makes when it starts; wait until the node is ready, then repeat the change."}
+	}
 	if full := c.space.Full() || c.coordinator.Full(); !c.reserve.admits(full, p) {
 		return Receipt{}, &Error{Reason: ErrDiskFull, RetryAfter: RetryAfter, Message: "The disk is full, so nothing can be changed " +
 			"until there is space, but for what takes rights away; requests are served as before."}

@@ -34,6 +34,7 @@ type Proposal struct {
 	Takes   bool
 	Waits   bool
 	Vital   bool
+	Founds  bool // see [store.Command.Founds]
 }
 
 // Propose hands cmd to the leader once and returns when every serving node has

@@ -70,6 +70,28 @@ func TestTooBusy(t *testing.T) {
 	replicatest.Must(t, r, replicatest.CreateKey(1))
 }
 
+// TestNothingBeforeTheState: only the command that founds a cluster may be the first one of
+// a log. After any other one, the node would take its log for that of a cluster whose state
+// was lost, and end.
+func TestNothingBeforeTheState(t *testing.T) {
+	t.Parallel()
+	r := replicatest.At(t, vfs.Default, t.TempDir())
+	defer replicatest.Shut(t, r)
+	job := &store.Command{At: time.Now(), Account: store.DefaultAccount, Actor: store.Actor{Type: store.ActorSystem, ID: "system"}, Change: &store.OperatorsLog{}}
+	_, err := r.Propose(t.Context(), job)
+	answered(t, err, replica.ErrUnavailable)
+	_, err = r.CommitForwarded(t.Context(), job.Encode())
+	answered(t, err, replica.ErrUnavailable)
+	if !strings.Contains(err.Error(), "has no state yet") {
+		t.Errorf("the message does not say why: %v", err)
+	}
+	if err := r.NeverWritten(); err != nil {
+		t.Fatalf("the node cannot found its cluster any more: %v", err)
+	}
+	replicatest.Begin(t, r)
+	replicatest.Must(t, r, job)
+}
+
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	r := replicatest.New(t)
