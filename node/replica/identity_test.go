@@ -2,6 +2,8 @@ package replica_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -87,5 +89,32 @@ func TestIdentityOnAFailingDisk(t *testing.T) {
 		if _, err := replica.OpenIdentity(mem, "data"); err != nil {
 			t.Errorf("%s, on a good disk again: %v", name, err)
 		}
+	}
+}
+
+// The first process of a node notes its identity in the log before anything else: killed a
+// moment later, the node is still the same one when a file of its identity is damaged.
+func TestFirstProcessNotesIdentity(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"another id": strings.Repeat("0a", 16) + "\n", "no id": "\x00\xff"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			r := replicatest.At(t, vfs.Default, dir)
+			id := r.Identity()
+			r.Abandon()
+			replicatest.Shut(t, r)
+			if err := os.WriteFile(filepath.Join(dir, datadir.NodeIDFile), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(dir, datadir.BootFile)); err != nil {
+				t.Fatal(err)
+			}
+			r = replicatest.At(t, vfs.Default, dir)
+			defer replicatest.Shut(t, r)
+			if got, want := r.Identity(), (replica.Identity{ID: id.ID, Boot: id.Boot + 1}); got != want {
+				t.Errorf("the node is %v, want %v", got, want)
+			}
+		})
 	}
 }

@@ -37,7 +37,8 @@ func (m Marks) SetLocalName(name string) error {
 	return nil
 }
 
-// The identity as the node had it at its last start.
+// The identity as the node had it at its last start. It is there before the log has an entry or
+// the node a snapshot: whoever has either can be told from a node that has neither.
 var (
 	nodeIDKey = []byte("perfgate.node")
 	bootKey   = []byte("perfgate.boot")

@@ -117,9 +117,11 @@ func (e *engine) run(r *Replica, at Entry) (err error) {
 	conf.NoSnapshotRestoreOnStart = true // see check
 	kept := keptLog{watchedLog{e.log, cmp.Or(c.StoreLimit, storeLimit), watchdog{r}.stuck, &e.tail}, e.state.Applied, e.damaged}
 	logs := firstEntry{kept, JoiningOf(r), new(atomic.Bool)}
-	if at.Begin {
-		if err := e.bootstrap(conf, logs); err != nil {
-			return fmt.Errorf("begin a cluster in %q: %w", dir, err)
+	if fresh, err := e.fresh(); err != nil {
+		return err
+	} else if fresh {
+		if err := e.first(r.id, at.Begin, conf, logs); err != nil {
+			return fmt.Errorf("begin the raft log in %q: %w", dir, err)
 		}
 	}
 	if e.raft, err = raft.NewRaft(conf, machine{e.state, r.applied, c.Applying}, logs, logs, e.snaps, e.trans); err != nil {
@@ -165,15 +167,21 @@ func (e *engine) termOf(index uint64) (uint64, error) {
 	return l.Term, err
 }
 
-// bootstrap makes a node without log and snapshots the only voter of a new
-// cluster. A crash between the two writes of raft.BootstrapCluster leaves a term
-// and no log, which Raft takes for a node with a past and never elects: so the
-// remains are removed first. Such a node has not voted.
-func (e *engine) bootstrap(conf *raft.Config, logs firstEntry) error {
-	if fresh, err := e.fresh(); !fresh || err != nil {
-		return err
+// first prepares a node without log and snapshots: it notes the identity, and makes the
+// node the only voter of a new cluster if that is to begin. The identity comes first: a
+// node that was killed with an entry and without a note of whose it is would take itself
+// for another one, if the file with its id is damaged.
+//
+// A crash between the two writes of raft.BootstrapCluster leaves a term and no log, which
+// Raft takes for a node with a past and never elects: so the remains are removed before.
+// Such a node has not voted.
+func (e *engine) first(id Identity, begin bool, conf *raft.Config, logs firstEntry) error {
+	if begin {
+		if err := e.log.Reset(); err != nil {
+			return err
+		}
 	}
-	if err := e.log.Reset(); err != nil {
+	if err := (Marks{e.log}).setIdentity(id); err != nil || !begin {
 		return err
 	}
 	return raft.BootstrapCluster(conf, logs, logs, e.snaps, e.trans, raft.Configuration{Servers: []raft.Server{

@@ -30,8 +30,6 @@ func TestLoneWithoutSnapshots(t *testing.T) {
 		return err == nil && first > 1
 	})
 	replicatest.Shut(t, r)
-	r = replicatest.At(t, vfs.Default, dir) // a second start: the log has the identity
-	replicatest.Shut(t, r)
 	metas, err := filepath.Glob(filepath.Join(dir, datadir.SnapshotDir, "*", "meta"))
 	if err != nil || len(metas) == 0 {
 		t.Fatalf("snapshots: %q, %v", metas, err)
