@@ -115,7 +115,7 @@ func size(b *testing.B, name string, standard int) int {
 }
 
 // The first page of the events of one key, newest first, among EVENTS of 1,000 keys: of a key like
-// all others, and of one that was used once, long ago. There is no index by key.
+// all others, and of one that was used once, long ago.
 func BenchmarkFirstPage(b *testing.B) {
 	n := size(b, "EVENTS", 500_000)
 	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})

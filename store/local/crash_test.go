@@ -124,7 +124,7 @@ func TestDamagedRow(t *testing.T) {
 	if err := l.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	key := eventKey(nil, store.AccountID("default"), nanos(day0), 1)
+	key, _ := eventRow(t, l, eventKey(nil, store.AccountID("default"), nanos(day0), 1))
 	if err := l.db.Set(key, []byte{kindRequest, 0}, nil); err != nil {
 		t.Fatal(err)
 	}

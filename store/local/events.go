@@ -56,6 +56,10 @@ func (l *Local) read(snap *pebble.Snapshot, q store.EventQuery, yield func(*stor
 // merges: less than 1.2 MiB.
 const readAhead = 1024
 
+// firstAhead is how many events of an account a stream reads first of a bucket. It doubles
+// with each reading: few readers of a first page look at more, and rare events are far apart.
+const firstAhead = 32
+
 // errStopped ends a stream that its consumer stopped.
 var errStopped = errors.New("stopped")
 
@@ -88,6 +92,7 @@ type source struct {
 	lane    *lane
 	account owner
 	ids     string // what the ids of its events begin with
+	share   int    // rows that it reads ahead next, at most that of the reader
 	prefix  []byte // of its keys in this bucket
 	next    []byte // where reading goes on; nil at the end
 	rows    []row
@@ -123,10 +128,9 @@ func (l *Local) newReader(snap *pebble.Snapshot, q store.EventQuery) (*reader, e
 		if !r.all && !slices.ContainsFunc(accounts, func(a owner) bool { return rowOf(a) == row }) {
 			continue
 		}
-		it, err := r.snap.NewIter(&pebble.IterOptions{
-			LowerBound: bucketKey(nil, row, bucketOf(r.from)),
-			UpperBound: []byte{row + 1},
-		})
+		opts := &pebble.IterOptions{LowerBound: bucketKey(nil, row, bucketOf(r.from)), UpperBound: []byte{row + 1}}
+		wantedBy(&q, row).filter(opts)
+		it, err := r.snap.NewIter(opts)
 		if err != nil {
 			return nil, errors.Join(err, r.close())
 		}
@@ -223,6 +227,7 @@ func (r *reader) accounts(b uint32) error {
 // bucket yields one bucket's events, merged over the sources.
 func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 	share := max(1, r.ahead/len(r.sources))
+	first := min(share, firstAhead)
 	heap := make([]*source, 0, len(r.sources))
 	for _, s := range r.sources {
 		s.lane.on = nil
@@ -233,7 +238,8 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 		}
 		s.next = binary.BigEndian.AppendUint64(append(s.next[:0], s.prefix...), edge)
 		s.rows, s.arena, s.i = s.rows[:0], s.arena[:0], 0
-		if err := r.fill(s, share); err != nil {
+		s.share = first
+		if err := r.fill(s, s.share); err != nil {
 			return err
 		}
 		if len(s.rows) > 0 {
@@ -264,7 +270,8 @@ func (r *reader) bucket(b uint32, yield func(*store.Event, error) bool) error {
 			return errReplacing // which waits for this stream
 		}
 		if s.i++; s.i == len(s.rows) {
-			if err := r.fill(s, share); err != nil {
+			s.share = min(share, 2*s.share)
+			if err := r.fill(s, s.share); err != nil {
 				return err
 			}
 			if len(s.rows) == 0 {

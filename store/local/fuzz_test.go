@@ -14,6 +14,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendRequest(nil, typical(), true))
 	f.Add(loss{1, 2, 3}.append(nil))
 	f.Add(eventKey(nil, "acct_a", 5, 6))
+	f.Add(append(eventKey(nil, "acct_a", 5, 6), 1, 2, 3, 4, 5))
 	f.Add(tally{1, 2, 3, 4, 5}.append(nil))
 	f.Add(appendRow(nil, "acct_a", "key_a", "prod", "/v1/", traits{marks: markLive, country: Country{'D', 'E'}, method: 1, status: 200}))
 	f.Add([]byte("\x06acct_a\x05key_a\x01\x04prod\x00\xc8/v1/")) // as earlier versions wrote it
@@ -28,7 +29,9 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 		}
-		parsePlace(b)
+		if p, ok := parsePlace(b); ok && len(p.tokens) > 0 {
+			(&wanted{types: 1, tokens: [][]byte{{1, 2, 3, 4}}}).mayBe(p.tokens)
+		}
 		parseTally(b)
 		parseRow(b)
 		parseLast(b)

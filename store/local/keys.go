@@ -13,8 +13,8 @@ import (
 // so that Pebble's order is theirs; accounts and keys are preceded by their
 // length, so that a prefix names exactly one of them.
 //
-//	e bucket:4 account time:8 seq:8   → an event (value.go)
-//	f bucket:4 account time:8 seq:8   → the same, of no account
+//	e bucket:4 account time:8 seq:8 … → an event (value.go), with what its index takes (index.go)
+//	f bucket:4 account time:8 seq:8 … → the same, of no account
 //	u step:1 slot:4 account key …     → usage counts (usage.go)
 //	v hour:4 account kind:1 key reason hint address country:2 → a count of failed requests (failures.go)
 //	t step:1 slot:4 account …         → usage counts of all keys of an account (usage.go)
@@ -112,11 +112,12 @@ func eventKey[T pack.Text](dst []byte, account T, ns, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(dst, seq)
 }
 
-// place is a parsed event key; account aliases it.
+// place is a parsed event key; account and tokens alias it.
 type place struct {
 	bucket  uint32
 	account []byte
 	ns, seq uint64
+	tokens  indexed
 }
 
 func parsePlace(k []byte) (p place, ok bool) {
@@ -124,12 +125,13 @@ func parsePlace(k []byte) (p place, ok bool) {
 		return p, false
 	}
 	n := int(k[5])
-	if len(k) != 6+n+16 || rowOf(k[6:6+n]) != k[0] {
+	if len(k) < 6+n+16 || rowOf(k[6:6+n]) != k[0] {
 		return p, false
 	}
 	p.bucket = binary.BigEndian.Uint32(k[1:])
 	p.account = k[6 : 6+n]
 	p.ns = binary.BigEndian.Uint64(k[6+n:])
 	p.seq = binary.BigEndian.Uint64(k[6+n+8:])
-	return p, true
+	p.tokens = indexed(k[6+n+16:])
+	return p, p.tokens.valid()
 }

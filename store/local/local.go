@@ -178,16 +178,17 @@ func prepare(cfg Config) (*Local, error) {
 // are 16 tables deep, and 48 where writes wait.
 func (l *Local) options() *pebble.Options {
 	o := &pebble.Options{
-		FS:                    l.cfg.FS,
-		Cache:                 l.cfg.Cache,
-		CacheSize:             8 << 20, // where Cache is nil
-		FormatMajorVersion:    pebble.FormatNewest,
-		MemTableSize:          4 << 20,
-		L0CompactionThreshold: 16,
-		L0StopWritesThreshold: 48,
-		BytesPerSync:          1 << 20,
-		WALBytesPerSync:       1 << 20,
-		Merger:                newMerger(),
+		FS:                      l.cfg.FS,
+		Cache:                   l.cfg.Cache,
+		CacheSize:               8 << 20, // where Cache is nil
+		FormatMajorVersion:      pebble.FormatNewest,
+		MemTableSize:            4 << 20,
+		L0CompactionThreshold:   16,
+		L0StopWritesThreshold:   48,
+		BytesPerSync:            1 << 20,
+		WALBytesPerSync:         1 << 20,
+		Merger:                  newMerger(),
+		BlockPropertyCollectors: []func() pebble.BlockPropertyCollector{newSummarizer},
 	}
 	o.TargetFileSizes[0], o.TargetFileSizes[1] = 256<<10, 4<<20
 	l.guard.Watch(o)

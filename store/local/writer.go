@@ -296,7 +296,10 @@ func (w *writer) event(e *entry) error {
 		value = w.value
 	}
 	w.of = appendOwner(w.of[:0], e.account, e.refused)
-	w.key = eventKey(w.key[:0], w.of, ns, w.seq)
+	var err error
+	if w.key, err = appendTokens(eventKey(w.key[:0], w.of, ns, w.seq), value, w.l.cfg.Node); err != nil {
+		return err
+	}
 	if err := w.batch.Set(w.key, value, nil); err != nil {
 		return err
 	}
