@@ -2,6 +2,7 @@ package local
 
 import (
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ type decoder struct {
 	refused string // of the ids of accounts' refusals
 	node    string
 	scratch []byte
+	ip      netip.Addr // of the event before, which is often that of the next one, too
+	address string     // its text
 }
 
 // newDecoder makes a decoder of a node's events.
@@ -82,17 +85,9 @@ func (d *decoder) eventIn(room *eventRoom, of owner, ns, seq uint64, v []byte) (
 	if err != nil {
 		return nil, err
 	}
-	// One string holds every text of the event: the row, the id, the address.
+	// One string holds every text of the event but the address: the row, and the id.
 	buf := append(d.scratch[:0], v...)
 	buf = appendID(buf, d.idsOf(of), seq)
-	idEnd := len(buf)
-	r0, err := parseRequest(v)
-	if err != nil {
-		return nil, err
-	}
-	if ip := r0.ip(); ip.IsValid() {
-		buf = ip.AppendTo(buf)
-	}
 	d.scratch = buf
 	all := room.text(buf)
 	r, err := parseRequest(all[:len(v)])
@@ -102,7 +97,7 @@ func (d *decoder) eventIn(room *eventRoom, of owner, ns, seq uint64, v []byte) (
 	e := &room.e
 	method := r.methodName()
 	*e, room.r = store.Event{}, requestOf(&r, ns)
-	e.ID, e.Seq, e.Time, e.Account = all[len(v):idEnd], seq, at(ns), of.account()
+	e.ID, e.Seq, e.Time, e.Account = all[len(v):], seq, at(ns), of.account()
 	e.EventType = eventTypeOf(r.action, method)
 	e.Action = ActionRequest
 	if r.action != "" {
@@ -112,7 +107,7 @@ func (d *decoder) eventIn(room *eventRoom, of owner, ns, seq uint64, v []byte) (
 	e.KeyID = store.KeyID(r.key)
 	e.Outcome = outcomeOf(r.status, r.reason != "")
 	e.Reason = r.reason
-	e.IP = all[idEnd:]
+	e.IP = d.addressOf(r.ip())
 	e.Country, e.Count = r.country, count
 	e.UserAgent = r.agent
 	e.Request = &room.r
@@ -120,10 +115,19 @@ func (d *decoder) eventIn(room *eventRoom, of owner, ns, seq uint64, v []byte) (
 		lossEvent(e, &r)
 		return e, nil
 	}
-	if !utf8.ValidString(all) {
-		d.clean(e)
-	}
+	d.clean(e)
 	return e, nil
+}
+
+// addressOf is the text of an address; "" if there is none.
+func (d *decoder) addressOf(ip netip.Addr) string {
+	if ip != d.ip {
+		d.ip, d.address = ip, ""
+		if ip.IsValid() {
+			d.address = ip.String()
+		}
+	}
+	return d.address
 }
 
 // actorOf is who made a request.
@@ -151,7 +155,9 @@ func requestOf(r *request[string], ns uint64) store.EventRequest {
 func (d *decoder) clean(e *store.Event) {
 	for _, s := range []*string{&e.Action, &e.Actor.ID, &e.Actor.Name, &e.Reason, &e.UserAgent,
 		&e.Request.ID, &e.Request.Method, &e.Request.Route, &e.Request.Path, &e.Request.Upstream, &e.Request.Errors, (*string)(&e.KeyID)} {
-		*s = strings.ToValidUTF8(*s, "\ufffd")
+		if !utf8.ValidString(*s) {
+			*s = strings.ToValidUTF8(*s, "\ufffd")
+		}
 	}
 	if l := e.Request.Limits; l != nil {
 		l.Policy = strings.ToValidUTF8(l.Policy, "\ufffd")
