@@ -107,6 +107,7 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"createKey":            func(c *client.Client) { c.CreateKey(ctx, client.NewKey{}) },
 		"listKeys":             func(c *client.Client) { c.ListKeys(ctx, client.KeyFilter{}) },
 		"getKey":               func(c *client.Client) { c.GetKey(ctx, "key_1") },
+		"keyNodes":             func(c *client.Client) { c.KeyNodes(ctx, "key_1") },
 		"updateKey":            func(c *client.Client) { c.UpdateKey(ctx, "key_1", nil) },
 		"rotateKey":            func(c *client.Client) { c.RotateKey(ctx, "key_1", "1h") },
 		"revokeKey":            func(c *client.Client) { c.RevokeKey(ctx, "key_1", "") },

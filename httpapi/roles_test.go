@@ -16,7 +16,7 @@ import (
 // signed in.
 var whoMayCall = map[string]string{
 	"createKey": "oad", "updateKey": "oad", "rotateKey": "oad", "revokeKey": "oad",
-	"listKeys": "oadv", "getKey": "oadv", "usage": "oadv", "limits": "oadv", "simulateLimits": "oadv",
+	"listKeys": "oadv", "getKey": "oadv", "keyNodes": "oadv", "usage": "oadv", "limits": "oadv", "simulateLimits": "oadv",
 	"revokeKeys": "oa", "importKeys": "oa", "verifyKey": "oa", "rateLimit": "oa",
 	"getAllowlist": "oav", "setAllowlist": "oa", "auditLogs": "oav", "auditHead": "oav", "getAccount": "oav", "updateAccount": "oa",
 

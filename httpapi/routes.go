@@ -33,6 +33,7 @@ var (
 // topics are the handlers of the calls, each with the parts that it needs.
 type topics struct {
 	keys      manage.Keys
+	keyNodes  manage.KeyNodes
 	leaks     *manage.Leaks
 	verify    manage.Verify
 	ratelimit manage.RateLimit
@@ -58,6 +59,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 	keys := manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes}
 	t := &topics{
 		keys:      keys,
+		keyNodes:  manage.KeyNodes{Keys: &keys, Node: cfg.Backend},
 		security:  manage.Security{Keys: &keys, Observed: cfg.Observed},
 		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
@@ -96,6 +98,7 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
+		{ID: "keyNodes", Method: get, Path: "/v1/keys/{id}/nodes", Action: "key.read", Scope: admin, IDs: "key_", Serve: rest.WithoutBody(t.keyNodes.Read)},
 		{ID: "updateKey", Method: patch, Path: "/v1/keys/{id}", Action: "key.update", Scope: admin, Access: onProxy, IDs: "key_", Query: force, Serve: rest.WithBody(t.keys.Update)},
 		{ID: "rotateKey", Method: post, Path: "/v1/keys/{id}/rotate", Action: "key.rotate", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Rotate)},
 		{ID: "revokeKey", Method: post, Path: "/v1/keys/{id}/revoke", Action: "key.revoke", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Revoke)},

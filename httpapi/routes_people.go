@@ -83,7 +83,7 @@ func (t *topics) people() []*rest.Route {
 // withRoles.
 var rolesOf = map[string]rest.Roles{
 	"createKey": rest.Makers, "updateKey": rest.Makers, "rotateKey": rest.Makers, "revokeKey": rest.Makers,
-	"listKeys": rest.Everyone, "getKey": rest.Everyone,
+	"listKeys": rest.Everyone, "getKey": rest.Everyone, "keyNodes": rest.Everyone,
 	"usage": rest.Everyone, "keyUsage": rest.Everyone, "limits": rest.Everyone, "simulateLimits": rest.Everyone,
 	"createUser": rest.Owners, "listUsers": rest.Owners, "getUser": rest.Owners, "updateUser": rest.Owners,
 	"deleteUser": rest.Owners, "disableUser": rest.Owners, "resetUser": rest.Owners,

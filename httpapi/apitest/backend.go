@@ -20,16 +20,18 @@ import (
 // store, through their wire form. A test sets its exported fields while no call
 // is under way.
 type Backend struct {
-	Held     chan struct{} // when Hold is set, gets a token for each Propose that waits
-	Hold     chan struct{} // when set, Propose waits for it to be closed
-	Fail     error         // of every write after the first Good
-	Good     int64         // see Fail
-	Stale    error         // of Linearize
-	Unready  error         // of Ready
-	Partial  bool          // a node does not confirm
-	Leader   string        // set by TransferLeadership
-	Forced   bool          // set by TransferLeadership and RemoveNode
-	Measured manage.Facts  // by Facts
+	Held     chan struct{}       // when Hold is set, gets a token for each Propose that waits
+	Hold     chan struct{}       // when set, Propose waits for it to be closed
+	Settle   chan struct{}       // when set, Propose waits for it to be closed once the change is made
+	Others   []manage.NodeStatus // of the cluster, apart from n1
+	Fail     error               // of every write after the first Good
+	Good     int64               // see Fail
+	Stale    error               // of Linearize
+	Unready  error               // of Ready
+	Partial  bool                // a node does not confirm
+	Leader   string              // set by TransferLeadership
+	Forced   bool                // set by TransferLeadership and RemoveNode
+	Measured manage.Facts        // by Facts
 
 	Proposed   atomic.Int64 // calls of Propose
 	Linearized atomic.Int64 // calls of Linearize
@@ -57,7 +59,11 @@ func (b *Backend) Propose(ctx context.Context, cmd *store.Command) (rest.Receipt
 	if b.Fail != nil && n > b.Good {
 		return rest.Receipt{}, b.Fail
 	}
-	return b.Apply(cmd)
+	rc, err := b.Apply(cmd)
+	if b.Settle != nil {
+		<-b.Settle
+	}
+	return rc, err
 }
 
 // Apply applies cmd with the next index.
@@ -110,7 +116,7 @@ func (b *Backend) Cluster(context.Context) manage.ClusterStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return manage.ClusterStatus{ClusterID: "c", Leader: cmp.Or(b.Leader, "n1"), Term: 1, Healthy: true, Reasons: []string{},
-		Nodes: []manage.NodeStatus{{Name: "n1", Role: "leader", State: "ready", AppliedIndex: b.index, Version: "test"}}}
+		Nodes: append([]manage.NodeStatus{{Name: "n1", Role: "leader", State: "ready", AppliedIndex: b.index, Version: "test"}}, b.Others...)}
 }
 
 // Keyring implements [manage.Vault].

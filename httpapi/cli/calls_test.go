@@ -28,6 +28,7 @@ var noCommand = map[string]string{
 	"sessionLinkPage":    "a page, opened with a link",
 	"signInOIDC":         "a page, opened with a link",
 	"signInOIDCCallback": "a page, opened with a link",
+	"keyNodes":           "shows a wait while it goes on; keys revoke prints the nodes that it waited for",
 	"livez":              "health asks /readyz",
 	"securityTxt":        "a page for the public",
 	"openAPI":            "a page for programs",

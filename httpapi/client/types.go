@@ -80,6 +80,17 @@ type Revocation struct {
 	} `json:"nodes"`
 }
 
+// KeyNodes is the newest change of a key, and how far each node is with it.
+type KeyNodes struct {
+	ID    string `json:"id"`
+	State string `json:"state"`
+	Index uint64 `json:"index"`
+	Nodes []struct {
+		Name string `json:"name"`
+		How  string `json:"how"` // applied, waiting
+	} `json:"nodes"`
+}
+
 // NewKey describes a key to create. Name and Type are required.
 type NewKey struct {
 	Name           string            `json:"name"`

@@ -27,5 +27,8 @@
 // A page may define the template "live" for the part that changes while it is open. An
 // EventSource that asks for the page gets that part whenever it has changed.
 //
-// The package starts no goroutines and has no locks: a [UI] is immutable after [New].
+// # Goroutines
+//
+// A revocation is called for in a goroutine of its own, which ends with the call, so that the
+// page can grow meanwhile. There are no locks: a [UI] is immutable after [New].
 package ui

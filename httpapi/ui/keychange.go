@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 
@@ -60,11 +61,6 @@ func rotateKey(v *visit) error {
 
 func revokeKeyPage(v *visit) error { return showStep(v, "revoke", "Revoke the key", nil) }
 
-// revoked is the confirmation of a revocation.
-type revoked struct {
-	Key *client.Key
-}
-
 // revokeKey revokes the key and shows which nodes have confirmed it. For a live key, its
 // name must have been typed.
 func revokeKey(v *visit) error {
@@ -80,15 +76,9 @@ func revokeKey(v *visit) error {
 	if v.form("chain") != "" {
 		revoke = v.api.RevokeChain
 	}
-	done, err := revoke(v.context(), id, v.form("reason"), v.once())
-	if err != nil {
-		if f, err := asked(err); f == nil {
-			return err
-		} else {
-			return showStep(v, "revoke", "Revoke the key", f)
-		}
-	}
-	return v.show("revoked", "The key is revoked", revoked{done})
+	return v.confirm(k, func(ctx context.Context) (*client.Key, error) {
+		return revoke(ctx, id, v.form("reason"), v.once())
+	})
 }
 
 // setKeyState disables or enables the key.

@@ -48,7 +48,7 @@ func (u *UI) follow(w http.ResponseWriter, r *http.Request, p route) {
 	defer u.live.Release(first.account)
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
-	out := &events{w: w, control: http.NewResponseController(w)}
+	out := &events{flusher: flusher{w, http.NewResponseController(w)}}
 	last, sent := "", time.Time{}
 	for {
 		part, err := u.part(first, p)
@@ -100,11 +100,25 @@ func (u *UI) part(first *visit, p route) (string, error) {
 	return out.body.String(), nil
 }
 
-// events writes server-sent events.
-type events struct {
+// flusher sends text without delay.
+type flusher struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	begun   bool
+}
+
+func (f flusher) send(text string) error {
+	// A writer without deadlines (a test's) is waited for.
+	_ = f.control.SetWriteDeadline(time.Now().Add(liveStall))
+	if _, err := f.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return f.control.Flush()
+}
+
+// events writes server-sent events.
+type events struct {
+	flusher
+	begun bool
 }
 
 func (e *events) send(text string) error {
@@ -115,10 +129,5 @@ func (e *events) send(text string) error {
 		h.Set("X-Accel-Buffering", "no") // nginx would keep the events back
 		e.w.WriteHeader(http.StatusOK)
 	}
-	// A writer without deadlines (a test's) is waited for.
-	_ = e.control.SetWriteDeadline(time.Now().Add(liveStall))
-	if _, err := e.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return e.control.Flush()
+	return e.flusher.send(text)
 }
