@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 
@@ -11,13 +12,18 @@ import (
 // joins reports whether cluster.join leads to another node than this one. A node without
 // others must keep what it has: nobody could give it back. The name of an address is
 // looked up, since it may be this machine's in any spelling; one that is not found counts
-// as another node's, which is the case of a cluster whose resolver is down.
-func joins(ctx context.Context, c *config.Cluster) bool {
+// as another node's, which is the case of a cluster whose resolver is down. When ctx has ended
+// no name is found, which says nothing.
+func joins(ctx context.Context, c *config.Cluster) (bool, error) {
 	if c.Listen == "" {
-		return false
+		return false, nil
 	}
 	here := thisMachine(nil)
-	return slices.ContainsFunc(c.Join, func(peer string) bool { return !c.Own(peer) && !here.answers(ctx, peer, c) })
+	others := slices.ContainsFunc(c.Join, func(peer string) bool { return !c.Own(peer) && !here.answers(ctx, peer, c) })
+	if err := ctx.Err(); err != nil {
+		return false, fmt.Errorf("look up whether cluster.join leads to other nodes: %w; start the node again", err)
+	}
+	return others, nil
 }
 
 // answers reports whether peer, a HOST:PORT, is the address of this machine's node with

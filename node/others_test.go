@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"testing"
@@ -18,8 +20,8 @@ func TestJoins(t *testing.T) {
 		mine = append(mine, name+":7946")
 	}
 	for _, peer := range mine {
-		if joins(t.Context(), &config.Cluster{Listen: ":7946", Join: []string{peer}}) {
-			t.Errorf("%s counts as another node", peer)
+		if got, err := joins(t.Context(), &config.Cluster{Listen: ":7946", Join: []string{peer}}); got || err != nil {
+			t.Errorf("%s counts as another node: %v, %v", peer, got, err)
 		}
 	}
 	for _, tt := range []struct {
@@ -36,8 +38,21 @@ func TestJoins(t *testing.T) {
 		{":7946", "", []string{"no-such-host.invalid:7946"}, true},
 	} {
 		c := &config.Cluster{Listen: tt.listen, Advertise: tt.advertise, Join: tt.join}
-		if got := joins(t.Context(), c); got != tt.want {
-			t.Errorf("listen %q, advertise %q, join %q: other nodes %v, want %v", tt.listen, tt.advertise, tt.join, got, tt.want)
+		if got, err := joins(t.Context(), c); got != tt.want || err != nil {
+			t.Errorf("listen %q, advertise %q, join %q: other nodes %v, want %v; %v", tt.listen, tt.advertise, tt.join, got, tt.want, err)
+		}
+	}
+}
+
+// A node that is stopped while it starts looks up no name any more. It must not take the name
+// that it joins by, which may be its own, for another node's.
+func TestJoinsOfAStoppedNode(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for _, peer := range []string{"localhost.example:7946", "gw.example:7946"} {
+		got, err := joins(stopped, &config.Cluster{Listen: ":7946", Join: []string{peer}})
+		if got || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: other nodes %v, %v", peer, got, err)
 		}
 	}
 }

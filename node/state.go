@@ -41,7 +41,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	}
 	n.replica, err = replica.Open(ctx, replica.Config{
 		Dir: n.config.Node.DataDir, Name: n.config.Node.Name, Region: n.config.Node.Region, Version: n.options.Version,
-		Cache: cache, CacheBytes: n.options.Memory.records(), Routes: admit.CompileRoutes, Logger: n.log, Fatal: n.fatal, Coordinate: coordinate, Others: func() bool { return joins(ctx, &n.config.Cluster) }, Tune: n.options.Tune,
+		Cache: cache, CacheBytes: n.options.Memory.records(), Routes: admit.CompileRoutes, Logger: n.log, Fatal: n.fatal, Coordinate: coordinate, Others: func() (bool, error) { return joins(ctx, &n.config.Cluster) }, Tune: n.options.Tune,
 		Clock: n.clock.Read, Encrypt: n.vault.Attach, FS: n.options.Files, StoreLimit: n.options.DiskLimit, Applying: n.options.Applying,
 	})
 	if err != nil {

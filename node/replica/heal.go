@@ -49,10 +49,14 @@ type healer struct {
 	log *slog.Logger
 }
 
-// others reports whether there are nodes that this one can join.
-func (h *healer) others() bool {
+// others reports whether there are nodes that this one can join. An error is no answer: a
+// node that took itself for one of several would set aside what nobody could give back.
+func (h *healer) others() (bool, error) {
 	c := &h.r.cfg
-	return c.Coordinate != nil && c.Others != nil && c.Others()
+	if c.Coordinate == nil || c.Others == nil {
+		return false, nil
+	}
+	return c.Others()
 }
 
 // healTries bounds what is healed in one start: a state, then the snapshot that it
@@ -83,7 +87,11 @@ func (h *healer) heal(err error) error {
 		h.log.Error("the state is damaged; it is made again from this node's snapshots and log", "error", d.Err, "kept", to)
 		return nil
 	}
-	if !h.others() {
+	others, fault := h.others()
+	if fault != nil {
+		return errors.Join(err, fault)
+	}
+	if !others {
 		return fmt.Errorf("%w; %s is damaged, no other node has its content, and nothing was changed: put %s back, or make another data directory "+
 			"of the newest backup with \"perfgate restore FILE --data-dir DIR\"", err, d.Part, h.fs.PathJoin(h.dir, d.Part))
 	}
@@ -172,11 +180,17 @@ func (h *healer) note(part string, why error) {
 // open opens the identity and the stores, healed if need be.
 func (h *healer) open(ctx context.Context) error {
 	err := h.noted()
-	if d := (*Damage)(nil); errors.As(err, &d) && d.Part != datadir.StateDir && !h.others() {
-		// There is nobody to take the part from. It may be whole: a read can fail once, and
-		// the operator may have put it back. The checks below decide.
-		h.log.Warn("a part of the data directory was found damaged while the node ran; it is checked again", "part", d.Part, "error", d.Err)
-		err = h.settled()
+	if d := (*Damage)(nil); errors.As(err, &d) && d.Part != datadir.StateDir {
+		others, fault := h.others()
+		switch {
+		case fault != nil:
+			return errors.Join(err, fault)
+		case !others:
+			// There is nobody to take the part from. It may be whole: a read can fail once, and
+			// the operator may have put it back. The checks below decide.
+			h.log.Warn("a part of the data directory was found damaged while the node ran; it is checked again", "part", d.Part, "error", d.Err)
+			err = h.settled()
+		}
 	}
 	for range healTries {
 		if err != nil {

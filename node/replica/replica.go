@@ -40,8 +40,9 @@ type Config struct {
 	// Coordinate makes the coordinator; nil makes that of a lone node.
 	Coordinate func(*Replica) Coordinator
 	// Others reports whether other nodes have the state too, when data is damaged: the node
-	// then sets it aside and joins them as a new node. nil is a node without others.
-	Others func() bool
+	// then sets it aside and joins them as a new node. nil is a node without others. With an
+	// error nobody knows, and nothing is set aside.
+	Others func() (bool, error)
 	Tune   func(*raft.Config) // tests take snapshots more often; nil changes nothing
 	// StoreLimit is how long the disk may take for an operation; 0 is 2 s. Tests that are
 	// not about a hanging disk raise it: on a loaded machine a good disk may take longer.

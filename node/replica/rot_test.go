@@ -75,3 +75,48 @@ func TestLoneChecksNotedDamageAgain(t *testing.T) {
 	}
 	replicatest.Shut(t, r)
 }
+
+// A node that cannot find out whether it has others sets nothing aside, and keeps the note of
+// what is damaged, for a start that can.
+func TestNothingIsSetAsideUnasked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := replicatest.At(t, vfs.Default, dir)
+	replicatest.Begin(t, r)
+	id := r.Identity().ID
+	replicatest.Shut(t, r)
+	if err := replica.WriteLine(vfs.Default, dir, datadir.DamageFile, datadir.LogDir+": file 000123.sst: checksum mismatch"); err != nil {
+		t.Fatal(err)
+	}
+	stopped := errors.New("the node was stopped")
+	c := replicatest.Config(t, vfs.Default, dir)
+	c.Coordinate = func(r *replica.Replica) replica.Coordinator { return replica.Lone(r) }
+	c.Others = func() (bool, error) { return false, stopped }
+	harm := func() {} // noted damage comes first, then damage that the start finds
+	for range 2 {
+		harm()
+		if _, err := replica.Open(t.Context(), c); !errors.Is(err, stopped) {
+			t.Errorf("the start: %v", err)
+		}
+		kept, err := filepath.Glob(filepath.Join(dir, datadir.AsidePrefix+"*"))
+		if err != nil || len(kept) > 0 {
+			t.Errorf("set aside: %q, %v", kept, err)
+		}
+		harm = func() {
+			if _, err := os.Stat(filepath.Join(dir, datadir.DamageFile)); err != nil {
+				t.Errorf("the note is gone: %v", err)
+			}
+			if err := errors.Join(os.Remove(filepath.Join(dir, datadir.DamageFile)), os.Rename(filepath.Join(dir, datadir.LogDir), filepath.Join(dir, "away"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(dir, datadir.LogDir)), os.Rename(filepath.Join(dir, "away"), filepath.Join(dir, datadir.LogDir))); err != nil {
+		t.Fatal(err)
+	}
+	r = replicatest.At(t, vfs.Default, dir)
+	defer replicatest.Shut(t, r)
+	if r.Identity().ID != id {
+		t.Errorf("the node is %s, was %s", r.Identity().ID, id)
+	}
+}
