@@ -29,16 +29,9 @@ func (e *Event) Leaf(enc *chain.Encoder) chain.Hash {
 			enc.Bytes(strconv.AppendUint(room[:0], n, 10))
 		}
 	}
-	instant := func(t time.Time) {
-		if t.IsZero() {
-			enc.Text("")
-		} else {
-			enc.Bytes(chain.AppendTime(room[:0], t))
-		}
-	}
 	enc.Text(e.ID)
 	enc.Bytes(strconv.AppendUint(room[:0], e.Seq, 10))
-	instant(e.Time)
+	enc.Time(e.Time)
 	for _, s := range [...]string{string(e.EventType), e.Action, string(e.Actor.Type), e.Actor.ID, e.Actor.Name, string(e.Account), string(e.KeyID),
 		e.Target, string(e.Outcome), e.Reason, e.IP, e.Country, e.UserAgent} {
 		enc.Text(s)
@@ -60,7 +53,7 @@ func (e *Event) Leaf(enc *chain.Encoder) chain.Hash {
 	enc.Text(r.Path)
 	enc.Text(r.Upstream)
 	number(uint64(max(r.Attempts, 0)))
-	instant(r.StartedAt)
+	enc.Time(r.StartedAt)
 	enc.Text(r.Errors)
 	number(uint64(e.Count))
 	return enc.Leaf()

@@ -60,6 +60,9 @@ const domain = "perfgate audit event 1\n"
 type Encoder struct {
 	buf  []byte
 	full int // length without the empty texts at the end
+
+	second int64  // of the last time
+	time   []byte // its text: times that follow each other differ in their milliseconds
 }
 
 // NewEncoder returns an encoder.
@@ -86,6 +89,20 @@ func (e *Encoder) Bytes(s []byte) {
 	if len(s) > 0 {
 		e.full = len(e.buf)
 	}
+}
+
+// Time writes a time in [TimeFormat]; the zero time is an empty text.
+func (e *Encoder) Time(t time.Time) {
+	if t.IsZero() {
+		e.Text("")
+		return
+	}
+	if second := t.Unix(); second != e.second || len(e.time) == 0 {
+		e.second, e.time = second, AppendTime(e.time[:0], t)
+	}
+	millis, end := t.Nanosecond()/1e6, len(e.time)-len("000Z")
+	e.time[end], e.time[end+1], e.time[end+2] = byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10)
+	e.Bytes(e.time)
 }
 
 // Leaf returns the hash of the texts, and begins the next event.

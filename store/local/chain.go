@@ -207,11 +207,11 @@ func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value 
 		}
 	}
 	a.minute = minute
-	e, err := c.dec.eventIn(&c.room, a.id, ns, seq, value)
+	leaf, err := c.leaf(a.id, ns, seq, value)
 	if err != nil {
 		return err
 	}
-	a.open.Add(seq, int64(ns/1e6), e.Leaf(c.enc))
+	a.open.Add(seq, int64(ns/1e6), leaf)
 	return nil
 }
 
