@@ -211,7 +211,7 @@ func TestUnit(t *testing.T) {
 	for line := range strings.Lines(unit) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		if rest, ok := strings.CutPrefix(value, binary+" "); ok {
-			if err := parseCommand(rest); err != nil {
+			if err := parseCommand(strings.Fields(rest)); err != nil {
 				t.Errorf("%s: %s: %v", key, rest, err)
 			}
 		}

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"path"
 	"regexp"
@@ -11,20 +10,15 @@ import (
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/spf13/pflag"
 
 	"github.com/perfgate/perfgate/httpapi/cli"
 	"github.com/perfgate/perfgate/node/config"
-	"github.com/perfgate/perfgate/node/recovery"
 )
 
 var (
-	variable   = regexp.MustCompile(`\bPERFGATE_[A-Z0-9_]+\b`)
-	configKey  = regexp.MustCompile("`((?:node|proxy|admin|cluster|accounts|encryption|audit|webhooks|mail|geoip|security_txt|log|backup)\\.[a-z_]+(?:\\.[a-z_]+)?)\\b")
-	shellFence = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
-	command    = regexp.MustCompile(`(?:^|[\s/])perfgate ([a-z][a-z-]+[^&|>;]*)`)
-	nested     = regexp.MustCompile(`\$\(([^()]*)\)`)
-	goVersion  = regexp.MustCompile(`(?m)^go (\d+\.\d+)`)
+	variable  = regexp.MustCompile(`\bPERFGATE_[A-Z0-9_]+\b`)
+	configKey = regexp.MustCompile("`((?:node|proxy|admin|cluster|accounts|encryption|audit|webhooks|mail|geoip|security_txt|log|backup)\\.[a-z_]+(?:\\.[a-z_]+)?)\\b")
+	goVersion = regexp.MustCompile(`(?m)^go (\d+\.\d+)`)
 )
 
 // pages are the texts for users: the pages but those for contributors and the
@@ -149,105 +143,6 @@ func TestConfigKeysInDocs(t *testing.T) {
 	}
 	if seen < 15 {
 		t.Fatalf("%d keys seen", seen)
-	}
-}
-
-// TestCommandsInDocs parses every command line of the pages' shell blocks and of
-// deploy as the program would: its name, its flags, the number of its arguments.
-func TestCommandsInDocs(t *testing.T) {
-	seen := 0
-	for file, text := range pages(t) {
-		for _, line := range shellLines(file, text) {
-			for _, m := range nested.FindAllStringSubmatch(line, -1) {
-				line = strings.ReplaceAll(line, m[0], "X") + " ; " + m[1]
-			}
-			for _, m := range command.FindAllStringSubmatch(line, -1) {
-				seen++
-				if err := parseCommand(m[1]); err != nil {
-					t.Errorf("%s: perfgate %s: %v", file, m[1], err)
-				}
-			}
-		}
-	}
-	if seen < 20 {
-		t.Fatalf("%d commands seen", seen)
-	}
-}
-
-// shellLines returns the command lines of a file: of a page those in its shell
-// blocks, of another file the indented ones of its comments.
-func shellLines(file, text string) (lines []string) {
-	if strings.HasSuffix(file, ".md") {
-		for _, m := range shellFence.FindAllStringSubmatch(text, -1) {
-			for line := range strings.Lines(strings.ReplaceAll(m[1], "\\\n", " ")) {
-				line, _, _ = strings.Cut(line, " #")
-				lines = append(lines, line)
-			}
-		}
-		return lines
-	}
-	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n#", " ")) {
-		if line, ok := strings.CutPrefix(line, "#   "); ok {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// parseCommand reports why the program would refuse a command line.
-func parseCommand(line string) error {
-	run := func(context.Context, *pflag.FlagSet, []string) error { return nil }
-	root := cli.New(cli.Config{
-		Serve: cli.Command{Flags: config.Flags(), Run: run}, CheckConfig: cli.Command{Flags: config.Flags(), Run: run},
-		Restore: cli.Command{Flags: recovery.RestoreFlags(), Run: run}, Recover: cli.Command{Flags: recovery.RecoverFlags(), Run: run},
-	})
-	cmd, args, err := root.Find(words(line))
-	if err != nil {
-		return err
-	}
-	if err := cmd.ParseFlags(args); err != nil {
-		return err
-	}
-	if cmd.HasSubCommands() && cmd.Flags().NArg() == 0 {
-		return errors.New("a subcommand is missing")
-	}
-	return cmd.ValidateArgs(cmd.Flags().Args())
-}
-
-// words splits a line as a shell does, as far as the pages need it: quotes group,
-// brackets around an argument that may be left out are dropped, and so are "…"
-// and the number of a redirected file.
-func words(line string) []string {
-	var out []string
-	var word strings.Builder
-	quote := rune(0)
-	for _, r := range strings.TrimSpace(line) + " " {
-		switch {
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote == 0 && (r == '\'' || r == '"'):
-			quote = r
-		case quote == 0 && r == ' ':
-			if w := word.String(); w != "" && w != "2" && w != "…" {
-				out = append(out, strings.Trim(word.String(), "[]"))
-			}
-			word.Reset()
-		default:
-			word.WriteRune(r)
-		}
-	}
-	return out
-}
-
-// TestParseCommand shows each kind of fault.
-func TestParseCommand(t *testing.T) {
-	for line, good := range map[string]bool{
-		"serve --name n1 --expect 3": true, `keys create --name "a b" --type test`: true, "cluster transfer [n2]": true,
-		"serve --nmae n1": false, "kyes list": false, "explain": false, "explain a b": false, "keys": false, "serve --expect x": false,
-	} {
-		if err := parseCommand(line); (err == nil) != good {
-			t.Errorf("%s: %v", line, err)
-		}
 	}
 }
 

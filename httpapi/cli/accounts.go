@@ -128,6 +128,7 @@ func accountsList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List accounts", Args: cobra.NoArgs,
+		Example: "  perfgate accounts list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: accountsPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "NAME", "TIER", "LIMITS", "CREATED"}, func(t *table, v *client.Account) {
@@ -150,7 +151,8 @@ func accountPath(id ...string) string {
 func accountsGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get [ID]", Short: "Show an account", Args: cobra.MaximumNArgs(1),
-		Long: "Show an account. Without ID, that is the account of the calling key or, for an operator,\nthe one that --account names.",
+		Example: "  perfgate accounts get\n  perfgate accounts get acct_2x…",
+		Long:    "Show an account. Without ID, that is the account of the calling key or, for an operator,\nthe one that --account names.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: accountPath(args...)}, showAccount)
 		},
@@ -194,6 +196,7 @@ func accountsUpdate(a *app) *cobra.Command {
 func accountsSuspend(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "suspend ID", Short: "Refuse all keys of an account until it is resumed", Args: cobra.ExactArgs(1),
+		Example: "  perfgate accounts suspend acct_2x…",
 		Long: `Refuse all keys of an account, with account_suspended, until the account is resumed.
 When the command returns, no node admits them.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return setState(cmd, a, args[0], "suspended") },
@@ -203,7 +206,8 @@ When the command returns, no node admits them.`,
 func accountsResume(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "resume ID", Short: "Accept the keys of a suspended account again", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return setState(cmd, a, args[0], "active") },
+		Example: "  perfgate accounts resume acct_2x…",
+		RunE:    func(cmd *cobra.Command, args []string) error { return setState(cmd, a, args[0], "active") },
 	}
 }
 
@@ -214,6 +218,7 @@ func setState(cmd *cobra.Command, a *app, id, state string) error {
 func accountsDelete(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "Delete an account and all its keys", Args: cobra.ExactArgs(1),
+		Example: "  perfgate accounts delete acct_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodDelete, path: accountPath(args[0])}, showDeleted)
 		},

@@ -31,6 +31,7 @@ func allowlistCommand(a *app) *cobra.Command {
 func allowlistGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get", Short: "Show the allowlist", Args: cobra.NoArgs,
+		Example: "  perfgate allowlist get\n  perfgate allowlist get --account acct_2x… --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: allowlistPath}, showAllowlist)
 		},
@@ -139,6 +140,7 @@ func allowlistRemove(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "remove CIDR…", Short: "Remove entries from the allowlist", Args: cobra.MinimumNArgs(1),
+		Example: "  perfgate allowlist remove 203.0.113.0/24",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changeAllowlist(cmd.Context(), a, force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
 				for _, cidr := range args {

@@ -53,6 +53,7 @@ func auditList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List events, newest first", Args: cobra.NoArgs,
+		Example: "  perfgate audit list --start-date 30d --action key.revoke\n  perfgate audit list --user ada@example.com --outcome denied",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: auditPath, query: query(cmd, append(auditFilters, "order", "cursor")...)}
 			return list(cmd.Context(), a, c, limit, auditHead, auditRow)
@@ -135,6 +136,7 @@ func (s *session) export(ctx context.Context, q url.Values, out string) error {
 func auditRotateKey(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rotate-key", Short: "Sign the audit log with another key", Args: cobra.NoArgs,
+		Example: "  perfgate audit rotate-key",
 		Long: `Make a new key that signs the heads of the audit log from now on. The key before it
 endorses it: heads that were kept before go on to verify exports. For operators.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -24,6 +24,7 @@ func auditTail(a *app) *cobra.Command {
 	var since, interval time.Duration
 	cmd := &cobra.Command{
 		Use: "tail", Short: "Show events as they occur, until interrupted", Args: cobra.NoArgs,
+		Example: "  perfgate audit tail\n  perfgate audit tail --outcome denied --json",
 		Long: `Show the events of the last minute (see --since), then new ones as they occur, until
 interrupted. With --json, one event per line.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -73,6 +73,7 @@ func backupVerify(a *app) *cobra.Command {
 	var secret string
 	cmd := &cobra.Command{
 		Use: "verify FILE", Short: "Verify a whole backup and summarize it; needs no node", Args: cobra.ExactArgs(1),
+		Example: "  perfgate backup verify perfgate-2027-01-31.backup",
 		RunE: func(_ *cobra.Command, args []string) error {
 			passphrase, err := a.passphrase(secret)
 			if err != nil {

@@ -116,6 +116,7 @@ func clusterTransfer(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "transfer [NODE]", Short: "Transfer leadership to another node", Args: cobra.MaximumNArgs(1),
+		Example: "  perfgate cluster transfer\n  perfgate cluster transfer n2",
 		Long: `Transfer leadership to NODE, or to the most suitable other node. A node that stops
 transfers its leadership by itself. A node that does not answer is refused.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -134,6 +135,7 @@ func clusterRemove(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "remove NODE", Short: "Remove a node from the cluster", Args: cobra.ExactArgs(1),
+		Example: "  perfgate cluster remove n3",
 		Long: `Remove a node for good. When the command returns, the node serves no requests any
 more, and the other nodes refuse its certificate. A removal that would leave no
 majority in contact is refused.

@@ -14,6 +14,7 @@ import (
 func complianceCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "compliance", Short: "Report the evidence for compliance", Args: cobra.NoArgs,
+		Example: "  perfgate compliance\n  perfgate compliance --json",
 		Long: `Report, for each control that SOC 2, GDPR, HIPAA and ISO 27001 ask for, the fact that
 the node has measured and how to check it yourself. --json prints all of it, with the
 settings and the references. For a page to print, fetch GET /v1/compliance with

@@ -49,6 +49,7 @@ func erasuresList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List erasures, the newest first", Args: cobra.NoArgs,
+		Example: "  perfgate erasures list --account acct_2x…",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: erasuresPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "ACCOUNT", "STATE", "EVERYTHING", "EFFECTIVE", "DONE"}, func(t *table, v *client.Erasure) {
@@ -73,6 +74,7 @@ func erasuresGet(a *app) *cobra.Command {
 func erasuresCancel(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID", Short: "Cancel an erasure that is still scheduled", Args: cobra.ExactArgs(1),
+		Example: "  perfgate erasures cancel ers_9k… --account acct_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: erasurePath(args[0], "/cancel")}, showErasure)
 		},

@@ -240,32 +240,45 @@ func parses(args []string) error {
 	return cmd.ValidateArgs(cmd.Flags().Args())
 }
 
-// The examples in the help are command lines that exist. Those of the pages are
-// parsed by a test beside the pages.
+// Every command has an example of itself in its help, and each example is a command line
+// that the program takes: run without a server, it fails for want of one and not for its
+// flags, arguments or values. The pages are parsed by a test beside them.
 func TestExamples(t *testing.T) {
-	lines := 0
-	check := func(source, text string) {
-		for _, args := range documented(text) {
-			lines++
+	t.Chdir(t.TempDir()) // of --out
+	for _, cmd := range leavesOf(New(Config{})) {
+		path, own := strings.TrimPrefix(cmd.CommandPath(), "perfgate "), false
+		for _, args := range documented(cmd.Example) {
+			line := strings.Join(args, " ")
+			own = own || line == path || strings.HasPrefix(line, path+" ")
 			if err := parses(args); err != nil {
-				t.Errorf("%s: perfgate %s: %v", source, strings.Join(args, " "), err)
+				t.Errorf("help of %s: perfgate %s: %v", path, line, err)
+			} else if !slices.Contains(noServer, path) {
+				if err := unreachable(t, args); err != "" {
+					t.Errorf("help of %s: perfgate %s: %s", path, line, err)
+				}
 			}
 		}
-	}
-	var visit func(cmd *cobra.Command)
-	visit = func(cmd *cobra.Command) {
-		check("help of "+cmd.CommandPath(), cmd.Example)
-		for _, sub := range cmd.Commands() {
-			visit(sub)
+		if !own {
+			t.Errorf("%s: its help has no example of it", path)
 		}
-	}
-	visit(New(Config{}))
-	if lines < 15 {
-		t.Errorf("only %d command lines were found", lines)
 	}
 	for _, args := range []string{"keys create --bogus", "keys get", "frobnicate"} {
 		if parses(strings.Fields(args)) == nil {
 			t.Errorf("%q is taken for a command line", args)
 		}
 	}
+	if unreachable(t, strings.Fields("keys create a --type prod")) == "" {
+		t.Error("a wrong value is taken")
+	}
+}
+
+// unreachable runs a command line whose server cannot be reached and returns how it fails,
+// "" if it is for that or for a file that is not there.
+func unreachable(t *testing.T, args []string) string {
+	t.Helper()
+	got := perfgate(t, "192.0.2.1", map[string]string{serverEnv: "http://127.0.0.1:1", tokenEnv: "pgop_token"}, args...)
+	if got.code == exitFailure && (strings.Contains(got.err, "127.0.0.1:1") || strings.Contains(got.err, "no such file")) {
+		return ""
+	}
+	return got.err
 }

@@ -24,6 +24,7 @@ func explainCommand(a *app) *cobra.Command {
 	var since time.Duration
 	cmd := &cobra.Command{
 		Use: "explain REQUEST_ID", Short: "Explain the outcome of one request", Args: cobra.ExactArgs(1),
+		Example: "  perfgate explain 01JD2M7Q4X",
 		Long: `Find a request in the audit log by its id, and show the caller, the outcome and its
 reason. The id is in the header X-Request-Id of a response, and in request_id of
 an error.`,

@@ -16,6 +16,7 @@ const healthTimeout = 3 * time.Second
 func healthCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "health", Short: "Check whether a node is ready", Args: cobra.NoArgs,
+		Example: "  perfgate health",
 		Long: `Ask the node on this machine (or --server) for /readyz. The exit code is 0 if the
 node is ready and 1 if not. Needs no token; the container image uses it as its
 health check.`,

@@ -65,6 +65,7 @@ func incidentList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List incidents, the newest first", Args: cobra.NoArgs,
+		Example: "  perfgate incident list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: incidentsPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "TITLE", "STATE", "ACTION", "KEYS", "OPENED"}, func(t *table, v *client.Incident) {
@@ -79,6 +80,7 @@ func incidentList(a *app) *cobra.Command {
 func incidentGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show an incident", Args: cobra.ExactArgs(1),
+		Example: "  perfgate incident get inc_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: incidentPath(args[0], "")}, showIncident)
 		},
@@ -88,6 +90,7 @@ func incidentGet(a *app) *cobra.Command {
 func incidentClose(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "close ID", Short: "Close an incident, and end its freeze", Args: cobra.ExactArgs(1),
+		Example: "  perfgate incident close inc_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: incidentPath(args[0], "/close")}, showIncident)
 		},

@@ -22,6 +22,7 @@ func keyringCommand(a *app) *cobra.Command {
 func keyringStatus(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show the keys of a node and the files that they encrypt", Args: cobra.NoArgs,
+		Example: "  perfgate keyring status",
 		Long: `Show the keys of the node that is asked, and how many files each encrypts. Each node
 has keys of its own. No key is printed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,6 +34,7 @@ has keys of its own. No key is printed.`,
 func keyringRotateKEK(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rotate-kek", Short: "Wrap the data keys of a node with another key", Args: cobra.NoArgs,
+		Example: "  perfgate keyring rotate-kek",
 		Long: `Wrap the data keys of the node that is asked with another key. No file is encrypted
 again. If encryption.key_file or encryption.key_command gives another key than before,
 that one is used. Otherwise the key file gets a new random key. A key in the
@@ -47,6 +49,7 @@ old one in PERFGATE_ENCRYPTION_KEY_PREVIOUS.`,
 func keyringRotateData(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rotate-data", Short: "Encrypt the files of a node with a new key", Args: cobra.NoArgs,
+		Example: "  perfgate keyring rotate-data",
 		Long: `Make a new data key on the node that is asked and encrypt its files again with it. The
 node serves meanwhile. The command ends when the rotation does; if it is interrupted,
 the rotation goes on. A file that is open for writing keeps the old key until the next

@@ -64,7 +64,8 @@ func keysList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List keys", Args: cobra.NoArgs,
-		Long: "List the account's keys. A table shows all of them; with --json, one page of the API\nis printed, and its next_cursor continues the list.",
+		Example: "  perfgate keys list --state active --due 14d\n  perfgate keys list --q production --sort -last_used_at",
+		Long:    "List the account's keys. A table shows all of them; with --json, one page of the API\nis printed, and its next_cursor continues the list.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: keysPath, query: query(cmd, "type", "state", "environment", "name", "created-by", "q", "due", "sort", "cursor")}
 			head := []string{"ID", "NAME", "TYPE", "STATE", "HINT", "ENVIRONMENT", "SCOPES", "EXPIRES", "OVERLAP ENDS", "LAST USED"}
@@ -89,6 +90,7 @@ func keysList(a *app) *cobra.Command {
 func keysGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show a key", Args: cobra.ExactArgs(1),
+		Example: "  perfgate keys get key_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkKeyIDs(args); err != nil {
 				return err

@@ -25,6 +25,7 @@ SIGHUP reloads routes, certificates and what is logged.`,
 func checkConfigCommand(c Command) *cobra.Command {
 	return local(c, &cobra.Command{
 		Use: "check-config [FILE]", Short: "Check whether a node could start with this configuration", Args: cobra.MaximumNArgs(1),
+		Example: "  perfgate check-config perfgate.toml\n  perfgate check-config perfgate.toml --probe",
 		Long: `Check the configuration without starting a node. Print ok, or every error found.
 FILE is the same as --config FILE.
 Warnings are about settings with which a node runs, and which are a mistake more
@@ -36,6 +37,7 @@ if an upstream cannot be reached.`,
 func restoreCommand(c Command) *cobra.Command {
 	return local(c, &cobra.Command{
 		Use: "restore FILE", Short: "Create a new cluster from a backup, in an empty data directory", Args: cobra.ExactArgs(1),
+		Example: "  perfgate restore perfgate-2027-01-31.backup --data-dir /var/lib/perfgate --audit since.ndjson",
 		Long: `Read and verify a whole backup, then prepare an empty data directory from it. The
 node that starts there is a new cluster of one.
 
@@ -48,6 +50,7 @@ Keys that were revoked after the backup work again; a warning says so. Give
 func recoverCommand(c Command) *cobra.Command {
 	return local(c, &cobra.Command{
 		Use: "recover", Short: "Create a new cluster from a stopped node after the majority is lost", Args: cobra.NoArgs,
+		Example: "  perfgate recover --data-dir /var/lib/perfgate",
 		Long: `Create a new cluster from a stopped node, when the majority of its old cluster is
 lost for good. The command shows how recent the node's copy is and asks for
 confirmation.

@@ -91,7 +91,8 @@ func keysLimits(a *app) *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
 		Use: "limits [ID]", Short: "Show every limit and rule of a key, and what is left of each", Args: cobra.MaximumNArgs(1),
-		Long: "Show every limit and rule that applies to a key, and what is left of each. Without ID,\nthose of the calling key or, for an operator, of the account are shown.",
+		Example: "  perfgate keys limits key_2x…\n  perfgate keys limits --type live",
+		Long:    "Show every limit and rule that applies to a key, and what is left of each. Without ID,\nthose of the calling key or, for an operator, of the account are shown.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{}
 			if len(args) == 1 {

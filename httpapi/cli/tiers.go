@@ -77,6 +77,7 @@ func tiersList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List tiers", Args: cobra.NoArgs,
+		Example: "  perfgate tiers list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: tiersPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"NAME", "LIVE", "TEST", "IP ALLOWLIST"}, func(t *table, v *client.Tier) {
@@ -95,6 +96,7 @@ func tierPath(name string) string { return tiersPath + "/" + url.PathEscape(name
 func tiersGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get NAME", Short: "Show a tier", Args: cobra.ExactArgs(1),
+		Example: "  perfgate tiers get pro",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: tierPath(args[0])}, showTier)
 		},
@@ -105,7 +107,8 @@ func tiersUpdate(a *app) *cobra.Command {
 	var f tierFlags
 	cmd := &cobra.Command{
 		Use: "update NAME", Short: "Change a tier, for all its accounts at once", Args: cobra.ExactArgs(1),
-		Long: "Change the settings that are given and keep the others. The change applies to all\naccounts of the tier at once.",
+		Example: "  perfgate tiers update trial --live-requests-per-minute 120",
+		Long:    "Change the settings that are given and keep the others. The change applies to all\naccounts of the tier at once.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.dial()
 			if err != nil {
@@ -133,6 +136,7 @@ func tiersUpdate(a *app) *cobra.Command {
 func tiersDelete(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a tier that no account uses", Args: cobra.ExactArgs(1),
+		Example: "  perfgate tiers delete trial",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodDelete, path: tierPath(args[0])}, showDeleted)
 		},

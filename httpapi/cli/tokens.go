@@ -54,6 +54,7 @@ func tokensList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List operator tokens", Args: cobra.NoArgs,
+		Example: "  perfgate tokens list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: tokensPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "NAME", "STATE", "CREATED", "EXPIRES", "LAST USED"}, func(t *table, v *client.OperatorToken) {
@@ -69,6 +70,7 @@ func tokensDelete(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "delete ID", Short: "End an operator token for good", Args: cobra.ExactArgs(1),
+		Example: "  perfgate tokens delete op_0123456789ab",
 		Long: `End an operator token for good, also the one that the installation began with. The
 last token that is accepted is kept unless --force is given: then only a start of a
 node with PERFGATE_OPERATOR_TOKEN gives access again.`,

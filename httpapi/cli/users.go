@@ -49,7 +49,8 @@ func usersList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List users", Args: cobra.NoArgs,
-		Long: "List the users of the account that --account names, or those of all accounts.",
+		Example: "  perfgate users list",
+		Long:    "List the users of the account that --account names, or those of all accounts.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: usersPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "EMAIL", "NAME", "ROLE", "ACCOUNT", "STATE", "SECOND FACTOR", "LAST SIGN-IN"}, func(t *table, v *client.User) {
@@ -64,6 +65,7 @@ func usersList(a *app) *cobra.Command {
 func usersGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show a user", Args: cobra.ExactArgs(1),
+		Example: "  perfgate users get usr_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: userPath(args[0], "")}, showUser)
 		},
@@ -74,7 +76,8 @@ func usersUpdate(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "update ID", Short: "Change the name, role or state of a user", Args: cobra.ExactArgs(1),
-		Long: "Change the settings that are given and keep the others. Another role or state ends\nthe sessions of the user.",
+		Example: "  perfgate users update usr_2x… --role viewer",
+		Long:    "Change the settings that are given and keep the others. Another role or state ends\nthe sessions of the user.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{}
 			for name, v := range query(cmd, "name", "role", "state") {
@@ -114,6 +117,7 @@ func usersReset(a *app) *cobra.Command {
 	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "reset ID", Short: "Make a new set-up link for a user, and show it once", Args: cobra.ExactArgs(1),
+		Example: "  perfgate users reset usr_2x… --second-factor",
 		Long: `Make a new set-up link for a user who has lost the password, and end their sessions.
 With --second-factor, the second factor is removed, for a user who has lost the
 authenticator and the recovery codes.`,
@@ -130,6 +134,7 @@ func usersDelete(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "delete ID", Short: "Delete a user; the keys that they made stay", Args: cobra.ExactArgs(1),
+		Example: "  perfgate users delete usr_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodDelete, path: userPath(args[0], ""), query: forceQuery(force)}, showDeleted)
 		},
@@ -143,6 +148,7 @@ func usersLink(a *app) *cobra.Command {
 	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "link [ACCOUNT]", Short: "Make a link with which a customer without a user signs in once", Args: cobra.MaximumNArgs(1),
+		Example: "  perfgate users link acct_2x… --ttl 1h",
 		Long: `Make a link to the pages of an account, for a customer without a user. It is opened
 once, within 15 minutes unless --ttl is given; the session that it opens lasts an hour.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -201,6 +207,7 @@ func sessionsList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List sessions", Args: cobra.NoArgs,
+		Example: "  perfgate users sessions list --user usr_2x…",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: "/v1/sessions", query: query(cmd, "user", "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "KIND", "OWNER", "ACCOUNT", "SIGNED IN", "LAST SEEN", "ENDS", "IP"}, func(t *table, v *client.Session) {
@@ -216,6 +223,7 @@ func sessionsList(a *app) *cobra.Command {
 func sessionsEnd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "end ID", Short: "End a session", Args: cobra.ExactArgs(1),
+		Example: "  perfgate users sessions end ses_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodDelete, path: "/v1/sessions/" + url.PathEscape(args[0])}, showDeleted)
 		},

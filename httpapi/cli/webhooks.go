@@ -75,6 +75,7 @@ func webhooksList(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List endpoints", Args: cobra.NoArgs,
+		Example: "  perfgate webhooks list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := call{method: http.MethodGet, path: webhooksPath, query: query(cmd, "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "URL", "EVENTS", "STATE", "PENDING"}, func(t *table, v *client.Webhook) {
@@ -101,6 +102,7 @@ func webhookState(v *client.Webhook) string {
 func webhooksGet(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID", Short: "Show an endpoint", Args: cobra.ExactArgs(1),
+		Example: "  perfgate webhooks get whk_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: webhookPath(args[0], "")}, showWebhook)
 		},
@@ -131,6 +133,7 @@ func webhooksUpdate(a *app) *cobra.Command {
 func webhooksDelete(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete ID", Short: "Delete an endpoint with its deliveries", Args: cobra.ExactArgs(1),
+		Example: "  perfgate webhooks delete whk_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodDelete, path: webhookPath(args[0], "")}, showDeleted)
 		},
@@ -141,7 +144,8 @@ func webhooksRotate(a *app) *cobra.Command {
 	var to secretFlags
 	cmd := &cobra.Command{
 		Use: "rotate-secret ID", Short: "Give an endpoint a new secret and print it, once", Args: cobra.ExactArgs(1),
-		Long: "Give an endpoint a new secret. For the overlap, deliveries are signed with both.",
+		Example: "  perfgate webhooks rotate-secret whk_2x… --overlap 24h",
+		Long:    "Give an endpoint a new secret. For the overlap, deliveries are signed with both.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]string{}
 			for name, v := range query(cmd, "overlap") {
@@ -158,6 +162,7 @@ func webhooksRotate(a *app) *cobra.Command {
 func webhooksTest(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "test ID", Short: "Send a notice of type webhook.test and show how it went", Args: cobra.ExactArgs(1),
+		Example: "  perfgate webhooks test whk_2x…",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: webhookPath(args[0], "/test")}, showDelivery)
 		},
@@ -168,6 +173,7 @@ func webhooksDeliveries(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "deliveries ID", Short: "List deliveries of the last 7 days, the newest first", Args: cobra.ExactArgs(1),
+		Example: "  perfgate webhooks deliveries whk_2x… --state failed",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := call{method: http.MethodGet, path: webhookPath(args[0], "/deliveries"), query: query(cmd, "state", "cursor")}
 			return list(cmd.Context(), a, c, limit, []string{"ID", "TYPE", "CREATED", "STATE", "ATTEMPTS", "LAST"}, func(t *table, v *client.Delivery) {
