@@ -264,7 +264,7 @@ func (e entered) managedPatch(a *client.Account) (client.Patch, error) {
 	}
 	rules, err := e.rules()
 	faults.Add(err)
-	if differs(rules, slices.Concat([]client.LimitRule{}, a.LimitRules)) {
+	if differs(rules, append([]client.LimitRule{}, a.LimitRules...)) {
 		p["limit_rules"] = rules
 	}
 	return p, faults.Err()

@@ -14,6 +14,7 @@ var (
 		{"GET /signin", true, signInPage},
 		{"POST /signin", true, signIn},
 		{"POST /signout", true, signOut},
+		{"POST /command", false, showCommand},
 	}
 	// usageRoutes are the pages about what happened.
 	usageRoutes = []route{

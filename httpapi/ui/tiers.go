@@ -2,7 +2,6 @@ package ui
 
 import (
 	"net/url"
-	"slices"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -114,7 +113,7 @@ func (e entered) tierPatch(old *client.Tier) (client.Patch, error) {
 	if t.Features != old.Features {
 		p["features"] = t.Features
 	}
-	if differs(t.LimitRules, slices.Concat([]client.LimitRule{}, old.LimitRules)) {
+	if differs(t.LimitRules, append([]client.LimitRule{}, old.LimitRules...)) {
 		p["limit_rules"] = t.LimitRules
 	}
 	return p, nil

@@ -57,7 +57,7 @@ func (v *visit) readForm() error {
 		return nil
 	}
 	limit := int64(maxForm)
-	if v.r.URL.Path == "/security/allowlist" {
+	if v.r.URL.Path == "/security/allowlist" || v.r.URL.Path == "/command" {
 		limit = maxLongForm
 	}
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, limit)

@@ -41,7 +41,7 @@ export function copyButtons(root) {
         select(source);
       }
       button.textContent = done ? "Copied" : "Press Ctrl+C";
-      const says = document.querySelector("[data-copy-says]");
+      const says = (button.closest("dialog") ?? document).querySelector("[data-copy-says]");
       if (says) {
         says.textContent = done ? "Copied to the clipboard." : "The browser did not allow copying. The text is selected: press Ctrl+C, or ⌘C.";
       }

@@ -1,10 +1,12 @@
 // Adds to the pages what they cannot do by themselves. Every page works without it.
 import { copyButtons } from "./copy.js";
+import { commands } from "./commands.js";
 import { enabling, choosing } from "./form.js";
 import { lines } from "./lines.js";
 import { live } from "./live.js";
 
 copyButtons(document);
+commands(document);
 enabling(document);
 choosing(document);
 lines(document);
