@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -115,8 +116,8 @@ func TestForeignLog(t *testing.T) {
 		keys int
 		want string
 	}{
-		datadir.LogDir:      {nil, 1, "its end is lost"},
-		datadir.SnapshotDir: {replicatest.Often, 300, "but the newest readable snapshot ends at 0: put back the whole directory"},
+		datadir.LogDir: {nil, 1, "its end is lost"},
+		datadir.SnapshotDir + " " + datadir.StateDir: {replicatest.Often, 300, "but the newest readable snapshot ends at 0: put back the whole directory"},
 	} {
 		dir := t.TempDir()
 		c := replicatest.Config(t, vfs.Default, dir)
@@ -133,8 +134,10 @@ func TestForeignLog(t *testing.T) {
 			})
 		}
 		replicatest.Shut(t, r)
-		if err := os.RemoveAll(dir + "/" + part); err != nil {
-			t.Fatal(err)
+		for _, name := range strings.Fields(part) {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		_, err := replica.Open(t.Context(), replicatest.Config(t, vfs.Default, dir))
 		if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), tt.want) {
