@@ -31,6 +31,9 @@ func TestWritesAreCharged(t *testing.T) {
 		if strings.HasPrefix(rt.Path, "/v1/webhooks") || strings.HasPrefix(rt.Path, "/v1/incidents") {
 			continue // they write no keys again, or only by a rotation, and an account has few of them
 		}
+		if rt.ID == "confirmAllowlist" || rt.ID == "revertAllowlist" {
+			continue // see TestTrialsAreCharged
+		}
 		if _, ok := all[rt.ID]; !ok {
 			t.Errorf("%s has no row: state whether it writes stored keys again", rt.ID)
 		}
@@ -109,6 +112,49 @@ func drain(g *apitest.Rig, secret string) (left int64) {
 		left -= int64(len(text))
 	}
 	return left
+}
+
+// An allowlist is written again by a small call that begins or ends its trial: each is charged
+// for the list.
+func TestTrialsAreCharged(t *testing.T) {
+	for _, c := range []struct{ name, method, path, body string }{
+		{"begin", "PUT", "/v1/allowlist?confirm_within=5m", `{"entries":[]}`},
+		{"confirm", "POST", "/v1/allowlist/confirm", ""},
+		{"revert", "POST", "/v1/allowlist/revert", ""},
+	} {
+		g := apitest.New(t)
+		_, secret := g.Key("live", "admin")
+		g.Unchecked = true
+		left := drain(g, secret)
+		var long strings.Builder
+		long.WriteString("127.0.0.0/8\n")
+		for i := range 1000 {
+			fmt.Fprintf(&long, "10.0.%d.%d # %s\n", i>>8, i&255, strings.Repeat("\U0001F511", 150))
+		}
+		set := func(path string) {
+			g.Op("PUT", path, long.String(), "Content-Type", "text/plain").Want(t, 200)
+		}
+		set("/v1/allowlist")
+		list, _, err := g.Store.Allowlist(store.DefaultAccount)
+		apitest.Must(t, err)
+		most := int(left / store.AllowlistSize(list))
+		passed := 0
+		for ; passed < 10; passed++ {
+			if c.name == "begin" {
+				set("/v1/allowlist")
+			} else {
+				set("/v1/allowlist?confirm_within=5m")
+			}
+			if a := g.Do(g.Admin.URL, c.method, c.path, secret, c.body); a.Status == 429 {
+				break
+			} else if a.Status >= 300 {
+				t.Fatalf("%s: %d %s", c.name, a.Status, a.Body)
+			}
+		}
+		if passed > most || most > 9 || passed < most-1 {
+			t.Errorf("%s: %d calls passed, want %d", c.name, passed, most)
+		}
+	}
 }
 
 // largeKey makes a key with settings of about 100 KB.

@@ -18,7 +18,7 @@ var whoMayCall = map[string]string{
 	"createKey": "oad", "updateKey": "oad", "rotateKey": "oad", "revokeKey": "oad",
 	"listKeys": "oadv", "getKey": "oadv", "keyNodes": "oadv", "usage": "oadv", "limits": "oadv", "simulateLimits": "oadv",
 	"revokeKeys": "oa", "importKeys": "oa", "verifyKey": "oa", "rateLimit": "oa",
-	"getAllowlist": "oav", "setAllowlist": "oa", "auditLogs": "oav", "auditHead": "oav", "getAccount": "oav", "updateAccount": "oa",
+	"getAllowlist": "oav", "setAllowlist": "oa", "confirmAllowlist": "oa", "revertAllowlist": "oa", "auditLogs": "oav", "auditHead": "oav", "getAccount": "oav", "updateAccount": "oa",
 
 	"keyUsage": "*", "securityEvents": "oav", "hygiene": "oav",
 	"openIncident": "oa", "listIncidents": "oav", "getIncident": "oav", "closeIncident": "oa", "incidentReport": "oav",

@@ -33,7 +33,6 @@ var (
 // topics are the handlers of the calls, each with the parts that it needs.
 type topics struct {
 	keys      manage.Keys
-	keyNodes  manage.KeyNodes
 	leaks     *manage.Leaks
 	verify    manage.Verify
 	ratelimit manage.RateLimit
@@ -59,12 +58,11 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 	keys := manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes}
 	t := &topics{
 		keys:      keys,
-		keyNodes:  manage.KeyNodes{Keys: &keys, Node: cfg.Backend},
 		security:  manage.Security{Keys: &keys, Observed: cfg.Observed},
 		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
-		allowlist: manage.Allowlist{Store: cfg.Store},
+		allowlist: manage.Allowlist{Store: cfg.Store, Trials: store.TrialsIn(cfg.Store)},
 		usage:     manage.Usage{Store: cfg.Store, Observed: cfg.Observed},
 		audit:     manage.Audit{Log: cfg.Audit, People: cfg.Store.People()},
 		simulate:  manage.Simulate{Local: cfg.Local},
@@ -73,7 +71,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		incidents: manage.Incidents{Store: cfg.Store, Keys: manage.Keys{Store: cfg.Store, Uses: cfg.Observed, Routes: cfg.Routes}, Audit: cfg.Audit},
 		webhooks:  manage.Webhooks{Store: cfg.Store, Wait: cfg.WebhookWait, Private: cfg.WebhookPrivate},
 		tiers:     manage.Tiers{Store: cfg.Store},
-		cluster:   manage.Cluster{Node: cfg.Backend},
+		cluster:   manage.Cluster{Node: cfg.Backend, Keys: &keys},
 		keyring:   manage.Keyring{Vault: cfg.Backend},
 		report:    manage.Compliance{Store: cfg.Store, Node: cfg.Backend, Residency: cfg.Residency},
 		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Source.Node, Version: cfg.Source.Version, Voters: cfg.Source.Voters},
@@ -94,11 +92,11 @@ func (t *topics) routes() []*rest.Route {
 	if t.pages.MetricsOpen {
 		metricsAccess = rest.Open | rest.Quiet
 	}
-	return withRoles(slices.Concat(t.people(), t.insight(), t.webhookRoutes(), []*rest.Route{
+	return withRoles(slices.Concat(t.people(), t.insight(), t.webhookRoutes(), t.allowlistRoutes(), []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
-		{ID: "keyNodes", Method: get, Path: "/v1/keys/{id}/nodes", Action: "key.read", Scope: admin, IDs: "key_", Serve: rest.WithoutBody(t.keyNodes.Read)},
+		{ID: "keyNodes", Method: get, Path: "/v1/keys/{id}/nodes", Action: "key.read", Scope: admin, IDs: "key_", Serve: rest.WithoutBody(t.cluster.KeyNodes)},
 		{ID: "updateKey", Method: patch, Path: "/v1/keys/{id}", Action: "key.update", Scope: admin, Access: onProxy, IDs: "key_", Query: force, Serve: rest.WithBody(t.keys.Update)},
 		{ID: "rotateKey", Method: post, Path: "/v1/keys/{id}/rotate", Action: "key.rotate", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Rotate)},
 		{ID: "revokeKey", Method: post, Path: "/v1/keys/{id}/revoke", Action: "key.revoke", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithOptionalBody(t.keys.Revoke)},
@@ -107,9 +105,6 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "importKeys", Method: post, Path: "/v1/keys/import", Action: "key.import", Scope: admin, Query: []string{"reassign"}, Serve: rest.WithRawBody(t.keys.Import)},
 		{ID: "verifyKey", Method: post, Path: "/v1/keys/verify", Action: "key.verify", Scope: verify, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.verify.Key)},
 		{ID: "rateLimit", Method: post, Path: "/v1/ratelimit", Action: "ratelimit", Scope: limit, Access: onProxy | rest.Unmetered | rest.Quiet, Serve: rest.WithBody(t.ratelimit.Charge)},
-
-		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
-		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: force, Serve: rest.WithRawBody(t.allowlist.Set)},
 
 		{ID: "limits", Method: get, Path: "/v1/limits", Action: "limits.read", Access: onProxy | rest.AnyScope | rest.Quiet, Query: []string{"key", "type"}, Serve: rest.WithoutBody(t.limits.Read)},
 		{ID: "simulateLimits", Method: post, Path: "/v1/limits/simulate", Action: "limits.simulate", Scope: read, Access: rest.Quiet, Serve: rest.WithBody(t.simulate.Run)},
@@ -179,5 +174,15 @@ func (t *topics) insight() []*rest.Route {
 		{ID: "keyUsage", Method: get, Path: "/v1/usage/keys/{id}", Action: "usage.read", Scope: read, Access: onProxy, IDs: "key_", Query: []string{"from", "to"}, Serve: rest.WithoutBody(t.usage.OfKey)},
 		{ID: "securityEvents", Method: get, Path: "/v1/security/events", Action: "security.read", Scope: admin, Access: onProxy, Query: []string{"from", "to", "key"}, Serve: rest.WithoutBody(t.security.Events)},
 		{ID: "hygiene", Method: get, Path: "/v1/security/hygiene", Action: "security.read", Scope: admin, Access: onProxy, Serve: rest.WithoutBody(t.security.Hygiene)},
+	}
+}
+
+// allowlistRoutes are the calls about an account's allowlist.
+func (t *topics) allowlistRoutes() []*rest.Route {
+	return []*rest.Route{
+		{ID: "getAllowlist", Method: get, Path: "/v1/allowlist", Action: "allowlist.read", Scope: admin, Access: onProxy, Serve: t.allowlist.Get},
+		{ID: "setAllowlist", Method: put, Path: "/v1/allowlist", Action: "allowlist.update", Scope: admin, Access: onProxy, Query: []string{"force", "confirm_within"}, Serve: rest.WithRawBody(t.allowlist.Set)},
+		{ID: "confirmAllowlist", Method: post, Path: "/v1/allowlist/confirm", Action: "allowlist.confirm", Scope: admin, Serve: rest.WithoutBody(t.allowlist.Confirm)},
+		{ID: "revertAllowlist", Method: post, Path: "/v1/allowlist/revert", Action: "allowlist.revert", Scope: admin, Query: force, Serve: rest.WithoutBody(t.allowlist.Revert)},
 	}
 }

@@ -192,7 +192,9 @@ func (c *call) takes(t *testing.T, scoped map[store.Scope]string) {
 		c.admin(scoped[store.ScopeAdmin]).Want(t, 403, fault.Forbidden)
 	} else {
 		for _, token := range []string{scoped[c.rt.Scope], scoped[store.ScopeAdmin]} {
-			if a := c.admin(token); a.Status >= 300 {
+			a := c.admin(token)
+			idle := a.Code() == string(fault.Conflict) && (c.rt.ID == "confirmAllowlist" || c.rt.ID == "revertAllowlist") // no list is on trial
+			if a.Status >= 300 && !idle {
 				t.Errorf("a key with the scope: %d %s", a.Status, a.Body)
 			}
 		}

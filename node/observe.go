@@ -38,6 +38,7 @@ func (n *Node) openOverall() error {
 	nodes := observe.New(c)
 	n.overall.observed.Store(nodes)
 	n.background.run(n.endOverlaps)
+	n.background.run(trials{n}.run)
 	n.background.run((&eraser{n, make(map[store.ErasureID]store.ErasureNode)}).run)
 	n.background.run(func(ctx context.Context) { n.startup.watcher.Run(ctx, nodes) })
 	return nil

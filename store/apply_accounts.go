@@ -1,18 +1,12 @@
 package store
 
-import (
-	"net/netip"
-	"slices"
-
-	"github.com/go-json-experiment/json/jsontext"
-)
+import "slices"
 
 // The events that the changes in this file write.
 var (
-	accountCreated   = Action{EventCreate, "account.create"}
-	accountUpdated   = Action{EventUpdate, "account.update"}
-	accountDeleted   = Action{EventDelete, "account.delete"}
-	allowlistUpdated = Action{EventUpdate, "allowlist.update"}
+	accountCreated = Action{EventCreate, "account.create"}
+	accountUpdated = Action{EventUpdate, "account.update"}
+	accountDeleted = Action{EventDelete, "account.delete"}
 )
 
 // maxAccounts bounds the accounts, which are all held in memory.
@@ -239,76 +233,6 @@ func (t eraser) removeAccount(old *AccountState, people []*User) {
 	t.dropIncidents(old.ID)
 	t.state.endAccount(old.ID)
 	t.rows.delete(named(rowAllow, old.ID))
+	endTrial(t.txn, old.ID)
 	t.rows.put(named(rowDeleted, old.ID), packDays(old.RetentionDays))
-}
-
-// AllowlistSet replaces the account's allowlist.
-type AllowlistSet struct {
-	Entries []AllowEntry `json:"entries"`
-}
-
-func init() { register[AllowlistSet]("allowlist_set") }
-
-var eventsOfAllowlistSet = []Action{allowlistUpdated}
-
-// traits: a first entry shuts out every other address, and so may one that is left
-// out.
-func (*AllowlistSet) traits() Traits {
-	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: 1, Events: eventsOfAllowlistSet}
-}
-
-func (in *AllowlistSet) apply(t *txn) Result {
-	old, no := t.owner()
-	if no != nil {
-		return Result{Refusal: no}
-	}
-	if !t.matches(old.AllowModified) {
-		return changedMeanwhile()
-	}
-	if len(in.Entries) > MaxAllowlist {
-		return refuse(LimitReached, "an allowlist has %d entries at most", MaxAllowlist)
-	}
-	if len(in.Entries) > 0 && !old.Features.IPAllowlist {
-		return refuse(FeatureNotInTier, "the tier %q does not include IP allowlists", old.Tier)
-	}
-	list := slices.Clone(in.Entries)
-	for i := range list {
-		if len(list[i].Note) > maxText {
-			return invalid("entries", "the note of entry %d is longer than %d bytes", i+1, maxText)
-		}
-		p, ok := canonical(list[i].CIDR)
-		if !ok {
-			return invalid("entries", "entry %d is not an address or a CIDR", i+1)
-		}
-		list[i].CIDR = p
-	}
-	row := named(rowAllow, old.ID)
-	before, _, err := unpackAllowlist(t.rows.get(row))
-	if err != nil {
-		t.rows.fault(err)
-		return Result{}
-	}
-	t.rows.put(row, packAllowlist(list, t.index))
-	a := old.Account
-	a.AllowModified = t.index
-	state := t.state.rules.newState(&a, t.state.tier(a.Tier), newAllowlist(list))
-	t.state.putAccount(state)
-	changes := compareAllowlists(before, list)
-	t.event(allowlistUpdated, "", string(a.ID), "", changes)
-	t.notify(a.ID, NoticeAllowlist, &allowlistNotice{jsontext.Value(changes), t.cmd.Actor})
-	return Result{Account: &state.Account, Allowlist: list}
-}
-
-// canonical writes addresses as IPv4 where they are, and without host bits.
-func canonical(p netip.Prefix) (netip.Prefix, bool) {
-	if !p.IsValid() {
-		return p, false
-	}
-	if p.Addr().Is4In6() {
-		if p.Bits() < 96 {
-			return p.Masked(), true
-		}
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p.Masked(), true
 }

@@ -75,6 +75,9 @@ var traitRows = []struct {
 	{"operators_log", &OperatorsLog{}, No, No, No, 8, "operators_log.create"},
 
 	{"allowlist_set", &AllowlistSet{Entries: make([]AllowEntry, 1)}, Yes, Yes, No, 1, "allowlist.update"},
+	{"allowlist_set on trial", &AllowlistSet{ConfirmBy: epoch}, Yes, Yes, No, 8, "allowlist.update"},
+	{"allowlist_confirm", &AllowlistConfirm{}, No, Yes, No, 8, "allowlist.confirm"},
+	{"allowlist_revert", &AllowlistRevert{}, Yes, Yes, No, 8, "allowlist.revert"},
 	{"allowlist_set empty", &AllowlistSet{}, Yes, Yes, No, 1, "allowlist.update"},
 
 	{"account_create", &AccountCreate{}, No, Yes, No, 1, "account.create"},
@@ -180,7 +183,7 @@ func TestTraitsAreStated(t *testing.T) {
 // away is in it but creations, and none of a change that never does.
 func TestActionsThatTake(t *testing.T) {
 	got := ActionsThatTake()
-	want := strings.Fields("account.delete account.update allowlist.update cluster.recover cluster.remove cluster.restore erasure.apply " +
+	want := strings.Fields("account.delete account.update allowlist.revert allowlist.update cluster.recover cluster.remove cluster.restore erasure.apply " +
 		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update session.delete tier.delete tier.update user.delete user.update")
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -349,6 +352,10 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &IncidentClose{ID: "inc_a"}})
 	do(&Command{Change: &WebhookDelete{ID: "whk_a"}})
 	do(&Command{Change: &AllowlistSet{}})
+	h.must(&Command{Change: &AllowlistSet{ConfirmBy: h.at.Add(time.Minute)}})
+	do(&Command{Change: &AllowlistConfirm{}})
+	h.must(&Command{Change: &AllowlistSet{ConfirmBy: h.at.Add(time.Minute)}})
+	do(&Command{Change: &AllowlistRevert{}})
 	do(&Command{Account: "acct_a", Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
 	do(&Command{Account: "acct_a", Change: &AccountUpdate{Name: ptr("A")}})
 	do(&Command{Account: "acct_a", Change: &ErasureSchedule{ID: "ers_a", EffectiveAt: h.at}})

@@ -59,9 +59,12 @@ func samples() map[string]*Command {
 		"key_import.prefixes":   {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}}},
 		"key_import.reassign":   {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}, Reassign: true}},
 
-		"key_import":     {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}}},
-		"allowlist_set":  {Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: key.Allowlist[0], Note: "office"}}}},
-		"account_create": {Change: &AccountCreate{Account: Account{ID: "acct_a", Name: "Acme", Tier: "pro", Region: "eu", Limits: limits, TestLimits: limits, BrowserKeys: BrowserBlock, Alerts: []int{80}, RetentionDays: 90}}},
+		"key_import":          {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}}},
+		"allowlist_set":       {Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: key.Allowlist[0], Note: "office"}}}},
+		"allowlist_set.trial": {Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: key.Allowlist[0], Note: "office"}}, ConfirmBy: at}},
+		"allowlist_confirm":   {Change: &AllowlistConfirm{}},
+		"allowlist_revert":    {Change: &AllowlistRevert{Index: 7}},
+		"account_create":      {Change: &AccountCreate{Account: Account{ID: "acct_a", Name: "Acme", Tier: "pro", Region: "eu", Limits: limits, TestLimits: limits, BrowserKeys: BrowserBlock, Alerts: []int{80}, RetentionDays: 90}}},
 		"account_update": {Change: &AccountUpdate{
 			Name: ptr(""), Tier: ptr("pro"), Region: ptr("us"), Limits: limits, TestLimits: limits, BrowserKeys: ptr(BrowserAllow),
 			Alerts: &[]int{}, RetentionDays: ptr(7), Clear: []string{"limits"},

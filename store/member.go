@@ -17,7 +17,7 @@ import "time"
 //	   used
 //	7  generations of peppers; erasures of accounts
 //	8  a log of the operators apart from that of the account "default"; hashes over all applied
-//	   entries, compared by the leader
+//	   entries, compared by the leader; allowlists on trial
 const Level = 8
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.

@@ -97,6 +97,10 @@ var refusals = []struct {
 	{"allowlist_set: changed since", Command{Match: 99, Change: &AllowlistSet{}}, PreconditionFailed, ""},
 	{"allowlist_set: not in the tier", Command{Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: newKeyAllow[0]}}}}, FeatureNotInTier, ""},
 	{"allowlist_set: too many", Command{Account: "acct_a", Change: &AllowlistSet{Entries: make([]AllowEntry, MaxAllowlist+1)}}, LimitReached, ""},
+	{"allowlist_set: confirmed in the past", Command{Account: "acct_a", Change: &AllowlistSet{ConfirmBy: epoch}}, InvalidValue, "confirm_within"},
+	{"allowlist_confirm: no trial", Command{Account: "acct_a", Change: &AllowlistConfirm{}}, Conflict, ""},
+	{"allowlist_confirm: no account", Command{Account: "acct_none", Change: &AllowlistConfirm{}}, NotFound, ""},
+	{"allowlist_revert: no trial", Command{Account: "acct_a", Change: &AllowlistRevert{Index: 3}}, Conflict, ""},
 	{"allowlist_set: no address", Command{Account: "acct_a", Change: &AllowlistSet{Entries: make([]AllowEntry, 1)}}, InvalidValue, "entries"},
 	{"allowlist_set: a long note", Command{Account: "acct_a", Change: &AllowlistSet{Entries: []AllowEntry{{CIDR: newKeyAllow[0], Note: strings.Repeat("x", maxText+1)}}}}, InvalidValue, "entries"},
 

@@ -43,6 +43,8 @@ import (
 //	D <account> 0 <erasure>                            erasure, also of an account that is gone
 //	E <erasure>                                        erasure that is not over
 //	F <erasure>                                        account of the erasure
+//	G <account>                                        allowlist on trial: until when
+//	H <account>                                        allowlist from before the trial, as in l
 //	s <name>                                           settings, applied index, sweeper's place, cluster time, chain of changes, number of
 //	                                                   deliveries that wait, end of the last digest
 //
@@ -78,6 +80,9 @@ const (
 	rowErasure   = 'D'
 	rowErasing   = 'E'
 	rowErasureID = 'F'
+
+	rowTrial       = 'G'
+	rowAllowBefore = 'H'
 )
 
 var (

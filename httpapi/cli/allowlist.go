@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,7 @@ const (
 
 func allowlistCommand(a *app) *cobra.Command {
 	return group("allowlist", "Manage the addresses that may use the account's keys",
-		allowlistGet(a), allowlistSet(a), allowlistAdd(a), allowlistRemove(a))
+		allowlistGet(a), allowlistSet(a), allowlistAdd(a), allowlistRemove(a), allowlistConfirm(a), allowlistRevert(a))
 }
 
 func allowlistGet(a *app) *cobra.Command {
@@ -46,6 +47,9 @@ func showAllowlist(a *app, v *client.Allowlist) error {
 	for _, e := range v.Entries {
 		t.row(e.CIDR, e.Note)
 	}
+	if p := v.Pending; p != nil {
+		fmt.Fprintf(a.Stderr, "On trial: perfgate allowlist confirm keeps it; otherwise the list from before comes back at %s.\n", p.ConfirmBy.Format(time.RFC3339))
+	}
 	if v.Revocation != nil {
 		fmt.Fprintln(a.Stderr, "The change is "+printable(effect(v.Revocation))+".")
 	}
@@ -64,8 +68,52 @@ func forceQuery(force bool) url.Values {
 	return url.Values{"force": {"true"}}
 }
 
-func allowlistSet(a *app) *cobra.Command {
+// allowFlags are the flags of each command that changes the list.
+type allowFlags struct {
+	force  bool
+	within string
+}
+
+func (f *allowFlags) add(cmd *cobra.Command, effect string) {
+	forceFlag(cmd, &f.force, effect)
+	cmd.Flags().StringVar(&f.within, "confirm-within", "", "bring the list from before back after this `duration`, such as 5m, unless perfgate allowlist confirm is called")
+}
+
+func (f *allowFlags) query() url.Values {
+	q := url.Values{}
+	if f.force {
+		q.Set("force", "true")
+	}
+	if f.within != "" {
+		q.Set("confirm_within", f.within)
+	}
+	return q
+}
+
+// allowlistConfirm and allowlistRevert end a trial.
+func allowlistConfirm(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "confirm", Short: "Keep an allowlist that was set with --confirm-within", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: allowlistPath + "/confirm"}, showAllowlist)
+		},
+	}
+}
+
+func allowlistRevert(a *app) *cobra.Command {
 	var force bool
+	cmd := &cobra.Command{
+		Use: "revert", Short: "Bring back the allowlist from before --confirm-within", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: allowlistPath + "/revert", query: forceQuery(force)}, showAllowlist)
+		},
+	}
+	forceFlag(cmd, &force, "the list from before locks you out")
+	return cmd
+}
+
+func allowlistSet(a *app) *cobra.Command {
+	var flags allowFlags
 	cmd := &cobra.Command{
 		Use: "set [FILE]", Short: "Replace the allowlist with the lines of a file or of stdin", Args: cobra.MaximumNArgs(1),
 		Long: `Replace the allowlist with the lines of FILE, or of stdin. A line holds one address
@@ -86,16 +134,16 @@ and needs --force.`,
 			if err != nil {
 				return fmt.Errorf("read allowlist: %w", err)
 			}
-			if !force && !hasEntries(list) {
+			if !flags.force && !hasEntries(list) {
 				return errors.New("the list has no entries, which allows every address; repeat with --force to do that")
 			}
 			return run(cmd.Context(), a, call{
-				method: http.MethodPut, path: allowlistPath, query: forceQuery(force),
+				method: http.MethodPut, path: allowlistPath, query: flags.query(),
 				body: bytes.NewReader(list), contentType: "text/plain",
 			}, showAllowlist)
 		},
 	}
-	forceFlag(cmd, &force, "the list is empty or locks you out")
+	flags.add(cmd, "the list is empty or locks you out")
 	return cmd
 }
 
@@ -112,12 +160,12 @@ func hasEntries(list []byte) bool {
 
 func allowlistAdd(a *app) *cobra.Command {
 	var note string
-	var force bool
+	var flags allowFlags
 	cmd := &cobra.Command{
 		Use: "add CIDR…", Short: "Add entries to the allowlist", Args: cobra.MinimumNArgs(1),
 		Example: `  perfgate allowlist add 203.0.113.0/24 --note "office"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changeAllowlist(cmd.Context(), a, force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
+			return changeAllowlist(cmd.Context(), a, &flags, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
 				for _, cidr := range args {
 					i := slices.IndexFunc(list, func(e client.AllowEntry) bool { return sameRange(e.CIDR, cidr) })
 					switch {
@@ -132,17 +180,17 @@ func allowlistAdd(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&note, "note", "", "`text` to keep with the entries")
-	forceFlag(cmd, &force, "the new list locks you out")
+	flags.add(cmd, "the new list locks you out")
 	return cmd
 }
 
 func allowlistRemove(a *app) *cobra.Command {
-	var force bool
+	var flags allowFlags
 	cmd := &cobra.Command{
 		Use: "remove CIDR…", Short: "Remove entries from the allowlist", Args: cobra.MinimumNArgs(1),
 		Example: "  perfgate allowlist remove 203.0.113.0/24",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changeAllowlist(cmd.Context(), a, force, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
+			return changeAllowlist(cmd.Context(), a, &flags, func(list []client.AllowEntry) ([]client.AllowEntry, error) {
 				for _, cidr := range args {
 					n := len(list)
 					list = slices.DeleteFunc(list, func(e client.AllowEntry) bool { return sameRange(e.CIDR, cidr) })
@@ -150,20 +198,20 @@ func allowlistRemove(a *app) *cobra.Command {
 						return nil, fmt.Errorf("%s is not on the allowlist", printable(cidr))
 					}
 				}
-				if len(list) == 0 && !force {
+				if len(list) == 0 && !flags.force {
 					return nil, errors.New("the allowlist would be empty, which allows every address; repeat with --force to do that")
 				}
 				return list, nil
 			})
 		},
 	}
-	forceFlag(cmd, &force, "the new list is empty or locks you out")
+	flags.add(cmd, "the new list is empty or locks you out")
 	return cmd
 }
 
 // changeAllowlist reads the list, changes it and writes it back. If the list was
 // changed by someone else in between, it starts again.
-func changeAllowlist(ctx context.Context, a *app, force bool, change func([]client.AllowEntry) ([]client.AllowEntry, error)) error {
+func changeAllowlist(ctx context.Context, a *app, flags *allowFlags, change func([]client.AllowEntry) ([]client.AllowEntry, error)) error {
 	s, err := a.dial()
 	if err != nil {
 		return err
@@ -181,7 +229,7 @@ func changeAllowlist(ctx context.Context, a *app, force bool, change func([]clie
 			list = []client.AllowEntry{}
 		}
 		err = runIn(ctx, s, call{
-			method: http.MethodPut, path: allowlistPath, query: forceQuery(force),
+			method: http.MethodPut, path: allowlistPath, query: flags.query(),
 			body: client.Allowlist{Entries: list}, ifMatch: v.ETag,
 		}, showAllowlist)
 		var f *fault.Error

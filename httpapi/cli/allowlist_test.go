@@ -10,8 +10,10 @@ import (
 
 func allowlistServer(t *testing.T) *server {
 	return start(t, map[string]answer{
-		"GET /v1/allowlist": {body: `{"entries":[{"cidr":"10.0.0.0/8","note":"office"}]}`, etag: `"4"`},
-		"PUT /v1/allowlist": {body: `{"entries":[],"revocation":{"index":1,"effective":false,"took_ms":9,"nodes":[{"name":"n2","how":"unconfirmed"}]}}`},
+		"GET /v1/allowlist":          {body: `{"entries":[{"cidr":"10.0.0.0/8","note":"office"}]}`, etag: `"4"`},
+		"POST /v1/allowlist/confirm": {body: `{"entries":[{"cidr":"10.0.0.0/8","note":""}],"pending":null}`},
+		"POST /v1/allowlist/revert":  {body: `{"entries":[{"cidr":"10.0.0.0/8","note":""}],"pending":{"confirm_by":"2027-01-31T15:00:00Z","set_at":"2027-01-31T14:55:00Z","set_by":"usr_1"}}`},
+		"PUT /v1/allowlist":          {body: `{"entries":[],"revocation":{"index":1,"effective":false,"took_ms":9,"nodes":[{"name":"n2","how":"unconfirmed"}]}}`},
 	})
 }
 
@@ -25,6 +27,10 @@ func TestAllowlist(t *testing.T) {
 		{args: "allowlist get", calls: "GET /v1/allowlist", out: "CIDR        NOTE\n10.0.0.0/8  office"},
 		{args: "allowlist set", stdin: "10.0.0.0/8 # x\n", calls: "PUT /v1/allowlist 10.0.0.0/8 # x\n", out: empty, err: changed},
 		{args: "allowlist set --force -", stdin: "", calls: "PUT /v1/allowlist?force=true", out: empty, err: changed},
+		{args: "allowlist set --confirm-within 5m -", stdin: "10.0.0.0/8", calls: "PUT /v1/allowlist?confirm_within=5m 10.0.0.0/8", out: empty, err: changed},
+		{args: "allowlist confirm", calls: "POST /v1/allowlist/confirm", out: "CIDR        NOTE\n10.0.0.0/8  -"},
+		{args: "allowlist revert --force", calls: "POST /v1/allowlist/revert?force=true", out: "CIDR        NOTE\n10.0.0.0/8  -",
+			err: "On trial: perfgate allowlist confirm keeps it; otherwise the list from before comes back at 2027-01-31T15:00:00Z."},
 		{args: "allowlist set " + path, calls: "PUT /v1/allowlist 192.0.2.1\n", out: empty, err: changed},
 		{args: "allowlist add 192.0.2.1 10.0.0.0/8 --note n", out: empty, err: changed,
 			calls: "GET /v1/allowlist\n" + `PUT /v1/allowlist {"entries":[{"cidr":"10.0.0.0/8","note":"n"},{"cidr":"192.0.2.1","note":"n"}]} If-Match "4"`},

@@ -13,7 +13,7 @@ import (
 
 // GetAllowlist reads the account's allowlist.
 func (c *Client) GetAllowlist(ctx context.Context) (*Allowlist, error) {
-	return allowlist(ctx, c, "GET", nil, nil)
+	return allowlist(ctx, c, "GET", "", nil, nil)
 }
 
 // SetAllowlist replaces the account's allowlist. No entries allow every address.
@@ -21,13 +21,26 @@ func (c *Client) SetAllowlist(ctx context.Context, entries []AllowEntry, opts ..
 	if entries == nil {
 		entries = []AllowEntry{}
 	}
-	return allowlist(ctx, c, "PUT", Allowlist{Entries: entries}, opts)
+	return allowlist(ctx, c, "PUT", "", Allowlist{Entries: entries}, opts)
+}
+
+// Trial holds the calls that end the trial of an allowlist.
+type Trial struct{ Client *Client }
+
+// Confirm keeps the list that is on trial.
+func (t Trial) Confirm(ctx context.Context, opts ...Option) (*Allowlist, error) {
+	return allowlist(ctx, t.Client, "POST", "/confirm", nil, opts)
+}
+
+// Revert brings back the list from before the trial.
+func (t Trial) Revert(ctx context.Context, opts ...Option) (*Allowlist, error) {
+	return allowlist(ctx, t.Client, "POST", "/revert", nil, opts)
 }
 
 // allowlist makes a call that answers with the allowlist and its ETag.
-func allowlist(ctx context.Context, c *Client, method string, body any, opts []Option) (*Allowlist, error) {
+func allowlist(ctx context.Context, c *Client, method, call string, body any, opts []Option) (*Allowlist, error) {
 	out := new(Allowlist)
-	header, err := c.do(ctx, method, "/v1/allowlist", nil, body, out, opts)
+	header, err := c.do(ctx, method, "/v1/allowlist"+call, nil, body, out, opts)
 	if err != nil {
 		return nil, err
 	}

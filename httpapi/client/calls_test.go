@@ -89,6 +89,11 @@ var keyCalls = []apiCall{
 // accountCalls are the calls about the caller's account and, for operators, about
 // all accounts and tiers.
 var accountCalls = []apiCall{
+	{"Insight.KeyNodes", func(ctx context.Context, c *client.Client) (any, error) { return c.Insight().KeyNodes(ctx, "key_1") }, "GET /v1/keys/key_1/nodes", ""},
+	{"Trial.Confirm", func(ctx context.Context, c *client.Client) (any, error) { return client.Trial{Client: c}.Confirm(ctx) }, "POST /v1/allowlist/confirm", ""},
+	{"Trial.Revert", func(ctx context.Context, c *client.Client) (any, error) {
+		return client.Trial{Client: c}.Revert(ctx, client.Force())
+	}, "POST /v1/allowlist/revert?force=true", ""},
 	{"GetAllowlist", func(ctx context.Context, c *client.Client) (any, error) { return c.GetAllowlist(ctx) }, "GET /v1/allowlist", ""},
 	{"SetAllowlist", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.SetAllowlist(ctx, []client.AllowEntry{{CIDR: "10.0.0.0/8", Note: "n"}})
@@ -284,7 +289,7 @@ func TestCallsAreComplete(t *testing.T) {
 		"": reflect.TypeFor[*client.Client](), "Accounts.": reflect.TypeFor[client.Accounts](), "Tiers.": reflect.TypeFor[client.Tiers](),
 		"Insight.": reflect.TypeFor[client.Insight](), "Vault.": reflect.TypeFor[client.Vault](),
 		"Users.": reflect.TypeFor[client.Users](), "Sessions.": reflect.TypeFor[client.Sessions](),
-		"OperatorTokens.": reflect.TypeFor[client.OperatorTokens](),
+		"OperatorTokens.": reflect.TypeFor[client.OperatorTokens](), "Trial.": reflect.TypeFor[client.Trial](),
 	} {
 		for i := range typ.NumMethod() {
 			if name := prefix + typ.Method(i).Name; !listed[name] {

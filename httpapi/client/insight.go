@@ -32,6 +32,11 @@ func (i Insight) KeyUsage(ctx context.Context, id, from, to string) (*KeyUsage, 
 	return call[KeyUsage](ctx, i.client, "GET", "/v1/usage/keys/"+url.PathEscape(id), times(from, to), nil, nil)
 }
 
+// KeyNodes returns which nodes have applied the newest change of a key.
+func (i Insight) KeyNodes(ctx context.Context, id string) (*KeyNodes, error) {
+	return call[KeyNodes](ctx, i.client, "GET", "/v1/keys/"+url.PathEscape(id)+"/nodes", nil, nil, nil)
+}
+
 // SecurityEvents returns failed authentications and what was unusual; from and to are dates
 // or RFC 3339 times, "" is the last 30 days. key "" is all.
 func (i Insight) SecurityEvents(ctx context.Context, from, to, key string) (*SecurityEvents, error) {

@@ -62,11 +62,6 @@ func (c *Client) GetKey(ctx context.Context, id string) (*Key, error) {
 	return call[Key](ctx, c, "GET", "/v1/keys/"+url.PathEscape(id), nil, nil, nil)
 }
 
-// KeyNodes returns which nodes have applied the newest change of a key.
-func (c *Client) KeyNodes(ctx context.Context, id string) (*KeyNodes, error) {
-	return call[KeyNodes](ctx, c, "GET", "/v1/keys/"+url.PathEscape(id)+"/nodes", nil, nil, nil)
-}
-
 // UpdateKey changes the members in p of a key.
 func (c *Client) UpdateKey(ctx context.Context, id string, p Patch, opts ...Option) (*Key, error) {
 	return call[Key](ctx, c, "PATCH", "/v1/keys/"+url.PathEscape(id), nil, p, opts)

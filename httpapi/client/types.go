@@ -208,9 +208,15 @@ type AllowEntry struct {
 
 // Allowlist is the allowlist of an account. ETag is set in answers.
 type Allowlist struct {
-	Entries    []AllowEntry `json:"entries"`
-	Revocation *Revocation  `json:"revocation,omitempty"`
-	ETag       string       `json:"-"`
+	Entries []AllowEntry `json:"entries"`
+	// Pending is set while the list is on trial: it is reverted unless it is confirmed in time.
+	Pending *struct {
+		ConfirmBy time.Time `json:"confirm_by"`
+		SetAt     time.Time `json:"set_at"`
+		SetBy     string    `json:"set_by"`
+	} `json:"pending,omitempty"`
+	Revocation *Revocation `json:"revocation,omitempty"`
+	ETag       string      `json:"-"`
 }
 
 // AuditQuery selects audit events. StartDate and EndDate are dates (whole UTC

@@ -154,9 +154,19 @@ func (x *dataExport) account() error {
 	if err != nil {
 		return err
 	}
-	shown := showEntries(entries).Entries
+	shown := showEntries(entries, nil).Entries
 	for i := range shown {
 		if err := x.line("allowlist_entry", &shown[i]); err != nil {
+			return err
+		}
+	}
+	before, err := x.h.Allowlist.Trials.Before(x.c.Account)
+	if err != nil {
+		return err
+	}
+	shown = showEntries(before, nil).Entries
+	for i := range shown {
+		if err := x.line("allowlist_entry_before_trial", &shown[i]); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"mime"
@@ -32,12 +33,14 @@ type allowlistStore interface {
 
 // Allowlist serves the calls about an account's allowlist.
 type Allowlist struct {
-	Store allowlistStore
+	Store  allowlistStore
+	Trials store.AllowTrials
 }
 
 // allowlist is the account's list in JSON.
 type allowlist struct {
 	Entries []allowEntry `json:"entries"`
+	Pending *pendingView `json:"pending"` // null: nothing has to be confirmed
 }
 
 type allowEntry struct {
@@ -45,8 +48,8 @@ type allowEntry struct {
 	Note string `json:"note"`
 }
 
-func showEntries(entries []store.AllowEntry) allowlist {
-	return allowlist{convert(entries, func(e store.AllowEntry) allowEntry { return allowEntry{cidr(e.CIDR), e.Note} })}
+func showEntries(entries []store.AllowEntry, trial *store.AllowTrial) allowlist {
+	return allowlist{convert(entries, func(e store.AllowEntry) allowEntry { return allowEntry{cidr(e.CIDR), e.Note} }), showTrial(trial)}
 }
 
 // newAllowlist is the body of a PUT: addresses are judged one by one, so that
@@ -56,7 +59,8 @@ type newAllowlist struct {
 		CIDR string `json:"cidr"`
 		Note string `json:"note"`
 	} `json:"entries"`
-	Force bool `json:"force"` // as in the query
+	Force         bool   `json:"force"`          // as in the query
+	ConfirmWithin string `json:"confirm_within"` // as in the query
 }
 
 // Check implements [rest.Checker].
@@ -88,12 +92,16 @@ func (h *Allowlist) Get(c *rest.Call) error {
 	if err != nil {
 		return err
 	}
+	trial, err := h.Trials.Get(c.Account)
+	if err != nil {
+		return err
+	}
 	rest.SetConstant(c, tag)
 	c.Writer().Header().Set("Vary", "Accept")
 	if prefersText(c) {
 		return c.AnswerAs("text/plain; charset=utf-8", appendAllowText(nil, entries))
 	}
-	return c.Answer(showEntries(entries))
+	return c.Answer(showEntries(entries, trial))
 }
 
 // prefersText holds when Accept names text/plain with more weight than JSON, or with the
@@ -131,7 +139,7 @@ func appendAllowText(b []byte, entries []store.AllowEntry) []byte {
 // Set replaces the list.
 func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
 	q := c.Query()
-	force := q.Bool("force")
+	force, within := q.Bool("force"), q.Text("confirm_within")
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
@@ -147,10 +155,14 @@ func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
 			err = rest.Invalid("entries", `is empty, which would allow every address; if that is meant, send the JSON {"entries": []}, or repeat with force=true`)
 		}
 	} else {
-		var forced bool
-		entries, forced, err = parseAllowJSON(c, raw)
-		force = force || forced
+		var in newAllowlist
+		in, entries, err = parseAllowJSON(c, raw)
+		force, within = force || in.Force, cmp.Or(in.ConfirmWithin, within)
 	}
+	if err != nil {
+		return nil, err
+	}
+	until, err := h.confirmBy(c, within)
 	if err != nil {
 		return nil, err
 	}
@@ -168,22 +180,20 @@ func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
 			return nil, err
 		}
 	}
-	match, err := c.IfMatch(func() (uint64, error) {
-		if err := c.Linearize(); err != nil {
-			return 0, err
-		}
-		_, tag, err := h.Store.Allowlist(c.Account)
-		return tag, err
-	})
+	match, err := h.match(c)
 	if err != nil {
 		return nil, err
 	}
-	rc, err := c.Propose(&store.Command{Match: match, Change: &store.AllowlistSet{Entries: entries}})
+	rc, err := c.Propose(&store.Command{Match: match, Change: &store.AllowlistSet{Entries: entries, ConfirmBy: until}})
 	if err != nil {
 		return nil, err
+	}
+	var trial *store.AllowTrial
+	if !until.IsZero() {
+		trial = &store.AllowTrial{ConfirmBy: until.UTC(), SetAt: c.Stamp(), SetBy: c.Caller.Actor}
 	}
 	c.ETag = rc.Account.AllowModified
-	return &changedAllowlist{showEntries(rc.Allowlist), c.Revoked(rc)}, nil
+	return &changedAllowlist{showEntries(rc.Allowlist, trial), c.Revoked(rc)}, nil
 }
 
 // inTier is a fault unless the account's tier includes the feature.
@@ -229,13 +239,12 @@ func sendsText(c *rest.Call, raw []byte) bool {
 	return false
 }
 
-func parseAllowJSON(c *rest.Call, raw []byte) (entries []store.AllowEntry, force bool, err error) {
-	var in newAllowlist
+func parseAllowJSON(c *rest.Call, raw []byte) (in newAllowlist, entries []store.AllowEntry, err error) {
 	if err := c.Decode(raw, &in); err != nil {
-		return nil, false, err
+		return in, nil, err
 	}
 	entries, err = in.list()
-	return entries, in.Force, err
+	return in, entries, err
 }
 
 // parseAllowText reads an entry a line. Blank lines and those that begin with #

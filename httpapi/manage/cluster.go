@@ -9,6 +9,7 @@ import (
 // Cluster serves the calls about the cluster.
 type Cluster struct {
 	Node Node
+	Keys *Keys
 }
 
 // Read shows the state of the cluster and its nodes.

@@ -1,20 +1,9 @@
 package manage
 
 import (
-	"context"
-
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 )
-
-// KeyNodes serves the call that tells which nodes have applied the newest change of a key.
-// A write waits for them by itself; this call shows the wait while it goes on.
-type KeyNodes struct {
-	Keys *Keys
-	Node interface {
-		Cluster(context.Context) ClusterStatus
-	}
-}
 
 // keyOnNodes is a key's newest change and how far each node is with it.
 type keyOnNodes struct {
@@ -29,10 +18,11 @@ type keyOnNode struct {
 	How  string `json:"how"` // applied, waiting
 }
 
-// Read reports what the leader has heard of each node. It never says that a lease has
+// KeyNodes tells which nodes have applied the newest change of a key. A write waits for them
+// by itself; this call shows the wait while it goes on, from what the leader has heard. It never says that a lease has
 // ended: a leader that was elected a moment ago does not know the leases of the one before,
 // so only the answer of the write itself can tell.
-func (h *KeyNodes) Read(c *rest.Call) (*keyOnNodes, error) {
+func (h *Cluster) KeyNodes(c *rest.Call) (*keyOnNodes, error) {
 	k, err := h.Keys.key(c)
 	if err != nil {
 		return nil, err

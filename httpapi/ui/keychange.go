@@ -76,7 +76,7 @@ func revokeKey(v *visit) error {
 	if v.form("chain") != "" {
 		revoke = v.api.RevokeChain
 	}
-	return v.confirm(k, func(ctx context.Context) (*client.Key, error) {
+	return confirmRevocation(v, k, func(ctx context.Context) (*client.Key, error) {
 		return revoke(ctx, id, v.form("reason"), v.once())
 	})
 }

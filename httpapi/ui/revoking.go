@@ -29,12 +29,12 @@ type confirmed struct {
 	err error
 }
 
-// confirm revokes the key k and shows which nodes have confirmed it. A node that cannot be
+// confirmRevocation revokes the key k and shows which nodes have confirmed it. A node that cannot be
 // reached makes the answer wait for seconds; meanwhile the page grows by a row for each
 // node that has confirmed, so that a person sees what is waited for.
-func (v *visit) confirm(k *client.Key, revoke func(context.Context) (*client.Key, error)) error {
+func confirmRevocation(v *visit, k *client.Key, revoke func(context.Context) (*client.Key, error)) error {
 	v.passCookies()
-	nodes := v.watcher() // before the call takes the carrier
+	nodes := beside(v) // before the call takes the carrier
 	answer := make(chan confirmed, 1)
 	go func() { // ends with the call, which is bounded and ends when the browser is gone
 		defer func() {
@@ -49,7 +49,7 @@ func (v *visit) confirm(k *client.Key, revoke func(context.Context) (*client.Key
 	defer timer.Stop()
 	select {
 	case o := <-answer:
-		return v.showRevoked(o)
+		return showRevoked(v, o)
 	case <-timer.C:
 	}
 	g := &growing{visit: v, out: flusher{v.w, http.NewResponseController(v.w)}, page: &page{Title: "Revoke the key", Name: "revoked", visit: v}}
@@ -75,7 +75,7 @@ func (v *visit) confirm(k *client.Key, revoke func(context.Context) (*client.Key
 		case <-tick.C:
 		}
 		// What goes wrong here leaves a row out; the answer has them all.
-		if now, err := nodes.KeyNodes(v.context(), k.ID); err == nil && now.State == "revoked" {
+		if now, err := nodes.Insight().KeyNodes(v.context(), k.ID); err == nil && now.State == "revoked" {
 			for _, n := range now.Nodes {
 				if n.How == "applied" && !body.Told[n.Name] {
 					body.Told[n.Name] = true
@@ -88,7 +88,7 @@ func (v *visit) confirm(k *client.Key, revoke func(context.Context) (*client.Key
 }
 
 // showRevoked shows a revocation that was answered at once.
-func (v *visit) showRevoked(o confirmed) error {
+func showRevoked(v *visit, o confirmed) error {
 	if o.err != nil {
 		f, err := asked(o.err)
 		if f == nil {
@@ -99,11 +99,11 @@ func (v *visit) showRevoked(o confirmed) error {
 	return v.show("revoked", "The key is revoked", revoked{Key: o.key})
 }
 
-// watcher makes calls of the same view beside the one that the visit is making.
-func (v *visit) watcher() *client.Client {
-	beside, api := *v.carrier, *v.api
-	beside.cookies = nil
-	api.HTTP = &http.Client{Transport: &beside}
+// beside makes calls of the same view beside the one that the visit is making.
+func beside(v *visit) *client.Client {
+	second, api := *v.carrier, *v.api
+	second.cookies = nil
+	api.HTTP = &http.Client{Transport: &second}
 	return &api
 }
 
