@@ -1,11 +1,14 @@
 package ui
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -22,7 +25,28 @@ type allowlistEditor struct {
 	Ask     bool // whether to save in spite of a warning
 	May     bool
 	Late    *client.Revocation // of a change that a node has not confirmed
+	Trial   *trialView
+	Within  string // the time of a trial, in words
 }
+
+// trialView is a list on trial.
+type trialView struct {
+	ConfirmBy time.Time
+	SetBy     string
+	Left      string // until then, as minutes and seconds
+}
+
+// trialOf is the trial of a list; nil without one.
+func trialOf(v *visit, list *client.Allowlist) *trialView {
+	if list.Pending == nil {
+		return nil
+	}
+	left := max(0, list.Pending.ConfirmBy.Sub(v.ui.cfg.Clock())).Round(time.Second)
+	return &trialView{list.Pending.ConfirmBy, list.Pending.SetBy, fmt.Sprintf("%d:%02d", left/time.Minute, left%time.Minute/time.Second)}
+}
+
+// trialTime is how long a person has to confirm a list on trial.
+const trialTime = 5 * time.Minute
 
 // badLine is a line of the text that the API refused.
 type badLine struct {
@@ -36,8 +60,13 @@ func allowlistPage(v *visit) error {
 		return err
 	}
 	p := &page{Title: "IP Allowlist", Body: b}
-	if v.query("saved") != "" {
+	switch v.query("saved") {
+	case "1":
 		p.Notice = "Saved. Every node applies the list."
+	case "kept":
+		p.Notice = "The list stays."
+	case "reverted":
+		p.Notice = "The list from before is back. Every node applies it."
 	}
 	return v.render(http.StatusOK, "allowlist", p)
 }
@@ -48,7 +77,7 @@ func (v *visit) savedAllowlist() (*allowlistEditor, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage)}
+	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage), Trial: trialOf(v, list), Within: distance(trialTime)}
 	var text strings.Builder
 	own := v.ui.cfg.Client(v.r)
 	for _, e := range list.Entries {
@@ -79,15 +108,24 @@ func setAllowlist(v *visit) error {
 	if force {
 		opts = append(opts, client.Force())
 	}
+	q := url.Values{}
+	if v.form("trial") != "" {
+		q.Set("confirm_within", trialTime.String())
+	}
 	var out client.Allowlist
-	if err := v.api.Do(v.context(), "PUT", "/v1/allowlist", nil, strings.NewReader(text), &out, opts...); err != nil {
+	if err := v.api.Do(v.context(), "PUT", "/v1/allowlist", q, strings.NewReader(text), &out, opts...); err != nil {
 		f, err := asked(err)
 		if f == nil {
 			return err
 		}
 		return v.showAllowlist(text, f)
 	}
-	if r := out.Revocation; r != nil && !r.Effective {
+	return changedAllowlist(v, &out, "1")
+}
+
+// changedAllowlist answers a change of the list.
+func changedAllowlist(v *visit, list *client.Allowlist, saved string) error {
+	if r := list.Revocation; r != nil && !r.Effective {
 		b, err := v.savedAllowlist()
 		if err != nil {
 			return err
@@ -95,7 +133,28 @@ func setAllowlist(v *visit) error {
 		b.Late = r
 		return v.render(http.StatusOK, "allowlist", &page{Title: "IP Allowlist", Body: b})
 	}
-	return v.see("/security/allowlist?saved=1")
+	return v.see("/security/allowlist?saved=" + saved)
+}
+
+// endAllowlistTrial keeps the list that is on trial, or brings back the one from before.
+func endAllowlistTrial(v *visit) error {
+	end, saved := client.Trial{Client: v.api}.Confirm, "kept"
+	if v.form("do") == "revert" {
+		end, saved = client.Trial{Client: v.api}.Revert, "reverted"
+	}
+	list, err := end(v.context())
+	if err != nil {
+		f, err := asked(err)
+		if f == nil {
+			return err
+		}
+		b, err := v.savedAllowlist()
+		if err != nil {
+			return err
+		}
+		return v.render(f.Code.Status(), "allowlist", &page{Title: "IP Allowlist", Body: b, Problem: f})
+	}
+	return changedAllowlist(v, list, saved)
 }
 
 // showAllowlist shows the text again, with the lines that are wrong.

@@ -50,6 +50,7 @@ var (
 		{"GET /security/incidents/{id}/report", false, incidentReport},
 		{"GET /security/allowlist", false, allowlistPage},
 		{"POST /security/allowlist", false, setAllowlist},
+		{"POST /security/allowlist/trial", false, endAllowlistTrial},
 		{"GET /audit", false, auditPage},
 		{"GET /audit/export", false, exportAudit},
 	}

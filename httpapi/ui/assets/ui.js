@@ -4,6 +4,7 @@ import { commands } from "./commands.js";
 import { enabling, choosing } from "./form.js";
 import { lines } from "./lines.js";
 import { live } from "./live.js";
+import { countdowns } from "./until.js";
 
 copyButtons(document);
 commands(document);
@@ -11,3 +12,4 @@ enabling(document);
 choosing(document);
 lines(document);
 live(document);
+countdowns(document);
