@@ -29,13 +29,17 @@ type KeyNotice struct {
 	ID          KeyID   `json:"id"`
 	Name        string  `json:"name"`
 	Type        KeyType `json:"type"`
-	Environment string  `json:"environment"`
+	Environment *string `json:"environment"` // null without one, as in the API
 	Hint        string  `json:"hint"`
 }
 
 // NoticeOfKey shows k in a notice.
 func NoticeOfKey(k *Key) KeyNotice {
-	return KeyNotice{k.ID, k.Name, k.Type, k.Environment, k.Hint}
+	n := KeyNotice{ID: k.ID, Name: k.Name, Type: k.Type, Hint: k.Hint}
+	if k.Environment != "" {
+		n.Environment = &k.Environment
+	}
+	return n
 }
 
 // createdNotice, rotatedNotice, revokedNotice and allowlistNotice are data of notices.
