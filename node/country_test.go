@@ -57,6 +57,9 @@ func TestCountries(t *testing.T) {
 	if got := strings.Join(countries, " "); got != `"country":"BR" "country":"DE" "country":null` {
 		t.Errorf("audit: %s", log)
 	}
+	if names := strings.Count(log, `"name":"demo"`); names != 3 {
+		t.Errorf("%d events have the name of the key: %s", names, log)
+	}
 }
 
 // A file that is no database fails the start and check-config, which name the key.

@@ -61,7 +61,7 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	n.local, err = local.Open(local.Config{
 		FS: n.replica.FS(), Dir: filepath.Join(n.config.Node.DataDir, datadir.LocalDir), Cache: cache,
 		Requests: n.config.Audit.Requests, MaxBytes: int64(n.config.Audit.MaxBytes),
-		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, Country: from.country(), Fatal: n.fatal,
+		Node: n.replica.Identity().ID, Logger: n.log, Retention: from.retention, Environment: from.environment, KeyName: from.keyName, Country: from.country(), Fatal: n.fatal,
 		Clock: n.clock.Wall, Aged: from.aged(), Witness: n.replica.Marks(), Watch: watcher.Watch,
 	})
 	if err != nil {
@@ -129,13 +129,19 @@ func (s *source) retention(id store.AccountID) time.Duration {
 }
 
 // environment is the environment of a key, for usage; "" if the key cannot be read.
-func (s *source) environment(id store.KeyID) string {
+func (s *source) environment(id store.KeyID) string { return s.key(id).Environment }
+
+// keyName is the name of a key, for the events of its requests; "" if the key cannot be read.
+func (s *source) keyName(id store.KeyID) string { return s.key(id).Name }
+
+// key is a key as it is now, or an empty one.
+func (s *source) key(id store.KeyID) *store.Key {
 	k, err := s.store.Key(id)
 	if err != nil {
-		s.log.Warn("read a key for its environment", "key", id, "error", err)
+		s.log.Warn("read a key for the node's own data", "key", id, "error", err)
 	}
 	if k == nil {
-		return ""
+		return &store.Key{}
 	}
-	return k.Environment
+	return k
 }

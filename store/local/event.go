@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"strconv"
@@ -135,7 +136,7 @@ func actorOf(r *request[string]) store.Actor {
 	if r.by == "" {
 		return store.Actor{Name: r.hint} // no caller was recognised, rather than a key without an id
 	}
-	return store.Actor{Type: r.actor(), ID: r.by, Name: r.hint}
+	return store.Actor{Type: r.actor(), ID: r.by, Name: cmp.Or(r.hint, r.name)}
 }
 
 // requestOf is the request of an event that was written at ns.

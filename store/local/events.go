@@ -380,7 +380,7 @@ func (r *reader) matches(p place, v []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if q.Key != "" && string(q.Key) != string(f.key) || q.User != "" && q.User != string(f.by) && q.User != string(f.hint) ||
+	if q.Key != "" && string(q.Key) != string(f.key) || q.User != "" && q.User != string(f.by) && q.User != string(f.hint) && q.User != string(f.name) ||
 		q.EventType != "" && q.EventType != eventTypeOf(f.action, f.methodName()) ||
 		q.Outcome != "" && q.Outcome != outcomeOf(f.status, len(f.reason) > 0) {
 		return false, nil

@@ -79,6 +79,9 @@ func appendTokens(key, value []byte, node string) ([]byte, error) {
 	if len(f.hint) > 0 {
 		key = binary.BigEndian.AppendUint32(key, tokenOf(f.hint))
 	}
+	if len(f.name) > 0 {
+		key = binary.BigEndian.AppendUint32(key, tokenOf(f.name))
+	}
 	if len(f.action) > 0 {
 		key = binary.BigEndian.AppendUint32(key, tokenOf(f.action))
 	}

@@ -47,6 +47,9 @@ type Config struct {
 	// Environment returns a key's environment, for observations that do not have it;
 	// nil tells none. It is asked once a key in each query that needs it.
 	Environment func(store.KeyID) string
+	// KeyName returns the name of a key, for the events of its requests; nil knows none. The
+	// writer asks once a minute for each key in use, up to a bound.
+	KeyName func(store.KeyID) string
 	// Country returns the country of an address; nil knows none. It must not wait: it is
 	// called for each request, mostly by the writer, from several goroutines.
 	Country func(netip.Addr) Country

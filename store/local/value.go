@@ -14,7 +14,7 @@ import (
 
 // The value of an event row, kind first so that later forms can be distinguished:
 //
-//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts errors [policy limit left would] [country] waited]
+//	request: 1 flags:1 method:1 status duration key route id action reason hint agent address [actor] [path upstream attempts errors [policy limit left would] [country] waited [name]]
 //	dropped: 2 requests denials uncounted
 //	many:    3 count and a request: so many equal refusals without an account
 //
@@ -23,7 +23,7 @@ import (
 // actor's name; the actor's id is there where a flag says that it was not the
 // key. Events of earlier versions end before the values that these did not have, and they
 // ignore the rest. waited is how many milliseconds before the time of the event its
-// request began (varint); the writer appends it. A typical request takes 120 to 180 bytes.
+// request began (varint); the writer appends it, and the name of the key where there is no hint. A typical request takes 120 to 180 bytes.
 // The policies that refused it or would have, the names of the latter joined by commas, are
 // there where a flag says so, and so is the country: two letters.
 const (
@@ -72,7 +72,7 @@ const (
 	maxEnviron = 128
 	maxPolicy  = 64
 	maxWould   = 512
-	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 5*10 + len(Country{}) + maxWaited + 17*2
+	maxValue   = 32 + maxMethod + 2*maxName + maxRoute + maxID + maxAction + maxReason + maxHint + maxAgent + maxPath + maxUp + maxErrors + maxPolicy + maxWould + 5*10 + len(Country{}) + maxWaited + maxHint + 18*2
 )
 
 // maxWaited is the length of the value that the writer appends.
@@ -251,6 +251,7 @@ type request[T pack.Text] struct {
 	action, reason    T
 	hint, agent, addr T
 	by                T // the actor's id, where it is not the key
+	name              T // of the key, where there is no hint
 	path, upstream    T
 	attempts          uint64
 	errors            T
@@ -359,6 +360,9 @@ func parseRequest[T pack.Text](v T) (r request[T], err error) {
 	}
 	if len(p.Rest()) > 0 {
 		r.waited, r.timed = p.Varint(), true
+	}
+	if len(p.Rest()) > 0 {
+		r.name = p.Text()
 	}
 	if p.Bad() || int(r.code) >= len(methods) || status > 1<<16 ||
 		len(r.addr) != 0 && len(r.addr) != 4 && len(r.addr) != 16 {

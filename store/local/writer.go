@@ -42,6 +42,7 @@ type writer struct {
 	chains chains
 	strays strays
 	watch  watching
+	names  names
 }
 
 func newWriter(l *Local) *writer {
@@ -227,7 +228,9 @@ func (w *writer) record(r *record) error {
 	}
 	denied := r.flags&recDenied != 0
 	if r.flags&recEvent != 0 && (!denied || len(r.account) > 0 || w.strays.take(r, &v, country)) {
-		if err := w.event(&entry{account: r.account, refused: denied, started: r.ns, value: r.value, country: country}); err != nil {
+		e := entry{account: r.account, refused: denied, started: r.ns, value: r.value, country: country}
+		e.name = w.names.name(w.l, &v, nanos(w.l.now()))
+		if err := w.event(&e); err != nil {
 			return err
 		}
 	}
@@ -267,6 +270,7 @@ type entry struct {
 	started uint64 // when its request began
 	value   []byte
 	country Country // of a request, if its value does not have it
+	name    string  // of the key, if its value has none
 	count   uint32  // of equal refusals that it stands for; 0 is one
 }
 
@@ -293,6 +297,9 @@ func (w *writer) event(e *entry) error {
 			w.value = append(w.value, e.country[:]...)
 		}
 		w.value = binary.AppendVarint(w.value, int64(ns/1e6)-int64(e.started/1e6))
+		if e.name != "" {
+			w.value = appendText(w.value, e.name, maxHint)
+		}
 		value = w.value
 	}
 	w.of = appendOwner(w.of[:0], e.account, e.refused)
