@@ -17,7 +17,9 @@ import (
 const (
 	writeEvery = time.Second // at most this long after it was observed, a request is on disk
 	trimEvery  = time.Minute
-	batchBytes = 1 << 20
+	// A larger batch may take Pebble more than half of a memtable: it then becomes a table and begins
+	// a log of its own, which costs more than the writes themselves.
+	batchBytes = 256 << 10
 	seqBlock   = 1 << 16 // event numbers reserved at once
 )
 
