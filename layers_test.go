@@ -11,6 +11,7 @@ var layers = map[string][]string{
 		"node",
 		"node/config",
 		"node/recovery",
+		"store/seal",
 	},
 	"e2e":         {},
 	"e2e/cluster": {},
@@ -67,6 +68,7 @@ var layers = map[string][]string{
 		"httpapi/span",
 		"store/chain",
 		"store/chain/export",
+		"store/seal",
 	},
 	"httpapi/client": {
 		"httpapi/apikey",
@@ -223,6 +225,7 @@ var layers = map[string][]string{
 		"httpapi/iprange",
 		"httpapi/span",
 		"node/datadir",
+		"store/seal",
 	},
 	"node/config/configtest": {},
 	"node/custody": {
@@ -281,6 +284,7 @@ var layers = map[string][]string{
 		"store/local",
 		"store/pack",
 		"store/raftlog",
+		"store/seal",
 		"store/snapshot",
 	},
 	"node/replica": {
@@ -321,6 +325,7 @@ var layers = map[string][]string{
 	},
 	"store/backup": {
 		"store",
+		"store/seal",
 		"store/snapshot",
 	},
 	"store/chain": {
@@ -355,6 +360,7 @@ var layers = map[string][]string{
 		"store/disk",
 		"store/pack",
 	},
+	"store/seal": {},
 	"store/snapshot": {
 		"store/pack",
 	},

@@ -17,6 +17,7 @@ import (
 	"github.com/perfgate/perfgate/node"
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/node/recovery"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // version is set by the build.
@@ -33,7 +34,7 @@ func main() {
 		CheckConfig: cli.Command{Flags: node.CheckFlags(), Run: checkConfig, FlagError: config.FlagError},
 		Restore:     cli.Command{Flags: recovery.RestoreFlags(), Run: offline(recovery.RestoreCommand), FlagError: config.FlagError},
 		Recover:     cli.Command{Flags: recovery.RecoverFlags(), Run: offline(recovery.RecoverCommand), FlagError: config.FlagError},
-		Archive:     cli.Archive{Seal: recovery.SealBackup, Verify: recovery.VerifyBackup},
+		Archive:     cli.Archive{Seal: seal.To.Seal, Verify: recovery.VerifyBackup},
 	}, os.Args[1:]))
 }
 

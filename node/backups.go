@@ -19,7 +19,7 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 		return nil
 	}
 	b := &recovery.Backups{
-		Dir: c.Dir, Every: c.Every, Keep: c.Keep, Passphrase: c.Passphrase, Logger: n.log,
+		Dir: c.Dir, Every: c.Every, Keep: c.Keep, To: c.To(), Logger: n.log,
 		Leads: n.replica.Leads, Cluster: n.store.ClusterID,
 		Erasures: n.store.Erasures().All,
 		Begin: func(at time.Time) (*backup.Backup, error) {

@@ -9,6 +9,12 @@ import (
 	"testing"
 )
 
+// recoveryKey is a public key of age's, and recoverySecret begins as a private one does.
+const (
+	recoveryKey    = "age1xl9qn7xhypd003z4rhdk6ru6l6ct5q3d4cjwh5wx26f3tlk2me4qu8n5cd"
+	recoverySecret = "AGE-SECRET-KEY-1X"
+)
+
 // backupServer serves content as the backup, and breaks off after it if cutAfter.
 func backupServer(t *testing.T, content *string, cutAfter *bool) *server {
 	return start(t, map[string]answer{"GET /v1/backup": {do: func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -41,6 +47,7 @@ func TestBackup(t *testing.T) {
 	}{
 		{"plain", nil, nil, "content", "7 bytes\n"},
 		{"passphrase of the environment", nil, map[string]string{passphraseEnv: "env"}, "env<content>", "12 bytes\n"},
+		{"recipients", []string{"--recipient", recoveryKey}, map[string]string{passphraseEnv: ""}, recoveryKey + "<content>", "71 bytes\n"},
 		{"passphrase of a file", []string{"--passphrase-file", secret}, map[string]string{passphraseEnv: "env"}, "file<content>", "13 bytes\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,6 +64,9 @@ func TestBackup(t *testing.T) {
 			}
 			if got := s.backup(t, tt.env, tt.args...); got.code != 0 || got.out != tt.holds {
 				t.Errorf("to stdout: %+v", got)
+			}
+			if tt.name == "recipients" {
+				return // a public key opens nothing
 			}
 			if got := s.backup(t, tt.env, append(tt.args, "verify", path)...); got.code != 0 || got.out != tt.report {
 				t.Errorf("verify: %+v", got)
@@ -116,6 +126,11 @@ func TestBackupRefused(t *testing.T) {
 		{args: "backup --passphrase-file", code: 2, err: "needs an argument"},
 		{args: "backup --passphrase-file /nonexistent x", code: 1, err: "read passphrase: open /nonexistent: no such file"},
 		{args: "backup --passphrase-file " + empty + " x", code: 1, err: `the first line of "` + empty + `" is empty`},
+		{args: "backup --recipient age1x " + filepath.Join(dir, "out"), code: 2, err: "recipient 1: must be the public key"},
+		{args: "backup --recipient " + recoverySecret + " " + filepath.Join(dir, "out"), code: 2, err: "this is the private one"},
+		{args: "backup --passphrase-file " + empty + " --recipient " + recoveryKey + " x", code: 2, err: "either with a passphrase or for recipients"},
+		{args: "backup verify --identity " + empty + " x", code: 1, err: "read identity " + empty + ": must be what age-keygen writes"},
+		{args: "backup verify --identity /nonexistent x", code: 1, err: "read identity"},
 		{args: "backup verify", code: 2, err: "accepts 1 arg"},
 		{args: "backup verify /nonexistent", code: 1, err: "read backup: open /nonexistent: no such file"},
 		{args: "backup verify " + empty, code: 1, err: "the backup is damaged"},

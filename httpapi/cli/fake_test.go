@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // server is a fake of perfgate's management API. It answers from a table and
@@ -256,22 +258,23 @@ type fakeReport struct {
 
 func (r fakeReport) String() string { return fmt.Sprintf("%d bytes\n", r.Bytes) }
 
-// fakeArchive writes the passphrase before a backup and a mark after it. The
-// only valid backup is "content".
+// fakeArchive writes the passphrase, or the recipients, before a backup and a mark after it.
+// The only valid backup is "content".
 func fakeArchive() Archive {
 	return Archive{
-		Seal: func(w io.Writer, passphrase string) (io.WriteCloser, error) {
-			_, err := io.WriteString(w, passphrase+"<")
-			return fakeSeal{w}, err
+		Seal: func(to seal.To, w io.Writer) (io.WriteCloser, seal.With, error) {
+			secret := to.Passphrase + strings.Join(to.Recipients, ",")
+			_, err := io.WriteString(w, secret+"<")
+			return fakeSeal{w}, seal.With{Passphrase: secret}, err
 		},
-		Verify: func(r io.Reader, passphrase string) (fmt.Stringer, error) {
+		Verify: func(r io.Reader, with seal.With) (fmt.Stringer, error) {
 			raw, err := io.ReadAll(r)
 			if err != nil {
 				return nil, err
 			}
 			want := "content"
-			if passphrase != "" {
-				want = passphrase + "<content>"
+			if with.Passphrase != "" {
+				want = with.Passphrase + "<content>"
 			}
 			if string(raw) != want {
 				return nil, fmt.Errorf("the backup is damaged")

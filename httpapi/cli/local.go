@@ -43,7 +43,8 @@ node that starts there is a new cluster of one.
 
 Keys that were revoked after the backup work again; a warning says so. Give
 --audit to revoke them again. An encrypted backup needs its passphrase, from
-` + passphraseEnv + ` or --passphrase-file.`,
+` + passphraseEnv + ` or --passphrase-file, or the private part of a
+recovery key, from --identity.`,
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 func TestBackup(t *testing.T) {
@@ -26,7 +27,7 @@ func TestBackup(t *testing.T) {
 	})
 	id, _ := g.Key("live", "read")
 	a := g.Op("GET", "/v1/backup", "").Want(t, 200)
-	r, err := backup.Verify(strings.NewReader(a.Body), "")
+	r, err := backup.Verify(strings.NewReader(a.Body), seal.With{})
 	apitest.Must(t, err)
 	if r.ClusterID != "c" || r.Node != "n1" || r.Version != "1.2.3" || r.Applied != g.Store.Applied() || r.Census.Active == 0 || !strings.Contains(a.Body, id) {
 		t.Errorf("%+v", r)
@@ -105,7 +106,7 @@ func TestBackupBreaksOff(t *testing.T) {
 		if left > 0 && aborted != http.ErrAbortHandler {
 			t.Errorf("after %d of %d bytes the call ended with %v", left, whole, aborted)
 		}
-		if _, err := backup.Verify(w.Body, ""); err == nil {
+		if _, err := backup.Verify(w.Body, seal.With{}); err == nil {
 			t.Errorf("%d of %d bytes pass for a backup", left, whole)
 		}
 		if n := h.Sending(); n != 0 {

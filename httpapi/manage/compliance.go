@@ -35,6 +35,7 @@ type ListenerFacts struct {
 type BackupFacts struct {
 	Scheduled bool
 	Encrypted bool
+	Sealed    string // who can open them
 	Every     time.Duration
 	Last      time.Time // newest good one that this node wrote or found; zero if none
 }

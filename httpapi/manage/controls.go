@@ -181,7 +181,7 @@ func (r *report) backups() control {
 	b := &r.facts.Backup
 	c := control{
 		Control: "backups", Title: "Backups, encrypted and recent",
-		Setting:    "[backup] dir, every, keep; PERFGATE_BACKUP_PASSPHRASE",
+		Setting:    "[backup] dir, every, keep, recipients; PERFGATE_BACKUP_PASSPHRASE",
 		Fact:       "No backups are scheduled on " + r.facts.Node + ".",
 		Verify:     "perfgate backup verify FILE; restore into an empty directory once a quarter",
 		References: []string{"SOC 2 A1.2", "GDPR Art. 32(1)(c)", "HIPAA 164.308(a)(7)(ii)(A)", "ISO 27001 A.8.13"},
@@ -191,8 +191,11 @@ func (r *report) backups() control {
 		return c
 	}
 	c.Fact = fmt.Sprintf("Every %s the leader writes a backup. The newest that %s wrote or found is of %s.", span.Format(b.Every), r.facts.Node, orNever(b.Last))
-	if !b.Encrypted {
-		c.attend("scheduled backups are not encrypted; set PERFGATE_BACKUP_PASSPHRASE")
+	if b.Encrypted {
+		c.Fact += " It is encrypted for " + b.Sealed + "."
+	} else {
+		c.Fact += " It is not encrypted."
+		c.attend("scheduled backups are not encrypted; set backup.recipients or PERFGATE_BACKUP_PASSPHRASE")
 	}
 	if r.now.Sub(b.Last) > max(backupOld, 2*b.Every) && (r.cluster.Leader == r.facts.Node || len(r.cluster.Nodes) == 1) {
 		c.attend("the newest backup is older than a day")

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // Config is the whole configuration of a node, resolved from defaults, file,
@@ -182,9 +184,15 @@ type Backup struct {
 	Dir   string        `koanf:"dir"` // "" is off
 	Every time.Duration `koanf:"every"`
 	Keep  int           `koanf:"keep"`
+	// Recipients are the public keys that backups are encrypted for; the environment has no
+	// passphrase then.
+	Recipients []string `koanf:"recipients"`
 
-	Passphrase string `koanf:"-"` // from PERFGATE_BACKUP_PASSPHRASE; "" does not encrypt
+	Passphrase string `koanf:"-"` // from PERFGATE_BACKUP_PASSPHRASE
 }
+
+// To says who can open the backups.
+func (b *Backup) To() seal.To { return seal.To{Passphrase: b.Passphrase, Recipients: b.Recipients} }
 
 // OperatorToken is the value of PERFGATE_OPERATOR_TOKEN, or "".
 func (c *Config) OperatorToken() string { return c.source.operatorToken }

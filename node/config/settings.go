@@ -137,4 +137,5 @@ var settings = []setting{
 	{key: "backup.dir", value: ""},
 	{key: "backup.every", value: "24h"},
 	{key: "backup.keep", value: int64(7)},
+	{key: "backup.recipients", value: none},
 }

@@ -262,9 +262,7 @@ func (v validator) records() {
 	v.geoip()
 	v.oneOf("log.level", v.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", v.Log.Format, "json", "text")
-	v.check("backup.dir", !strings.ContainsRune(v.Backup.Dir, 0), "must be the path of a directory")
-	v.between("backup.every", v.Backup.Every, time.Minute, 366*24*time.Hour)
-	v.check("backup.keep", v.Backup.Keep >= 1 && v.Backup.Keep <= 10000, "must be a number of backups from 1 to 10000")
+	v.backup()
 }
 
 // mail checks the server and the parties of digests.

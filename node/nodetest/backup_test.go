@@ -7,6 +7,7 @@ import (
 
 	"github.com/perfgate/perfgate/node/nodetest"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // A backup names the voters of the cluster, which a restore asks whether they run.
@@ -17,7 +18,7 @@ func TestBackupNamesVoters(t *testing.T) {
 	if err := c.API(c.Follower()).Backup(t.Context(), &file); err != nil {
 		t.Fatal(err)
 	}
-	r, err := backup.Verify(&file, "")
+	r, err := backup.Verify(&file, seal.With{})
 	if err != nil {
 		t.Fatal(err)
 	}

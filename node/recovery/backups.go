@@ -18,6 +18,7 @@ import (
 	"github.com/perfgate/perfgate/node/config"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // The rhythm of scheduled backups.
@@ -38,12 +39,12 @@ const backupTemp, backupTempEnd = ".", ".tmp"
 // The time of the next one follows from the newest one's name: a restart neither
 // makes one more nor waits again. Times are UTC.
 type Backups struct {
-	Dir        string
-	Every      time.Duration
-	Keep       int
-	Passphrase string // "" does not encrypt
-	Leads      func() bool
-	Cluster    func() string
+	Dir     string
+	Every   time.Duration
+	Keep    int
+	To      seal.To // who can open them
+	Leads   func() bool
+	Cluster func() string
 	// Begin takes the state; the other members of the header are Begin's to fill.
 	Begin    func(at time.Time) (*backup.Backup, error)
 	Erasures func() ([]*store.Erasure, error) // of the state; nil keeps no ledger
@@ -67,10 +68,11 @@ func (b *Backups) Open() error {
 		_, at, _ := backup.ParseName(names[len(names)-1])
 		b.last.Store(at.Unix())
 	}
-	if b.Passphrase == "" {
-		b.Logger.Warn("scheduled backups are not encrypted and contain the hashes of all keys and tokens and the pepper; set "+config.PassphraseEnv, "dir", b.Dir)
+	if b.To.None() {
+		b.Logger.Warn("scheduled backups are not encrypted and contain the hashes of all keys and tokens and the pepper; set backup.recipients or "+config.PassphraseEnv, "dir", b.Dir)
+		return nil
 	}
-	return nil
+	return b.To.Check()
 }
 
 // Collectors are the metrics.
@@ -202,7 +204,7 @@ func (b *Backups) write(ctx context.Context, now time.Time) (name string, err er
 			os.Remove(tmp)
 		}
 	}()
-	err = b.fill(&interrupted{f, ctx}, taken)
+	with, err := b.fill(&interrupted{f, ctx}, taken)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -210,7 +212,7 @@ func (b *Backups) write(ctx context.Context, now time.Time) (name string, err er
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err == nil {
-		if _, err = backup.Verify(f, b.Passphrase); err != nil {
+		if _, err = backup.Verify(f, with); err != nil {
 			err = fmt.Errorf("read it back: %w", err)
 		}
 	}
@@ -223,19 +225,20 @@ func (b *Backups) write(ctx context.Context, now time.Time) (name string, err er
 	return name, syncFolder(b.Dir)
 }
 
-func (b *Backups) fill(w io.Writer, taken *backup.Backup) error {
-	if b.Passphrase == "" {
+// fill writes the file and returns what opens it.
+func (b *Backups) fill(w io.Writer, taken *backup.Backup) (with seal.With, err error) {
+	if b.To.None() {
 		_, err := taken.WriteTo(w)
-		return err
+		return with, err
 	}
-	seal, err := backup.Seal(w, b.Passphrase)
+	file, with, err := b.To.Seal(w)
 	if err != nil {
-		return err
+		return with, err
 	}
-	if _, err := taken.WriteTo(seal); err != nil {
-		return err
+	if _, err := taken.WriteTo(file); err != nil {
+		return with, err
 	}
-	return seal.Close()
+	return with, file.Close()
 }
 
 // interrupted ends a long write with ctx.

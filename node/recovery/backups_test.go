@@ -13,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // scheduled are backups of r into dir, every hour.
@@ -64,7 +66,7 @@ func verified(t *testing.T, path, passphrase string) *backup.Report {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	rep, err := backup.Verify(f, passphrase)
+	rep, err := backup.Verify(f, seal.With{Passphrase: passphrase})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +125,7 @@ func TestScheduledBackups(t *testing.T) {
 }
 
 // Only the leader writes backups, and a file of a clock that was wrong holds up
-// nothing; a passphrase seals them.
+// nothing; a passphrase or a recovery key seals them.
 func TestScheduledBackupsOfOthers(t *testing.T) {
 	t.Parallel()
 	r := replicatest.At(t, replicatest.Memory(t), "data")
@@ -142,10 +144,24 @@ func TestScheduledBackupsOfOthers(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, hourly(0)), filepath.Join(dir, hourly(10_000))); err != nil {
 		t.Fatal(err)
 	}
-	b.Passphrase = "secret"
+	b.To = seal.To{Passphrase: "secret"}
 	b.look(ctx, at.Add(11*time.Hour))
-	if rep := verified(t, filepath.Join(dir, hourly(11)), "secret"); !rep.Encrypted {
+	if rep := verified(t, filepath.Join(dir, hourly(11)), "secret"); rep.Sealed != seal.Passphrase {
 		t.Errorf("%+v", rep)
+	}
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.To = seal.To{Recipients: []string{id.Recipient().String()}}
+	b.look(ctx, at.Add(12*time.Hour)) // is read back too, by a node that has no private key
+	f, err := os.Open(filepath.Join(dir, hourly(12)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if rep, err := backup.Verify(f, seal.With{Identities: []age.Identity{id}}); err != nil || rep.Sealed != seal.RecoveryKeys {
+		t.Errorf("%+v, %v", rep, err)
 	}
 }
 

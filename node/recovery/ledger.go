@@ -18,6 +18,7 @@ import (
 
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // A ledger of erasures lies beside the scheduled backups: a restore of one of them needs
@@ -43,7 +44,7 @@ func (b *Backups) KeepLedger() (err error) {
 	}
 	path := filepath.Join(b.Dir, ledgerName(b.Cluster()))
 	l := ledger{}
-	if err := l.readFile(path, ""); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := l.readFile(path, seal.With{}); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read the ledger of erasures %s: %w", path, err)
 	}
 	before := len(l.taken) + len(l.cancelled)
@@ -134,8 +135,8 @@ func (l *ledger) lines() (text []byte) {
 }
 
 // readFile takes a file into account: a ledger, the receipt of an erasure, or a backup that
-// was taken later, with its passphrase.
-func (l *ledger) readFile(name, passphrase string) error {
+// was taken later, which with opens.
+func (l *ledger) readFile(name string, with seal.With) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (l *ledger) readFile(name, passphrase string) error {
 	case err != nil:
 		return err
 	case head[0] != '{':
-		return l.readBackup(in, passphrase)
+		return l.readBackup(in, with)
 	}
 	// A cut line is not valid JSON, so a file that is longer than its bound is refused.
 	d := jsontext.NewDecoder(io.LimitReader(in, maxLedger))
@@ -187,8 +188,8 @@ type ledgerStatement struct {
 	Erasure store.Erasure `json:"erasure"`
 }
 
-func (l *ledger) readBackup(src io.Reader, passphrase string) error {
-	r, err := backup.NewReader(src, passphrase)
+func (l *ledger) readBackup(src io.Reader, with seal.With) error {
+	r, err := backup.NewReader(src, with)
 	if err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (l *ledger) readBeside(file, cluster string, holds func(store.AccountID) bo
 			continue
 		}
 		var one ledger
-		if err := one.readFile(filepath.Join(filepath.Dir(file), entry.Name()), ""); err != nil {
+		if err := one.readFile(filepath.Join(filepath.Dir(file), entry.Name()), seal.With{}); err != nil {
 			return fmt.Errorf("the ledger of erasures %s beside the backup: %w; repair it, or move it away", entry.Name(), err)
 		}
 		for _, of := range []map[store.ErasureID]*store.Erasure{one.taken, one.cancelled} {
@@ -265,10 +266,10 @@ type erasedAgain struct {
 
 // findErasures plans to repeat the erasures after the backup in file: those in the ledgers
 // beside it, and in the given files.
-func (p *restorePlan) findErasures(file string, given []string, passphrase string) error {
+func (p *restorePlan) findErasures(file string, given []string, with seal.With) error {
 	l := p.erased
 	for _, name := range given {
-		if err := l.readFile(name, passphrase); err != nil {
+		if err := l.readFile(name, with); err != nil {
 			return fmt.Errorf("erasures in %s: %w", name, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // erasedAfter is a node with the accounts acct_a and acct_b, each with a key, of which
@@ -163,7 +164,7 @@ func TestLedger(t *testing.T) {
 	}
 	for _, text := range []string{`{"id":"ers_1","account":`, `{"id":"ers_1"}`, `{"a":1}`, "x", backup.Name("c1", at)} {
 		var l ledger
-		if err := l.readFile(writeText(t, filepath.Join(t.TempDir(), "l"), text), ""); err == nil {
+		if err := l.readFile(writeText(t, filepath.Join(t.TempDir(), "l"), text), seal.With{}); err == nil {
 			t.Errorf("%q is read", text)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/perfgate/perfgate/store/backup"
 	"github.com/perfgate/perfgate/store/pack"
 	"github.com/perfgate/perfgate/store/raftlog"
+	"github.com/perfgate/perfgate/store/seal"
 	"github.com/perfgate/perfgate/store/snapshot"
 )
 
@@ -169,9 +170,9 @@ func (r *restoration) commands() []*store.Command {
 
 // rowsOf reads a backup again, as far as it belongs into a restore. Months are
 // raised if unseen is not nil.
-func rowsOf(src io.Reader, passphrase string, unseen *store.Unseen) func(add func(row, value []byte) error) error {
+func rowsOf(src io.Reader, with seal.With, unseen *store.Unseen) func(add func(row, value []byte) error) error {
 	return func(add func(row, value []byte) error) error {
-		b, err := backup.NewReader(src, passphrase)
+		b, err := backup.NewReader(src, with)
 		if err != nil {
 			return err
 		}

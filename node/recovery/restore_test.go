@@ -27,6 +27,7 @@ import (
 	"github.com/perfgate/perfgate/store/backup"
 	"github.com/perfgate/perfgate/store/losstest"
 	"github.com/perfgate/perfgate/store/pack"
+	"github.com/perfgate/perfgate/store/seal"
 	"github.com/perfgate/perfgate/store/snapshot"
 )
 
@@ -111,7 +112,7 @@ func state(tb testing.TB, r *replica.Replica, n int) store.KeyState {
 func restoreInto(fs vfs.FS, dir string, raw []byte, p *restorePlan) error {
 	re := &restoration{
 		FS: fs, Files: fs, Dir: dir, Logger: slog.New(slog.DiscardHandler), At: time.Now().UTC(),
-		Rows: rowsOf(bytes.NewReader(raw), "", p.unseen), Applied: p.report.Backup.Applied, Revoke: p.revoke,
+		Rows: rowsOf(bytes.NewReader(raw), seal.With{}, p.unseen), Applied: p.report.Backup.Applied, Revoke: p.revoke,
 		Reset: store.ClusterReset{ClusterID: "c2", Kind: store.ResetRestore, From: p.report.Backup.ClusterID, Reason: p.reason()},
 	}
 	_, err := re.run()
@@ -120,7 +121,7 @@ func restoreInto(fs vfs.FS, dir string, raw []byte, p *restorePlan) error {
 
 func planned(tb testing.TB, raw []byte, count bool, exports ...string) *restorePlan {
 	tb.Helper()
-	p, err := planRestore(bytes.NewReader(raw), "", exports, count, time.Now().UTC())
+	p, err := planRestore(bytes.NewReader(raw), seal.With{}, exports, count, time.Now().UTC())
 	if err != nil {
 		tb.Fatal(err)
 	}

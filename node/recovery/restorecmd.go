@@ -22,6 +22,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
 	"github.com/perfgate/perfgate/store/ids"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // Console is the process of a command that is no server.
@@ -37,14 +38,9 @@ func (c *Console) say(format string, args ...any) {
 	fmt.Fprintf(c.Err, "perfgate: "+format+"\n", args...)
 }
 
-// SealBackup encrypts a backup; see [backup.Seal].
-func SealBackup(w io.Writer, passphrase string) (io.WriteCloser, error) {
-	return backup.Seal(w, passphrase)
-}
-
 // VerifyBackup reads a backup to its end; see [backup.Verify].
-func VerifyBackup(r io.Reader, passphrase string) (fmt.Stringer, error) {
-	return backup.Verify(r, passphrase)
+func VerifyBackup(r io.Reader, with seal.With) (fmt.Stringer, error) {
+	return backup.Verify(r, with)
 }
 
 // RestoreFlags are the flags of restore.
@@ -56,6 +52,7 @@ func RestoreFlags() *pflag.FlagSet {
 	fs.Bool("force", false, "restore even if the cluster of the backup still runs")
 	fs.Bool("count-unknown", false, "set the usage of this month to the most that could have been used since the backup")
 	fs.String("passphrase-file", "", "file with the passphrase of an encrypted backup (or "+config.PassphraseEnv+")")
+	fs.String("identity", "", "`FILE` with the private part of a recovery key (AGE-SECRET-KEY-…) of an encrypted backup")
 	fs.Bool("json", false, "print the report as JSON")
 	return fs
 }
@@ -88,12 +85,12 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 		return fmt.Errorf("read the backup: %w", err)
 	}
 	defer file.Close()
-	passphrase, err := passphraseOf(fs, c.Env)
+	with, err := openerOf(fs, c.Env)
 	if err != nil {
 		return err
 	}
 	now := time.Now().UTC()
-	plan, err := planOf(fs, file, passphrase, now)
+	plan, err := planOf(fs, file, with, now)
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing was changed", args[0], err)
 	}
@@ -123,7 +120,7 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 	r.DataDir, r.ClusterID, r.Restored = cfg.Node.DataDir, ids.New("cl_"), now
 	re := &restoration{
 		FS: vfs.Default, Files: files, Dir: cfg.Node.DataDir, Logger: slog.New(slog.DiscardHandler), At: now,
-		Rows: rowsOf(file, passphrase, plan.unseen), Applied: r.Backup.Applied, Revoke: plan.revoke, Then: plan.then,
+		Rows: rowsOf(file, with, plan.unseen), Applied: r.Backup.Applied, Revoke: plan.revoke, Then: plan.then,
 		Reset: store.ClusterReset{ClusterID: r.ClusterID, Kind: store.ResetRestore, From: r.Backup.ClusterID, Reason: plan.reason()},
 	}
 	id, err := re.run()
@@ -138,15 +135,15 @@ func RestoreCommand(c Console, fs *pflag.FlagSet, args []string) error {
 }
 
 // planOf reads everything that the flags name.
-func planOf(fs *pflag.FlagSet, file *os.File, passphrase string, now time.Time) (*restorePlan, error) {
+func planOf(fs *pflag.FlagSet, file *os.File, with seal.With, now time.Time) (*restorePlan, error) {
 	exports, _ := fs.GetStringArray("audit")
 	count, _ := fs.GetBool("count-unknown")
-	plan, err := planRestore(file, passphrase, exports, count, now)
+	plan, err := planRestore(file, with, exports, count, now)
 	if err != nil {
 		return nil, err
 	}
 	ledgers, _ := fs.GetStringArray("erasures")
-	return plan, plan.findErasures(file.Name(), ledgers, passphrase)
+	return plan, plan.findErasures(file.Name(), ledgers, with)
 }
 
 // restorePlan is the result of reading a backup and the audit exports once.
@@ -185,8 +182,8 @@ func (p *restorePlan) refuseWhileRunning() error {
 	return nil
 }
 
-func planRestore(src io.Reader, passphrase string, exports []string, count bool, now time.Time) (*restorePlan, error) {
-	b, err := backup.NewReader(src, passphrase)
+func planRestore(src io.Reader, with seal.With, exports []string, count bool, now time.Time) (*restorePlan, error) {
+	b, err := backup.NewReader(src, with)
 	if err != nil {
 		return nil, err
 	}
@@ -236,8 +233,30 @@ func planRestore(src io.Reader, passphrase string, exports []string, count bool,
 	return p, nil
 }
 
-// maxPassphraseFile bounds a passphrase file, in bytes; its first line counts.
-const maxPassphraseFile = 4 << 10
+// The bounds of the files with secrets, in bytes. Of a passphrase file the first line counts.
+const (
+	maxPassphraseFile = 4 << 10
+	maxIdentityFile   = 64 << 10
+)
+
+// openerOf is what opens encrypted backups: what the flags name, and the environment.
+func openerOf(fs *pflag.FlagSet, env config.Getenv) (with seal.With, err error) {
+	if with.Passphrase, err = passphraseOf(fs, env); err != nil {
+		return with, err
+	}
+	name, _ := fs.GetString("identity")
+	if name == "" {
+		return with, nil
+	}
+	raw, err := datadir.ReadFile(name, maxIdentityFile)
+	if err == nil {
+		with.Identities, err = seal.ParseIdentities(raw)
+	}
+	if err != nil {
+		return with, fmt.Errorf("read the identity %s: %w", name, err)
+	}
+	return with, nil
+}
 
 // passphraseOf is the passphrase of a backup; "" if none is given.
 func passphraseOf(fs *pflag.FlagSet, env config.Getenv) (string, error) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	"github.com/spf13/pflag"
@@ -22,7 +23,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
-	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 func init() { syscall.Umask(0o077) } // as main does
@@ -144,7 +145,7 @@ func backupFiles(t *testing.T, dir string) (plain, sealed string) {
 	populated(t, from)
 	raw := backupOf(t, from, time.Now())
 	var out bytes.Buffer
-	w, err := backup.Seal(&out, "right")
+	w, _, err := seal.To{Passphrase: "right", Work: 2}.Seal(&out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +180,7 @@ func TestRestoreCommandRefuses(t *testing.T) {
 		"a missing file": {[]string{filepath.Join(dir, "none")}, "read the backup", 1},
 		"cut":            {[]string{damaged}, "damaged", 1},
 		"no passphrase":  {[]string{closed}, "encrypted", 1},
-		"wrong one":      {[]string{closed, "--passphrase-file", wrong}, "cannot be opened", 1},
+		"wrong one":      {[]string{closed, "--passphrase-file", wrong}, "with another passphrase", 1},
 		"no export":      {[]string{file, "--audit", filepath.Join(dir, "none")}, "audit export", 1},
 		"a bad export":   {[]string{file, "--audit", wrong}, "must be the JSON", 1},
 	} {
@@ -229,6 +230,56 @@ func startEncrypted(t testing.TB, dir string) *replica.Replica {
 	files := encrypted(t, dir)
 	c.Encrypt = func(vfs.FS) vfs.FS { return files }
 	return replicatest.Start(t, c)
+}
+
+// A backup for a recovery key is restored with its private part, and with nothing else.
+func TestRestoreCommandWithAnIdentity(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	plain, _ := backupFiles(t, dir)
+	raw, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	var to seal.To
+	for _, name := range []string{"one", "other"} {
+		id, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		to.Recipients = append(to.Recipients, id.Recipient().String())
+		names = append(names, writeText(t, filepath.Join(dir, name), "# a comment\n"+id.String()+"\n"))
+	}
+	foreign := to.Recipients[1]
+	to.Recipients = to.Recipients[:1]
+	var out bytes.Buffer
+	w, _, err := to.Seal(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(raw)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := writeText(t, filepath.Join(dir, "recipient.backup"), out.String())
+	for says, args := range map[string][]string{
+		"the private part of one of them is needed (--identity FILE)": nil,
+		"for other recovery keys than the given identity":             {"--identity", names[1]},
+		"must be what age-keygen writes":                              {"--identity", writeText(t, filepath.Join(dir, "public"), foreign)},
+	} {
+		data := filepath.Join(dir, "never")
+		if _, _, err := restored(t, append([]string{file, "--data-dir", data}, args...)...); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+		if _, err := os.Stat(data); !os.IsNotExist(err) {
+			t.Errorf("%q left a directory: %v", says, err)
+		}
+	}
+	report, _, err := restored(t, file, "--identity", names[0], "--data-dir", filepath.Join(dir, "data"), "--json")
+	if err != nil || !strings.Contains(report, `"encrypted": true`) && !strings.Contains(report, `"encrypted":true`) {
+		t.Errorf("%s, %v", report, err)
+	}
 }
 
 func TestRestoreCommandOfASealedFile(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/seal"
 	"github.com/perfgate/perfgate/store/snapshot"
 )
 
@@ -88,21 +89,26 @@ func (b *Backup) WriteTo(w io.Writer) (int64, error) {
 // Reader reads a backup. Its rows count only once Next has returned io.EOF.
 type Reader struct {
 	Header Header
-	Sealed bool   // it was encrypted
-	Rows   uint64 // read so far
+	Sealed seal.Kind // how it was encrypted
+	Rows   uint64    // read so far
 	src    *summed
 	rows   *snapshot.Reader
 }
 
-// NewReader reads a backup's header. passphrase is needed if it is sealed, and
-// otherwise not looked at.
-func NewReader(src io.Reader, passphrase string) (*Reader, error) {
+// NewReader reads a backup's header. with opens it if it is sealed, and is otherwise not
+// looked at.
+func NewReader(src io.Reader, with seal.With) (*Reader, error) {
 	r := new(Reader)
-	plain, sealed, err := unseal(bufio.NewReaderSize(src, 64<<10), passphrase)
-	if err != nil {
-		return nil, err
+	plain, sealed, err := with.Open(bufio.NewReaderSize(src, 64<<10))
+	switch {
+	case err != nil && (sealed == seal.Plain || errors.Is(err, seal.ErrSecret)):
+		return nil, err // the source cannot be read, or opened
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	r.Sealed = sealed
+	if r.Sealed = sealed; sealed != seal.Plain {
+		plain = opened{plain}
+	}
 	peek := bufio.NewReaderSize(plain, 64<<10)
 	switch got, err := peek.Peek(len(magic)); {
 	case err != nil && err != io.EOF:
@@ -171,6 +177,17 @@ func broken(err error) error {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return err
+}
+
+// opened is the content of a sealed file: every read error of it is damage.
+type opened struct{ r io.Reader }
+
+func (o opened) Read(p []byte) (int, error) {
+	n, err := o.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return n, err
 }
 
 func tooShort(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }

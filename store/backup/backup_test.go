@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -58,7 +59,7 @@ func take(t testing.TB, s *store.Store, passphrase string) []byte {
 	var out bytes.Buffer
 	w := io.WriteCloser(nopCloser{&out})
 	if passphrase != "" {
-		if w, err = Seal(&out, passphrase); err != nil {
+		if w, _, err = (seal.To{Passphrase: passphrase, Work: 2}).Seal(&out); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +83,7 @@ func TestRoundTrip(t *testing.T) {
 		if sealed := !bytes.Contains(raw, []byte("key_0000")); sealed != (passphrase != "") {
 			t.Fatalf("with passphrase %q the file is encrypted: %v", passphrase, sealed)
 		}
-		r, err := Verify(bytes.NewReader(raw), passphrase)
+		r, err := Verify(bytes.NewReader(raw), seal.With{Passphrase: passphrase})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +126,6 @@ func TestOneMoment(t *testing.T) {
 
 // Cut anywhere, flipped anywhere, or with bytes after its end: refused.
 func TestDamage(t *testing.T) {
-	quick(t)
 	s := state(t, 6)
 	for _, passphrase := range []string{"", "secret"} {
 		raw := take(t, s, passphrase)
@@ -135,7 +135,7 @@ func TestDamage(t *testing.T) {
 		}
 		refused := func(what string, raw []byte) {
 			t.Helper()
-			if r, err := Verify(bytes.NewReader(raw), passphrase); err == nil {
+			if r, err := Verify(bytes.NewReader(raw), seal.With{Passphrase: passphrase}); err == nil {
 				t.Errorf("sealed %v: %s is taken for %+v", passphrase != "", what, r)
 			}
 		}
@@ -150,20 +150,13 @@ func TestDamage(t *testing.T) {
 			bad[bit/8] ^= 1 << (bit % 8)
 			refused(fmt.Sprintf("bit %d flipped", bit), bad)
 		}
-		if _, err := Verify(bytes.NewReader(raw), passphrase); err != nil {
+		if _, err := Verify(bytes.NewReader(raw), seal.With{Passphrase: passphrase}); err != nil {
 			t.Fatalf("the control: %v", err)
 		}
 	}
 }
 
-func quick(t *testing.T) {
-	old := workFactor
-	workFactor = 2
-	t.Cleanup(func() { workFactor = old })
-}
-
 func TestRefusals(t *testing.T) {
-	quick(t)
 	s := state(t, 2)
 	plain, sealed := take(t, s, ""), take(t, s, "secret")
 	swap := func(old, new string) []byte {
@@ -177,8 +170,8 @@ func TestRefusals(t *testing.T) {
 		is         error
 		says       string
 	}{
-		"no passphrase":    {sealed, "", errPassphrase, "is encrypted"},
-		"wrong passphrase": {sealed, "Secret", errPassphrase, "cannot be opened"},
+		"no passphrase":    {sealed, "", seal.ErrSecret, "its passphrase is needed"},
+		"wrong passphrase": {sealed, "Secret", seal.ErrSecret, "with another passphrase"},
 		"empty":            {nil, "", nil, "no backup"},
 		"something else":   {[]byte(strings.Repeat("{}", 100)), "", nil, "no backup"},
 		"cut":              {plain[:len(plain)/2], "", errDamaged, "damaged"},
@@ -187,12 +180,12 @@ func TestRefusals(t *testing.T) {
 		"another index":    {swap(`"applied":4`, `"applied":5`), "", errDamaged, "another index"},
 		"no cluster":       {swap(`"cl_1"`, `""`), "", errDamaged, "incomplete"},
 	} {
-		r, err := Verify(bytes.NewReader(c.raw), c.passphrase)
+		r, err := Verify(bytes.NewReader(c.raw), seal.With{Passphrase: c.passphrase})
 		if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
-	if _, err := Verify(bytes.NewReader(plain), "not needed"); err != nil {
+	if _, err := Verify(bytes.NewReader(plain), seal.With{Passphrase: "not needed"}); err != nil {
 		t.Errorf("a passphrase for a plain file: %v", err)
 	}
 }
@@ -212,5 +205,5 @@ func TestNames(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	f.Add(take(f, state(f, 2), ""))
-	f.Fuzz(func(t *testing.T, raw []byte) { Verify(bytes.NewReader(raw), "") })
+	f.Fuzz(func(t *testing.T, raw []byte) { Verify(bytes.NewReader(raw), seal.With{}) })
 }

@@ -10,8 +10,8 @@
 // The sum makes a file that is cut short, has a flipped bit or has bytes after its
 // end an error; no row counts before [Reader.Next] has returned io.EOF. It does not prove the file's author.
 //
-// With a passphrase the document is sealed as an age file (age-encryption.org/v1,
-// scrypt), which authenticates every piece as well; the age tool opens it.
+// With a passphrase, or for recovery keys, the document is sealed as an age file by package
+// seal, which authenticates every piece as well; the age tool opens it.
 //
 // The package starts no goroutines and holds no locks; a [Backup] and a [Reader]
 // belong to one goroutine each.

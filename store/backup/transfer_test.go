@@ -17,13 +17,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // The checksum at the end is told apart from the content for any size of document and
 // any size of reads.
 func TestSummedReader(t *testing.T) {
 	raw := take(t, state(t, 40), "")
-	want, err := Verify(bytes.NewReader(raw), "")
+	want, err := Verify(bytes.NewReader(raw), seal.With{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func TestSummedReader(t *testing.T) {
 		"one byte": iotest.OneByteReader(bytes.NewReader(raw)), "half": iotest.HalfReader(bytes.NewReader(raw)),
 		"data with the end": iotest.DataErrReader(bytes.NewReader(raw)),
 	} {
-		if got, err := Verify(src, ""); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		if got, err := Verify(src, seal.With{}); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, want)
 		}
 	}
@@ -59,14 +60,13 @@ func TestSummedReader(t *testing.T) {
 
 // A read error of the source is reported as such; damage is the file's alone.
 func TestReadErrors(t *testing.T) {
-	quick(t)
 	s := state(t, 3)
 	gone := errors.New("the connection is gone")
 	for _, passphrase := range []string{"", "secret"} {
 		raw := take(t, s, passphrase)
 		for _, at := range []int{0, 5, len(raw) / 2, len(raw) - 1} {
 			src := io.MultiReader(bytes.NewReader(raw[:at]), iotest.ErrReader(gone))
-			if _, err := Verify(src, passphrase); !errors.Is(err, gone) {
+			if _, err := Verify(src, seal.With{Passphrase: passphrase}); !errors.Is(err, gone) {
 				t.Errorf("sealed %v: the source fails after %d bytes: %v", passphrase != "", at, err)
 			}
 		}
@@ -133,7 +133,7 @@ func TestBegin(t *testing.T) {
 func TestVisit(t *testing.T) {
 	raw := take(t, state(t, 5), "")
 	visit := func(now time.Time, see func(row, value []byte, k *store.Key) error) (*Report, error) {
-		r, err := NewReader(bytes.NewReader(raw), "")
+		r, err := NewReader(bytes.NewReader(raw), seal.With{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,14 +169,13 @@ func TestVisit(t *testing.T) {
 
 // The report for people has every count of the report.
 func TestReportText(t *testing.T) {
-	quick(t)
 	for _, passphrase := range []string{"", "secret"} {
-		r, err := Verify(bytes.NewReader(take(t, state(t, 3), passphrase)), passphrase)
+		r, err := Verify(bytes.NewReader(take(t, state(t, 3), passphrase)), seal.With{Passphrase: passphrase})
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := r.String()
-		sealed := map[bool]string{true: "yes", false: "no"}[passphrase != ""]
+		sealed := map[bool]string{true: "yes, with a passphrase", false: "no"}[passphrase != ""]
 		for _, want := range []string{
 			"cluster    cl_1\n", "by n1, perfgate test\n", "index      5\n", "1 accounts, 3 keys (2 active, 0 disabled, 0 expired, 1 revoked)\n",
 			"encrypted  " + sealed + "\n", fmt.Sprintf("%d rows, %d bytes\n", r.Rows, r.Bytes),
@@ -185,27 +184,6 @@ func TestReportText(t *testing.T) {
 				t.Errorf("without %q:\n%s", want, text)
 			}
 		}
-	}
-}
-
-// A file may not ask its reader for more work than the bound, and a passphrase must
-// have a character.
-func TestSealBounds(t *testing.T) {
-	s := state(t, 1)
-	old := workFactor
-	defer func() { workFactor = old }()
-	workFactor = 2
-	raw := take(t, s, "secret")
-	costly := bytes.Replace(raw, []byte(" 2\n"), fmt.Appendf(nil, " %d\n", maxWorkFactor+1), 1)
-	if bytes.Equal(costly, raw) {
-		t.Fatal("the work factor is not where the test looks for it")
-	}
-	began := time.Now()
-	if _, err := Verify(bytes.NewReader(costly), "secret"); err == nil || time.Since(began) > 30*time.Second {
-		t.Errorf("a costly file: %v after %v", err, time.Since(began))
-	}
-	if _, err := Seal(io.Discard, ""); !errors.Is(err, errPassphrase) {
-		t.Errorf("an empty passphrase: %v", err)
 	}
 }
 

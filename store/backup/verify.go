@@ -8,20 +8,22 @@ import (
 	"time"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/seal"
 )
 
 // Report describes a backup that was read from its beginning to its end.
 type Report struct {
 	Header
 	Encrypted bool         `json:"encrypted"`
+	Sealed    seal.Kind    `json:"encrypted_for,omitzero"`
 	Rows      uint64       `json:"rows"`
 	Bytes     int64        `json:"bytes"` // of the document, encryption aside
 	Census    store.Census `json:"keys"`
 }
 
 // Verify reads all of a backup and reports its content.
-func Verify(src io.Reader, passphrase string) (*Report, error) {
-	r, err := NewReader(src, passphrase)
+func Verify(src io.Reader, with seal.With) (*Report, error) {
+	r, err := NewReader(src, with)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +35,7 @@ func Verify(src io.Reader, passphrase string) (*Report, error) {
 // or the key's account does not exist. An error of see ends the visit. The slices
 // are valid during the call.
 func (r *Reader) Visit(now time.Time, see func(row, value []byte, k *store.Key) error) (*Report, error) {
-	out := &Report{Header: r.Header, Encrypted: r.Sealed}
+	out := &Report{Header: r.Header, Encrypted: r.Sealed != seal.Plain, Sealed: r.Sealed}
 	for {
 		key, value, err := r.Next()
 		if err == io.EOF {
@@ -65,7 +67,7 @@ func (r *Report) String() string {
 	line("index", "%d", r.Applied)
 	c := &r.Census
 	line("holds", "%d accounts, %d keys (%d active, %d disabled, %d expired, %d revoked)", c.Accounts, c.Keys, c.Active, c.Disabled, c.Expired, c.Revoked)
-	line("encrypted", "%s", map[bool]string{true: "yes", false: "no"}[r.Encrypted])
+	line("encrypted", "%s", map[seal.Kind]string{seal.Plain: "no", seal.Passphrase: "yes, with a passphrase", seal.RecoveryKeys: "yes, for recovery keys"}[r.Sealed])
 	line("whole", "yes: %d rows, %d bytes", r.Rows, r.Bytes)
 	return b.String()
 }
