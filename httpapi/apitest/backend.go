@@ -14,6 +14,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/chain"
 )
 
 // Backend is a cluster of one without a log: commands go straight into the
@@ -24,6 +25,7 @@ type Backend struct {
 	Hold     chan struct{}       // when set, Propose waits for it to be closed
 	Settle   chan struct{}       // when set, Propose waits for it to be closed once the change is made
 	Others   []manage.NodeStatus // of the cluster, apart from n1
+	Silent   []chain.Missing     // nodes that do not answer for usage
 	Fail     error               // of every write after the first Good
 	Good     int64               // see Fail
 	Stale    error               // of Linearize

@@ -22,7 +22,7 @@ func (g *Rig) Observed() manage.Observed { return observed{g.Local, g} }
 // Usage implements [manage.Observed].
 func (o observed) Usage(_ context.Context, q local.UsageQuery) ([]local.UsageRow, []chain.Missing, error) {
 	rows, err := o.local.Usage(q)
-	return rows, []chain.Missing{}, err
+	return rows, append([]chain.Missing{}, o.rig.Backend.Silent...), err
 }
 
 // Failures implements [manage.Observed].

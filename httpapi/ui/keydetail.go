@@ -2,7 +2,6 @@ package ui
 
 import (
 	"net/url"
-	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 )
@@ -17,7 +16,8 @@ const (
 type keyDetail struct {
 	Key    *client.Key
 	Limits []client.Policy
-	Usage  *chart
+	Binds  string // the policy of which the least is left
+	Usage  *keyTraffic
 	Events []client.Event
 	Audit  bool // the role may read the audit log
 	May    bool // change the key
@@ -38,8 +38,14 @@ func keyPage(v *visit) error {
 			}
 		}
 	}
-	if b.Usage, err = v.usageOfKey(k.ID); err != nil {
+	b.Binds = binding(b.Limits)
+	if b.Usage, err = trafficOf(v, k.ID); err != nil {
 		return err
+	}
+	if b.Usage != nil && v.me.may(readAudit) {
+		if b.Usage.Refusals, err = refusalsOf(v, k.ID); err != nil {
+			return err
+		}
 	}
 	b.Events, b.Audit, err = v.events(url.Values{"key": {k.ID}, "limit": {"10"}})
 	if err != nil {
@@ -55,17 +61,6 @@ func firstUsePage(v *visit) error {
 		return err
 	}
 	return v.show("first", "First request", k)
-}
-
-// usageOfKey is the key's requests of the last days; nil if the role may not read them.
-func (v *visit) usageOfKey(id string) (*chart, error) {
-	today := v.ui.cfg.Clock().UTC().Truncate(24 * time.Hour)
-	from := today.AddDate(0, 0, 1-daysOfKey)
-	rows, err := v.rows(client.UsageQuery{From: from.Format(time.DateOnly), To: today.Format(time.DateOnly), Step: "day", Key: id})
-	if ok, err := allowed(err); !ok {
-		return nil, err
-	}
-	return newChart(rows, from, today.AddDate(0, 0, 1), "day"), nil
 }
 
 // events are the newest audit events that match q; ok is false if the role may not read

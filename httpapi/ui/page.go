@@ -197,7 +197,7 @@ func (p *page) Nav() []group {
 	}
 	groups := []group{{"", []entry{link("Overview", "/")}}, {"Settings", settings}}
 	if me.may(install) {
-		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Operator Tokens", "/tokens"), link("Cluster", "/cluster"), link("Compliance", "/compliance")}})
+		groups = append(groups, group{"Installation", []entry{link("Accounts", "/accounts"), link("Tiers", "/tiers"), link("Operator Tokens", "/tokens"), link("Cluster", "/cluster"), link("Encryption", "/keyring"), link("Backup", "/backup"), link("Compliance", "/compliance")}})
 	}
 	return groups
 }

@@ -40,7 +40,8 @@ func TestRoles(t *testing.T) {
 		{"/security/allowlist", "operator owner admin viewer"}, {"/audit", "operator owner admin viewer"}, {"/webhooks", "operator owner admin viewer"}, {"/audit/export?format=csv", "operator owner admin viewer"},
 		{"/account", "operator owner admin viewer"},
 		{"/users", "operator owner"}, {"/accounts", "operator"}, {"/accounts/new", "operator"}, {"/accounts/default", "operator"}, {"/tiers", "operator"}, {"/tiers/pro", "operator"},
-		{"/compliance", "operator"}, {"/compliance/report", "operator"}, {"/cluster", "operator"}, {"/tokens", "operator"},
+		{"/compliance", "operator"}, {"/compliance/report", "operator"}, {"/cluster", "operator"}, {"/tokens", "operator"}, {"/keyring", "operator"}, {"/backup", "operator"},
+		{"/account/erasures", "operator owner"}, {"/account/data", "operator owner"},
 		{"/sessions", "operator owner admin developer viewer"},
 	} {
 		for _, role := range all {

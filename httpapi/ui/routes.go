@@ -63,6 +63,12 @@ var (
 		{"POST /webhooks/{id}", false, changeWebhook},
 		{"GET /account", false, accountPage},
 		{"POST /account", false, changeAccount},
+		{"GET /account/data", false, exportData},
+		{"GET /account/erasures", false, erasuresPage},
+		{"POST /account/erasures", false, newErasure},
+		{"GET /account/erasures/{id}", false, erasurePage},
+		{"GET /account/erasures/{id}/receipt", false, erasureReceipt},
+		{"POST /account/erasures/{id}/cancel", false, cancelErasure},
 	}
 	// peopleRoutes are the pages about people.
 	peopleRoutes = []route{
@@ -84,6 +90,9 @@ var (
 	installRoutes = []route{
 		{"GET /cluster", false, clusterPage},
 		{"POST /cluster", false, changeCluster},
+		{"GET /keyring", false, keyringPage},
+		{"POST /keyring", false, changeKeyring},
+		{"GET /backup", false, backupPage},
 		{"GET /compliance", false, compliancePage},
 		{"GET /compliance/report", false, complianceReport},
 		{"GET /accounts", false, accountsPage},

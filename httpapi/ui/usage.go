@@ -26,6 +26,7 @@ type usageView struct {
 	Ranges   []usageRange
 	Steps    []string
 	GroupBys []string
+	Missing  []client.Missing // nodes whose numbers are not in it
 }
 
 // usageRange is a range that a link selects.
@@ -84,10 +85,12 @@ func usagePage(v *visit) error {
 		}
 	}
 	q.GroupBy = b.GroupBy
-	rows, err := v.rows(q)
+	used, err := v.api.Insight().Usage(v.context(), q)
 	if err != nil {
 		return err
 	}
+	rows := used.Data
+	b.Missing = used.Missing
 	b.Chart, b.Groups = newChart(rows, from, to, q.Step), groupsOf(rows)
 	if b.GroupBy == "key" {
 		ids := make([]string, len(b.Groups))
