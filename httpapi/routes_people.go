@@ -4,6 +4,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/manage"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/httpapi/signin"
+	"github.com/perfgate/perfgate/httpapi/ui"
 )
 
 // personal marks the calls of somebody who is signed in about themselves, and ofPeople
@@ -27,7 +28,7 @@ type access struct {
 func (t *topics) addPeople(cfg *Config) {
 	t.tokens = manage.Tokens{Store: cfg.Store, Uses: cfg.Observed}
 	t.users = manage.Users{Store: cfg.Store.People(), Keys: &t.keys, All: cfg.Store}
-	t.sessions = manage.Sessions{Store: cfg.Store.People(), Limits: cfg.SignIn, Hashes: signin.NewHashes(), Guard: signin.NewGuard()}
+	t.sessions = manage.Sessions{Store: cfg.Store.People(), Limits: cfg.SignIn, Hashes: signin.NewHashes(), Guard: signin.NewGuard(), Style: ui.Stylesheet()}
 	t.oidc = manage.OIDC{Provider: cfg.OIDC, Subjects: cfg.Store.People(), Sessions: &t.sessions, Pepper: cfg.Store.Pepper}
 	t.erasures = manage.Erasures{Store: cfg.Store}
 	t.data = manage.AccountData{

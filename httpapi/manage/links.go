@@ -2,7 +2,6 @@ package manage
 
 import (
 	"crypto/sha256"
-	"html/template"
 	"net/http"
 	"net/url"
 	"time"
@@ -105,16 +104,8 @@ const opened = `<!doctype html>
 <body><p>You are signed in. <a href="/">Continue</a></p></body></html>
 `
 
-// linkPage is where a link leads. Programs that look at links for a preview must not use
-// them up: a person presses the button. It needs no script.
-var linkPage = template.Must(template.New("").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title></head>
-<body><main><h1>Sign in</h1>{{with .Fault}}<p role="alert">{{.}}</p>{{end}}
-<p>This link signs you in once, for an hour.</p>
-<form method="post" action="/signin/link"><input type="hidden" name="token" value="{{.Token}}"><p><button autofocus>Sign in</button></p></form></main></body></html>
-`))
-
-// Page shows the page of a link.
+// Page shows where a link leads. Programs that look at links for a preview must not use them
+// up: a person presses the button.
 func (h *Links) Page(c *rest.Call) error {
 	q := c.Query()
 	token := q.Text("token")
@@ -124,7 +115,7 @@ func (h *Links) Page(c *rest.Call) error {
 	if f := (rest.Browser{Call: c}.CheckHost()); f != nil {
 		return f
 	}
-	return showForm(c, linkPage, http.StatusOK, setupForm{Token: token})
+	return h.Sessions.showForm(c, "link", http.StatusOK, setupForm{Token: token})
 }
 
 // Open takes the page's form: it uses the link up and signs its browser in.
@@ -149,7 +140,7 @@ func (h *Links) Open(c *rest.Call) error {
 			return f
 		}
 		rest.Browser{Call: c}.Hint("session link")
-		return showForm(c, linkPage, f.Code.Status(), setupForm{Fault: f.Sentence()})
+		return h.Sessions.showForm(c, "link", f.Code.Status(), setupForm{Fault: f.Sentence()})
 	}
 	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
 	return c.AnswerAs("text/html; charset=utf-8", []byte(opened))

@@ -38,6 +38,7 @@ type Sessions struct {
 	Limits rest.SignIn
 	Hashes *signin.Hashes
 	Guard  *signin.Guard
+	Style  string // path of the dashboard's style sheet, for the pages of links
 }
 
 // credentials are the body of POST /v1/session: an address and a password, with a code

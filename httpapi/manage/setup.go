@@ -12,36 +12,45 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// setupPage is where a set-up link leads. It needs no script. To look at it uses nothing up.
-var setupPage = template.Must(template.New("").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Set your password</title></head>
-<body><main><h1>Set your password</h1>{{with .Fault}}<p role="alert">{{.}}</p>{{end}}
+// entryPages are the pages of set-up links and of links that sign in. They need no script, and look
+// like the dashboard's. To look at one uses nothing up.
+var entryPages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>{{.}}</title>{{end}}
+{{define "body"}}{{with .Style}}<link rel="stylesheet" href="{{.}}">{{end}}</head><body><main class="alone"><div class="card signin">{{end}}
+{{define "fault"}}{{with .Fault}}<div class="box bad" role="alert"><p>{{.}}</p></div>{{end}}{{end}}
+{{define "setup"}}{{template "top" "Set your password"}}{{template "body" .}}<h1>Set your password</h1>{{template "fault" .}}
 <form method="post" action="/signin/setup"><input type="hidden" name="token" value="{{.Token}}">
-<p><label>New password, at least {{.Least}} characters<br><input type="password" name="password" autocomplete="new-password" minlength="{{.Least}}" required autofocus></label></p>
-{{if .Code}}<p><label>Code of your authenticator<br><input name="code" inputmode="numeric" autocomplete="one-time-code" required></label></p>{{end}}
-<p><button>Set the password and sign in</button></p></form></main></body></html>
-`))
+<label for="password">New password <span class="muted">at least {{.Least}} characters</span></label><input id="password" type="password" name="password" autocomplete="new-password" minlength="{{.Least}}" required autofocus>
+{{if .Code}}<label for="code">Code of your authenticator</label><input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" required>{{end}}
+<button class="primary wide">Set the password and sign in</button></form></div></main></body></html>
+{{end}}
+{{define "link"}}{{template "top" "Sign in"}}{{template "body" .}}<h1>Sign in to perfgate</h1>{{template "fault" .}}
+<p>This link signs you in once, for an hour.</p>
+<form method="post" action="/signin/link"><input type="hidden" name="token" value="{{.Token}}"><button class="primary wide" autofocus>Sign in</button></form></div></main></body></html>
+{{end}}`))
 
-// setupForm is what the page shows.
+// setupForm is what such a page shows.
 type setupForm struct {
 	Token, Fault string
 	Code         bool
 	Least        int
+	Style        string
 }
 
-func showSetup(c *rest.Call, status int, f setupForm) error {
+func (h *Sessions) showSetup(c *rest.Call, status int, f setupForm) error {
 	f.Least = signin.MinPassword
-	return showForm(c, setupPage, status, f)
+	return h.showForm(c, "setup", status, f)
 }
 
 // showForm answers with a page that holds a form.
-func showForm(c *rest.Call, form *template.Template, status int, f setupForm) error {
+func (h *Sessions) showForm(c *rest.Call, name string, status int, f setupForm) error {
+	f.Style = h.Style
 	var page bytes.Buffer
-	if err := form.Execute(&page, f); err != nil {
+	if err := entryPages.ExecuteTemplate(&page, name, f); err != nil {
 		return err
 	}
 	w := c.Writer()
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; form-action 'self'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'")
 	// With "no-referrer", browsers send "Origin: null" with the form, which is refused.
 	w.Header().Set("Referrer-Policy", "same-origin")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -60,7 +69,7 @@ func (h *Sessions) SetupPage(c *rest.Call) error {
 	if f := (rest.Browser{Call: c}).CheckHost(); f != nil {
 		return f
 	}
-	return showSetup(c, http.StatusOK, setupForm{Token: token})
+	return h.showSetup(c, http.StatusOK, setupForm{Token: token})
 }
 
 // readForm reads a form that a page of this host sent.
@@ -112,7 +121,7 @@ func (h *Sessions) Setup(c *rest.Call) error {
 			return f
 		}
 		b.Hint("set-up link")
-		return showSetup(c, f.Code.Status(), setupForm{Token: token, Fault: f.Sentence(), Code: f.Code == fault.SecondFactorRequired || in.Code != nil})
+		return h.showSetup(c, f.Code.Status(), setupForm{Token: token, Fault: f.Sentence(), Code: f.Code == fault.SecondFactorRequired || in.Code != nil})
 	}
 	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
 	return c.AnswerAs("text/html; charset=utf-8", []byte(opened))

@@ -30,6 +30,15 @@ var mediaTypes = map[string]string{
 	".svg": "image/svg+xml",
 }
 
+// Stylesheet is the path of the style sheet, for pages that are not the dashboard's own.
+func Stylesheet() string {
+	a, err := loadAssets()
+	if err != nil { // New says so
+		return ""
+	}
+	return a.prefix + "ui.css"
+}
+
 func loadAssets() (*assets, error) {
 	a := &assets{files: map[string][]byte{}}
 	entries, err := fs.ReadDir(assetFiles, "assets") // in order of their names

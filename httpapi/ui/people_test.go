@@ -216,3 +216,23 @@ func TestCustomerLink(t *testing.T) {
 		t.Fatalf("the account has %d keys", len(k))
 	}
 }
+
+// TestEntryPagesHaveTheStyle: the pages behind links look like the dashboard's, with the same
+// style sheet.
+func TestEntryPagesHaveTheStyle(t *testing.T) {
+	g := newRig(t)
+	for _, path := range []string{"/signin/setup?token=x", "/signin/link?token=x"} {
+		sheets := 0
+		for _, l := range g.get(path).want(200).all("link", "") {
+			if attr(l, "rel") == "stylesheet" {
+				sheets++
+				if css := g.get(attr(l, "href")).want(200); !strings.HasPrefix(css.header.Get("Content-Type"), "text/css") {
+					t.Errorf("%s: the style sheet is %s", path, css.header.Get("Content-Type"))
+				}
+			}
+		}
+		if sheets != 1 {
+			t.Errorf("%s has %d style sheets", path, sheets)
+		}
+	}
+}
