@@ -105,6 +105,9 @@ type Dashboard struct {
 // Facts are what the dashboard knows of its node's settings.
 type Facts = ui.Facts
 
+// Check is a line of the dashboard about the node's machine.
+type Check = ui.Check
+
 // API answers the management calls. It is immutable after New and safe for concurrent use.
 // [API.Run] must run beside it.
 type API struct {

@@ -19,6 +19,7 @@ func dashboardOf(n *Node) httpapi.Dashboard {
 	return httpapi.Dashboard{Proxy: n.proxyListener.origin(), Facts: func() httpapi.Facts {
 		return httpapi.Facts{
 			Node: c.Node.Name, Version: n.options.Version, TLS: n.proxyListener.certs != nil, Backups: c.Backup.Dir != "",
+			Doctor: doctor(n),
 			Routed: c.Routed() || n.reloads.routed.Load(),
 		}
 	}}

@@ -38,7 +38,7 @@ func keyPage(v *visit) error {
 			}
 		}
 	}
-	b.Binds = binding(b.Limits)
+	b.Binds, _ = binding(b.Limits)
 	if b.Usage, err = trafficOf(v, k.ID); err != nil {
 		return err
 	}

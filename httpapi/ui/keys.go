@@ -29,6 +29,33 @@ type keyList struct {
 	May      bool              // make keys
 	Manage   bool              // those of others, and several at once
 	Lately   map[string]*chart // requests of the last days, by id; absent without any
+	Used     map[string]*used  // of the limits, by id, of keys with requests lately
+}
+
+// used is the use of the policy that binds a key first.
+type used struct {
+	Policy string
+	Share  int64 // in percent
+}
+
+// usedOf are the uses of the limits of those keys that had requests lately: the others have
+// used nothing that is worth a call for each row.
+func usedOf(v *visit, keys []client.Key, lately map[string]*chart) (map[string]*used, error) {
+	out := map[string]*used{}
+	for _, k := range keys {
+		if lately[k.ID] == nil || k.State == "revoked" || k.State == "expired" {
+			continue
+		}
+		policies, err := v.api.Limits(v.context(), k.ID)
+		if ok, err := allowed(err); !ok {
+			return nil, err
+		}
+		name, share := binding(policies)
+		if name != "" {
+			out[k.ID] = &used{name, share}
+		}
+	}
+	return out, nil
 }
 
 // daysOfSpark is the range of the small charts in the list.
@@ -92,6 +119,9 @@ func listKeys(v *visit) error {
 	b.Keys, b.Next = list.Data, text(list.Next)
 	if len(b.Keys) > 0 {
 		if b.Lately, err = lately(v); err != nil {
+			return err
+		}
+		if b.Used, err = usedOf(v, b.Keys, b.Lately); err != nil {
 			return err
 		}
 	}

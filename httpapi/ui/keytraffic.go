@@ -2,6 +2,7 @@ package ui
 
 import (
 	"cmp"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -133,9 +134,9 @@ func refusalsOf(v *visit, id string) (list []refusal, err error) {
 	return list, err
 }
 
-// binding is the policy of which the least share is left: the one that a busy key meets
-// first. It is "" while nothing is used.
-func binding(policies []client.Policy) (name string) {
+// binding is the policy of which the least share is left, which a busy key meets first, and
+// the share that is used, in percent. It is "" while nothing is used.
+func binding(policies []client.Policy) (name string, share int64) {
 	least := 1.0
 	for _, p := range policies {
 		limit, err := p.Limit.Float64()
@@ -144,5 +145,5 @@ func binding(policies []client.Policy) (name string) {
 			name, least = p.Policy, left/limit
 		}
 	}
-	return name
+	return name, int64(math.Ceil((1 - max(0, least)) * 100))
 }

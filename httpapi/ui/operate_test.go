@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/perfgate/perfgate/httpapi"
 	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -14,7 +15,7 @@ import (
 // the latest refusals, and names the policy that binds first.
 func TestTrafficOfKey(t *testing.T) {
 	g := newRig(t)
-	id, _ := g.Key("live", "read", "write")
+	id, secret := g.Key("live", "read", "write")
 	g.get("/keys/" + id).want(200).says("No requests yet")
 	g.observe(id, 2, 3, func(o *local.Observation) { o.Country = "DE" })
 	g.observe(id, 1, 2, func(o *local.Observation) { o.Method, o.Route, o.Path = "GET", "/v1/models", "/v1/models" })
@@ -29,6 +30,9 @@ func TestTrafficOfKey(t *testing.T) {
 			t.Errorf("a route has the row %q", row)
 		}
 	}
+	g.Op("POST", "/v1/keys/verify", `{"key":"`+secret+`","units":50}`).Want(t, 200)
+	g.get("/keys").want(200).says("2 % minute")
+	g.get("/keys/" + id).want(200).says("minute binds first")
 	if p := g.as("developer").get("/keys/" + id).want(200).says("Routes and methods"); strings.Contains(p.text(), "Latest refusals") {
 		t.Error("a developer sees the audit log's refusals")
 	}
@@ -85,4 +89,17 @@ func TestFilesPages(t *testing.T) {
 		t.Errorf("it leads to %q", to)
 	}
 	g.get("/backup").want(200).says("Backup", "perfgate backup verify", "backup.dir")
+}
+
+// TestDoctor: the overview tells operators about the machine, and nobody else.
+func TestDoctor(t *testing.T) {
+	g := newRig(t)
+	g.facts.Doctor = []httpapi.Check{{Name: "Disk", Fact: "0.3 GiB free"}, {Name: "Open files", Fact: "at most 65536", Good: true}}
+	p := g.get("/").want(200).says("Disk 0.3 GiB free", "Open files at most 65536")
+	if len(p.all("dd", "warn")) != 1 || len(p.all("dd", "fine")) != 1 {
+		t.Error("what is good and what is not look the same")
+	}
+	if p := g.as("owner").get("/").want(200); strings.Contains(p.text(), "GiB free") {
+		t.Error("an owner is told about the machine")
+	}
 }

@@ -14,6 +14,13 @@ type Facts struct {
 	Backups bool   // backups are scheduled
 	Node    string // the node's name
 	Version string
+	Doctor  []Check
+}
+
+// Check is something about the node's machine that goes wrong unseen.
+type Check struct {
+	Name, Fact string
+	Good       bool
 }
 
 // todo is a step of the way to a working gateway.
