@@ -304,8 +304,12 @@ type KeyRotateMany struct {
 func init() { register[KeyRotateMany]("key_rotate_many") }
 
 // traits implements [Change].
-func (*KeyRotateMany) traits() Traits {
-	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: LevelOfIncidents, Events: eventsOfKeyRotate}
+func (in *KeyRotateMany) traits() Traits {
+	t := Traits{Takes: Yes, Waits: Yes, Vital: No, Level: LevelOfIncidents, Events: eventsOfKeyRotate}
+	for i := range in.Rotations {
+		t.Level = max(t.Level, in.Rotations[i].traits().Level)
+	}
+	return t
 }
 
 func (in *KeyRotateMany) apply(t *txn) Result {

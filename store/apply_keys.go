@@ -208,10 +208,13 @@ type KeyRotate struct {
 	UntilUnused bool `json:"until_unused,omitzero"`
 	// Incident is the open incident that rotates the key although it freezes the account.
 	Incident IncidentID `json:"incident,omitzero"`
+	// CreatedBy is the creator of the new key, where that is not the actor.
+	CreatedBy string `json:"created_by,omitzero"`
 }
 
 // The levels of members of [KeyRotate].
 const (
+	LevelOfMakers      = 8 // CreatedBy
 	LevelOfCounts      = 3 // Counts
 	LevelOfUntilUnused = 6 // UntilUnused
 )
@@ -231,6 +234,9 @@ func (in *KeyRotate) traits() Traits {
 	}
 	if in.Incident != "" {
 		t.Level = LevelOfIncidents
+	}
+	if in.CreatedBy != "" {
+		t.Level = LevelOfMakers
 	}
 	return t
 }
@@ -255,6 +261,9 @@ func (in *KeyRotate) rotate(t *txn, n uint32) Result {
 	k := *old
 	k.ID, k.Hash, k.Hint = in.New, in.Hash, in.Hint
 	k.CreatedBy = t.cmd.Actor.ID
+	if in.CreatedBy != "" {
+		k.CreatedBy = in.CreatedBy
+	}
 	k.Imported = false
 	if p := t.state.account(k.Account).KeyPolicy; p != nil && p.MaxTTL != 0 {
 		// The new key lives as long as the policy allows, or as the old one did.

@@ -21,8 +21,9 @@ var (
 // verified: of a single-use one, apply makes sure that it is used once.
 type SessionStart struct {
 	Session  Session `json:"session"`
-	Setup    bool    `json:"use_setup,omitzero"` // the user's set-up token, with the hash Used
-	Used     Hash    `json:"used,omitzero"`      // of the set-up token, recovery code or link
+	Setup    bool    `json:"use_setup,omitzero"`   // the user's set-up token, with the hash Used
+	Keeps    bool    `json:"keeps_setup,omitzero"` // no password is set, so that the set-up token stays
+	Used     Hash    `json:"used,omitzero"`        // of the set-up token, recovery code or link
 	Recovery bool    `json:"use_recovery,omitzero"`
 	TOTPStep int64   `json:"totp_step,omitzero"` // of the code; 0: none was needed
 	Link     string  `json:"link,omitzero"`      // the link's id
@@ -31,14 +32,21 @@ type SessionStart struct {
 	Subject  string  `json:"subject,omitzero"`   // that the OIDC provider vouched for
 }
 
+// LevelOfKeptSetups is the level of Keeps.
+const LevelOfKeptSetups = 8
+
 func init() { register[SessionStart]("session_start") }
 
 var eventsOfSessionStart = []Action{sessionCreated, linkOpened}
 
 // traits: a set-up token and a link stop working everywhere when they are used, and the
 // oldest session may end.
-func (*SessionStart) traits() Traits {
-	return Traits{Takes: Yes, Waits: Yes, Vital: No, Level: LevelOfPeople, Events: eventsOfSessionStart}
+func (in *SessionStart) traits() Traits {
+	t := Traits{Takes: Yes, Waits: Yes, Vital: No, Level: LevelOfPeople, Events: eventsOfSessionStart}
+	if in.Keeps {
+		t.Level = LevelOfKeptSetups
+	}
+	return t
 }
 
 // used answers that a credential is none any more.
@@ -90,7 +98,9 @@ func (in *SessionStart) user(t *txn, s *Session) *Refusal {
 		if u.Setup == (Hash{}) || u.Setup != in.Used || !t.when.at.Before(u.SetupEnds) {
 			return used("set-up link")
 		}
-		u.Setup, u.SetupEnds = Hash{}, time.Time{}
+		if !in.Keeps || in.Password != nil {
+			u.Setup, u.SetupEnds = Hash{}, time.Time{}
+		}
 		if in.Password != nil {
 			u.Password = *in.Password
 			u.Modified = t.index

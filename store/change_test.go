@@ -35,6 +35,7 @@ var traitRows = []struct {
 	{"user_create", &UserCreate{}, No, Yes, No, 6, "user.create"},
 	{"user_update", &UserUpdate{}, Yes, Yes, No, 6, "user.update"},
 	{"user_delete", &UserDelete{}, Yes, Yes, No, 6, "user.delete"},
+	{"session_start keeps", &SessionStart{Setup: true, Keeps: true}, Yes, Yes, No, 8, "session.create session_link.open"},
 	{"session_start", &SessionStart{}, Yes, Yes, No, 6, "session.create session_link.open"},
 	{"session_seen", &SessionSeen{}, No, No, No, 6, ""},
 	{"session_end", &SessionEnd{}, Yes, Yes, No, 6, "session.delete"},
@@ -54,6 +55,7 @@ var traitRows = []struct {
 	{"key_rotate at once", &KeyRotate{}, Yes, Yes, No, 1, "key.rotate key.create"},
 	{"key_rotate counts", &KeyRotate{Counts: true}, Yes, Yes, No, 3, "key.rotate key.create"},
 	{"key_rotate until unused", &KeyRotate{UntilUnused: true, Counts: true}, Yes, Yes, No, 6, "key.rotate key.create"},
+	{"key_rotate maker", &KeyRotate{CreatedBy: "usr_a"}, Yes, Yes, No, 8, "key.rotate key.create"},
 	{"key_rotate overlap", &KeyRotate{OverlapEndsAt: epoch.Add(time.Hour)}, Yes, Yes, No, 1, "key.rotate key.create"},
 
 	{"key_update disable", &KeyUpdate{Disabled: ptr(true)}, Yes, Yes, No, 1, "key.update"},
@@ -112,6 +114,7 @@ var traitRows = []struct {
 	{"deliveries_done", &DeliveriesDone{}, No, No, No, 6, "webhook.disable webhook.overflow"},
 	{"deliveries_done gone", &DeliveriesDone{Results: []DeliveryResult{{URL: "https://a.example/"}}}, No, No, No, 8, "webhook.disable webhook.overflow"},
 	{"key_rotate_many", &KeyRotateMany{}, Yes, Yes, No, 6, "key.rotate key.create"},
+	{"key_rotate_many maker", &KeyRotateMany{Rotations: []KeyRotate{{}, {CreatedBy: "usr_a"}}}, Yes, Yes, No, 8, "key.rotate key.create"},
 	{"incident_open", &IncidentOpen{}, No, Yes, No, 6, "incident.open"},
 	{"incident_note", &IncidentNote{}, No, Yes, No, 6, "incident.update"},
 	{"incident_close", &IncidentClose{}, No, Yes, No, 6, "incident.close"},

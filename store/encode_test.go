@@ -48,6 +48,7 @@ func samples() map[string]*Command {
 		}},
 		"key_rotate":              {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour)}},
 		"key_rotate.until_unused": {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour), UntilUnused: true}},
+		"key_rotate.maker":        {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", CreatedBy: "usr_a"}},
 		"key_rotate.counts":       {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", Counts: true}},
 
 		"key_revoke": {Change: &KeyRevoke{ID: key.ID, Reason: "leaked"}},
@@ -90,7 +91,8 @@ func samples() map[string]*Command {
 			ID: "usr_a", Name: ptr(""), Role: ptr(RoleViewer), Disabled: ptr(false), Password: ptr("$argon2id$"), Subject: ptr(""), Setup: ptr(hashOf("s")), SetupEnds: &at,
 			TOTP: &[]byte{}, TOTPStep: ptr(int64(0)), Recovery: &[]Hash{}, Keep: "ses_a", Force: true,
 		}},
-		"user_delete": {Change: &UserDelete{ID: "usr_a", Force: true}},
+		"user_delete":         {Change: &UserDelete{ID: "usr_a", Force: true}},
+		"session_start.keeps": {Change: &SessionStart{Session: Session{Kind: OfUser, Owner: "usr_a", Hash: hashOf("s"), Ends: at}, Setup: true, Keeps: true, Used: hashOf("u")}},
 		"session_start": {Change: &SessionStart{Session: Session{
 			ID: "ses_a", Kind: OfUser, Owner: "usr_a", Account: "acct_a", Hash: hashOf("x"), Token: hashOf("t"), Scopes: []string{"admin"}, Name: "n", Setup: true,
 			Created: at, Seen: at, Ends: at, Idle: 1800, IP: "192.0.2.1", Agent: "curl",

@@ -111,6 +111,9 @@ func (s *Store) People() People { return People{s} }
 // Cell is [Store.Cell].
 func (p People) Cell(id AccountID) *Cell { return p.s.Cell(id) }
 
+// ClusterLevel is [Store.ClusterLevel].
+func (p People) ClusterLevel() int { return p.s.ClusterLevel() }
+
 // User returns a user; nil if there is none.
 func (p People) User(id UserID) (*User, error) {
 	row, err := p.s.get(userRow(id))

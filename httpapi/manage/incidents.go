@@ -253,7 +253,7 @@ func (h *Incidents) rotate(c *rest.Call, n *store.Incident, done *store.Incident
 			secret := apikey.New(prefixOf(k.Type))
 			secrets = append(secrets, secret)
 			change.Rotations = append(change.Rotations, store.KeyRotate{
-				ID: id, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Keys.Store.Pepper(), secret), Hint: apikey.Hint(secret), Counts: true, Incident: n.ID,
+				ID: id, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Keys.Store.Pepper(), secret), Hint: apikey.Hint(secret), Counts: true, Incident: n.ID, CreatedBy: h.Keys.maker(c),
 			})
 		}
 		if len(change.Rotations) == 0 {

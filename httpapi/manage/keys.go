@@ -77,7 +77,7 @@ func (n *newKey) key(c *rest.Call) (*store.Key, error) {
 	}
 	k := &store.Key{
 		ID: store.KeyID(ids.NewSorted("key_", c.Now)), Account: c.Account, Type: *n.Type, Name: *n.Name,
-		Scopes: store.DefaultScopes.Names(), Life: store.Life{CreatedAt: c.Stamp(), CreatedBy: c.Caller.Actor.ID},
+		Scopes: store.DefaultScopes.Names(), Life: store.Life{CreatedAt: c.Stamp(), CreatedBy: c.Caller.Maker()},
 		Limits: n.Limits, Allowlist: f.prefixes,
 		MaxCostPerCall: (*store.Money)(n.MaxCostPerCall), MonthlyBudget: (*store.Money)(n.MonthlyBudget),
 	}

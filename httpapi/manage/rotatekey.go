@@ -89,6 +89,7 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 		Hint: apikey.Hint(secret), OverlapEndsAt: ends,
 		UntilUnused: in.untilUnused(),
 		Counts:      h.Store.ClusterLevel() >= store.LevelOfCounts,
+		CreatedBy:   h.maker(c),
 	}})
 	if err != nil {
 		return nil, err
@@ -104,4 +105,12 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 		c.Status = status
 	}
 	return &out, nil
+}
+
+// maker is the creator of the new key of a rotation, "" for the caller.
+func (h *Keys) maker(c *rest.Call) string {
+	if by := c.Caller.Maker(); by != c.Caller.Actor.ID && h.Store.ClusterLevel() >= store.LevelOfMakers {
+		return by
+	}
+	return ""
 }

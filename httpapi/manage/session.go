@@ -30,6 +30,7 @@ type peopleStore interface {
 	Sessions(owner, after string, limit int, keep func(*store.Session) bool) ([]*store.Session, string, error)
 	SessionLink(store.AccountID, string) (*store.Link, error)
 	Cell(store.AccountID) *store.Cell
+	ClusterLevel() int
 }
 
 // Sessions serves the calls that sign in and out.
@@ -253,6 +254,8 @@ func (h *Sessions) withSetup(c *rest.Call, in *credentials, start *store.Session
 		start.Password = &hash
 	}
 	start.Setup, start.Used = true, hash
+	// A person who closes the browser before they have set a password needs the link again.
+	start.Keeps = in.Password == nil && h.Store.ClusterLevel() >= store.LevelOfKeptSetups
 	start.Session.Setup = in.Password == nil
 	return u, nil
 }

@@ -281,6 +281,30 @@ func TestSessionLink(t *testing.T) {
 	}
 }
 
+// A set-up token that signs in without a password is not used up: whoever closes the browser
+// before they have set one needs it again. A password ends it, wherever it is set.
+func TestSetupTokenLastsUntilAPassword(t *testing.T) {
+	g := apitest.New(t)
+	for name, end := range map[string]func(setup string, first *apitest.Person){
+		"in the session": func(_ string, first *apitest.Person) {
+			first.Do("PUT", "/v1/session/password", `{"password":"`+apitest.Password+`"}`).Want(t, 200)
+		},
+		"with the token": func(setup string, _ *apitest.Person) {
+			g.SignIn(map[string]string{"token": setup, "password": apitest.Password}).Want(t, 200)
+		},
+	} {
+		_, setup := g.Setup(strings.ReplaceAll(name, " ", "-")+"@example.com", "developer", "")
+		var first *apitest.Person
+		for range 2 {
+			first = &apitest.Person{Cookie: apitest.Cookie(g.SignIn(map[string]string{"token": setup}).Want(t, 200)), Rig: g}
+			first.Do("GET", "/v1/keys", "").Want(t, 200)
+		}
+		end(setup, first)
+		g.SignIn(map[string]string{"token": setup}).Want(t, 401, fault.InvalidCredentials)
+		g.SignIn(map[string]string{"token": setup, "password": apitest.Password}).Want(t, 401, fault.InvalidCredentials)
+	}
+}
+
 // The page of a set-up link works without script, and looking at it uses nothing up.
 func TestSetupPage(t *testing.T) {
 	g := apitest.New(t)

@@ -63,6 +63,17 @@ type Caller struct {
 	cookie string // of the session
 }
 
+// Maker is the creator of keys that the caller makes: for the session of a link, whoever made
+// the link. What they hand out goes with them when they leave.
+func (c *Caller) Maker() string {
+	if c.Session != nil && c.Session.Kind == store.OfLink {
+		if by := strings.TrimPrefix(c.Session.Name, store.LinkOf); by != "" {
+			return by
+		}
+	}
+	return c.Actor.ID
+}
+
 // recorder keeps the status of the answer.
 type recorder struct {
 	http.ResponseWriter
