@@ -92,7 +92,7 @@ func (t *topics) routes() []*rest.Route {
 	if t.pages.MetricsOpen {
 		metricsAccess = rest.Open | rest.Quiet
 	}
-	return withRoles(slices.Concat(t.people(), t.insight(), t.webhookRoutes(), t.allowlistRoutes(), []*rest.Route{
+	return withTags(withRoles(slices.Concat(t.people(), t.insight(), t.webhookRoutes(), t.allowlistRoutes(), []*rest.Route{
 		{ID: "createKey", Method: post, Path: "/v1/keys", Action: "key.create", Scope: admin, Access: onProxy, Serve: rest.WithBody(t.keys.Create)},
 		{ID: "listKeys", Method: get, Path: "/v1/keys", Action: "key.list", Scope: admin, Access: onProxy, Query: keyQuery, Serve: rest.WithoutBody(t.keys.List)},
 		{ID: "getKey", Method: get, Path: "/v1/keys/{id}", Action: "key.read", Scope: admin, Access: onProxy, IDs: "key_", Serve: rest.WithoutBody(t.keys.Get)},
@@ -142,7 +142,22 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "securityTxt", Method: get, Path: "/.well-known/security.txt", Access: probe, Serve: t.pages.Security},
 		{ID: "openAPI", Method: get, Path: "/openapi.yaml", Access: rest.Open | rest.Quiet, Serve: t.pages.Description},
 		{ID: "metrics", Method: get, Path: "/metrics", Action: "metrics.read", Scope: admin, Access: metricsAccess, Serve: t.pages.ReadMetrics},
-	}))
+	})))
+}
+
+// tagged are the changes of one resource with an ETag. Any other refuses If-Match: its sender
+// believes that the change is not made otherwise.
+var tagged = []string{
+	"updateKey", "rotateKey", "revokeKey", "setAllowlist", "updateAccount", "updateManagedAccount", "deleteManagedAccount", "updateTier", "deleteTier",
+	"closeIncident", "updateWebhook", "deleteWebhook", "rotateWebhookSecret", "testWebhook", "redeliver", "redeliverSince",
+	"updateUser", "deleteUser", "disableUser", "resetUser", "cancelErasure",
+}
+
+func withTags(routes []*rest.Route) []*rest.Route {
+	for _, rt := range routes {
+		rt.Tagged = slices.Contains(tagged, rt.ID)
+	}
+	return routes
 }
 
 // webhookRoutes lists the calls about webhooks and incidents.

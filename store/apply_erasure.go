@@ -138,6 +138,8 @@ func (in *ErasureCancel) apply(t *txn) Result {
 	switch {
 	case no != nil:
 		return Result{Refusal: no}
+	case !t.matches(e.Modified):
+		return changedMeanwhile()
 	case e.State == ErasureCancelled:
 		return Result{Erasure: e}
 	case e.State != ErasureScheduled:

@@ -186,6 +186,7 @@ func (h *Erasures) Get(c *rest.Call) (*wholeErasure, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.ETag = e.Modified
 	out := &wholeErasure{erasureView: viewErasure(e)}
 	if e.State != store.ErasureDone {
 		return out, nil
@@ -211,6 +212,7 @@ func (h *Erasures) Cancel(c *rest.Call, _ *nothing) (*erasureView, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.ETag = rc.Erasure.Modified
 	v := viewErasure(rc.Erasure)
 	return &v, nil
 }

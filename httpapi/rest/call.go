@@ -48,7 +48,6 @@ type Call struct {
 // change is what a call has done about the change that it makes.
 type change struct {
 	committed bool // a command carries this call's audit event
-	matched   bool // If-Match was looked at
 }
 
 // Caller is the identity that makes a call: a key with its Record, an operator token, or
@@ -105,6 +104,11 @@ func (c *Call) run() *fault.Error {
 	}
 	if err := c.Route.checkParams(c.Param, c.Second()); err != nil {
 		return err
+	}
+	if c.Route.Method != http.MethodGet && c.Route.Access&(Open|Quiet) == 0 { // also where no command is proposed
+		if f := c.conditions(); f != nil {
+			return f
+		}
 	}
 	if len(c.Route.Query) == 0 && strings.HasPrefix(c.Route.Path, "/v1/") { // else the handler reads it; pages may be sent anything
 		if err := c.Query().Err(); err != nil {

@@ -20,7 +20,6 @@ const maxTags = 16
 // the one that may still hold; apply then compares with that one. Weak tags never
 // match.
 func (c *Call) IfMatch(current func() (uint64, error)) (uint64, error) {
-	c.change.matched = true
 	tags, err := ifMatch(c.Request.Header)
 	if err != nil || len(tags) == 0 {
 		return 0, err
@@ -62,7 +61,7 @@ func (c *Call) conditions() *fault.Error {
 			return fault.Newf(fault.InvalidRequest, "%s is not supported by calls that change something; use If-Match with an ETag. Nothing was changed.", name)
 		}
 	}
-	if len(h.Values("If-Match")) > 0 && c.Param == "" && !c.change.matched {
+	if len(h.Values("If-Match")) > 0 && !c.Route.Tagged {
 		return fault.Newf(fault.InvalidRequest, "If-Match: this call is not about one resource with an ETag; leave it out. Nothing was changed.")
 	}
 	return nil

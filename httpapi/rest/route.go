@@ -42,6 +42,7 @@ type Route struct {
 	IDs    string      // prefix of the ids that the path's variable segment may be; "" for names
 	Access Access
 	Roles  Roles // of users that may make it
+	Tagged bool  // a change that If-Match makes conditional: its commands compare the ETag
 	Serve  Handler
 
 	segments []string
