@@ -136,7 +136,7 @@ func line(commands []*command) (string, error) {
 // does. The form is posted here with command_for and command_method, its action and method;
 // nothing is changed.
 func showCommand(v *visit) error {
-	out, err := v.command(v.r.PostForm.Get("command_method"), v.r.PostForm.Get("command_for"))
+	out, err := commandOf(v, v.r.PostForm.Get("command_method"), v.r.PostForm.Get("command_for"))
 	status := http.StatusOK
 	if err != nil {
 		f, err := asked(err)
@@ -151,9 +151,9 @@ func showCommand(v *visit) error {
 	return err
 }
 
-// command is the line for one action. The account that an operator looks at is that of the
+// commandOf is the line for one action. The account that an operator looks at is that of the
 // action's URL, with which the browser asks.
-func (v *visit) command(method, action string) (string, error) {
+func commandOf(v *visit, method, action string) (string, error) {
 	u, err := url.Parse(action)
 	if err != nil || method != http.MethodGet && method != http.MethodPost {
 		return "", fault.Newf(fault.InvalidValue, "command_for must be the action of a form.")
