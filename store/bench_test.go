@@ -214,7 +214,7 @@ func benchApply(b *testing.B, printed bool) {
 	for i := range logs {
 		c := &Command{
 			At: epoch.Add(time.Duration(i) * time.Millisecond), Actor: Actor{Type: ActorOperator, ID: "op"}, Account: DefaultAccount,
-			IP: "192.0.2.7", Agent: "curl/8.5.0", Request: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"},
+			IP: "192.0.2.7", Agent: "curl/8.5.0", Request: CommandRequest{RequestInfo: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"}},
 			Change: &KeyCreate{Key: benchKey(i)},
 		}
 		logs[i] = &raft.Log{Index: uint64(i + 3), Type: raft.LogCommand, Data: c.Encode()}

@@ -10,12 +10,12 @@ import "time"
 // Optional members are tagged omitzero, never omitempty: the latter drops a
 // pointer to an empty value, and with it a change to "nothing".
 type Command struct {
-	At      time.Time   `json:"at"`
-	Actor   Actor       `json:"actor"`
-	Account AccountID   `json:"account,omitzero"`
-	IP      string      `json:"ip,omitzero"`
-	Agent   string      `json:"user_agent,omitzero"`
-	Request RequestInfo `json:"request,omitzero"`
+	At      time.Time      `json:"at"`
+	Actor   Actor          `json:"actor"`
+	Account AccountID      `json:"account,omitzero"`
+	IP      string         `json:"ip,omitzero"`
+	Agent   string         `json:"user_agent,omitzero"`
+	Request CommandRequest `json:"request,omitzero"`
 
 	// Once makes the command idempotent: apply keeps its result for 24 h and
 	// answers a repeat with it.
@@ -30,6 +30,25 @@ type Command struct {
 	// Change is the change itself, of one of the registered kinds. On the wire it is a
 	// member named like its kind.
 	Change Change `json:"-"`
+}
+
+// CommandRequest is the HTTP request that a command came with. Its answer is not known yet.
+type CommandRequest struct {
+	RequestInfo
+	// Path and StartedAt are known to nodes from LevelOfPaths on.
+	Path      string    `json:"path,omitzero"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+}
+
+// LevelOfPaths is the level of nodes that keep the path of a change's request and when it came.
+const LevelOfPaths = 8
+
+// Until returns what nodes of a level know of a request.
+func (r CommandRequest) Until(level int) CommandRequest {
+	if level < LevelOfPaths {
+		r.Path, r.StartedAt = "", time.Time{}
+	}
+	return r
 }
 
 // Once identifies a repeatable request: Scope is a hash of caller, method, path

@@ -51,7 +51,8 @@ func samples() map[string]*Command {
 		"key_rotate.maker":        {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", CreatedBy: "usr_a"}},
 		"key_rotate.counts":       {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", Counts: true}},
 
-		"key_revoke": {Change: &KeyRevoke{ID: key.ID, Reason: "leaked"}},
+		"key_revoke":      {Change: &KeyRevoke{ID: key.ID, Reason: "leaked"}},
+		"key_revoke.path": {Change: &KeyRevoke{ID: key.ID, Reason: "leaked"}},
 		"key_revoke_bulk": {Change: &KeyRevokeBulk{
 			IDs: []KeyID{key.ID}, CreatedBy: "op", Type: ptr(Test), Environment: ptr(""), CreatedBefore: at, Reason: "r", After: "key_x",
 		}},
@@ -155,8 +156,10 @@ func samples() map[string]*Command {
 		c.Actor = Actor{Type: ActorUser, ID: "user_1", Name: "Ada"}
 		c.Account = "acct_a"
 		c.IP, c.Agent = "192.0.2.1", "curl/8"
-		c.Request = RequestInfo{ID: "r1", Method: "POST", Route: "/v1/keys"}
+		c.Request.RequestInfo = RequestInfo{ID: "r1", Method: "POST", Route: "/v1/keys"}
 	}
+	r := &list["key_revoke.path"].Request
+	r.Path, r.StartedAt = "/v1/keys/key_a/revoke", at.Truncate(time.Millisecond)
 	return list
 }
 

@@ -56,8 +56,8 @@ type RequestInfo struct {
 	DurationMS float64 `json:"duration_ms,omitzero"`
 }
 
-// EventRequest is the HTTP request of an event. An event of a change has the first
-// part only: the command carries no more.
+// EventRequest is the HTTP request of an event. An event of a change is written before the
+// answer: of it only the parts are there that its command has.
 type EventRequest struct {
 	RequestInfo
 	Path     string `json:"path,omitzero"`     // as sent, without the query

@@ -46,8 +46,8 @@ func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reaso
 		UserAgent: t.cmd.Agent,
 		Changes:   changes,
 	}
-	if t.cmd.Request != (RequestInfo{}) {
-		e.Request = &EventRequest{RequestInfo: t.cmd.Request}
+	if r := &t.cmd.Request; *r != (CommandRequest{}) {
+		e.Request = &EventRequest{RequestInfo: r.RequestInfo, Path: r.Path, StartedAt: r.StartedAt}
 	}
 	var before *chain.State
 	if t.chain.begin != 0 {
@@ -60,19 +60,30 @@ func (t *txn) eventOf(account AccountID, action Action, key KeyID, target, reaso
 }
 
 // Versions of an event's row: a chained one begins with its number and the state of its
-// account's chain before it.
+// account's chain before it. Those of requests with a path have it and the start after the rest
+// of the request.
 const (
-	eventRowVersion   = 1
-	eventRowOfChained = 2
+	eventRowVersion     = 1
+	eventRowOfChained   = 2
+	eventRowOfPath      = 3
+	eventRowOfPathChain = 4 // both
 )
 
 // packEvent writes an event's row in table e, which its place completes: the
 // account, the time and the id are in the row's name. before is nil if it is not chained.
 func packEvent(b []byte, e *Event, before *chain.State) []byte {
-	if before == nil {
+	path := e.Request != nil && (e.Request.Path != "" || !e.Request.StartedAt.IsZero())
+	switch {
+	case before == nil && path:
+		b = append(b, eventRowOfPath)
+	case before == nil:
 		b = append(b, eventRowVersion)
-	} else {
+	case path:
+		b = append(b, eventRowOfPathChain)
+	default:
 		b = append(b, eventRowOfChained)
+	}
+	if before != nil {
 		b = packState(binary.AppendUvarint(b, e.Seq), *before)
 	}
 	b = pack.AppendTime(b, e.Time)
@@ -95,6 +106,10 @@ func packEvent(b []byte, e *Event, before *chain.State) []byte {
 		b = binary.AppendUvarint(b, uint64(r.Status))
 		b = binary.AppendVarint(b, int64(r.DurationMS*1e3))
 	}
+	if path {
+		b = pack.Append(b, e.Request.Path)
+		b = pack.AppendTime(b, e.Request.StartedAt)
+	}
 	return append(b, e.Changes...)
 }
 
@@ -112,8 +127,8 @@ func unpackEvent(row, value []byte) (*Event, chain.State, error) {
 	seq := index
 	var before chain.State
 	switch version {
-	case eventRowVersion:
-	case eventRowOfChained:
+	case eventRowVersion, eventRowOfPath:
+	case eventRowOfChained, eventRowOfPathChain:
 		seq = u.Uvarint()
 		before = u.state()
 	default:
@@ -139,6 +154,9 @@ func unpackEvent(row, value []byte) (*Event, chain.State, error) {
 			ID: u.Text(), Method: u.Text(), Route: u.Text(),
 			Status: int(u.Uvarint()), DurationMS: float64(u.Varint()) / 1e3,
 		}}
+		if version == eventRowOfPath || version == eventRowOfPathChain {
+			e.Request.Path, e.Request.StartedAt = u.Text(), u.Time()
+		}
 	}
 	if u.Bad() {
 		return nil, chain.State{}, errPacked

@@ -94,6 +94,23 @@ func until(events []client.Event) string {
 	return "&end_date=" + events[len(events)-1].Time.Add(time.Second).Format(time.RFC3339)
 }
 
+// The event of a change says by which path it was asked for, and when the request came. There
+// is no answer yet when it is written.
+func TestAuditOfChangeHasItsPath(t *testing.T) {
+	g := apitest.New(t)
+	id, _ := g.Key("live")
+	before, _ := g.Config.Clock()
+	g.Op("PATCH", "/v1/keys/"+id, `{"name":"renamed"}`).Want(t, 200)
+	list := g.Events("?action=key.update")
+	if len(list) != 1 {
+		t.Fatalf("%d events", len(list))
+	}
+	r := list[0].Request
+	if r.Path != "/v1/keys/"+id || r.Route != "/v1/keys/{id}" || r.StartedAt.Before(before.Truncate(time.Millisecond)) || r.StartedAt.After(list[0].Time) || r.Status != 0 {
+		t.Errorf("the request of the event: %+v, written at %v", r, list[0].Time)
+	}
+}
+
 func TestAuditFilters(t *testing.T) {
 	g := apitest.New(t)
 	id := fill(g)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/store"
@@ -54,7 +55,10 @@ func (c *Call) Describe(cmd *store.Command) {
 		cmd.IP = c.Client.String()
 	}
 	cmd.Agent = agent(c.Request)
-	cmd.Request = store.RequestInfo{ID: c.RequestID(), Method: c.Request.Method, Route: c.Route.Path}
+	cmd.Request = store.CommandRequest{
+		RequestInfo: store.RequestInfo{ID: c.RequestID(), Method: c.Request.Method, Route: c.Route.Path},
+		Path:        c.Route.pathOf(c.Param), StartedAt: c.Now.UTC().Truncate(time.Millisecond),
+	}
 }
 
 // propose hands cmd, which is complete, to the cluster.

@@ -45,7 +45,9 @@ func (c *committer) judge(cmd *store.Command, raw []byte) (*Proposal, error) {
 			"Not all nodes of the cluster know this change (it needs level %d, the cluster is at %d); upgrade them first.", cmd.Level(), level)}
 	}
 	if raw == nil {
-		raw = cmd.Encode()
+		known := *cmd
+		known.Request = cmd.Request.Until(c.engine.state.ClusterLevel())
+		raw = known.Encode()
 	}
 	return &Proposal{Raw: raw, Account: cmd.Account, Takes: cmd.Takes(), Waits: cmd.Waits(), Vital: cmd.Vital(), Founds: cmd.Founds()}, nil
 }

@@ -146,6 +146,37 @@ func TestUnknownCommands(t *testing.T) {
 	}
 }
 
+// The path of a request and its start are left out of a command while a node would not know
+// them, and the command of the caller is not changed.
+func TestPathsWaitForOldNodes(t *testing.T) {
+	t.Parallel()
+	r := replicatest.New(t)
+	began := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	change := func(name string) *store.EventRequest {
+		cmd := &store.Command{At: time.Now(), Account: store.DefaultAccount, Change: &store.AccountUpdate{Name: &name}}
+		cmd.Request = store.CommandRequest{RequestInfo: store.RequestInfo{ID: name, Method: "PATCH", Route: "/v1/account"}, Path: "/v1/account", StartedAt: began}
+		replicatest.Must(t, r, cmd)
+		if cmd.Request.Path == "" || cmd.Request.StartedAt.IsZero() {
+			t.Errorf("the command was changed: %+v", cmd.Request)
+		}
+		for e, err := range r.Store().Events(store.EventQuery{Account: store.DefaultAccount, Action: "account.update", Newest: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.Request
+		}
+		t.Fatal("there is no event")
+		return nil
+	}
+	if got := change("alone"); got.ID != "alone" || got.Path != "/v1/account" || !got.StartedAt.Equal(began) {
+		t.Errorf("the event has %+v", got)
+	}
+	replicatest.Must(t, r, &store.Command{At: time.Now(), Change: &store.MemberPut{Member: store.Member{ID: "old", Name: "n9", Address: "a:1", Level: store.LevelOfPaths - 1}}})
+	if got := change("with an old node"); got.ID != "with an old node" || got.Path != "" || !got.StartedAt.IsZero() {
+		t.Errorf("the event has %+v", got)
+	}
+}
+
 // stampAt is the stamp of the entry at index.
 func stampAt(t *testing.T, r *replica.Replica, index uint64) store.Stamp {
 	t.Helper()
