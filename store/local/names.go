@@ -1,6 +1,9 @@
 package local
 
-import "github.com/perfgate/perfgate/store"
+import (
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/pack"
+)
 
 // maxNames bounds the names of keys that are looked up in a minute, and kept until its end: less
 // than 3 MiB, and less than half a second of a processor if none of them is in a cache.
@@ -33,4 +36,11 @@ func (n *names) name(l *Local, v *request[[]byte], ns uint64) string {
 		n.of[id] = name
 	}
 	return name
+}
+
+// requestCaller is who made a request.
+type requestCaller[T pack.Text] struct {
+	hint T // of a refused credential, or the actor's name
+	by   T // the actor's id; the key's where it is that
+	name T // of the key, where there is no hint
 }

@@ -242,19 +242,18 @@ func appendAddr(dst []byte, a netip.Addr) []byte {
 
 // request is a parsed request value; its texts alias the parsed value.
 type request[T pack.Text] struct {
-	flags             byte
-	method            T
-	code              byte // of the method; 0: method is set
-	status            int
-	micros            uint64
-	key, route, id    T
-	action, reason    T
-	hint, agent, addr T
-	by                T // the actor's id, where it is not the key
-	name              T // of the key, where there is no hint
-	path, upstream    T
-	attempts          uint64
-	errors            T
+	flags          byte
+	method         T
+	code           byte // of the method; 0: method is set
+	status         int
+	micros         uint64
+	key, route, id T
+	action, reason T
+	agent, addr    T
+	path, upstream T
+	attempts       uint64
+	errors         T
+	requestCaller[T]
 	requestOrigin[T]
 	limits requestLimits[T]
 }
