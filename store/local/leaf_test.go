@@ -31,7 +31,7 @@ func TestLeafIsThatOfTheEvent(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			ns = nanos(day0) + rng.Uint64N(3e9) // times of the same second follow each other
 		}
-		if _, v, err := splitMany(value); err == nil && v[0] == kindRequest {
+		if _, v, err := splitMany(value); err == nil && len(v) > 0 && v[0] == kindRequest {
 			if r, err := parseRequest(v); err == nil && !plain(&r) {
 				slow++
 			}
