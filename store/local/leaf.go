@@ -27,7 +27,7 @@ func (c *chains) leaf(of owner, ns, seq uint64, value []byte) (chain.Hash, error
 
 // plain reports whether the event of a request has the texts of its row as they are.
 func plain(r *request[[]byte]) bool {
-	for _, text := range [...][]byte{r.action, r.by, r.hint, r.reason, r.agent, r.id, r.method, r.route, r.path, r.upstream, r.errors, r.key} {
+	for _, text := range [...][]byte{r.action, r.by, r.hint, r.reason, r.agent, r.id, r.method, r.route, r.path, r.upstream, r.errors, r.key, r.name} {
 		if !utf8.Valid(text) {
 			return false
 		}
@@ -55,7 +55,11 @@ func (c *chains) hashed(of owner, ns, seq uint64, r *request[[]byte], count uint
 		enc.Text("")
 	}
 	enc.Bytes(r.by)
-	enc.Bytes(r.hint)
+	if len(r.hint) == 0 && len(r.by) > 0 {
+		enc.Bytes(r.name)
+	} else {
+		enc.Bytes(r.hint)
+	}
 	enc.Text(string(of.account()))
 	enc.Bytes(r.key)
 	enc.Text("") // target

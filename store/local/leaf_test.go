@@ -85,6 +85,9 @@ func anyValue(rng *rand.Rand) []byte {
 	value = appendRequest(value, o, rng.IntN(8) > 0)
 	if rng.IntN(8) > 0 {
 		value = binary.AppendVarint(value, rng.Int64N(1<<rng.UintN(40))-5)
+		if rng.IntN(2) == 0 {
+			value = appendText(value, anyText(rng), maxHint) // the name of the key
+		}
 	}
 	if rng.IntN(50) == 0 {
 		value = value[:rng.IntN(len(value))+1]
