@@ -29,6 +29,7 @@ type chains struct {
 	room  eventRoom // of the event under way
 	enc   *chain.Encoder
 	last  uint64 // time of the last event
+	now   uint64 // the time of all records of a shard; 0 while none is written
 }
 
 // accountChain is the end of an account's chain.
@@ -159,7 +160,7 @@ func (w *writer) reopen(account owner, bucket uint32) error {
 			continue
 		}
 		if p.seq >= w.chains.begin && p.seq > a.now.Seq {
-			if err := w.chains.add(w.batch, p.account, p.ns, p.seq, it.Value()); err != nil {
+			if err := w.chains.add(w.batch, p.account, p.ns, p.seq, it.Value(), nil); err != nil {
 				return err
 			}
 		}
@@ -186,7 +187,11 @@ func (c *chains) stamp(l *Local, started uint64) uint64 {
 		return l.cfg.stamp(started)
 	}
 	const milli = 1e6
-	now := nanos(l.now()) / milli * milli
+	now := c.now
+	if now == 0 {
+		now = nanos(l.now())
+	}
+	now = now / milli * milli
 	if last := c.last; now < last && last-now <= uint64(span) {
 		now = last
 	}
@@ -194,8 +199,9 @@ func (c *chains) stamp(l *Local, started uint64) uint64 {
 	return now
 }
 
-// add adds an event to its account's chain.
-func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value []byte) error {
+// add adds an event to its account's chain. parsed is the request in its value, if it is at
+// hand.
+func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value []byte, parsed *request[[]byte]) error {
 	a := c.of[owner(account)]
 	if a == nil {
 		a = c.get(owner(account))
@@ -207,7 +213,7 @@ func (c *chains) add(batch *pebble.Batch, account []byte, ns, seq uint64, value 
 		}
 	}
 	a.minute = minute
-	leaf, err := c.leaf(a.id, ns, seq, value)
+	leaf, err := c.leaf(a.id, ns, seq, value, parsed)
 	if err != nil {
 		return err
 	}

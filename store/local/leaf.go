@@ -10,8 +10,13 @@ import (
 )
 
 // leaf is the hash of a stored event in its chain. Most events are requests, whose hash is made
-// of the row itself: to build the event first took as long as to hash it.
-func (c *chains) leaf(of owner, ns, seq uint64, value []byte) (chain.Hash, error) {
+// of the row itself: to build the event first took as long as to hash it. parsed is the request
+// of the row, which stands for no others; nil if it is not at hand.
+func (c *chains) leaf(of owner, ns, seq uint64, value []byte, parsed *request[[]byte]) (chain.Hash, error) {
+	if parsed != nil && plain(parsed) {
+		c.hashed(of, ns, seq, parsed, 0)
+		return c.enc.Leaf(), nil
+	}
 	if count, v, err := splitMany(value); err == nil && len(v) > 0 && v[0] == kindRequest {
 		if r, err := parseRequest(v); err == nil && plain(&r) {
 			c.hashed(of, ns, seq, &r, count)

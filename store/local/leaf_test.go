@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/chain"
 )
@@ -36,7 +38,7 @@ func TestLeafIsThatOfTheEvent(t *testing.T) {
 				slow++
 			}
 		}
-		got, err := c.leaf(of, ns, seq, value)
+		got, err := c.leaf(of, ns, seq, value, nil)
 		e, failed := dec.event(of, ns, seq, value)
 		if (err != nil) != (failed != nil) {
 			t.Fatalf("row %d, %q: %v, the event: %v", i, value, err, failed)
@@ -136,8 +138,40 @@ func BenchmarkLeaf(b *testing.B) {
 	of := ownerOf(o.Account, false)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := c.leaf(of, nanos(day0), 7, value); err != nil {
+		if _, err := c.leaf(of, nanos(day0), 7, value, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The chain of what the writer has written is that of the events which are read: the writer
+// hashes requests before it has written them.
+func TestChainIsThatOfWhatIsRead(t *testing.T) {
+	reads := 0
+	l := open(t, Config{FS: vfs.NewMem(), Dir: "l", KeyName: func(store.KeyID) string { return "billing" }, Country: func(netip.Addr) Country { return Country{'C', 'H'} }, Clock: func() time.Time {
+		reads++
+		return day0.Add(time.Duration(reads) * time.Microsecond)
+	}})
+	l.cfg.stamp = nil // events have the time of their writing, as they have outside of tests
+	const n = 1000
+	for i := range n {
+		o := typical()
+		o.At, o.Duration = day0.Add(-time.Duration(i)*time.Millisecond), time.Duration(i)*time.Microsecond
+		switch i % 4 {
+		case 0:
+			o.Country = "DE"
+		case 1:
+			o.Code, o.Status = "key_revoked", 401
+		case 2:
+			o.UserAgent = "\xff"
+		}
+		l.Observe(o)
+	}
+	rep, list := exported(t, l, store.EventQuery{Account: typical().Account})
+	if len(list) != n || len(rep.Findings) > 0 || rep.Proven != n {
+		t.Errorf("%d events, %d of them proven, with the faults %+v", len(list), rep.Proven, rep.Findings)
+	}
+	if reads > n/2 {
+		t.Errorf("the clock was read %d times for %d requests", reads, n)
 	}
 }

@@ -31,6 +31,7 @@ type writer struct {
 	usage counts
 	key   []byte
 	of    []byte // the owner of the event
+	at    underway
 	value []byte
 	err   error // the first failed write, for Close
 
@@ -45,6 +46,14 @@ type writer struct {
 	strays strays
 	watch  watching
 	names  names
+}
+
+// underway is the request of the record that is written, with the texts that the writer adds to
+// it: in the writer, so that they are not allocated.
+type underway struct {
+	request request[[]byte]
+	country Country
+	name    []byte // of the key
 }
 
 func newWriter(l *Local) *writer {
@@ -204,7 +213,13 @@ func (w *writer) write(totals, uses bool) error {
 	return w.commit(0)
 }
 
+// records writes the records of a queue's shard. The clock is read once for all of them.
 func (w *writer) records(buf []byte) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	w.chains.now = nanos(w.l.now())
+	defer func() { w.chains.now = 0 }()
 	for len(buf) > 0 {
 		r, rest, ok := nextRecord(buf)
 		if !ok {
@@ -219,8 +234,8 @@ func (w *writer) records(buf []byte) error {
 }
 
 func (w *writer) record(r *record) error {
-	v, err := parseRequest(r.value)
-	if err != nil {
+	v, err := &w.at.request, error(nil)
+	if *v, err = parseRequest(r.value); err != nil {
 		panic("BUG: a queued event does not parse")
 	}
 	ip, _ := netip.AddrFromSlice(v.addr)
@@ -229,15 +244,15 @@ func (w *writer) record(r *record) error {
 		country = w.l.cfg.locate(ip)
 	}
 	denied := r.flags&recDenied != 0
-	if r.flags&recEvent != 0 && (!denied || len(r.account) > 0 || w.strays.take(r, &v, country)) {
-		e := entry{account: r.account, refused: denied, started: r.ns, value: r.value, country: country}
-		e.name = w.names.name(w.l, &v, nanos(w.l.now()))
+	if r.flags&recEvent != 0 && (!denied || len(r.account) > 0 || w.strays.take(r, v, country)) {
+		e := entry{account: r.account, refused: denied, started: r.ns, value: r.value, parsed: v, country: country}
+		e.name = w.names.name(w.l, v, w.chains.now)
 		if err := w.event(&e); err != nil {
 			return err
 		}
 	}
-	w.failed.note(r, &v, country)
-	w.watch.hand(w.l.cfg.Watch, r, &v, ip, country)
+	w.failed.note(r, v, country)
+	w.watch.hand(w.l.cfg.Watch, r, v, ip, country)
 	if r.flags&(recCounted|recUsed) != 0 {
 		if r.flags&recUsed != 0 {
 			id := v.key
@@ -271,9 +286,10 @@ type entry struct {
 	refused bool   // of the refusals of its account
 	started uint64 // when its request began
 	value   []byte
-	country Country // of a request, if its value does not have it
-	name    string  // of the key, if its value has none
-	count   uint32  // of equal refusals that it stands for; 0 is one
+	parsed  *request[[]byte] // value; nil if it is not at hand
+	country Country          // of a request, if its value does not have it
+	name    string           // of the key, if its value has none
+	count   uint32           // of equal refusals that it stands for; 0 is one
 }
 
 // event appends one event row to the batch. Its time is that of its writing, so that no
@@ -303,6 +319,13 @@ func (w *writer) event(e *entry) error {
 			w.value = appendText(w.value, e.name, maxHint)
 		}
 		value = w.value
+		if r := e.parsed; r != nil {
+			if w.at.country = e.country; w.at.country != (Country{}) {
+				r.country = w.at.country[:]
+			}
+			w.at.name = append(w.at.name[:0], clip(e.name, maxHint)...)
+			r.waited, r.timed, r.name = int64(ns/1e6)-int64(e.started/1e6), true, w.at.name
+		}
 	}
 	w.of = appendOwner(w.of[:0], e.account, e.refused)
 	var err error
@@ -312,7 +335,7 @@ func (w *writer) event(e *entry) error {
 	if err := w.batch.Set(w.key, value, nil); err != nil {
 		return err
 	}
-	if err := w.chains.add(w.batch, w.of, ns, w.seq, value); err != nil {
+	if err := w.chains.add(w.batch, w.of, ns, w.seq, value, e.parsed); err != nil {
 		return err
 	}
 	b := bucketOf(ns)
