@@ -55,7 +55,11 @@ func classOf(t store.EventType, o store.Outcome) byte {
 
 // appendTokens appends to the key of an event what queries look for in its value. The actor
 // of an event about lost ones is the node.
-func appendTokens(key, value []byte, node string) ([]byte, error) {
+// parsed is the request in the value, if it is at hand.
+func appendTokens(key, value []byte, parsed *request[[]byte], node string) ([]byte, error) {
+	if parsed != nil {
+		return tokensOf(key, parsed), nil
+	}
 	if value[0] == kindDropped {
 		key = append(key, classOf(store.EventDelete, store.Failed))
 		key = binary.BigEndian.AppendUint32(key, tokenOf(node))
@@ -69,6 +73,10 @@ func appendTokens(key, value []byte, node string) ([]byte, error) {
 	if err != nil {
 		return key, err
 	}
+	return tokensOf(key, &f), nil
+}
+
+func tokensOf(key []byte, f *request[[]byte]) []byte {
 	key = append(key, classOf(eventTypeOf(f.action, f.methodName()), outcomeOf(f.status, len(f.reason) > 0)))
 	if len(f.key) > 0 {
 		key = binary.BigEndian.AppendUint32(key, tokenOf(f.key))
@@ -85,7 +93,7 @@ func appendTokens(key, value []byte, node string) ([]byte, error) {
 	if len(f.action) > 0 {
 		key = binary.BigEndian.AppendUint32(key, tokenOf(f.action))
 	}
-	return key, nil
+	return key
 }
 
 // indexed is the part of an event's key that [appendTokens] made: nothing in a row of an

@@ -188,7 +188,7 @@ func TestSummaryBounds(t *testing.T) {
 	for _, n := range []int{0, 1, 50, maxTableTokens, maxTableTokens + 1} {
 		s := newSummarizer()
 		for i := range n {
-			key, err := appendTokens(eventKey(nil, "acct_a", uint64(i), uint64(i)), appendRequest(nil, admitted(day0, "acct_a", store.KeyID(fmt.Sprint("key_", i))), true), "n")
+			key, err := appendTokens(eventKey(nil, "acct_a", uint64(i), uint64(i)), appendRequest(nil, admitted(day0, "acct_a", store.KeyID(fmt.Sprint("key_", i))), true), nil, "n")
 			must(t, err)
 			must(t, s.AddPointKey(pebble.InternalKey{UserKey: key}, nil))
 			if i%30 == 29 || i == n-1 {

@@ -329,7 +329,7 @@ func (w *writer) event(e *entry) error {
 	}
 	w.of = appendOwner(w.of[:0], e.account, e.refused)
 	var err error
-	if w.key, err = appendTokens(eventKey(w.key[:0], w.of, ns, w.seq), value, w.l.cfg.Node); err != nil {
+	if w.key, err = appendTokens(eventKey(w.key[:0], w.of, ns, w.seq), value, e.parsed, w.l.cfg.Node); err != nil {
 		return err
 	}
 	if err := w.batch.Set(w.key, value, nil); err != nil {
