@@ -106,6 +106,9 @@ func (c *Cluster) Complete() bool { return len(c.r.Store().Members()) >= c.Expec
 // Full implements [replica.Writer].
 func (c *Cluster) Full() bool { return c.leadership.full() }
 
+// Strained implements [replica.Writer].
+func (c *Cluster) Strained() bool { return c.leadership.strained() }
+
 // Committed implements [replica.Writer].
 func (c *Cluster) Committed(index, term uint64) { c.leadership.notices.Committed(index, term) }
 

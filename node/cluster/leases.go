@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/perfgate/perfgate/node/lease"
@@ -91,6 +92,30 @@ func (l *leadership) answer(id string) renewed {
 	got := renewed{Wall: l.Clock.Wall(), Stale: ok && m.Stale}
 	l.clocks.mark(&got)
 	return got
+}
+
+// strained reports whether large changes are to wait; see [replica.Writer].
+func (l *leadership) strained() bool {
+	now := l.Clock.Now()
+	return late(l.table.Status(now), now, l.ledSince.Load(), l.Lease)
+}
+
+// late reports whether a node that is in contact has less than three quarters of its lease
+// left, or none yet of a leader that is new; one that is not late has nine tenths. Whatever
+// keeps it from renewing (it applies slowly, its disk or the leader's is busy), it gets over
+// the work that is under way with the rest of its lease, while new work could go on for
+// ever. A node that is not heard of, or that lost its lease, holds nothing up.
+func late(held []lease.Holding, now, ledSince int64, d time.Duration) bool {
+	enough := int64(d / 4 * 3)
+	return slices.ContainsFunc(held, func(h lease.Holding) bool {
+		switch {
+		case h.Stale || h.LastSeen == 0 || now-h.LastSeen > int64(contactFresh):
+			return false
+		case h.Until == 0:
+			return now-ledSince < enough
+		}
+		return h.Until-now < enough
+	})
 }
 
 // report is the index that a node has applied.

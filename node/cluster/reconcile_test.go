@@ -3,6 +3,8 @@ package cluster
 import (
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/node/lease"
 )
 
 // A nonvoter gets a vote when it has kept up without a break; steps are in order.
@@ -54,6 +56,35 @@ func TestPresence(t *testing.T) {
 	} {
 		if gone, back := presence(c.was, c.heard, c.silence); gone != c.gone || back != c.back {
 			t.Errorf("%s: gone %v, back %v", c.name, gone, back)
+		}
+	}
+}
+
+// Large changes wait while a node in contact is late with its lease, and for no other node.
+func TestLate(t *testing.T) {
+	const s = int64(time.Second)
+	const d = 4 * time.Second
+	now, since := 100*s, 10*s
+	for _, c := range []struct {
+		name  string
+		held  lease.Holding
+		since int64
+		want  bool
+	}{
+		{"renewed just now", lease.Holding{Until: now + 4*s, LastSeen: now}, since, false},
+		{"three quarters of a lease are left", lease.Holding{Until: now + 3*s, LastSeen: now}, since, false},
+		{"less is left", lease.Holding{Until: now + 3*s - 1, LastSeen: now}, since, true},
+		{"its renewals are refused", lease.Holding{Until: now + 1, LastSeen: now - s/2}, since, true},
+		{"it is not heard of", lease.Holding{Until: now + 1, LastSeen: now - int64(contactFresh) - 1}, since, false},
+		{"it serves on without a lease", lease.Holding{Until: now + 1, LastSeen: now, Stale: true}, since, false},
+		{"it has lost its lease", lease.Holding{LastSeen: now}, since, false},
+		{"the leader is new", lease.Holding{LastSeen: now}, now - 1, true},
+		{"the leader is not so new", lease.Holding{LastSeen: now}, now - 3*s, false},
+		{"the leader is new, and it is not heard of", lease.Holding{}, now - 1, false},
+	} {
+		fine := lease.Holding{Until: now + 4*s, LastSeen: now}
+		if got := late([]lease.Holding{fine, c.held, fine}, now, c.since, d); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }

@@ -67,6 +67,9 @@ type Writer interface {
 	// Full reports whether so many voters have no space that a change would have to
 	// wait for it. It is asked of the leader.
 	Full() bool
+	// Strained reports whether a node that serves is late with its lease, so that more large
+	// changes might cost it the lease: they wait. It is asked of the leader.
+	Strained() bool
 	// Forward hands a proposal to the leader, once.
 	Forward(ctx context.Context, p *Proposal) (Receipt, error)
 	// Committed is called when an entry is committed and applied here.

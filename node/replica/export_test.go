@@ -54,6 +54,13 @@ func (r *room) TakeFor(ctx context.Context, account store.AccountID, n int) (fre
 	return r.take(ctx, account, n)
 }
 
+// Total is the number of bytes that callers share now.
+func (r *room) Total() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
+}
+
 // Shares is the number of accounts that hold or wait for some of the room.
 func (r *room) Shares() int { return len(r.by) }
 

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -12,12 +13,17 @@ import (
 // Bounds of large commands at the leader. Every node applies them one after the
 // other, and until it has it reports no newer index: it gets its next lease late, and
 // small writes and grants wait in line. So only as much is under way as a loaded node
-// applies within lease.Config.JoinLag or not much more, about 1,500 keys of an import.
+// applies within lease.Config.JoinLag or not much more, about 1,500 keys of an import. A node
+// that takes longer is seen by its lease: while that is late, no more is begun (see
+// [Writer]), and afterwards one at a time.
 // Small commands need no such bound: maxOutstanding of them are 8 MiB at most.
 const (
 	largeCommand = 8 << 10         // bytes from which a command is large
 	largeBytes   = 512 << 10       // of large commands under way; a larger one goes alone
-	largeWait    = 5 * time.Second // for room; then the write is refused, and nothing is held of it
+	largeWait    = 5 * time.Second // for room and leases; then the write is refused, and nothing is held of it
+	largePoll    = 10 * time.Millisecond
+	largeLeast   = 64 << 10 // of largeBytes when a lease was late: less than a part of an import, so that one goes at a time
+	largeStep    = 4 << 10  // by which that grows again with each large command
 )
 
 // room is a number of bytes that callers share. Of those that wait, the next one is of the
@@ -26,9 +32,8 @@ const (
 // account keep their order. So the changes of several accounts alternate, however many
 // each of them has, and accounts that come later overtake nobody for good.
 type room struct {
-	total int
-
 	mu    sync.Mutex
+	total int
 	used  int
 	line  []*roomWaiter // bounded by maxOutstanding: each holds a slot
 	by    map[store.AccountID]*roomShare
@@ -51,9 +56,8 @@ type roomWaiter struct {
 // take waits until n bytes are free for account, or all of them if n is more, and
 // returns the function that frees them. It returns nil when ctx has ended first.
 func (r *room) take(ctx context.Context, account store.AccountID, n int) (free func()) {
-	n = min(n, r.total)
-	w := &roomWaiter{account, n, make(chan struct{})}
 	r.mu.Lock()
+	w := &roomWaiter{account, min(n, r.total), make(chan struct{})}
 	r.line = append(r.line, w)
 	if r.by == nil {
 		r.by = make(map[store.AccountID]*roomShare)
@@ -96,13 +100,27 @@ func (r *room) give(w *roomWaiter) {
 	r.admitLocked()
 }
 
+// narrow makes the room as small as it gets; widen makes it a step larger, up to largest.
+func (r *room) narrow(least int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total = min(r.total, least)
+}
+
+func (r *room) widen(step, largest int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total = max(r.total, min(r.total+step, largest))
+	r.admitLocked()
+}
+
 // admitLocked lets in as many as there is room for. While there is no room for the next
 // one, none that needs less is let in: a large one would never get in.
 func (r *room) admitLocked() {
 	for len(r.line) > 0 {
 		i := r.nextLocked()
 		w := r.line[i]
-		if r.used+w.bytes > r.total {
+		if r.used > 0 && r.used+w.bytes > r.total { // the room may be smaller than when w came
 			return
 		}
 		r.by[w.account].used += w.bytes
@@ -123,7 +141,8 @@ func (r *room) nextLocked() (next int) {
 	return next
 }
 
-// admitLarge waits for room for a command of n bytes of account, if that is large.
+// admitLarge waits for room for a command of n bytes of account, if that is large, and until
+// no node's lease is late because of those before it.
 func (c *committer) admitLarge(ctx context.Context, account store.AccountID, n int) (free func(), err error) {
 	if n < largeCommand {
 		return func() {}, nil
@@ -132,6 +151,21 @@ func (c *committer) admitLarge(ctx context.Context, account store.AccountID, n i
 	defer cancel()
 	if free = c.large.take(ctx, account, n); free == nil {
 		return nil, Refuse(ErrBusy, nil)
+	}
+	if !c.coordinator.Strained() {
+		c.large.widen(largeStep, largeBytes)
+		return free, nil
+	}
+	c.large.narrow(largeLeast)
+	poll := time.NewTicker(largePoll)
+	defer poll.Stop()
+	for c.coordinator.Strained() {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			free()
+			return nil, Refuse(ErrBusy, errors.New("the nodes are late with their leases"))
+		}
 	}
 	return free, nil
 }

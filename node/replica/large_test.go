@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/replica"
@@ -133,6 +134,57 @@ func TestLargeWrites(t *testing.T) {
 	free()
 	if err := <-done; err != nil || !replicatest.Holds(t, r, 3) {
 		t.Errorf("a large write with room: %v", err)
+	}
+}
+
+// strained is a coordinator of nodes that are late with their leases until over is set.
+type strained struct {
+	replica.Coordinator
+	over *atomic.Bool
+}
+
+func (s strained) Strained() bool { return !s.over.Load() }
+
+// Large writes wait while nodes are late with their leases, and hold their room meanwhile;
+// small ones do not wait.
+func TestLargeWritesWaitForLeases(t *testing.T) {
+	t.Parallel()
+	var over atomic.Bool
+	c := replicatest.Config(t, vfs.Default, t.TempDir())
+	c.Coordinate = func(r *replica.Replica) replica.Coordinator { return strained{replica.Lone(r), &over} }
+	r := replicatest.Start(t, c)
+	defer replicatest.Shut(t, r)
+	replicatest.Begin(t, r)
+	large := replicatest.CreateKey(1)
+	large.Request.Route = strings.Repeat("x", replica.LargeCommand)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Propose(ctx, large); !errors.Is(err, replica.ErrBusy) {
+		t.Errorf("a large write: %v", err)
+	}
+	if replicatest.Holds(t, r, 1) || r.Large().Shares() != 0 {
+		t.Errorf("it was made all the same, or %d accounts still hold room", r.Large().Shares())
+	}
+	replicatest.Must(t, r, replicatest.CreateKey(2))
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Propose(t.Context(), large)
+		done <- err
+	}()
+	over.Store(true)
+	if n := r.Large().Total(); n >= replica.LargeCommand*10 {
+		t.Errorf("%d bytes may be under way after a lease was late", n)
+	}
+	if err := <-done; err != nil || !replicatest.Holds(t, r, 1) {
+		t.Errorf("a large write after the leases were renewed: %v", err)
+	}
+	for n := 3; r.Large().Total() < replica.LargeBytes; n++ {
+		large := replicatest.CreateKey(n)
+		large.Request.Route = strings.Repeat("x", replica.LargeCommand)
+		before := r.Large().Total()
+		if replicatest.Must(t, r, large); r.Large().Total() <= before {
+			t.Fatalf("%d bytes may be under way, after %d", r.Large().Total(), before)
+		}
 	}
 }
 

@@ -57,6 +57,9 @@ func (lone) Complete() bool { return true }
 // Full implements [Writer]: no other disk counts.
 func (lone) Full() bool { return false }
 
+// Strained implements [Writer]: no lease can end.
+func (lone) Strained() bool { return false }
+
 // Forward implements [Writer]: there is no other node.
 func (lone) Forward(context.Context, *Proposal) (Receipt, error) { return Receipt{}, ErrNotTaken }
 
