@@ -100,21 +100,25 @@ func (l *leadership) strained() bool {
 	return late(l.table.Status(now), now, l.ledSince.Load(), l.Lease)
 }
 
-// late reports whether a node that is in contact has less than three quarters of its lease
-// left, or none yet of a leader that is new; one that is not late has nine tenths. Whatever
-// keeps it from renewing (it applies slowly, its disk or the leader's is busy), it gets over
-// the work that is under way with the rest of its lease, while new work could go on for
-// ever. A node that is not heard of, or that lost its lease, holds nothing up.
+// late reports whether a node has less than three quarters of its lease left; one that is not
+// late has nine tenths. Whatever keeps it from renewing (it applies slowly, its disk or the
+// leader's is busy), it gets over the work that is under way with the rest of its lease,
+// while new work could go on for ever. A node that is down costs no more than writes wait
+// for in any case, the end of its lease. One that is heard of is late, too, for as long as
+// a lease after it lost its own, and before it has one of a leader that is new.
 func late(held []lease.Holding, now, ledSince int64, d time.Duration) bool {
 	enough := int64(d / 4 * 3)
 	return slices.ContainsFunc(held, func(h lease.Holding) bool {
+		heard := h.LastSeen != 0 && now-h.LastSeen <= int64(contactFresh)
 		switch {
-		case h.Stale || h.LastSeen == 0 || now-h.LastSeen > int64(contactFresh):
+		case h.Stale:
 			return false
-		case h.Until == 0:
-			return now-ledSince < enough
+		case h.Until != 0:
+			return h.Until-now < enough
+		case h.Ended != 0:
+			return heard && now-h.Ended < int64(d)
 		}
-		return h.Until-now < enough
+		return heard && now-ledSince < enough
 	})
 }
 

@@ -60,7 +60,7 @@ func TestPresence(t *testing.T) {
 	}
 }
 
-// Large changes wait while a node in contact is late with its lease, and for no other node.
+// Large changes wait while a node is late with its lease, and for none that has had none for long.
 func TestLate(t *testing.T) {
 	const s = int64(time.Second)
 	const d = 4 * time.Second
@@ -75,9 +75,12 @@ func TestLate(t *testing.T) {
 		{"three quarters of a lease are left", lease.Holding{Until: now + 3*s, LastSeen: now}, since, false},
 		{"less is left", lease.Holding{Until: now + 3*s - 1, LastSeen: now}, since, true},
 		{"its renewals are refused", lease.Holding{Until: now + 1, LastSeen: now - s/2}, since, true},
-		{"it is not heard of", lease.Holding{Until: now + 1, LastSeen: now - int64(contactFresh) - 1}, since, false},
+		{"it is not heard of, and may serve", lease.Holding{Until: now + 1, LastSeen: now - int64(contactFresh) - 1}, since, true},
 		{"it serves on without a lease", lease.Holding{Until: now + 1, LastSeen: now, Stale: true}, since, false},
-		{"it has lost its lease", lease.Holding{LastSeen: now}, since, false},
+		{"it has just lost its lease", lease.Holding{Ended: now - s, LastSeen: now}, since, true},
+		{"it has lost its lease, and is not heard of", lease.Holding{Ended: now - s, LastSeen: now - int64(contactFresh) - 1}, since, false},
+		{"it lost its lease long ago", lease.Holding{Ended: now - 4*s, LastSeen: now}, since, false},
+		{"it never had a lease", lease.Holding{LastSeen: now}, since, false},
 		{"the leader is new", lease.Holding{LastSeen: now}, now - 1, true},
 		{"the leader is not so new", lease.Holding{LastSeen: now}, now - 3*s, false},
 		{"the leader is new, and it is not heard of", lease.Holding{}, now - 1, false},

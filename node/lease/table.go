@@ -279,6 +279,8 @@ func (t *Table) Status(now int64) []Holding {
 		h := Holding{Node: m.Node, Rep: m.rep, Pending: len(m.pending) > 0, Stale: m.serves(), LastSeen: m.seen}
 		if m.until > now {
 			h.Until = m.until
+		} else {
+			h.Ended = m.until
 		}
 		out = append(out, h)
 	}

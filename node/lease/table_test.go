@@ -336,3 +336,24 @@ func TestDrop(t *testing.T) {
 		how(t, w, true, Ack{"a", LeaseEnded})
 	}
 }
+
+// The end of a lease that was not renewed is known until the node has another one, or starts
+// again.
+func TestStatusOfAnEndedLease(t *testing.T) {
+	tb := led()
+	tb.Report(a, 10, 101*sec)
+	if h := tb.Status(101 * sec)[0]; h.Ended != 0 || h.Until != 0 {
+		t.Errorf("before the first lease: %+v", h)
+	}
+	grant(t, tb, a, 10, false, 102*sec)
+	if h := tb.Status(102 * sec)[0]; h.Ended != 0 || h.Until != 102*sec+ended {
+		t.Errorf("with a lease: %+v", h)
+	}
+	if h := tb.Status(120 * sec)[0]; h.Ended != 102*sec+ended || h.Until != 0 {
+		t.Errorf("after it: %+v", h)
+	}
+	tb.Report(Node{"a", 2}, 10, 121*sec)
+	if h := tb.Status(121 * sec)[0]; h.Ended != 0 {
+		t.Errorf("another process: %+v", h)
+	}
+}

@@ -109,6 +109,7 @@ type Holding struct {
 	Node
 	Rep      uint64 // newest index it reported in this term
 	Until    int64  // end of its granted lease by the leader's clock; 0: none
+	Ended    int64  // when the last one ended; 0: it holds one, or was granted none in this term
 	Pending  bool   // a renewal is in progress
 	Stale    bool   // it may serve without a lease
 	LastSeen int64  // time of its last message in this term; 0: none

@@ -51,7 +51,8 @@ func TestImportsBesideRequests(t *testing.T) {
 		api := c.API(i % len(c.Nodes))
 		importing.Go(func() {
 			_, err := api.ImportKeys(t.Context(), strings.NewReader(lines.String()))
-			if got := code(err); got != "" && got != fault.TooBusy {
+			// On a machine that is too busy, an import may take longer than it is waited for.
+			if got := code(err); got != "" && got != fault.TooBusy && got != fault.UnknownOutcome {
 				t.Errorf("import %d: %v", i, err)
 			}
 		})
