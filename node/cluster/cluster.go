@@ -27,6 +27,7 @@ type Cluster struct {
 	reconciler  *reconciler
 	diagnosis   *diagnosis
 	recalls     *recalls
+	overseer    *overseer
 	status      *status
 	server      *server
 	metrics     *metrics
@@ -56,6 +57,7 @@ func New(r *replica.Replica, s *Config) *Cluster {
 	}
 	c.diagnosis = &diagnosis{node: n, peers: c.peers, holder: c.holder, certs: c.certs}
 	c.recalls = &recalls{node: n, peers: c.peers, metrics: c.metrics, kick: make(chan struct{}, 1)}
+	c.overseer = &overseer{node: n, peers: c.peers, leadership: c.leadership}
 	c.status = &status{node: n, clocks: c.clocks, peers: c.peers, leadership: c.leadership, holder: c.holder, diagnosis: c.diagnosis, founding: c.founding}
 	c.settlements = &settlements{node: n, peers: c.peers, leadership: c.leadership}
 	c.server = &server{node: n, leadership: c.leadership, settlements: c.settlements, membership: c.membership, recalls: c.recalls, status: c.status}
@@ -78,6 +80,7 @@ func (c *Cluster) Start(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { c.reconciler.run(ctx) })
 	tasks.Go(func() { c.diagnosis.run(ctx) })
 	tasks.Go(func() { c.recalls.run(ctx) })
+	tasks.Go(func() { c.overseer.run(ctx) })
 	tasks.Go(func() { <-ctx.Done(); c.leadership.notices.tasks.Wait() })
 	return nil
 }

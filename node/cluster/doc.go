@@ -43,7 +43,7 @@
 //
 // # Goroutines
 //
-// Renewals, reports, the reconciler, the diagnosis, recalls and the observer of new leaders
+// Renewals, reports, the reconciler, the diagnosis, recalls, the overseer and the observer of new leaders
 // are one goroutine each and end with the context of Start; renewals have up to
 // renewalsMax more under way. Notices have one goroutine for each server, and one
 // that reads its answers. The noticeReader has two for each leader's connection.

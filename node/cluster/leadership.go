@@ -38,6 +38,8 @@ type leadership struct {
 
 	awaited   atomic.Uint64                 // the newest term in which awaitReports is done
 	promoting atomic.Pointer[raft.ServerID] // the server with a vote that is not committed yet; see promote
+
+	unconfirmed unconfirmed // see overseer
 }
 
 // errLost reports that this node lost the leadership before a write was in force.
@@ -61,6 +63,7 @@ func (l *leadership) begin(term uint64) {
 		}
 	}
 	l.term.Store(term)
+	l.unconfirmed.confirmed()
 	l.reports.reset()
 	l.ledSince.Store(l.Clock.Now())
 	l.Clock.Sync()

@@ -72,9 +72,11 @@ func (l *leadership) grant(ctx context.Context, f *selfReport) (renewed, error) 
 		return renewed{}, err
 	}
 	// By the commit alone: under load, to apply takes longer than a renewal may.
+	l.unconfirmed.asked(now)
 	if err := l.r.ConfirmTerm(ctx, f.Term); err != nil {
 		return renewed{}, replica.Refuse(replica.ErrUnavailable, err)
 	}
+	l.unconfirmed.confirmed()
 	select {
 	case <-l.table.Ready(ticket):
 	case <-ctx.Done():

@@ -39,12 +39,14 @@ func (m machine) ApplyBatch(logs []*raft.Log) []any {
 		for size := len(logs[0].Data); n < len(logs) && size < applyBytes; n++ {
 			size += len(logs[n].Data)
 		}
+		m.applied.begin()
 		if m.applying != nil {
 			m.applying(logs[:n])
 		}
 		for i, response := range m.Store.ApplyBatch(logs[:n]) {
 			out = append(out, answer{response, logs[i].Term})
 		}
+		m.applied.end()
 		m.applied.changed()
 		logs = logs[n:]
 	}
@@ -61,6 +63,7 @@ func (m machine) Restore(src io.ReadCloser) error {
 // is the store's own, which it publishes after its caches.
 type progress struct {
 	index func() uint64
+	busy
 
 	mu   sync.Mutex
 	next chan struct{} // closed at the next change; nil while none waits
