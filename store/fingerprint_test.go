@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
@@ -160,4 +162,47 @@ func BenchmarkFingerprint(b *testing.B) {
 	for i := range uint64(b.N) {
 		buf = f.add(i, entry, buf)
 	}
+}
+
+// BenchmarkShareOfFingerprint applies batches of 64 creations to two states in turn, of which one
+// keeps a fingerprint, and reports how many creations with it there are for one without: by the
+// medians of the batches, so that neither other programs nor compactions count.
+func BenchmarkShareOfFingerprint(b *testing.B) {
+	const size = 64
+	var took [2][]time.Duration
+	var states [2]*harness
+	for i := range states {
+		states[i] = begun(b)
+	}
+	states[1].must(&Command{Change: &FingerprintBegin{}})
+	at := [2]uint64{states[0].index, states[1].index}
+	for n := range max(b.N, 200) {
+		for turn := range 2 {
+			i := (n + turn) % 2
+			logs := make([]*raft.Log, size)
+			for j := range logs {
+				at[i]++
+				c := &Command{
+					At: epoch.Add(time.Duration(n) * time.Millisecond), Actor: Actor{Type: ActorOperator, ID: "op"}, Account: DefaultAccount,
+					IP: "192.0.2.7", Agent: "curl/8.5.0", Request: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"},
+					Change: &KeyCreate{Key: benchKey(n*size + j)},
+				}
+				logs[j] = &raft.Log{Index: at[i], Type: raft.LogCommand, Data: c.Encode()}
+			}
+			began := time.Now()
+			answers := states[i].ApplyBatch(logs)
+			took[i] = append(took[i], time.Since(began))
+			for _, answer := range answers {
+				if r, ok := answer.(Result); !ok || r.Refusal != nil {
+					b.Fatal(answer)
+				}
+			}
+		}
+	}
+	median := func(list []time.Duration) float64 {
+		slices.Sort(list)
+		return float64(list[len(list)/2])
+	}
+	b.ReportMetric(median(took[0])/median(took[1]), "with/without")
+	b.ReportMetric(median(took[1])/size, "median-ns/creation")
 }
