@@ -90,7 +90,7 @@ func TestNothingIsSetAsideUnasked(t *testing.T) {
 	}
 	stopped := errors.New("the node was stopped")
 	c := replicatest.Config(t, vfs.Default, dir)
-	c.Coordinate = func(r *replica.Replica) replica.Coordinator { return replica.Lone(r) }
+	c.Coordinate = replica.Lone
 	c.Others = func() (bool, error) { return false, stopped }
 	harm := func() {} // noted damage comes first, then damage that the start finds
 	for range 2 {
