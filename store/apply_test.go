@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -325,5 +326,21 @@ func TestBulkLimitOfRows(t *testing.T) {
 	r := h.must(&Command{Change: &KeyRevokeBulk{Environment: ptr("none"), Limit: 2}})
 	if r.Next != KeyID(fmt.Sprintf("key_%03d", keys-2)) {
 		t.Errorf("it stopped after %q of %d keys", r.Next, keys)
+	}
+}
+
+// Any command before the first one is refused, and so is a second
+// first one.
+func TestNothingBeforeInit(t *testing.T) {
+	h := empty(t)
+	for kind, c := range samples() {
+		if kind != "init" {
+			h.refused(Conflict, c)
+		}
+	}
+	h.must(samples()["init"])
+	h.refused(Conflict, samples()["init"])
+	if answer := h.Apply(&raft.Log{Index: h.index, Type: raft.LogCommand}); !reflect.DeepEqual(answer, Result{}) {
+		t.Errorf("an entry that was applied before: %+v", answer)
 	}
 }

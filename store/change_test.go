@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/hashicorp/raft"
 )
 
 // traitRows are the traits that the guarantee about revoked rights asks for, by
@@ -383,21 +382,5 @@ func TestEventsOfChanges(t *testing.T) {
 		if got, want := order(seen[kind]), order(kinds[kind]().traits().Events); !slices.Equal(got, want) {
 			t.Errorf("%s wrote %v and states %v", kind, got, want)
 		}
-	}
-}
-
-// Any command before the first one is refused, and so is a second
-// first one.
-func TestNothingBeforeInit(t *testing.T) {
-	h := empty(t)
-	for kind, c := range samples() {
-		if kind != "init" {
-			h.refused(Conflict, c)
-		}
-	}
-	h.must(samples()["init"])
-	h.refused(Conflict, samples()["init"])
-	if answer := h.Apply(&raft.Log{Index: h.index, Type: raft.LogCommand}); !reflect.DeepEqual(answer, Result{}) {
-		t.Errorf("an entry that was applied before: %+v", answer)
 	}
 }

@@ -184,7 +184,7 @@ func BenchmarkShareOfFingerprint(b *testing.B) {
 				at[i]++
 				c := &Command{
 					At: epoch.Add(time.Duration(n) * time.Millisecond), Actor: Actor{Type: ActorOperator, ID: "op"}, Account: DefaultAccount,
-					IP: "192.0.2.7", Agent: "curl/8.5.0", Request: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"},
+					IP: "192.0.2.7", Agent: "curl/8.5.0", Request: CommandRequest{RequestInfo: RequestInfo{ID: "req_0123456789abcdef", Method: "POST", Route: "/v1/keys"}},
 					Change: &KeyCreate{Key: benchKey(n*size + j)},
 				}
 				logs[j] = &raft.Log{Index: at[i], Type: raft.LogCommand, Data: c.Encode()}
