@@ -85,6 +85,7 @@ var layers = map[string][]string{
 	},
 	"httpapi/fault":   {},
 	"httpapi/h1":      {},
+	"httpapi/h1/loop": {},
 	"httpapi/h2guard": {},
 	"httpapi/iprange": {},
 	"httpapi/manage": {
