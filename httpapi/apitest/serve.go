@@ -5,11 +5,30 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
+
+// loops serve the connections of [Serve] during the second run of RunTwice; nil otherwise.
+var loops *loop.Group
+
+// RunTwice runs the tests of a package twice where the system has event loops: goroutines serve
+// the connections of [Serve], and then loops do from the first octet on. It returns the exit
+// code.
+func RunTwice(m *testing.M) int {
+	code := m.Run()
+	g, err := loop.Start(runtime.GOMAXPROCS(0))
+	if code != 0 || err != nil {
+		return code
+	}
+	defer g.Close()
+	loops, g.Early = g, true
+	return m.Run()
+}
 
 // Endpoint is a listener that serves a handler.
 type Endpoint struct {
@@ -38,6 +57,9 @@ func ServeLane(t testing.TB, h http.Handler, lane func(*h1.Request) func(*h1.Exc
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}}
 	s.HTTP2.Protocols.SetUnencryptedHTTP2(true)
+	if loops != nil {
+		s.Loops, ln = loops, loop.Listener{Listener: ln}
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {

@@ -104,9 +104,10 @@ func causeOf(ctx context.Context) error {
 // one.
 func (t *Transport) connection(x *Call, reuse bool) (c *persistConn, err error) {
 	if reuse {
-		c = t.pool.take(x.Target, x.up.mayTurn())
+		c = t.pool.takeFor(x)
 	}
 	if c == nil {
+		x.leaveLoop()
 		if c, err = t.connect(x.ctx, x.Target); err != nil {
 			return nil, err
 		}

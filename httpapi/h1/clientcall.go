@@ -49,6 +49,8 @@ type Call struct {
 	// Manual says that the caller ends the call by Abort, once the context is done, which
 	// costs less than waiting for that.
 	Manual bool
+	// Client is the request that the call is made for; nil if it is none of a [Server].
+	Client *Exchange
 
 	t      *Transport
 	ctx    context.Context
@@ -129,7 +131,7 @@ func (x *Call) Reset() {
 	trailer.Reset()
 	x.Target, x.Method, x.Path, x.Host, x.Fields, x.Close = Target{}, "", "", "", nil, false
 	x.Payload = Payload{}
-	x.Connected, x.Interim = nil, nil
+	x.Connected, x.Interim, x.Client = nil, nil, nil
 	x.Manual, x.t, x.ctx, x.conn = false, nil, nil, nil
 	x.cut.done, x.cut.conn, x.cut.stop = false, nil, nil
 	x.up.reset()
@@ -162,7 +164,7 @@ func (x *Call) attempt(c *persistConn) error {
 		}
 	} else if c.unchecked && !c.quiet() {
 		return errStale
-	} else if err := x.up.send(c); err != nil && c.socket.written.Load() == x.before {
+	} else if err := x.sendAlone(c); err != nil && c.socket.written.Load() == x.before {
 		return err
 	}
 	if x.waits() {
@@ -177,6 +179,12 @@ func (x *Call) attempt(c *persistConn) error {
 	}
 	x.up.answered(c.mayTurn() && (body == noBody || body == byLength && x.answer.Length <= int64(c.br.Buffered())))
 	return x.finishHead(body)
+}
+
+// sendAlone writes a request that other goroutines may write, too.
+func (x *Call) sendAlone(c *persistConn) error {
+	x.leaveLoop()
+	return x.up.send(c)
 }
 
 // discard gives up an idle connection that was no longer fit.

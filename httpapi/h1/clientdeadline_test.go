@@ -70,7 +70,7 @@ func TestAnswerOvertakesTheWrite(t *testing.T) {
 		gate := make(chan error)
 		last.Load().gate.Store(&gate)
 		fetch(t, tr, newRequest(t, "POST", u.url, strings.NewReader("body")), "ok")
-		if n := len(tr.pool.idle[targetFor(t, u.url)]); n != 0 {
+		if n := len(tr.pool.idle[place{Target: targetFor(t, u.url)}]); n != 0 {
 			t.Fatal("the connection is idle while it is written to")
 		}
 		gate <- failure
@@ -127,7 +127,7 @@ func TestEarlyOctetsAreNoAnswer(t *testing.T) {
 		var s counting
 		u, tr := newUpstream(t, s.serve), newTransport(t)
 		fetch(t, tr, newRequest(t, "POST", u.url, nil), "ok")
-		c := tr.pool.idle[targetFor(t, u.url)][0].socket
+		c := tr.pool.idle[place{Target: targetFor(t, u.url)}][0].socket
 		sent := c.written.Load()
 		c.count = func(uintptr) { c.acked = sent } // as if the network were slow
 		if c.turn != nil {

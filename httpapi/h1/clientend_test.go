@@ -69,7 +69,7 @@ func TestClientCancel(t *testing.T) {
 			if stage != "before" && stage != "dialing" {
 				within(t, "the end at the upstream", ended)
 			}
-			if n := len(tr.pool.idle[targetFor(t, u.url)]); n != 0 {
+			if n := len(tr.pool.idle[place{Target: targetFor(t, u.url)}]); n != 0 {
 				t.Errorf("%d idle connections", n)
 			}
 		})

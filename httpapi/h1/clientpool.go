@@ -17,14 +17,14 @@ type pool struct {
 	keep time.Duration // how long a connection may be idle; 0: as long as it lives
 
 	mu    sync.Mutex // guards what follows
-	idle  map[Target][]*persistConn
+	idle  map[place][]*persistConn
 	timer *time.Timer // runs sweep; nil while no connection is idle
 }
 
 // take returns an idle connection to key on which nothing has come since the last answer,
 // or nil. Others are closed. unchecked leaves the check to [socket.take], where it can be
 // left to that.
-func (p *pool) take(key Target, unchecked bool) *persistConn {
+func (p *pool) take(key place, unchecked bool) *persistConn {
 	for {
 		c, now := p.pop(key), time.Now()
 		if c == nil {
@@ -38,7 +38,7 @@ func (p *pool) take(key Target, unchecked bool) *persistConn {
 	}
 }
 
-func (p *pool) pop(key Target) *persistConn {
+func (p *pool) pop(key place) *persistConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := p.idle[key]
@@ -68,6 +68,7 @@ func (p *pool) put(c *persistConn) {
 		return
 	}
 	c.idle, c.reused = time.Now(), true
+	c.unuse()
 	if old := p.push(c); old != nil {
 		old.abort()
 	}
@@ -77,15 +78,16 @@ func (p *pool) push(c *persistConn) (old *persistConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.idle == nil {
-		p.idle = map[Target][]*persistConn{}
+		p.idle = map[place][]*persistConn{}
 	}
-	all := p.idle[c.key]
+	key := c.place()
+	all := p.idle[key]
 	if len(all) >= max(p.most, 1) {
 		old = all[0]
 		copy(all, all[1:])
 		all = all[:len(all)-1]
 	}
-	p.idle[c.key] = append(all, c)
+	p.idle[key] = append(all, c)
 	if p.timer == nil {
 		p.timer = time.AfterFunc(p.pause(), p.sweep)
 	}

@@ -316,7 +316,7 @@ func TestIdleConnections(t *testing.T) {
 		hold <- true
 	}
 	all.Wait()
-	if n := len(tr.pool.idle[targetFor(t, u.url)]); n != 2 {
+	if n := len(tr.pool.idle[place{Target: targetFor(t, u.url)}]); n != 2 {
 		t.Errorf("%d idle connections", n)
 	}
 	u.closeAll()
@@ -328,7 +328,7 @@ func TestIdleConnections(t *testing.T) {
 	go func() { hold <- true }()
 	fetch(t, tr, newRequest(t, "GET", u.url, nil), "ok")
 	tr.pool.keep = time.Nanosecond
-	if c := tr.pool.take(targetFor(t, u.url), false); c != nil {
+	if c := tr.pool.take(place{Target: targetFor(t, u.url)}, false); c != nil {
 		t.Error("an old connection is used")
 	}
 }

@@ -68,7 +68,7 @@ func TestSecureUpstream(t *testing.T) {
 func (p *pool) idleOf(srv *httptest.Server) []*persistConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.idle[Target{"https", srv.Listener.Addr().String()}]
+	return p.idle[place{Target: Target{"https", srv.Listener.Addr().String()}}]
 }
 
 // Surplus octets are noticed in TLS too, whether they came in the record of the answer, in

@@ -43,6 +43,7 @@ type conn struct {
 	ctx   context.Context // of all requests
 	leave func()          // ends ctx; nil before it is made
 	rest
+	looped
 	tls     *tls.ConnectionState
 	remote  string
 	served  bool // a request
@@ -74,8 +75,15 @@ func (c *conn) serve() {
 	}
 	c.remote = c.nc.RemoteAddr().String()
 	c.ctx, c.leave = context.WithCancel(context.Background())
+	if c.server.Loops != nil {
+		c.ctx = context.WithValue(c.ctx, connKey{}, c)
+	}
 	if c.server.ConnContext != nil {
 		c.ctx = c.server.ConnContext(c.ctx, c.nc)
+	}
+	if c.landsEarly() {
+		goesOn = true
+		return
 	}
 	goesOn = c.serveRequests()
 }
@@ -158,48 +166,6 @@ func looksLikeHTTP(p []byte) bool {
 	return false
 }
 
-// handOver gives the connection to the server of HTTP/2.
-func (c *conn) handOver(nc net.Conn) {
-	s := c.server
-	s.mu.Lock()
-	h := s.handover
-	s.mu.Unlock()
-	if h == nil {
-		return
-	}
-	if c.tls != nil && !secureEnough(c.tls) {
-		c.nc.SetDeadline(after(s.HeadTimeout))
-		_, _ = nc.Write(inadequate) // the connection ends in any case
-		return
-	}
-	if s.Guard != nil {
-		nc = s.Guard(nc)
-	}
-	c.gone = true
-	h.give(&passed{nc, c.tls})
-}
-
-// preface begins a connection of HTTP/2 (RFC 9113, 3.4).
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-// speaksHTTP2 reports whether the octets to come are the preface. It waits only for as
-// long as they may be.
-func (c *conn) speaksHTTP2() bool {
-	for {
-		p := c.br.buffered()
-		p = p[:min(len(p), len(preface))]
-		if string(p) != preface[:len(p)] {
-			return false
-		}
-		if len(p) == len(preface) {
-			return true
-		}
-		if _, err := c.br.Peek(len(p) + 1); err != nil {
-			return false // who reads the head finds it again
-		}
-	}
-}
-
 // next serves a request and reports whether another may follow.
 func (c *conn) next() bool {
 	c.state.Store(idle)
@@ -217,6 +183,11 @@ func (c *conn) next() bool {
 	if c.served && !c.headIsThere() {
 		c.in.setDeadline(after(c.server.HeadTimeout))
 	}
+	return c.request()
+}
+
+// request reads the head of a request, serves it, and reports whether another may follow.
+func (c *conn) request() bool {
 	if !c.served && c.tls == nil && c.server.HTTP2 != nil && c.speaksHTTP2() {
 		c.in.setDeadline(time.Time{})
 		c.handOver(&earlyConn{c.nc, bytes.Clone(c.br.buffered())})
@@ -233,8 +204,14 @@ func (c *conn) next() bool {
 	}
 	if c.server.Lane != nil {
 		if serve := c.server.Lane(q); serve != nil {
+			if c.onLoop() && !c.isSmall(q) {
+				c.task.Leave()
+			}
 			return c.answerLane(it, serve)
 		}
+	}
+	if c.onLoop() {
+		c.task.Leave()
 	}
 	return c.answerHandler(q)
 }

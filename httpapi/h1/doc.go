@@ -1,5 +1,5 @@
 // Package h1 speaks HTTP/1.1 (RFC 9112), and nothing else: octets come in, messages go
-// out. It imports nothing of ours.
+// out. Of ours it imports package loop alone.
 //
 // # The idea
 //
@@ -58,6 +58,14 @@
 // The middle of a long body of known length is moved by splice(2) through a [Pipe], between
 // two such connections. A [PipeReader] fills it, as Read fills a buffer, and counts; whoever
 // empties it counts, too.
+//
+// # Loops
+//
+// With [Server].Loops, a plaintext connection that waits for its next request belongs to a loop,
+// which serves small requests by the same code: see conn.ready. Everything else has the
+// connection leave the loop, and land again after its answer, after 1, 2, 4 … of them for each
+// time that it had to leave. A function of Server.Lane that waits for anything but the client or the upstream
+// of a [Call] with its Client set calls [WillWait] before.
 //
 // # Goroutines and locks
 //

@@ -120,6 +120,7 @@ func TestOnLeave(t *testing.T) {
 		gone := make(chan bool)
 		x.OnLeave(func() { close(gone) })
 		begun <- x.Left()
+		WillWait(x.Context())
 		<-gone
 		left <- x.Left()
 	}))

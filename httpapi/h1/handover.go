@@ -71,3 +71,48 @@ func (c *earlyConn) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// handOver gives the connection to the server of HTTP/2.
+func (c *conn) handOver(nc net.Conn) {
+	if c.onLoop() {
+		c.task.Leave()
+	}
+	s := c.server
+	s.mu.Lock()
+	h := s.handover
+	s.mu.Unlock()
+	if h == nil {
+		return
+	}
+	if c.tls != nil && !secureEnough(c.tls) {
+		c.nc.SetDeadline(after(s.HeadTimeout))
+		_, _ = nc.Write(inadequate) // the connection ends in any case
+		return
+	}
+	if s.Guard != nil {
+		nc = s.Guard(nc)
+	}
+	c.gone = true
+	h.give(&passed{nc, c.tls})
+}
+
+// preface begins a connection of HTTP/2 (RFC 9113, 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// speaksHTTP2 reports whether the octets to come are the preface. It waits only for as
+// long as they may be.
+func (c *conn) speaksHTTP2() bool {
+	for {
+		p := c.br.buffered()
+		p = p[:min(len(p), len(preface))]
+		if string(p) != preface[:len(p)] {
+			return false
+		}
+		if len(p) == len(preface) {
+			return true
+		}
+		if _, err := c.br.Peek(len(p) + 1); err != nil {
+			return false // who reads the head finds it again
+		}
+	}
+}

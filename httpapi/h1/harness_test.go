@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
 
 // patience is how long a test waits for something that must happen.
@@ -29,6 +31,9 @@ func serveOn(t *testing.T, s *Server, ln net.Listener) net.Addr {
 	t.Helper()
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	if loops != nil {
+		s.Loops, ln = loops, loop.Listener{Listener: ln}
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()

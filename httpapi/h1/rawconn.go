@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
 
 // maxRaw bounds the octets of a system call, and so its time.
@@ -32,6 +34,12 @@ type rawConn struct {
 // newRawConn returns nil for a connection that is not one of TCP itself. A wrapper that
 // leaves the octets alone says so by a method TCPConn.
 func newRawConn(c net.Conn) *rawConn {
+	if w, ok := c.(interface{ LoopConn() *loop.Conn }); ok && canSendRaw {
+		if lc := w.LoopConn(); lc != nil {
+			raw, _ := lc.SyscallConn()
+			return rawConnOf(raw)
+		}
+	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		if w, ok := c.(interface{ TCPConn() *net.TCPConn }); ok {
@@ -45,6 +53,10 @@ func newRawConn(c net.Conn) *rawConn {
 	if err != nil {
 		return nil
 	}
+	return rawConnOf(raw)
+}
+
+func rawConnOf(raw syscall.RawConn) *rawConn {
 	r := &rawConn{raw: raw}
 	r.onRead = func(fd uintptr) bool {
 		r.read, r.readErr = receiveRaw(fd, r.in)

@@ -246,6 +246,9 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		}
 	}
 	c := w.c
+	if c.onLoop() {
+		c.task.Leave()
+	}
 	c.in.unwatch()
 	c.nc.SetDeadline(time.Time{})
 	if c.in.has {

@@ -47,7 +47,11 @@ func (c *conn) mayRest() bool {
 func (c *conn) serveRequests() (goesOn bool) {
 	for c.next() {
 		first := !c.served
-		if c.served = true; first && c.pause() {
+		c.answers++
+		if c.served = true; c.land() {
+			return true
+		}
+		if first && c.pause() {
 			break
 		}
 	}

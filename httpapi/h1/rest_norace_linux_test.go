@@ -12,6 +12,7 @@ import (
 
 // A connection of TCP that waits has the smallest stack, before its first request and after it.
 func TestWaitsTakeSmallStacks(t *testing.T) {
+	needsGoroutines(t)
 	const conns, smallest, spare = 400, 2 << 10, 1 << 10
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection makes stacks smaller
 	stacks := func() int {

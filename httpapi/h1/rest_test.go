@@ -66,6 +66,7 @@ func ask(t *testing.T, c io.Writer, br *bufio.Reader, text string) string {
 
 // A connection that has rested serves requests as before, again and again.
 func TestRest(t *testing.T) {
+	needsGoroutines(t)
 	onBoth(t, func(t *testing.T, start func(*Server) func() net.Conn) {
 		s := answering(echoing)
 		lane := func(x *Exchange) {
@@ -103,6 +104,7 @@ func TestRest(t *testing.T) {
 // A connection rests at once after its first answer: its idle timeout is too short here for
 // the other way to rest.
 func TestRestAfterFirstAnswer(t *testing.T) {
+	needsGoroutines(t)
 	onBoth(t, func(t *testing.T, start func(*Server) func() net.Conn) {
 		s := answering(echoing)
 		s.IdleTimeout = 2 * restAfter
@@ -158,6 +160,7 @@ func TestRestKeepsIdleTimeout(t *testing.T) {
 
 // A connection that rests is closed at once by Shutdown.
 func TestShutdownEndsRest(t *testing.T) {
+	needsGoroutines(t)
 	onBoth(t, func(t *testing.T, start func(*Server) func() net.Conn) {
 		s := answering(echoing)
 		open := start(s)

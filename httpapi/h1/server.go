@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
 
 // Server serves HTTP/1.1 and HTTP/1.0. Its exported fields must be set before Serve and
@@ -50,6 +52,9 @@ type Server struct {
 
 	closing atomic.Bool // set once
 
+	// Loops have the connections that wait for their next request, and serve small requests;
+	// nil leaves all to goroutines.
+	Loops     *loop.Group
 	mu        sync.Mutex // guards the fields below
 	conns     map[*conn]struct{}
 	listeners map[net.Listener]struct{}

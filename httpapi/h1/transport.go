@@ -113,6 +113,9 @@ func (r *reader) setIdle(now time.Time, d time.Duration) {
 
 // watch cancels the request in flight when the client leaves.
 func (r *reader) watch() {
+	if r.c.onLoop() {
+		return // its task leaves the loop before
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.armed, r.since = true, time.Now()

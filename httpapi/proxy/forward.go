@@ -35,6 +35,7 @@ func (x *exchange) call(u *upstream) (*h1.Call, *attempt) {
 	c.Target, c.Method, c.Fields = u.target, x.r.Method, &x.out.Fields
 	c.Host, c.Path = u.hostFor(x.lane.route, x.r), u.pathFor(x.lane.route, x.r)
 	c.Manual, c.Connected, c.Interim = true, x.onConnected, x.onInterim
+	c.Client, _ = x.down.(*h1.Exchange)
 	var a *attempt
 	switch {
 	case x.buffered != nil:

@@ -23,6 +23,7 @@ func (t http2Transport) Do(ctx context.Context, call *h1.Call) (*h1.Answer, erro
 	if err != nil {
 		return nil, err
 	}
+	h1.WillWait(ctx)
 	res, err := t.RoundTrip(req)
 	if err != nil {
 		if cause := causeOf(ctx); cause != nil {

@@ -84,14 +84,19 @@ func (l *life) Deadline() (time.Time, bool) { return time.Time{}, false }
 // Done implements [context.Context].
 func (l *life) Done() <-chan struct{} {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.done == nil {
+	first := l.done == nil
+	if first {
 		l.done = make(chan struct{})
 		if l.cause != nil {
 			close(l.done)
 		}
 	}
-	return l.done
+	done := l.done
+	l.mu.Unlock()
+	if first && l.values != nil {
+		h1.WillWait(l.values) // by the goroutine of the request: others ask after it
+	}
+	return done
 }
 
 // Err implements [context.Context].
