@@ -28,6 +28,15 @@ func TestLand(t *testing.T) {
 	if err := within(t, "the end", ended); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
+	other, oc := pair(t)
+	if err := l.Land(oc, 0, shout(oc, ended)); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(other, "after")
+	expect(t, other, "AFTER") // the loop has closed the first one by now
+	if len(ended) > 0 {
+		t.Error("the end was told of twice")
+	}
 }
 
 // Octets that come together with the end of the direction are served, and then the end is
