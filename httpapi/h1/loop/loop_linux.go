@@ -26,18 +26,19 @@ type Loop struct {
 	poll syscall.RawConn
 	wake int // descriptor of an eventfd
 
-	table  []*Conn // by place
-	turns  []int32
-	free   []int32 // places
-	active []*Task // under way
-	spare  []*Task // that can begin again
-	events [batch]unix.EpollEvent
-	n      int // events
-	now    time.Time
-	quick  bool // it ticks every tick
-	rest   int  // ticks without a task
-	least  int  // of spare since the last sweep
-	swept  time.Time
+	table   []*Conn // by place
+	turns   []int32
+	free    []int32 // places
+	active  []*Task // under way
+	spare   []*Task // that can begin again
+	events  [batch]unix.EpollEvent
+	handled int  // events since others had a turn
+	over    bool // Close was called, and all is handled that came before
+	now     time.Time
+	quick   bool // it ticks every tick
+	rest    int  // ticks without a task
+	least   int  // of spare since the last sweep
+	swept   time.Time
 
 	landed, left atomic.Int64 // clients, for Counts
 
@@ -73,36 +74,56 @@ func New() (*Loop, error) {
 }
 
 func (l *Loop) run() {
-	gather := func(fd uintptr) bool {
-		l.running.Store(false)
-		if l.hasMail() {
-			return true
-		}
-		for {
-			n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&l.events[0])), batch, 0, 0, 0)
-			if errno != syscall.EINTR {
-				l.n = max(0, int(n))
-				return l.n > 0 || errno != 0
-			}
-		}
-	}
-	for handled := 0; ; {
-		l.n = 0
-		err := l.poll.Read(gather)
-		l.running.Store(true)
-		l.now = time.Now()
-		if err != nil {
-			l.tick()
-		}
-		if l.collect() {
+	for {
+		err := l.poll.Read(l.handle)
+		if l.over {
+			l.finish()
 			return
 		}
-		for i := range l.n {
+		if err != nil { // the deadline is that of the next tick
+			l.now = time.Now()
+			l.tick()
+		}
+	}
+}
+
+// handle handles events until there are none, and returns true at the end of the loop only: the
+// runtime notices those that come after a look which has found fewer than it had room for.
+func (l *Loop) handle(epoll uintptr) bool {
+	for {
+		n := l.gather(epoll)
+		l.running.Store(true)
+		l.now = time.Now()
+		if l.over = l.collect(); l.over {
+			return true
+		}
+		for i := range n {
 			l.event(&l.events[i])
 		}
-		if handled += l.n; handled >= yieldEach {
-			handled = 0
+		if l.handled += n; l.handled >= yieldEach {
+			l.handled = 0
 			runtime.Gosched()
+		}
+		if n == batch {
+			continue
+		}
+		l.running.Store(false)
+		if !l.hasMail() {
+			return false
+		}
+	}
+}
+
+// gather takes events without waiting, and returns their number.
+func (l *Loop) gather(epoll uintptr) int {
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&l.events[0])), batch, 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(n)
+		case syscall.EINTR:
+		default:
+			return 0
 		}
 	}
 }

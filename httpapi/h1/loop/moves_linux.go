@@ -129,9 +129,6 @@ func (l *Loop) collect() (ended bool) {
 			l.enter(c)
 		}
 	}
-	if ended {
-		l.finish()
-	}
 	return ended
 }
 
