@@ -2,6 +2,7 @@ package h1
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -69,7 +70,7 @@ func (c *conn) ready(t *loop.Task) bool {
 	in.took(n)
 	if err != nil {
 		in.release()
-		if err == errNothingYet {
+		if errors.Is(err, errNothingYet) {
 			t.Drained()
 			return true
 		}
@@ -82,10 +83,7 @@ func (c *conn) ready(t *loop.Task) bool {
 	c.bufferWith(in)
 	c.task = t
 	t.OnLeave(c.left)
-	for {
-		if !c.state.CompareAndSwap(idle, busy) {
-			break
-		}
+	for c.state.CompareAndSwap(idle, busy) {
 		if !c.headIsThere() {
 			t.Leave()
 			c.in.setDeadline(after(c.server.HeadTimeout))

@@ -78,7 +78,6 @@ func await(c *Conn) (text string, err error) {
 			return false
 		}
 		if text = string(p[:max(n, 0)]); e == nil && n == 0 {
-			e = nil
 			err = io.EOF
 		} else if e != nil {
 			err = e

@@ -26,19 +26,14 @@ type Loop struct {
 	poll syscall.RawConn
 	wake int // descriptor of an eventfd
 
-	table   []*Conn // by place
-	turns   []int32
-	free    []int32 // places
-	active  []*Task // under way
-	spare   []*Task // that can begin again
-	events  [batch]unix.EpollEvent
-	handled int  // events since others had a turn
-	over    bool // Close was called, and all is handled that came before
-	now     time.Time
-	quick   bool // it ticks every tick
-	rest    int  // ticks without a task
-	least   int  // of spare since the last sweep
-	swept   time.Time
+	table  []*Conn // by place
+	turns  []int32 // of the places
+	free   []int32 // places
+	active []*Task // under way
+	spare  []*Task // that can begin again
+	least  int     // of spare since the last sweep
+	events [batch]unix.EpollEvent
+	pulse
 
 	landed, left atomic.Int64 // clients, for Counts
 
@@ -49,14 +44,30 @@ type Loop struct {
 	ended   bool        // nothing is taken from the inbox any more
 }
 
+// pulse is what a loop knows of time and of its end. It is the loop's own.
+type pulse struct {
+	now     time.Time // of the last look for events
+	swept   time.Time
+	quick   bool // it ticks every tick
+	rest    int  // ticks without a task
+	handled int  // events since other goroutines had a turn
+	over    bool // Close was called, and all is handled that came before
+}
+
+// restTicks is the number of ticks without a task after which a loop ticks slowly.
+const restTicks = 20
+
 // New starts a loop.
 func New() (*Loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	unix.SetNonblock(fd, true)
-	l := &Loop{file: os.NewFile(uintptr(fd), "epoll"), now: time.Now()}
+	if err := unix.SetNonblock(fd, true); err != nil { // else package os does not wait for it
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	l := &Loop{file: os.NewFile(uintptr(fd), "epoll"), pulse: pulse{now: time.Now()}}
 	if l.poll, err = l.file.SyscallConn(); err == nil {
 		if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err == nil {
 			err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, l.wake, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: -1})
@@ -228,7 +239,7 @@ func (l *Loop) tick() {
 			go t.next()
 		}
 	}
-	if l.rest++; l.rest > 20 && len(l.active) == 0 {
+	if l.rest++; l.rest > restTicks && len(l.active) == 0 {
 		l.quick = false
 	}
 	if l.now.Sub(l.swept) >= slowTick {
