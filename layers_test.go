@@ -316,6 +316,7 @@ var layers = map[string][]string{
 		"httpapi/admit",
 		"httpapi/fault",
 		"httpapi/h1",
+		"httpapi/h1/loop",
 		"httpapi/h2guard",
 		"node/datadir",
 	},

@@ -114,10 +114,13 @@ func (u *recorder) serve(c net.Conn) {
 // h11Server is a perfgate in front of a recorder.
 type h11Server struct {
 	*server
-	up *recorder
+	up    *recorder
+	loops bool // serve the proxy's requests, after the first one of a connection
 }
 
-func startH11(t *testing.T, secure bool) *h11Server {
+func startH11(t *testing.T, secure bool) *h11Server { return startH11On(t, secure, false) }
+
+func startH11On(t *testing.T, secure, loops bool) *h11Server {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,13 +129,13 @@ func startH11(t *testing.T, secure bool) *h11Server {
 	t.Cleanup(func() { ln.Close() })
 	u := new(recorder)
 	go u.run(ln)
-	config := fmt.Sprintf("[proxy]\nself_service = false\n[[proxy.routes]]\npath = \"/\"\npublic = true\nupstreams = [\"http://%s\"]\ntimeouts.idle = \"1s\"\n", ln.Addr())
+	config := fmt.Sprintf("[proxy]\nself_service = false\nevent_loops = %t\n[[proxy.routes]]\npath = \"/\"\npublic = true\nupstreams = [\"http://%s\"]\ntimeouts.idle = \"1s\"\n", loops, ln.Addr())
 	if secure {
 		cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 		harness.WriteCertificate(t, cert, key, "one")
 		config += fmt.Sprintf("[proxy.tls]\ncert_file = %[1]q\nkey_file = %[2]q\n[admin.tls]\ncert_file = %[1]q\nkey_file = %[2]q\n", cert, key)
 	}
-	return &h11Server{start(t, options{config: config}), u}
+	return &h11Server{start(t, options{config: config}), u, loops}
 }
 
 // send sends text on a new connection and returns all that comes until its end.
@@ -149,6 +152,9 @@ func (s *h11Server) send(t *testing.T, base, text string) string {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(startTimeout))
 	other := map[string]string{"http": "https", "https": "http"}[scheme]
+	if s.loops && base == s.proxy {
+		s.lead(t, c)
+	}
 	text = strings.NewReplacer(h11Heads...).Replace(text)
 	text = strings.NewReplacer("$TOKEN", s.operator, "$SCHEME", scheme, "$OTHER", other).Replace(text)
 	io.WriteString(c, text) // a refusal may come before its end
@@ -157,6 +163,21 @@ func (s *h11Server) send(t *testing.T, base, text string) string {
 		t.Errorf("the connection does not end well: %v", err)
 	}
 	return string(got)
+}
+
+// lead sends a request on c: a loop gets the connection after its answer.
+func (s *h11Server) lead(t *testing.T, c net.Conn) {
+	t.Helper()
+	io.WriteString(c, "GET /lead HTTP/1.1\r\nHost: a\r\n\r\n")
+	br := bufio.NewReader(c)
+	res, err := http.ReadResponse(br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(res.Body); err != nil || br.Buffered() > 0 {
+		t.Fatalf("after the first answer: %v, and %d octets more", err, br.Buffered())
+	}
+	s.up.take()
 }
 
 // h11Answer is an answer with its content.
@@ -204,6 +225,13 @@ func TestHTTP11(t *testing.T) {
 			}
 		})
 	}
+	t.Run("loops", func(t *testing.T) {
+		t.Parallel()
+		s := startH11On(t, false, true)
+		for _, c := range all {
+			t.Run(c.name, func(t *testing.T) { s.check(t, s.proxy, c) })
+		}
+	})
 	// These wait side by side, at a node whose upstream sees no other request.
 	t.Run("slow", func(t *testing.T) {
 		t.Parallel()

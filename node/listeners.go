@@ -31,6 +31,7 @@ func newListener(c *config.Config, name string, logger *slog.Logger) (*listener,
 	s := serve.Config{Name: name, Addr: c.Admin.Listen, Certs: certs, Handler: l.slot, Lane: l.slot.Lane, Logger: logger, MaxConns: serve.AdminConns(), Trusted: c.Admin.TrustedProxies}
 	if name == "proxy" {
 		s.Addr, s.MaxConns, s.Trusted = c.Proxy.Listen, serve.ProxyConns(), c.Proxy.TrustedProxies
+		s.EventLoops = c.Proxy.EventLoops
 		if c.Proxy.ProxyProtocol {
 			s.ProxyProtocol = c.Proxy.TrustedProxies
 		}

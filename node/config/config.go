@@ -51,6 +51,7 @@ type Proxy struct {
 	ProxyProtocol  bool           `koanf:"proxy_protocol"`
 	KeyHeader      string         `koanf:"key_header"` // "" reads Authorization alone
 	SelfService    bool           `koanf:"self_service"`
+	EventLoops     bool           `koanf:"event_loops"` // on Linux, in plaintext
 	Demo           bool           `koanf:"demo"`
 	ShutdownDelay  time.Duration  `koanf:"shutdown_delay"` // between a 503 at /readyz and the drain
 	Drain          time.Duration  `koanf:"drain"`          // time for requests in flight to end

@@ -55,6 +55,7 @@ var settings = []setting{
 	{key: "proxy.proxy_protocol", value: false},
 	{key: "proxy.key_header", value: ""},
 	{key: "proxy.self_service", value: true},
+	{key: "proxy.event_loops", value: false},
 	{key: "proxy.demo", value: false, flag: "demo", usage: "serve a built-in echo upstream and print a test key that expires after 24 h"},
 	{key: "proxy.shutdown_delay", value: "2s"},
 	{key: "proxy.drain", value: "6s"},

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
 
 // The shares of a listener's connections, and the bounds on the memory of their
@@ -254,6 +256,12 @@ func (c *conn) Close() error {
 func (c *conn) TCPConn() *net.TCPConn {
 	tcp, _ := c.Conn.(*net.TCPConn)
 	return tcp
+}
+
+// LoopConn is the connection itself, if loops can have it; else nil.
+func (c *conn) LoopConn() *loop.Conn {
+	lc, _ := c.Conn.(*loop.Conn)
+	return lc
 }
 
 // CloseWrite passes on the end of a tunnel's other side.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
 
 // limitedListener accepts the connections that conns has room for, and reads the
@@ -51,6 +52,9 @@ type proxied struct {
 	*conn
 	header *proxyproto.Conn // over conn: it reads the header before anything else
 }
+
+// LoopConn is nil for the same reason as TCPConn.
+func (p *proxied) LoopConn() *loop.Conn { return nil }
 
 // TCPConn is nil: header must see all that is read.
 func (p *proxied) TCPConn() *net.TCPConn { return nil }

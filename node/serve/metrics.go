@@ -26,7 +26,19 @@ func (s *Server) Collectors() []prometheus.Collector {
 			return float64(of(counts))
 		})
 	}
+	loops := func(name, help string, of func(landed, left int64) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "perfgate", Subsystem: "listener", Name: name, Help: help, ConstLabels: labels(""),
+		}, func() float64 {
+			if s.http.Loops == nil {
+				return 0
+			}
+			return float64(of(s.http.Loops.Counts()))
+		})
+	}
 	return []prometheus.Collector{
+		loops("loop_landings_total", "Connections that came to an event loop, each time that they did.", func(landed, _ int64) int64 { return landed }),
+		loops("loop_departures_total", "Connections that left an event loop because a request had to wait.", func(_, left int64) int64 { return left }),
 		s.malformed,
 		s.http2.faults,
 		s.http2.ended,

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
+	"github.com/perfgate/perfgate/httpapi/h1/loop"
 )
 
 // The bounds of a listener. Bodies and answers stream for as long as they move,
@@ -48,6 +50,9 @@ type Config struct {
 	// on each connection; nil is none. A header from any other peer is a malformed
 	// request.
 	ProxyProtocol []netip.Prefix
+	// EventLoops has loops serve small requests of HTTP/1.1, where the system has them and
+	// the listener is one of plaintext.
+	EventLoops bool
 }
 
 // Server is one HTTP listener: it speaks HTTP/1.1 and HTTP/2, over TLS or (h2c,
@@ -128,6 +133,9 @@ func (s *Server) Open(ctx context.Context) error {
 		return err
 	}
 	addr := ln.Addr()
+	if s.startLoops(); s.http.Loops != nil {
+		ln = loop.Listener{Listener: ln}
+	}
 	ln = &limitedListener{Listener: ln, conns: s.conns, proxies: s.cfg.ProxyProtocol}
 	if s.cfg.Certs != nil {
 		ln = tls.NewListener(ln, s.cfg.Certs.Config())
@@ -135,6 +143,19 @@ func (s *Server) Open(ctx context.Context) error {
 	s.ln = ln
 	s.cfg.Logger.Info(s.cfg.Name+" listening", "addr", addr.String(), "tls", s.cfg.Certs != nil)
 	return nil
+}
+
+// startLoops starts a loop for each processor.
+func (s *Server) startLoops() {
+	if !s.cfg.EventLoops || s.cfg.Certs != nil {
+		return
+	}
+	loops, err := loop.Start(runtime.GOMAXPROCS(0))
+	if err != nil {
+		s.cfg.Logger.Warn("event loops cannot be started; requests are served without them", "listener", s.cfg.Name, "error", err)
+		return
+	}
+	s.http.Loops = loops
 }
 
 // listen binds addr; an error is a sentence as Open returns it.
@@ -176,6 +197,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close stops at once.
 func (s *Server) Close() error {
 	err := s.http.Close()
+	if s.http.Loops != nil {
+		s.http.Loops.Close()
+	}
 	if s.ln != nil {
 		s.ln.Close() // Close knows only listeners that Run has begun to serve
 	}

@@ -32,6 +32,7 @@ func config(certs *Certificates) Config {
 // run serves c until the test ends.
 func run(t *testing.T, c Config) *Server {
 	t.Helper()
+	c.EventLoops = c.EventLoops || onLoops
 	s := New(c)
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
