@@ -202,7 +202,8 @@ func (p *pool) takeFor(x *Call) *persistConn {
 type connKey struct{}
 
 // WillWait is to be called by whoever is about to wait in a request of HTTP/1.1, whose context
-// is ctx or derived from it: if a loop serves it, the others must not wait, too.
+// is ctx or derived from it: if a loop serves it, the others must not wait, too. Only the
+// goroutine that serves the request may call it.
 func WillWait(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*conn); ok && c.onLoop() {
 		c.task.Leave()
