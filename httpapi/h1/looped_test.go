@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"flag"
 	"os"
 	"runtime"
 	"testing"
@@ -12,10 +13,10 @@ import (
 var loops *loop.Group
 
 // TestMain runs all tests twice: connections are served by goroutines, and then by loops
-// from the first octet on.
+// from the first octet on. Fuzzing and benchmarks run once.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if code == 0 && canSendRaw {
+	if code == 0 && canSendRaw && flag.Lookup("test.fuzz").Value.String()+flag.Lookup("test.bench").Value.String() == "" {
 		var err error
 		if loops, err = loop.Start(runtime.GOMAXPROCS(0)); err != nil {
 			panic(err)
