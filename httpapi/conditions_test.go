@@ -28,6 +28,7 @@ func TestNoChangeIgnoresIfMatch(t *testing.T) {
 		g.Op("POST", "/v1/account/erasures/"+ids["ers_"]+"/cancel", "", "If-Match", tag).Want(t, 200)
 	}()
 	g.Op("POST", "/v1/tiers", `{"name":"team","live":{},"test":{},"features":{}}`).Want(t, 201)
+	g.Op("PUT", "/v1/allowlist?confirm_within=5m", `{"entries":[]}`).Want(t, 200)
 	doc, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
 	apitest.Must(t, err)
 	bodies := map[string]string{

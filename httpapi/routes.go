@@ -148,7 +148,7 @@ func (t *topics) routes() []*rest.Route {
 // tagged are the changes of one resource with an ETag. Any other refuses If-Match: its sender
 // believes that the change is not made otherwise.
 var tagged = []string{
-	"updateKey", "rotateKey", "revokeKey", "setAllowlist", "updateAccount", "updateManagedAccount", "deleteManagedAccount", "updateTier", "deleteTier",
+	"updateKey", "rotateKey", "revokeKey", "setAllowlist", "confirmAllowlist", "revertAllowlist", "updateAccount", "updateManagedAccount", "deleteManagedAccount", "updateTier", "deleteTier",
 	"closeIncident", "updateWebhook", "deleteWebhook", "rotateWebhookSecret", "testWebhook", "redeliver", "redeliverSince",
 	"updateUser", "deleteUser", "disableUser", "resetUser", "cancelErasure",
 }

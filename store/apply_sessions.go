@@ -32,6 +32,11 @@ type SessionStart struct {
 	Subject  string  `json:"subject,omitzero"`   // that the OIDC provider vouched for
 }
 
+// SetupAgain is how long a set-up token works after its first use, if no password was set with
+// it: enough for a person who closed the browser. Whoever finds the link later cannot use it
+// unseen.
+const SetupAgain = 15 * time.Minute
+
 // LevelOfKeptSetups is the level of Keeps.
 const LevelOfKeptSetups = 8
 
@@ -100,6 +105,8 @@ func (in *SessionStart) user(t *txn, s *Session) *Refusal {
 		}
 		if !in.Keeps || in.Password != nil {
 			u.Setup, u.SetupEnds = Hash{}, time.Time{}
+		} else if ends := t.when.at.Add(SetupAgain); ends.Before(u.SetupEnds) {
+			u.SetupEnds = ends
 		}
 		if in.Password != nil {
 			u.Password = *in.Password

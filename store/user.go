@@ -50,7 +50,8 @@ type User struct {
 
 	Password string `json:"password,omitzero"` // its argon2id hash; "": signs in otherwise, or not yet
 	Subject  string `json:"subject,omitzero"`  // of the OIDC provider: issuer, a blank, subject
-	// Setup is the SHA-256 of the set-up token, which signs in once, until SetupEnds.
+	// Setup is the SHA-256 of the set-up token, which signs in until a password is set, or until SetupEnds: see
+	// [SetupAgain].
 	Setup     Hash      `json:"setup,omitzero"`
 	SetupEnds time.Time `json:"setup_ends,omitzero"`
 	// TOTP is the secret of the second factor; nil: there is none. TOTPStep is the newest

@@ -94,6 +94,7 @@ func (f *allowFlags) query() url.Values {
 func allowlistConfirm(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "confirm", Short: "Keep an allowlist that was set with --confirm-within", Args: cobra.NoArgs,
+		Example: "  perfgate allowlist confirm",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: allowlistPath + "/confirm"}, showAllowlist)
 		},
@@ -104,6 +105,7 @@ func allowlistRevert(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "revert", Short: "Bring back the allowlist from before --confirm-within", Args: cobra.NoArgs,
+		Example: "  perfgate allowlist revert",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: allowlistPath + "/revert", query: forceQuery(force)}, showAllowlist)
 		},

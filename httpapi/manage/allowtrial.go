@@ -45,6 +45,9 @@ func (h *Allowlist) confirmBy(c *rest.Call, within string) (time.Time, error) {
 
 // Confirm keeps the list that is on trial.
 func (h *Allowlist) Confirm(c *rest.Call) (*changedAllowlist, error) {
+	if err := c.Linearize(); err != nil {
+		return nil, err
+	}
 	list, _, err := h.Store.Allowlist(c.Account)
 	if err != nil {
 		return nil, err
@@ -58,6 +61,9 @@ func (h *Allowlist) Revert(c *rest.Call) (*changedAllowlist, error) {
 	force := q.Bool("force")
 	if q.Err() != nil {
 		return nil, q.Err()
+	}
+	if err := c.Linearize(); err != nil { // a node that is behind would judge another list
+		return nil, err
 	}
 	before, err := h.Trials.Before(c.Account)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
 )
 
 func TestSignIn(t *testing.T) {
@@ -288,6 +289,9 @@ func TestSetupTokenLastsUntilAPassword(t *testing.T) {
 	for name, end := range map[string]func(setup string, first *apitest.Person){
 		"in the session": func(_ string, first *apitest.Person) {
 			first.Do("PUT", "/v1/session/password", `{"password":"`+apitest.Password+`"}`).Want(t, 200)
+		},
+		"15 minutes after the first use": func(setup string, _ *apitest.Person) {
+			g.Now.Add(int64(store.SetupAgain))
 		},
 		"with the token": func(setup string, _ *apitest.Person) {
 			g.SignIn(map[string]string{"token": setup, "password": apitest.Password}).Want(t, 200)

@@ -142,7 +142,7 @@ func endAllowlistTrial(v *visit) error {
 	if v.form("do") == "revert" {
 		end, saved = client.Trial{Client: v.api}.Revert, "reverted"
 	}
-	list, err := end(v.context())
+	list, err := end(v.context(), client.IfMatch(v.form("etag")))
 	if err != nil {
 		f, err := asked(err)
 		if f == nil {

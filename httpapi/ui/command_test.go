@@ -177,6 +177,7 @@ func TestEveryFormHasACommand(t *testing.T) {
 	acct := g.Op("POST", "/v1/accounts", `{"name":"Acme"}`).Want(t, 201).Text("id")
 	g.Op("POST", "/v1/tiers", `{"name":"team","live":{},"test":{},"features":{"ip_allowlist":true}}`).Want(t, 201)
 	g.Op("PATCH", "/v1/accounts/default", `{"tier":"enterprise","limit_rules":[{"name":"chat","match":{},"per":"key","requests":5,"window":"1h"}]}`).Want(t, 200)
+	g.Op("PUT", "/v1/allowlist?confirm_within=5m", `{"entries":[]}`).Want(t, 200)
 	g.Op("POST", "/v1/incidents", `{"title":"t","action":"none"}`).Want(t, 201)
 	g.Op("POST", "/v1/operator-tokens", `{"name":"ci"}`).Want(t, 201)
 

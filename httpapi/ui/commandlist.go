@@ -38,12 +38,19 @@ func init() { // the table and the pages refer to each other
 		}),
 		"POST /security/allowlist": one(func(v *visit) *command {
 			c := perfgate("allowlist", "set").when(v.form("force") != "", "force")
+			if v.form("trial") != "" {
+				c.flag("confirm-within", trialTime.String())
+			}
 			c.stdin = append([]string{}, lines(v.r.PostFormValue("entries"))...)
 			return c
 		}),
-		"GET /audit/export":      one(auditCommand),
-		"GET /usage/export":      usageCommand,
-		"GET /compliance/report": one(func(*visit) *command { return perfgate("compliance", "--json") }),
+		"POST /security/allowlist/trial": one(trialCommand), "POST /account/erasures": one(erasureCommand), "POST /keyring": one(keyringCommand),
+		"POST /account/erasures/{id}/cancel": one(func(v *visit) *command { return perfgate("erasures", "cancel").args(v.r.PathValue("id")) }),
+		"GET /account/erasures/{id}/receipt": one(func(v *visit) *command { return perfgate("erasures", "get", "--json").args(v.r.PathValue("id")) }),
+		"GET /account/data":                  one(func(*visit) *command { return perfgate("accounts", "export").flag("output", "account.ndjson") }),
+		"GET /audit/export":                  one(auditCommand),
+		"GET /usage/export":                  usageCommand,
+		"GET /compliance/report":             one(func(*visit) *command { return perfgate("compliance", "--json") }),
 		"POST /webhooks/new": one(func(v *visit) *command {
 			return perfgate("webhooks", "create").list("event", v.r.PostForm["events"]).args(v.form("url"))
 		}),
@@ -267,4 +274,22 @@ func tokenCommand(v *visit) ([]*command, error) {
 	c := perfgate("tokens", "create")
 	v.entered().expires(c, false)
 	return []*command{c.args(v.form("name"))}, nil
+}
+
+func trialCommand(v *visit) *command {
+	if v.form("do") == "revert" {
+		return perfgate("allowlist", "revert")
+	}
+	return perfgate("allowlist", "confirm")
+}
+
+func erasureCommand(v *visit) *command {
+	return perfgate("erasures", "create").when(v.form("everything") != "", "everything").when(v.form("now") != "", "now").args(v.form("confirm"))
+}
+
+func keyringCommand(v *visit) *command {
+	if v.form("do") == "data" {
+		return perfgate("keyring", "rotate-data")
+	}
+	return perfgate("keyring", "rotate-kek")
 }

@@ -17,8 +17,8 @@ import (
 type keyTraffic struct {
 	Chart    *chart
 	Tables   []countTable
-	Routes   []routeRow
-	Methods  []string // the columns of Routes
+	Routes   []routeRow // none if a node is missing
+	Methods  []string   // the columns of Routes
 	Missing  []client.Missing
 	Refusals []refusal
 }
@@ -63,6 +63,9 @@ func trafficOf(v *visit, id string) (*keyTraffic, error) {
 		return nil, err
 	} else if ok {
 		t.count(sums)
+	}
+	if len(t.Missing) > 0 {
+		return t, nil // each of the calls below would wait for that node again
 	}
 	return t, t.routes(v, q)
 }

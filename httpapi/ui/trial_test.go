@@ -32,15 +32,16 @@ func TestAllowlistTrial(t *testing.T) {
 		t.Error("a viewer may keep the list")
 	}
 	viewer.post(at+"/trial", url.Values{"do": {"keep"}}).want(403)
-	g.post(at+"/trial", url.Values{"do": {"keep"}}).want(303)
+	g.post(at+"/trial", url.Values{"do": {"keep"}, "etag": {`"1"`}}).want(412).says("has changed since it was read")
+	g.post(at+"/trial", url.Values{"do": {"keep"}, "etag": {g.get(at).field("etag")}}).want(303)
 	g.get(at + "?saved=kept").want(200).says("The list stays")
 	if p := g.get(at); len(p.all("div", "trial")) != 0 || !strings.Contains(list(), "198.51.100.7") {
 		t.Errorf("after it was kept, the list is %s", list())
 	}
-	g.post(at+"/trial", url.Values{"do": {"keep"}}).want(409).says("No change of the allowlist waits")
+	g.post(at+"/trial", url.Values{"do": {"keep"}, "etag": {g.get(at).field("etag")}}).want(409).says("No change of the allowlist waits")
 
 	g.post(at, form("127.0.0.1\n")).want(303)
-	g.post(at+"/trial", url.Values{"do": {"revert"}}).want(303)
+	g.post(at+"/trial", url.Values{"do": {"revert"}, "etag": {g.get(at).field("etag")}}).want(303)
 	if !strings.Contains(list(), "198.51.100.7") {
 		t.Errorf("after it was reverted, the list is %s", list())
 	}
