@@ -32,7 +32,7 @@ try {
   assert.equal(await page.evaluate(() => isSecureContext), false);
   await page.getByText("Operators: sign in with a token").click();
   await page.getByLabel("Operator token").fill(TOKEN);
-  await page.getByRole("button", { name: "Sign in with the token" }).click();
+  await page.getByRole("button", { name: "Sign in with the token", exact: true }).click();
   await page.getByRole("heading", { name: "Overview" }).waitFor();
   step("signed in with the operator token");
 
@@ -41,16 +41,16 @@ try {
   await page.getByLabel("Name", { exact: true }).fill("Production Server");
   await page.getByText("Live", { exact: true }).click();
   await page.getByLabel("Environment").fill("production");
-  await page.getByRole("button", { name: "Generate key" }).click();
+  await page.getByRole("button", { name: "Generate key", exact: true }).click();
   const field = page.getByLabel("The key", { exact: true });
   const key = await field.inputValue();
   assert.match(key, /^pk_live_[0-9A-Za-z]{38}$/);
-  await page.getByRole("button", { name: "Copy" }).first().click();
+  await page.getByRole("button", { name: "Copy", exact: true }).first().click();
   await page.getByText("Copied to the clipboard.").waitFor();
   assert.equal((await call(key)).status, 200);
   await page.getByText("The key works: last used").waitFor();
   step("the key works, and the page notices it");
-  const done = page.getByRole("button", { name: "Done" });
+  const done = page.getByRole("button", { name: "Done", exact: true });
   assert.equal(await done.isDisabled(), true);
   await page.getByText("I have stored the key").click();
   await done.click();
@@ -82,16 +82,16 @@ try {
   await page.goto(`${BASE}/keys/new`);
   await page.getByLabel("Name", { exact: true }).fill(evil);
   await page.getByLabel("Environment").fill(evil.slice(0, 100));
-  await page.getByRole("button", { name: "Generate key" }).click();
+  await page.getByRole("button", { name: "Generate key", exact: true }).click();
   await page.getByText("I have stored the key").click();
-  await page.getByRole("button", { name: "Done" }).click();
+  await page.getByRole("button", { name: "Done", exact: true }).click();
   await page.getByRole("heading", { name: evil }).waitFor();
   const evilPage = new URL(page.url()).pathname;
   step("foreign text is text");
 
   await page.goto(`${BASE}/keys?state=active`);
   await page.getByLabel(`Choose ${evil}`).check();
-  await page.getByRole("button", { name: "Disable…" }).click();
+  await page.getByRole("button", { name: "Disable…", exact: true }).click();
   await page.getByLabel("Type the number of keys").fill("1");
   await page.getByRole("button", { name: "Disable", exact: true }).click();
   await page.getByText("The keys are disabled on every node").waitFor();
@@ -120,7 +120,7 @@ try {
   await page.goto(`${BASE}/users/new`);
   await page.getByLabel("E-mail").fill("ann@example.com");
   await page.getByText("admin", { exact: true }).click();
-  await page.getByRole("button", { name: "Add user" }).click();
+  await page.getByRole("button", { name: "Add user", exact: true }).click();
   const link = new URL(await page.getByLabel("Send this link").inputValue());
   const other = await browser.newContext();
   const hers = await other.newPage();
@@ -129,7 +129,7 @@ try {
   await hers.getByLabel("New password").fill("correct horse battery");
   await hers.getByRole("button").click();
   await hers.goto(`${BASE}/second-factor`);
-  await hers.getByRole("button", { name: "Set it up" }).click();
+  await hers.getByRole("button", { name: "Set it up", exact: true }).click();
   await hers.getByRole("img", { name: "Code to scan" }).waitFor();
   await other.close();
   step("a user sets a password by the link, and sees the code for a second factor");
@@ -139,7 +139,7 @@ try {
     "/security", "/security/allowlist", "/security/hygiene", "/security/incidents", "/security/incidents/new", "/webhooks", "/webhooks/new", "/users", "/users/new", "/link", "/sessions", "/second-factor", "/tokens", "/audit", "/audit?outcome=denied", "/account", "/accounts", "/accounts/new", "/accounts/default", "/tiers", "/tiers/new", "/tiers/pro", "/cluster", "/keyring", "/backup", "/account/erasures", "/compliance", "/nothing",
   ]);
   await page.goto(`${BASE}/`);
-  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
   await page.getByRole("heading", { name: "Sign in to perfgate" }).waitFor();
   await page.goto(`${BASE}/keys`);
   await page.getByRole("heading", { name: "Sign in to perfgate" }).waitFor();

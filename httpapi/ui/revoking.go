@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
@@ -39,7 +40,7 @@ func confirmRevocation(v *visit, k *client.Key, revoke func(context.Context) (*c
 	go func() { // ends with the call, which is bounded and ends when the browser is gone
 		defer func() {
 			if p := recover(); p != nil { // it would stop the node: no server stands around this goroutine
-				answer <- confirmed{err: fmt.Errorf("panic in a revocation: %v", p)}
+				answer <- confirmed{err: fmt.Errorf("panic in a revocation: %v\n%s", p, debug.Stack())}
 			}
 		}()
 		done, err := revoke(v.context())
@@ -65,7 +66,9 @@ func confirmRevocation(v *visit, k *client.Key, revoke func(context.Context) (*c
 		select {
 		case o := <-answer:
 			if o.err != nil {
-				g.page.Problem = fault.From(o.err)
+				if g.page.Problem = fault.From(o.err); g.page.Problem.Code == fault.Internal {
+					v.ui.cfg.Logger.Error("revocation on a page failed", "path", v.r.URL.Path, "request_id", v.carrier.id, "error", o.err)
+				}
 			} else {
 				body.Key = o.key
 			}
