@@ -133,12 +133,16 @@ func (*ErasureCancel) traits() Traits {
 	return Traits{Takes: No, Waits: Yes, Vital: No, Level: LevelOfErasures, Events: eventsOfErasureCancel}
 }
 
+// LevelOfErasureTags is the level of nodes that compare the tag of an erasure. Those before it
+// ignore one, so all do while such a node is there.
+const LevelOfErasureTags = 8
+
 func (in *ErasureCancel) apply(t *txn) Result {
 	e, no := eraser{t}.erasure(in.ID)
 	switch {
 	case no != nil:
 		return Result{Refusal: no}
-	case !t.matches(e.Modified):
+	case levelOf(t.state.set()) >= LevelOfErasureTags && !t.matches(e.Modified):
 		return changedMeanwhile()
 	case e.State == ErasureCancelled:
 		return Result{Erasure: e}

@@ -130,3 +130,21 @@ func TestErasureLedger(t *testing.T) {
 		t.Errorf("left: %+v", left)
 	}
 }
+
+// The tag of an erasure is compared only once all nodes do: earlier ones ignore it, and a
+// change must have the same end on all.
+func TestTagOfAnErasureWaitsForOldNodes(t *testing.T) {
+	h := begun(t)
+	h.must(&Command{Account: "acct_a", Change: &AccountCreate{Account: Account{ID: "acct_a"}}})
+	for _, level := range []int{LevelOfErasureTags - 1, LevelOfErasureTags} {
+		h.must(&Command{Change: &MemberPut{Member: Member{ID: "n1", Name: "n1", Address: "127.0.0.1:1", Level: level}}})
+		id := ErasureID(fmt.Sprint("ers_", level))
+		h.must(&Command{Account: "acct_a", Change: &ErasureSchedule{ID: id, EffectiveAt: h.at.Add(time.Hour)}})
+		c := &Command{Account: "acct_a", Match: 1, Change: &ErasureCancel{ID: id}}
+		if level < LevelOfErasureTags {
+			h.must(c)
+		} else {
+			h.refused(PreconditionFailed, c)
+		}
+	}
+}

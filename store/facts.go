@@ -123,9 +123,11 @@ func (set *settings) member(id string) (Member, bool) {
 
 // ClusterLevel is the lowest level of the members; this program's own where there
 // are none.
-func (f *facts) ClusterLevel() int {
+func (f *facts) ClusterLevel() int { return levelOf(f.settled.Load()) }
+
+func levelOf(set *settings) int {
 	level := Level
-	for _, m := range f.settled.Load().present() {
+	for _, m := range set.present() {
 		level = min(level, m.Level)
 	}
 	return level

@@ -127,7 +127,7 @@ try {
   hers.setDefaultTimeout(60_000);
   await hers.goto(`${BASE}${link.pathname}${link.search}`);
   await hers.getByLabel("New password").fill("correct horse battery");
-  await hers.getByRole("button").click();
+  await Promise.all([hers.waitForNavigation(), hers.getByRole("button").click()]);
   await hers.goto(`${BASE}/second-factor`);
   await hers.getByRole("button", { name: "Set it up", exact: true }).click();
   await hers.getByRole("img", { name: "Code to scan" }).waitFor();

@@ -80,8 +80,9 @@ func (o *overseer) stalled(now int64) error {
 }
 
 // end has the voter stand for election that has most of the log, if a majority is in contact:
-// else no other node could be elected. Where this node's Raft does not even notice that
-// another one leads, the node ends, for it would never catch up either.
+// else no other node could be elected. A voter that answers may still be unable to stand for
+// election, its disk for example: then this node leads on. Where another one leads a later
+// term and this node's Raft does not even notice, the node ends, for it would never catch up.
 func (o *overseer) end(ctx context.Context, why error) {
 	voters := votersWithout(o.servers(), o.self.ID)
 	reached := o.peers.reached(ctx, voters)
@@ -100,7 +101,6 @@ func (o *overseer) end(ctx context.Context, why error) {
 			return
 		}
 	}
-	o.troubles.over("oversee")
 	target, err := o.leadership.bestOf(voters, reached)
 	if err == nil {
 		wait, cancel := context.WithTimeout(ctx, transferWait)
@@ -111,8 +111,27 @@ func (o *overseer) end(ctx context.Context, why error) {
 		return
 	}
 	if o.r.Raft().State() == raft.Leader && o.r.Raft().CurrentTerm() == o.term {
-		o.r.Fail(errors.Join(fmt.Errorf("this node leads and does not get on: %w; start it again", why), err))
+		if o.replaced(ctx, voters) {
+			o.r.Fail(errors.Join(fmt.Errorf("another node leads, and the Raft of this one does not notice it: %w; start it again", why), err))
+			return
+		}
+		o.troubles.say("oversee", "this node leads and does not get on; no other node was elected in its place", "reason", errors.Join(why, err))
 		return
 	}
+	o.troubles.over("oversee")
 	o.log.Error("this node led and did not get on; another one leads", "reason", why, "node", o.nameOf(string(target.ID)))
+}
+
+// replaced reports whether one of voters knows the leader of a later term than that in which
+// this node leads.
+func (o *overseer) replaced(ctx context.Context, voters []raft.Server) bool {
+	ctx, cancel := context.WithTimeout(ctx, contactWait)
+	defer cancel()
+	for _, s := range voters {
+		status, err := call[wireStatus](ctx, o.mesh, o.peers.addressOf(string(s.ID), string(s.Address)), string(s.ID), callStatus, nil)
+		if err == nil && status.Leader != "" && status.Term > o.term {
+			return true
+		}
+	}
+	return false
 }

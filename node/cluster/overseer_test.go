@@ -56,19 +56,32 @@ func TestStalledLeaderLeadsOn(t *testing.T) {
 	}
 }
 
-// A leader whose Raft does not notice that it is to be replaced ends.
+// A leader ends only where another node leads a later term and its own Raft does not notice. If
+// nobody is elected, it leads on: the voters' disks may be slower than its own.
 func TestStuckLeaderEnds(t *testing.T) {
 	t.Parallel()
 	s := opened(t, nil)
-	s.voter("n2")
+	p := s.voter("n2")
 	o := s.overseer
 	if err := o.stalled(s.Clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	s.ends.Store(true)
 	why := errors.New("nothing is confirmed")
-	for deadline := time.Now().Add(time.Minute); s.r.Failed() == nil && time.Now().Before(deadline); {
+	asked := p.count(callStatus)
+	p.answers(callStatus, func([]byte) any { return wireStatus{Leader: "n1", Term: o.term} })
+	for deadline := time.Now().Add(time.Minute); p.count(callStatus) < asked+2; {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody asked the other voter who leads")
+		}
 		o.end(t.Context(), why) // the puppet is elected by nobody
+	}
+	if err := s.r.Failed(); err != nil || !s.r.Leads() {
+		t.Fatalf("nobody else leads, and it has failed: %v, leads: %v", err, s.r.Leads())
+	}
+	p.answers(callStatus, func([]byte) any { return wireStatus{Leader: "n2", Term: o.term + 1} })
+	for deadline := time.Now().Add(time.Minute); s.r.Failed() == nil && time.Now().Before(deadline); {
+		o.end(t.Context(), why)
 	}
 	if err := s.r.Failed(); !errors.Is(err, why) {
 		t.Errorf("it has failed: %v", err)

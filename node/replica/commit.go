@@ -30,9 +30,10 @@ type committer struct {
 	coordinator Coordinator
 	stopped     <-chan struct{} // [Replica.Stopped]
 
-	slots chan struct{} // holds one for each write under way that a caller waits for
-	inner chan struct{} // holds one for each write of a node's own
-	large room          // bytes of the large writes under way; has a lock of its own
+	slots  chan struct{} // holds one for each write under way that a caller waits for
+	inner  chan struct{} // holds one for each write of a node's own
+	large  room          // bytes of the large writes under way; has a lock of its own
+	taking room          // the same of those that take rights away
 
 	reserve reserve // of a full disk; has a lock of its own
 }
@@ -91,7 +92,7 @@ func (c *committer) commit(ctx context.Context, p *Proposal) (Receipt, error) {
 		return Receipt{}, Refuse(ErrBusy, nil)
 	}
 	defer func() { <-slots }()
-	free, err := c.admitLarge(ctx, p.Account, len(p.Raw))
+	free, err := c.admitLarge(ctx, p)
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -23,6 +23,7 @@ const (
 	largeWait    = 5 * time.Second // for room and leases; then the write is refused, and nothing is held of it
 	largePoll    = 10 * time.Millisecond
 	largeLeast   = 64 << 10 // of largeBytes when a lease was late: less than a part of an import, so that one goes at a time
+	largeTaking  = 64 << 10 // of large commands under way that take rights away; one that is larger waits like the others
 	largeStep    = 4 << 10  // by which that grows again with each large command
 )
 
@@ -143,13 +144,23 @@ func (r *room) nextLocked() (next int) {
 
 // admitLarge waits for room for a command of n bytes of account, if that is large, and until
 // no node's lease is late because of those before it.
-func (c *committer) admitLarge(ctx context.Context, account store.AccountID, n int) (free func(), err error) {
+//
+// What takes rights away waits for no lease: a revocation of 500 keys, or a part of an
+// incident, goes beside the others, at most largeTaking of such commands at a time.
+func (c *committer) admitLarge(ctx context.Context, p *Proposal) (free func(), err error) {
+	n := len(p.Raw)
 	if n < largeCommand {
 		return func() {}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, largeWait)
 	defer cancel()
-	if free = c.large.take(ctx, account, n); free == nil {
+	if p.Takes && n <= largeTaking {
+		if free = c.taking.take(ctx, p.Account, n); free == nil {
+			return nil, Refuse(ErrBusy, nil)
+		}
+		return free, nil
+	}
+	if free = c.large.take(ctx, p.Account, n); free == nil {
 		return nil, Refuse(ErrBusy, nil)
 	}
 	if !c.coordinator.Strained() {

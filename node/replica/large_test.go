@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -166,6 +167,16 @@ func TestLargeWritesWaitForLeases(t *testing.T) {
 		t.Errorf("it was made all the same, or %d accounts still hold room", r.Large().Shares())
 	}
 	replicatest.Must(t, r, replicatest.CreateKey(2))
+	revoked := &store.KeyRevokeBulk{IDs: []store.KeyID{replicatest.KeyID(2)}}
+	for len(revoked.IDs) < 500 {
+		revoked.IDs = append(revoked.IDs, store.KeyID(fmt.Sprintf("key_%020d", len(revoked.IDs))))
+	}
+	bulk := replicatest.CreateKey(0)
+	bulk.Change = revoked
+	if n := len(bulk.Encode()); n < replica.LargeCommand {
+		t.Fatalf("500 keys are %d bytes only", n)
+	}
+	replicatest.Must(t, r, bulk) // waits for no lease
 	done := make(chan error, 1)
 	go func() {
 		_, err := r.Propose(t.Context(), large)

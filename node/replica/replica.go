@@ -152,7 +152,7 @@ func (r *Replica) assemble() {
 	r.committer = &committer{
 		name: r.cfg.Name, clock: r.cfg.Clock, space: r.space, engine: r.engine, appender: r.appender, confirm: r.confirm,
 		coordinator: r.coordinator, stopped: r.stopped,
-		slots: make(chan struct{}, maxOutstanding), inner: make(chan struct{}, maxInner), large: room{total: largeBytes},
+		slots: make(chan struct{}, maxOutstanding), inner: make(chan struct{}, maxInner), large: room{total: largeBytes}, taking: room{total: largeTaking},
 	}
 }
 
