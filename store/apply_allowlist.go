@@ -66,11 +66,11 @@ func (in *AllowlistSet) apply(t *txn) Result {
 		}
 		list[i].CIDR = p
 	}
-	before, reason := t.rows.get(named(rowAllow, old.ID)), ""
+	reason := ""
 	if in.ConfirmBy.IsZero() {
 		endTrial(t, old.ID)
 	} else {
-		beginTrial(t, &AllowTrial{Account: old.ID, ConfirmBy: in.ConfirmBy.UTC(), SetAt: t.when.at, SetBy: nameless(t.cmd.Actor), Index: t.index}, before)
+		beginTrial(t, &AllowTrial{Account: old.ID, ConfirmBy: in.ConfirmBy.UTC(), SetAt: t.when.at, SetBy: nameless(t.cmd.Actor), Index: t.index})
 		reason = "to be confirmed by " + in.ConfirmBy.UTC().Format(time.RFC3339)
 	}
 	return putAllowlist(t, old, list, allowlistUpdated, reason)
@@ -99,9 +99,10 @@ func putAllowlist(t *txn, old *AccountState, list []AllowEntry, action Action, r
 
 // beginTrial begins a trial. The list that comes back is the last one that was set for good:
 // that of an earlier trial stays.
-func beginTrial(t *txn, trial *AllowTrial, before []byte) {
+func beginTrial(t *txn, trial *AllowTrial) {
 	row := named(rowTrial, trial.Account)
 	if t.rows.get(row) == nil {
+		before := t.rows.get(named(rowAllow, trial.Account)) // put copies it before the next get
 		if before == nil {
 			before = packAllowlist(nil, 0)
 		}

@@ -147,7 +147,9 @@ try {
   step("signed out");
   assert.deepEqual(faults, []);
 } catch (error) {
-  console.log(page.url(), (await page.locator("body").innerText().catch(() => "")).slice(0, 2000));
+  for (const tab of browser.contexts().flatMap((c) => c.pages())) {
+    console.log(tab.url(), (await tab.locator("body").innerText().catch(() => "")).slice(0, 2000));
+  }
   throw error;
 } finally {
   await browser.close();
