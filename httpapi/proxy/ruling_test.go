@@ -113,13 +113,9 @@ func TestReloadEndsTunnelsAndUploads(t *testing.T) {
 	waiting, answered := r.dial()
 	io.WriteString(waiting, "GET /wait HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n\r\n")
 	r.await(3)
-	hello := make([]byte, len("hello ")) // which has come before the tunnel is cut
-	if _, err := io.ReadFull(br, hello); err != nil || string(hello) != "hello " {
-		t.Errorf("tunnel: %q, %v", hello, err)
-	}
 	r.Reload(Settings{Table: compile(t, Route{Path: "/other", Upstreams: []string{up}})})
 	r.sweep()
-	if b, _ := io.ReadAll(br); len(b) > 0 {
+	if b, _ := io.ReadAll(br); string(b) != "hello " {
 		t.Errorf("tunnel: %q", b)
 	}
 	for _, c := range []struct {

@@ -21,6 +21,9 @@ func (r *rig) upgraded(early string) (net.Conn, *bufio.Reader, *http.Response) {
 	if res.StatusCode != 101 {
 		r.t.Fatalf("status %d, want 101", res.StatusCode)
 	}
+	if _, err := br.Peek(len("hello ")); err != nil { // a tunnel that is cut before loses them
+		r.t.Fatal(err)
+	}
 	return c, br, res
 }
 
