@@ -119,8 +119,8 @@ func scripts(file, text string) (out []string) {
 	return append(out, script.String())
 }
 
-// isName reports whether a text in code is no command line: the name of a command, or an
-// event of the audit log as syslog has it.
+// isName reports whether a code span names a command, or an event of the audit log as syslog
+// shows it. Neither is a command line.
 func isName(text string) bool {
 	words := strings.Fields(text)[1:]
 	cmd, rest, err := program().Find(words)
