@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,7 +22,7 @@ func doctor(n *Node) []httpapi.Check {
 // clockCheck reports what the node knows of wrong clocks: a lone node has none to compare with.
 func clockCheck(n *Node) httpapi.Check {
 	out := httpapi.Check{Name: "Clock", Good: true, Fact: n.clock.Wall().UTC().Format(time.DateTime) + " UTC"}
-	if err := n.replica.Coordinator().Ready(); err != nil && strings.Contains(err.Error(), "clock") {
+	if err := n.replica.Coordinator().Fault(); err != nil {
 		out.Good, out.Fact = false, err.Error()
 	}
 	return out
@@ -35,12 +34,11 @@ func diskCheck(n *Node) httpapi.Check {
 		out.Fact = r
 		return out
 	}
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(n.config.Node.DataDir, &s); err != nil {
-		out.Fact = "not measured: " + err.Error()
+	free, known := n.replica.Disk().Free()
+	if !known {
+		out.Fact = "not measured on this system"
 		return out
 	}
-	free := uint64(s.Bavail) * uint64(s.Bsize) //nolint:unconvert // other types on macOS
 	out.Good, out.Fact = free >= leastFree, fmt.Sprintf("%.1f GiB free", float64(free)/(1<<30))
 	return out
 }

@@ -17,18 +17,7 @@ const (
 // endOverlaps revokes, on the leader, rotated keys that were not used on any node for
 // [manage.UnusedFor]. It ends with ctx.
 func (n *Node) endOverlaps(ctx context.Context) {
-	tick := time.NewTicker(overlapEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if n.replica.Leads() && n.store.Initialized() {
-				n.overall.endUnused(ctx, n, n.clock.Wall(), maxOverlaps)
-			}
-		}
-	}
+	whileLeading(ctx, n, overlapEvery, func() { n.overall.endUnused(ctx, n, n.clock.Wall(), maxOverlaps) })
 }
 
 // endUnused does so once, at now, and asks the nodes about so many keys at a time.

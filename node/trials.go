@@ -17,21 +17,11 @@ type trials struct{ *Node }
 
 // run ends with ctx.
 func (n trials) run(ctx context.Context) {
-	tick := time.NewTicker(trialEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if !n.replica.Leads() || !n.store.Initialized() {
-				continue
-			}
-			if err := n.endOver(ctx); err != nil && ctx.Err() == nil {
-				n.log.Warn("an allowlist on trial is not reverted yet; tried again", "error", err)
-			}
+	whileLeading(ctx, n.Node, trialEvery, func() {
+		if err := n.endOver(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("an allowlist on trial is not reverted yet; tried again", "error", err)
 		}
-	}
+	})
 }
 
 // endOver looks once.

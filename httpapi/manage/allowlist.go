@@ -180,7 +180,7 @@ func (h *Allowlist) Set(c *rest.Call) (*changedAllowlist, error) {
 			return nil, err
 		}
 	}
-	match, err := h.match(c)
+	match, err := c.IfMatch(func() (uint64, error) { return h.newestTag(c) })
 	if err != nil {
 		return nil, err
 	}

@@ -81,12 +81,12 @@ func (h *Allowlist) Revert(c *rest.Call) (*changedAllowlist, error) {
 	return h.endTrial(c, before, &store.AllowlistRevert{})
 }
 
-// endTrial makes a change that writes list again.
+// endTrial makes a change that writes list again, which a node that has caught up has read.
 func (h *Allowlist) endTrial(c *rest.Call, list []store.AllowEntry, change store.Change) (*changedAllowlist, error) {
 	if err := c.Charge(store.AllowlistSize(list)); err != nil {
 		return nil, err
 	}
-	match, err := h.match(c)
+	match, err := c.IfMatch(func() (uint64, error) { return h.tag(c) }) // the node has caught up
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +98,16 @@ func (h *Allowlist) endTrial(c *rest.Call, list []store.AllowEntry, change store
 	return &changedAllowlist{showEntries(rc.Allowlist, nil), c.Revoked(rc)}, nil
 }
 
-// match is the ETag that If-Match asks for.
-func (h *Allowlist) match(c *rest.Call) (uint64, error) {
-	return c.IfMatch(func() (uint64, error) {
-		if err := c.Linearize(); err != nil {
-			return 0, err
-		}
-		_, tag, err := h.Store.Allowlist(c.Account)
-		return tag, err
-	})
+// newestTag is the ETag of the list once this node has caught up.
+func (h *Allowlist) newestTag(c *rest.Call) (uint64, error) {
+	if err := c.Linearize(); err != nil {
+		return 0, err
+	}
+	return h.tag(c)
+}
+
+// tag is the ETag of the list, as this node knows it.
+func (h *Allowlist) tag(c *rest.Call) (uint64, error) {
+	_, tag, err := h.Store.Allowlist(c.Account)
+	return tag, err
 }

@@ -55,13 +55,15 @@ type erasureView struct {
 	Proof string // the receipt as text
 }
 
+func hasReceipt(e *client.Erasure) bool { return len(e.Receipt) > 0 && string(e.Receipt) != "null" }
+
 func erasurePage(v *visit) error {
 	e, err := erasures(v).Get(v.context(), v.r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	b := erasureView{Erasure: e}
-	if len(e.Receipt) > 0 && string(e.Receipt) != "null" {
+	if hasReceipt(e) {
 		var out bytes.Buffer
 		if err := json.Indent(&out, e.Receipt, "", "  "); err != nil {
 			return err
@@ -78,7 +80,7 @@ func erasureReceipt(v *visit) error {
 	if err != nil {
 		return err
 	}
-	if len(e.Receipt) == 0 || string(e.Receipt) == "null" {
+	if !hasReceipt(e) {
 		return fault.Newf(fault.NotFound, "The erasure has no receipt before it is done on all nodes.")
 	}
 	v.w.Header().Set("Content-Type", "application/json")

@@ -39,11 +39,9 @@ type refusal struct {
 // The bounds of a key's traffic.
 const (
 	routesOfKey   = 20
+	methodsOfKey  = 8 // each is a call
 	refusalsOfKey = 5
 )
-
-// httpMethods are the methods that the table of routes has a column for, if they were used.
-var httpMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 // trafficOf is the traffic of the key id.
 func trafficOf(v *visit, id string) (*keyTraffic, error) {
@@ -96,11 +94,23 @@ func (t *keyTraffic) count(u *client.KeyUsage) {
 }
 
 // routes counts the requests by route and method: usage has one group at a time, so each
-// method is a call.
+// method that was used is a call.
 func (t *keyTraffic) routes(v *visit, q client.UsageQuery) error {
+	q.GroupBy = "method"
+	used, err := v.rows(q)
+	if err != nil {
+		return err
+	}
+	for _, g := range groupsOf(used) {
+		if g.Name != "" { // else it would ask for all of them
+			t.Methods = append(t.Methods, g.Name)
+		}
+	}
+	t.Methods = t.Methods[:min(len(t.Methods), methodsOfKey)]
+	slices.Sort(t.Methods)
 	q.GroupBy = "route"
 	rows := map[string]*routeRow{}
-	for _, q.Method = range httpMethods {
+	for _, q.Method = range t.Methods {
 		used, err := v.rows(q)
 		if err != nil {
 			return err
@@ -113,9 +123,6 @@ func (t *keyTraffic) routes(v *visit, q client.UsageQuery) error {
 			}
 			r.ByMethod[q.Method] += g.Requests
 			r.Requests += g.Requests
-			if !slices.Contains(t.Methods, q.Method) {
-				t.Methods = append(t.Methods, q.Method)
-			}
 		}
 	}
 	for _, r := range rows {

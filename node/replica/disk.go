@@ -11,6 +11,9 @@ type Disk struct {
 // Full reports whether it has no space for changes.
 func (d Disk) Full() bool { return d.space.Full() }
 
+// Free is its free space; see [disk.Space.Free].
+func (d Disk) Free() (bytes uint64, known bool) { return d.space.Free() }
+
 // Reason describes its fault, "" if there is none.
 func (d Disk) Reason() string {
 	switch {

@@ -36,8 +36,9 @@ type Space struct {
 	size    uint64 // of the ballast; 0 where free space is unknown
 	log     *slog.Logger
 	full    atomic.Bool
-	yield   atomic.Int32 // releases that wait for mu: the ballast is not written on
-	mu      sync.Mutex   // held by check and release: the look at the volume, the ballast and full belong together
+	free    atomic.Uint64 // bytes, when the volume was looked at last
+	yield   atomic.Int32  // releases that wait for mu: the ballast is not written on
+	mu      sync.Mutex    // held by check and release: the look at the volume, the ballast and full belong together
 }
 
 // NewSpace returns the file system for the data directory dir, which exists.
@@ -52,8 +53,13 @@ func NewSpace(inner vfs.FS, dir string, log *slog.Logger) (*Space, error) {
 		return nil, fmt.Errorf("free space of %q: %w", dir, err)
 	}
 	s.size = min(max(use.TotalBytes/100, minBallast), maxBallast)
+	s.free.Store(use.AvailBytes)
 	return s, nil
 }
+
+// Free is the free space of the volume in bytes, as of at most a second ago while Watch runs;
+// known is false where it cannot be measured.
+func (s *Space) Free() (bytes uint64, known bool) { return s.free.Load(), s.size > 0 }
 
 // Full is true from the moment the volume runs out of space, or nearly so, until
 // there is room again. The node takes no new writes meanwhile.
@@ -87,6 +93,7 @@ func (s *Space) check() {
 		s.log.Warn("cannot read the free space", "error", err)
 		return
 	}
+	s.free.Store(use.AvailBytes)
 	_, err = s.inner.Stat(s.ballast)
 	whole := err == nil
 	switch {
