@@ -227,6 +227,7 @@ func someLogs(rnd *rand.Rand, events int) []*streamLog {
 		for _, a := range []string{"default", "acct_a", ""} {
 			l.add(a, "first")
 		}
+		l.seal()
 	}
 	for i := range events {
 		l := logs[rnd.IntN(len(logs))]
@@ -236,6 +237,7 @@ func someLogs(rnd *rand.Rand, events int) []*streamLog {
 		}
 	}
 	for _, l := range logs {
+		l.add("default", "last")
 		l.seal()
 	}
 	return logs

@@ -125,10 +125,7 @@ var tamperings = []tampering{
 		return r[0]
 	}},
 	{"drop a segment with its proof", func(rnd *rand.Rand, v *view) string {
-		c := &v.proof.Chains[rnd.IntN(len(v.proof.Chains))]
-		for len(c.Segments) == 0 {
-			c = &v.proof.Chains[rnd.IntN(len(v.proof.Chains))]
-		}
+		c := longChain(rnd, v, 1)
 		k := rnd.IntN(len(c.Segments))
 		g := c.Segments[k]
 		c.Segments = slices.Delete(c.Segments, k, k+1)
@@ -140,10 +137,7 @@ var tamperings = []tampering{
 		return ""
 	}},
 	{"cut the beginning with its proof", func(rnd *rand.Rand, v *view) string {
-		c := &v.proof.Chains[rnd.IntN(len(v.proof.Chains))]
-		for len(c.Segments) < 2 {
-			c = &v.proof.Chains[rnd.IntN(len(v.proof.Chains))]
-		}
+		c := longChain(rnd, v, 2)
 		g := c.Segments[0]
 		c.From = c.From.Next(&g.Segment)
 		c.Segments = c.Segments[1:]
@@ -159,6 +153,17 @@ var tamperings = []tampering{
 		c.Head.Sign(keyOf(9))
 		return ""
 	}},
+}
+
+// longChain picks one of the chains with at least n segments; someLogs makes two in each.
+func longChain(rnd *rand.Rand, v *view, n int) *chain.Chain {
+	var long []*chain.Chain
+	for i := range v.proof.Chains {
+		if c := &v.proof.Chains[i]; len(c.Segments) >= n {
+			long = append(long, c)
+		}
+	}
+	return long[rnd.IntN(len(long))]
 }
 
 func seqOf(s string) (n uint64) {
