@@ -48,7 +48,7 @@ func TestFloodedListeners(t *testing.T) {
 // answersFrom fails unless both listeners answer an operator at that address.
 func (s *server) answersFrom(t *testing.T, from string) {
 	t.Helper()
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	client := &http.Client{Timeout: callTimeout, Transport: &http.Transport{
 		DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext,
 	}}
 	for _, url := range []string{s.admin + "/readyz", s.proxy + "/readyz", s.admin + "/v1/cluster"} {

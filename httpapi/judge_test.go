@@ -70,7 +70,7 @@ func newGateway(t *testing.T, routes ...proxy.Route) *gateway {
 		c.Routes, gate = p, c.Gate
 	})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if left := p.Drain(ctx); left > 0 {
 			t.Errorf("%d requests have not ended when the stores are closed", left)
@@ -88,7 +88,7 @@ func (g *gateway) begin(t *testing.T, method, host, target, key string) net.Conn
 	conn, err := net.Dial("tcp", g.addr)
 	apitest.Must(t, err)
 	t.Cleanup(func() { conn.Close() })
-	apitest.Must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	apitest.Must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target, host, key)
 	return conn
 }

@@ -113,8 +113,9 @@ func TestTimeouts(t *testing.T) {
 	if got := talk(t, serve(t, silent), get+"\r\n"); !strings.HasSuffix(got, "\r\n\r\nGET / ") {
 		t.Errorf("before the silence: %q", got)
 	}
-	early <- "GET / HT"
-	c, br := dial(t, addr)
+	// Half a head from a client that sends no more is answered as that, not as a slow one.
+	c, br := dial(t, serve(t, answering(echoing)))
+	io.WriteString(c, "GET / HT")
 	c.(*net.TCPConn).CloseWrite()
 	if got, _ := io.ReadAll(br); !strings.Contains(string(got), errHalfHead.Message) {
 		t.Errorf("half a head is answered %q", got)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,9 +37,7 @@ func TestRevokedKeyEndsStreams(t *testing.T) {
 			res := r.do("GET", "/", "")
 			open := r.do("GET", "/open", "")
 			_, br, _ := r.upgraded("")
-			for r.streams.len() < 3 {
-				runtime.Gosched()
-			}
+			r.await(3)
 			if r.InFlight() != 3 {
 				t.Fatalf("%d in flight before", r.InFlight())
 			}
@@ -85,9 +82,7 @@ func TestRevokedWhileTheClientStandsStill(t *testing.T) {
 	r.streams.longAfter, r.streams.sweepEvery = 10*time.Millisecond, 10*time.Millisecond
 	c, _ := r.dial()
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n\r\n")
-	for r.streams.len() < 1 {
-		runtime.Gosched()
-	}
+	r.await(1)
 	r.gate.lost.Store(fault.New(fault.InvalidKey))
 	r.log.next(t)
 }
@@ -108,9 +103,7 @@ func TestDrain(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.do("GET", "/", "") })
 	_, br, _ := r.upgraded("")
-	for r.streams.len() < 2 {
-		runtime.Gosched()
-	}
+	r.await(2)
 	release <- true
 	wg.Wait()
 	r.log.next(t) // the client may have its answer before the request has ended

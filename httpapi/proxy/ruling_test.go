@@ -23,8 +23,11 @@ func sweeping(t *testing.T, routes ...Route) *rig {
 
 // await waits until n requests are entered among the streams.
 func (r *rig) await(n int) {
-	for r.streams.len() < n {
-		runtime.Gosched()
+	r.t.Helper()
+	for limit := time.Now().Add(time.Minute); r.streams.len() < n; runtime.Gosched() {
+		if time.Now().After(limit) {
+			r.t.Fatalf("%d requests are among the streams after a minute, want %d", r.streams.len(), n)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -66,6 +67,11 @@ func TestWaitingForAPlace(t *testing.T) {
 // with their reasons.
 func TestEnterThatFails(t *testing.T) {
 	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
 	for _, c := range []struct {
 		name   string
 		adjust func(*Config)
@@ -73,7 +79,7 @@ func TestEnterThatFails(t *testing.T) {
 	}{
 		{"a secret", func(c *Config) { c.Secret = []byte("short") }, "secret"},
 		{"an address", func(c *Config) { c.Listen = "203.0.113.1:1" }, `listen on "203.0.113.1:1" for the cluster`},
-		{"nobody answers", func(c *Config) { c.Join = []string{"127.0.0.1:1"} }, "form or join a cluster"},
+		{"nobody answers", func(c *Config) { c.Join = []string{mute.Addr().String()} }, "form or join a cluster"},
 	} {
 		config := &Config{
 			Dir: "data", Name: "n1", Logger: slog.New(slog.DiscardHandler), Listen: "127.0.0.1:0", Secret: []byte(stageSecret),
@@ -82,7 +88,15 @@ func TestEnterThatFails(t *testing.T) {
 		c.adjust(config)
 		rc := replicatest.Config(t, replicatest.Memory(t), config.Dir)
 		rc.Coordinate = func(r *replica.Replica) replica.Coordinator { return New(r, config) }
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if len(config.Join) > 0 {
+			go func() { // the start ends once it has asked
+				if conn, err := mute.Accept(); err == nil {
+					conn.Close()
+				}
+				cancel()
+			}()
+		}
 		r, err := replica.Open(ctx, rc)
 		cancel()
 		has(t, c.name, err, c.want)

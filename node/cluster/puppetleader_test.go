@@ -105,9 +105,14 @@ func TestRefusalsOfTheLeader(t *testing.T) {
 		t.Errorf("not taken at first: %+v, %v after %d times", got, err, n)
 	}
 	// In a settled write nothing may read as not taken: it is in the log for good.
-	p.answers(callSettle, func([]byte) any { return replica.ErrNotTaken })
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	p.answers(callSettle, func([]byte) any {
+		if p.count(callSettle) == 3 { // asked again, twice
+			cancel()
+		}
+		return replica.ErrNotTaken
+	})
 	_, _, err = s.Settle(ctx, 1, s.leadership.term.Load(), true)
 	if !errors.Is(err, replica.ErrUnknownOutcome) || errors.Is(err, replica.ErrNotTaken) || p.count(callSettle) < 2 {
 		t.Errorf("settled in vain: %v after %d times", err, p.count(callSettle))
@@ -175,10 +180,17 @@ func TestLinearizeAtAFollower(t *testing.T) {
 		t.Errorf("at a follower: %v after %d calls", err, p.count(callRead))
 	}
 	p.answers(callRead, func([]byte) any { return applied + 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := s.Linearize(ctx); !errors.Is(err, replica.ErrUnavailable) {
-		t.Errorf("an index that is never reached: %v", err)
+	// The leader's answer must come before the time is over, which may take longer under load.
+	for limit := 50 * time.Millisecond; ; limit *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		err := s.Linearize(ctx)
+		cancel()
+		if errors.Is(err, replica.ErrUnavailable) {
+			break
+		}
+		if limit > time.Minute {
+			t.Fatalf("an index that is never reached: %v", err)
+		}
 	}
 }
 

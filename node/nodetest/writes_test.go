@@ -81,7 +81,7 @@ func (w *anywhere) keys() {
 
 // expiry ends a key at a time of each node's wall clock.
 func (w *anywhere) expiry() {
-	const soon = 2 * time.Second // a loaded machine must send the request before that
+	const soon = 5 * time.Second // a loaded machine must send the request before that
 	id, key := w.key("expiry")
 	w.update(id, "expiry", client.Patch{"expires_at": time.Now().Add(soon)})
 	for _, n := range w.c.Nodes {

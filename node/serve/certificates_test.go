@@ -43,7 +43,7 @@ func dial(s *Server, c *tls.Config) (*tls.ConnectionState, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	// In TLS 1.3 the server judges a client's certificate after the client's
 	// handshake has ended: only an answer shows that it was taken.
 	if conn.ConnectionState().NegotiatedProtocol == "" {

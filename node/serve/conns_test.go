@@ -359,7 +359,7 @@ func TestRememberedAddresses(t *testing.T) {
 // from dials s from an address of loopback.
 func from(t *testing.T, s *Server, ip string) net.Conn {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 10 * time.Second}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: time.Minute}
 	c, err := d.DialContext(t.Context(), "tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func TestProxyProtocolBound(t *testing.T) {
 	header := "PROXY TCP4 198.51.100.7 127.0.0.1 1234 80\r\n"
 	for range 3 * c.MaxConns {
 		conn := from(t, s, "127.0.0.1")
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := conn.Write([]byte(header + "GET / HTTP/1.1\r\nHost: a\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}

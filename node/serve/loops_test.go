@@ -63,7 +63,7 @@ func TestEventLoops(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, conn := range conns {
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("a connection after the shutdown: %v", err)
 		}

@@ -56,7 +56,7 @@ func talk(t *testing.T, s *Server, text string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	io.WriteString(conn, text)
 	out, _ := io.ReadAll(conn)
 	return string(out)
@@ -126,7 +126,7 @@ func TestExpect(t *testing.T) {
 // ask sends a request on conn and returns the status of the answer, 0 if there is
 // none, and its Retry-After.
 func ask(conn net.Conn, path string) (status int, retry string) {
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {

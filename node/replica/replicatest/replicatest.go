@@ -130,14 +130,14 @@ func Holds(tb testing.TB, r *replica.Replica, n int) bool {
 	return k != nil
 }
 
-// Eventually asks until ok returns true, for 10 s at most.
+// Eventually asks until ok returns true, for a minute at most: the machine may be loaded.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
-			tb.Fatalf("waited 10 s for %s", what)
+			tb.Fatalf("waited a minute for %s", what)
 		}
 	}
 }
