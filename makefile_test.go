@@ -20,16 +20,17 @@ func makeVariable(t *testing.T, name string) string {
 
 // "make test" leaves no test out: each test that LONE excludes from the race detector is
 // in a package of LONES, where it runs without, and each name of LONE and RACES is a test.
+// The packages of PLAIN never run under it, all of their tests.
 func TestMakefileRunsEveryTest(t *testing.T) {
 	lone := regexp.MustCompile(makeVariable(t, "LONE"))
-	packages := strings.Fields(makeVariable(t, "LONES"))
+	packages, plain := strings.Fields(makeVariable(t, "LONES")), strings.Fields(makeVariable(t, "PLAIN"))
 	used := map[string]bool{}
 	tests := map[string][]string{} // package: its tests
 	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	err := eachGoFile(func(file string, src []byte) error {
 		if strings.HasSuffix(file, "_test.go") {
 			for _, m := range declared.FindAllSubmatch(src, -1) {
-				tests["./"+path.Dir(file)] = append(tests["./"+path.Dir(file)], string(m[1]))
+				tests[folder(file)] = append(tests[folder(file)], string(m[1]))
 			}
 		}
 		return nil
@@ -37,8 +38,13 @@ func TestMakefileRunsEveryTest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, dir := range slices.Concat(packages, plain) {
+		if len(tests[dir]) == 0 {
+			t.Errorf("LONES or PLAIN names %s, which has no tests", dir)
+		}
+	}
 	for dir, names := range tests {
-		if strings.HasPrefix(dir, "./e2e") || dir == "./node/nodetest" {
+		if strings.HasPrefix(dir, "./e2e") || dir == "./node/nodetest" || slices.Contains(plain, dir) {
 			continue // they run without the race detector, all of them
 		}
 		for _, name := range names {
@@ -60,6 +66,33 @@ func TestMakefileRunsEveryTest(t *testing.T) {
 		if !slices.Contains(tests["./node/nodetest"], name) {
 			t.Errorf("RACES names %s, which node/nodetest does not have", name)
 		}
+	}
+}
+
+// folder is the package of a file, as the Go command names it.
+func folder(file string) string {
+	if dir := path.Dir(file); dir != "." {
+		return "./" + dir
+	}
+	return "."
+}
+
+// A package that never runs under the race detector starts no goroutine, nor do its tests, and
+// has nothing that only goroutines need. The root is main.go, which its tests do not run.
+func TestPlainPackagesHaveNoGoroutines(t *testing.T) {
+	plain := strings.Fields(makeVariable(t, "PLAIN"))
+	concurrent := regexp.MustCompile(`(?m)"(sync|sync/atomic|testing/synctest|net/http/httptest|golang.org/x/sync/\w+)"$|^\s*(defer )?go \w|\bgo func\b|\bt\.Parallel\(|\bmake\(chan\b`)
+	err := eachGoFile(func(file string, src []byte) error {
+		if !slices.Contains(plain, folder(file)) || file == "main.go" {
+			return nil
+		}
+		if m := concurrent.Find(src); m != nil {
+			t.Errorf("%s has %q, and PLAIN names its package, which then runs without the race detector", file, strings.TrimSpace(string(m)))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
