@@ -45,9 +45,10 @@ PLAIN = . ./httpapi/invisible ./httpapi/iprange ./httpapi/span ./limiter/roster 
 # the tests in RACES run under it as well; all of them do in "make torture".
 RACED = $$($(GO) list ./... | grep -vE '/(e2e|nodetest)(/|$$)' | grep -vxF "$$($(GO) list $(PLAIN))")
 
-# Campaigns of one goroutine, and histories of one power loss after the other: the race detector
+# Campaigns of one goroutine, histories of one kill or power loss after the other, and megabytes
+# that only pass through: the race detector
 # costs minutes there and finds nothing that the other tests of their packages do not show it.
-LONE  = ^Test(BatchesDoNotMatter|BeginningsNeverGiveMoreThanOneBucket|EveryFlippedBit|FairTablesGiveNothingAway|ManyKeysInOneMinute|PowerLoss|PowerLosses|QuotaMonthsOverKills|MinuteBound|RestoreCommandOfASealedFile|RestoreCommandRefuses|RestoreCommandKeepsData|ScheduledBackupsOfOthers|ConversionAndPowerLoss|RotateDataAndPowerLoss|Simulation)$$
+LONE  = ^Test(BatchesDoNotMatter|BeginningsNeverGiveMoreThanOneBucket|EveryFlippedBit|FairTablesGiveNothingAway|ManyKeysInOneMinute|PowerLoss|PowerLosses|QuotaMonthsOverKills|MinuteBound|RestoreCommandOfASealedFile|RestoreCommandRefuses|RestoreCommandKeepsData|ScheduledBackupsOfOthers|ConversionAndPowerLoss|RotateDataAndPowerLoss|Simulation|Kill9|TailIsBoundedInBytes)$$
 LONES = ./limiter ./limiter/pool ./node/custody ./node/lease ./node/recovery ./node/replica ./store ./store/encfs ./store/keyring ./store/local ./store/raftlog
 
 RACES = ^Test(IsolatedNode|ReadsAreLinearizable|RemoveNode|SnapshotIsInstalled|TransferUnderWrites)$$

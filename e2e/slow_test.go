@@ -118,16 +118,24 @@ func TestSlowClients(t *testing.T) {
 					r, err := try("GET", s.admin+"/metrics", as(s.operator), nil)
 					return err == nil && sumOf(string(r.Raw), taken) > before
 				})
-				g := during(6*time.Second, l.url, l.token)
+				// Other work can stall the machine for one round. The slow clients would slow down each:
+				// they stay for a minute.
+				for round := 1; ; round++ {
+					g := during(6*time.Second, l.url, l.token)
+					if len(g.failed) > 0 {
+						t.Errorf("%d of %d good requests failed: %s", len(g.failed), len(g.took), g.failed[0])
+					}
+					t.Logf("%d good requests, p99 %v, quiet %v", len(g.took), g.p99(), quiet.p99())
+					if g.p99() <= 2*quiet.p99()+time.Second { // a second for a loaded machine
+						break
+					}
+					if round == 3 {
+						t.Errorf("p99 is %v in the third round, it was %v without the slow clients", g.p99(), quiet.p99())
+						break
+					}
+				}
 				cancel()
 				_ = attack.Wait() // it was ended
-				if len(g.failed) > 0 {
-					t.Errorf("%d of %d good requests failed: %s", len(g.failed), len(g.took), g.failed[0])
-				}
-				t.Logf("%d good requests, p99 %v, quiet %v", len(g.took), g.p99(), quiet.p99())
-				if g.p99() > 2*quiet.p99()+time.Second { // a second for a loaded machine
-					t.Errorf("p99 is %v, it was %v without the slow clients", g.p99(), quiet.p99())
-				}
 			})
 		}
 	}
