@@ -46,8 +46,8 @@ PLAIN = . ./httpapi/invisible ./httpapi/iprange ./httpapi/span ./limiter/roster 
 RACED = $$($(GO) list ./... | grep -vE '/(e2e|nodetest)(/|$$)' | grep -vxF "$$($(GO) list $(PLAIN))")
 
 # Campaigns of one goroutine, histories of one kill or power loss after the other, and megabytes
-# that only pass through: the race detector
-# costs minutes there and finds nothing that the other tests of their packages do not show it.
+# that only pass through: the race detector costs minutes there and finds nothing that the other
+# tests of their packages do not show it.
 LONE  = ^Test(BatchesDoNotMatter|BeginningsNeverGiveMoreThanOneBucket|EveryFlippedBit|FairTablesGiveNothingAway|ManyKeysInOneMinute|PowerLoss|PowerLosses|QuotaMonthsOverKills|MinuteBound|RestoreCommandOfASealedFile|RestoreCommandRefuses|RestoreCommandKeepsData|ScheduledBackupsOfOthers|ConversionAndPowerLoss|RotateDataAndPowerLoss|Simulation|Kill9|TailIsBoundedInBytes)$$
 LONES = ./limiter ./limiter/pool ./node/custody ./node/lease ./node/recovery ./node/replica ./store ./store/encfs ./store/keyring ./store/local ./store/raftlog
 
