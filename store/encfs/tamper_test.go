@@ -150,11 +150,12 @@ func FuzzOpen(f *testing.F) {
 		mem, fsys := newMem()
 		for _, name := range names {
 			place(t, mem, name, b)
-			got, err := get(fsys, name)
-			if err != nil && !pebble.IsCorruptionError(err) {
-				t.Fatalf("%s: %v", name, err)
+			got, damage := get(fsys, name)
+			if damage != nil && !pebble.IsCorruptionError(damage) {
+				t.Fatalf("%s: %v", name, damage)
 			}
-			if info, err := fsys.Stat(name); err == nil && layoutOf(name) == logs && info.Size() != int64(len(got)) {
+			// Stat may look at the frame that ends a log only; reading finds damage before it.
+			if info, err := fsys.Stat(name); err == nil && damage == nil && layoutOf(name) == logs && info.Size() != int64(len(got)) {
 				t.Fatalf("%s: Stat says %d, reading gives %d", name, info.Size(), len(got))
 			}
 			if _, _, err := KeyOf(mem, name); err != nil && !pebble.IsCorruptionError(err) {
