@@ -51,7 +51,7 @@ func newOutbound(o *overall) *outbound {
 		sinkEvents:      desc("audit_sink_events_total", "Audit events by sink: sent, or dropped because the receiver refused them ten times or they are damaged.", "sink", "outcome"),
 		sinkFailures:    desc("audit_sink_failures_total", "Batches that a sink did not take, and reads of the log that failed.", "sink"),
 		sinkLag:         desc("audit_sink_lag_seconds", "Age of the oldest event that waits for a sink; 0 if none does.", "sink"),
-		meteredEvents:   desc("metering_events_total", "Events of usage: sent, or dropped because the receiver refused them ten times.", "outcome"),
+		meteredEvents:   desc("metering_events_total", "Events of usage: sent, dropped because the receiver refused them ten times, or damaged on the disk.", "outcome"),
 		meteredFailures: desc("metering_failures_total", "Calls to the receiver of usage that failed."),
 		meteredQueue:    desc("metering_pending_events", "Events of usage that wait for the receiver."),
 	}
@@ -81,6 +81,7 @@ func (c *outbound) Collect(out chan<- prometheus.Metric) {
 		sent, failed, dropped, waiting := feed.Figures()
 		counter(c.meteredEvents, sent, "sent")
 		counter(c.meteredEvents, dropped, "dropped")
+		counter(c.meteredEvents, feed.Damaged(), "damaged")
 		counter(c.meteredFailures, failed)
 		gauge(c.meteredQueue, float64(waiting))
 	}

@@ -28,6 +28,7 @@ type Queue interface {
 	Next(most int) ([]local.MeterEvent, error)
 	Taken([]local.MeterEvent) error
 	Waiting() int
+	Damaged() uint64 // rows that were left out
 }
 
 // Config holds the parts of a [Feed].
@@ -45,6 +46,7 @@ type Feed struct {
 
 	sent, failed, dropped atomic.Uint64
 	waiting               atomic.Int64
+	damaged               atomic.Uint64
 
 	// Of Run's goroutine.
 	limit    int // events of the next call: fewer after a refusal
@@ -60,6 +62,9 @@ func New(cfg Config) *Feed { return &Feed{cfg: cfg, limit: maxBatch} }
 func (f *Feed) Figures() (sent, failed, dropped uint64, waiting int64) {
 	return f.sent.Load(), f.failed.Load(), f.dropped.Load(), f.waiting.Load()
 }
+
+// Damaged is how many rows of usage or of events were left out because they are damaged.
+func (f *Feed) Damaged() uint64 { return f.damaged.Load() }
 
 // Refused is the error of a call whose content the receiver refuses.
 type Refused struct{ Status int }
@@ -106,6 +111,7 @@ func (f *Feed) Run(ctx context.Context) {
 			}
 		}
 		f.waiting.Store(int64(f.cfg.Queue.Waiting()))
+		f.damaged.Store(f.cfg.Queue.Damaged())
 		if retry.After(time.Now()) && retry.Before(next) {
 			next = retry
 		}

@@ -53,6 +53,8 @@ func (q *queue) Waiting() int {
 	return len(q.list)
 }
 
+func (q *queue) Damaged() uint64 { return 0 }
+
 // An outage delays events and loses none, in order; one event that is refused for ever is left out
 // after ten tries, and no other with it.
 func TestFeed(t *testing.T) {

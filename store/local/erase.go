@@ -124,7 +124,9 @@ func (e *Erasure) rows(l *Local) error {
 		})
 	}
 	key := func(row, _ []byte) bool { return e.Key(store.KeyID(row[1:])) }
-	err := errors.Join(pick(rowLast, key), pick(rowHabit, key), pick(rowNote, func(_, value []byte) bool { return e.Note(value) }))
+	asideEnd := []byte{asideRow[0], asideRow[1] + 1}
+	err := errors.Join(remove(asideRow, asideEnd), // nobody can tell of which account they are
+		pick(rowLast, key), pick(rowHabit, key), pick(rowNote, func(_, value []byte) bool { return e.Note(value) }))
 	if err != nil {
 		return err
 	}

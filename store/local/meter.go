@@ -89,6 +89,8 @@ type Meter struct {
 	since uint32 // no minute before it is metered
 	next  uint64 // number of the next event
 	count int    // of events that wait
+
+	damaged uint64 // rows that were left out, since the start
 }
 
 var meterRow = []byte{rowOwn, 'f'}
@@ -126,7 +128,13 @@ func (m *Meter) load() error {
 		}
 	}
 	if len(v) != 4 {
-		return errCorrupt
+		if v, err = m.firstMetered(); err != nil {
+			return err
+		}
+		m.leaveOut("the first minute that is metered is not known any more; it is the first one of which an event was made", meterRow, nil)
+		if err := m.l.db.Set(meterRow, v, pebble.Sync); err != nil {
+			return err
+		}
 	}
 	m.since = binary.BigEndian.Uint32(v)
 	it, err := m.l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowFeed}, UpperBound: []byte{rowFeed + 1}})
@@ -135,7 +143,10 @@ func (m *Meter) load() error {
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if len(it.Key()) != 9 {
-			return errors.Join(errCorrupt, it.Close())
+			if err := m.aside(it.Key(), it.Value()); err != nil {
+				return errors.Join(err, it.Close())
+			}
+			continue
 		}
 		m.count++
 		m.next = binary.BigEndian.Uint64(it.Key()[1:]) + 1
@@ -237,8 +248,10 @@ func (m *Meter) minute(b **pebble.Batch, minute uint32) (full bool, err error) {
 	var account, key string
 	for ok := it.First(); ok; ok = it.Next() {
 		r, parsed := parseRow(it.Key()[6:])
-		if !parsed {
-			return false, errCorrupt
+		t, err := parseTally(it.Value())
+		if !parsed || err != nil {
+			m.leaveOut("a row of usage is damaged and is not metered; count it by hand", it.Key(), it.Value())
+			continue
 		}
 		if len(r.account) == 0 || len(r.key) == 0 {
 			continue // refused, with a credential that names no key: nobody pays for it
@@ -251,10 +264,6 @@ func (m *Meter) minute(b **pebble.Batch, minute uint32) (full bool, err error) {
 				return true, nil
 			}
 			account, key = string(r.account), string(r.key)
-		}
-		t, err := parseTally(it.Value())
-		if err != nil {
-			return false, err
 		}
 		kind := 0
 		if r.live() {
@@ -311,7 +320,8 @@ func (m *Meter) add(b *pebble.Batch, minute uint32, sum *MeterEvent) error {
 		more = more || *f > 0
 	}
 	if v != nil && (p.Bad() || len(p.Rest()) != 0) {
-		return errCorrupt
+		m.leaveOut("the row that says how much of a minute and key was metered is damaged, so no more of them is; count it by hand", row, v)
+		return nil
 	}
 	if !more {
 		return nil
@@ -357,7 +367,13 @@ func (m *Meter) Next(most int) (list []MeterEvent, err error) {
 	for ok := it.First(); ok && len(list) < most; ok = it.Next() {
 		var e MeterEvent
 		if err := json.Unmarshal(it.Value(), &e); err != nil || len(it.Key()) != 9 {
-			return nil, errors.Join(errCorrupt, err)
+			if err := m.aside(it.Key(), it.Value()); err != nil {
+				return nil, err
+			}
+			if len(it.Key()) == 9 {
+				m.count--
+			}
+			continue
 		}
 		e.number = binary.BigEndian.Uint64(it.Key()[1:])
 		list = append(list, e)

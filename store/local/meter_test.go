@@ -1,6 +1,7 @@
 package local
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -172,5 +173,57 @@ func TestMeterBounds(t *testing.T) {
 	must(t, m.Roll())
 	if list, err = m.Next(10); err != nil || len(list) != 1 || list[0].Requests != 1 {
 		t.Errorf("after an erasure: %+v, %v", list, err)
+	}
+}
+
+// A damaged row of usage, of an event or of what was metered is left out and counted; all other
+// events are sent.
+func TestMeterLeavesDamagedRowsOut(t *testing.T) {
+	var clock atomic.Int64
+	clock.Store(day0.UnixNano())
+	fs := vfs.NewMem()
+	l := open(t, Config{FS: fs, Clock: func() time.Time { return time.Unix(0, clock.Load()).UTC() }})
+	m, err := NewMeter(l)
+	must(t, err)
+	use := func(at time.Time, keys ...store.KeyID) {
+		for _, k := range keys {
+			l.Observe(admitted(at, "default", k))
+		}
+	}
+	use(day0, "key_a", "key_b", "key_c")
+	clock.Add(int64(time.Minute))
+	must(t, m.Roll())
+	must(t, l.db.Set(feedRow(2), []byte("{"), nil)) // the event of key_b
+	must(t, l.db.Set([]byte{rowFeed, 7}, nil, nil))
+	list, err := m.Next(10)
+	if err != nil || len(list) != 2 || list[0].Key != "key_a" || list[1].Key != "key_c" || m.Damaged() != 2 || m.Waiting() != 2 {
+		t.Fatalf("%+v, %v; %d are damaged, %d wait", list, err, m.Damaged(), m.Waiting())
+	}
+	must(t, m.Taken(list))
+	row := appendName(appendName(binary.BigEndian.AppendUint32([]byte{rowMetered}, minuteOf(nanos(day0))), "default"), "key_a")
+	must(t, l.db.Set(append(row, 1), []byte{0xff}, nil))
+	use(day0, "key_a", "key_c") // late
+	use(day0.Add(time.Minute), "key_d", "key_e")
+	must(t, l.turn(true))
+	must(t, l.db.Set(append(slotKey(rowUsage, steps[0].code, minuteOf(nanos(day0))+1), 0xff), []byte{0xff}, nil))
+	clock.Add(int64(2 * time.Minute))
+	must(t, m.Roll())
+	var keys []store.KeyID
+	list, err = m.Next(10)
+	for _, e := range list {
+		keys = append(keys, e.Key)
+	}
+	if err != nil || len(keys) != 3 || keys[0] != "key_c" || m.Damaged() != 4 {
+		t.Errorf("%q, %v; %d are damaged", keys, err, m.Damaged())
+	}
+	must(t, m.Taken(list))
+	must(t, Erase(l, Erasure{Account: "other", Key: func(store.KeyID) bool { return false }, Note: func([]byte) bool { return false }}))
+	if v, err := l.get(append(append([]byte{}, asideRow...), feedRow(2)...)); err != nil || v != nil {
+		t.Errorf("after an erasure, the event that is aside: %q, %v", v, err)
+	}
+	// Without the minute at which the feed began, it goes on from the first that was metered.
+	must(t, l.db.Set(meterRow, []byte{1}, nil))
+	if m, err = NewMeter(l); err != nil || m.since != minuteOf(nanos(day0)) || m.Damaged() != 1 {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
