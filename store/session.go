@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -75,6 +76,29 @@ func (p People) Session(owner string, id SessionID) (*Session, error) {
 		return nil, fmt.Errorf("read session %s: %w", id, err)
 	}
 	return out, nil
+}
+
+// FindSession returns the session with an id, of any owner; nil if there is none. It reads the
+// keys of all sessions, at most [maxSessions] for each owner, and decodes one of them.
+func (p People) FindSession(id SessionID) (found *Session, err error) {
+	if !validID(id) {
+		return nil, nil
+	}
+	from, end := named(rowSession, ""), append([]byte{0}, id...)
+	err = p.s.scanRange(from, prefixEnd(from), func(row, value []byte) error {
+		if !bytes.HasSuffix(row, end) {
+			return nil
+		}
+		found = new(Session)
+		if err := json.Unmarshal(value, found); err != nil {
+			return err
+		}
+		return errEnough
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find session %s: %w", id, err)
+	}
+	return found, nil
 }
 
 // Sessions lists up to limit sessions after a place, of one owner or, with "", of all,

@@ -14,6 +14,9 @@ import (
 	"github.com/perfgate/perfgate/store/ids"
 )
 
+// linkSession is how long the session of a link lasts.
+const linkSession = time.Hour
+
 // The life of a session link until it is opened.
 const (
 	linkLife    = 15 * time.Minute

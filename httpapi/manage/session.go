@@ -18,15 +18,13 @@ const (
 	linkPrefix  = "pgln_"
 )
 
-// linkSession is how long the session of a link lasts.
-const linkSession = time.Hour
-
 // peopleStore is the part of the state that the calls about people read.
 type peopleStore interface {
 	User(store.UserID) (*store.User, error)
 	UserByEmail(string) (*store.User, error)
 	Users(store.AccountID, bool, store.UserID, int) ([]*store.User, store.UserID, error)
 	Session(owner string, id store.SessionID) (*store.Session, error)
+	FindSession(store.SessionID) (*store.Session, error)
 	Sessions(owner, after string, limit int, keep func(*store.Session) bool) ([]*store.Session, string, error)
 	SessionLink(store.AccountID, string) (*store.Link, error)
 	Cell(store.AccountID) *store.Cell

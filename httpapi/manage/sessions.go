@@ -121,11 +121,7 @@ func (h *Sessions) named(c *rest.Call) (*store.Session, error) {
 	if !c.Caller.Operates() {
 		return nil, nil
 	}
-	list, _, err := h.Store.Sessions("", "", 1, func(s *store.Session) bool { return s.ID == id })
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	return list[0], nil
+	return h.Store.FindSession(id)
 }
 
 // newPassword is the body of PUT /v1/session/password.
