@@ -284,6 +284,7 @@ var layers = map[string][]string{
 		"node/replica",
 		"store",
 		"store/backup",
+		"store/chain",
 		"store/ids",
 		"store/local",
 		"store/pack",

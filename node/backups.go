@@ -21,11 +21,11 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 	b := &recovery.Backups{
 		Dir: c.Dir, Every: c.Every, Keep: c.Keep, To: c.To(), Logger: n.log,
 		Leads: n.replica.Leads, Cluster: n.store.ClusterID,
-		Erasures: n.store.Erasures().All,
 		Begin: func(at time.Time) (*backup.Backup, error) {
 			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.options.Version, CreatedAt: at, Voters: n.replica.Voters()})
 		},
 	}
+	b.Ledger.Erasures, b.Ledger.Sign, b.Ledger.Keys = n.store.Erasures().All, n.store.Sign, n.store.AuditKeys
 	if err := b.Open(); err != nil {
 		return n.config.Fault("backup.dir", "make and read the folder: "+datadir.Reason(err).Error())
 	}

@@ -164,12 +164,11 @@ func (x *eraser) remove(ctx context.Context, left []*store.Erasure, index uint64
 		}
 		if b := n.background.backups; b != nil {
 			names, err := b.Before(e.ErasedAt)
-			if err != nil {
-				return err
+			if err != nil { // the disk of the backups holds up no erasure
+				n.log.Error("the folder of the backups cannot be read, so the receipt of an erasure does not name those with the data", "dir", b.Dir, "erasure", e.ID, "error", err)
+				names = []string{"scheduled backups of " + n.config.Node.Name + ", whose folder could not be read"}
 			}
-			if err := b.KeepLedger(); err != nil {
-				return fmt.Errorf("write the ledger of erasures beside the scheduled backups: %w", err)
-			}
+			b.KeepLedger()
 			report.Backups = names
 		}
 		for _, s := range sent {

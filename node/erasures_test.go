@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/netip"
 	"os"
@@ -93,18 +94,9 @@ func TestErasureReachesAllFiles(t *testing.T) {
 		t.Fatalf("a backup: %d", status)
 	}
 	do("acct_a", &store.ErasureSchedule{ID: "ers_a", EffectiveAt: time.Now()})
-	var e *store.Erasure
-	for deadline := time.Now().Add(2 * time.Minute); ; {
-		if e, err = n.store.Erasures().Get("ers_a"); err != nil || e.State == store.ErasureDone {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the erasure is not done: %+v; %s", e, n.out)
-		}
-		<-n.replica.Changed()
-	}
-	if err != nil || len(e.Nodes) != 1 || e.Nodes[0].Log <= e.Index || e.Nodes[0].Name != n.config.Node.Name {
-		t.Fatalf("%+v, %v", e, err)
+	e := erased(t, n, "ers_a")
+	if len(e.Nodes) != 1 || e.Nodes[0].Log <= e.Index || e.Nodes[0].Name != n.config.Node.Name {
+		t.Fatalf("%+v", e)
 	}
 	// The receipt names the backup that was sent, and a restore finds the erasure.
 	if b := e.Nodes[0].Backups; len(b) == 0 || !strings.Contains(b[len(b)-1], "sent to op_") {
@@ -129,5 +121,37 @@ func TestErasureReachesAllFiles(t *testing.T) {
 	}
 	if k, err := n.store.Key("key_a"); err != nil || k == nil {
 		t.Errorf("the key: %v, %v", k, err)
+	}
+	// The disk of the backups may be gone.
+	if err := errors.Join(os.RemoveAll(backups), os.WriteFile(backups, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	do("acct_a", &store.ErasureSchedule{ID: "ers_b", EffectiveAt: time.Now()})
+	e = erased(t, n, "ers_b")
+	if b := e.Nodes[0].Backups; len(b) == 0 || !strings.Contains(b[0], "could not be read") || !n.background.backups.Behind() {
+		t.Errorf("without the folder of the backups: %+v, ledger behind: %v", e, n.background.backups.Behind())
+	}
+	if text := n.out.String(); strings.Count(text, "the ledger of erasures beside the backups cannot be written") != 1 {
+		t.Errorf("the log: %s", text)
+	}
+}
+
+// erased waits until an erasure is done.
+func erased(t *testing.T, n *loneNode, id store.ErasureID) *store.Erasure {
+	t.Helper()
+	for deadline := time.After(2 * time.Minute); ; {
+		changed := n.replica.Changed()
+		e, err := n.store.Erasures().Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.State == store.ErasureDone {
+			return e
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("waited until the erasure %s is done: %+v; %s", id, e, n.out)
+		}
 	}
 }

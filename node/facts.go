@@ -16,7 +16,7 @@ func (b backend) Facts() manage.Facts {
 		out.Listeners = append(out.Listeners, grpcFacts(n))
 	}
 	if s := n.background.backups; s != nil {
-		out.Backup = manage.BackupFacts{Scheduled: true, Sealed: s.To.String(), Encrypted: !s.To.None(), Every: s.Every, Last: s.Last()}
+		out.Backup = manage.BackupFacts{Scheduled: true, Sealed: s.To.String(), Encrypted: !s.To.None(), Every: s.Every, Last: s.Last(), Behind: s.Behind()}
 	}
 	return out
 }

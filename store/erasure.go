@@ -170,7 +170,18 @@ func (r Erasures) Removed(e *Erasure) (bool, error) {
 	return row == nil, err
 }
 
-// ErasuresOf collects the ledger, and the accounts, from the rows of a backup.
+// Known collects the ledger and the accounts.
+func (r Erasures) Known() (*ErasuresOf, error) {
+	known := new(ErasuresOf)
+	for _, table := range []byte{rowAccount, rowErasure} {
+		if err := r.from.scan([]byte{table}, known.Add); err != nil {
+			return nil, fmt.Errorf("read the accounts and their erasures: %w", err)
+		}
+	}
+	return known, nil
+}
+
+// ErasuresOf collects the ledger, and the accounts, from the rows of a backup or a state.
 type ErasuresOf struct {
 	of       map[ErasureID]*Erasure
 	accounts map[AccountID]bool

@@ -38,6 +38,7 @@ type BackupFacts struct {
 	Sealed    string // who can open them
 	Every     time.Duration
 	Last      time.Time // newest good one that this node wrote or found; zero if none
+	Behind    bool      // the ledger of erasures beside them could not be written
 }
 
 // evidenceStore is the replicated state, as the report reads it.

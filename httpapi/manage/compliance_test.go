@@ -65,12 +65,13 @@ func TestComplianceReport(t *testing.T) {
 	wants(t, good["key_rotation"], "met", "0 live keys are valid")
 	wants(t, good["ip_allowlists"], "met")
 	wants(t, good["data_retention"], "met", "for 30 to 30 days")
+	wants(t, good["data_deletion"], "met", "cancelled for 24 h", "by the signed ledger beside the scheduled backups, which are encrypted for")
 
 	id, _ := g.Key("live", "admin")
 	g.Key("test", "read")
 	g.Backend.Measured.Listeners[0] = manage.ListenerFacts{Name: "proxy", Table: "proxy.tls", TLS: true, MinVersion: "1.2", Ends: now.Add(90 * 24 * time.Hour)}
 	g.Backend.Measured.Listeners[1] = manage.ListenerFacts{Name: "admin", Table: "admin.tls"}
-	g.Backend.Measured.Backup = manage.BackupFacts{Scheduled: true, Every: 24 * time.Hour, Last: now.Add(-100 * time.Hour)}
+	g.Backend.Measured.Backup = manage.BackupFacts{Scheduled: true, Every: 24 * time.Hour, Last: now.Add(-100 * time.Hour), Behind: true}
 	g.Backend.Measured.AuditRequests = "denied"
 	g.Op("PATCH", "/v1/accounts/default", `{"retention_days":7}`).Want(t, 200)
 	g.Now.Add(int64(store.RotationDue + time.Hour))
@@ -79,6 +80,7 @@ func TestComplianceReport(t *testing.T) {
 	wants(t, bad["key_rotation"], "attention", "1 live keys are valid: 1 are due for rotation, 1 never expire, 1 have the scope admin", "perfgate keys rotate "+id)
 	wants(t, bad["ip_allowlists"], "attention", "account default has no allowlist")
 	wants(t, bad["backups"], "attention", "not encrypted", "older than a day")
+	wants(t, bad["data_deletion"], "attention", "the ledger of erasures in backup.dir of n1 could not be written", "are not encrypted")
 	wants(t, bad["audit_log"], "attention", "set audit.requests")
 	wants(t, bad["data_retention"], "met", "for 7 to 7 days")
 

@@ -88,13 +88,28 @@ func (r *report) retention() control {
 }
 
 func (r *report) deletion() control {
-	return control{
+	c := control{
 		Control: "data_deletion", Title: "Data deletion on demand",
-		Setting:    "none: an operator deletes an account at any time",
-		Fact:       "A deleted account loses its keys at once, on every node. Its audit events stay until their retention ends, and backups that were made before still have them.",
-		Verify:     "perfgate accounts delete ID, then a request with one of its keys: 401 invalid_key",
+		Setting: "none: owners and operators erase the data of an account at any time; backup.dir, backup.recipients",
+		Fact: "An erasure can be cancelled for 24 h. Then audit events, usage, incidents and sessions of the account go, with everything its keys, users and itself as well. " +
+			"Each node also cuts its log, replaces its snapshots and destroys the data key of before. The signed receipt names the nodes, and the backups from before, which keep the data. ",
+		Verify:     "perfgate erasures get ID --json > receipt.json; perfgate erasures verify receipt.json --head FILE",
 		References: []string{"SOC 2 C1.2", "GDPR Art. 17", "ISO 27001 A.8.10"},
 	}
+	b := &r.facts.Backup
+	switch {
+	case !b.Scheduled:
+		c.Fact += "No backups are scheduled here; a restore of another one needs the receipt or a later backup to erase again. "
+	case b.Encrypted:
+		c.Fact += "A restore or a recovery erases again by the signed ledger beside the scheduled backups, which are encrypted for " + b.Sealed + ". "
+	default:
+		c.Fact += "A restore or a recovery erases again by the signed ledger beside the scheduled backups, which are not encrypted. "
+	}
+	c.Fact += "The events of an account that is only deleted stay until their retention ends."
+	if b.Behind {
+		c.attend("the ledger of erasures in backup.dir of %s could not be written; a restore would not erase again what it lacks. The log of the node says why", r.facts.Node)
+	}
+	return c
 }
 
 func (r *report) residency() control {

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perfgate/perfgate/node/config"
-	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
 	"github.com/perfgate/perfgate/store/seal"
 )
@@ -46,9 +45,9 @@ type Backups struct {
 	Leads   func() bool
 	Cluster func() string
 	// Begin takes the state; the other members of the header are Begin's to fill.
-	Begin    func(at time.Time) (*backup.Backup, error)
-	Erasures func() ([]*store.Erasure, error) // of the state; nil keeps no ledger
-	Logger   *slog.Logger
+	Begin  func(at time.Time) (*backup.Backup, error)
+	Ledger ledgerKeeper
+	Logger *slog.Logger
 
 	last     atomic.Int64 // Unix seconds of the newest good one; 0 is never
 	failures atomic.Int64
@@ -85,6 +84,9 @@ func (b *Backups) Collectors() []prometheus.Collector {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: "perfgate", Subsystem: "backup", Name: "failures_total", Help: "Scheduled backups that failed.",
 		}, func() float64 { return float64(b.failures.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "perfgate", Subsystem: "backup", Name: "ledger_failures_total", Help: "Times that the ledger of erasures could not be written.",
+		}, func() float64 { return float64(b.Ledger.failures.Load()) }),
 	}
 }
 
@@ -102,6 +104,9 @@ func (b *Backups) Run(ctx context.Context) {
 	tick := time.NewTicker(min(backupLook, b.Every))
 	defer tick.Stop()
 	for {
+		if b.Behind() {
+			b.KeepLedger()
+		}
 		b.look(ctx, time.Now())
 		select {
 		case <-ctx.Done():
@@ -135,9 +140,7 @@ func (b *Backups) look(ctx context.Context, now time.Time) {
 	b.failed = time.Time{}
 	b.last.Store(now.Unix())
 	b.Logger.Info("backup written", "file", filepath.Join(b.Dir, name))
-	if err := b.KeepLedger(); err != nil {
-		b.Logger.Warn("the ledger of erasures beside the backups cannot be written", "dir", b.Dir, "error", err)
-	}
+	b.KeepLedger()
 	if err := b.prune(now); err != nil {
 		b.Logger.Warn("old backups cannot be removed", "dir", b.Dir, "error", err)
 	}

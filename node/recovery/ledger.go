@@ -2,8 +2,8 @@ package recovery
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,12 +18,13 @@ import (
 
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/seal"
 )
 
 // A ledger of erasures lies beside the scheduled backups: a restore of one of them needs
 // what was erased after it, and the cluster that knows it may be gone. Its lines are
-// erasures, without names of people.
+// erasures, without names of people, and a signature by the key of the audit log.
 
 // maxLedger bounds a ledger file or a receipt, in bytes: 100,000 erasures and more.
 const maxLedger = 64 << 20
@@ -31,56 +32,6 @@ const maxLedger = 64 << 20
 var ledgerForm = regexp.MustCompile(`^perfgate-(.+)\.erasures$`)
 
 func ledgerName(cluster string) string { return "perfgate-" + cluster + ".erasures" }
-
-// KeepLedger writes the erasures of the state to the ledger in the folder of the backups.
-// Those that are only in the file stay: another node with the same folder may know more.
-func (b *Backups) KeepLedger() (err error) {
-	if b.Erasures == nil {
-		return nil
-	}
-	list, err := b.Erasures()
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(b.Dir, ledgerName(b.Cluster()))
-	l := ledger{}
-	if err := l.readFile(path, seal.With{}); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read the ledger of erasures %s: %w", path, err)
-	}
-	before := len(l.taken) + len(l.cancelled)
-	for _, e := range list {
-		l.add(e)
-	}
-	if before == len(l.taken)+len(l.cancelled) {
-		return nil
-	}
-	f, err := os.CreateTemp(b.Dir, backupTemp+"erasures-*"+backupTempEnd) // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(l.lines())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(b.Dir)
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // ledger is what is known about erasures after a backup, by id.
 type ledger struct {
@@ -135,49 +86,74 @@ func (l *ledger) lines() (text []byte) {
 }
 
 // readFile takes a file into account: a ledger, the receipt of an erasure, or a backup that
-// was taken later, which with opens.
-func (l *ledger) readFile(name string, with seal.With) error {
+// was taken later, which with opens. It returns the signature of a ledger, unchecked.
+func (l *ledger) readFile(name string, with seal.With) (*signedLedger, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	in := bufio.NewReaderSize(f, 64<<10)
 	head, err := in.Peek(1)
 	switch {
 	case err == io.EOF:
-		return nil
+		return &signedLedger{}, nil
 	case err != nil:
-		return err
+		return nil, err
 	case head[0] != '{':
-		return l.readBackup(in, with)
+		if err := l.readBackup(in, with); err != nil {
+			return nil, &damagedLedger{err}
+		}
+		return nil, nil
 	}
-	// A cut line is not valid JSON, so a file that is longer than its bound is refused.
-	d := jsontext.NewDecoder(io.LimitReader(in, maxLedger))
+	raw, err := io.ReadAll(io.LimitReader(in, maxLedger+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(raw) > maxLedger:
+		return nil, &damagedLedger{fmt.Errorf("it has more than %d bytes", maxLedger)}
+	}
+	s, err := l.read(raw)
+	if err != nil {
+		return nil, &damagedLedger{err}
+	}
+	return s, nil
+}
+
+// read takes the text of a ledger or of a receipt into account.
+func (l *ledger) read(raw []byte) (*signedLedger, error) {
+	s := &signedLedger{}
+	d := jsontext.NewDecoder(bytes.NewReader(raw))
 	for n := 1; ; n++ {
 		var line ledgerLine
 		switch err := json.UnmarshalDecode(d, &line); {
 		case err == io.EOF:
-			return nil
+			return s, nil
 		case err != nil:
-			return fmt.Errorf("entry %d: %w", n, err)
+			return nil, fmt.Errorf("entry %d: %w", n, err)
+		case s.seal != nil:
+			return nil, fmt.Errorf("entry %d comes after the signature", n)
 		}
 		e := &line.Erasure
 		if line.Receipt != nil {
 			e = &line.Receipt.Statement.Erasure
 		} else if line.Statement != nil {
 			e = &line.Statement.Erasure
+		} else if line.Seal != nil {
+			s.seal, s.text = line.Seal, raw[:bytes.LastIndexByte(bytes.TrimRight(raw, "\n"), '\n')+1]
+			continue
 		}
 		if e.ID == "" || e.Account == "" {
-			return fmt.Errorf("entry %d is no erasure: must be a ledger of erasures, a receipt, or a backup", n)
+			return nil, fmt.Errorf("entry %d is no erasure: must be a ledger of erasures, a receipt, or a backup", n)
 		}
 		l.add(e)
 	}
 }
 
-// ledgerLine is an entry of a ledger, or an answer with a receipt, or a receipt.
+// ledgerLine is an entry of a ledger, or its signature, or an answer with a receipt, or a receipt.
 type ledgerLine struct {
 	store.Erasure `json:",inline"`
+	Seal          *ledgerSeal      `json:"ledger,omitzero"`
 	Statement     *ledgerStatement `json:"statement,omitzero"`
 	Receipt       *struct {
 		Statement ledgerStatement `json:"statement"`
@@ -203,36 +179,85 @@ func (l *ledger) readBackup(src io.Reader, with seal.With) error {
 	return nil
 }
 
-// readBeside takes the ledgers in the folder of the backup file into account. A folder may
-// be shared: of other clusters, among which those that were restored from this one,
-// only erasures of accounts count that are in the backup and of no other cluster. The
-// account default is in each.
-func (l *ledger) readBeside(file, cluster string, holds func(store.AccountID) bool) error {
-	entries, err := os.ReadDir(filepath.Dir(file))
+// readBeside takes the ledgers in a folder of backups into account, but those that the operator
+// gave. A folder may be shared: of other clusters, among which those that were restored from
+// this one, only erasures of accounts count that are in the backup and of no other cluster. The
+// account default is in each. A ledger that counts must be signed by a key in trusted, if there
+// is one: it is in the backup, or endorsed by one that is.
+func (l *ledger) readBeside(dir string, given []string, cluster string, trusted []chain.Key, holds func(store.AccountID) bool) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("look for a ledger of erasures beside the backup: %w", err)
+		return fmt.Errorf("look for ledgers of erasures: %w", err)
 	}
 	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
 		m := ledgerForm.FindStringSubmatch(entry.Name())
-		if m == nil || !entry.Type().IsRegular() {
+		if m == nil || !entry.Type().IsRegular() || slices.ContainsFunc(given, func(other string) bool { return sameFile(name, other) }) {
 			continue
 		}
 		var one ledger
-		if err := one.readFile(filepath.Join(filepath.Dir(file), entry.Name()), seal.With{}); err != nil {
-			return fmt.Errorf("the ledger of erasures %s beside the backup: %w; repair it, or move it away", entry.Name(), err)
+		signed, err := one.readFile(name, seal.With{})
+		if err != nil {
+			return fmt.Errorf("the ledger of erasures %s: %w; repair it, or move it away", name, err)
 		}
+		counts := false
 		for _, of := range []map[store.ErasureID]*store.Erasure{one.taken, one.cancelled} {
 			for _, e := range of {
 				if m[1] == cluster || e.Account != store.DefaultAccount && holds(e.Account) {
 					l.add(e)
+					counts = true
 				}
 			}
+		}
+		if !counts || len(trusted) == 0 {
+			continue
+		}
+		if err := signed.check(m[1], trusted); err != nil {
+			return fmt.Errorf("the ledger of erasures %s: %w; if you trust it nevertheless, name it with --erasures, otherwise move it away", name, err)
 		}
 	}
 	return nil
 }
 
-// repeat finds what a restore of a backup with known erasures has to do again.
+// sameFile reports whether two names lead to one file.
+func sameFile(a, b string) bool {
+	one, err1 := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
+}
+
+// readGiven takes the files into account that the operator names, and returns a warning for each
+// ledger whose signature does not show that it is genuine: the operator vouches for it.
+func (l *ledger) readGiven(names []string, with seal.With) (given []givenLedger, err error) {
+	for _, name := range names {
+		signed, err := l.readFile(name, with)
+		if err != nil {
+			return nil, fmt.Errorf("erasures in %s: %w", name, err)
+		}
+		if signed != nil && signed.seal != nil {
+			given = append(given, givenLedger{name, signed})
+		}
+	}
+	return given, nil
+}
+
+// givenLedger is a signed ledger that the operator named.
+type givenLedger struct {
+	name   string
+	signed *signedLedger
+}
+
+// doubts warns of a ledger that trusted does not confirm.
+func doubts(given []givenLedger, trusted []chain.Key) (warnings []string) {
+	for _, g := range given {
+		if err := g.signed.check(g.signed.seal.Cluster, trusted); err != nil {
+			warnings = append(warnings, fmt.Sprintf("the ledger of erasures %s: %v. Its erasures are repeated all the same, because --erasures names it", g.name, err))
+		}
+	}
+	return warnings
+}
+
+// repeat finds what has to be done again in a state with known erasures.
 func (l *ledger) repeat(known *store.ErasuresOf) (commands []*store.Command, erased []*store.Erasure) {
 	erased = known.Left(l.list())
 	for _, e := range erased {
@@ -254,44 +279,4 @@ func (l *ledger) scheduled(known *store.ErasuresOf) (n int) {
 		}
 	}
 	return n
-}
-
-// erasedAgain is an erasure that a restore repeats.
-type erasedAgain struct {
-	ID         store.ErasureID `json:"id"`
-	Account    store.AccountID `json:"account"`
-	Everything bool            `json:"everything"`
-	ErasedAt   time.Time       `json:"erased_at"` // the first time
-}
-
-// findErasures plans to repeat the erasures after the backup in file: those in the ledgers
-// beside it, and in the given files.
-func (p *restorePlan) findErasures(file string, given []string, with seal.With) error {
-	l := p.erased
-	for _, name := range given {
-		if err := l.readFile(name, with); err != nil {
-			return fmt.Errorf("erasures in %s: %w", name, err)
-		}
-	}
-	if err := l.readBeside(file, p.report.Backup.ClusterID, p.known.Holds); err != nil {
-		return err
-	}
-	then, erased := l.repeat(&p.known)
-	p.then = then
-	r := p.report
-	for _, e := range erased {
-		r.Erased = append(r.Erased, erasedAgain{e.ID, e.Account, e.Everything, e.ErasedAt})
-		if e.Everything && p.known.Holds(e.Account) {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("the account %s was erased with everything after the backup (%s); it is erased again, with its keys and users", e.Account, e.ID))
-		} else {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("data of the account %s was erased after the backup (%s); it is erased again", e.Account, e.ID))
-		}
-	}
-	if len(erased) == 0 {
-		r.Warnings = append(r.Warnings, "no erasure after the backup is known: no ledger beside it or given by --erasures FILE names one. ACCOUNTS THAT WERE ERASED AFTER THE BACKUP COME BACK")
-	}
-	if n := l.scheduled(&p.known); n > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%d erasures were scheduled when the backup was taken and take place when their time has come; cancel those that must not", n))
-	}
-	return nil
 }

@@ -1,8 +1,10 @@
 package recovery
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,35 +15,60 @@ import (
 	"github.com/perfgate/perfgate/node/replica/replicatest"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/chain"
 	"github.com/perfgate/perfgate/store/seal"
 )
 
-// erasedAfter is a node with the accounts acct_a and acct_b, each with a key, of which
-// acct_a was erased with everything after a backup in dir, and an erasure of acct_b was
-// cancelled after it.
+// in makes a change of an account.
+func in(t *testing.T, r *replica.Replica, account store.AccountID, change store.Change) {
+	t.Helper()
+	if got := replicatest.Must(t, r, &store.Command{At: time.Now(), Account: account, Actor: store.Actor{Type: store.ActorUser, ID: "usr_1"}, Change: change}); got.Refusal != nil {
+		t.Fatal(got.Refusal)
+	}
+}
+
+// twoAccounts gives a new node a signing key and the accounts acct_a and acct_b, each with a
+// key. An erasure of acct_b is scheduled.
+func twoAccounts(t *testing.T, r *replica.Replica) {
+	t.Helper()
+	replicatest.Begin(t, r)
+	in(t, r, store.DefaultAccount, &store.AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true})
+	for i, id := range []store.AccountID{"acct_a", "acct_b"} {
+		in(t, r, store.DefaultAccount, &store.AccountCreate{Account: store.Account{ID: id, Name: "Name of " + string(id), Tier: "free"}})
+		k := replicatest.Key(i)
+		k.Account = id
+		in(t, r, id, &store.KeyCreate{Key: k})
+	}
+	in(t, r, "acct_b", &store.ErasureSchedule{ID: "ers_b", EffectiveAt: time.Now().Add(time.Hour)})
+}
+
+// erasedAfter is a node with twoAccounts, of which acct_a was erased with everything after a
+// backup in dir, and the erasure of acct_b was cancelled after it.
 func erasedAfter(t *testing.T, dir string) (r *replica.Replica, file string) {
 	t.Helper()
 	r = replicatest.At(t, replicatest.Memory(t), "data")
 	t.Cleanup(func() { replicatest.Shut(t, r) })
-	replicatest.Begin(t, r)
-	in := func(account store.AccountID, change store.Change) {
-		t.Helper()
-		if got := replicatest.Must(t, r, &store.Command{At: time.Now(), Account: account, Actor: store.Actor{Type: store.ActorUser, ID: "usr_1"}, Change: change}); got.Refusal != nil {
-			t.Fatal(got.Refusal)
-		}
-	}
-	for i, id := range []store.AccountID{"acct_a", "acct_b"} {
-		in(store.DefaultAccount, &store.AccountCreate{Account: store.Account{ID: id, Name: "Name of " + string(id), Tier: "free"}})
-		k := replicatest.Key(i)
-		k.Account = id
-		in(id, &store.KeyCreate{Key: k})
-	}
-	in("acct_b", &store.ErasureSchedule{ID: "ers_b", EffectiveAt: time.Now().Add(time.Hour)})
+	twoAccounts(t, r)
 	file = writeText(t, filepath.Join(dir, "b.backup"), string(backupOf(t, r, time.Now())))
-	in("acct_b", &store.ErasureCancel{ID: "ers_b"})
-	in("acct_a", &store.ErasureSchedule{ID: "ers_a", Everything: true, EffectiveAt: time.Now()})
-	in("acct_a", &store.ErasureRun{ID: "ers_a"})
+	in(t, r, "acct_b", &store.ErasureCancel{ID: "ers_b"})
+	in(t, r, "acct_a", &store.ErasureSchedule{ID: "ers_a", Everything: true, EffectiveAt: time.Now()})
+	in(t, r, "acct_a", &store.ErasureRun{ID: "ers_a"})
 	return r, file
+}
+
+// keeper keeps the ledger of a node in dir.
+func keeper(dir string, r *replica.Replica) *Backups {
+	b := &Backups{Dir: dir, Cluster: r.Store().ClusterID, Logger: slog.New(slog.DiscardHandler)}
+	b.Ledger.Erasures, b.Ledger.Sign, b.Ledger.Keys = r.Store().Erasures().All, r.Store().Sign, r.Store().AuditKeys
+	return b
+}
+
+// kept writes the ledger, which must succeed.
+func kept(t *testing.T, b *Backups) {
+	t.Helper()
+	if b.KeepLedger(); b.Behind() {
+		t.Fatal(b.Ledger.said)
+	}
 }
 
 // An account that was erased after a backup does not come back with it, wherever the
@@ -62,13 +89,11 @@ func TestRestoreErasesAgain(t *testing.T) {
 			if strings.HasPrefix(source, "beside") {
 				folder = dir
 			}
-			b := &Backups{Dir: folder, Cluster: r.Store().ClusterID, Erasures: r.Store().Erasures().All}
+			b := keeper(folder, r)
 			if strings.HasSuffix(source, "another cluster") {
 				b.Cluster = func() string { return "c9" }
 			}
-			if err := b.KeepLedger(); err != nil {
-				t.Fatal(err)
-			}
+			kept(t, b)
 			switch source {
 			case "ledger":
 				args = append(args, "--erasures", filepath.Join(elsewhere, ledgerName("c1")))
@@ -135,20 +160,18 @@ func TestLedger(t *testing.T) {
 		{ID: "ers_2", Account: store.DefaultAccount, ErasedAt: at.Add(1)},
 		{ID: "ers_3", Account: "acct_c", State: store.ErasureScheduled},
 	}
-	b := &Backups{Dir: dir, Cluster: func() string { return "c1" }, Erasures: func() ([]*store.Erasure, error) { return state, nil }}
-	if err := b.KeepLedger(); err != nil {
-		t.Fatal(err)
-	}
+	b := &Backups{Dir: dir, Cluster: func() string { return "c1" }, Logger: slog.New(slog.DiscardHandler)}
+	b.Ledger.Erasures = func() ([]*store.Erasure, error) { return state, nil }
+	b.Ledger.Keys = func() []chain.Key { return nil }
+	kept(t, b)
 	state = []*store.Erasure{{ID: "ers_4", Account: "acct_b", ErasedAt: at.Add(2)}}
-	if err := b.KeepLedger(); err != nil {
-		t.Fatal(err)
-	}
+	kept(t, b)
 	if info, err := os.Stat(filepath.Join(dir, ledgerName("c1"))); err != nil || info.Mode().Perm() != 0o600 || len(files(t, dir)) != 1 {
 		t.Errorf("%v, %v, %q", info, err, files(t, dir))
 	}
 	read := func(cluster string) (ids string) {
 		var l ledger
-		if err := l.readBeside(filepath.Join(dir, "x.backup"), cluster, func(id store.AccountID) bool { return id != "acct_b" }); err != nil {
+		if err := l.readBeside(dir, nil, cluster, nil, func(id store.AccountID) bool { return id != "acct_b" }); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range l.list() {
@@ -164,13 +187,13 @@ func TestLedger(t *testing.T) {
 	}
 	for _, text := range []string{`{"id":"ers_1","account":`, `{"id":"ers_1"}`, `{"a":1}`, "x", backup.Name("c1", at)} {
 		var l ledger
-		if err := l.readFile(writeText(t, filepath.Join(t.TempDir(), "l"), text), seal.With{}); err == nil {
+		if _, err := l.readFile(writeText(t, filepath.Join(t.TempDir(), "l"), text), seal.With{}); err == nil {
 			t.Errorf("%q is read", text)
 		}
 	}
 	writeText(t, filepath.Join(dir, ledgerName("c1")), "{")
 	var l ledger
-	if err := l.readBeside(filepath.Join(dir, "x.backup"), "c1", nil); err == nil || !strings.Contains(err.Error(), "repair it") {
+	if err := l.readBeside(dir, nil, "c1", nil, nil); err == nil || !strings.Contains(err.Error(), "repair it") {
 		t.Errorf("a damaged ledger: %v", err)
 	}
 }

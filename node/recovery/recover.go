@@ -43,7 +43,8 @@ type recovery struct {
 	snaps *snapshot.Store
 	fatal error // of the stores
 
-	found recoverable
+	found  recoverable
+	erases repeating
 }
 
 // recoverable describes the copy that a recovery starts from.
@@ -191,19 +192,15 @@ func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err
 		return "", err
 	}
 	fsm := &rebuilt{Store: state, r: r}
-	logs := &lengthened{LogStore: r.logs, at: r.found.LastIndex + 1, make: func() (*raft.Log, error) {
-		if r.fatal != nil {
-			return nil, r.fatal
+	logs := &lengthened{LogStore: r.logs, at: r.found.LastIndex + 1, more: r.erases.most, make: func(n int) (*raft.Log, error) {
+		if n == 0 { // every entry of the node was applied by now
+			from = state.ClusterID()
+			reset.From = from
+			if err := r.complete(state, &reset); err != nil {
+				return nil, err
+			}
 		}
-		// Every entry was applied by now.
-		if from = state.ClusterID(); from == "" {
-			return nil, errors.New("the state was never initialised: there is nothing to recover")
-		}
-		reset.From = from
-		c := &store.Command{At: at, Actor: restoreActor, Account: store.DefaultAccount, Change: &reset}
-		return &raft.Log{
-			Index: r.found.LastIndex + indexGap, Term: r.found.term, Type: raft.LogCommand, Data: c.Encode(), AppendedAt: at,
-		}, nil
+		return r.entry(n, &reset, at), nil
 	}}
 	_, trans := raft.NewInmemTransport(replica.LoneAddress)
 	err = raft.RecoverCluster(replica.RaftConfig(r.id, replica.LoneTimeouts, r.log), fsm, logs, r.logs, r.snaps, trans, soleVoter(replica.Identity{ID: r.id}))
@@ -211,6 +208,35 @@ func (r *recovery) run(reset store.ClusterReset, at time.Time) (from string, err
 		return "", err
 	}
 	return from, clean()
+}
+
+// complete plans the entries that follow those of the node, once its state is rebuilt.
+func (r *recovery) complete(state *store.Store, reset *store.ClusterReset) error {
+	if r.fatal != nil {
+		return r.fatal
+	}
+	if reset.From == "" {
+		return errors.New("the state was never initialised: there is nothing to recover")
+	}
+	err := r.erases.plan(state)
+	reset.Reason += r.erases.reason()
+	return err
+}
+
+// entry is the reset, then an erasure that is repeated, then nothing: the state knows some of
+// those in the ledgers.
+func (r *recovery) entry(n int, reset *store.ClusterReset, at time.Time) *raft.Log {
+	e := &raft.Log{Index: r.found.LastIndex + indexGap + uint64(n), Term: r.found.term, Type: raft.LogNoop, AppendedAt: at}
+	c := &store.Command{Account: store.DefaultAccount, Change: reset}
+	if n > len(r.erases.then) {
+		return e
+	}
+	if n > 0 {
+		c = r.erases.then[n-1]
+	}
+	c.At, c.Actor = at, restoreActor
+	e.Type, e.Data = raft.LogCommand, c.Encode()
+	return e
 }
 
 // forgetLevels removes the levels of the minute's buckets that a clean stop wrote:
@@ -254,21 +280,22 @@ func (b *rebuilt) Snapshot() (raft.FSMSnapshot, error) {
 	return b.Store.Snapshot()
 }
 
-// lengthened is a log with one more entry, which is made when it is read and is
-// on no disk. Its own index is further on than its place.
+// lengthened is a log with further entries, which are made when they are read, in order, and
+// are on no disk. Their own indexes are further on than their places.
 type lengthened struct {
 	raft.LogStore
-	at   uint64
-	make func() (*raft.Log, error)
+	at   uint64 // of the first one
+	more int    // after it
+	make func(n int) (*raft.Log, error)
 }
 
-func (l *lengthened) LastIndex() (uint64, error) { return l.at, nil }
+func (l *lengthened) LastIndex() (uint64, error) { return l.at + uint64(l.more), nil }
 
 func (l *lengthened) GetLog(index uint64, out *raft.Log) error {
-	if index != l.at {
+	if index < l.at {
 		return l.LogStore.GetLog(index, out)
 	}
-	e, err := l.make()
+	e, err := l.make(int(index - l.at))
 	if err == nil {
 		*out = *e
 	}

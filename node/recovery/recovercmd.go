@@ -26,6 +26,8 @@ import (
 func RecoverFlags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("recover", pflag.ContinueOnError)
 	fs.String("data-dir", "", "data directory of the stopped node that is left (PERFGATE_DATA_DIR; default ./perfgate-data)")
+	fs.String("backup-dir", "", "`DIR` of the scheduled backups, whose ledgers of erasures are read ("+backupDirEnv+")")
+	fs.StringArray("erasures", nil, "`FILE` that tells of erasures: a ledger, a receipt or a backup; can be repeated")
 	fs.Bool("yes", false, "do not ask")
 	fs.Bool("force", false, "recover even if a majority of the old cluster's voters is there, this node included")
 	fs.Bool("json", false, "print the report as JSON")
@@ -34,11 +36,12 @@ func RecoverFlags() *pflag.FlagSet {
 
 // recoverReport is the result of a recovery.
 type recoverReport struct {
-	DataDir   string `json:"data_dir"`
-	NodeID    string `json:"node_id"`
-	Recovered bool   `json:"recovered"` // false: the node was the only voter already
-	From      string `json:"from,omitzero"`
-	ClusterID string `json:"cluster_id,omitzero"` // the new one
+	DataDir   string        `json:"data_dir"`
+	NodeID    string        `json:"node_id"`
+	Recovered bool          `json:"recovered"` // false: the node was the only voter already
+	From      string        `json:"from,omitzero"`
+	ClusterID string        `json:"cluster_id,omitzero"` // the new one
+	Erased    []erasedAgain `json:"erased,omitzero"`     // that the copy does not know
 	recoverable
 }
 
@@ -78,7 +81,11 @@ func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
 			return fmt.Errorf("recover from %s: %w; nothing was changed", dir, err)
 		}
 	}
+	if err := r.erases.read(fs, c.Env); err != nil {
+		return fmt.Errorf("recover from %s: %w; nothing was changed", dir, err)
+	}
 	r.explain(c)
+	r.erases.explain(c)
 	if yes, _ := fs.GetBool("yes"); !yes {
 		if err := c.confirm(); err != nil {
 			return err
@@ -89,7 +96,7 @@ func RecoverCommand(c Console, fs *pflag.FlagSet, args []string) (err error) {
 	if err != nil {
 		return fmt.Errorf("recover from %s: %w; nothing was changed", dir, err)
 	}
-	report.Recovered = true
+	report.Recovered, report.Erased = true, r.erases.tell(c)
 	if asJSON {
 		return printJSON(c.Out, report)
 	}
