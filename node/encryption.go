@@ -15,7 +15,11 @@ import (
 // openVault gets the keys of the encrypted data. It comes before everything that is in the
 // data directory, and changes nothing without the right key.
 func (n *Node) openVault(ctx context.Context) (err error) {
-	n.vault, err = custody.Open(ctx, vfs.Default, n.config, n.log)
+	files := n.options.Files
+	if files == nil {
+		files = vfs.Default
+	}
+	n.vault, err = custody.Open(ctx, files, n.config, n.log)
 	return err
 }
 
