@@ -14,7 +14,7 @@ IMAGE   ?= perfgate
 # is compiled twice. The race detector needs cgo.
 export CGO_ENABLED = 0
 
-.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-insight bench-limits bench-proxy torture fuzz image clean
+.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-insight bench-limits bench-proxy bench-timing torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -121,6 +121,9 @@ bench-limits: ## limits that nodes share: three processes, 3, 5 and 9 nodes in v
 
 bench-proxy: ## a table: perfgate beside nginx and HAProxy; FIGURES, ROUNDS, SECONDS; needs nginx, haproxy, wrk, strace
 	PERFGATE_E2E_PEERS=1 $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/peers -v
+
+bench-timing: ## times of key checks, sign-ins and signatures that must not differ, by Welch's t; CALLS (200,000)
+	CALLS=$${CALLS:-200000} $(GO) test ./httpapi/admit -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x -timeout 2h
 
 torture: ## long campaigns: kills, power losses, damaged files, random histories, races of whole clusters
 	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 3h ./node/...
