@@ -20,7 +20,7 @@ import (
 // forgeries change a ledger so that it is not the cluster's any more.
 var forgeries = map[string]func(text string) string{
 	"another account": func(text string) string { return strings.ReplaceAll(text, "acct_a", "acct_b") },
-	"without its end": func(text string) string { return text[:strings.Index(text, `{"ledger"`)] },
+	"without its end": func(text string) string { before, _, _ := strings.Cut(text, `{"ledger"`); return before },
 	"a line is gone":  func(text string) string { return text[strings.Index(text, "\n")+1:] },
 	"a cut line":      func(text string) string { return text[:30] },
 	"a byte":          func(text string) string { return strings.Replace(text, `"signature":"`, `"signature":"A`, 1) },
