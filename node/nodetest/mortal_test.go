@@ -60,6 +60,9 @@ func (m *mortal) step() (end func()) {
 
 // copyTree copies a data directory, without the space that it keeps for a full disk.
 func copyTree(from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(from, path)
 		switch {
