@@ -34,6 +34,7 @@ func comparer() *pebble.Comparer {
 func options(cfg *Config) (*pebble.Options, *disk.Guard) {
 	o := &pebble.Options{
 		FS:                          cfg.FS,
+		Cleaner:                     disk.Cleaner{},
 		Cache:                       cfg.Cache,
 		Comparer:                    comparer(),
 		FormatMajorVersion:          pebble.FormatNewest,

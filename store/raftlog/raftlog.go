@@ -66,6 +66,7 @@ func Open(c Config) (*Log, error) {
 	l := &Log{log: c.Logger, guard: disk.NewGuard(disk.GuardConfig{Name: fmt.Sprintf("raft log %q", c.Dir), Logger: c.Logger, Fatal: c.Fatal})}
 	o := &pebble.Options{
 		FS:                 c.FS,
+		Cleaner:            disk.Cleaner{},
 		Cache:              c.Cache,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
