@@ -100,13 +100,6 @@ func (h *Links) Create(c *rest.Call, in *newLink) (*sessionLink, error) {
 	return out, nil
 }
 
-// opened is the page behind a link. It goes on to the dashboard by itself: a redirect would
-// be part of the navigation from the other site, which sends no cookie that is SameSite=Strict.
-const opened = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/"></head>
-<body><p>You are signed in. <a href="/">Continue</a></p></body></html>
-`
-
 // Page shows where a link leads. Programs that look at links for a preview must not use them
 // up: a person presses the button.
 func (h *Links) Page(c *rest.Call) error {
@@ -143,8 +136,7 @@ func (h *Links) Open(c *rest.Call) error {
 			return f
 		}
 		rest.Browser{Call: c}.Hint("session link")
-		return h.Sessions.showForm(c, "link", f.Code.Status(), setupForm{Fault: f.Sentence()})
+		return h.Sessions.showForm(c, "used", f.Code.Status(), setupForm{Fault: f.Sentence()})
 	}
-	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
-	return c.AnswerAs("text/html; charset=utf-8", []byte(opened))
+	return h.Sessions.showOpened(c)
 }

@@ -97,8 +97,7 @@ func (h *OIDC) End(c *rest.Call) error {
 	if _, err := h.Sessions.start(c, u, &store.SessionStart{Subject: who.Subject}); err != nil {
 		return err
 	}
-	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
-	return b.AnswerAs("text/html; charset=utf-8", []byte(opened))
+	return h.Sessions.showOpened(c)
 }
 
 // user finds the user of an identity, and brings role and account up to the groups.

@@ -144,7 +144,7 @@ func TestOIDC(t *testing.T) {
 	}
 	p.groups = []string{"others", "staff"}
 	a, who := trip(t, g, user)
-	if a.Status != 200 || !strings.Contains(a.Body, `<a href="/">`) || who.Cookie == "" {
+	if a.Status != 200 || !strings.Contains(a.Body, `href="/">Continue`) || who.Cookie == "" {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	me := who.Do("GET", "/v1/session", "").Want(t, 200)

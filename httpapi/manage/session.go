@@ -235,7 +235,7 @@ func (h *Sessions) withSetup(c *rest.Call, in *credentials, start *store.Session
 	}
 	if u == nil || u.Disabled || u.Setup == (store.Hash{}) || u.Setup != hash || !c.Now.Before(u.SetupEnds) {
 		h.Guard.Failed(&a)
-		return nil, fault.Newf(fault.InvalidCredentials, "The set-up link was used already or is no longer valid; ask for another one.")
+		return nil, usedLink("The set-up link was used already or is no longer valid; ask for another one.")
 	}
 	c.Account = u.Account
 	if err := h.secondFactor(c, in, u, &a, start); err != nil {
@@ -297,7 +297,7 @@ func (h *Sessions) withLink(c *rest.Call, token string, start *store.SessionStar
 	}
 	if !known {
 		h.Guard.Failed(&a)
-		return fault.Newf(fault.InvalidCredentials, "The link was used already or is no longer valid; ask for another one.")
+		return usedLink("The link was used already or is no longer valid; ask for another one.")
 	}
 	c.Account = account
 	start.Link, start.Used = store.LinkID(hash), hash

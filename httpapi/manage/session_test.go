@@ -242,13 +242,13 @@ func TestSessionLink(t *testing.T) {
 		}
 		send(path, "https://evil.example").Want(t, 403, fault.Forbidden)
 		page := send(path, g.Admin.URL).Want(t, 200)
-		if !strings.Contains(page.Body, `<a href="/">`) {
+		if !strings.Contains(page.Body, `href="/">Continue`) || !strings.Contains(page.Body, `rel="stylesheet"`) || !strings.Contains(page.Header.Get("Content-Security-Policy"), "style-src 'self'") {
 			t.Errorf("%s", page.Body)
 		}
 		return &apitest.Person{Cookie: apitest.Cookie(page), Rig: g}, path
 	}
 	p, path := open(`{"account":"` + acct + `"}`)
-	if a := send(path, g.Admin.URL).Want(t, 401); !strings.Contains(a.Body, "used already") {
+	if a := send(path, g.Admin.URL).Want(t, 401); !strings.Contains(a.Body, "used already") || strings.Contains(a.Body, "<form") || !strings.Contains(a.Body, `href="/signin"`) {
 		t.Errorf("%s", a.Body)
 	}
 	p.Do("POST", "/v1/keys", `{"name":"picked up","type":"live"}`).Want(t, 201)
@@ -333,7 +333,7 @@ func TestSetupPage(t *testing.T) {
 	if a := p.Do("GET", "/v1/session", "").Want(t, 200); a.Text("id") != id {
 		t.Errorf("%s", a.Body)
 	}
-	if a := send(g.Admin.URL, apitest.Password).Want(t, 401); !strings.Contains(a.Body, "used already") {
+	if a := send(g.Admin.URL, apitest.Password).Want(t, 401); !strings.Contains(a.Body, "used already") || strings.Contains(a.Body, "<form") || !strings.Contains(a.Body, `href="/signin"`) {
 		t.Errorf("%s", a.Body)
 	}
 	if a := g.Do(g.Admin.URL, "GET", `/signin/setup?token=%22%3E%3Cscript%3E`, "", "").Want(t, 200); strings.Contains(a.Body, "<script") {

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"bytes"
+	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -27,7 +28,22 @@ var entryPages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype
 {{define "link"}}{{template "top" "Sign in"}}{{template "body" .}}<h1>Sign in to perfgate</h1>{{template "fault" .}}
 <p>This link signs you in once, for an hour.</p>
 <form method="post" action="/signin/link"><input type="hidden" name="token" value="{{.Token}}"><button class="primary wide" autofocus>Sign in</button></form></div></main></body></html>
+{{end}}
+{{define "used"}}{{template "top" "The link does not work"}}{{template "body" .}}<h1>The link does not work</h1>{{template "fault" .}}
+<p>A link opens once, and for a limited time..</p>
+<p class="actions"><a class="button wide" href="/signin">Sign in with a password</a></p></div></main></body></html>
+{{end}}
+{{define "opened"}}{{template "top" "Signed in"}}<meta http-equiv="refresh" content="0;url=/">{{template "body" .}}<h1>You are signed in</h1>
+<p class="actions"><a class="button primary wide" href="/">Continue</a></p></div></main></body></html>
 {{end}}`))
+
+// errUsed is the cause of the fault of a link that was used already, or that never was one.
+var errUsed = errors.New("the link is not valid")
+
+// usedLink is that fault. Its page has no form, which could only fail again.
+func usedLink(message string) *fault.Error {
+	return &fault.Error{Code: fault.InvalidCredentials, Message: message, Cause: errUsed}
+}
 
 // setupForm is what such a page shows.
 type setupForm struct {
@@ -57,6 +73,13 @@ func (h *Sessions) showForm(c *rest.Call, name string, status int, f setupForm) 
 	w.WriteHeader(status)
 	_, _ = w.Write(page.Bytes()) // a client that has gone needs no answer
 	return nil
+}
+
+// showOpened shows the page behind a link. It goes on to the dashboard by itself: a redirect
+// would be part of the navigation from the other site, which sends no cookie that is
+// SameSite=Strict.
+func (h *Sessions) showOpened(c *rest.Call) error {
+	return h.showForm(c, "opened", http.StatusOK, setupForm{})
 }
 
 // SetupPage shows the form of a set-up link.
@@ -121,8 +144,10 @@ func (h *Sessions) Setup(c *rest.Call) error {
 			return f
 		}
 		b.Hint("set-up link")
+		if errors.Is(f, errUsed) {
+			return h.showForm(c, "used", f.Code.Status(), setupForm{Fault: f.Sentence()})
+		}
 		return h.showSetup(c, f.Code.Status(), setupForm{Token: token, Fault: f.Sentence(), Code: f.Code == fault.SecondFactorRequired || in.Code != nil})
 	}
-	c.Writer().Header().Set("Content-Security-Policy", "default-src 'none'")
-	return c.AnswerAs("text/html; charset=utf-8", []byte(opened))
+	return h.showOpened(c)
 }
