@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,7 +29,7 @@ func (f *accountFlags) add(fs *pflag.FlagSet) {
 	fs.String("tier", "", "`name` of the account's tier, such as pro")
 	fs.String("region", "", "`region` that the account's data belongs to")
 	fs.String("browser-keys", "", "treatment of live keys that browsers send: allow, alert or block")
-	fs.IntSlice("alert-at", nil, "`percentages` of a month's limit or budget at which to send usage.threshold, such as 80,100")
+	fs.StringSlice("alert-at", nil, "`percentages` of a month's limit or budget at which to send usage.threshold, such as 80,100, or "+none)
 	fs.Int("retention-days", 0, "`days` to keep the account's logs, 7 to 90")
 	fs.String("max-ttl", "", "longest `duration` that a key may live, such as 90d; none ends the rule")
 	fs.Bool("must-expire", false, "require that each key expires")
@@ -60,6 +63,21 @@ func (*accountFlags) policy(cmd *cobra.Command, now *client.KeyPolicy) *client.K
 	return &out
 }
 
+// alertsOf are the percentages of --alert-at; none of them is an empty list.
+func alertsOf(cmd *cobra.Command) ([]int, error) {
+	words, err := cmd.Flags().GetStringSlice("alert-at")
+	if err != nil || slices.Equal(words, []string{none}) {
+		return []int{}, err
+	}
+	list := make([]int, len(words))
+	for i, w := range words {
+		if list[i], err = strconv.Atoi(strings.TrimSpace(w)); err != nil {
+			return nil, usagef("--alert-at: %q is not a whole number", w)
+		}
+	}
+	return list, nil
+}
+
 // setsPolicy reports whether a flag of the key policy is given.
 func (*accountFlags) setsPolicy(cmd *cobra.Command) bool {
 	fs := cmd.Flags()
@@ -79,7 +97,7 @@ func (f *accountFlags) body(a *app, cmd *cobra.Command, account *client.Account)
 		body["retention_days"] = n
 	}
 	if cmd.Flags().Changed("alert-at") {
-		n, err := cmd.Flags().GetIntSlice("alert-at")
+		n, err := alertsOf(cmd)
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -112,13 +111,7 @@ func incidentReport(a *app) *cobra.Command {
 			write := func(w io.Writer) error {
 				return client.Incidents{Client: s.api}.Report(cmd.Context(), args[0], html, w)
 			}
-			if out == "-" {
-				return write(s.Stdout)
-			}
-			if err := replaceFile(out, write, nil); err != nil {
-				return fmt.Errorf("report: %w", err)
-			}
-			return nil
+			return writeOut(a, out, write)
 		},
 	}
 	cmd.Flags().BoolVar(&html, "html", false, "a page to print instead of JSON")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,15 +14,27 @@ import (
 
 func usageCommand(a *app) *cobra.Command {
 	var every time.Duration
+	var asCSV bool
+	var out string
 	cmd := &cobra.Command{
 		Use: "usage", Short: "Show the usage of the account's keys", Args: cobra.NoArgs,
-		Example: "  perfgate usage --from 2027-01-01 --to 2027-01-31 --step day --group-by key\n  perfgate usage --from 15m --step minute --watch",
+		Example: "  perfgate usage --from 2027-01-01 --to 2027-01-31 --step day --group-by key\n  perfgate usage --from 15m --step minute --watch\n  perfgate usage --from 30d --step day --csv --output usage.csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case !asCSV && out != "-":
+				return usagef("--output needs --csv")
+			case asCSV && (cmd.Flags().Changed("watch") || cmd.Flags().Changed("json")):
+				return usagef("--csv goes neither with --watch nor with --json")
+			}
 			return a.watch(cmd.Context(), cmd, every, func() error {
 				c := call{method: http.MethodGet, path: "/v1/usage", query: query(cmd, "from", "to", "step", "key", "type", "environment", "route", "method", "country", "status", "group-by")}
 				grouped := cmd.Flags().Changed("group-by")
 				return run(cmd.Context(), a, c, func(a *app, v *client.UsageRows) error {
 					warnMissing(a, v.Missing)
+					if asCSV {
+						by, _ := cmd.Flags().GetString("group-by") // the flag exists
+						return writeOut(a, out, func(w io.Writer) error { return client.WriteUsageCSV(w, by, v.Data) })
+					}
 					return showUsage(a, v.Data, grouped)
 				})
 			})
@@ -40,6 +53,8 @@ func usageCommand(a *app) *cobra.Command {
 	fs.String("country", "", "only requests from this country: two `letters`, or unknown")
 	fs.String("status", "", "only requests with this status `code`")
 	fs.String("group-by", "", "`dimension` to group by, one row for each value: key, status, country, route, method, type or environment")
+	fs.BoolVar(&asCSV, "csv", false, "print CSV, as the dashboard's download")
+	fs.StringVarP(&out, "output", "o", "-", "`file` to write with --csv; - is stdout")
 	return cmd
 }
 

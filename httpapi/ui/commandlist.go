@@ -50,7 +50,12 @@ func init() { // the table and the pages refer to each other
 		"GET /account/data":                  one(func(*visit) *command { return perfgate("accounts", "export").flag("output", "account.ndjson") }),
 		"GET /audit/export":                  one(auditCommand),
 		"GET /usage/export":                  usageCommand,
-		"GET /compliance/report":             one(func(*visit) *command { return perfgate("compliance", "--json") }),
+		"GET /compliance/report": one(func(v *visit) *command {
+			if v.query("format") == "html" {
+				return perfgate("compliance", "--html").flag("output", "compliance.html")
+			}
+			return perfgate("compliance", "--json")
+		}),
 		"POST /webhooks/new": one(func(v *visit) *command {
 			return perfgate("webhooks", "create").list("event", v.r.PostForm["events"]).args(v.form("url"))
 		}),
@@ -211,13 +216,13 @@ func usageCommand(v *visit) ([]*command, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := perfgate("usage", "--json").flag("from", q.From).flag("to", q.To).flag("step", q.Step)
+	c := perfgate("usage", "--csv").flag("from", q.From).flag("to", q.To).flag("step", q.Step)
 	c.flag("key", q.Key).flag("type", q.Type).flag("environment", q.Environment).flag("route", q.Route)
 	by := v.query("group_by")
 	if by == "" {
 		by = "key"
 	}
-	return []*command{c.flag("group-by", by)}, nil
+	return []*command{c.flag("group-by", by).flag("output", "usage.csv")}, nil
 }
 
 func webhookCommand(v *visit) ([]*command, error) {

@@ -129,7 +129,7 @@ func changed(c *command, p client.Patch, args ...string) ([]*command, error) {
 		case int64:
 			c.flag(dashed(name), strconv.FormatInt(v, 10))
 		case []int:
-			c.flag("alert-at", strings.ReplaceAll(percents(v), " ", ""))
+			c.set("alert-at", strings.ReplaceAll(percents(v), " ", ""))
 		case *client.Limits:
 			if v == nil {
 				v = &client.Limits{}
