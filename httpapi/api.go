@@ -100,10 +100,14 @@ type Browsers struct {
 type Dashboard struct {
 	Proxy string // the origin of the proxy listener on this machine: "http://127.0.0.1:8080"
 	Facts func() Facts
+	Opens func(scopes, routes []string) []Opening
 }
 
 // Facts are what the dashboard knows of its node's settings.
 type Facts = ui.Facts
+
+// Opening tells for one route of the proxy which calls a key may make.
+type Opening = ui.Opening
 
 // Check is a line of the dashboard about the node's machine.
 type Check = ui.Check
@@ -132,7 +136,7 @@ func New(cfg Config) (*API, error) {
 	t := newTopics(&cfg, listened{a, cfg.Routes}, metrics)
 	a.routes, a.leaks = rest.NewTable(t.routes()...), t.leaks
 	a.dashboard, err = ui.New(ui.Config{
-		API: a.calls(), Logger: cfg.Logger, Proxy: cfg.Dashboard.Proxy, Facts: cfg.Dashboard.Facts,
+		API: a.calls(), Logger: cfg.Logger, Proxy: cfg.Dashboard.Proxy, Facts: cfg.Dashboard.Facts, Opens: cfg.Dashboard.Opens,
 		Hosts: cfg.SignIn.Hosts, Provider: providerOf(cfg.OIDC), Client: cfg.Client, Clock: wall(cfg.Clock),
 		Ready: func() bool { return cfg.Backend.Ready() == nil },
 	})

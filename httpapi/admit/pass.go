@@ -2,6 +2,8 @@ package admit
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/perfgate/perfgate/limiter"
 	"github.com/perfgate/perfgate/store"
@@ -21,6 +23,18 @@ type Rule struct {
 	// PassAuthorization leaves Authorization to the upstream where the key came in
 	// the configured key header.
 	PassAuthorization bool
+}
+
+// Missing names the scopes that a key with scopes lacks for a request by method, as [decide]
+// judges it; none if it may be made. A key is never stored without scopes.
+func (r *Rule) Missing(method string, scopes []string) []string {
+	builtin, custom := store.SplitScopes(scopes)
+	slices.Sort(custom)
+	rec := &store.Record{Scopes: builtin, Extra: &store.Extra{Custom: custom}}
+	if scopesHeld(rec, method, r) {
+		return nil
+	}
+	return strings.Fields(missingScopes(rec, method, r))
 }
 
 // Pass is everything known of a request that was judged. The credential itself is

@@ -42,3 +42,26 @@ func endsOverlap(a, b ending, root bool) bool {
 	}
 	return true
 }
+
+// Covers reports whether every path of b is one of a's, and b has some. Methods are not
+// looked at.
+func Covers(a, b *Pattern) bool {
+	if len(a.segs) > len(b.segs) || b.end == endNever {
+		return false
+	}
+	for i, seg := range a.segs {
+		if seg != wildcard && seg != b.segs[i] {
+			return false
+		}
+	}
+	if len(a.segs) < len(b.segs) { // every path of b has more segments than a
+		return a.end == endSubtree || a.end == endRest
+	}
+	switch a.end {
+	case endSubtree:
+		return true
+	case endRest:
+		return b.end == endRest || b.end == endSlash || len(a.segs) == 0
+	}
+	return a.end == b.end
+}

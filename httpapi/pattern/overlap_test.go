@@ -56,8 +56,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// Two patterns overlap if one path is of both: compared with all short paths over a
-// small alphabet.
+// Two patterns overlap if one path is of both, and one covers the other if it has all of its
+// paths: compared with all short paths over a small alphabet.
 func TestOverlaps(t *testing.T) {
 	paths := shortPaths()
 	var patterns []Pattern
@@ -67,16 +67,25 @@ func TestOverlaps(t *testing.T) {
 	} {
 		patterns = append(patterns, Compile(text))
 	}
-	overlaps := 0
+	overlaps, covers := 0, 0
 	for i := range patterns {
 		for j := range patterns {
 			a, b := &patterns[i], &patterns[j]
-			common := ""
+			common, alone, any := "", "", false
 			for _, path := range paths {
-				if a.MatchPath(path) && b.MatchPath(path) {
+				any = any || b.MatchPath(path)
+				switch {
+				case !b.MatchPath(path):
+				case !a.MatchPath(path):
+					alone = path
+				case common == "":
 					common = path
-					break
 				}
+			}
+			if got := Covers(a, b); got != (any && alone == "") {
+				t.Errorf("%q covers %q: %v, but of the second alone is %q", a, b, got, alone)
+			} else if got {
+				covers++
 			}
 			if got := Overlaps(a, b); got != (common != "") {
 				t.Errorf("%q and %q overlap: %v, and share the path %q", a, b, got, common)
@@ -86,7 +95,7 @@ func TestOverlaps(t *testing.T) {
 			}
 		}
 	}
-	if n := len(patterns) * len(patterns); overlaps < n/4 || overlaps > n*3/4 {
-		t.Errorf("%d of %d pairs overlap: one answer would nearly always be right", overlaps, n)
+	if n := len(patterns) * len(patterns); overlaps < n/4 || overlaps > n*3/4 || covers < n/8 {
+		t.Errorf("%d of %d pairs overlap, and %d cover: one answer would nearly always be right", overlaps, n, covers)
 	}
 }

@@ -26,7 +26,7 @@ type allowlistEditor struct {
 	May     bool
 	Late    *client.Revocation // of a change that a node has not confirmed
 	Trial   *trialView
-	Within  string // the time of a trial, in words
+	Within  string // the time of a trial, in words; "" where none can be had
 }
 
 // trialView is a list on trial.
@@ -77,7 +77,10 @@ func (v *visit) savedAllowlist() (*allowlistEditor, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage), Trial: trialOf(v, list), Within: distance(trialTime)}
+	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage), Trial: trialOf(v, list)}
+	if v.ui.cfg.Facts().Trials {
+		b.Within = distance(trialTime)
+	}
 	var text strings.Builder
 	own := v.ui.cfg.Client(v.r)
 	for _, e := range list.Entries {

@@ -25,7 +25,7 @@ func showStep(v *visit, name, title string, problem *fault.Error) error {
 	if err != nil {
 		return err
 	}
-	b := keyStep{keyForm{k, builtInScopes, expiries}, overlaps}
+	b := keyStep{keyForm{k, v.ui.scopeChoices(), expiries}, overlaps}
 	status := http.StatusOK
 	if problem != nil {
 		status = problem.Code.Status()

@@ -32,12 +32,12 @@ func (p *page) OtherScopes() (others []string) {
 	if k == nil {
 		return nil
 	}
-	built := map[string]bool{}
-	for _, s := range builtInScopes {
-		built[s.Name] = true
+	boxed := map[string]bool{}
+	for _, s := range p.Body.(keyStep).Scopes { // key has found one
+		boxed[s.Name] = true
 	}
 	for _, s := range k.Scopes {
-		if !built[s] {
+		if !boxed[s] {
 			others = append(others, s)
 		}
 	}

@@ -9,8 +9,11 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
+// scope is a scope of a key, with its meaning.
+type scope struct{ Name, Means string }
+
 // builtInScopes are the scopes that perfgate itself gives a meaning, with it.
-var builtInScopes = []struct{ Name, Means string }{
+var builtInScopes = []scope{
 	{"read", "GET, HEAD and OPTIONS on proxied routes, and reading usage"},
 	{"write", "all other methods on proxied routes"},
 	{"verify", "ask whether a key is valid"},
@@ -28,8 +31,14 @@ var expiries = []preset{
 // keyForm is the data of the form for a key's settings.
 type keyForm struct {
 	Key      *client.Key // that is changed; nil for a new one
-	Scopes   []struct{ Name, Means string }
+	Scopes   []scope     // that have a box
 	Expiries []preset
+}
+
+// newKeyForm is the form for a new key.
+type newKeyForm struct {
+	keyForm
+	Preview *preview
 }
 
 func newKeyPage(v *visit) error { return showNewKey(v, nil) }
@@ -39,7 +48,11 @@ func showNewKey(v *visit, problem *fault.Error) error {
 	if problem != nil {
 		status = problem.Code.Status()
 	}
-	return v.render(status, "newkey", &page{Title: "Generate a key", Problem: problem, Body: keyForm{nil, builtInScopes, expiries}})
+	p, err := previewOf(v)
+	if err != nil {
+		return err
+	}
+	return v.render(status, "newkey", &page{Title: "Generate a key", Problem: problem, Body: newKeyForm{keyForm{nil, v.ui.scopeChoices(), expiries}, p}})
 }
 
 // secret is a key that was just made or rotated: the one page that shows it.
@@ -50,8 +63,12 @@ type secret struct {
 	URL      string // of the proxy
 }
 
-// newKey makes the key that the form describes, and shows its secret.
+// newKey makes the key that the form describes, and shows its secret; or it shows the form
+// again, with what the key would open.
 func newKey(v *visit) error {
+	if v.form("preview") != "" {
+		return showNewKey(v, nil)
+	}
 	k, problem := v.entered().newKey()
 	if problem != nil {
 		return showNewKey(v, problem)

@@ -12,6 +12,7 @@ type Facts struct {
 	Demo    bool   // the built-in upstream answers
 	TLS     bool   // the proxy listener has a certificate
 	Backups bool   // backups are scheduled
+	Trials  bool   // every node knows allowlists on trial: older ones take part in the cluster until they are upgraded
 	Node    string // the node's name
 	Version string
 	Doctor  []Check

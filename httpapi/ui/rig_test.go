@@ -21,14 +21,21 @@ type rig struct {
 	pages  *apitest.Endpoint
 	cookie string // of the session
 	facts  httpapi.Facts
+	opens  []httpapi.Opening
+	asked  [2][]string // the scopes and routes of the latest preview
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	g := &rig{t: t}
+	g := &rig{t: t, facts: httpapi.Facts{Trials: true}}
 	g.Rig = apitest.New(t, func(c *httpapi.Config) {
 		c.SignIn.Hosts = []string{"gate.example.com"}
-		c.Dashboard = httpapi.Dashboard{Proxy: "http://127.0.0.1:8080", Facts: func() httpapi.Facts { return g.facts }}
+		c.Dashboard = httpapi.Dashboard{Proxy: "http://127.0.0.1:8080", Facts: func() httpapi.Facts { return g.facts }, Opens: func(scopes, routes []string) []httpapi.Opening {
+			if g.asked = [2][]string{scopes, routes}; len(routes) == 1 && routes[0] == "/nowhere" {
+				return nil
+			}
+			return g.opens
+		}}
 	})
 	g.Unchecked = true
 	g.pages = g.Admin

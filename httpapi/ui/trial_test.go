@@ -51,4 +51,9 @@ func TestAllowlistTrial(t *testing.T) {
 	}
 	g.Backend.Partial = true
 	g.post(at, form("127.0.0.1\n")).want(200).says("not every node has confirmed it", "comes back in")
+
+	g.facts.Trials = false // a node of the cluster is older
+	if p := g.get(at).want(200).says("a node of the cluster has an older version"); strings.Contains(p.raw, `name="trial"`) {
+		t.Error("a trial is offered that would be refused")
+	}
 }

@@ -30,6 +30,9 @@ type Config struct {
 	Provider string
 	// Facts are the node's settings; nil knows of none.
 	Facts func() Facts
+	// Opens tells what a key with scopes and routes would open of the proxy's routes, the
+	// most specific first; nil knows of no routes.
+	Opens func(scopes, routes []string) []Opening
 	// Client finds the address of the browser; nil is the peer's.
 	Client func(*http.Request) netip.Addr
 	// Clock is the time of day; nil is the machine's.
@@ -54,6 +57,9 @@ func New(cfg Config) (*UI, error) {
 	}
 	if cfg.Facts == nil {
 		cfg.Facts = func() Facts { return Facts{} }
+	}
+	if cfg.Opens == nil {
+		cfg.Opens = func([]string, []string) []Opening { return nil }
 	}
 	if cfg.Client == nil {
 		cfg.Client = peer

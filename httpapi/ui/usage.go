@@ -2,10 +2,8 @@ package ui
 
 import (
 	"cmp"
-	"encoding/csv"
 	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +24,7 @@ type usageView struct {
 	Ranges   []usageRange
 	Steps    []string
 	GroupBys []string
+	World    *world           // of a group by country; nil if none is known
 	Missing  []client.Missing // nodes whose numbers are not in it
 }
 
@@ -92,6 +91,9 @@ func usagePage(v *visit) error {
 	rows := used.Data
 	b.Missing = used.Missing
 	b.Chart, b.Groups = newChart(rows, from, to, q.Step), groupsOf(rows)
+	if b.GroupBy == "country" {
+		b.World = newWorld(b.Groups)
+	}
 	if b.GroupBy == "key" {
 		ids := make([]string, len(b.Groups))
 		for i, g := range b.Groups {
@@ -163,23 +165,8 @@ func exportUsage(v *visit) error {
 	}
 	v.w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	v.w.Header().Set("Content-Disposition", `attachment; filename="usage.csv"`)
-	out := csv.NewWriter(v.w)
-	_ = out.Write([]string{"time", q.GroupBy, "requests", "denied", "units", "cost", "billable", "would_refuse"})
-	whole := func(n int64) string { return strconv.FormatInt(n, 10) }
-	for _, r := range rows {
-		_ = out.Write([]string{r.Time.UTC().Format(time.RFC3339), inert(text(r.Group)), whole(r.Requests), whole(r.Denied), whole(r.Units), r.Cost.String(), whole(r.Billable), whole(r.WouldRefuse)})
-	}
-	out.Flush()
-	return nil // a client that has gone needs no answer
-}
-
-// inert puts an apostrophe in front of a cell that a spreadsheet would take for a formula,
-// as the audit log's CSV does.
-func inert(s string) string {
-	if s != "" && strings.IndexByte("=+-@\t\r\n'", s[0]) >= 0 {
-		return "'" + s
-	}
-	return s
+	_ = client.WriteUsageCSV(v.w, q.GroupBy, rows) // a client that has gone needs no answer
+	return nil
 }
 
 // monthOf is the query of the current month's usage.

@@ -7,7 +7,7 @@ import { copyButtons } from "./copy.js";
 export function commands(root) {
   for (const form of root.querySelectorAll("form[method=post]:not([data-plain])")) {
     for (const button of form.elements) {
-      if (button.type === "submit") {
+      if (button.type === "submit" && !("preview" in button.dataset)) {
         add(button, () => ask(form.getAttribute("action"), "POST", new URLSearchParams(new FormData(form, button))));
       }
     }

@@ -4,6 +4,7 @@ import { commands } from "./commands.js";
 import { enabling, choosing } from "./form.js";
 import { lines } from "./lines.js";
 import { live } from "./live.js";
+import { previews } from "./preview.js";
 import { countdowns } from "./until.js";
 
 copyButtons(document);
@@ -12,4 +13,5 @@ enabling(document);
 choosing(document);
 lines(document);
 live(document);
+previews(document);
 countdowns(document);
