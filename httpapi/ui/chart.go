@@ -1,7 +1,8 @@
 package ui
 
 import (
-	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
@@ -122,5 +123,5 @@ func (c *chart) Busy() (busy []bar) {
 	return busy
 }
 
-// N is a coordinate as SVG takes it.
-func (c *chart) N(v float64) string { return fmt.Sprintf("%.2f", v) }
+// N is a coordinate as SVG takes it, to a tenth: the list of keys has a thousand of them.
+func (c *chart) N(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
