@@ -87,8 +87,6 @@ func (t *Table) reach(at int, method string, own pattern.Set, covering [][]int) 
 	for i := range own {
 		p := &own[i]
 		switch {
-		case p.String() == r.rule.Route:
-			return true, nil
 		case !p.MatchMethod(method):
 		case pattern.Covers(p, &r.pattern):
 			return true, nil

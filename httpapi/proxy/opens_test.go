@@ -38,7 +38,7 @@ func TestOpens(t *testing.T) {
 						isOpen := slices.Contains(o.Open, m)
 						what := fmt.Sprintf("%v with %v, %s of %s%s: %d of %d requests pass, preview %+v", held, routes, m, o.Host, o.Route, yes, yes+no, o)
 						switch {
-						case !isOpen && yes > 0, isOpen && len(o.Only) == 0 && no > 0, o.Barred && yes > 0:
+						case !isOpen && yes > 0, isOpen && yes == 0, isOpen && len(o.Only) == 0 && no > 0, o.Barred && yes > 0:
 							t.Error(what)
 						case !isOpen:
 							refused++
