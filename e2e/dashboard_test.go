@@ -17,13 +17,13 @@ import (
 // dashboardConfig lets browsers ask for the dashboard under the name that flow.mjs uses.
 const dashboardConfig = "[signin]\nallowed_hosts = [\"gate.test\"]\n"
 
-// TestDashboard goes the user's way through the dashboard in Chromium, on one node. It
-// needs Node.js with npm, and Chromium at CHROMIUM or /usr/bin/chromium.
+// TestDashboard goes the user's way through the dashboard in Chromium, on one node, and has
+// Lighthouse judge the main pages. It needs Node.js with npm, and Chromium at CHROMIUM or /usr/bin/chromium.
 func TestDashboard(t *testing.T) {
 	needBrowser(t)
 	up, _ := echo(t)
 	s := start(t, options{upstream: up, config: dashboardConfig, args: []string{"--name", "n1"}})
-	walk(t, s, s.operator, "n1")
+	walk(t, s, s.operator, "n1", "flow.mjs", "lighthouse.mjs")
 }
 
 // TestDashboardOfThree goes the same way on a node of three: all of them confirm the
@@ -51,7 +51,7 @@ func TestDashboardOfThree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	walk(t, nodes[1], token, strings.Join(names, ","))
+	walk(t, nodes[1], token, strings.Join(names, ","), "flow.mjs")
 }
 
 func needBrowser(t *testing.T) {
@@ -75,8 +75,8 @@ func unusedPeers(t *testing.T, n int) (addrs []string) {
 	return addrs
 }
 
-// walk runs flow.mjs against s. nodes are the names that must confirm a revocation.
-func walk(t *testing.T, s *server, token, nodes string) {
+// walk runs scripts against s. nodes are the names that must confirm a revocation.
+func walk(t *testing.T, s *server, token, nodes string, scripts ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("dashboard")); err != nil {
@@ -94,7 +94,9 @@ func walk(t *testing.T, s *server, token, nodes string) {
 		}
 	}
 	run(nil, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
-	run([]string{
-		"BASE=" + strings.Replace(s.admin, "127.0.0.1", "gate.test", 1), "PROXY=" + s.proxy, "TOKEN=" + token, "NODES=" + nodes,
-	}, "node", "flow.mjs")
+	for _, script := range scripts {
+		run([]string{
+			"BASE=" + strings.Replace(s.admin, "127.0.0.1", "gate.test", 1), "PROXY=" + s.proxy, "TOKEN=" + token, "NODES=" + nodes,
+		}, "node", script)
+	}
 }

@@ -80,6 +80,16 @@ try {
   step(`revoked, confirmed by ${nodes.join(", ")}`);
 
   await page.goto(`${BASE}/keys/new`);
+  await page.getByText("It opens 1 of 1 route.").waitFor();
+  await page.locator("input[name=scopes][value=read]").uncheck();
+  await page.getByText("the rest needs read").waitFor();
+  await page.getByText("Limits and restrictions").click();
+  await page.locator("textarea[name=routes]").fill("/v1/chat\nnonsense");
+  await page.getByText("only /v1/chat").waitFor();
+  await page.getByText("No request meets nonsense").waitFor();
+  step("the preview of a key follows the form");
+
+  await page.goto(`${BASE}/keys/new`);
   await page.getByLabel("Name", { exact: true }).fill(evil);
   await page.getByLabel("Environment").fill(evil.slice(0, 100));
   await page.getByRole("button", { name: "Generate key", exact: true }).click();
