@@ -15,12 +15,12 @@ import (
 const asideAgain = 5 * time.Second
 
 // badDisk is nil unless this node's disk keeps it from leading well: as the leader it
-// refuses all changes while the disk is full.
+// refuses all changes while the disk is full, and nobody joins while its state is damaged.
 func (l *leadership) badDisk() error {
 	if reason := l.r.Disk().Reason(); reason != "" {
 		return errors.New(reason)
 	}
-	return nil
+	return replica.RottenState(l.r)
 }
 
 // relieve hands the leadership over because of this node's bad disk, if there is a voter

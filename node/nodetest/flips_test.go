@@ -29,7 +29,7 @@ import (
 func TestFlips(t *testing.T) {
 	t.Parallel()
 	trials, chance := campaign(t, 5, 500)
-	r := &rotting{t: t, c: nodetest.Start(t, 3), chance: chance, ends: map[string]int{}}
+	r := &rotting{t: t, c: nodetest.Start(t, 3), chance: chance, ends: map[string]int{}, classes: map[string]int{}}
 	for _, n := range r.c.Nodes {
 		n.Setup.Rots = true
 		n.Setup.Tune = func(c *raft.Config) {
@@ -46,7 +46,7 @@ func TestFlips(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d trials: %v", trials, r.ends)
+	t.Logf("%d trials: %v; classes of files: %v", trials, r.ends, r.classes)
 }
 
 // rotting is a cluster whose files rot.
@@ -56,6 +56,17 @@ type rotting struct {
 	chance        *rand.Rand
 	good, revoked []string       // keys
 	ends          map[string]int // how the trials ended
+	classes       map[string]int // of the files that were harmed
+}
+
+// class is the kind of a file of a data directory, with the part that it belongs to.
+func class(file string) string {
+	part, _, inside := strings.Cut(file, string(filepath.Separator))
+	if !inside {
+		return part
+	}
+	kind, _, _ := strings.Cut(strings.TrimLeft(filepath.Base(file), "0123456789."), "-")
+	return part + "/" + kind
 }
 
 func (r *rotting) trial(number int) {
@@ -71,6 +82,7 @@ func (r *rotting) trial(number int) {
 		}
 	}
 	file, what := r.harm(n.Dir)
+	r.classes[class(file)]++
 	what = fmt.Sprintf("trial %d, n%d, running %v: %s", number, bad+1, runs, what)
 	r.t.Log(what)
 	if runs {
@@ -93,7 +105,7 @@ func (r *rotting) trial(number int) {
 	})
 	joins := (bad + 1 + r.chance.IntN(2)) % 3
 	r.c.Wipe(joins)
-	if err := r.c.Nodes[joins].Try(); err != nil {
+	if err := r.join(joins, what); err != nil {
 		r.t.Errorf("%s: n%d joins: %v", what, joins+1, err)
 		return
 	}
@@ -105,6 +117,31 @@ func (r *rotting) trial(number int) {
 		return
 	}
 	r.settle(what)
+}
+
+// join starts a node that has no data. One that ends meanwhile, because it has found its damage
+// by then, is started again, as by a supervisor.
+func (r *rotting) join(i int, what string) error {
+	joined := make(chan error, 1)
+	go func() { joined <- r.c.Nodes[i].Try() }()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-joined:
+			return err
+		case <-tick.C:
+		}
+		for j, n := range r.c.Nodes {
+			if j != i && n.Running() && n.Failed() != nil {
+				r.t.Logf("%s: n%d ended: %v", what, j+1, n.Failed())
+				n.Kill()
+				if err := n.Try(); err != nil {
+					r.t.Logf("%s: n%d is started again: %v", what, j+1, err)
+				}
+			}
+		}
+	}
 }
 
 // back starts the node whose file was harmed, as a supervisor and an operator do, and tells

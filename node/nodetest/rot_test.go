@@ -278,3 +278,57 @@ func TestDamagedSnapshotIsNotSent(t *testing.T) {
 		t.Error("nothing names the snapshot")
 	}
 }
+
+// A leader whose state has a damaged table cannot send it to a node that joins: another node
+// leads, and sends its own. The damaged one goes on meanwhile, for it is one of two voters.
+func TestLeaderWithADamagedTable(t *testing.T) {
+	t.Parallel()
+	c := nodetest.Start(t, 3, nodetest.WithTune(func(r *raft.Config) {
+		r.SnapshotInterval, r.SnapshotThreshold, r.TrailingLogs = 20*time.Millisecond, 10, 10
+	}))
+	var lines strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&lines, "{\"name\":\"import %d\",\"type\":\"live\",\"key\":\"sk-foreign-%010d\"}\n", i, i)
+	}
+	c.Until("keys are imported", func() error {
+		_, err := c.API(0).ImportKeys(t.Context(), strings.NewReader(lines.String()))
+		return err
+	})
+	bad := c.Follower()
+	n := c.Nodes[bad]
+	c.Wipe(bad) // the state that it gets is one table
+	n.Start()
+	c.WaitHealthy()
+	c.Until(n.Setup.Name+" leads", func() error {
+		if c.Leader() == bad {
+			return nil
+		}
+		_, err := c.API(bad).TransferLeadership(context.Background(), n.Setup.Name)
+		return errors.Join(errors.New("another one does"), err)
+	})
+	table := newest(t, n, "state/*.sst", 100_000)
+	info, err := os.Stat(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flipAt(table, info.Size()/2, 1); err != nil { // in place: snapshots share the file
+		t.Fatal(err)
+	}
+	var good []string
+	for i := range 40 { // its snapshots are of the damaged state
+		_, key := c.Key(bad, fmt.Sprint(i))
+		good = append(good, key)
+	}
+	joins := c.Follower(bad)
+	c.Wipe(joins)
+	c.Nodes[joins].Start()
+	c.WaitHealthy()
+	if n.Said("this node has handed the leadership over") == 0 {
+		t.Error("the leader whose state is damaged has not said that another one leads")
+	}
+	for _, key := range good {
+		if a := c.Nodes[joins].Get(key); a.Status == 401 {
+			t.Errorf("the node that joined answers %v to a good key", a)
+		}
+	}
+}

@@ -55,6 +55,7 @@ type engine struct {
 	running atomic.Pointer[raft.Raft]
 	leads   chan bool     // leadership won and lost
 	retake  chan struct{} // holds a token when a snapshot was damaged
+	rotten  atomic.Int64  // snapshots that were found damaged
 	damaged func(error)   // ends the node, whose log is not that of its cluster
 }
 
@@ -99,6 +100,7 @@ func openSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger,
 // resnap has another snapshot taken in the place of a damaged one: Raft offers a follower
 // the newest one that there is.
 func (e *engine) resnap() {
+	e.rotten.Add(1)
 	select {
 	case e.retake <- struct{}{}:
 	default:
