@@ -14,7 +14,7 @@ IMAGE   ?= perfgate
 # is compiled twice. The race detector needs cgo.
 export CGO_ENABLED = 0
 
-.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-insight bench-limits bench-proxy bench-timing torture fuzz image clean
+.PHONY: geoip help build install man run test lint e2e e2e-cluster e2e-image bench bench-large bench-cluster bench-hash bench-insight bench-limits bench-proxy bench-timing torture fuzz image clean
 
 build: ## one static binary
 	$(BUILD) -o perfgate .
@@ -107,6 +107,9 @@ bench-large: ## the figures of docs/benchmarks.md: 10M keys, 1M in use; half an 
 
 bench-cluster: ## a table: three processes, real fsync, etcd beside them; half an hour
 	PERFGATE_E2E_CLUSTER=bench $(GO) test -count 1 -run '^TestBench$$' -timeout 2h ./e2e/cluster -v
+
+bench-hash: ## writes with the chained hash of what was applied to writes without it, in turn, and a control
+	$(GO) test ./node/replica ./store -run '^$$' -bench '^BenchmarkShareOfFingerprint$$' -benchtime 100x -count 6 -timeout 1h
 
 bench-insight: ## audit on and off, bytes of an event, first pages, export, 90 days of usage; EVENTS (500,000), KEYS (10,000)
 	$(GO) test ./node -run '^$$' -bench '^BenchmarkProxied$$' -benchtime 3s -count $(COUNT)
