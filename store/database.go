@@ -2,18 +2,46 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
 // database reads rows as they are committed. It holds no state of its own and may
 // be used from any goroutine.
-type database struct{ db *pebble.DB }
+type database struct {
+	db *pebble.DB
+
+	// swap is held by a restore while it puts one state in the place of another, and by others
+	// while they begin to read. Pebble takes the old tables out a moment before the new ones are
+	// visible: who begins in between would find no row at all.
+	swap *sync.RWMutex
+}
+
+func openDatabase(db *pebble.DB) database { return database{db, new(sync.RWMutex)} }
+
+// iterate begins to read: what it sees stays as it is.
+func (d database) iterate(o *pebble.IterOptions) (*pebble.Iterator, error) {
+	d.swap.RLock()
+	defer d.swap.RUnlock()
+	return d.db.NewIter(o)
+}
+
+// replace has tables take the place of all rows. Reads that begin meanwhile wait for it.
+func (d database) replace(tables []string) error {
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	_, err := d.db.IngestAndExcise(context.Background(), tables, nil, nil, pebble.KeyRange{Start: []byte{}, End: beyondRows})
+	return err
+}
 
 // get reads one row; nil if there is none.
 func (d database) get(row []byte) ([]byte, error) {
+	d.swap.RLock()
 	v, closer, err := d.db.Get(row)
+	d.swap.RUnlock()
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -28,7 +56,7 @@ func (d database) get(row []byte) ([]byte, error) {
 // asks the filters of the lowest level too, which Get leaves out: after a
 // restart nearly everything is there, and an unknown name costs no block.
 func (d database) find(row []byte, use func(value []byte) error) (err error) {
-	it, err := d.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	it, err := d.iterate(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
 		return err
 	}
@@ -53,7 +81,7 @@ func (d database) scanRange(from, to []byte, use func(row, value []byte) error) 
 	if bytes.Compare(from, to) >= 0 {
 		return nil
 	}
-	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	it, err := d.iterate(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return err
 	}

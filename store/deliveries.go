@@ -111,7 +111,7 @@ func (o *outbox) newest(table byte, id WebhookID, before *Place, state DeliveryS
 	if before != nil {
 		to = deliveryRow(table, id, *before)
 	}
-	it, err := o.from.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	it, err := o.from.iterate(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ type Dump struct {
 // moment; and since every batch carries its applied index, that index is theirs.
 // (A database snapshot is not as good: a restore beside it takes rows out of it.)
 func (s *Store) Dump() (_ *Dump, err error) {
-	it, err := s.db.NewIter(nil)
+	it, err := s.iterate(nil)
 	if err != nil {
 		return nil, fmt.Errorf("dump the state: %w", err)
 	}

@@ -64,7 +64,7 @@ func (s *Store) Held(account AccountID) (Held, error) {
 // begin counts an account. It is called with mu held and returns without.
 func (hs *holdings) begin(d database, account AccountID) error {
 	rows := accountRows(rowKey, account)
-	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: rows, UpperBound: prefixEnd(rows)})
+	it, err := d.iterate(&pebble.IterOptions{LowerBound: rows, UpperBound: prefixEnd(rows)})
 	if err != nil {
 		hs.mu.Unlock()
 		return err

@@ -69,7 +69,7 @@ func (p *pending) get(row []byte) []byte {
 		return nil
 	}
 	if p.it == nil {
-		it, err := p.committed.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+		it, err := p.committed.iterate(&pebble.IterOptions{UseL6Filters: true})
 		if err != nil {
 			p.fault(err)
 			return nil

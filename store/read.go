@@ -113,7 +113,7 @@ func (s *Store) listKeys(q *KeyQuery) (keys []*Key, next KeyID, err error) {
 		}
 		lower = append(row, 0)
 	}
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := s.iterate(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, "", err
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,8 +49,10 @@ func (s *Store) restore(src io.Reader, tableBytes int) (err error) {
 	if err := w.copy(src); err != nil {
 		return errors.Join(err, w.close())
 	}
-	span := pebble.KeyRange{Start: []byte{}, End: beyondRows}
-	if _, err := s.db.IngestAndExcise(context.Background(), w.paths, nil, nil, span); err != nil {
+	if err := s.db.Flush(); err != nil { // not while reads wait
+		return err
+	}
+	if err := s.replace(w.paths); err != nil {
 		return err
 	}
 	return s.reload()

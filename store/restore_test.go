@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -235,4 +237,43 @@ func (c *countdown) Read(p []byte) (int, error) {
 		c.at()
 	}
 	return c.src.Read(p[:min(len(p), 512)])
+}
+
+// Reads beside a restore see the old state or the new one: a key that both have is never
+// unknown, also to who begins to read while one takes the place of the other.
+func TestReadsBesideARestore(t *testing.T) {
+	s := populated(t, 40)
+	raw := takeSnapshot(t, s.Store, s.index)
+	h := hashOf("k0003")
+	done := make(chan struct{})
+	var reads atomic.Int64
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				reads.Add(1)
+				if e, err := s.readRecord(&h); err != nil || e == nil {
+					t.Errorf("a look-up of the key: %v, %v", e, err)
+					return
+				}
+				if k, err := s.Key("key_k0003"); err != nil || k == nil {
+					t.Errorf("a read of the key: %v, %v", k, err)
+					return
+				}
+			}
+		})
+	}
+	for range 60 {
+		if err := s.restore(bytes.NewReader(raw), restoreTable); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	readers.Wait()
+	t.Logf("%d reads beside 60 restores", reads.Load())
 }

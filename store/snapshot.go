@@ -21,7 +21,7 @@ func CheckpointOptions(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 
 // CheckpointApplied is the index of the newest command in a checkpoint.
 func CheckpointApplied(db *pebble.DB) (uint64, error) {
-	row, err := database{db}.get(appliedRow)
+	row, err := openDatabase(db).get(appliedRow)
 	if err != nil {
 		return 0, err
 	}

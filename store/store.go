@@ -81,7 +81,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state %q: %w", cfg.Dir, err)
 	}
-	s := &Store{database: database{db}, cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes), enc: chain.NewEncoder()}
+	s := &Store{database: openDatabase(db), cfg: cfg, guard: guard, cache: newCache(cfg.CacheBytes), enc: chain.NewEncoder()}
 	s.cache.extras.routes = cfg.Routes
 	s.view.init()
 	s.outbox.init(s.database)
