@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -44,6 +45,8 @@ type Shard struct {
 	now     int64
 	buckets map[Name]*Bucket
 
+	news map[*Bucket]chan struct{} // closed when an answer came: of the requests that wait
+
 	tenants     map[Owner]*tenant // at most one for each account, and two
 	identifiers int               // buckets
 	accounts    int               // that have identifiers
@@ -54,15 +57,13 @@ type Bucket struct {
 	share.Bucket
 	Name   Name
 	In     *Shard
-	step   int // of the line that it has gone through
 	tenant *tenant
-	gone   bool // dropped: who keeps a pointer looks it up again
-	tiny   bool
-	home   string // of a tiny one, at step
 	made   uint64 // Terms.Created
 	Told   share.Told
-	// News is closed when an answer came, and then nil: of the requests that wait.
-	News chan struct{}
+	step   int32 // of the line that it has gone through
+	gone   bool  // dropped: who keeps a pointer looks it up again
+	tiny   bool
+	home   uint16 // of a tiny one: its place among the nodes of the settled roster, at step
 }
 
 // New is the pool of the node self. Nothing is shared before Begin.
@@ -74,7 +75,7 @@ func NewBounded(self string, most Bounds) *Pool {
 	p.places.Store(int64(most.Traffic))
 	for i := range p.shards {
 		s := &p.shards[i]
-		s.pool, s.buckets, s.tenants = p, map[Name]*Bucket{}, map[Owner]*tenant{}
+		s.pool, s.buckets, s.news, s.tenants = p, map[Name]*Bucket{}, map[*Bucket]chan struct{}{}, map[Owner]*tenant{}
 	}
 	p.reach = &Reach{}
 	p.view(nil)
@@ -195,7 +196,7 @@ func (s *Shard) Open(old *Bucket, n Name, t Terms, now int64) *Bucket {
 	if t.Owner.known() && !b.tenant.owner.known() {
 		s.move(b, t.Owner)
 	}
-	if b.step != line.Now() {
+	if int(b.step) != line.Now() {
 		s.catchUp(b, line)
 	}
 	if b.Pace() != t.Pace {
@@ -224,12 +225,14 @@ func (s *Shard) create(n Name, t Terms, line *roster.Line) *Bucket {
 		return nil
 	}
 	b := &Bucket{Name: n, In: s, made: t.Created, tenant: in}
-	b.Bucket, b.step = begin(s.pool.boot, line, n, t, s.now)
+	step := 0
+	b.Bucket, step = begin(s.pool.boot, line, n, t, s.now)
 	if in.since > 0 {
-		b.step = line.Now()
-		at := max(in.since, line.Step(b.step).At)
-		b.Bucket = *share.NewAfterStart(t.Pace, line.Base(b.step, n), at, at)
+		step = line.Now()
+		at := max(in.since, line.Step(step).At)
+		b.Bucket = *share.NewAfterStart(t.Pace, line.Base(step, n), at, at)
 	}
+	b.step = int32(step)
 	s.catchUp(b, line)
 	s.buckets[n] = b
 	s.occupy(b)
@@ -266,16 +269,18 @@ func begin(boot uint64, line *roster.Line, n Name, t Terms, now int64) (b share.
 // catchUp takes a bucket through the steps that it has not seen. One that missed too many
 // begins as after a crash.
 func (s *Shard) catchUp(b *Bucket, line *roster.Line) {
-	if b.step < line.First() {
-		at := line.Step(line.First()).At
-		b.step = line.First()
-		b.Bucket = *share.NewAfterStart(b.Pace(), line.Base(b.step, b.Name), at, at)
+	step := int(b.step)
+	if step < line.First() {
+		step = line.First()
+		at := line.Step(step).At
+		b.Bucket = *share.NewAfterStart(b.Pace(), line.Base(step, b.Name), at, at)
 	}
-	for b.step < line.Now() {
-		b.step++
-		st := line.Step(b.step)
-		b.Rebase(line.Base(b.step, b.Name), st.Serving, st.At)
+	for step < line.Now() {
+		step++
+		st := line.Step(step)
+		b.Rebase(line.Base(step, b.Name), st.Serving, st.At)
 	}
+	b.step = int32(step)
 	b.place(line)
 }
 
@@ -283,11 +288,13 @@ func (s *Shard) catchUp(b *Bucket, line *roster.Line) {
 // others' parts until another settles.
 func (b *Bucket) place(line *roster.Line) {
 	r := line.Rosters()[0]
-	b.home = ""
+	here := false
 	if b.tiny = roster.Tiny(b.Pace().Burst, len(r.Nodes)); b.tiny {
-		b.home = r.Home(b.Name)
+		home := r.Home(b.Name)
+		here = home == b.In.pool.self
+		b.home = uint16(slices.Index(r.Nodes, home))
 	}
-	b.SetHome(b.tiny && b.home == b.In.pool.self)
+	b.SetHome(here)
 }
 
 // Known is the units that the cluster has, as far as this node knows, and the
@@ -304,18 +311,21 @@ func (b *Bucket) Terms() Terms {
 
 // Notify wakes the requests that wait for news of a bucket.
 func (b *Bucket) Notify() {
-	if b.News != nil {
-		close(b.News)
-		b.News = nil
+	if news := b.In.news[b]; news != nil {
+		close(news)
+		delete(b.In.news, b)
 	}
 }
 
 // Listen returns a channel that is closed at the next news of the bucket.
 func (b *Bucket) Listen() <-chan struct{} {
-	if b.News == nil {
-		b.News = make(chan struct{})
+	news := b.In.news[b]
+	if news == nil {
+		if news = make(chan struct{}); !b.gone { // nobody would close it
+			b.In.news[b] = news
+		}
 	}
-	return b.News
+	return news
 }
 
 // Tick calls do with each bucket that exchanges anything, after dropping those that are
@@ -324,14 +334,15 @@ func (s *Shard) Tick(now int64, do func(*Bucket)) {
 	s.now = max(s.now, now)
 	line := s.pool.line.Load()
 	for _, b := range s.buckets {
-		if b.step != line.Now() {
+		if int(b.step) != line.Now() {
 			s.catchUp(b, line)
 		}
-		if b.Idle(s.now) && b.News == nil {
+		if b.Idle(s.now) && s.news[b] == nil {
 			s.drop(b)
 			continue
 		}
 		do(b)
+		b.Rest(s.now)
 	}
 	for _, t := range s.tenants {
 		s.forget(t)

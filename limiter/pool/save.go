@@ -61,7 +61,7 @@ func (p *Pool) Save(now int64) ([]byte, error) {
 		s := &p.shards[i]
 		for _, b := range s.buckets {
 			if !b.Idle(now) && err == nil {
-				err = enc.Encode(savedBucket{b.Name, b.step, b.made, b.tenant.owner, share.Save(&b.Bucket, now)})
+				err = enc.Encode(savedBucket{b.Name, int(b.step), b.made, b.tenant.owner, share.Save(&b.Bucket, now)})
 			}
 			s.drop(b)
 		}
@@ -125,7 +125,7 @@ func (p *Pool) Resume(from []byte, rosters []roster.Roster, shift, now int64) er
 			s.Unlock()
 			return errors.New("there is no place for a saved bucket")
 		}
-		n := &Bucket{Name: b.Name, In: s, step: b.Step, made: b.Made, Bucket: *share.Restore(&b.Saved, shift), tenant: in}
+		n := &Bucket{Name: b.Name, In: s, step: int32(b.Step), made: b.Made, Bucket: *share.Restore(&b.Saved, shift), tenant: in}
 		s.catchUp(n, line)
 		s.buckets[b.Name] = n
 		s.occupy(n)

@@ -99,19 +99,19 @@ func (b *Bucket) Ask(units int64, ps *Peers, next func() uint64, draw uint64, no
 	now = b.settle(now)
 	m := b.use()
 	a := &m.asking
-	need := units*b.pace.Weight - b.tok
-	if a.waiting > 0 || need <= 0 || units > b.pace.Burst || len(a.open) >= maxAsking {
+	need := units*b.Pace().Weight - b.tok
+	if a.waiting > 0 || need <= 0 || units > b.Pace().Burst || len(a.open) >= maxAsking {
 		return nil
 	}
-	if silence := now - b.seen; b.seen > 0 && float64(silence) > 2e9*tau(b.pace) {
+	if silence := now - b.seen; b.seen > 0 && float64(silence) > 2e9*tau(b.Pace()) {
 		*a = asking{open: a.open, budget: a.budget}
 	}
 	a.got = false
 	if ps.Tiny && !ps.Here {
-		if now < a.next || !slices.Contains(ps.Up, ps.Home) || a.asks(ps.Home) || !a.affordEach(b.pace.chargeEvery(), now) {
+		if now < a.next || !slices.Contains(ps.Up, ps.Home) || a.asks(ps.Home) || !a.affordEach(b.Pace().chargeEvery(), now) {
 			return nil
 		}
-		return []Sent{b.send(ps.Home, Fetch{ID: next(), Need: units * b.pace.Weight, Charge: true}, now)}
+		return []Sent{b.send(ps.Home, Fetch{ID: next(), Need: units * b.Pace().Weight, Charge: true}, now)}
 	}
 	if ps.Tiny {
 		if now < a.next {
@@ -158,10 +158,10 @@ func room(b *Bucket, n int) int64 { return max(0, b.cap-max(b.tok, 0)) / int64(m
 // have refilled here, or a tiny bucket may be asked about again.
 func (b *Bucket) Again(units int64, ps *Peers, now int64) int64 {
 	at := Forever
-	if d := b.pace.wait(units*b.pace.Weight-b.tok, b.part); d < Forever-now {
+	if d := b.Pace().wait(units*b.Pace().Weight-b.tok, b.part); d < Forever-now {
 		at = now + d
 	}
-	if m := b.more; m != nil && ps.Tiny && m.asking.next > now {
+	if m := b.wake(); m != nil && ps.Tiny && m.asking.next > now {
 		at = min(at, m.asking.next)
 	}
 	return at
@@ -170,7 +170,7 @@ func (b *Bucket) Again(units int64, ps *Peers, now int64) int64 {
 // send notes an exchange, and fills in the state of this node.
 func (b *Bucket) send(to Peer, f Fetch, now int64) Sent {
 	f.Tok, f.Part, f.Demand = b.tok, b.part, b.demand(now)
-	o := open{id: f.ID, to: to, at: now, need: f.Need > 0, hold: b.pace.hold()}
+	o := open{id: f.ID, to: to, at: now, need: f.Need > 0, hold: b.Pace().hold()}
 	a := &b.more.asking
 	a.open = append(a.open, o)
 	if o.need {
@@ -190,13 +190,13 @@ type candidate struct {
 func candidates(b *Bucket, ps *Peers, now int64) []candidate {
 	var out []candidate
 	mine := b.demand(now)
-	unit, rate := float64(b.pace.Weight), b.pace.perSecond()
+	unit, rate := float64(b.Pace().Weight), b.Pace().perSecond()
 	for _, p := range ps.Up {
 		v := b.more.viewOf(p)
 		if v != nil && v.down > now || b.more.asking.asks(p) {
 			continue
 		}
-		s := guess(v, b.pace, ps.Base, now)
+		s := guess(v, b.Pace(), ps.Base, now)
 		own := float64(s.Part) / float64(One) * rate
 		c := candidate{peer: p, tok: float64(s.Tok)}
 		if s.Demand < .9*own {
@@ -236,17 +236,17 @@ func guess(v *view, p Pace, base Part, now int64) State {
 func Known(b *Bucket, ps *Peers, now int64) int64 {
 	sum := b.tok
 	for _, p := range ps.Up {
-		if v := b.more.viewOf(p); v == nil || v.down <= now {
-			sum += lastWord(v, b.pace, ps.Base, now)
+		if v := b.word(p); v.down <= now {
+			sum += lastWord(&v, b.Pace(), ps.Base, now)
 		}
 	}
-	return min(sum, b.pace.full())
+	return min(sum, b.Pace().full())
 }
 
 // lastWord is the tokens of a peer if it has admitted nothing since its last word: it tells
 // of what it admits ([Told]).
 func lastWord(v *view, p Pace, base Part, now int64) int64 {
-	if v == nil || v.at == 0 {
+	if v.at == 0 {
 		return p.cap(base)
 	}
 	return max(0, min(p.cap(v.s.Part), v.s.Tok+p.gain(max(now-v.at, 0)/p.Tick, v.s.Part)))
@@ -254,22 +254,24 @@ func lastWord(v *view, p Pace, base Part, now int64) int64 {
 
 // Told is what a node has told others about a bucket last.
 type Told struct {
-	Tok int64
-	At  int64 // 0: nothing
+	tok float32 // levels; for comparing only
+	at  uint32  // milliseconds, modulo 2^32; 0: nothing
 }
 
 // Tell returns the state of the bucket, and whether it differs from what others take it for
 // by a unit, and by a sixty-fourth of what is here, or may differ because tokens were exchanged.
 func (t *Told) Tell(b *Bucket, now int64) (s State, due bool) {
 	s = b.State(now)
-	most := b.pace.cap(s.Part)
-	expected := b.pace.cap(b.base)
-	if t.At > 0 {
-		expected = min(most, t.Tok+b.pace.gain(max(now-t.At, 0)/b.pace.Tick, s.Part))
+	most := b.Pace().cap(s.Part)
+	expected := b.Pace().cap(b.base)
+	ms := uint32(now / milli)
+	if t.at > 0 {
+		age := int64(max(0, int32(ms-t.at))) * milli
+		expected = min(most, int64(t.tok)+b.Pace().gain(age/b.Pace().Tick, s.Part))
 	}
 	off := expected - s.Tok
-	if due = b.moved || max(off, -off) >= max(b.pace.Weight, most/64); due {
-		t.Tok, t.At, b.moved = s.Tok, max(now, 1), false
+	if due = b.moved || max(off, -off) >= max(b.Pace().Weight, most/64); due {
+		t.tok, t.at, b.moved = float32(s.Tok), max(ms, 1), false
 	}
 	return s, due
 }
@@ -280,10 +282,10 @@ func promising(b *Bucket, need int64, ps *Peers, now int64) (to []Peer) {
 	if now < a.next {
 		return nil
 	}
-	unit := float64(b.pace.Weight)
+	unit := float64(b.Pace().Weight)
 	want := max(float64(need), b.demand(now)*.1*unit)
 	// Tokens that no part covers are wasted on a node without one: one lender at a time.
-	single := b.pace.cap(b.part) < quantum*b.pace.Weight
+	single := b.Pace().cap(b.part) < quantum*b.Pace().Weight
 	sum := 0.
 	for _, c := range candidates(b, ps, now) {
 		to = append(to, c.peer)
@@ -313,7 +315,7 @@ func probes(b *Bucket, ps *Peers, draw uint64, now int64) (to []Peer) {
 			continue
 		}
 		to = append(to, p)
-		if s := guess(v, b.pace, ps.Base, now); s.Part > most {
+		if s := guess(v, b.Pace(), ps.Base, now); s.Part > most {
 			best, most = p, s.Part
 		}
 	}
@@ -335,10 +337,10 @@ func (b *Bucket) Low(now int64) bool {
 	if b.part >= whole || !b.gathers && b.tok > b.cap-b.cap/10 {
 		return false
 	}
-	if m := b.more; m != nil && (now < m.asking.aheadAt || len(m.asking.open) > m.asking.waiting) {
+	if now < b.aheadAt() || b.more != nil && len(b.more.asking.open) > b.more.asking.waiting {
 		return false
 	}
-	return b.gathers || b.demand(now) > float64(b.part)/float64(One)*b.pace.perSecond()
+	return b.gathers || b.demand(now) > float64(b.part)/float64(One)*b.Pace().perSecond()
 }
 
 // AskAhead returns the questions to send when the bucket is Low.
@@ -354,7 +356,7 @@ func (b *Bucket) AskAhead(ps *Peers, next func() uint64, now int64) (out []Sent)
 		a.aheadAt = now + a.ahead
 		return gather(b, ps, 0, next, now)
 	}
-	unit, rate := float64(b.pace.Weight), b.pace.perSecond()
+	unit, rate := float64(b.Pace().Weight), b.Pace().perSecond()
 	for _, c := range candidates(b, ps, now) {
 		if c.tok < unit && c.spare < .02*rate || len(out) == 2 || len(out) == 0 && !a.afford(now) {
 			continue

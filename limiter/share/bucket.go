@@ -1,6 +1,9 @@
 package share
 
-import "math"
+import (
+	"math"
+	"unique"
+)
 
 // The times of loans and exchanges, in nanoseconds.
 const (
@@ -29,12 +32,12 @@ const nobody Peer = -1
 
 // Bucket is one node's side of a bucket. The zero value is not a bucket; see [New].
 type Bucket struct {
-	pace Pace
-	tok  int64 // levels; below 0 after a limit was lowered
-	at   int64 // when tok was true
-	next int64 // the first end of anything in more; forever if there is none
-	part Part  // own and held, until next
-	cap  int64 // most that tok may be, until next
+	pace unique.Handle[Pace] // most buckets have one of few
+	tok  int64               // levels; below 0 after a limit was lowered
+	at   int64               // when tok was true
+	next int64               // the first end of anything in more; forever if there is none
+	part Part                // own and held, until next
+	cap  int64               // most that tok may be, until next
 
 	base Part // own, before what is lent
 	// gathers says that this node is the home of a tiny bucket: it borrows all of it.
@@ -45,10 +48,11 @@ type Bucket struct {
 	dem   float32 // demand in units a second, decaying, as of seen
 	seen  int64   // the last request; 0: none
 
-	more *more // nil: nothing lent, held, asked or answered
+	more *more  // nil: nothing lent, held, asked or answered, or it is in rest
+	rest string // more in a compact form, while it is not used; see Rest
 }
 
-// more is the state of exchanges. A bucket without any has none.
+// more is the state of exchanges, as they use it. A bucket without any has none.
 type more struct {
 	quarantine int64 // the base counts from then on
 	grace      int64 // end of the parts that were in use when the base shrank last
@@ -97,7 +101,7 @@ const (
 
 // New is a bucket that is as full as its base.
 func New(p Pace, base Part, now int64) *Bucket {
-	b := &Bucket{pace: p, base: base, at: now, next: Forever, part: base, cap: p.cap(base)}
+	b := &Bucket{pace: unique.Make(p), base: base, at: now, next: Forever, part: base, cap: p.cap(base)}
 	b.tok = b.cap
 	return b
 }
@@ -117,7 +121,7 @@ func NewWith(p Pace, base Part, tok, now int64) *Bucket {
 // may have used it until then: its base counts from started + TTL on, when every loan of
 // the predecessor has ended, and was empty then.
 func NewAfterStart(p Pace, base Part, started, now int64) *Bucket {
-	b := &Bucket{pace: p, base: base, at: started, more: &more{quarantine: started + TTL}}
+	b := &Bucket{pace: unique.Make(p), base: base, at: started, more: &more{quarantine: started + TTL}}
 	b.rights(started)
 	b.Advance(now)
 	return b
@@ -127,20 +131,20 @@ func NewAfterStart(p Pace, base Part, started, now int64) *Bucket {
 func (b *Bucket) SetHome(is bool) { b.gathers = is }
 
 // Pace is the limit that the bucket was last used under.
-func (b *Bucket) Pace() Pace { return b.pace }
+func (b *Bucket) Pace() Pace { return b.pace.Value() }
 
 // Adopt brings the bucket to the limit p: what was consumed stays consumed.
 func (b *Bucket) Adopt(p Pace, now int64) {
-	if p == b.pace {
+	if p == b.Pace() {
 		return
 	}
 	now = b.settle(now)
-	if b.more != nil && b.more.loose != nil {
-		b.more.loose = nil // granted under the old limit, for requests of then
+	if m := b.wake(); m != nil && m.loose != nil {
+		m.loose = nil // granted under the old limit, for requests of then
 		b.rights(now)
 	}
-	was := b.pace
-	b.pace = p
+	was := b.Pace()
+	b.pace = unique.Make(p)
 	if was.Weight != p.Weight || was.Tick != p.Tick {
 		b.tok = min(b.tok, 0) // in another unit: at most everything was consumed
 		b.rights(now)
@@ -156,7 +160,7 @@ func (b *Bucket) Advance(now int64) {
 		t := max(b.next, b.at)
 		b.refill(t)
 		b.at = t
-		b.more.expire(t)
+		b.wake().expire(t)
 		b.rights(t)
 	}
 	if now > b.at {
@@ -181,8 +185,8 @@ func (b *Bucket) refill(now int64) {
 		b.at = now
 		return
 	}
-	n := (now - b.at) / b.pace.Tick
-	gain := b.pace.gain(n, b.part)
+	n := (now - b.at) / b.Pace().Tick
+	gain := b.Pace().gain(n, b.part)
 	if gain >= b.cap-b.tok { // also of a bucket without a part, above its cap by nothing
 		b.tok, b.at = b.cap, now
 		return
@@ -191,7 +195,7 @@ func (b *Bucket) refill(now int64) {
 		return
 	}
 	b.tok += gain
-	b.at += n * b.pace.Tick
+	b.at += n * b.Pace().Tick
 }
 
 // rights works out part, cap and next as of now, and cuts the tokens to the cap. The
@@ -200,7 +204,7 @@ func (b *Bucket) rights(now int64) {
 	b.part, b.next = b.base, Forever
 	m := b.more
 	if m == nil {
-		b.cap = b.pace.cap(b.part)
+		b.cap = b.Pace().cap(b.part)
 		b.tok = min(b.tok, b.cap)
 		return
 	}
@@ -225,7 +229,7 @@ func (b *Bucket) rights(now int64) {
 		b.next = min(b.next, h.end)
 	}
 	b.part = own + held
-	b.cap = max(0, b.pace.cap(b.part)-holds) + loose
+	b.cap = max(0, b.Pace().cap(b.part)-holds) + loose
 	b.tok = min(b.tok, b.cap)
 }
 
@@ -269,36 +273,36 @@ func keep[T any](s []T, ok func(*T) bool) []T {
 }
 
 // Has reports whether units are here. Advance comes first.
-func (b *Bucket) Has(units int64) bool { return b.tok >= units*b.pace.Weight }
+func (b *Bucket) Has(units int64) bool { return b.tok >= units*b.Pace().Weight }
 
 // Spend takes units that Has has found.
-func (b *Bucket) Spend(units int64) { b.tok -= units * b.pace.Weight }
+func (b *Bucket) Spend(units int64) { b.tok -= units * b.Pace().Weight }
 
 // Left is the units that are here.
-func (b *Bucket) Left() int64 { return max(0, b.tok) / b.pace.Weight }
+func (b *Bucket) Left() int64 { return max(0, b.tok) / b.Pace().Weight }
 
 // Wait is the time until units are here by this node's own refill, in nanoseconds; where
 // it has no part, as if it got its base back. Forever if they never are.
 func (b *Bucket) Wait(units int64) int64 {
-	level := units*b.pace.Weight - b.tok
+	level := units*b.Pace().Weight - b.tok
 	if level <= 0 {
 		return 0
 	}
-	if units > b.pace.Burst {
+	if units > b.Pace().Burst {
 		return Forever
 	}
-	return b.pace.wait(level, max(b.part, b.base, One/16))
+	return b.Pace().wait(level, max(b.part, b.base, One/16))
 }
 
 // Reset is the time until what is here is at its cap, in nanoseconds.
-func (b *Bucket) Reset() int64 { return b.pace.wait(b.cap-b.tok, b.part) }
+func (b *Bucket) Reset() int64 { return b.Pace().wait(b.cap-b.tok, b.part) }
 
 // Refills is the time in which the own part of b's node becomes whole, if nothing is lent.
-func Refills(b *Bucket) int64 { return b.pace.wait(b.pace.cap(b.base)-b.tok, b.base) }
+func Refills(b *Bucket) int64 { return b.Pace().wait(b.Pace().cap(b.base)-b.tok, b.base) }
 
 // Count counts a request of units, whether it passes or not, as demand. Once for each.
 func (b *Bucket) Count(units, now int64) {
-	b.dem = float32(b.demand(now) + float64(units)/tau(b.pace))
+	b.dem = float32(b.demand(now) + float64(units)/tau(b.Pace()))
 	b.seen = max(now, 1)
 }
 
@@ -309,7 +313,7 @@ func (b *Bucket) demand(now int64) float64 {
 		return 0
 	}
 	dt := float64(max(now-b.seen, 0)) / 1e9
-	d := float64(b.dem) * math.Exp(-dt/tau(b.pace))
+	d := float64(b.dem) * math.Exp(-dt/tau(b.Pace()))
 	if dt > 0 {
 		d = min(d, 2/dt)
 	}
@@ -324,10 +328,10 @@ func tau(p Pace) float64 { return min(max(5/p.perSecond(), 0.5), 10) }
 // has exchanged nothing for long enough that no message about it is under way.
 func (b *Bucket) Idle(now int64) bool {
 	b.Advance(now)
-	if b.tok < b.pace.cap(b.base) || now-b.seen < 2*TTL {
+	if b.tok < b.Pace().cap(b.base) || now-b.seen < 2*TTL {
 		return false
 	}
-	m := b.more
+	m := b.wake()
 	return m == nil || len(m.lent) == 0 && len(m.held) == 0 && len(m.holds) == 0 && len(m.loose) == 0 &&
 		m.quarantine == 0 && m.grace <= now && !m.asking.busy() && len(m.renewing) == 0 && m.quiet(now) && !m.heard(now)
 }

@@ -48,7 +48,8 @@
 // A [Bucket] is one node's side of one bucket. It has no lock: the caller's, which covers
 // all buckets of a request, guards it. Take a request with Advance, Has and Spend. What
 // lacks tokens asks: Ask returns messages, OnFetch answers them on the other node,
-// OnReply takes the answers. Tick renews and returns parts.
+// OnReply takes the answers. Tick renews and returns parts. Rest, after any of these, packs
+// the state of exchanges while none is under way.
 //
 // There is no clock, network, log, disk or randomness here: now is an argument, in
 // nanoseconds of a clock that does not stop during suspend.

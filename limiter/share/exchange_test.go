@@ -192,7 +192,7 @@ func TestWhatBacksAHoldStays(t *testing.T) {
 	b.more = &more{holds: holdsOf(hold, 6*unit)}
 	b.rights(0)
 	r, _ = b.OnFetch(peerA, &Fetch{ID: id.next(), Need: unit, Demand: 1000, Part: One / 2}, 0)
-	if left := b.pace.cap(b.part); left < 6*unit {
+	if left := b.Pace().cap(b.part); left < 6*unit {
 		t.Errorf("B keeps a part of %d units, and a hold of 6: %+v", left/unit, r)
 	}
 	a := New(Minute(24, 24), One/2, 0)

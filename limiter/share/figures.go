@@ -13,12 +13,17 @@ type Figures struct {
 // Add adds a bucket, which has been brought to now.
 func (f *Figures) Add(b *Bucket) {
 	f.Here += b.Left()
-	f.Excess = max(f.Excess, (b.tok-b.cap+b.pace.Weight-1)/b.pace.Weight)
-	if b.more == nil {
+	f.Excess = max(f.Excess, (b.tok-b.cap+b.Pace().Weight-1)/b.Pace().Weight)
+	m := b.more
+	if b.rest != "" {
+		m = new(more)
+		m.unpack(b.rest, b.at)
+	}
+	if m == nil {
 		return
 	}
-	f.Lent += b.more.lentAll()
-	for i := range b.more.held {
-		f.Borrowed += b.more.held[i].part
+	f.Lent += m.lentAll()
+	for i := range m.held {
+		f.Borrowed += m.held[i].part
 	}
 }

@@ -30,16 +30,16 @@ const renewAt = TTL * 7 / 10
 // returns the others. Call it some times a second. While there are holds, parts that may
 // back them are not returned.
 func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
-	if b.more == nil {
+	if b.more == nil && (b.rest == "" || b.rest[0]&restHeld == 0) {
 		return nil
 	}
 	now = b.settle(now)
-	m := b.more
+	m := b.wake()
 	m.forget(now)
 	if len(m.held) == 0 {
 		return nil
 	}
-	need := Part(1.25 * b.demand(now) / b.pace.perSecond() * float64(One))
+	need := Part(1.25 * b.demand(now) / b.Pace().perSecond() * float64(One))
 	spare := b.part - min(need, One)
 	if b.gathers && now-b.seen < 2*TTL || len(m.holds) > 0 {
 		spare = 0
@@ -67,7 +67,7 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 
 // Release returns every borrowed part: the node stops.
 func (b *Bucket) Release(next func() uint64, now int64) (out []Note) {
-	if b.more == nil {
+	if b.wake() == nil {
 		return nil
 	}
 	now = b.settle(now)
@@ -84,7 +84,7 @@ func (b *Bucket) Release(next func() uint64, now int64) (out []Note) {
 // giveBack takes a part out of this bucket, with its tokens.
 func giveBack(b *Bucket, h *slice, id uint64) Note {
 	tokens := int64(0)
-	if all, some := b.pace.cap(b.part), b.pace.cap(h.part); all > 0 && b.tok > 0 {
+	if all, some := b.Pace().cap(b.part), b.Pace().cap(h.part); all > 0 && b.tok > 0 {
 		tokens = min(some, int64(float64(b.tok)*float64(some)/float64(all)), b.tok)
 	}
 	b.tok -= tokens

@@ -39,17 +39,17 @@ const gatherFor int64 = 2e6
 
 // charge is the home's answer for a tiny bucket: all that is asked for, or nothing.
 func charge(b *Bucket, f *Fetch, now int64, r *Reply) {
-	b.Count(max(f.Need, 0)/b.pace.Weight, now)
+	b.Count(max(f.Need, 0)/b.Pace().Weight, now)
 	switch {
-	case f.Need <= 0 || f.Need > b.pace.full():
-	case f.Need > b.tok || f.Need > backing(b, now, b.pace.hold()) || len(b.more.holds) >= maxHolds:
+	case f.Need <= 0 || f.Need > b.Pace().full():
+	case f.Need > b.tok || f.Need > backing(b, now, b.Pace().hold()) || len(b.more.holds) >= maxHolds:
 		if r.Wait = gatherFor; b.part >= whole {
-			r.Wait = b.pace.wait(max(f.Need-b.tok, 1), b.part)
+			r.Wait = b.Pace().wait(max(f.Need-b.tok, 1), b.part)
 		}
 	default:
 		b.tok -= f.Need
 		r.Tokens, r.Held = f.Need, f.Need
-		b.more.holds = append(b.more.holds, hold{now + b.pace.hold(), f.Need})
+		b.more.holds = append(b.more.holds, hold{now + b.Pace().hold(), f.Need})
 		b.rights(now)
 	}
 }
@@ -61,7 +61,7 @@ func lend(b *Bucket, from Peer, f *Fetch, now int64, r *Reply) {
 	b.parts(from, give, now, r)
 	covered := int64(0)
 	for _, g := range r.Grants {
-		covered += b.pace.cap(g.Part)
+		covered += b.Pace().cap(g.Part)
 	}
 	b.rights0(now)
 	// Tokens that do not fit here any more go along, as far as the parts cover them.
@@ -74,11 +74,11 @@ func lend(b *Bucket, from Peer, f *Fetch, now int64, r *Reply) {
 		if len(b.more.holds) >= maxHolds {
 			held = 0
 		}
-		held = max(0, min(held, backing(b, now, b.pace.hold())))
+		held = max(0, min(held, backing(b, now, b.Pace().hold())))
 		tokens = covered + held
 		if held > 0 {
 			r.Held = held
-			b.more.holds = append(b.more.holds, hold{now + b.pace.hold(), held})
+			b.more.holds = append(b.more.holds, hold{now + b.Pace().hold(), held})
 		}
 	}
 	b.tok -= tokens
@@ -108,16 +108,16 @@ func deal(b *Bucket, f *Fetch, now int64) (give Part, tokens int64) {
 	}
 	sum := float64(f.Part + b.part)
 	keep := phi * sum
-	if keep/float64(One)*float64(b.pace.Burst) < 2 && mine < theirs {
+	if keep/float64(One)*float64(b.Pace().Burst) < 2 && mine < theirs {
 		keep = 0
 	}
 	give = max(0, min(b.part, b.part-Part(keep)))
-	if float64(give) < .1*sum && keep > 0 || b.pace.cap(f.Part+give) < quantum*b.pace.Weight {
+	if float64(give) < .1*sum && keep > 0 || b.Pace().cap(f.Part+give) < quantum*b.Pace().Weight {
 		give = 0
 	}
 
-	unit := b.pace.Weight
-	busy := mine >= float64(b.part)/float64(One)*b.pace.perSecond()
+	unit := b.Pace().Weight
+	busy := mine >= float64(b.part)/float64(One)*b.Pace().perSecond()
 	tokens = max(0, min(b.tok, b.tok-int64(phi*float64(max(f.Tok, 0)+max(b.tok, 0)))))
 	if !busy { // what it refills would be lost at its cap
 		tokens = max(tokens, b.tok-b.cap+b.cap/10)
@@ -130,7 +130,7 @@ func deal(b *Bucket, f *Fetch, now int64) (give Part, tokens int64) {
 			tokens = max(0, min(b.tok, f.Need))
 		}
 	}
-	return give, min(tokens, b.pace.cap(give)+max(f.Room, f.Need))
+	return give, min(tokens, b.Pace().cap(give)+max(f.Room, f.Need))
 }
 
 // parts takes give out of what this node has: what from owns, then the base. It never
@@ -139,8 +139,8 @@ func (b *Bucket) parts(from Peer, give Part, now int64, r *Reply) {
 	m := b.more
 	if len(m.holds) > 0 {
 		// A level more for each part that is rounded down.
-		free := backing(b, now, b.pace.hold())
-		for give > 0 && b.pace.cap(give)+2 > free {
+		free := backing(b, now, b.Pace().hold())
+		for give > 0 && b.Pace().cap(give)+2 > free {
 			give /= 2
 		}
 	}
@@ -198,7 +198,7 @@ func backing(b *Bucket, now, d int64) int64 {
 			x += h.part
 		}
 	}
-	free := b.pace.cap(x)
+	free := b.Pace().cap(x)
 	for _, h := range m.holds {
 		free -= h.level
 	}
@@ -272,7 +272,7 @@ func (b *Bucket) OnReturn(from Peer, q *Return, now int64) {
 	p.remember(q.ID, nil, nil, now)
 	if x := b.home(from, q.Part, q.Stamp, now); x > 0 {
 		b.rights0(now)
-		b.tok += max(0, min(q.Tokens, b.pace.cap(x)))
+		b.tok += max(0, min(q.Tokens, b.Pace().cap(x)))
 		b.moved = true
 	}
 	b.rights(now)

@@ -153,7 +153,7 @@ func (m *more) forget(now int64) {
 
 // use is more, made if need be.
 func (b *Bucket) use() *more {
-	if b.more == nil {
+	if b.wake() == nil {
 		b.more = new(more)
 	}
 	return b.more

@@ -24,10 +24,10 @@ func (b *Bucket) OnReply(from Peer, r *Reply, now int64) {
 		case !m.hold(slice{from: from, stamp: g.Stamp, end: o.at + shorter(TTL), part: g.Part}, now):
 			continue
 		}
-		covered += b.pace.cap(x)
+		covered += b.Pace().cap(x)
 		parts += x
 	}
-	held := max(0, min(r.Held, b.pace.full()))
+	held := max(0, min(r.Held, b.Pace().full()))
 	got := max(0, min(r.Tokens-r.Held, covered))
 	if end := o.at + shorter(o.hold); held > 0 && now < end && len(m.loose) < maxHolds {
 		m.loose = append(m.loose, hold{end, held})
@@ -41,8 +41,8 @@ func (b *Bucket) OnReply(from Peer, r *Reply, now int64) {
 	if v := m.viewOf(from); v != nil {
 		v.down = 0
 	}
-	useful := got >= b.pace.Weight && float64(got) >= .02*b.demand(now)*float64(b.pace.Weight) || parts > One/20
-	if o.need && got > 0 && b.pace.cap(b.part) < quantum*b.pace.Weight {
+	useful := got >= b.Pace().Weight && float64(got) >= .02*b.demand(now)*float64(b.Pace().Weight) || parts > One/20
+	if o.need && got > 0 && b.Pace().cap(b.part) < quantum*b.Pace().Weight {
 		useful = true
 	}
 	m.asking.done(i, useful, r.Wait, now)
@@ -50,7 +50,7 @@ func (b *Bucket) OnReply(from Peer, r *Reply, now int64) {
 
 // hold takes a part of another node.
 func (m *more) hold(h slice, now int64) bool {
-	if h.end <= now {
+	if h.end -= h.end % milli; h.end <= now { // whole ones take less at rest
 		return false
 	}
 	for i := range m.held {

@@ -210,7 +210,7 @@ func (w *world) deliver(k int, copied bool) {
 func (w *world) fetched(i int, from Peer, f Fetch, now int64) {
 	b := w.nodes[i].b
 	lent, holds := 0, 0
-	if b.more != nil {
+	if b.wake() != nil {
 		lent, holds = len(b.more.lent), len(b.more.holds)
 	}
 	was := b.tok
@@ -235,7 +235,7 @@ func (w *world) fetched(i int, from Peer, f Fetch, now int64) {
 
 func (w *world) replied(i int, from Peer, r Reply, now int64) {
 	n := w.nodes[i]
-	k := n.b.more.find(r.ID, from)
+	k := n.b.wake().find(r.ID, from)
 	var o open
 	if k >= 0 {
 		o = n.b.more.asking.open[k]
@@ -335,6 +335,9 @@ func (w *world) check() error {
 		}
 		if err := w.bounded(n.b); err != nil {
 			return fmt.Errorf("node %d: %w", i, err)
+		}
+		if w.draw(2) == 0 {
+			n.b.Rest(w.clock(i))
 		}
 	}
 	if parts > One {

@@ -74,6 +74,7 @@ func (s *Sharing) answer(from share.Peer, m *item) (out item, ok bool) {
 		b.Notify()
 	}
 	items := fetches(b, sent)
+	b.Rest(now)
 	shard.Unlock()
 	s.postAll(sent, items)
 	return out, ok
@@ -97,6 +98,7 @@ func (s *Sharing) take(from share.Peer, sent, answers []item) {
 			} else {
 				b.OnRenewed(from, &m.renewed, now)
 			}
+			b.Rest(now)
 			b.Notify()
 		}
 		shard.Unlock()
@@ -153,6 +155,7 @@ func (s *Sharing) giveUp(to share.Peer, items []item, forever bool) {
 			default:
 				b.Late(m.fetch.ID, to, now)
 			}
+			b.Rest(now)
 			b.Notify()
 		}
 		shard.Unlock()

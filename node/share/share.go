@@ -223,6 +223,7 @@ func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (asked int, again i
 	}
 	news = b.Listen()
 	items := fetches(b, out)
+	b.Rest(now)
 	b.In.Unlock()
 	s.postAll(out, items)
 	return len(out), again, news
@@ -248,8 +249,10 @@ func (s *Sharing) postAll(out []share.Sent, items []item) {
 func (s *Sharing) Ahead(low []*pool.Bucket) {
 	for _, b := range low {
 		b.In.Lock()
-		out := b.AskAhead(b.Peers(), s.next, s.conf.Now())
+		now := s.conf.Now()
+		out := b.AskAhead(b.Peers(), s.next, now)
 		items := fetches(b, out)
+		b.Rest(now)
 		b.In.Unlock()
 		s.postAll(out, items)
 	}
