@@ -136,11 +136,9 @@ func (s *Shard) evict(t *tenant) bool {
 	}
 	fair := s.pool.bounds.Identifiers / shards / max(1, others)
 	var worst *Bucket
-	seen, wait := 0, int64(0)
-	for _, b := range s.buckets {
-		if seen++; seen > looks {
-			break
-		}
+	wait := int64(0)
+	for range min(looks, s.buckets.n) {
+		b := s.buckets.next(&s.hand)
 		if !b.tenant.owner.identifiers() {
 			continue
 		}

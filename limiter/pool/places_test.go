@@ -59,8 +59,8 @@ func TestNoAccountFillsThePlaces(t *testing.T) {
 	}
 	for _, shard := range []int{0, 1} {
 		p.shards[shard].Tick(1<<62, func(*Bucket) {})
-		if s := &p.shards[shard]; len(s.buckets) > 1 || s.identifiers != 0 || s.accounts != 0 {
-			t.Errorf("shard %d has %d buckets, %d identifiers of %d accounts when all are whole", shard, len(s.buckets), s.identifiers, s.accounts)
+		if s := &p.shards[shard]; s.buckets.n > 1 || s.identifiers != 0 || s.accounts != 0 {
+			t.Errorf("shard %d has %d buckets, %d identifiers of %d accounts when all are whole", shard, s.buckets.n, s.identifiers, s.accounts)
 		}
 	}
 }

@@ -43,7 +43,8 @@ type Shard struct {
 	sync.Mutex
 	pool    *Pool
 	now     int64
-	buckets map[Name]*Bucket
+	buckets index
+	hand    hand // the buckets that evict looks at
 
 	news map[*Bucket]chan struct{} // closed when an answer came: of the requests that wait
 
@@ -55,15 +56,16 @@ type Shard struct {
 // Bucket is a bucket with its place. The lock of its shard guards it.
 type Bucket struct {
 	share.Bucket
-	Name   Name
-	In     *Shard
+	Name Name
+	step int32 // of the line that it has gone through
+	gone bool  // dropped: who keeps a pointer looks it up again
+	tiny bool
+	home uint16 // of a tiny one: its place among the nodes of the settled roster, at step
+	In   *Shard
+
 	tenant *tenant
 	made   uint64 // Terms.Created
 	Told   share.Told
-	step   int32 // of the line that it has gone through
-	gone   bool  // dropped: who keeps a pointer looks it up again
-	tiny   bool
-	home   uint16 // of a tiny one: its place among the nodes of the settled roster, at step
 }
 
 // New is the pool of the node self. Nothing is shared before Begin.
@@ -75,7 +77,7 @@ func NewBounded(self string, most Bounds) *Pool {
 	p.places.Store(int64(most.Traffic))
 	for i := range p.shards {
 		s := &p.shards[i]
-		s.pool, s.buckets, s.news, s.tenants = p, map[Name]*Bucket{}, map[*Bucket]chan struct{}{}, map[Owner]*tenant{}
+		s.pool, s.news, s.tenants = p, map[*Bucket]chan struct{}{}, map[Owner]*tenant{}
 	}
 	p.reach = &Reach{}
 	p.view(nil)
@@ -95,7 +97,7 @@ func (p *Pool) Begin(rosters []roster.Roster, boot uint64, now int64) {
 	p.view(roster.NewLine(p.self, boot, rosters, now))
 	for i := range p.shards {
 		s := &p.shards[i]
-		for _, b := range s.buckets {
+		for b := range s.buckets.all() {
 			s.drop(b)
 		}
 		clear(s.tenants)
@@ -157,7 +159,7 @@ func (p *Pool) Some(k, n int, do func(*Shard)) {
 
 // Len is the number of buckets.
 func (p *Pool) Len() (n int) {
-	p.Each(func(s *Shard) { n += len(s.buckets) })
+	p.Each(func(s *Shard) { n += s.buckets.n })
 	return n
 }
 
@@ -186,7 +188,7 @@ func (s *Shard) Open(old *Bucket, n Name, t Terms, now int64) *Bucket {
 	line := s.pool.line.Load()
 	b := old
 	if b == nil || b.gone {
-		b = s.buckets[n]
+		b = s.buckets.get(n)
 	}
 	if b == nil {
 		if b = s.create(n, t, line); b == nil {
@@ -209,7 +211,7 @@ func (s *Shard) Open(old *Bucket, n Name, t Terms, now int64) *Bucket {
 
 // Find is a bucket that is there already, brought to now; nil: it is not.
 func (s *Shard) Find(n Name, now int64) *Bucket {
-	b := s.buckets[n]
+	b := s.buckets.get(n)
 	if b == nil {
 		return nil
 	}
@@ -234,7 +236,7 @@ func (s *Shard) create(n Name, t Terms, line *roster.Line) *Bucket {
 	}
 	b.step = int32(step)
 	s.catchUp(b, line)
-	s.buckets[n] = b
+	s.buckets.put(b)
 	s.occupy(b)
 	return b
 }
@@ -333,7 +335,7 @@ func (b *Bucket) Listen() <-chan struct{} {
 func (s *Shard) Tick(now int64, do func(*Bucket)) {
 	s.now = max(s.now, now)
 	line := s.pool.line.Load()
-	for _, b := range s.buckets {
+	for b := range s.buckets.all() {
 		if int(b.step) != line.Now() {
 			s.catchUp(b, line)
 		}
@@ -352,7 +354,7 @@ func (s *Shard) Tick(now int64, do func(*Bucket)) {
 // Look calls do with each bucket, brought to now, and changes nothing.
 func (s *Shard) Look(now int64, do func(*Bucket)) {
 	s.now = max(s.now, now)
-	for _, b := range s.buckets {
+	for b := range s.buckets.all() {
 		b.Advance(s.now)
 		do(b)
 	}
@@ -361,6 +363,6 @@ func (s *Shard) Look(now int64, do func(*Bucket)) {
 func (s *Shard) drop(b *Bucket) {
 	b.gone = true
 	b.Notify()
-	delete(s.buckets, b.Name)
+	s.buckets.remove(b)
 	s.vacate(b)
 }

@@ -59,7 +59,7 @@ func (p *Pool) Save(now int64) ([]byte, error) {
 	p.view(roster.NewLine(p.self, 0, nil, now))
 	for i := range p.shards {
 		s := &p.shards[i]
-		for _, b := range s.buckets {
+		for b := range s.buckets.all() {
 			if !b.Idle(now) && err == nil {
 				err = enc.Encode(savedBucket{b.Name, int(b.step), b.made, b.tenant.owner, share.Save(&b.Bucket, now)})
 			}
@@ -127,7 +127,7 @@ func (p *Pool) Resume(from []byte, rosters []roster.Roster, shift, now int64) er
 		}
 		n := &Bucket{Name: b.Name, In: s, step: int32(b.Step), made: b.Made, Bucket: *share.Restore(&b.Saved, shift), tenant: in}
 		s.catchUp(n, line)
-		s.buckets[b.Name] = n
+		s.buckets.put(n)
 		s.occupy(n)
 		s.Unlock()
 	}
