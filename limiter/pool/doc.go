@@ -10,5 +10,5 @@
 //
 // A [Shard] has one lock, which guards its buckets. All buckets of one account are in one
 // shard, so that the charges of a request are made together. Nothing is waited for under
-// the lock. There is no clock, network, log, disk or randomness here.
+// the lock. There is no clock, network, log, disk or randomness here, but for the seed of a hash.
 package pool

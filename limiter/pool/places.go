@@ -23,8 +23,8 @@ func OwnerOf(digest [16]byte, identifiers bool) Owner {
 func (o Owner) identifiers() bool { return o&1 != 0 }
 func (o Owner) known() bool       { return o > 1 }
 
-// Bounds is how many buckets a node has at most. A bucket in use takes some 210 bytes, and
-// in a cluster of three some 90 more once it has been lent or borrowed.
+// Bounds is how many buckets a node has at most. A bucket in use takes some 160 bytes, and
+// in a cluster of three some 75 more once it has been lent or borrowed.
 type Bounds struct {
 	// Traffic are the buckets of accounts, keys and rules. The last quarter is for accounts
 	// that have less than an equal share.

@@ -10,6 +10,26 @@ const One Part = 1 << partBits
 
 const partBits = 32
 
+// narrowPart is a part in 32 bits: the largest number is One, and what is nearly One is
+// rounded down.
+type narrowPart uint32
+
+const narrowOne narrowPart = 1<<32 - 1
+
+func narrow(x Part) narrowPart {
+	if x >= One {
+		return narrowOne
+	}
+	return narrowPart(min(x, One-2))
+}
+
+func (p narrowPart) wide() Part {
+	if p == narrowOne {
+		return One
+	}
+	return Part(p)
+}
+
 // Pace is the limit of a bucket: Burst units at most, and Rate levels in each Tick. A
 // unit weighs Weight levels. Burst·Weight is below 2^63.
 type Pace struct {

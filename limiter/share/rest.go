@@ -13,7 +13,7 @@ import (
 //	flags         1 byte: what there is
 //	aheadAt       5 bytes: milliseconds
 //	views, past   1 byte: their numbers, 4 bits each
-//	a view        21 bytes: peer 3, at 4, part 4, demand 2, tok 8
+//	a view        at 4 bytes, part 4, demand 2, and peer and tok
 //	grace, quarantine, patience    varints
 //	a past        peer, at, floor
 //	lent, held    their numbers, and peer, stamp, part; of held also end
@@ -26,9 +26,7 @@ const (
 	restBases // grace or quarantine
 	restPatience
 
-	viewSize  = 21
-	maxRested = 15      // views, or peers of past
-	maxPeer   = 1 << 23 // of a view
+	maxRested = 15 // views, or peers of past
 	milli     = int64(1e6)
 )
 
@@ -49,7 +47,7 @@ func (b *Bucket) Rest(now int64) {
 		m.grace = 0
 	}
 	for i := range m.views {
-		if v := &m.views[i]; v.down > now || v.peer < 0 || v.peer >= maxPeer {
+		if v := &m.views[i]; v.down > now {
 			return
 		}
 	}
@@ -124,31 +122,28 @@ func (m *more) pack(out []byte, now int64) []byte {
 }
 
 func (v *view) pack(out []byte) []byte {
-	out = append(out, byte(v.peer), byte(v.peer>>8), byte(v.peer>>16))
 	at := v.at
 	if at > 0 {
 		at = max(1, at/milli)
 	}
 	out = binary.LittleEndian.AppendUint32(out, uint32(at))
-	out = binary.LittleEndian.AppendUint32(out, uint32(min(v.s.Part, One-1)))
+	out = binary.LittleEndian.AppendUint32(out, uint32(narrow(v.s.Part)))
 	out = binary.LittleEndian.AppendUint16(out, uint16(math.Float32bits(float32(v.s.Demand))>>16))
-	return binary.LittleEndian.AppendUint64(out, uint64(v.s.Tok))
+	return binary.AppendVarint(binary.AppendUvarint(out, uint64(v.peer)), v.s.Tok)
 }
 
-// unpackView reads a view. near is a time soon after or before its own.
-func unpackView(p string, near int64) (v view) {
-	v.peer = Peer(p[0]) | Peer(p[1])<<8 | Peer(p[2])<<16
-	if at := uint32(little(p[3:7])); at != 0 {
+// view reads a view. near is a time soon after or before its own.
+func (r *reader) view(near int64) (v view) {
+	p := r.bytes(10)
+	if at := uint32(little(p[:4])); at != 0 {
 		ms := near / milli
 		if age := int32(uint32(ms) - at); age > -1<<30 { // else it was long ago: as if nothing were known
 			v.at = max(1, (ms-int64(age))*milli)
 		}
 	}
-	if v.s.Part = Part(little(p[7:11])); v.s.Part == One-1 {
-		v.s.Part = One
-	}
-	v.s.Demand = float64(math.Float32frombits(uint32(little(p[11:13])) << 16))
-	v.s.Tok = int64(little(p[13:viewSize]))
+	v.s.Part = narrowPart(little(p[4:8])).wide()
+	v.s.Demand = float64(math.Float32frombits(uint32(little(p[8:])) << 16))
+	v.peer, v.s.Tok = Peer(r.uvarint()), r.varint()
 	return v
 }
 
@@ -171,7 +166,7 @@ func (m *more) unpack(p string, near int64) {
 	}
 	n := r.bytes(1)[0]
 	for range n & 15 {
-		m.views = append(m.views, unpackView(r.bytes(viewSize), near))
+		m.views = append(m.views, r.view(near))
 	}
 	if flags&restBases != 0 {
 		m.grace, m.quarantine = r.time(milli), r.time(milli)
@@ -222,16 +217,14 @@ func (b *Bucket) word(p Peer) (v view) {
 		}
 		return view{}
 	}
-	views := b.rest[1:]
-	if b.rest[0]&restAhead != 0 {
-		views = views[5:]
+	r := reader(b.rest)
+	if r.bytes(1)[0]&restAhead != 0 {
+		r.bytes(5)
 	}
-	n := views[0] & 15
-	for views = views[1:]; n > 0; n-- {
-		if Peer(views[0])|Peer(views[1])<<8|Peer(views[2])<<16 == p {
-			return unpackView(views, max(b.at, b.seen))
+	for n := r.bytes(1)[0] & 15; n > 0; n-- {
+		if v = r.view(max(b.at, b.seen)); v.peer == p {
+			return v
 		}
-		views = views[viewSize:]
 	}
 	return view{}
 }

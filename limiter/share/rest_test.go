@@ -112,13 +112,13 @@ func TestNoRestWhileAsking(t *testing.T) {
 	if b.Rest(ms); a.rest == "" || b.rest == "" {
 		t.Fatal("awake although nothing is under way")
 	}
-	if b.OnFetch(peerA, &out[0].Fetch, 2*ms); b.part != 0 {
-		t.Errorf("B has %v after a repeat", b.part)
+	if b.OnFetch(peerA, &out[0].Fetch, 2*ms); b.part() != 0 {
+		t.Errorf("B has %v after a repeat", b.part())
 	}
-	if a.Advance(2 * TTL); a.part != One/2 {
-		t.Errorf("A has %v after the loan", a.part)
+	if a.Advance(2 * TTL); a.part() != One/2 {
+		t.Errorf("A has %v after the loan", a.part())
 	}
-	if b.Advance(2 * TTL); b.part != One/2 {
-		t.Errorf("B has %v after the loan", b.part)
+	if b.Advance(2 * TTL); b.part() != One/2 {
+		t.Errorf("B has %v after the loan", b.part())
 	}
 }

@@ -21,7 +21,7 @@ type SavedRight struct {
 // with: its own part, less what it has lent, and the tokens in that.
 func Save(b *Bucket, now int64) Saved {
 	now = b.settle(now)
-	s := Saved{Pace: b.Pace(), Base: b.base}
+	s := Saved{Pace: b.Pace(), Base: b.base()}
 	if m := b.wake(); m != nil {
 		m.held, m.loose = nil, nil
 		b.rights(now)

@@ -192,12 +192,12 @@ func (w *world) deliver(k int, copied bool) {
 	case Reply:
 		w.replied(i, l.from, m, now)
 	case Renew:
-		base := n.b.base
+		base := n.b.base()
 		if w.mut == renewBeyondBase {
-			n.b.base = One
+			n.b.baseNow = narrow(One)
 		}
 		r, ok := n.b.OnRenew(l.from, &m, now)
-		if n.b.base = base; ok {
+		if n.b.baseNow = narrow(base); ok {
 			w.send(i, l.from, r)
 		}
 	case Renewed:
@@ -328,7 +328,7 @@ func (w *world) check() error {
 			continue
 		}
 		n.b.Advance(w.clock(i))
-		parts += n.b.part
+		parts += n.b.part()
 		toks += n.b.tok
 		if n.b.tok > n.b.cap {
 			return fmt.Errorf("node %d: %d tokens above its cap of %d", i, n.b.tok, n.b.cap)

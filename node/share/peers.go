@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/perfgate/perfgate/limiter/pool"
@@ -266,11 +267,15 @@ func (s *Sharing) call(ctx context.Context, p *peer, items []item) {
 		}
 		return stale
 	})
-	slow := time.AfterFunc(slowAfter, func() { s.eachFetch(items, func(b *pool.Bucket, id uint64) { b.Slow(id, num) }) })
+	// A timer that was stopped stays with the runtime until its time: without the messages.
+	var open atomic.Pointer[[]item]
+	open.Store(&items)
+	defer open.Store(new([]item))
+	slow := time.AfterFunc(slowAfter, func() { s.eachFetch(*open.Load(), func(b *pool.Bucket, id uint64) { b.Slow(id, num) }) })
 	defer slow.Stop()
 	late := time.AfterFunc(waitMost, func() {
 		s.found(p, false)
-		s.giveUp(num, items, false)
+		s.giveUp(num, *open.Load(), false)
 	})
 	defer late.Stop()
 	out := batch{owners: s.conf.Owners != nil && s.conf.Owners(), from: s.conf.Boot, to: boot, items: items}
