@@ -137,6 +137,9 @@ type EventQuery struct {
 	Outcome   Outcome
 	After     EventPos // resume after this position; zero begins at the first
 	Newest    bool     // in the reverse order, the newest event first
+	// Page is how many events the reader takes at most; 0: all. It selects nothing: other
+	// nodes need not send more.
+	Page int `json:",omitzero"`
 }
 
 // Logs splits q into one query for each log that it selects from.

@@ -116,6 +116,9 @@ func (h *Audit) Logs(c *rest.Call) error {
 			return err
 		}
 	}
+	if limit > 0 {
+		eq.Page = limit + 1 // one more tells whether there is another page
+	}
 	reading, err := h.Log.Read(c.Request.Context(), eq, limit == 0)
 	if err != nil {
 		return err

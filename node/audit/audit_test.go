@@ -307,3 +307,32 @@ func TestIdleSession(t *testing.T) {
 		}
 	})
 }
+
+// A node sends no more events at a time than the page takes, and all in the end.
+func TestPartsOfAPage(t *testing.T) {
+	c := start(t, "n1", "n2")
+	c.requests("n1", 10)
+	for _, want := range []struct{ page, first int }{{3, 3}, {0, 10}, {100, 10}} {
+		l := c.nodes["n1"]
+		a, err := l.answer(t.Context(), &ask{Open: &store.EventQuery{Account: store.DefaultAccount, Page: want.page}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, all := 0, 0
+		for {
+			part, err := l.answer(t.Context(), &ask{Next: a.Session})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if part.Phase != "events" {
+				break
+			}
+			if all += len(part.Events); first == 0 {
+				first = all
+			}
+		}
+		if first != want.first || all != 10 {
+			t.Errorf("for a page of %d the first part has %d events, and all %d", want.page, first, all)
+		}
+	}
+}

@@ -59,6 +59,7 @@ type sessions struct {
 type session struct {
 	mu     sync.Mutex // held while a part is made; guards the rest
 	own    *ownLog
+	part   int // events in one answer, at most
 	events func() (*store.Event, error, bool)
 	parts  func() (chain.Part, error, bool) // nil if it is not proven
 	stops  []func()
@@ -117,7 +118,10 @@ func (l *Log) openSession(ctx context.Context, in *ask) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{own: own}
+	s := &session{own: own, part: partEvents}
+	if in.Open.Page > 0 {
+		s.part = min(in.Open.Page, partEvents)
+	}
 	next, stop := iter.Pull2(own.Events(*in.Open))
 	s.events, s.stops = next, append(s.stops, stop)
 	if in.Proven {
@@ -199,7 +203,7 @@ func (s *session) next() (*answer, error) {
 	}
 	s.idle.Reset(idleSession)
 	out := &answer{Phase: "events"}
-	for size := 0; len(out.Events) < partEvents && size < partBytes; {
+	for size := 0; len(out.Events) < s.part && size < partBytes; {
 		e, err, ok := s.events()
 		if err != nil {
 			return nil, err
