@@ -113,7 +113,7 @@ bench-hash: ## writes with the chained hash of what was applied to writes withou
 
 bench-insight: ## audit on and off, bytes of an event, first pages, export, 90 days of usage; EVENTS (500,000), KEYS (10,000)
 	$(GO) test ./node -run '^$$' -bench '^BenchmarkProxied$$' -benchtime 3s -count $(COUNT)
-	$(GO) test ./store/local -run '^$$' -bench '^Benchmark(Scan|FirstPage|NinetyDays)$$' -timeout 2h
+	$(GO) test ./store/local ./node/observe -p 1 -run '^$$' -bench '^Benchmark(Scan|FirstPage|NinetyDays)$$' -timeout 2h
 	$(GO) test ./e2e -run '^$$' -bench '^BenchmarkAuditExport$$' -benchtime 1x -timeout 2h
 
 bench-limits: ## limits that nodes share: three processes, 3, 5 and 9 nodes in virtual time, and the cost of a decision
