@@ -32,6 +32,8 @@ type KeyRevokeBulk struct {
 	After         KeyID     `json:"after,omitzero"`
 	Limit         int       `json:"limit,omitzero"`
 	Last          KeyID     `json:"last,omitzero"`
+	// Unmoved leaves out keys that are hashed under the current pepper.
+	Unmoved bool `json:"unmoved,omitzero"`
 }
 
 // The bounds of one [KeyRevokeBulk].
@@ -57,6 +59,8 @@ var eventsOfKeyRevokeBulk = []Action{keyRevoked}
 func (in *KeyRevokeBulk) traits() Traits {
 	level := 1
 	switch {
+	case in.Unmoved:
+		level = LevelOfPeppers
 	case in.Last != "":
 		level = LevelOfLast
 	case in.Limit != 0:
@@ -114,7 +118,7 @@ func (in *KeyRevokeBulk) follow(t *txn, r *Result) {
 
 // revoke revokes one key if it passes the filters and is not revoked yet.
 func (in *KeyRevokeBulk) revoke(t *txn, r *Result, row []byte, k *Key) {
-	if k.Account != t.cmd.Account || !in.Matches(k) {
+	if k.Account != t.cmd.Account || !in.Matches(k) || in.Unmoved && k.Generation == t.state.set().turn().Generation {
 		return
 	}
 	r.Matched++
@@ -156,7 +160,7 @@ func (in *KeyRevokeBulk) filter(t *txn) (r Result) {
 	return r
 }
 
-// Matches reports whether k passes the filters that are set, IDs aside.
+// Matches reports whether k passes the filters that are set, IDs and Unmoved aside.
 func (in *KeyRevokeBulk) Matches(k *Key) bool {
 	return (in.CreatedBy == "" || k.CreatedBy == in.CreatedBy) &&
 		(in.Type == nil || k.Type == *in.Type) &&
@@ -176,6 +180,9 @@ type KeyImport struct {
 	Prefixes []string `json:"prefixes,omitzero"`
 	// Reassign also adds the keys that another account imported and revoked.
 	Reassign bool `json:"reassign,omitzero"`
+	// Retired holds the hash of each key under the retired pepper, under which it may be
+	// known already. It is there while a rotation is under way.
+	Retired []Hash `json:"retired,omitzero"`
 }
 
 // AnyPrefix stands for the unknown prefix of a key of which only the hash is known.
@@ -195,9 +202,11 @@ var eventsOfKeyImport = []Action{keyImported}
 func (in *KeyImport) traits() Traits {
 	t := Traits{Takes: No, Waits: Yes, Vital: No, Level: 1, Events: eventsOfKeyImport}
 	for i := range in.Keys {
-		t.Level = max(t.Level, levelOfRules(false, in.Keys[i].Limits))
+		t.Level = max(t.Level, levelOfRules(false, in.Keys[i].Limits), levelOfGeneration(in.Keys[i].Generation))
 	}
 	switch {
+	case in.Retired != nil:
+		t.Level = LevelOfPeppers
 	case t.Level > 1:
 	case in.Reassign:
 		t.Level = LevelOfReassign
@@ -221,6 +230,9 @@ func (in *KeyImport) apply(t *txn) Result {
 	}
 	if in.Prefixes != nil && (len(in.Prefixes) != len(in.Keys) || longest(in.Prefixes) > maxID) {
 		return invalid("prefixes", "each key must have one of at most %d bytes", maxID)
+	}
+	if no := in.hashed(t); no != nil {
+		return Result{Refusal: no}
 	}
 	room := t.keyRoom(a)
 	var prefixes []string // of the keys that are added
@@ -250,30 +262,4 @@ func (in *KeyImport) apply(t *txn) Result {
 	}
 	t.notePrefixes(prefixes)
 	return r
-}
-
-// add adds k, the key number n of the import, or refuses it.
-func (in *KeyImport) add(t *txn, k *Key, n uint32) *Refusal {
-	k.Imported = true
-	if in.Prefixes != nil { // every node takes the same decision: all have this level
-		t.releaseHash(&k.Hash)
-	}
-	var former AccountID
-	if in.Reassign {
-		former = t.revokedBy(&k.Hash)
-	}
-	if no := t.admitKey(k, former != ""); no != nil {
-		return no
-	}
-	t.keys.add(k, t.index, n)
-	changes := diffKeys(&Key{}, k, true)
-	t.event(keyImported, k.ID, string(k.ID), "", changes)
-	t.notify(k.Account, NoticeCreated, &createdNotice{NoticeOfKey(k), t.cmd.Actor})
-	if former != "" {
-		t.rows.put(formerRow(&k.Hash, former), []byte{1})
-		// Operators find it in their own log; the account of the key
-		// is not told where it was before.
-		t.eventOf(operatorsAccount(t), keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
-	}
-	return nil
 }

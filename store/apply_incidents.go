@@ -319,6 +319,11 @@ func (in *KeyRotateMany) apply(t *txn) Result {
 	if n := len(in.Rotations); n == 0 || n > MaxRotations {
 		return invalid("rotations", "there must be 1 to %d", MaxRotations)
 	}
+	for i := range in.Rotations {
+		if no := t.hashed(in.Rotations[i].Generation); no != nil {
+			return Result{Refusal: no} // of the command, so that the proposer hashes all again
+		}
+	}
 	r := Result{Lines: make([]ImportLine, len(in.Rotations))}
 	for i := range in.Rotations {
 		line := &r.Lines[i]

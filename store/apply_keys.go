@@ -72,7 +72,8 @@ var eventsOfKeyCreate = []Action{keyCreated}
 
 // traits: a new key only adds rights.
 func (in *KeyCreate) traits() Traits {
-	return Traits{Takes: No, Waits: Yes, Vital: No, Level: levelOfRules(false, in.Key.Limits), Events: eventsOfKeyCreate}
+	level := max(levelOfRules(false, in.Key.Limits), levelOfGeneration(in.Key.Generation))
+	return Traits{Takes: No, Waits: Yes, Vital: No, Level: level, Events: eventsOfKeyCreate}
 }
 
 func (in *KeyCreate) apply(t *txn) Result {
@@ -84,6 +85,9 @@ func (in *KeyCreate) apply(t *txn) Result {
 		return Result{Refusal: noKeyRoom(a)}
 	}
 	if no := t.frozen(); no != nil {
+		return Result{Refusal: no}
+	}
+	if no := t.hashed(in.Key.Generation); no != nil {
 		return Result{Refusal: no}
 	}
 	k := in.Key
@@ -185,8 +189,12 @@ func (in *KeyUpdate) apply(t *txn) Result {
 			return Result{Refusal: r}
 		}
 	}
-	if old.State(t.when.at) == Expired && k.State(t.when.at) != Expired && t.keyRoom(a) == 0 {
+	revived := old.State(t.when.at) == Expired && k.State(t.when.at) != Expired
+	if revived && t.keyRoom(a) == 0 {
 		return Result{Refusal: noKeyRoom(a)}
+	}
+	if revived {
+		t.noteRevived(&k)
 	}
 	t.keys.put(row, &k, t.index)
 	t.event(keyUpdated, k.ID, string(k.ID), "", diffKeys(old, &k, false))
@@ -199,6 +207,7 @@ type KeyRotate struct {
 	ID            KeyID     `json:"id"`
 	New           KeyID     `json:"new"`
 	Hash          Hash      `json:"hash"`
+	Generation    uint64    `json:"generation,omitzero"` // of the pepper of Hash
 	Hint          string    `json:"hint"`
 	OverlapEndsAt time.Time `json:"overlap_ends_at"`
 	// Counts has the new key go on with the counts of the old one: its own limits and
@@ -238,6 +247,7 @@ func (in *KeyRotate) traits() Traits {
 	if in.CreatedBy != "" {
 		t.Level = LevelOfMakers
 	}
+	t.Level = max(t.Level, levelOfGeneration(in.Generation))
 	return t
 }
 
@@ -252,6 +262,9 @@ func (in *KeyRotate) rotate(t *txn, n uint32) Result {
 	if no := t.mayRotate(in.Incident); no != nil {
 		return Result{Refusal: no}
 	}
+	if no := t.hashed(in.Generation); no != nil {
+		return Result{Refusal: no}
+	}
 	switch state := old.State(t.when.at); {
 	case !old.OverlapEndsAt.IsZero() && state != Revoked:
 		return refuse(Conflict, "the key is being replaced by %s already", old.ReplacedBy)
@@ -259,7 +272,7 @@ func (in *KeyRotate) rotate(t *txn, n uint32) Result {
 		return refuse(Conflict, "the key is %s; create a new one instead", state)
 	}
 	k := *old
-	k.ID, k.Hash, k.Hint = in.New, in.Hash, in.Hint
+	k.ID, k.Hash, k.Generation, k.Hint = in.New, in.Hash, in.Generation, in.Hint
 	k.CreatedBy = t.cmd.Actor.ID
 	if in.CreatedBy != "" {
 		k.CreatedBy = in.CreatedBy

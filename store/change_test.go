@@ -41,6 +41,14 @@ var traitRows = []struct {
 	{"link_create", &LinkCreate{}, No, Yes, No, 6, "session_link.create"},
 
 	{"key_create", &KeyCreate{}, No, Yes, No, 1, "key.create"},
+	{"key_create rehashed", &KeyCreate{Key: Key{Generation: 1}}, No, Yes, No, 8, "key.create"},
+	{"key_import rehashed", &KeyImport{Keys: []Key{{Generation: 1}}, Prefixes: []string{""}}, No, Yes, No, 8, "key.import"},
+	{"key_import retired", &KeyImport{Keys: []Key{{}}, Prefixes: []string{""}, Retired: make([]Hash, 1)}, No, Yes, No, 8, "key.import"},
+	{"key_rotate rehashed", &KeyRotate{Generation: 1}, Yes, Yes, No, 8, "key.rotate key.create"},
+	{"key_revoke_bulk unmoved", &KeyRevokeBulk{IDs: []KeyID{"key_a"}, Unmoved: true}, Yes, Yes, No, 8, "key.revoke"},
+	{"pepper_rotate", &PepperRotate{}, No, Yes, No, 8, "pepper.rotate"},
+	{"pepper_finish", &PepperFinish{}, Yes, Yes, No, 8, "pepper.finish"},
+	{"keys_rehash", &KeysRehash{}, No, No, No, 8, ""},
 	{"key_create in flight", &KeyCreate{Key: Key{Limits: inFlight}}, No, Yes, No, 5, "key.create"},
 	{"key_import in flight", &KeyImport{Keys: []Key{{Limits: inFlight}}, Prefixes: []string{""}}, No, Yes, No, 5, "key.import"},
 	{"key_import", &KeyImport{}, No, Yes, No, 1, "key.import"},
@@ -186,7 +194,7 @@ func TestTraitsAreStated(t *testing.T) {
 func TestActionsThatTake(t *testing.T) {
 	got := ActionsThatTake()
 	want := strings.Fields("account.delete account.update allowlist.revert allowlist.update cluster.recover cluster.remove cluster.restore erasure.apply " +
-		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update session.delete tier.delete tier.update user.delete user.update")
+		"key.revoke key.rotate key.update operator_token.delete operator_tokens.update pepper.finish session.delete tier.delete tier.update user.delete user.update")
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -338,6 +346,9 @@ func TestEventsOfChanges(t *testing.T) {
 	do(&Command{Change: &KeyRotateMany{Rotations: []KeyRotate{{ID: "key_e", New: "key_g", Hash: hashOf("g")}}}})
 	do(&Command{Change: &KeyRevoke{ID: "key_b"}})
 	do(&Command{Change: &KeyRevokeBulk{IDs: []KeyID{"key_c"}}})
+	do(&Command{Change: &PepperRotate{Pepper: Hash{9}}})
+	do(&Command{Change: &KeysRehash{Generation: 1, Keys: []Rehash{{"key_a", hashOf("a under 9")}}}})
+	do(&Command{Change: &PepperFinish{Generation: 1}})
 	do(&Command{Change: &WebhookCreate{Webhook: newHook("a")}})
 	do(&Command{Change: &WebhookUpdate{ID: "whk_a", Events: &[]string{NoticeTest}}})
 	do(&Command{Change: &WebhookRotate{ID: "whk_a", Secret: "whsec_YQ=="}})

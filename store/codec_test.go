@@ -60,6 +60,9 @@ func genKey(t *rapid.T) *Key {
 		Routes:         nonEmpty(rapid.SliceOf(text).Draw(t, "routes")), Imported: rapid.Bool().Draw(t, "imported"),
 		Created: rapid.Uint64().Draw(t, "created"), Modified: rapid.Uint64().Draw(t, "modified"),
 	}
+	if k.UntilUnused = rapid.Bool().Draw(t, "until unused"); rapid.Bool().Draw(t, "moved") {
+		k.Generation = rapid.Uint64Min(1).Draw(t, "generation")
+	}
 	if rapid.Bool().Draw(t, "replaces one") {
 		k.Lineage = &Lineage{ID: KeyID(text.Draw(t, "first")), Created: rapid.Uint64().Draw(t, "first created")}
 	}

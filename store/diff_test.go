@@ -14,7 +14,7 @@ import (
 var unlogged = map[string]string{
 	"id": "it names the event", "hash": "must not leave the store", "account": "it is the event's", "type": "never changes",
 	"created_at": "it is the event's time", "lineage": "follows from replaces", "imported": "it is the event's action",
-	"created": "bookkeeping", "modified": "bookkeeping",
+	"generation": "of the hash", "created": "bookkeeping", "modified": "bookkeeping",
 }
 
 // fields lists the fields of a key, those of embedded structs too, by JSON name.

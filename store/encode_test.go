@@ -33,6 +33,8 @@ func samples() map[string]*Command {
 		Allowlist: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Routes:    []string{"/v1/"}, Metadata: map[string]string{"team": "a", "owner": "b"}, Imported: true,
 	}
+	rehashed := key
+	rehashed.Generation = 3
 	erasureNode := ErasureNode{ID: "n1", Name: "one", At: at, Log: 9, OldKeys: true, Backups: []string{"b"}, Count: 2}
 	list := map[string]*Command{
 		"audit_key":     {Change: &AuditKey{Seed: bytes.Repeat([]byte{7}, 32), First: true}},
@@ -46,6 +48,13 @@ func samples() map[string]*Command {
 			Limits: limits, MaxCostPerCall: key.MaxCostPerCall, MonthlyBudget: key.MonthlyBudget, Allowlist: &key.Allowlist,
 			Routes: &[]string{}, Metadata: &map[string]string{}, Clear: []string{"expires_at"},
 		}},
+		"key_create.rehashed":     {Change: &KeyCreate{Key: rehashed}},
+		"key_import.retired":      {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}, Retired: []Hash{hashOf("old")}}},
+		"key_rotate.rehashed":     {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Generation: 3, Hint: "h"}},
+		"key_revoke_bulk.unmoved": {Change: &KeyRevokeBulk{IDs: []KeyID{key.ID}, Unmoved: true}},
+		"pepper_rotate":           {Change: &PepperRotate{Pepper: hashOf("p2")}},
+		"pepper_finish":           {Change: &PepperFinish{Generation: 3, Counted: 71}},
+		"keys_rehash":             {Change: &KeysRehash{Generation: 3, Keys: []Rehash{{key.ID, hashOf("k2")}}}},
 		"key_rotate":              {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour)}},
 		"key_rotate.until_unused": {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", OverlapEndsAt: at.Add(24 * time.Hour), UntilUnused: true}},
 		"key_rotate.maker":        {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Hint: "h", CreatedBy: "usr_a"}},

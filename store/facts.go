@@ -14,7 +14,7 @@ import (
 // settings are the cluster's own facts. A published value is never changed.
 type settings struct {
 	ClusterID      string `json:"cluster_id"`
-	Pepper         Hash   `json:"pepper"`
+	Pepper         Hash   `json:"pepper"` // the current one
 	OperatorTokens []Hash `json:"operator_tokens"`
 	DefaultTier    string `json:"default_tier"`
 	Imported       bool   `json:"imported"` // by a command without prefixes
@@ -39,12 +39,18 @@ type settings struct {
 	AuditKeys []chain.Key `json:"audit_keys,omitzero"` // oldest first
 	// OperatorsLog says that events of no account are apart; see [OperatorsLog].
 	OperatorsLog bool `json:"operators_log,omitzero"`
+
+	// Turn is what the rotations of Pepper have left; nil before the first. See [PepperRotate].
+	Turn *pepperTurn `json:"pepper_turn,omitzero"`
 }
 
 // facts are the settings as they are published: all that readers learn of the cluster
 // itself and of its nodes. It may be used from any goroutine; apply alone replaces the
 // settings, after their row is committed.
-type facts struct{ settled atomic.Pointer[settings] }
+type facts struct {
+	settled   atomic.Pointer[settings]
+	restoring atomic.Bool // the rows may be newer than settled
+}
 
 // Initialized reports whether the cluster has begun its life: [Init] is applied.
 func (f *facts) Initialized() bool { return f.settled.Load().ClusterID != "" }
@@ -56,7 +62,8 @@ func (f *facts) ClusterID() string { return f.settled.Load().ClusterID }
 // that may be in no month's count. It is the zero time if it never was.
 func (f *facts) ResetAt() time.Time { return f.settled.Load().ResetAt }
 
-// Pepper keys the hashes of API keys.
+// Pepper is the current pepper, which keys the hashes of new API keys. [facts.Peppers] also
+// has the one before.
 func (f *facts) Pepper() Hash { return f.settled.Load().Pepper }
 
 // OperatorTokens are the SHA-256 of the tokens that operators may use, expired ones too.

@@ -38,6 +38,64 @@ func (t *txn) notePrefixes(prefixes []string) {
 	t.state.putAccount(&state)
 }
 
+// hashed refuses an import whose hashes were not made under the peppers of now: a key that
+// is known under a pepper which was left out would be added a second time.
+func (in *KeyImport) hashed(t *txn) *Refusal {
+	for i := range in.Keys {
+		if no := t.hashed(in.Keys[i].Generation); no != nil {
+			return no
+		}
+	}
+	turn := t.state.set().turn()
+	if n := len(in.Retired); n != len(in.Keys) && (n > 0 || turn.Rotating) {
+		return invalid("retired", "while the pepper is rotated, each key must have a second hash").Refusal
+	}
+	return nil
+}
+
+// add adds k, the key number n of the import, or refuses it.
+func (in *KeyImport) add(t *txn, k *Key, n uint32) *Refusal {
+	k.Imported = true
+	hashes := []*Hash{&k.Hash}
+	if in.Retired != nil {
+		hashes = append(hashes, &in.Retired[n])
+	}
+	var former AccountID // that revoked the key, which is known by at
+	var at *Hash
+	for _, h := range hashes {
+		if in.Prefixes != nil { // every node takes the same decision: all have this level
+			t.releaseHash(h)
+		}
+		if in.Reassign && former == "" {
+			if former = t.revokedBy(h); former != "" {
+				at = h
+			}
+		}
+	}
+	for _, h := range hashes[1:] {
+		if h != at && t.rows.get(hashRow(nil, h)) != nil || t.rows.get(formerRow(h, t.cmd.Account)) != nil {
+			return refuse(Conflict, "this key exists already").Refusal
+		}
+	}
+	if no := t.admitKey(k, at == &k.Hash); no != nil {
+		return no
+	}
+	t.keys.add(k, t.index, n)
+	changes := diffKeys(&Key{}, k, true)
+	t.event(keyImported, k.ID, string(k.ID), "", changes)
+	t.notify(k.Account, NoticeCreated, &createdNotice{NoticeOfKey(k), t.cmd.Actor})
+	if former != "" {
+		t.rows.put(formerRow(at, former), []byte{1})
+		if at != &k.Hash {
+			t.keys.forget(at) // else the revoked key would be found first
+		}
+		// Operators find it in their own log; the account of the key
+		// is not told where it was before.
+		t.eventOf(operatorsAccount(t), keyImported, k.ID, string(k.ID), "reassigned; "+string(former)+" had revoked it", changes)
+	}
+	return nil
+}
+
 // releaseHash removes the key with this hash if its account was deleted and the
 // sweeper has not come to it: the hash is another account's to import.
 func (t *txn) releaseHash(h *Hash) {

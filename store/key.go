@@ -17,7 +17,8 @@ type AccountID string
 // DefaultAccount always exists and cannot be deleted.
 const DefaultAccount AccountID = "default"
 
-// Hash is HMAC-SHA-256(cluster pepper, SHA-256(key)): all that is kept of a key.
+// Hash is HMAC-SHA-256(cluster pepper, SHA-256(key)): all that is kept of a key. Hashes under
+// two peppers are as different as those of two keys, so that one table holds both.
 type Hash [32]byte
 
 // AppendText writes h in hexadecimal.
@@ -118,6 +119,7 @@ func cut(n *int64) *int64 {
 type Key struct {
 	ID          KeyID     `json:"id"`
 	Hash        Hash      `json:"hash"`
+	Generation  uint64    `json:"generation,omitzero"` // of the pepper of Hash; see [Peppers]
 	Account     AccountID `json:"account"`
 	Type        KeyType   `json:"type"`
 	Name        string    `json:"name"`

@@ -14,21 +14,37 @@ import (
 )
 
 const (
-	keyRowVersion    = 1
-	keyRowLineage    = 2 // version 1 and a lineage
-	keyRowUnused     = 3 // version 1, of a key whose overlap ends when it is unused; a lineage or none
-	recordRowVersion = 1
+	keyRowVersion     = 1
+	keyRowLineage     = 2 // version 1 and a lineage
+	keyRowUnused      = 3 // version 1, of a key whose overlap ends when it is unused; a lineage or none
+	keyRowMoved       = 4 // version 1 and a generation; a lineage or none
+	keyRowMovedUnused = 5 // version 3 and a generation
+	recordRowVersion  = 1
 )
+
+// keyRowOf is the version that has room for all of k.
+func keyRowOf(k *Key) byte {
+	switch {
+	case k.Generation != 0 && k.UntilUnused:
+		return keyRowMovedUnused
+	case k.Generation != 0:
+		return keyRowMoved
+	case k.UntilUnused:
+		return keyRowUnused
+	case k.Lineage != nil:
+		return keyRowLineage
+	}
+	return keyRowVersion
+}
+
+// rowRotates reports whether the row of a key is one of those with UntilUnused.
+func rowRotates(row []byte) bool {
+	return len(row) > 0 && (row[0] == keyRowUnused || row[0] == keyRowMovedUnused)
+}
 
 // packKey writes a key's row in table i.
 func packKey(b []byte, k *Key) []byte {
-	version := byte(keyRowVersion)
-	if k.Lineage != nil {
-		version = keyRowLineage
-	}
-	if k.UntilUnused {
-		version = keyRowUnused
-	}
+	version := keyRowOf(k)
 	b = append(b, version)
 	b = pack.Append(b, k.ID)
 	b = append(b, k.Hash[:]...)
@@ -63,7 +79,10 @@ func packKey(b []byte, k *Key) []byte {
 	b = pack.AppendBool(b, k.Imported)
 	b = binary.AppendUvarint(b, k.Created)
 	b = binary.AppendUvarint(b, k.Modified)
-	if version == keyRowUnused {
+	if version >= keyRowMoved {
+		b = binary.AppendUvarint(b, k.Generation)
+	}
+	if version >= keyRowUnused {
 		b = pack.AppendBool(b, k.Lineage != nil)
 	}
 	if k.Lineage != nil {
@@ -84,7 +103,7 @@ func (u *unpacker) lineage() Lineage {
 func unpackKey(row []byte) (*Key, error) {
 	u := unpack(string(row))
 	version := u.Byte()
-	if version < keyRowVersion || version > keyRowUnused {
+	if version < keyRowVersion || version > keyRowMovedUnused {
 		u.Fail()
 	}
 	k := &Key{ID: KeyID(u.Text())}
@@ -122,7 +141,11 @@ func unpackKey(row []byte) (*Key, error) {
 	k.Imported = u.Bool()
 	k.Created = u.Uvarint()
 	k.Modified = u.Uvarint()
-	if k.UntilUnused = version == keyRowUnused; version == keyRowLineage || k.UntilUnused && u.Bool() {
+	if version >= keyRowMoved {
+		k.Generation = u.Uvarint()
+	}
+	k.UntilUnused = version == keyRowUnused || version == keyRowMovedUnused
+	if version == keyRowLineage || version >= keyRowUnused && u.Bool() {
 		l := u.lineage()
 		k.Lineage = &l
 	}

@@ -45,21 +45,32 @@ func (kt *keyTable) at(row []byte) *Key {
 
 // add writes a new key of the entry at index; n is its number among those of the entry.
 func (kt *keyTable) add(k *Key, index uint64, n uint32) {
-	k.Created = index
+	k.Created, k.Modified = index, index
 	row := keyRow(k.Account, index, n)
-	kt.grow(k.Account, Held{1, kt.write(row, k, index)})
+	kt.grow(k.Account, Held{1, kt.write(row, k)})
 	kt.rows.put(named(rowKeyID, k.ID), row)
 }
 
 // put writes a key that exists.
 func (kt *keyTable) put(row []byte, k *Key, index uint64) {
+	k.Modified = index
+	kt.replace(row, k)
+}
+
+// rehash moves a key that exists to another hash. It is the same key with the same ETag.
+func (kt *keyTable) rehash(row []byte, k *Key, hash Hash, generation uint64) {
+	kt.forget(&k.Hash)
+	k.Hash, k.Generation = hash, generation
+	kt.replace(row, k)
+}
+
+func (kt *keyTable) replace(row []byte, k *Key) {
 	old := int64(len(kt.rows.get(row)))
-	kt.grow(k.Account, Held{0, kt.write(row, k, index) - old})
+	kt.grow(k.Account, Held{0, kt.write(row, k) - old})
 }
 
 // write writes the key and its record, and returns the size that [Held] counts.
-func (kt *keyTable) write(row []byte, k *Key, index uint64) (size int64) {
-	k.Modified = index
+func (kt *keyTable) write(row []byte, k *Key) (size int64) {
 	p := kt.rows
 	p.buf = packKey(p.buf[:0], k)
 	size = int64(len(p.buf))
@@ -86,8 +97,13 @@ func (kt *keyTable) remove(row []byte, k *Key) {
 		kt.rows.delete(formerRow(&k.Hash, k.Account))
 		return
 	}
-	kt.rows.delete(hashRow(nil, &k.Hash))
-	kt.stale = append(kt.stale, k.Hash)
+	kt.forget(&k.Hash)
+}
+
+// forget removes the record of a key for admission.
+func (kt *keyTable) forget(h *Hash) {
+	kt.rows.delete(hashRow(nil, h))
+	kt.stale = append(kt.stale, *h)
 }
 
 // reassigned reports whether k's hash is no longer k's own.

@@ -15,9 +15,9 @@ import "time"
 //	6  limits that the nodes of a cluster share; operator tokens with names, users, sessions;
 //	   state and key policy of accounts; webhooks; overlaps that end when the old key is no longer
 //	   used
-//	7  generations of peppers; erasures of accounts
+//	7  erasures of accounts
 //	8  a log of the operators apart from that of the account "default"; hashes over all applied
-//	   entries, compared by the leader; allowlists on trial
+//	   entries, compared by the leader; allowlists on trial; rotations of the pepper
 const Level = 8
 
 // levelOfMember is the lowest level that can be a member of a cluster at all.

@@ -19,6 +19,18 @@ type model struct {
 	once    map[Hash]outcome
 	granted map[string]int64
 	events  []string
+
+	generation uint64 // of the pepper
+	rotating   bool
+	revived    uint64 // index at which a key under the retired pepper was prolonged
+}
+
+// hashUnder is the hash of a secret under the pepper of a generation.
+func hashUnder(name string, generation uint64) Hash {
+	if generation == 0 {
+		return hashOf(name)
+	}
+	return hashOf(fmt.Sprint(name, generation))
 }
 
 // outcome is the result that the model expects of a command.
@@ -68,8 +80,10 @@ func (m *model) note(action string, id KeyID) { m.events = append(m.events, acti
 
 func (m *model) change(c *Command, index uint64) outcome {
 	switch in := c.Change.(type) {
+	case *PepperRotate, *PepperFinish, *KeysRehash:
+		return m.turn(c)
 	case *KeyCreate:
-		if m.taken(in.Key.ID, in.Key.Hash) {
+		if in.Key.Generation != m.generation || m.taken(in.Key.ID, in.Key.Hash) {
 			return outcome{no: Conflict}
 		}
 		m.add(in.Key, c, index)
@@ -103,6 +117,34 @@ func (m *model) change(c *Command, index uint64) outcome {
 	panic("the model does not know this command")
 }
 
+// turn is a step of a rotation of the pepper.
+func (m *model) turn(c *Command) outcome {
+	switch in := c.Change.(type) {
+	case *PepperRotate:
+		if m.rotating {
+			return outcome{no: Conflict}
+		}
+		m.generation, m.rotating, m.revived = m.generation+1, true, 0
+		m.note("pepper.rotate", "")
+	case *PepperFinish:
+		if !m.rotating || in.Generation != m.generation || m.revived > in.Counted {
+			return outcome{no: Conflict}
+		}
+		m.rotating = false
+		m.note("pepper.finish", "")
+	case *KeysRehash:
+		if !m.rotating || in.Generation != m.generation {
+			return outcome{no: Conflict}
+		}
+		for _, r := range in.Keys {
+			if k := m.keys[r.ID]; k != nil && k.Generation == m.generation-1 {
+				k.Hash, k.Generation = r.Hash, m.generation
+			}
+		}
+	}
+	return outcome{}
+}
+
 func (m *model) update(u *KeyUpdate, c *Command, index uint64) outcome {
 	k := m.keys[u.ID]
 	switch {
@@ -116,8 +158,12 @@ func (m *model) update(u *KeyUpdate, c *Command, index uint64) outcome {
 	if u.Disabled != nil {
 		k.Disabled = *u.Disabled
 	}
+	was := k.State(c.At)
 	if u.ExpiresAt != nil {
 		k.ExpiresAt = *u.ExpiresAt
+	}
+	if was == Expired && k.State(c.At) != Expired && m.rotating && k.Generation != m.generation {
+		m.revived = index
 	}
 	k.Modified = index
 	m.note("key.update", k.ID)
@@ -129,11 +175,11 @@ func (m *model) rotate(r *KeyRotate, c *Command, index uint64) outcome {
 	if old == nil || old.Account != c.Account {
 		return outcome{no: NotFound}
 	}
-	if state := old.State(c.At); !old.OverlapEndsAt.IsZero() || state == Revoked || state == Expired || m.taken(r.New, r.Hash) {
+	if state := old.State(c.At); r.Generation != m.generation || !old.OverlapEndsAt.IsZero() || state == Revoked || state == Expired || m.taken(r.New, r.Hash) {
 		return outcome{no: Conflict}
 	}
 	k := *old
-	k.ID, k.Hash, k.Hint, k.Replaces, k.ReplacedBy = r.New, r.Hash, r.Hint, old.ID, ""
+	k.ID, k.Hash, k.Generation, k.Hint, k.Replaces, k.ReplacedBy = r.New, r.Hash, r.Generation, r.Hint, old.ID, ""
 	old.ReplacedBy, old.Modified = k.ID, index
 	if r.OverlapEndsAt.After(c.At) {
 		old.OverlapEndsAt, old.UntilUnused = r.OverlapEndsAt, r.UntilUnused
@@ -184,9 +230,11 @@ func (r *modelRun) command(t *rapid.T) *Command {
 	if rapid.IntRange(0, 3).Draw(t, "once") == 0 {
 		c.Once = &Once{Scope: hashOf(r.name.Draw(t, "scope")), Body: hashOf(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "body"))}
 	}
-	switch rapid.IntRange(0, 7).Draw(t, "kind") {
+	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0, 1:
 		k := newKey(r.name.Draw(t, "name"))
+		k.Generation = r.stale(t)
+		k.Hash = hashUnder(k.Name, k.Generation)
 		k.Environment = rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment")
 		c.Change = &KeyCreate{Key: k}
 	case 2, 3:
@@ -198,16 +246,41 @@ func (r *modelRun) command(t *rapid.T) *Command {
 		c.Match = rapid.SampledFrom([]uint64{0, 0, r.index}).Draw(t, "match")
 	case 4:
 		to := r.name.Draw(t, "to")
-		c.Change = &KeyRotate{ID: r.id.Draw(t, "id"), New: KeyID("key_" + to), Hash: hashOf(to), Hint: to,
+		c.Change = &KeyRotate{ID: r.id.Draw(t, "id"), New: KeyID("key_" + to), Hash: hashUnder(to, r.m.generation), Generation: r.m.generation, Hint: to,
 			OverlapEndsAt: r.at.Add(time.Duration(rapid.IntRange(-1, 30).Draw(t, "overlap")) * time.Hour), UntilUnused: rapid.Bool().Draw(t, "until unused")}
 	case 5:
 		c.Change = &KeyRevoke{ID: r.id.Draw(t, "id"), Reason: r.name.Draw(t, "reason")}
 	case 6:
 		c.Change = &KeyRevokeBulk{Environment: ptr(rapid.SampledFrom([]string{"dev", "prod"}).Draw(t, "environment"))}
+	case 8:
+		c.Change = r.turn(t)
+	case 9:
+		in := &KeysRehash{Generation: r.stale(t)}
+		for range rapid.IntRange(1, 3).Draw(t, "moved") {
+			name := r.name.Draw(t, "of")
+			in.Keys = append(in.Keys, Rehash{KeyID("key_" + name), hashUnder(name, in.Generation)})
+		}
+		c.Change = in
 	case 7:
 		c.Change = &Grant{Asks: []GrantAsk{{Account: r.account.Draw(t, "of"), Type: Live, Month: Month(r.at), Want: rapid.Int64Range(0, 400).Draw(t, "want"), Give: rapid.Int64Range(0, 50).Draw(t, "give")}}}
 	}
 	return c
+}
+
+// stale draws the generation of the pepper, or one that is over.
+func (r *modelRun) stale(t *rapid.T) uint64 {
+	if r.m.generation > 0 && rapid.IntRange(0, 9).Draw(t, "stale") == 0 {
+		return r.m.generation - 1
+	}
+	return r.m.generation
+}
+
+// turn draws the begin or the end of a rotation of the pepper.
+func (r *modelRun) turn(t *rapid.T) Change {
+	if rapid.Bool().Draw(t, "begin") {
+		return &PepperRotate{Pepper: hashOf(fmt.Sprint("pepper", r.index))}
+	}
+	return &PepperFinish{Generation: r.m.generation, Counted: rapid.SampledFrom([]uint64{0, r.index}).Draw(t, "counted")}
 }
 
 // batch applies some commands in one batch and compares their answers.
@@ -258,6 +331,14 @@ func (m *model) check(t *rapid.T, h *harness) {
 		if err != nil || r == nil || r.ID != id || r.State(h.at) != want.State(h.at) || r.Account != h.Cell(want.Account) {
 			t.Fatalf("record of %s: %+v %v", id, r, err)
 		}
+		for g := range want.Generation {
+			if r, err := h.Lookup(hashUnder(string(id[len("key_"):]), g)); r != nil || err != nil {
+				t.Fatalf("%s is found under a former hash, too: %+v %v", id, r, err)
+			}
+		}
+	}
+	if p := h.Peppers(); p.Generation != m.generation || p.Rotating != m.rotating {
+		t.Fatalf("peppers %+v, want generation %d, rotating %v", p, m.generation, m.rotating)
 	}
 	for _, account := range []AccountID{DefaultAccount, "acct_a"} {
 		var want []KeyID

@@ -64,7 +64,7 @@ func (s *Store) UntilUnused(now time.Time, after string, most int) (out []*Key, 
 		from = append([]byte(after), 0)
 	}
 	err = s.scanRange(from, []byte{rowKey + 1}, func(row, value []byte) error {
-		if len(value) == 0 || value[0] != keyRowUnused {
+		if !rowRotates(value) {
 			return nil
 		}
 		k, err := unpackKey(value)

@@ -109,6 +109,9 @@ var refusals = []struct {
 	{"roster_put: no member", Command{Change: &RosterPut{Nodes: []string{"n1", "n9"}}}, InvalidValue, "nodes"},
 	{"roster_put: a removed member", Command{Change: &RosterPut{Nodes: []string{"n0"}}}, InvalidValue, "nodes"},
 	{"fingerprint_begin: begun", Command{Change: &FingerprintBegin{}}, Conflict, ""},
+	{"pepper_rotate: none", Command{Change: &PepperRotate{}}, InvalidValue, "pepper"},
+	{"pepper_finish: no rotation", Command{Change: &PepperFinish{}}, Conflict, ""},
+	{"keys_rehash: no rotation", Command{Change: &KeysRehash{}}, Conflict, ""},
 	{"roster_settle: not pending", Command{Change: &RosterSettle{Index: 1}}, Conflict, ""},
 
 	{"audit_key: short", Command{Change: &AuditKey{Seed: make([]byte, 31)}}, InvalidValue, "seed"},

@@ -52,6 +52,8 @@ func (s *Store) restore(src io.Reader, tableBytes int) (err error) {
 	if err := s.db.Flush(); err != nil { // not while reads wait
 		return err
 	}
+	s.restoring.Store(true)
+	defer s.restoring.Store(false)
 	if err := s.replace(w.paths); err != nil {
 		return err
 	}
