@@ -59,7 +59,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 	t := &topics{
 		keys:      keys,
 		security:  manage.Security{Keys: &keys, Observed: cfg.Observed},
-		leaks:     manage.NewLeaks(cfg.Store, cfg.Gate, cfg.Backend, cfg.Logger),
+		leaks:     manage.NewLeaks(cfg.Gate, cfg.Backend, cfg.Logger),
 		verify:    manage.Verify{Gate: cfg.Gate, Routes: routes, Observer: cfg.Local},
 		ratelimit: manage.RateLimit{Gate: cfg.Gate},
 		allowlist: manage.Allowlist{Store: cfg.Store, Trials: store.TrialsIn(cfg.Store)},

@@ -146,13 +146,13 @@ const maxDemoKeys = 1000
 
 // demoKey creates a test key that expires by itself.
 func (s *startup) demoKey(ctx context.Context) (string, error) {
-	key := apikey.New(apikey.TestPrefix)
+	key, peppers := apikey.New(apikey.TestPrefix), s.store.Peppers()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	_, err := s.replica.Write(ctx, &store.Command{
 		At: now, Actor: s.system(), Account: store.DefaultAccount,
 		Change: &store.KeyCreate{Key: store.Key{
-			ID:      store.KeyID(ids.New("key_")),
-			Hash:    apikey.Hash(s.store.Pepper(), key),
+			ID:   store.KeyID(ids.New("key_")),
+			Hash: apikey.Hash(peppers.Current, key), Generation: peppers.Generation,
 			Account: store.DefaultAccount,
 			Type:    store.Test,
 			Name:    demoName,

@@ -31,6 +31,7 @@ type limits struct {
 	since   int64                        // on clock; see quota.Levels.Resume
 	bodies  *bodies.Memory
 	clock   *clock.Clock
+	mover   mover // of keys to the current pepper
 
 	cluster *cluster.Cluster              // nil for a lone node; set by openState
 	sharing atomic.Pointer[share.Sharing] // minutes, with the other nodes; nil before there is one, and for a lone node

@@ -38,6 +38,7 @@ func (n *Node) openBackground() {
 		n.background.run(n.limits.grants.RunRecalls)
 	}
 	n.background.run(n.limits.tick)
+	n.background.run(moving{n}.run)
 	if s := n.limits.sharing.Load(); s != nil {
 		n.background.run(s.Run)
 	}

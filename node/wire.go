@@ -73,7 +73,7 @@ func (n *Node) gateConfig(c *config.Config, table *limiter.Buckets) admit.Config
 		Shared: !n.lone(),
 		Clock:  n.clock.Read, Since: n.limits.since, BootIndex: n.startup.bootIndex, CountedFrom: n.store.ResetAt(), Buckets: table,
 		Sharing: n.limits.sharer(),
-		Watcher: n.alerts,
+		Watcher: n.alerts, Mover: &n.limits.mover,
 	}
 }
 

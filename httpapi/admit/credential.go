@@ -10,30 +10,30 @@ import (
 )
 
 // credential finds the one credential of a request (step 2 of admission), judges
-// its form (step 3) and returns its hash, or the reason why there is none. The
+// its form (step 3) and returns its sums, or the reason why there are none. The
 // key itself goes no further than this file: nothing here returns it, keeps it or
 // puts it into an error.
-func credential(f *h1.Fields, query, keyHeader string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
+func credential(f *h1.Fields, query, keyHeader string, from Store, by *hashers) (secret, fault.Code) {
 	key, refused := present(f, query, keyHeader)
 	if refused != "" {
-		return store.Hash{}, refused
+		return secret{}, refused
 	}
-	return keyHash(key, from, hasher)
+	return keyHash(key, from, by)
 }
 
 // keyHash judges key's form and hashes it.
-func keyHash(key string, from Store, hasher *apikey.Hasher) (store.Hash, fault.Code) {
+func keyHash(key string, from Store, by *hashers) (secret, fault.Code) {
 	if len(key) > apikey.MaxForeignLen {
-		return store.Hash{}, fault.MalformedKey // as wellFormed says, but before it is summed
+		return secret{}, fault.MalformedKey // as wellFormed says, but before it is summed
 	}
 	sum := apikey.Sum(key)
-	if hash, ok := hasher.Known(&sum); ok {
-		return hash, "" // it was well formed when it was hashed
+	if hash, ok := by.current.Known(&sum); ok {
+		return secret{sum: sum, hash: hash, by: by, judged: true}, "" // it was well formed when it was hashed
 	}
 	if !wellFormed(key, from) {
-		return store.Hash{}, fault.MalformedKey
+		return secret{}, fault.MalformedKey
 	}
-	return hasher.Hash(&sum), ""
+	return secret{sum: sum, hash: by.current.Hash(&sum), by: by, judged: true}, ""
 }
 
 // wellFormed reports whether key may be one of ours. A credential without a right

@@ -138,7 +138,7 @@ type imports map[string]bool
 
 func (i imports) Imported(prefix string) bool               { return i[prefix] }
 func (imports) Lookup(store.Hash) (*store.Record, error)    { panic("looks a key up to judge its form") }
-func (imports) Pepper() store.Hash                          { return store.Hash{7} }
+func (imports) Peppers() store.Peppers                      { return store.Peppers{Current: store.Hash{7}} }
 func (imports) BootIndex() uint64                           { return 0 }
 func (imports) Cell(store.AccountID) *store.Cell            { panic("reads no account") }
 func (imports) Detail(*store.Record) (*store.Detail, error) { panic("reads the details of no key") }
@@ -164,12 +164,12 @@ func TestCredentialForms(t *testing.T) {
 		{"a space inside", "pk_live_0123456789 ABCDEF", store.AnyPrefix, fault.MalformedKey},
 	} {
 		h := http.Header{"Authorization": {"Bearer " + c.key}}
-		hasher := apikey.NewHasher([32]byte{7}) // a key that was hashed once is not judged again
-		hash, got := credential(fields(h), "", "", imports{c.imported: true}, hasher)
+		by := &hashers{current: apikey.NewHasher([32]byte{7})} // a key that was hashed once is not judged again
+		key, got := credential(fields(h), "", "", imports{c.imported: true}, by)
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
-		if want := apikey.Hash([32]byte{7}, c.key); got == "" && hash != want {
+		if want := apikey.Hash([32]byte{7}, c.key); got == "" && key.hash != want {
 			t.Errorf("%s: wrong hash", c.name)
 		}
 	}
@@ -181,7 +181,7 @@ func FuzzCredential(f *testing.F) {
 	f.Add("Bearer "+vector, "", "a=b")
 	f.Add("Bearer "+vector+", Bearer x", vector, "k="+vector)
 	f.Add("Basic ,Bearer ,", "", "%70k_live_")
-	hasher := apikey.NewHasher([32]byte{7})
+	by := &hashers{current: apikey.NewHasher([32]byte{7})}
 	f.Fuzz(func(t *testing.T, authorization, own, query string) {
 		h := http.Header{}
 		if authorization != "" {
@@ -190,11 +190,11 @@ func FuzzCredential(f *testing.F) {
 		if own != "" {
 			h["X-Api-Key"] = []string{own}
 		}
-		hash, refused := credential(fields(h), query, "X-Api-Key", imports{"pk_live_": true, "pk_test_": true, store.AnyPrefix: true}, hasher)
+		s, refused := credential(fields(h), query, "X-Api-Key", imports{"pk_live_": true, "pk_test_": true, store.AnyPrefix: true}, by)
 		switch refused {
 		case "":
 			key, _ := present(fields(h), query, "X-Api-Key")
-			if !strings.Contains(authorization+" "+own, key) || hash != apikey.Hash([32]byte{7}, key) {
+			if !strings.Contains(authorization+" "+own, key) || s.hash != apikey.Hash([32]byte{7}, key) {
 				t.Fatalf("%q was looked up for %q, %q", key, authorization, own)
 			}
 			if authorization != "" && own != "" && trim(own) != "" {

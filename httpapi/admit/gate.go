@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/h1"
 	"github.com/perfgate/perfgate/httpapi/pattern"
@@ -21,7 +20,7 @@ import (
 // implements it.
 type Store interface {
 	Lookup(store.Hash) (*store.Record, error) // nil, nil: unknown
-	Pepper() store.Hash
+	Peppers() store.Peppers
 	Imported(prefix string) bool // keys that begin with it were imported; see [store.Store.Imported]
 	BootIndex() uint64           // applied index when this process opened the store
 	Detail(*store.Record) (*store.Detail, error)
@@ -90,6 +89,8 @@ type Config struct {
 	CountedFrom time.Time
 	// Watcher learns of what owners may want to know; nil: nobody does.
 	Watcher Watcher
+	// Mover takes the keys that are found under a retired pepper; nil: they stay there.
+	Mover Mover
 	// Buckets are those of [Gate.RateLimit]; nil means a table of its own.
 	Buckets *limiter.Buckets
 }
@@ -103,8 +104,8 @@ type Gate struct {
 	keyHeader   string // canonical; "" for none
 	countedFrom int64  // Config.CountedFrom for limiter.Ask
 
-	hasher   atomic.Pointer[apikey.Hasher] // replaced when the pepper changes
-	failures *failures                     // has its own locks
+	peppers  atomic.Pointer[hashers] // replaced when the peppers change
+	failures *failures               // has its own locks
 
 	preflights *failures        // has its own locks
 	reports    *failures        // has its own locks
@@ -191,13 +192,12 @@ func (g *Gate) Check(ctx context.Context, r *h1.Request, client netip.Addr, rule
 	if !rule.Management {
 		p.method, p.path, p.route = r.Method, r.Path, rule.Route
 	}
-	hasher := g.hasherFor(g.cfg.Store.Pepper())
-	p.UpstreamsOwn = rule.PassAuthorization && g.upstreamsOwn(&r.Fields, hasher)
-	hash, refused := credential(g.credentials(&r.Fields, &p), r.Query, g.keyHeader, g.cfg.Store, hasher)
+	by := g.hashers()
+	p.UpstreamsOwn = rule.PassAuthorization && g.upstreamsOwn(&r.Fields, by)
+	key, refused := credential(g.credentials(&r.Fields, &p), r.Query, g.keyHeader, g.cfg.Store, by)
 	q := request{credential: refused, serving: g.serving(), client: client}
 	if refused == "" && q.serving {
-		p.hash = hash
-		if err := p.lookup(g.cfg.Store, hash); err != nil {
+		if err := p.lookup(g, &key); err != nil {
 			return p, err
 		}
 		if p.Record != nil {
@@ -240,9 +240,14 @@ func (g *Gate) Lost(r *h1.Request, p *Pass, rule Rule, now time.Time) *fault.Err
 		return nil
 	}
 	again := Pass{Client: p.Client}
-	if err := again.lookup(g.cfg.Store, p.hash); err != nil {
-		return err
+	rec, err := g.cfg.Store.Lookup(p.hash)
+	if rec == nil && err == nil { // it may have moved to another pepper
+		rec, err = g.Find(p.sum) // hashed each time, without remembering: of long requests only
 	}
+	if err != nil {
+		return lookupFault(err)
+	}
+	again.take(rec)
 	if again.Record == p.Record && again.Account == p.Account && p.Record.Expires == 0 && p.Record.Overlap == 0 {
 		return nil // neither has changed
 	}
@@ -281,27 +286,8 @@ func (g *Gate) refuse(p *Pass, r *h1.Request, v verdict) *fault.Error {
 	return f
 }
 
-// lookup fills in the key of hash and the current state of its account.
-func (p *Pass) lookup(from Store, hash store.Hash) *fault.Error {
-	rec, err := from.Lookup(hash)
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, fmt.Errorf("look up a key: %w", err))
-	}
-	if rec != nil {
-		p.Record, p.Account = rec, rec.Account.Load()
-	}
-	return nil
-}
-
-// hasherFor returns the hasher for pepper, which changes when the cluster is
-// initialized, or restored from the backup of another.
-func (g *Gate) hasherFor(pepper store.Hash) *apikey.Hasher {
-	if h := g.hasher.Load(); h != nil && h.Pepper() == pepper {
-		return h
-	}
-	h := apikey.NewHasher(pepper)
-	g.hasher.Store(h)
-	return h
+func lookupFault(err error) *fault.Error {
+	return fault.Wrap(fault.Unavailable, fmt.Errorf("look up a key: %w", err))
 }
 
 // target fills in the method of r, and its path where rec's routes ask for it:

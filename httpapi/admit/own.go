@@ -34,7 +34,7 @@ func (g *Gate) credentials(f *h1.Fields, p *Pass) *h1.Fields {
 // upstreamsOwn reports whether the Authorization in f is meant for the upstream: the
 // key header has a value, and Authorization has one that holds no key of perfgate's.
 // With a key in both, the request stays ambiguous: no key reaches an upstream.
-func (g *Gate) upstreamsOwn(f *h1.Fields, hasher *apikey.Hasher) bool {
+func (g *Gate) upstreamsOwn(f *h1.Fields, by *hashers) bool {
 	if g.keyHeader == "" {
 		return false
 	}
@@ -55,8 +55,8 @@ func (g *Gate) upstreamsOwn(f *h1.Fields, hasher *apikey.Hasher) bool {
 	}
 	// An imported key may have any form.
 	for _, key := range []string{token, value} {
-		if hash, refused := keyHash(key, g.cfg.Store, hasher); refused == "" {
-			if rec, err := g.cfg.Store.Lookup(hash); err != nil || rec != nil {
+		if s, refused := keyHash(key, g.cfg.Store, by); refused == "" {
+			if rec, err := g.find(&s); err != nil || rec != nil {
 				return false
 			}
 		}

@@ -51,7 +51,8 @@ type Pass struct {
 	Hint    string           // of a credential that was refused, for the audit log
 	// UpstreamsOwn says that the request's Authorization is for the upstream.
 	UpstreamsOwn bool
-	hash         store.Hash // of the key, for Still
+	sum          [32]byte   // of the key, for Still
+	hash         store.Hash // under which it was found
 
 	method, path, route string // of the request, for rules; empty of a management call
 	counted             string // limiter.Ask.Key of the charge

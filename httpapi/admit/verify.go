@@ -73,7 +73,8 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 		asked.method, asked.path = r.Method, r.Path
 	}
 	var p Pass
-	hash, refused := keyHash(q.Key, g.cfg.Store, g.hasherFor(g.cfg.Store.Pepper()))
+	by := g.hashers()
+	key, refused := keyHash(q.Key, g.cfg.Store, by)
 	if r != nil && KeyInQuery(r.Query) {
 		refused = fault.KeyInQuery
 	}
@@ -81,10 +82,11 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 	if refused == fault.MalformedKey && q.Caller == "" && q.looks() && apikey.Parse(q.Key) != apikey.Malformed {
 		// An operator finds an imported key by its secret even where the import stated
 		// another prefix than the key has, so that no request with it is looked up.
-		hash, refused = apikey.Hash(g.cfg.Store.Pepper(), q.Key), ""
+		sum := apikey.Sum(q.Key)
+		key, refused = by.unjudged(&sum), ""
 	}
 	if refused == "" {
-		if f := p.lookup(g.cfg.Store, hash); f != nil {
+		if f := p.lookup(g, &key); f != nil {
 			return VerifyAnswer{}, f
 		}
 	}

@@ -60,7 +60,7 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd, out, err := h.readImport(c, raw)
+	cmd, sums, out, err := h.readImport(c, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 	if err := h.room(c, more); err != nil {
 		return nil, err
 	}
-	results, err := proposeImport(c, cmd)
+	results, err := h.proposeImport(c, cmd, sums)
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +98,9 @@ func (h *Keys) Import(c *rest.Call) (*rest.Page[importedLine], error) {
 // since it reports no newer index meanwhile.
 const importStep = 500
 
-// proposeImport imports the keys of all by as many commands as it takes, one after the
-// other, and returns the result of each line.
-func proposeImport(c *rest.Call, all *store.KeyImport) (map[int]store.ImportLine, error) {
+// proposeImport imports the keys of all, which have the sums, by as many commands as it takes,
+// one after the other, and returns the result of each line.
+func (h *Keys) proposeImport(c *rest.Call, all *store.KeyImport, sums [][sha256.Size]byte) (map[int]store.ImportLine, error) {
 	results := make(map[int]store.ImportLine, len(all.Keys))
 	for at := 0; at < len(all.Keys); at += importStep {
 		end := min(at+importStep, len(all.Keys))
@@ -114,7 +114,7 @@ func proposeImport(c *rest.Call, all *store.KeyImport) (map[int]store.ImportLine
 		if all.Prefixes != nil {
 			step.Prefixes = all.Prefixes[at:end]
 		}
-		rc, err := c.Propose(&store.Command{Change: step})
+		rc, err := h.propose(c, func(p store.Peppers) store.Change { return hashImport(step, sums[at:end], p) })
 		if err != nil {
 			return nil, err
 		}
@@ -128,11 +128,24 @@ func proposeImport(c *rest.Call, all *store.KeyImport) (map[int]store.ImportLine
 	return results, nil
 }
 
-// readImport reads every line: the good ones into a command, and for each line
-// its part of the answer, with the error of a bad one.
-func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Page[importedLine], error) {
-	cmd, out := &store.KeyImport{}, &rest.Page[importedLine]{Data: []importedLine{}}
-	seen, pepper := map[store.Hash]int{}, h.Store.Pepper()
+// hashImport hashes the keys of step, which have the sums: under the retired pepper, too, since
+// they may be known under that.
+func hashImport(step *store.KeyImport, sums [][sha256.Size]byte, p store.Peppers) *store.KeyImport {
+	step.Retired = nil
+	for i := range step.Keys {
+		step.Keys[i].Hash, step.Keys[i].Generation = apikey.HashSum(p.Current, sums[i]), p.Generation
+		if p.Rotating {
+			step.Retired = append(step.Retired, apikey.HashSum(p.Retired, sums[i]))
+		}
+	}
+	return step
+}
+
+// readImport reads every line: the good ones into a command, beside the SHA-256 of each key,
+// and for each line its part of the answer, with the error of a bad one.
+func (h *Keys) readImport(c *rest.Call, raw []byte) (cmd *store.KeyImport, sums [][sha256.Size]byte, out *rest.Page[importedLine], err error) {
+	cmd, out = &store.KeyImport{}, &rest.Page[importedLine]{Data: []importedLine{}}
+	seen := map[[sha256.Size]byte]int{}
 	prefixes := h.Store.ClusterLevel() >= store.LevelOfPrefixes
 	inTier := sync.OnceValue(func() error { return allowlistInTier(c, h.Store) })
 	n := 0
@@ -143,15 +156,15 @@ func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Pag
 			continue
 		}
 		if len(out.Data) == store.MaxImport {
-			return nil, nil, rest.Invalid("", "has more than %d lines; import the rest in another call", store.MaxImport)
+			return nil, nil, nil, rest.Invalid("", "has more than %d lines; import the rest in another call", store.MaxImport)
 		}
 		at := importedLine{Line: n}
-		k, prefix, err := readImportLine(c, line, pepper)
+		k, sum, prefix, err := readImportLine(c, line)
 		if err == nil && len(k.Allowlist) > 0 {
 			err = inTier()
 		}
 		if err == nil {
-			if first, twice := seen[k.Hash]; twice {
+			if first, twice := seen[sum]; twice {
 				err = fault.Newf(fault.Conflict, "This key stands in line %d already.", first)
 			}
 		}
@@ -159,8 +172,8 @@ func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Pag
 			f := fault.From(err)
 			at.Error = &lineError{f.Code, apikey.Mask(f.Sentence())}
 		} else {
-			seen[k.Hash], at.key = n, k
-			cmd.Keys = append(cmd.Keys, *k)
+			seen[sum], at.key = n, k
+			cmd.Keys, sums = append(cmd.Keys, *k), append(sums, sum)
 			cmd.Lines = append(cmd.Lines, n)
 			if prefixes {
 				cmd.Prefixes = append(cmd.Prefixes, prefix)
@@ -169,36 +182,35 @@ func (h *Keys) readImport(c *rest.Call, raw []byte) (*store.KeyImport, *rest.Pag
 		out.Data = append(out.Data, at)
 	}
 	if len(out.Data) == 0 {
-		return nil, nil, fault.Newf(fault.InvalidJSON, "The body is empty; send one JSON object a line.")
+		return nil, nil, nil, fault.Newf(fault.InvalidJSON, "The body is empty; send one JSON object a line.")
 	}
-	return cmd, out, nil
+	return cmd, sums, out, nil
 }
 
-// readImportLine reads one line into the key that it describes and the prefix by which
-// it is looked up; see [store.KeyImport].
-func readImportLine(c *rest.Call, line []byte, pepper store.Hash) (*store.Key, string, error) {
+// readImportLine reads one line into the key that it describes, the SHA-256 of its secret, and
+// the prefix by which it is looked up; see [store.KeyImport].
+func readImportLine(c *rest.Call, line []byte) (k *store.Key, sum [sha256.Size]byte, prefix string, err error) {
 	var in importLine
 	if err := c.Decode(line, &in); err != nil {
-		return nil, "", err
+		return nil, sum, "", err
 	}
-	k, err := in.newKey.key(c)
+	k, err = in.newKey.key(c)
 	if err := in.check(err); err != nil {
-		return nil, "", err
+		return nil, sum, "", err
 	}
 	k.Imported = true
 	if in.Key == nil {
-		sum, _ := readSum(*in.SHA256) // checked
-		k.Hash, k.Hint = apikey.HashSum(pepper, sum), "…"
-		if in.Prefix == nil {
-			return k, store.AnyPrefix, nil
+		sum, _ = readSum(*in.SHA256) // checked
+		if k.Hint = "…"; in.Prefix == nil {
+			return k, sum, store.AnyPrefix, nil
 		}
-		return k, apikey.Prefix(*in.Prefix + "00000000"), nil // the rest of the key, of any form
+		return k, sum, apikey.Prefix(*in.Prefix + "00000000"), nil // the rest of the key, of any form
 	}
-	k.Hash, k.Hint = apikey.Hash(pepper, *in.Key), apikey.Hint(*in.Key)
+	sum, k.Hint = apikey.Sum(*in.Key), apikey.Hint(*in.Key)
 	if apikey.Parse(*in.Key) == apikey.Native {
-		return k, "", nil
+		return k, sum, "", nil
 	}
-	return k, apikey.Prefix(*in.Key), nil
+	return k, sum, apikey.Prefix(*in.Key), nil
 }
 
 // Check implements [rest.Checker].

@@ -253,14 +253,19 @@ func (h *Incidents) rotate(c *rest.Call, n *store.Incident, done *store.Incident
 			secret := apikey.New(prefixOf(k.Type))
 			secrets = append(secrets, secret)
 			change.Rotations = append(change.Rotations, store.KeyRotate{
-				ID: id, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Keys.Store.Pepper(), secret), Hint: apikey.Hint(secret), Counts: true, Incident: n.ID, CreatedBy: h.Keys.maker(c),
+				ID: id, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hint: apikey.Hint(secret), Counts: true, Incident: n.ID, CreatedBy: h.Keys.maker(c),
 			})
 		}
 		if len(change.Rotations) == 0 {
 			continue
 		}
 		c.Continue("rotate " + string(step[0]))
-		rc, err := c.Propose(&store.Command{Change: change})
+		rc, err := h.Keys.propose(c, func(p store.Peppers) store.Change {
+			for i := range change.Rotations {
+				change.Rotations[i].Hash, change.Rotations[i].Generation = apikey.Hash(p.Current, secrets[i]), p.Generation
+			}
+			return change
+		})
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 type keyStore interface {
 	Key(store.KeyID) (*store.Key, error)
 	Keys(store.KeyQuery) ([]*store.Key, store.KeyID, error)
-	Pepper() store.Hash
+	Peppers() store.Peppers
 	Cell(store.AccountID) *store.Cell
 	ClusterLevel() int
 	Held(store.AccountID) (store.Held, error)
@@ -131,9 +131,11 @@ func (h *Keys) Create(c *rest.Call, in *newKey) (*issuedKey, error) {
 		return nil, err
 	}
 	secret := apikey.New(prefixOf(k.Type))
-	k.Hash = apikey.Hash(h.Store.Pepper(), secret)
 	k.Hint = apikey.Hint(secret)
-	rc, err := c.Propose(&store.Command{Change: &store.KeyCreate{Key: *k}})
+	rc, err := h.propose(c, func(p store.Peppers) store.Change {
+		k.Hash, k.Generation = apikey.Hash(p.Current, secret), p.Generation
+		return &store.KeyCreate{Key: *k}
+	})
 	if err != nil {
 		return nil, err
 	}

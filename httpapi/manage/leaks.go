@@ -33,22 +33,16 @@ const (
 	leakFarewell = 3 * time.Second // less than the stop grants to background tasks
 )
 
-// leakStore is the part of the state that a report of a leaked key reads.
-type leakStore interface {
-	Lookup(store.Hash) (*store.Record, error)
-	Pepper() store.Hash
-}
-
-// reportGate bounds the reports of one address, as [admit.Gate] does.
+// reportGate bounds the reports of one address and finds keys, as [admit.Gate] does.
 type reportGate interface {
 	Report(client netip.Addr) *fault.Error
+	Find(sum [32]byte) (*store.Record, error)
 }
 
 // Leaks serves the call by which anyone who finds a key can revoke it. The call carries the
 // report out, but its answer comes at one moment for every key, so that neither the answer nor
 // its time tells whether the key exists. Make it with [NewLeaks].
 type Leaks struct {
-	store    leakStore
 	gate     reportGate
 	backend  rest.Backend
 	log      *slog.Logger
@@ -61,14 +55,14 @@ type Leaks struct {
 }
 
 // NewLeaks returns the call's handler; [Leaks.Run] must run beside it.
-func NewLeaks(s leakStore, g reportGate, b rest.Backend, log *slog.Logger) *Leaks {
+func NewLeaks(g reportGate, b rest.Backend, log *slog.Logger) *Leaks {
 	life, end := context.WithCancel(context.Background())
-	return &Leaks{store: s, gate: g, backend: b, log: log, places: make(chan struct{}, maxLeaks), life: life, end: end}
+	return &Leaks{gate: g, backend: b, log: log, places: make(chan struct{}, maxLeaks), life: life, end: end}
 }
 
-// leak is a report. It holds the hash of the key and never the key.
+// leak is a report. It holds the SHA-256 of the key and never the key.
 type leak struct {
-	hash   store.Hash
+	sum    [32]byte
 	origin store.Command // of the report: who sent it, and when
 	came   time.Time     // the same time with its monotonic reading
 }
@@ -104,7 +98,7 @@ func (h *Leaks) Revoke(c *rest.Call) error {
 	if err := in.Check(c); err != nil {
 		return err
 	}
-	l := leak{hash: apikey.Hash(h.store.Pepper(), *in.Key), came: came}
+	l := leak{sum: apikey.Sum(*in.Key), came: came}
 	l.origin.At = c.Stamp()
 	c.Describe(&l.origin)
 	if f := h.take(c.Request.Context(), &l); f != nil {
@@ -191,7 +185,7 @@ func (h *Leaks) revoke(ctx context.Context, l *leak) error {
 	if err := h.backend.Linearize(ctx); err != nil {
 		return err
 	}
-	rec, err := h.store.Lookup(l.hash)
+	rec, err := h.gate.Find(l.sum)
 	if err != nil || rec == nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,7 +20,7 @@ import (
 	"github.com/perfgate/perfgate/store"
 )
 
-// leakRig is a store with one key, whose hash is 1, and a cluster that takes a while for
+// leakRig is a gate with one key, whose sum is 1, and a cluster that takes a while for
 // each write.
 type leakRig struct {
 	rec     *store.Record
@@ -28,13 +29,13 @@ type leakRig struct {
 	revoked atomic.Bool
 }
 
-func (g *leakRig) Lookup(h store.Hash) (*store.Record, error) {
-	if h == (store.Hash{1}) {
+func (g *leakRig) Find(sum [32]byte) (*store.Record, error) {
+	if sum == [32]byte{1} {
 		return g.rec, nil
 	}
 	return nil, nil
 }
-func (g *leakRig) Pepper() store.Hash              { return store.Hash{} }
+func (g *leakRig) Report(netip.Addr) *fault.Error  { return nil }
 func (g *leakRig) Linearize(context.Context) error { return nil }
 func (g *leakRig) Propose(ctx context.Context, _ *store.Command) (rest.Receipt, error) {
 	select {
@@ -76,7 +77,7 @@ func TestReportsAreAnsweredAtOneMoment(t *testing.T) {
 			g := newLeakRig(t)
 			synctest.Test(t, func(t *testing.T) {
 				g.takes = row.takes
-				h := manage.NewLeaks(g, nil, g, slog.New(slog.DiscardHandler))
+				h := manage.NewLeaks(g, g, slog.New(slog.DiscardHandler))
 				began := time.Now()
 				if f := h.Take(t.Context(), row.hash, ""); f != nil {
 					t.Fatal(f)
@@ -104,7 +105,7 @@ func TestReportsAtTheStop(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
 				g.takes, g.fail = 2*manage.LeakAnswer, fail
-				h := manage.NewLeaks(g, nil, g, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})))
+				h := manage.NewLeaks(g, g, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})))
 				if f := h.Take(t.Context(), store.Hash{1}, "request-7"); f != nil {
 					t.Fatal(f)
 				}
@@ -134,7 +135,7 @@ func TestReportsAtTheStop(t *testing.T) {
 func TestReportsAtATimeAreBounded(t *testing.T) {
 	g := &leakRig{}
 	synctest.Test(t, func(t *testing.T) {
-		h := manage.NewLeaks(g, nil, g, slog.New(slog.DiscardHandler))
+		h := manage.NewLeaks(g, g, slog.New(slog.DiscardHandler))
 		for range manage.MaxLeaks {
 			go h.Take(t.Context(), store.Hash{2}, "")
 		}

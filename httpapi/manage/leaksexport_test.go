@@ -17,7 +17,7 @@ const (
 
 // Take takes the report of the key with hash h, in the request id.
 func (h *Leaks) Take(ctx context.Context, hash store.Hash, id string) *fault.Error {
-	l := &leak{hash: hash, came: time.Now(), origin: store.Command{At: time.Now()}}
+	l := &leak{sum: hash, came: time.Now(), origin: store.Command{At: time.Now()}}
 	l.origin.Request.ID = id
 	return h.take(ctx, l)
 }

@@ -79,19 +79,28 @@ func (h *Limits) key(c *rest.Call, id store.KeyID) (*store.Record, error) {
 	case own != nil && own.Scopes&store.ScopeAdmin == 0:
 		return nil, &fault.Error{Code: fault.InsufficientScope, Scope: "admin", Message: "The limits of another key need the scope admin."}
 	}
-	k, err := h.Store.Key(id)
-	if err != nil {
-		return nil, err
+	for {
+		k, err := h.Store.Key(id)
+		if err != nil {
+			return nil, err
+		}
+		if k == nil || k.Account != c.Account {
+			return nil, fault.Newf(fault.NotFound, "There is no such key.")
+		}
+		rec, err := h.Store.Lookup(k.Hash)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil && rec.ID == id {
+			return rec, nil
+		}
+		now, err := h.Store.Key(id)
+		if err != nil {
+			return nil, err
+		}
+		if now == nil || now.Hash == k.Hash {
+			return nil, fault.Newf(fault.NotFound, "There is no such key.") // its hash is another account's by now
+		}
+		// It was hashed again under another pepper meanwhile.
 	}
-	if k == nil || k.Account != c.Account {
-		return nil, fault.Newf(fault.NotFound, "There is no such key.")
-	}
-	rec, err := h.Store.Lookup(k.Hash)
-	if err != nil {
-		return nil, err
-	}
-	if rec == nil || rec.ID != id {
-		return nil, fault.Newf(fault.NotFound, "There is no such key.")
-	}
-	return rec, nil
 }

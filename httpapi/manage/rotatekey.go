@@ -84,13 +84,17 @@ func (h *Keys) Rotate(c *rest.Call, in *rotation) (*issuedKey, error) {
 		return nil, err
 	}
 	secret := apikey.New(prefixOf(k.Type))
-	rc, err := c.Propose(&store.Command{Change: &store.KeyRotate{
-		ID: k.ID, New: store.KeyID(ids.NewSorted("key_", c.Now)), Hash: apikey.Hash(h.Store.Pepper(), secret),
+	change := &store.KeyRotate{
+		ID: k.ID, New: store.KeyID(ids.NewSorted("key_", c.Now)),
 		Hint: apikey.Hint(secret), OverlapEndsAt: ends,
 		UntilUnused: in.untilUnused(),
 		Counts:      h.Store.ClusterLevel() >= store.LevelOfCounts,
 		CreatedBy:   h.maker(c),
-	}})
+	}
+	rc, err := h.propose(c, func(p store.Peppers) store.Change {
+		change.Hash, change.Generation = apikey.Hash(p.Current, secret), p.Generation
+		return change
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/store"
 )
 
 // cursorMAC is how many bytes of the authentication code a cursor carries.
@@ -16,7 +17,7 @@ const cursorMAC = 16
 // account, the call and its filters by a code under the cluster's pepper: every
 // node accepts it, no client can make one, and it does not fit another list.
 func (q *Query) Seal(pos string) *string {
-	s := base64.RawURLEncoding.EncodeToString(append(q.cursorCode(pos), pos...))
+	s := base64.RawURLEncoding.EncodeToString(append(q.cursorCode(q.call.frame.cfg.Store.Pepper(), pos), pos...))
 	return &s
 }
 
@@ -30,14 +31,14 @@ func (q *Query) resume(cursor string) (string, error) {
 		return "", fault.New(fault.InvalidCursor)
 	}
 	pos := string(raw[cursorMAC:])
-	if !hmac.Equal(raw[:cursorMAC], q.cursorCode(pos)) {
-		return "", fault.New(fault.InvalidCursor)
+	p := q.call.frame.cfg.Store.Peppers()
+	if hmac.Equal(raw[:cursorMAC], q.cursorCode(p.Current, pos)) || p.Rotating && hmac.Equal(raw[:cursorMAC], q.cursorCode(p.Retired, pos)) {
+		return pos, nil
 	}
-	return pos, nil
+	return "", fault.New(fault.InvalidCursor)
 }
 
-func (q *Query) cursorCode(pos string) []byte {
-	pepper := q.call.frame.cfg.Store.Pepper()
+func (q *Query) cursorCode(pepper store.Hash, pos string) []byte {
 	filters := url.Values{}
 	for k, v := range q.values {
 		if k != "cursor" && k != "limit" {
