@@ -320,7 +320,7 @@ func (in *KeyRotateMany) apply(t *txn) Result {
 		return invalid("rotations", "there must be 1 to %d", MaxRotations)
 	}
 	for i := range in.Rotations {
-		if no := t.hashed(in.Rotations[i].Generation); no != nil {
+		if no := t.state.hashed(in.Rotations[i].Generation); no != nil {
 			return Result{Refusal: no} // of the command, so that the proposer hashes all again
 		}
 	}

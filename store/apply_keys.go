@@ -87,7 +87,7 @@ func (in *KeyCreate) apply(t *txn) Result {
 	if no := t.frozen(); no != nil {
 		return Result{Refusal: no}
 	}
-	if no := t.hashed(in.Key.Generation); no != nil {
+	if no := t.state.hashed(in.Key.Generation); no != nil {
 		return Result{Refusal: no}
 	}
 	k := in.Key
@@ -189,12 +189,10 @@ func (in *KeyUpdate) apply(t *txn) Result {
 			return Result{Refusal: r}
 		}
 	}
-	revived := old.State(t.when.at) == Expired && k.State(t.when.at) != Expired
-	if revived && t.keyRoom(a) == 0 {
-		return Result{Refusal: noKeyRoom(a)}
-	}
-	if revived {
-		t.noteRevived(&k)
+	if old.State(t.when.at) == Expired && k.State(t.when.at) != Expired {
+		if no := k.revive(t, a); no != nil {
+			return Result{Refusal: no}
+		}
 	}
 	t.keys.put(row, &k, t.index)
 	t.event(keyUpdated, k.ID, string(k.ID), "", diffKeys(old, &k, false))
@@ -262,7 +260,7 @@ func (in *KeyRotate) rotate(t *txn, n uint32) Result {
 	if no := t.mayRotate(in.Incident); no != nil {
 		return Result{Refusal: no}
 	}
-	if no := t.hashed(in.Generation); no != nil {
+	if no := t.state.hashed(in.Generation); no != nil {
 		return Result{Refusal: no}
 	}
 	switch state := old.State(t.when.at); {

@@ -42,7 +42,7 @@ func (in *PepperRotate) apply(t *txn) Result {
 	next := pepperTurn{Generation: turn.Generation + 1, Rotating: true, Retired: set.Pepper, StartedAt: t.when.at}
 	set.Pepper, set.Turn = in.Pepper, &next
 	t.state.putSettings(set)
-	t.eventOfTurn(pepperRotated, turn.Generation, next.Generation)
+	eventOfTurn(t, pepperRotated, turn.Generation, next.Generation)
 	return Result{}
 }
 
@@ -76,12 +76,12 @@ func (in *PepperFinish) apply(t *txn) Result {
 	next := pepperTurn{Generation: turn.Generation}
 	set.Turn = &next
 	t.state.putSettings(set)
-	t.eventOfTurn(pepperFinished, turn.Generation, next.Generation)
+	eventOfTurn(t, pepperFinished, turn.Generation, next.Generation)
 	return Result{}
 }
 
 // eventOfTurn tells the generations before and after; never a pepper.
-func (t *txn) eventOfTurn(a Action, before, after uint64) {
+func eventOfTurn(t *txn, a Action, before, after uint64) {
 	var d diff
 	d.number("generation", int64(before), int64(after))
 	t.eventOf(operatorsAccount(t), a, "", fmt.Sprintf("generation %d", after), "", d.changes(false))
@@ -124,13 +124,13 @@ func (in *KeysRehash) apply(t *txn) Result {
 		return invalid("keys", "there are more than %d", MaxRehash)
 	}
 	for i := range in.Keys {
-		t.rehash(&in.Keys[i], in.Generation)
+		in.Keys[i].apply(t, in.Generation)
 	}
 	return Result{}
 }
 
-// rehash moves one key, unless its hash is another key's by now.
-func (t *txn) rehash(in *Rehash, generation uint64) {
+// apply moves one key, unless its hash is another key's by now.
+func (in *Rehash) apply(t *txn, generation uint64) {
 	k, row := t.keys.byID(in.ID)
 	switch {
 	case k == nil || k.Generation+1 != generation || t.state.account(k.Account) == nil:
@@ -150,22 +150,26 @@ func levelOfGeneration(generation uint64) int {
 }
 
 // hashed refuses a hash that was not made under the current pepper.
-func (t *txn) hashed(generation uint64) *Refusal {
-	if now := t.state.set().turn().Generation; generation != now {
+func (d *draft) hashed(generation uint64) *Refusal {
+	if now := d.set().turn().Generation; generation != now {
 		return refuse(Conflict, "the pepper was rotated meanwhile, from generation %d to %d; send the request again", generation, now).Refusal
 	}
 	return nil
 }
 
-// noteRevived keeps [PepperFinish] from dropping the pepper of a key that had expired when
-// the keys were counted.
-func (t *txn) noteRevived(k *Key) {
+// revive makes room in account a for k, which had expired. It keeps [PepperFinish] from
+// dropping the pepper of a key that had expired when the keys were counted.
+func (k *Key) revive(t *txn, a *AccountState) *Refusal {
+	if t.keyRoom(a) == 0 {
+		return noKeyRoom(a)
+	}
 	set := *t.state.set()
 	if turn := set.turn(); turn.Rotating && k.Generation != turn.Generation {
 		turn.Revived = t.index
 		set.Turn = &turn
 		t.state.putSettings(set)
 	}
+	return nil
 }
 
 // pepperTurn is the state of the rotations of the pepper. A published value is never changed.

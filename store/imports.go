@@ -42,7 +42,7 @@ func (t *txn) notePrefixes(prefixes []string) {
 // is known under a pepper which was left out would be added a second time.
 func (in *KeyImport) hashed(t *txn) *Refusal {
 	for i := range in.Keys {
-		if no := t.hashed(in.Keys[i].Generation); no != nil {
+		if no := t.state.hashed(in.Keys[i].Generation); no != nil {
 			return no
 		}
 	}

@@ -2,6 +2,7 @@ package admit
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -12,6 +13,13 @@ import (
 // under that of the generation. It must not block.
 type Mover interface {
 	Move(generation uint64, key store.Rehash)
+}
+
+// keyring leads from secrets to keys. It is safe for concurrent use.
+type keyring struct {
+	store   Store
+	mover   Mover                   // nil: keys stay where they are
+	peppers atomic.Pointer[hashers] // replaced when the peppers change
 }
 
 // hashers hash under the peppers of one reading of the settings.
@@ -34,11 +42,11 @@ type secret struct {
 
 // hashers returns those of the peppers in force, which change when the cluster is
 // initialized, restored from the backup of another, or when the pepper is rotated.
-func (g *Gate) hashers() *hashers { return g.hashersOf(g.cfg.Store.Peppers()) }
+func (r *keyring) hashers() *hashers { return r.hashersOf(r.store.Peppers()) }
 
-func (g *Gate) hashersOf(p store.Peppers) *hashers {
+func (r *keyring) hashersOf(p store.Peppers) *hashers {
 	p.Unsettled = false
-	was := g.peppers.Load()
+	was := r.peppers.Load()
 	if was != nil && was.of == p {
 		return was
 	}
@@ -56,7 +64,7 @@ func (g *Gate) hashersOf(p store.Peppers) *hashers {
 	if p.Rotating {
 		h.retired = hasher(p.Retired)
 	}
-	g.peppers.Store(h)
+	r.peppers.Store(h)
 	return h
 }
 
@@ -87,17 +95,17 @@ var errUnsettled = errors.New("the state of the node is being replaced")
 // Keys move from the retired pepper to the current one, never back. So one that is found
 // under neither, in this order: retired, current, was under neither, unless the pepper was
 // rotated again meanwhile; then find begins again.
-func (g *Gate) find(s *secret) (*store.Record, error) {
+func (r *keyring) find(s *secret) (*store.Record, error) {
 	for {
-		rec, err := g.under(s)
+		rec, err := r.under(s)
 		if rec != nil || err != nil {
 			return rec, err
 		}
-		now := g.cfg.Store.Peppers()
+		now := r.store.Peppers()
 		if now.Unsettled {
 			return nil, errUnsettled
 		}
-		by := g.hashersOf(now)
+		by := r.hashersOf(now)
 		if by.of == s.by.of {
 			return nil, nil
 		}
@@ -106,36 +114,36 @@ func (g *Gate) find(s *secret) (*store.Record, error) {
 }
 
 // under looks s up under the peppers that it was hashed by.
-func (g *Gate) under(s *secret) (*store.Record, error) {
+func (r *keyring) under(s *secret) (*store.Record, error) {
 	s.at = s.hash
-	rec, err := g.cfg.Store.Lookup(s.hash)
+	rec, err := r.store.Lookup(s.hash)
 	if rec != nil || err != nil || s.by.retired == nil {
 		return rec, err
 	}
 	old := s.hashBy(s.by.retired)
-	if rec, err = g.cfg.Store.Lookup(old); rec != nil && err == nil {
+	if rec, err = r.store.Lookup(old); rec != nil && err == nil {
 		s.at = old
-		if g.cfg.Mover != nil {
-			g.cfg.Mover.Move(s.by.of.Generation, store.Rehash{ID: rec.ID, Hash: s.hash})
+		if r.mover != nil {
+			r.mover.Move(s.by.of.Generation, store.Rehash{ID: rec.ID, Hash: s.hash})
 		}
 		return rec, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return g.cfg.Store.Lookup(s.hash) // it may have moved since the first look
+	return r.store.Lookup(s.hash) // it may have moved since the first look
 }
 
 // Find returns the key whose SHA-256 is sum, nil if it is unknown, as admission does. The
 // form of the key is not judged.
 func (g *Gate) Find(sum [32]byte) (*store.Record, error) {
-	s := g.hashers().unjudged(&sum)
-	return g.find(&s)
+	s := g.keys.hashers().unjudged(&sum)
+	return g.keys.find(&s)
 }
 
 // lookup fills in the key of s and the current state of its account.
 func (p *Pass) lookup(g *Gate, s *secret) *fault.Error {
-	rec, err := g.find(s)
+	rec, err := g.keys.find(s)
 	if err != nil {
 		return lookupFault(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -104,8 +103,8 @@ type Gate struct {
 	keyHeader   string // canonical; "" for none
 	countedFrom int64  // Config.CountedFrom for limiter.Ask
 
-	peppers  atomic.Pointer[hashers] // replaced when the peppers change
-	failures *failures               // has its own locks
+	keys     keyring
+	failures *failures // has its own locks
 
 	preflights *failures        // has its own locks
 	reports    *failures        // has its own locks
@@ -134,6 +133,7 @@ func NewGate(c Config) *Gate {
 	c.BootIndex = max(c.BootIndex, c.Store.BootIndex())
 	g := &Gate{cfg: c, hops: newHops(c.Trusted, c.ClientIPHeader), failures: newFailures(failureBurst), preflights: newFailures(preflightBurst), reports: newFailures(reportBurst),
 		malformed: limiter.NewBuckets(forgivenAccounts)}
+	g.keys.store, g.keys.mover = c.Store, c.Mover
 	if h := http.CanonicalHeaderKey(c.KeyHeader); h != "Authorization" {
 		g.keyHeader = h
 	}
@@ -192,7 +192,7 @@ func (g *Gate) Check(ctx context.Context, r *h1.Request, client netip.Addr, rule
 	if !rule.Management {
 		p.method, p.path, p.route = r.Method, r.Path, rule.Route
 	}
-	by := g.hashers()
+	by := g.keys.hashers()
 	p.UpstreamsOwn = rule.PassAuthorization && g.upstreamsOwn(&r.Fields, by)
 	key, refused := credential(g.credentials(&r.Fields, &p), r.Query, g.keyHeader, g.cfg.Store, by)
 	q := request{credential: refused, serving: g.serving(), client: client}

@@ -56,7 +56,7 @@ func (g *Gate) upstreamsOwn(f *h1.Fields, by *hashers) bool {
 	// An imported key may have any form.
 	for _, key := range []string{token, value} {
 		if s, refused := keyHash(key, g.cfg.Store, by); refused == "" {
-			if rec, err := g.find(&s); err != nil || rec != nil {
+			if rec, err := g.keys.find(&s); err != nil || rec != nil {
 				return false
 			}
 		}

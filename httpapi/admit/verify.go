@@ -73,7 +73,7 @@ func (g *Gate) Verify(ctx context.Context, routes Routes, q *VerifyRequest, now 
 		asked.method, asked.path = r.Method, r.Path
 	}
 	var p Pass
-	by := g.hashers()
+	by := g.keys.hashers()
 	key, refused := keyHash(q.Key, g.cfg.Store, by)
 	if r != nil && KeyInQuery(r.Query) {
 		refused = fault.KeyInQuery
