@@ -192,6 +192,8 @@ func clientCalls(*apitest.Rig) map[string]func(*client.Client) {
 		"keyring":              func(c *client.Client) { c.Vault().Read(ctx) },
 		"rotateKEK":            func(c *client.Client) { c.Vault().RotateKEK(ctx) },
 		"rotateDataKey":        func(c *client.Client) { c.Vault().RotateData(ctx) },
+		"rotatePepper":         func(c *client.Client) { c.Vault().RotatePepper(ctx) },
+		"finishPepper":         func(c *client.Client) { c.Vault().FinishPepper(ctx) },
 		"removeNode":           func(c *client.Client) { c.RemoveNode(ctx, "n2") },
 		"accountData":          func(c *client.Client) { client.Erasures{Client: c}.Export(ctx, io.Discard) },
 		"backup":               func(c *client.Client) { c.Backup(ctx, io.Discard) },

@@ -34,7 +34,7 @@ var whoMayCall = map[string]string{
 	"createOperatorToken": "-", "listOperatorTokens": "-", "deleteOperatorToken": "-",
 	"createManagedAccount": "-", "listManagedAccounts": "-", "getManagedAccount": "-", "updateManagedAccount": "-", "deleteManagedAccount": "-",
 	"createTier": "-", "listTiers": "-", "getTier": "-", "updateTier": "-", "deleteTier": "-",
-	"cluster": "-", "transferLeadership": "-", "removeNode": "-", "keyring": "-", "compliance": "-", "rotateKEK": "-", "rotateAuditKey": "-", "rotateDataKey": "-", "backup": "-", "metrics": "-",
+	"cluster": "-", "transferLeadership": "-", "removeNode": "-", "keyring": "-", "compliance": "-", "rotateKEK": "-", "rotateAuditKey": "-", "rotateDataKey": "-", "rotatePepper": "-", "finishPepper": "-", "backup": "-", "metrics": "-",
 }
 
 // Every call × every role. Keys and callers without a credential are in TestWhoMayCall.

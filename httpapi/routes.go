@@ -72,7 +72,7 @@ func newTopics(cfg *Config, routes admit.Routes, metrics http.Handler) *topics {
 		webhooks:  manage.Webhooks{Store: cfg.Store, Wait: cfg.WebhookWait, Private: cfg.WebhookPrivate},
 		tiers:     manage.Tiers{Store: cfg.Store},
 		cluster:   manage.Cluster{Node: cfg.Backend, Keys: &keys},
-		keyring:   manage.Keyring{Vault: cfg.Backend},
+		keyring:   manage.Keyring{Vault: cfg.Backend, Store: cfg.Store},
 		report:    manage.Compliance{Store: cfg.Store, Node: cfg.Backend, Residency: cfg.Residency},
 		backup:    manage.Backup{Store: cfg.Store, Node: cfg.Source.Node, Version: cfg.Source.Version, Voters: cfg.Source.Voters},
 		pages: manage.Pages{
@@ -135,6 +135,8 @@ func (t *topics) routes() []*rest.Route {
 		{ID: "keyring", Method: get, Path: "/v1/keyring", Action: "keyring.read", Scope: admin, Access: operators | rest.Anytime, Serve: rest.WithoutBody(t.keyring.Read)},
 		{ID: "rotateKEK", Method: post, Path: "/v1/keyring/rotate-kek", Action: "keyring.rotate_kek", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotateKEK)},
 		{ID: "rotateDataKey", Method: post, Path: "/v1/keyring/rotate-data", Action: "keyring.rotate_data", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotateData)},
+		{ID: "rotatePepper", Method: post, Path: "/v1/keyring/rotate-pepper", Action: "pepper.rotate", Scope: admin, Access: operators, Serve: rest.WithoutBody(t.keyring.RotatePepper)},
+		{ID: "finishPepper", Method: post, Path: "/v1/keyring/finish-pepper", Action: "pepper.finish", Scope: admin, Access: operators, Query: force, Serve: rest.WithoutBody(t.keyring.FinishPepper)},
 		{ID: "backup", Method: get, Path: "/v1/backup", Action: "backup.read", Scope: admin, Access: operators, Serve: t.backup.Read},
 
 		{ID: "livez", Method: get, Path: "/livez", Access: probe, Serve: t.pages.Livez},

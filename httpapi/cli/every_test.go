@@ -45,6 +45,8 @@ var everyCommand = map[string]string{
 	"incident open t":                   "",
 	"incident report inc_1":             "",
 	"keyring rotate-data":               "",
+	"keyring rotate-pepper":             "",
+	"keyring finish-pepper":             "",
 	"keyring rotate-kek":                "",
 	"keyring status":                    "",
 	"keys create a --type live":         "",

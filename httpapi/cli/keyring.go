@@ -15,8 +15,8 @@ import (
 const keyringPoll = 200 * time.Millisecond
 
 func keyringCommand(a *app) *cobra.Command {
-	return group("keyring", "Show and rotate the keys of a node's encrypted files",
-		keyringStatus(a), keyringRotateKEK(a), keyringRotateData(a))
+	return group("keyring", "Show and rotate the keys of a node's encrypted files, and the pepper",
+		keyringStatus(a), keyringRotateKEK(a), keyringRotateData(a), keyringRotatePepper(a), keyringFinishPepper(a))
 }
 
 func keyringStatus(a *app) *cobra.Command {
@@ -24,7 +24,8 @@ func keyringStatus(a *app) *cobra.Command {
 		Use: "status", Short: "Show the keys of a node and the files that they encrypt", Args: cobra.NoArgs,
 		Example: "  perfgate keyring status",
 		Long: `Show the keys of the node that is asked, and how many files each encrypts. Each node
-has keys of its own. No key is printed.`,
+has keys of its own. No key is printed. While the pepper of the API keys is rotated,
+also show how many of them were not used since.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: "/v1/keyring"}, showKeyring)
 		},
@@ -56,6 +57,35 @@ the rotation goes on. A file that is open for writing keeps the old key until th
 start of the node.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return rotateData(cmd, a) },
 	}
+}
+
+func keyringRotatePepper(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "rotate-pepper", Short: "Hash the API keys under another pepper", Args: cobra.NoArgs,
+		Example: "  perfgate keyring rotate-pepper",
+		Long: `Make a new pepper for the hashes of API keys. All keys stay valid: one that is used is
+hashed again under the new pepper, and "perfgate keyring status" shows how many were not
+used yet. The old pepper is kept for those until "perfgate keyring finish-pepper".`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: "/v1/keyring/rotate-pepper"}, showKeyring)
+		},
+	}
+}
+
+func keyringFinishPepper(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use: "finish-pepper", Short: "Drop the pepper from before the rotation", Args: cobra.NoArgs,
+		Example: "  perfgate keyring finish-pepper",
+		Long: `Drop the pepper from before "perfgate keyring rotate-pepper". It is refused while keys
+need it: those that were not used since, and are neither revoked nor expired. With
+--force they are revoked.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), a, call{method: http.MethodPost, path: "/v1/keyring/finish-pepper", query: forceQuery(force)}, showKeyring)
+		},
+	}
+	forceFlag(cmd, &force, "keys are revoked that were not used since")
+	return cmd
 }
 
 func rotateData(cmd *cobra.Command, a *app) error {
@@ -116,6 +146,11 @@ func showKeyring(a *app, v *client.Keyring) error {
 	if e := v.Rotation.Error; e != nil {
 		t.row("rotation", "failed: "+*e)
 	}
+	pepper := "generation " + strconv.FormatUint(v.Pepper.Generation, 10)
+	if n := v.Pepper.KeysRemaining; n != nil {
+		pepper += ", " + strconv.Itoa(*n) + " keys not moved yet"
+	}
+	t.row("pepper", pepper)
 	if err := t.flush(); err != nil {
 		return err
 	}

@@ -127,6 +127,8 @@ var shapes = []shape{
 	{"GET /v1/keyring", keyring, nil},
 	{"POST /v1/keyring/rotate-kek", keyring, nil},
 	{"POST /v1/keyring/rotate-data", keyring, nil},
+	{"POST /v1/keyring/rotate-pepper", keyring, nil},
+	{"POST /v1/keyring/finish-pepper", keyring, nil},
 	{"GET /livez", []string{"status"}, nil},
 	{"GET /readyz", []string{"status"}, nil},
 }

@@ -185,6 +185,10 @@ var nodeCalls = []apiCall{
 	{"Compliance", func(ctx context.Context, c *client.Client) (any, error) { return c.Compliance(ctx) }, "GET /v1/compliance", ""},
 	{"Vault.Read", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().Read(ctx) }, "GET /v1/keyring", ""},
 	{"Vault.RotateKEK", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().RotateKEK(ctx) }, "POST /v1/keyring/rotate-kek", ""},
+	{"Vault.RotatePepper", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().RotatePepper(ctx) }, "POST /v1/keyring/rotate-pepper", ""},
+	{"Vault.FinishPepper", func(ctx context.Context, c *client.Client) (any, error) {
+		return c.Vault().FinishPepper(ctx, client.Force())
+	}, "POST /v1/keyring/finish-pepper?force=true", ""},
 	{"Vault.RotateData", func(ctx context.Context, c *client.Client) (any, error) { return c.Vault().RotateData(ctx) }, "POST /v1/keyring/rotate-data", ""},
 	{"TransferLeadership", func(ctx context.Context, c *client.Client) (any, error) { return c.TransferLeadership(ctx, "") },
 		"POST /v1/cluster/transfer-leadership", `{}`},

@@ -27,7 +27,19 @@ func (v Vault) RotateData(ctx context.Context) (*Keyring, error) {
 	return call[Keyring](ctx, v.client, "POST", "/v1/keyring/rotate-data", nil, nil, nil)
 }
 
-// Keyring describes the keys of the encrypted files of one node. It has no key.
+// RotatePepper gives the hashes of API keys another pepper. Keys stay valid, and move to it
+// when they are used.
+func (v Vault) RotatePepper(ctx context.Context) (*Keyring, error) {
+	return call[Keyring](ctx, v.client, "POST", "/v1/keyring/rotate-pepper", nil, nil, nil)
+}
+
+// FinishPepper drops the retired pepper. With [Force] it revokes the keys that need it.
+func (v Vault) FinishPepper(ctx context.Context, opts ...Option) (*Keyring, error) {
+	return call[Keyring](ctx, v.client, "POST", "/v1/keyring/finish-pepper", nil, nil, opts)
+}
+
+// Keyring describes the keys of the encrypted files of one node, and the pepper of the
+// cluster. It has no key.
 type Keyring struct {
 	Node          string    `json:"node"`
 	KEK           string    `json:"kek"`    // id of the key that wraps the data keys
@@ -41,6 +53,16 @@ type Keyring struct {
 		Error      *string    `json:"error"`
 		EndedAt    *time.Time `json:"ended_at"`
 	} `json:"rotation"`
+	Pepper Pepper `json:"pepper"`
+}
+
+// Pepper is the state of the pepper of the keys' hashes. The members but the first are nil
+// while no rotation is under way.
+type Pepper struct {
+	Generation        uint64     `json:"generation"` // the rotations so far
+	RetiredGeneration *uint64    `json:"retired_generation"`
+	KeysRemaining     *int       `json:"keys_remaining"` // that were not used since the rotation began
+	StartedAt         *time.Time `json:"started_at"`
 }
 
 // DataKey is a data key with the files that are encrypted with it.

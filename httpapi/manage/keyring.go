@@ -26,6 +26,8 @@ type KeyringStatus struct {
 	KeyBesideData bool      `json:"key_beside_data"`
 	DataKeys      []DataKey `json:"data_keys"` // the oldest first
 	Rotation      Rotation  `json:"rotation"`
+	// Pepper is the same on all nodes. The calls set it.
+	Pepper *PepperStatus `json:"pepper"`
 }
 
 // DataKey is a data key with the files that are encrypted with it.
@@ -46,18 +48,22 @@ type Rotation struct {
 	EndedAt    *time.Time `json:"ended_at"` // of the last one since the start
 }
 
-// Keyring serves the calls about the keys of the encrypted files.
+// Keyring serves the calls about the keys of the encrypted files, and about the pepper.
 type Keyring struct {
 	Vault Vault
+	Store pepperStore
+
+	unmoved unmoved // has a lock of its own
 }
 
-// Read shows the keys of the node that serves the call.
-func (h *Keyring) Read(*rest.Call) (*KeyringStatus, error) {
+// Read shows the keys of the node that serves the call, and the state of the pepper.
+func (h *Keyring) Read(c *rest.Call) (*KeyringStatus, error) {
 	s, err := h.Vault.Keyring()
 	if err != nil {
 		return nil, fault.From(err)
 	}
-	return &s, nil
+	s.Pepper, err = h.pepper(c)
+	return &s, err
 }
 
 // RotateKEK wraps the data keys of the node with another key.
