@@ -344,7 +344,7 @@ func (s *Shard) Tick(now int64, do func(*Bucket)) {
 			continue
 		}
 		do(b)
-		b.Rest(s.now)
+		share.Rest(&b.Bucket, s.now)
 	}
 	for _, t := range s.tenants {
 		s.forget(t)

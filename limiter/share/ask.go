@@ -137,7 +137,7 @@ func (b *Bucket) Ask(units int64, ps *Peers, next func() uint64, draw uint64, no
 // gather asks every node for all that it has of a tiny bucket, which this node charges.
 func gather(b *Bucket, ps *Peers, need int64, next func() uint64, now int64) (out []Sent) {
 	a := &b.more.asking
-	if b.part() >= whole || !a.afford(now) {
+	if b.part.wide() >= whole || !a.afford(now) {
 		return nil
 	}
 	for _, p := range ps.Up {
@@ -158,10 +158,10 @@ func room(b *Bucket, n int) int64 { return max(0, b.cap-max(b.tok, 0)) / int64(m
 // have refilled here, or a tiny bucket may be asked about again.
 func (b *Bucket) Again(units int64, ps *Peers, now int64) int64 {
 	at := Forever
-	if d := b.Pace().wait(units*b.Pace().Weight-b.tok, b.part()); d < Forever-now {
+	if d := b.Pace().wait(units*b.Pace().Weight-b.tok, b.part.wide()); d < Forever-now {
 		at = now + d
 	}
-	if m := b.wake(); m != nil && ps.Tiny && m.asking.next > now {
+	if m := wake(b); m != nil && ps.Tiny && m.asking.next > now {
 		at = min(at, m.asking.next)
 	}
 	return at
@@ -169,7 +169,7 @@ func (b *Bucket) Again(units int64, ps *Peers, now int64) int64 {
 
 // send notes an exchange, and fills in the state of this node.
 func (b *Bucket) send(to Peer, f Fetch, now int64) Sent {
-	f.Tok, f.Part, f.Demand = b.tok, b.part(), b.demand(now)
+	f.Tok, f.Part, f.Demand = b.tok, b.part.wide(), b.demand(now)
 	o := open{id: f.ID, to: to, at: now, need: f.Need > 0, hold: b.Pace().hold()}
 	a := &b.more.asking
 	a.open = append(a.open, o)
@@ -236,7 +236,7 @@ func guess(v *view, p Pace, base Part, now int64) State {
 func Known(b *Bucket, ps *Peers, now int64) int64 {
 	sum := b.tok
 	for _, p := range ps.Up {
-		if v := b.word(p); v.down <= now {
+		if v := word(b, p); v.down <= now {
 			sum += lastWord(&v, b.Pace(), ps.Base, now)
 		}
 	}
@@ -263,7 +263,7 @@ type Told struct {
 func (t *Told) Tell(b *Bucket, now int64) (s State, due bool) {
 	s = b.State(now)
 	most := b.Pace().cap(s.Part)
-	expected := b.Pace().cap(b.base())
+	expected := b.Pace().cap(b.base.wide())
 	ms := uint32(now / milli)
 	if t.at > 0 {
 		age := int64(max(0, int32(ms-t.at))) * milli
@@ -285,7 +285,7 @@ func promising(b *Bucket, need int64, ps *Peers, now int64) (to []Peer) {
 	unit := float64(b.Pace().Weight)
 	want := max(float64(need), b.demand(now)*.1*unit)
 	// Tokens that no part covers are wasted on a node without one: one lender at a time.
-	single := b.Pace().cap(b.part()) < quantum*b.Pace().Weight
+	single := b.Pace().cap(b.part.wide()) < quantum*b.Pace().Weight
 	sum := 0.
 	for _, c := range candidates(b, ps, now) {
 		to = append(to, c.peer)
@@ -334,13 +334,13 @@ func probes(b *Bucket, ps *Peers, draw uint64, now int64) (to []Peer) {
 // use: demand is beyond the part here, and the cap is not full. Waiting for few tokens
 // would waste the refill of full peers.
 func (b *Bucket) Low(now int64) bool {
-	if b.part() >= whole || !b.gathers && b.tok > b.cap-b.cap/10 {
+	if b.part.wide() >= whole || !b.gathers && b.tok > b.cap-b.cap/10 {
 		return false
 	}
-	if now < b.aheadAt() || b.more != nil && len(b.more.asking.open) > b.more.asking.waiting {
+	if now < aheadAt(b) || b.more != nil && len(b.more.asking.open) > b.more.asking.waiting {
 		return false
 	}
-	return b.gathers || b.demand(now) > float64(b.part())/float64(One)*b.Pace().perSecond()
+	return b.gathers || b.demand(now) > float64(b.part.wide())/float64(One)*b.Pace().perSecond()
 }
 
 // AskAhead returns the questions to send when the bucket is Low.

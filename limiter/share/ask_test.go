@@ -39,7 +39,7 @@ func TestOldHintsMeanAFullBase(t *testing.T) {
 	if out := a.Ask(1, peersOf(peerB), id.next, 0, 2*ms); out != nil {
 		t.Errorf("a peer without anything is asked: %+v", out)
 	}
-	a.tok, a.at, a.partNow = 0, ms+TTL+1, 0
+	a.tok, a.at, a.part = 0, ms+TTL+1, 0
 	if out := a.Ask(1, peersOf(peerB), id.next, 0, ms+TTL+1); len(out) != 1 {
 		t.Errorf("asks %+v after %d s", out, TTL/sec)
 	}
@@ -154,7 +154,7 @@ func TestTheWholeComesBack(t *testing.T) {
 		}
 		sum := Part(0)
 		for _, n := range w.nodes {
-			sum += n.b.part()
+			sum += n.b.part.wide()
 		}
 		if sum != One {
 			t.Fatalf("seed %d: the parts add up to %.4f", seed, float64(sum)/float64(One))

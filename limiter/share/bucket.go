@@ -38,8 +38,8 @@ type Bucket struct {
 	next int64               // the first end of anything in more; forever if there is none
 	cap  int64               // most that tok may be, until next
 
-	partNow narrowPart // part
-	baseNow narrowPart // base
+	part narrowPart // own and held, until next
+	base narrowPart // own, before what is lent
 	// gathers says that this node is the home of a tiny bucket: it borrows all of it.
 	gathers bool
 	// moved says that tokens have come or gone by an exchange, so that those who were not
@@ -101,7 +101,7 @@ const (
 
 // New is a bucket that is as full as its base.
 func New(p Pace, base Part, now int64) *Bucket {
-	b := &Bucket{pace: unique.Make(p), baseNow: narrow(base), at: now, next: Forever, partNow: narrow(base), cap: p.cap(base)}
+	b := &Bucket{pace: unique.Make(p), base: narrow(base), at: now, next: Forever, part: narrow(base), cap: p.cap(base)}
 	b.tok = b.cap
 	return b
 }
@@ -121,17 +121,11 @@ func NewWith(p Pace, base Part, tok, now int64) *Bucket {
 // may have used it until then: its base counts from started + TTL on, when every loan of
 // the predecessor has ended, and was empty then.
 func NewAfterStart(p Pace, base Part, started, now int64) *Bucket {
-	b := &Bucket{pace: unique.Make(p), baseNow: narrow(base), at: started, more: &more{quarantine: started + TTL}}
+	b := &Bucket{pace: unique.Make(p), base: narrow(base), at: started, more: &more{quarantine: started + TTL}}
 	b.rights(started)
 	b.Advance(now)
 	return b
 }
-
-// part is what is here, own and held, until next.
-func (b *Bucket) part() Part { return b.partNow.wide() }
-
-// base is the own part, before what is lent.
-func (b *Bucket) base() Part { return b.baseNow.wide() }
 
 // SetHome says whether this node is the home of a tiny bucket.
 func (b *Bucket) SetHome(is bool) { b.gathers = is }
@@ -145,7 +139,7 @@ func (b *Bucket) Adopt(p Pace, now int64) {
 		return
 	}
 	now = b.settle(now)
-	if m := b.wake(); m != nil && m.loose != nil {
+	if m := wake(b); m != nil && m.loose != nil {
 		m.loose = nil // granted under the old limit, for requests of then
 		b.rights(now)
 	}
@@ -156,7 +150,7 @@ func (b *Bucket) Adopt(p Pace, now int64) {
 		b.rights(now)
 		return
 	}
-	b.tok += p.cap(b.part()) - was.cap(b.part())
+	b.tok += p.cap(b.part.wide()) - was.cap(b.part.wide())
 	b.rights(now)
 }
 
@@ -166,7 +160,7 @@ func (b *Bucket) Advance(now int64) {
 		t := max(b.next, b.at)
 		b.refill(t)
 		b.at = t
-		b.wake().expire(t)
+		wake(b).expire(t)
 		b.rights(t)
 	}
 	if now > b.at {
@@ -192,7 +186,7 @@ func (b *Bucket) refill(now int64) {
 		return
 	}
 	n := (now - b.at) / b.Pace().Tick
-	gain := b.Pace().gain(n, b.part())
+	gain := b.Pace().gain(n, b.part.wide())
 	if gain >= b.cap-b.tok { // also of a bucket without a part, above its cap by nothing
 		b.tok, b.at = b.cap, now
 		return
@@ -207,14 +201,14 @@ func (b *Bucket) refill(now int64) {
 // rights works out part, cap and next as of now, and cuts the tokens to the cap. The
 // bucket has been settled at now.
 func (b *Bucket) rights(now int64) {
-	b.partNow, b.next = b.baseNow, Forever
+	b.part, b.next = b.base, Forever
 	m := b.more
 	if m == nil {
-		b.cap = b.Pace().cap(b.part())
+		b.cap = b.Pace().cap(b.part.wide())
 		b.tok = min(b.tok, b.cap)
 		return
 	}
-	own := m.own(b.base(), now)
+	own := m.own(b.base.wide(), now)
 	held, holds, loose := Part(0), int64(0), int64(0)
 	if m.quarantine > now {
 		b.next = m.quarantine
@@ -234,8 +228,8 @@ func (b *Bucket) rights(now int64) {
 		loose += h.level
 		b.next = min(b.next, h.end)
 	}
-	b.partNow = narrow(own + held)
-	b.cap = max(0, b.Pace().cap(b.part())-holds) + loose
+	b.part = narrow(own + held)
+	b.cap = max(0, b.Pace().cap(b.part.wide())-holds) + loose
 	b.tok = min(b.tok, b.cap)
 }
 
@@ -297,14 +291,14 @@ func (b *Bucket) Wait(units int64) int64 {
 	if units > b.Pace().Burst {
 		return Forever
 	}
-	return b.Pace().wait(level, max(b.part(), b.base(), One/16))
+	return b.Pace().wait(level, max(b.part.wide(), b.base.wide(), One/16))
 }
 
 // Reset is the time until what is here is at its cap, in nanoseconds.
-func (b *Bucket) Reset() int64 { return b.Pace().wait(b.cap-b.tok, b.part()) }
+func (b *Bucket) Reset() int64 { return b.Pace().wait(b.cap-b.tok, b.part.wide()) }
 
 // Refills is the time in which the own part of b's node becomes whole, if nothing is lent.
-func Refills(b *Bucket) int64 { return b.Pace().wait(b.Pace().cap(b.base())-b.tok, b.base()) }
+func Refills(b *Bucket) int64 { return b.Pace().wait(b.Pace().cap(b.base.wide())-b.tok, b.base.wide()) }
 
 // Count counts a request of units, whether it passes or not, as demand. Once for each.
 func (b *Bucket) Count(units, now int64) {
@@ -334,10 +328,10 @@ func tau(p Pace) float64 { return min(max(5/p.perSecond(), 0.5), 10) }
 // has exchanged nothing for long enough that no message about it is under way.
 func (b *Bucket) Idle(now int64) bool {
 	b.Advance(now)
-	if b.tok < b.Pace().cap(b.base()) || now-b.seen < 2*TTL {
+	if b.tok < b.Pace().cap(b.base.wide()) || now-b.seen < 2*TTL {
 		return false
 	}
-	m := b.wake()
+	m := wake(b)
 	return m == nil || len(m.lent) == 0 && len(m.held) == 0 && len(m.holds) == 0 && len(m.loose) == 0 &&
 		m.quarantine == 0 && m.grace <= now && !m.asking.busy() && len(m.renewing) == 0 && m.quiet(now) && !m.heard(now)
 }

@@ -61,8 +61,8 @@ func TestIdleNodeLendsWhatABusyOneNeeds(t *testing.T) {
 		t.Fatalf("A admits %d at once, want its half", n)
 	}
 	lendAll(t, a, b, &id, ms)
-	if a.part() != One || b.part() != 0 {
-		t.Errorf("A has %v, B has %v of the bucket", a.part(), b.part())
+	if a.part.wide() != One || b.part.wide() != 0 {
+		t.Errorf("A has %v, B has %v of the bucket", a.part.wide(), b.part.wide())
 	}
 	if n := drain(a, 2*ms); n != 60 {
 		t.Errorf("A admits %d of the tokens that B lent", n)
@@ -70,11 +70,11 @@ func TestIdleNodeLendsWhatABusyOneNeeds(t *testing.T) {
 	// It ends by itself, at A first.
 	a.Advance(ms + TTL - TTL/1000)
 	b.Advance(ms + TTL - TTL/1000)
-	if a.part() != One/2 || b.part() != 0 {
-		t.Errorf("after its time A has %v, B %v", a.part(), b.part())
+	if a.part.wide() != One/2 || b.part.wide() != 0 {
+		t.Errorf("after its time A has %v, B %v", a.part.wide(), b.part.wide())
 	}
-	if b.Advance(ms + TTL + grain); b.part() != One/2 || b.Left() != 0 {
-		t.Errorf("B has %v with %d, want its half again, empty", b.part(), b.Left())
+	if b.Advance(ms + TTL + grain); b.part.wide() != One/2 || b.Left() != 0 {
+		t.Errorf("B has %v with %d, want its half again, empty", b.part.wide(), b.Left())
 	}
 }
 
@@ -86,14 +86,14 @@ func TestExchangesCountOnce(t *testing.T) {
 	drain(a, 0)
 	out := a.Ask(1, peersOf(peerB), id.next, 0, ms)
 	r, _ := b.OnFetch(peerA, &out[0].Fetch, ms)
-	part, tok := b.part(), b.tok
+	part, tok := b.part.wide(), b.tok
 	again, ok := b.OnFetch(peerA, &out[0].Fetch, 2*ms)
-	if !ok || again.Tokens != r.Tokens || len(again.Grants) != len(r.Grants) || b.part() != part {
-		t.Errorf("the repeat is answered with %+v, after %+v; B has %v and %d, had %v and %d", again, r, b.part(), b.tok, part, tok)
+	if !ok || again.Tokens != r.Tokens || len(again.Grants) != len(r.Grants) || b.part.wide() != part {
+		t.Errorf("the repeat is answered with %+v, after %+v; B has %v and %d, had %v and %d", again, r, b.part.wide(), b.tok, part, tok)
 	}
 	a.OnReply(peerB, &r, 3*ms)
-	part, tok = a.part(), a.tok
-	if a.OnReply(peerB, &again, 3*ms); a.part() != part || a.tok != tok {
+	part, tok = a.part.wide(), a.tok
+	if a.OnReply(peerB, &again, 3*ms); a.part.wide() != part || a.tok != tok {
 		t.Error("a repeated answer was taken")
 	}
 	for range maxPast {
@@ -106,13 +106,13 @@ func TestExchangesCountOnce(t *testing.T) {
 	stamp := r.Grants[0].Stamp
 	back := Return{ID: id.next(), Stamp: stamp, Part: r.Grants[0].Part, Tokens: 1}
 	b.OnReturn(peerA, &back, 6*ms)
-	if b.part() != One/2 {
-		t.Fatalf("B has %v after the return", b.part())
+	if b.part.wide() != One/2 {
+		t.Fatalf("B has %v after the return", b.part.wide())
 	}
 	b.more.lendTo(peerA, One/4, stamp)
 	b.rights(b.at)
-	if b.OnReturn(peerA, &back, 7*ms); b.part() != One/4 {
-		t.Errorf("B has %v after the repeat of the return", b.part())
+	if b.OnReturn(peerA, &back, 7*ms); b.part.wide() != One/4 {
+		t.Errorf("B has %v after the repeat of the return", b.part.wide())
 	}
 }
 
@@ -140,10 +140,10 @@ func TestRenewalNamesItsLoan(t *testing.T) {
 	at := 1*ms + TTL + 2*grain
 	a.Advance(at)
 	b.Advance(at)
-	if a.part() != One/2+One/4 || b.part() != One/4 {
-		t.Errorf("A has %v, B has %v: the loan that nobody knows of goes on", a.part(), b.part())
+	if a.part.wide() != One/2+One/4 || b.part.wide() != One/4 {
+		t.Errorf("A has %v, B has %v: the loan that nobody knows of goes on", a.part.wide(), b.part.wide())
 	}
-	if a.OnRenewed(peerB, &got, at); a.part() != One/2+One/4 {
+	if a.OnRenewed(peerB, &got, at); a.part.wide() != One/2+One/4 {
 		t.Error("a repeated answer was taken")
 	}
 }
@@ -192,7 +192,7 @@ func TestWhatBacksAHoldStays(t *testing.T) {
 	b.more = &more{holds: holdsOf(hold, 6*unit)}
 	b.rights(0)
 	r, _ = b.OnFetch(peerA, &Fetch{ID: id.next(), Need: unit, Demand: 1000, Part: One / 2}, 0)
-	if left := b.Pace().cap(b.part()); left < 6*unit {
+	if left := b.Pace().cap(b.part.wide()); left < 6*unit {
 		t.Errorf("B keeps a part of %d units, and a hold of 6: %+v", left/unit, r)
 	}
 	a := New(Minute(24, 24), One/2, 0)
@@ -206,15 +206,15 @@ func TestWhatBacksAHoldStays(t *testing.T) {
 // Nobody borrows from a process that may have lent everything before it started.
 func TestQuarantineAfterAStart(t *testing.T) {
 	b := NewAfterStart(Minute(60, 60), One/2, 10*sec, 12*sec)
-	if b.Has(1) || b.part() != 0 {
-		t.Errorf("has %d of part %v", b.tok, b.part())
+	if b.Has(1) || b.part.wide() != 0 {
+		t.Errorf("has %d of part %v", b.tok, b.part.wide())
 	}
 	var id ids
 	if r, _ := b.OnFetch(peerA, &Fetch{ID: id.next(), Need: unit, Demand: 1}, 12*sec); r.Tokens != 0 || r.Grants != nil {
 		t.Errorf("lends %+v", r)
 	}
-	if b.Advance(10*sec + TTL); b.part() != One/2 || b.tok != 0 {
-		t.Errorf("after it: %v with %d", b.part(), b.tok)
+	if b.Advance(10*sec + TTL); b.part.wide() != One/2 || b.tok != 0 {
+		t.Errorf("after it: %v with %d", b.part.wide(), b.tok)
 	}
 	if b.Advance(16 * sec); b.Left() != 0 || b.tok < 29*unit/60 {
 		t.Errorf("a second later: %d levels", b.tok)
@@ -237,8 +237,8 @@ func TestSuspend(t *testing.T) {
 	}
 	a.Advance(3600 * sec)
 	b.Advance(3600 * sec)
-	if a.part() != One/2 || b.part() != One/2 || a.Left() != 60 || b.Left() != 60 {
-		t.Errorf("A has %v with %d, B %v with %d", a.part(), a.Left(), b.part(), b.Left())
+	if a.part.wide() != One/2 || b.part.wide() != One/2 || a.Left() != 60 || b.Left() != 60 {
+		t.Errorf("A has %v with %d, B %v with %d", a.part.wide(), a.Left(), b.part.wide(), b.Left())
 	}
 }
 
@@ -289,7 +289,7 @@ func TestShrunkBase(t *testing.T) {
 	b := New(Minute(60, 60), One/2, 0)
 	var id ids
 	r, _ := b.OnFetch(peerA, &Fetch{ID: id.next(), Need: unit, Demand: 1e6, Part: One / 2, Tok: 0}, 900*ms)
-	if len(r.Grants) != 1 || b.part() != 0 {
+	if len(r.Grants) != 1 || b.part.wide() != 0 {
 		t.Fatalf("B lends %+v", r)
 	}
 	b.Rebase(One/4, true, sec)
@@ -298,27 +298,27 @@ func TestShrunkBase(t *testing.T) {
 	if got.Part != One/4 || got.Short != 0 {
 		t.Errorf("renewed %+v: beyond the base, a loan never gets an end before its own", got)
 	}
-	if b.Advance(loan.Stamp); b.more.lentAll() != One/4 || b.part() != 0 {
-		t.Errorf("after the loan's end %v is lent, and %v here", b.more.lentAll(), b.part())
+	if b.Advance(loan.Stamp); b.more.lentAll() != One/4 || b.part.wide() != 0 {
+		t.Errorf("after the loan's end %v is lent, and %v here", b.more.lentAll(), b.part.wide())
 	}
 	// With its base here: a part without an owner, until the grace ends.
 	b = New(Minute(60, 60), One/2, 0)
-	if b.Rebase(0, true, sec); b.part() != One/2 || b.Left() != 30 {
-		t.Errorf("%v with %d right after", b.part(), b.Left())
+	if b.Rebase(0, true, sec); b.part.wide() != One/2 || b.Left() != 30 {
+		t.Errorf("%v with %d right after", b.part.wide(), b.Left())
 	}
 	if out := b.Tick(id.next, 5*sec); out != nil {
 		t.Errorf("a part without an owner is renewed or returned: %+v", out)
 	}
-	if b.Advance(sec + shorter(TTL)); b.part() != 0 || b.tok != 0 {
-		t.Errorf("%v with %d after the grace", b.part(), b.tok)
+	if b.Advance(sec + shorter(TTL)); b.part.wide() != 0 || b.tok != 0 {
+		t.Errorf("%v with %d after the grace", b.part.wide(), b.tok)
 	}
-	if b.Rebase(One, true, 10*sec); b.part() != One || b.tok != 0 {
-		t.Errorf("grown to %v with %d", b.part(), b.tok)
+	if b.Rebase(One, true, 10*sec); b.part.wide() != One || b.tok != 0 {
+		t.Errorf("grown to %v with %d", b.part.wide(), b.tok)
 	}
 	// Without a lease there is no grace: others may have grown already.
 	b = New(Minute(60, 60), One/2, 0)
-	if b.Rebase(One/4, false, sec); b.part() != One/4 || b.Left() != 15 {
-		t.Errorf("without a lease: %v with %d", b.part(), b.Left())
+	if b.Rebase(One/4, false, sec); b.part.wide() != One/4 || b.Left() != 15 {
+		t.Errorf("without a lease: %v with %d", b.part.wide(), b.Left())
 	}
 	// A loan beyond the base that is renewed late ends with the grace.
 	b = New(Minute(60, 60), One/2, 0)

@@ -64,7 +64,7 @@ func (l *load) run(d int64) {
 			for i := range l.nodes {
 				l.tick(i)
 				l.gossip(i)
-				l.nodes[i].b.Rest(l.clock(i))
+				Rest(l.nodes[i].b, l.clock(i))
 			}
 		}
 	}

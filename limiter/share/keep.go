@@ -34,13 +34,13 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 		return nil
 	}
 	now = b.settle(now)
-	m := b.wake()
+	m := wake(b)
 	m.forget(now)
 	if len(m.held) == 0 {
 		return nil
 	}
 	need := Part(1.25 * b.demand(now) / b.Pace().perSecond() * float64(One))
-	spare := b.part() - min(need, One)
+	spare := b.part.wide() - min(need, One)
 	if b.gathers && now-b.seen < 2*TTL || len(m.holds) > 0 {
 		spare = 0
 	}
@@ -67,7 +67,7 @@ func (b *Bucket) Tick(next func() uint64, now int64) (out []Note) {
 
 // Release returns every borrowed part: the node stops.
 func (b *Bucket) Release(next func() uint64, now int64) (out []Note) {
-	if b.wake() == nil {
+	if wake(b) == nil {
 		return nil
 	}
 	now = b.settle(now)
@@ -84,13 +84,13 @@ func (b *Bucket) Release(next func() uint64, now int64) (out []Note) {
 // giveBack takes a part out of this bucket, with its tokens.
 func giveBack(b *Bucket, h *slice, id uint64) Note {
 	tokens := int64(0)
-	if all, some := b.Pace().cap(b.part()), b.Pace().cap(h.part); all > 0 && b.tok > 0 {
+	if all, some := b.Pace().cap(b.part.wide()), b.Pace().cap(h.part); all > 0 && b.tok > 0 {
 		tokens = min(some, int64(float64(b.tok)*float64(some)/float64(all)), b.tok)
 	}
 	b.tok -= tokens
 	b.moved = b.moved || tokens > 0
 	n := Note{To: h.from, Return: &Return{ID: id, Stamp: h.stamp, Part: h.part, Tokens: tokens}}
-	b.partNow = narrow(b.part() - h.part)
+	b.part = narrow(b.part.wide() - h.part)
 	h.part = 0
 	return n
 }
@@ -154,14 +154,14 @@ func (b *Bucket) RenewLost(id uint64, to Peer) { b.more.takeRenewal(id, to) }
 // stays usable for one TTL if serving says that this node holds a serving lease at this
 // moment: others grow only after that. One that grows begins without tokens.
 func (b *Bucket) Rebase(base Part, serving bool, now int64) {
-	if base == b.base() {
+	if base == b.base.wide() {
 		return
 	}
 	now = b.settle(now)
 	m := b.use()
-	was := m.own(b.base(), now)
-	shrunk := base < b.base()
-	b.baseNow = narrow(base)
+	was := m.own(b.base.wide(), now)
+	shrunk := base < b.base.wide()
+	b.base = narrow(base)
 	if shrunk {
 		if !serving {
 			m.grace = 0
@@ -169,7 +169,7 @@ func (b *Bucket) Rebase(base Part, serving bool, now int64) {
 			if m.grace <= now { // an earlier end also bounds what is over already
 				m.grace = now + shorter(TTL)
 			}
-			if d := was - m.own(b.base(), now); d > 0 && len(m.held) < maxHeld {
+			if d := was - m.own(b.base.wide(), now); d > 0 && len(m.held) < maxHeld {
 				m.held = append(m.held, slice{from: nobody, end: m.grace, part: d})
 			}
 		}

@@ -31,7 +31,7 @@ func (b *Bucket) OnFetch(from Peer, f *Fetch, now int64) (r Reply, ok bool) {
 
 // State describes the bucket to other nodes.
 func (b *Bucket) State(now int64) State {
-	return State{Tok: b.tok, Part: b.part(), Demand: b.demand(now)}
+	return State{Tok: b.tok, Part: b.part.wide(), Demand: b.demand(now)}
 }
 
 // gatherFor is when to ask again while the home gathers the parts of a tiny bucket.
@@ -43,8 +43,8 @@ func charge(b *Bucket, f *Fetch, now int64, r *Reply) {
 	switch {
 	case f.Need <= 0 || f.Need > b.Pace().full():
 	case f.Need > b.tok || f.Need > backing(b, now, b.Pace().hold()) || len(b.more.holds) >= maxHolds:
-		if r.Wait = gatherFor; b.part() >= whole {
-			r.Wait = b.Pace().wait(max(f.Need-b.tok, 1), b.part())
+		if r.Wait = gatherFor; b.part.wide() >= whole {
+			r.Wait = b.Pace().wait(max(f.Need-b.tok, 1), b.part.wide())
 		}
 	default:
 		b.tok -= f.Need
@@ -99,25 +99,25 @@ func sum(gs []Grant) (x Part) {
 // left in proportion to demand. Only [Bucket.parts] and the holds decide what may be given.
 func deal(b *Bucket, f *Fetch, now int64) (give Part, tokens int64) {
 	if f.All {
-		return b.part(), max(0, b.tok)
+		return b.part.wide(), max(0, b.tok)
 	}
 	mine, theirs := b.demand(now), max(f.Demand, 1e-6)
 	phi := mine / (mine + theirs)
 	if f.Need == 0 {
 		phi = max(phi, .1)
 	}
-	sum := float64(f.Part + b.part())
+	sum := float64(f.Part + b.part.wide())
 	keep := phi * sum
 	if keep/float64(One)*float64(b.Pace().Burst) < 2 && mine < theirs {
 		keep = 0
 	}
-	give = max(0, min(b.part(), b.part()-Part(keep)))
+	give = max(0, min(b.part.wide(), b.part.wide()-Part(keep)))
 	if float64(give) < .1*sum && keep > 0 || b.Pace().cap(f.Part+give) < quantum*b.Pace().Weight {
 		give = 0
 	}
 
 	unit := b.Pace().Weight
-	busy := mine >= float64(b.part())/float64(One)*b.Pace().perSecond()
+	busy := mine >= float64(b.part.wide())/float64(One)*b.Pace().perSecond()
 	tokens = max(0, min(b.tok, b.tok-int64(phi*float64(max(f.Tok, 0)+max(b.tok, 0)))))
 	if !busy { // what it refills would be lost at its cap
 		tokens = max(tokens, b.tok-b.cap+b.cap/10)
@@ -155,7 +155,7 @@ func (b *Bucket) parts(from Peer, give Part, now int64, r *Reply) {
 		r.Grants = append(r.Grants, Grant{Home: true, Stamp: h.stamp, Part: x})
 	}
 	m.held = keep(m.held, func(h *slice) bool { return h.part > 0 })
-	if x := min(give, m.own(b.base(), now)); x > 0 {
+	if x := min(give, m.own(b.base.wide(), now)); x > 0 {
 		stamp := (now + TTL + grain - 1) / grain * grain
 		if m.lendTo(from, x, stamp) {
 			r.Grants = append(r.Grants, Grant{Stamp: stamp, Part: x})
@@ -192,7 +192,7 @@ func (b *Bucket) rights0(now int64) {
 // already. What is lent to this node may end sooner.
 func backing(b *Bucket, now, d int64) int64 {
 	m := b.more
-	x := m.own(b.base(), now)
+	x := m.own(b.base.wide(), now)
 	for _, h := range m.held {
 		if h.end > now+d {
 			x += h.part
@@ -222,7 +222,7 @@ func (b *Bucket) OnRenew(from Peer, q *Renew, now int64) (r Renewed, ok bool) {
 	r = Renewed{ID: q.ID, Stamp: (now + TTL + grain - 1) / grain * grain, Left: m.grace - now}
 	if l := m.loanOf(from, q.Stamp); l != nil {
 		all := max(0, min(q.Part, l.part))
-		short := min(all, max(0, m.lentAll()-b.base())) // beyond the base: not past the grace
+		short := min(all, max(0, m.lentAll()-b.base.wide())) // beyond the base: not past the grace
 		whole := all - short
 		if m.grace <= now || m.grace < l.end {
 			short = 0 // stays where it is: a loan never gets an earlier end
@@ -287,9 +287,9 @@ func (b *Bucket) home(from Peer, x Part, stamp, now int64) Part {
 		return 0
 	}
 	x = min(x, l.part)
-	was := m.own(b.base(), now)
+	was := m.own(b.base.wide(), now)
 	l.part -= x
-	if over := x - (m.own(b.base(), now) - was); over > 0 && now >= m.quarantine && now < m.grace && len(m.held) < maxHeld {
+	if over := x - (m.own(b.base.wide(), now) - was); over > 0 && now >= m.quarantine && now < m.grace && len(m.held) < maxHeld {
 		// It was lent from a base that is smaller now: usable until its grace ends.
 		m.held = append(m.held, slice{from: nobody, end: min(m.grace, stamp), part: over})
 	}

@@ -153,7 +153,7 @@ func (m *more) forget(now int64) {
 
 // use is more, made if need be.
 func (b *Bucket) use() *more {
-	if b.wake() == nil {
+	if wake(b) == nil {
 		b.more = new(more)
 	}
 	return b.more

@@ -42,7 +42,7 @@ func (b *Bucket) OnReply(from Peer, r *Reply, now int64) {
 		v.down = 0
 	}
 	useful := got >= b.Pace().Weight && float64(got) >= .02*b.demand(now)*float64(b.Pace().Weight) || parts > One/20
-	if o.need && got > 0 && b.Pace().cap(b.part()) < quantum*b.Pace().Weight {
+	if o.need && got > 0 && b.Pace().cap(b.part.wide()) < quantum*b.Pace().Weight {
 		useful = true
 	}
 	m.asking.done(i, useful, r.Wait, now)

@@ -37,7 +37,7 @@ var spare = sync.Pool{New: func() any { return new(more) }}
 // after every other method that takes or makes messages; what is awake takes more memory,
 // and is right all the same. Answers are not kept at rest: a repeat of an exchange, which no
 // transport makes, gets none then.
-func (b *Bucket) Rest(now int64) {
+func Rest(b *Bucket, now int64) {
 	m := b.more
 	if m == nil || m.asking.busy() || len(m.renewing) > 0 || len(m.holds) > 0 || len(m.loose) > 0 {
 		return
@@ -148,7 +148,7 @@ func (r *reader) view(near int64) (v view) {
 }
 
 // wake is more if there is any, brought back from rest if need be.
-func (b *Bucket) wake() *more {
+func wake(b *Bucket) *more {
 	if b.more == nil && b.rest != "" {
 		b.more = spare.Get().(*more)
 		b.more.unpack(b.rest, max(b.at, b.seen))
@@ -198,7 +198,7 @@ func restedAhead(p string) int64 {
 }
 
 // aheadAt is asking.aheadAt.
-func (b *Bucket) aheadAt() int64 {
+func aheadAt(b *Bucket) int64 {
 	switch {
 	case b.more != nil:
 		return b.more.asking.aheadAt
@@ -210,7 +210,7 @@ func (b *Bucket) aheadAt() int64 {
 
 // word is the last word of a peer; the zero view if there is none. It wakes nothing, as
 // requests ask for it.
-func (b *Bucket) word(p Peer) (v view) {
+func word(b *Bucket, p Peer) (v view) {
 	if b.rest == "" || b.more != nil {
 		if known := b.more.viewOf(p); known != nil {
 			return *known

@@ -52,16 +52,16 @@ func TestRest(t *testing.T) {
 		want.views, want.past = append([]view(nil), m.views...), append([]past(nil), m.past...)
 		want.lent, want.held = append([]loan(nil), m.lent...), append([]slice(nil), m.held...)
 		b.more = m
-		b.Rest(now)
+		Rest(b, now)
 		if b.more != nil {
 			t.Fatal("awake")
 		}
 		for _, v := range want.views {
-			if got := b.word(v.peer); got != v {
+			if got := word(b, v.peer); got != v {
 				t.Fatalf("of %d the last word is %+v, want %+v", v.peer, got, v)
 			}
 		}
-		if got := b.aheadAt(); got != want.asking.aheadAt {
+		if got := aheadAt(b); got != want.asking.aheadAt {
 			t.Fatalf("asks ahead at %d, want %d", got, want.asking.aheadAt)
 		}
 		got := more{}
@@ -91,7 +91,7 @@ func TestRestIsSmall(t *testing.T) {
 		b := New(Minute(6000, 6000), One/3, now)
 		b.more = &c.m
 		b.more.views = append([]view(nil), views...)
-		if b.Rest(now); len(b.rest) > c.most || len(b.rest) < 40 {
+		if Rest(b, now); len(b.rest) > c.most || len(b.rest) < 40 {
 			t.Errorf("a %s needs %d bytes", c.name, len(b.rest))
 		}
 	}
@@ -103,22 +103,22 @@ func TestNoRestWhileAsking(t *testing.T) {
 	var id ids
 	drain(a, 0)
 	out := a.Ask(1, peersOf(peerB), id.next, 0, ms)
-	if a.Rest(ms); a.rest != "" || !a.Asking() {
+	if Rest(a, ms); a.rest != "" || !a.Asking() {
 		t.Fatal("at rest with an open question")
 	}
 	r, _ := b.OnFetch(peerA, &out[0].Fetch, ms)
 	a.OnReply(peerB, &r, ms)
-	a.Rest(ms)
-	if b.Rest(ms); a.rest == "" || b.rest == "" {
+	Rest(a, ms)
+	if Rest(b, ms); a.rest == "" || b.rest == "" {
 		t.Fatal("awake although nothing is under way")
 	}
-	if b.OnFetch(peerA, &out[0].Fetch, 2*ms); b.part() != 0 {
-		t.Errorf("B has %v after a repeat", b.part())
+	if b.OnFetch(peerA, &out[0].Fetch, 2*ms); b.part.wide() != 0 {
+		t.Errorf("B has %v after a repeat", b.part.wide())
 	}
-	if a.Advance(2 * TTL); a.part() != One/2 {
-		t.Errorf("A has %v after the loan", a.part())
+	if a.Advance(2 * TTL); a.part.wide() != One/2 {
+		t.Errorf("A has %v after the loan", a.part.wide())
 	}
-	if b.Advance(2 * TTL); b.part() != One/2 {
-		t.Errorf("B has %v after the loan", b.part())
+	if b.Advance(2 * TTL); b.part.wide() != One/2 {
+		t.Errorf("B has %v after the loan", b.part.wide())
 	}
 }

@@ -21,8 +21,8 @@ type SavedRight struct {
 // with: its own part, less what it has lent, and the tokens in that.
 func Save(b *Bucket, now int64) Saved {
 	now = b.settle(now)
-	s := Saved{Pace: b.Pace(), Base: b.base()}
-	if m := b.wake(); m != nil {
+	s := Saved{Pace: b.Pace(), Base: b.base.wide()}
+	if m := wake(b); m != nil {
 		m.held, m.loose = nil, nil
 		b.rights(now)
 		s.Quarantine, s.Grace = m.quarantine, m.grace

@@ -192,12 +192,12 @@ func (w *world) deliver(k int, copied bool) {
 	case Reply:
 		w.replied(i, l.from, m, now)
 	case Renew:
-		base := n.b.base()
+		base := n.b.base.wide()
 		if w.mut == renewBeyondBase {
-			n.b.baseNow = narrow(One)
+			n.b.base = narrow(One)
 		}
 		r, ok := n.b.OnRenew(l.from, &m, now)
-		if n.b.baseNow = narrow(base); ok {
+		if n.b.base = narrow(base); ok {
 			w.send(i, l.from, r)
 		}
 	case Renewed:
@@ -210,7 +210,7 @@ func (w *world) deliver(k int, copied bool) {
 func (w *world) fetched(i int, from Peer, f Fetch, now int64) {
 	b := w.nodes[i].b
 	lent, holds := 0, 0
-	if b.wake() != nil {
+	if wake(b) != nil {
 		lent, holds = len(b.more.lent), len(b.more.holds)
 	}
 	was := b.tok
@@ -235,7 +235,7 @@ func (w *world) fetched(i int, from Peer, f Fetch, now int64) {
 
 func (w *world) replied(i int, from Peer, r Reply, now int64) {
 	n := w.nodes[i]
-	k := n.b.wake().find(r.ID, from)
+	k := wake(n.b).find(r.ID, from)
 	var o open
 	if k >= 0 {
 		o = n.b.more.asking.open[k]
@@ -328,7 +328,7 @@ func (w *world) check() error {
 			continue
 		}
 		n.b.Advance(w.clock(i))
-		parts += n.b.part()
+		parts += n.b.part.wide()
 		toks += n.b.tok
 		if n.b.tok > n.b.cap {
 			return fmt.Errorf("node %d: %d tokens above its cap of %d", i, n.b.tok, n.b.cap)
@@ -337,7 +337,7 @@ func (w *world) check() error {
 			return fmt.Errorf("node %d: %w", i, err)
 		}
 		if w.draw(2) == 0 {
-			n.b.Rest(w.clock(i))
+			Rest(n.b, w.clock(i))
 		}
 	}
 	if parts > One {

@@ -74,7 +74,7 @@ func (s *Sharing) answer(from share.Peer, m *item) (out item, ok bool) {
 		b.Notify()
 	}
 	items := fetches(b, sent)
-	b.Rest(now)
+	share.Rest(&b.Bucket, now)
 	shard.Unlock()
 	s.postAll(sent, items)
 	return out, ok
@@ -98,7 +98,7 @@ func (s *Sharing) take(from share.Peer, sent, answers []item) {
 			} else {
 				b.OnRenewed(from, &m.renewed, now)
 			}
-			b.Rest(now)
+			share.Rest(&b.Bucket, now)
 			b.Notify()
 		}
 		shard.Unlock()
@@ -155,7 +155,7 @@ func (s *Sharing) giveUp(to share.Peer, items []item, forever bool) {
 			default:
 				b.Late(m.fetch.ID, to, now)
 			}
-			b.Rest(now)
+			share.Rest(&b.Bucket, now)
 			b.Notify()
 		}
 		shard.Unlock()

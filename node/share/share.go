@@ -223,7 +223,7 @@ func (s *Sharing) ask(b *pool.Bucket, units, deadline int64) (asked int, again i
 	}
 	news = b.Listen()
 	items := fetches(b, out)
-	b.Rest(now)
+	share.Rest(&b.Bucket, now)
 	b.In.Unlock()
 	s.postAll(out, items)
 	return len(out), again, news
@@ -252,7 +252,7 @@ func (s *Sharing) Ahead(low []*pool.Bucket) {
 		now := s.conf.Now()
 		out := b.AskAhead(b.Peers(), s.next, now)
 		items := fetches(b, out)
-		b.Rest(now)
+		share.Rest(&b.Bucket, now)
 		b.In.Unlock()
 		s.postAll(out, items)
 	}
