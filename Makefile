@@ -37,7 +37,7 @@ run: build ## one node with the built-in echo upstream
 
 # The packages whose code and tests start no goroutine: nothing in them can race, and the race
 # detector would cost several times the processor. The root's tests read the files of the repository.
-PLAIN = . ./httpapi/invisible ./httpapi/iprange ./httpapi/span ./limiter/roster ./limiter/share ./node/config ./node/datadir ./store/backup ./store/chain ./store/chain/export ./store/insight ./store/pack ./store/seal
+PLAIN = . ./httpapi/invisible ./httpapi/iprange ./httpapi/span ./limiter/roster ./node/config ./node/datadir ./store/backup ./store/chain ./store/chain/export ./store/insight ./store/pack ./store/seal
 
 # The packages that run under the race detector: all others but those whose tests start
 # processes or whole clusters, where it costs ten times the processor and nodes
@@ -48,8 +48,8 @@ RACED = $$($(GO) list ./... | grep -vE '/(e2e|nodetest)(/|$$)' | grep -vxF "$$($
 # Campaigns of one goroutine, histories of one kill or power loss after the other, and megabytes
 # that only pass through: the race detector costs minutes there and finds nothing that the other
 # tests of their packages do not show it.
-LONE  = ^Test(BatchesDoNotMatter|BeginningsNeverGiveMoreThanOneBucket|EveryFlippedBit|FairTablesGiveNothingAway|ManyKeysInOneMinute|PowerLoss|PowerLosses|QuotaMonthsOverKills|MinuteBound|RestoreCommandOfASealedFile|RestoreCommandRefuses|RestoreCommandKeepsData|ScheduledBackupsOfOthers|ConversionAndPowerLoss|RotateDataAndPowerLoss|Simulation|Kill9|TailIsBoundedInBytes)$$
-LONES = ./limiter ./limiter/pool ./node/custody ./node/lease ./node/recovery ./node/replica ./store ./store/encfs ./store/keyring ./store/local ./store/raftlog
+LONE  = ^Test(BatchesDoNotMatter|BeginningsNeverGiveMoreThanOneBucket|EveryFlippedBit|FairTablesGiveNothingAway|ManyKeysInOneMinute|PowerLoss|PowerLosses|QuotaMonthsOverKills|MinuteBound|RestoreCommandOfASealedFile|RestoreCommandRefuses|RestoreCommandKeepsData|ScheduledBackupsOfOthers|ConversionAndPowerLoss|RotateDataAndPowerLoss|Simulation|Usefulness|NeverMoreThanOneBucketLong|Kill9|TailIsBoundedInBytes)$$
+LONES = ./limiter ./limiter/pool ./limiter/share ./node/custody ./node/lease ./node/recovery ./node/replica ./store ./store/encfs ./store/keyring ./store/local ./store/raftlog
 
 RACES = ^Test(IsolatedNode|ReadsAreLinearizable|RemoveNode|SnapshotIsInstalled|TransferUnderWrites)$$
 
