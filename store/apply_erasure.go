@@ -137,6 +137,9 @@ func (*ErasureCancel) traits() Traits {
 // ignore one, so all do while such a node is there.
 const LevelOfErasureTags = 8
 
+// LevelOfSignedLedgers is the first level of nodes that read a signed ledger of erasures.
+const LevelOfSignedLedgers = 8
+
 func (in *ErasureCancel) apply(t *txn) Result {
 	e, no := eraser{t}.erasure(in.ID)
 	switch {

@@ -29,6 +29,13 @@ func (d database) iterate(o *pebble.IterOptions) (*pebble.Iterator, error) {
 	return d.db.NewIter(o)
 }
 
+// snapshot begins to read rows that stay as they are until it is closed.
+func (d database) snapshot() *pebble.Snapshot {
+	d.swap.RLock()
+	defer d.swap.RUnlock()
+	return d.db.NewSnapshot()
+}
+
 // replace has tables take the place of all rows. Reads that begin meanwhile wait for it.
 func (d database) replace(tables []string) error {
 	d.swap.Lock()

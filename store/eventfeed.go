@@ -84,7 +84,7 @@ func (l ChangeLog) Read(pos ChangePos, accounts []AccountID) (_ *Feed, err error
 	case last != 0 && pos.Seq > last: // the state is an earlier one, and what it has was read
 		return &Feed{Next: l.End(pos.Time)}, nil
 	}
-	snap := s.db.NewSnapshot()
+	snap := s.snapshot()
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	f := &feed{snap: snap, pos: pos}
 	if err := f.accounts(accounts); err != nil {

@@ -125,7 +125,7 @@ type EventLog struct {
 
 // OpenEventLog begins to read at the present state.
 func (s *Store) OpenEventLog() *EventLog {
-	return &EventLog{snap: s.db.NewSnapshot(), enc: chain.NewEncoder()}
+	return &EventLog{snap: s.snapshot(), enc: chain.NewEncoder()}
 }
 
 // Close ends the reading.

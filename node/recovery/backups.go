@@ -103,8 +103,10 @@ func (b *Backups) Last() time.Time {
 func (b *Backups) Run(ctx context.Context) {
 	tick := time.NewTicker(min(backupLook, b.Every))
 	defer tick.Stop()
-	for {
-		if b.Behind() {
+	// A write that failed before the last start is not remembered. By the first tick the state
+	// has what the others have.
+	for again := false; ; again = true {
+		if b.Behind() || again && !b.Ledger.kept.Load() {
 			b.KeepLedger()
 		}
 		b.look(ctx, time.Now())

@@ -80,6 +80,7 @@ type ledgerKeeper struct {
 	mu       sync.Mutex
 	said     string // the fault that was logged last
 	behind   atomic.Bool
+	kept     atomic.Bool // written or found whole since the start
 	failures atomic.Int64
 }
 
@@ -95,6 +96,7 @@ func (b *Backups) KeepLedger() {
 	err := b.keepLedger()
 	k.behind.Store(err != nil)
 	if err == nil {
+		k.kept.Store(len(k.Keys()) > 0)
 		if k.said != "" {
 			b.Logger.Info("the ledger of erasures beside the backups is written again", "dir", b.Dir)
 		}
@@ -141,9 +143,17 @@ func (b *Backups) keepLedger() error {
 // readOwn reads the ledger of this cluster. It is whole if it need not be written again.
 func (b *Backups) readOwn(path string, list []*store.Erasure) (l *ledger, whole bool, err error) {
 	l = &ledger{}
-	signed, err := l.readFile(path, seal.With{})
+	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return l, true, nil
+	}
+	var signed *signedLedger
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = &damagedLedger{errors.New("it is no regular file")} // opening a pipe would wait for its writer
+	default:
+		signed, err = l.readFile(path, seal.With{})
 	}
 	var damaged *damagedLedger
 	keys := b.Ledger.Keys()

@@ -24,7 +24,11 @@ var forgeries = map[string]func(text string) string{
 	"a line is gone":  func(text string) string { return text[strings.Index(text, "\n")+1:] },
 	"a cut line":      func(text string) string { return text[:30] },
 	"a byte":          func(text string) string { return strings.Replace(text, `"signature":"`, `"signature":"A`, 1) },
-	"zeros":           func(text string) string { return strings.Repeat("\x00", len(text)) },
+	"an entry beside the signature": func(text string) string {
+		first, _, _ := strings.Cut(text, "\n")
+		return strings.Replace(text, `{"ledger"`, strings.ReplaceAll(first, "ers_a", "ers_b")+` {"ledger"`, 1)
+	},
+	"zeros": func(text string) string { return strings.Repeat("\x00", len(text)) },
 }
 
 // A ledger that the cluster did not sign ends a restore, which names it. Given by the operator it

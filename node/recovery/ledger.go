@@ -125,6 +125,7 @@ func (l *ledger) read(raw []byte) (*signedLedger, error) {
 	s := &signedLedger{}
 	d := jsontext.NewDecoder(bytes.NewReader(raw))
 	for n := 1; ; n++ {
+		before := raw[:d.InputOffset()] // all that is taken, however it is broken into lines
 		var line ledgerLine
 		switch err := json.UnmarshalDecode(d, &line); {
 		case err == io.EOF:
@@ -140,7 +141,9 @@ func (l *ledger) read(raw []byte) (*signedLedger, error) {
 		} else if line.Statement != nil {
 			e = &line.Statement.Erasure
 		} else if line.Seal != nil {
-			s.seal, s.text = line.Seal, raw[:bytes.LastIndexByte(bytes.TrimRight(raw, "\n"), '\n')+1]
+			if s.seal = line.Seal; len(before) > 0 {
+				s.text = append(slices.Clone(before), '\n')
+			}
 			continue
 		}
 		if e.ID == "" || e.Account == "" {
