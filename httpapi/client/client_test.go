@@ -215,6 +215,7 @@ func TestContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan struct{}, 2)
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream") // the client may see it before the end
 		w.WriteHeader(200)
 		w.(http.Flusher).Flush()
 		cancel()
