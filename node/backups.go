@@ -8,9 +8,7 @@ import (
 
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/recovery"
-	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
-	"github.com/perfgate/perfgate/store/chain"
 )
 
 // openBackups starts the scheduled backups that the configuration asks for, and
@@ -27,14 +25,7 @@ func (n *Node) openBackups(registry *prometheus.Registry) error {
 			return backup.Begin(n.store, backup.Header{Node: n.config.Node.Name, Version: n.options.Version, CreatedAt: at, Voters: n.replica.Voters()})
 		},
 	}
-	b.Ledger.Erasures, b.Ledger.Sign = n.store.Erasures().All, n.store.Sign
-	b.Ledger.Keys = func() []chain.Key {
-		// A node of an earlier build, with the same folder, reads no signed ledger.
-		if n.store.ClusterLevel() < store.LevelOfSignedLedgers {
-			return nil
-		}
-		return n.store.AuditKeys()
-	}
+	b.Ledger.Erasures, b.Ledger.Sign, b.Ledger.Keys = n.store.Erasures().All, n.store.Sign, n.store.LedgerKeys
 	if err := b.Open(); err != nil {
 		return n.config.Fault("backup.dir", "make and read the folder: "+datadir.Reason(err).Error())
 	}

@@ -32,8 +32,9 @@ type KeyRevokeBulk struct {
 	After         KeyID     `json:"after,omitzero"`
 	Limit         int       `json:"limit,omitzero"`
 	Last          KeyID     `json:"last,omitzero"`
-	// Unmoved leaves out keys that are hashed under the current pepper.
-	Unmoved bool `json:"unmoved,omitzero"`
+	// Unmoved leaves out keys that are hashed under the pepper of this generation, to which the
+	// pepper is being rotated.
+	Unmoved uint64 `json:"unmoved,omitzero"`
 }
 
 // The bounds of one [KeyRevokeBulk].
@@ -59,7 +60,7 @@ var eventsOfKeyRevokeBulk = []Action{keyRevoked}
 func (in *KeyRevokeBulk) traits() Traits {
 	level := 1
 	switch {
-	case in.Unmoved:
+	case in.Unmoved != 0:
 		level = LevelOfPeppers
 	case in.Last != "":
 		level = LevelOfLast
@@ -86,6 +87,9 @@ func (in *KeyRevokeBulk) apply(t *txn) Result {
 		return invalid("limit", "it must be 0 to %d", BulkKeys)
 	case in.Last != "" && len(in.IDs) == 0:
 		return invalid("last", "it goes with ids")
+	}
+	if turn := t.state.set().turn(); in.Unmoved != 0 && (!turn.Rotating || turn.Generation != in.Unmoved) {
+		return refuse(Conflict, "no rotation of the pepper to generation %d is under way", in.Unmoved)
 	}
 	var r Result
 	if len(in.IDs) == 0 {
@@ -118,7 +122,7 @@ func (in *KeyRevokeBulk) follow(t *txn, r *Result) {
 
 // revoke revokes one key if it passes the filters and is not revoked yet.
 func (in *KeyRevokeBulk) revoke(t *txn, r *Result, row []byte, k *Key) {
-	if k.Account != t.cmd.Account || !in.Matches(k) || in.Unmoved && k.Generation == t.state.set().turn().Generation {
+	if k.Account != t.cmd.Account || !in.Matches(k) || in.Unmoved != 0 && k.Generation == in.Unmoved {
 		return
 	}
 	r.Matched++

@@ -158,13 +158,18 @@ func (d *draft) hashed(generation uint64) *Refusal {
 }
 
 // revive makes room in account a for k, which had expired. It keeps [PepperFinish] from
-// dropping the pepper of a key that had expired when the keys were counted.
+// dropping the pepper of a key that had expired when the keys were counted, and refuses a key
+// whose pepper was dropped: no request would find it.
 func (k *Key) revive(t *txn, a *AccountState) *Refusal {
 	if t.keyRoom(a) == 0 {
 		return noKeyRoom(a)
 	}
 	set := *t.state.set()
-	if turn := set.turn(); turn.Rotating && k.Generation != turn.Generation {
+	switch turn := set.turn(); {
+	case k.Generation == turn.Generation:
+	case !turn.Rotating || k.Generation+1 != turn.Generation:
+		return refuse(Conflict, "the pepper of this key was dropped after it had expired, so that it cannot be used again; create another key").Refusal
+	default:
 		turn.Revived = t.index
 		set.Turn = &turn
 		t.state.putSettings(set)
@@ -204,8 +209,10 @@ type Peppers struct {
 
 // Peppers returns the current pepper and the retired one.
 func (f *facts) Peppers() Peppers {
+	// In this order: a restore that has ended by the first look has published its settings.
+	restoring := f.restoring.Load()
 	set := f.settled.Load()
-	p := Peppers{Current: set.Pepper, Unsettled: f.restoring.Load()}
+	p := Peppers{Current: set.Pepper, Unsettled: restoring}
 	if set.Turn != nil {
 		p.Generation, p.Retired, p.Rotating = set.Turn.Generation, set.Turn.Retired, set.Turn.Rotating
 	}

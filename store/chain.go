@@ -185,6 +185,15 @@ func (t *txn) chained(e *Event) chain.State {
 // AuditKeys lists the keys that have signed heads, oldest first. The last one is in use.
 func (f *facts) AuditKeys() []chain.Key { return f.settled.Load().AuditKeys }
 
+// LedgerKeys are the keys that sign the ledger of erasures: none while the cluster has nodes
+// of an earlier build, which read no signed ledger.
+func (f *facts) LedgerKeys() []chain.Key {
+	if f.ClusterLevel() < LevelOfSignedLedgers {
+		return nil
+	}
+	return f.AuditKeys()
+}
+
 // signer is the key that signs heads; nil if there is none.
 func (set *settings) signer() ed25519.PrivateKey {
 	if len(set.AuditSeed) != ed25519.SeedSize {

@@ -45,7 +45,7 @@ var traitRows = []struct {
 	{"key_import rehashed", &KeyImport{Keys: []Key{{Generation: 1}}, Prefixes: []string{""}}, No, Yes, No, 8, "key.import"},
 	{"key_import retired", &KeyImport{Keys: []Key{{}}, Prefixes: []string{""}, Retired: make([]Hash, 1)}, No, Yes, No, 8, "key.import"},
 	{"key_rotate rehashed", &KeyRotate{Generation: 1}, Yes, Yes, No, 8, "key.rotate key.create"},
-	{"key_revoke_bulk unmoved", &KeyRevokeBulk{IDs: []KeyID{"key_a"}, Unmoved: true}, Yes, Yes, No, 8, "key.revoke"},
+	{"key_revoke_bulk unmoved", &KeyRevokeBulk{IDs: []KeyID{"key_a"}, Unmoved: 1}, Yes, Yes, No, 8, "key.revoke"},
 	{"pepper_rotate", &PepperRotate{}, No, Yes, No, 8, "pepper.rotate"},
 	{"pepper_finish", &PepperFinish{}, Yes, Yes, No, 8, "pepper.finish"},
 	{"keys_rehash", &KeysRehash{}, No, No, No, 8, ""},

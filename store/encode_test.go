@@ -51,7 +51,7 @@ func samples() map[string]*Command {
 		"key_create.rehashed":     {Change: &KeyCreate{Key: rehashed}},
 		"key_import.retired":      {Change: &KeyImport{Keys: []Key{key}, Lines: []int{3}, Prefixes: []string{"sk_live_"}, Retired: []Hash{hashOf("old")}}},
 		"key_rotate.rehashed":     {Change: &KeyRotate{ID: key.ID, New: "key_new", Hash: hashOf("n"), Generation: 3, Hint: "h"}},
-		"key_revoke_bulk.unmoved": {Change: &KeyRevokeBulk{IDs: []KeyID{key.ID}, Unmoved: true}},
+		"key_revoke_bulk.unmoved": {Change: &KeyRevokeBulk{IDs: []KeyID{key.ID}, Unmoved: 1}},
 		"pepper_rotate":           {Change: &PepperRotate{Pepper: hashOf("p2")}},
 		"pepper_finish":           {Change: &PepperFinish{Generation: 3, Counted: 71}},
 		"keys_rehash":             {Change: &KeysRehash{Generation: 3, Keys: []Rehash{{key.ID, hashOf("k2")}}}},

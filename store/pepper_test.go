@@ -104,6 +104,24 @@ func TestUnmoved(t *testing.T) {
 	if p := h.Peppers(); p.Rotating || p.Current != (Hash{9}) || p.Generation != 1 {
 		t.Errorf("%+v", p)
 	}
+	h.refused(Conflict, &Command{Change: &KeyRevokeBulk{IDs: []KeyID{"key_c"}, Unmoved: 1}})
+}
+
+// A key that had expired when its pepper was dropped is not prolonged: no request would find it,
+// and it would hold up the end of each later rotation.
+func TestKeyOfADroppedPepper(t *testing.T) {
+	h := rotated(t)
+	h.must(&Command{Change: &KeyUpdate{ID: "key_c", ExpiresAt: ptr(h.at.Add(time.Minute))}})
+	h.must(rehash("a", "b"))
+	h.pass(time.Hour)
+	h.must(&Command{Change: &PepperFinish{Generation: 1, Counted: h.index}})
+	prolong := &Command{Change: &KeyUpdate{ID: "key_c", Clear: []string{"expires_at"}}}
+	h.refused(Conflict, prolong)
+	h.must(&Command{Change: &PepperRotate{Pepper: Hash{10}}})
+	h.refused(Conflict, prolong)
+	if got := h.unmoved(10); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%v are left", got)
+	}
 }
 
 // Where the rotation and the move of a key come in one batch, readers learn of the new pepper

@@ -78,13 +78,13 @@ func keyringFinishPepper(a *app) *cobra.Command {
 		Use: "finish-pepper", Short: "Drop the pepper from before the rotation", Args: cobra.NoArgs,
 		Example: "  perfgate keyring finish-pepper",
 		Long: `Drop the pepper from before "perfgate keyring rotate-pepper". It is refused while keys
-need it: those that were not used since, and are neither revoked nor expired. With
---force they are revoked.`,
+need it: those that were not moved yet, and are neither revoked nor expired. With
+--force they are revoked. A key moves within a minute of its use.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodPost, path: "/v1/keyring/finish-pepper", query: forceQuery(force)}, showKeyring)
 		},
 	}
-	forceFlag(cmd, &force, "keys are revoked that were not used since")
+	forceFlag(cmd, &force, "keys are revoked that were not moved yet")
 	return cmd
 }
 
@@ -151,6 +151,9 @@ func showKeyring(a *app, v *client.Keyring) error {
 		pepper += ", " + strconv.Itoa(*n) + " keys not moved yet"
 	}
 	t.row("pepper", pepper)
+	if v.Revocation != nil {
+		t.row("revocation", effect(v.Revocation))
+	}
 	if err := t.flush(); err != nil {
 		return err
 	}

@@ -54,6 +54,8 @@ type Keyring struct {
 		EndedAt    *time.Time `json:"ended_at"`
 	} `json:"rotation"`
 	Pepper Pepper `json:"pepper"`
+	// Revocation is nil but after FinishPepper.
+	Revocation *Revocation `json:"revocation"`
 }
 
 // Pepper is the state of the pepper of the keys' hashes. The members but the first are nil

@@ -28,6 +28,8 @@ type KeyringStatus struct {
 	Rotation      Rotation  `json:"rotation"`
 	// Pepper is the same on all nodes. The calls set it.
 	Pepper *PepperStatus `json:"pepper"`
+	// Revocation is of FinishPepper.
+	Revocation *rest.Revocation `json:"revocation,omitzero"`
 }
 
 // DataKey is a data key with the files that are encrypted with it.

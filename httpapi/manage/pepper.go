@@ -134,8 +134,16 @@ func (h *Keyring) FinishPepper(c *rest.Call) (*KeyringStatus, error) {
 	if !p.Rotating && !c.Repeated() {
 		return nil, fault.Newf(fault.Conflict, "No rotation of the pepper is under way.")
 	}
+	var revocation *rest.Revocation
 	if p.Rotating && force {
-		if err := eachUnmoved(ctx, h.Store, p.Generation, c.Now, func(keys []*store.Key) error { return revokeLost(c, keys) }); err != nil {
+		err := eachUnmoved(ctx, h.Store, p.Generation, c.Now, func(keys []*store.Key) error {
+			of, err := revokeLost(c, p.Generation, keys)
+			if of != nil {
+				revocation = worse(revocation, of)
+			}
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 		c.Continue("finish")
@@ -149,24 +157,31 @@ func (h *Keyring) FinishPepper(c *rest.Call) (*KeyringStatus, error) {
 	if n > 0 {
 		return nil, fault.Newf(fault.Conflict, "%d keys were not used since the rotation began and need the retired pepper. Wait until they were used, or revoke them with force=true.", n)
 	}
-	if _, err := c.Propose(&store.Command{Change: &store.PepperFinish{Generation: p.Generation, Counted: counted}}); err != nil {
+	rc, err := c.Propose(&store.Command{Change: &store.PepperFinish{Generation: p.Generation, Counted: counted}})
+	if err != nil {
 		return nil, err
 	}
-	return h.Read(c)
+	revocation = worse(revocation, c.Revoked(rc))
+	out, err := h.Read(c)
+	if err == nil {
+		out.Revocation = revocation
+	}
+	return out, err
 }
 
-// revokeLost revokes keys of any account, unless they have moved meanwhile.
-func revokeLost(c *rest.Call, keys []*store.Key) error {
+// revokeLost revokes keys of any account, unless they have moved to the generation meanwhile.
+func revokeLost(c *rest.Call, generation uint64, keys []*store.Key) (revocation *rest.Revocation, err error) {
 	for len(keys) > 0 {
 		account, ids := keys[0].Account, []store.KeyID(nil)
 		for len(keys) > 0 && keys[0].Account == account { // the keys of an account follow each other
 			ids, keys = append(ids, keys[0].ID), keys[1:]
 		}
 		c.Continue("revoke " + string(ids[0]))
-		_, err := c.Propose(&store.Command{Account: account, Change: &store.KeyRevokeBulk{IDs: ids, Unmoved: true, Reason: "its pepper was retired"}})
+		rc, err := c.Propose(&store.Command{Account: account, Change: &store.KeyRevokeBulk{IDs: ids, Unmoved: generation, Reason: "its pepper was retired"}})
 		if err != nil {
-			return err
+			return nil, err
 		}
+		revocation = worse(revocation, c.Revoked(rc))
 	}
-	return nil
+	return revocation, nil
 }

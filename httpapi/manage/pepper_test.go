@@ -50,7 +50,7 @@ func TestRotatePepper(t *testing.T) {
 	}})
 	apitest.Must(t, err)
 	find(secret, used, 1)
-	if a := g.Op("POST", "/v1/keyring/finish-pepper?force=true", "").Want(t, 200); !strings.Contains(a.Body, `"generation":1`) || !strings.Contains(a.Body, `"keys_remaining":null`) {
+	if a := g.Op("POST", "/v1/keyring/finish-pepper?force=true", "").Want(t, 200); !strings.Contains(a.Body, `"generation":1`) || !strings.Contains(a.Body, `"keys_remaining":null`) || !strings.Contains(a.Body, `"effective":true`) {
 		t.Errorf("%s", a.Body)
 	}
 	find(secret, used, 1)
