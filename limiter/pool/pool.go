@@ -331,7 +331,7 @@ func (b *Bucket) Listen() <-chan struct{} {
 }
 
 // Tick calls do with each bucket that exchanges anything, after dropping those that are
-// as if never used.
+// as if never used. A request that still waits for one of them is told, and finds another.
 func (s *Shard) Tick(now int64, do func(*Bucket)) {
 	s.now = max(s.now, now)
 	line := s.pool.line.Load()
@@ -339,7 +339,7 @@ func (s *Shard) Tick(now int64, do func(*Bucket)) {
 		if int(b.step) != line.Now() {
 			s.catchUp(b, line)
 		}
-		if b.Idle(s.now) && s.news[b] == nil {
+		if b.Idle(s.now) {
 			s.drop(b)
 			continue
 		}
