@@ -37,7 +37,7 @@ type timed struct {
 	name       string
 	one, other func(i int)
 	share      int  // one call of so many; 0 is all
-	open       bool // the answers differ, so the time is no secret
+	open       bool // the two answers differ, so their times may differ, too
 }
 
 // BenchmarkTiming compares the times of calls whose difference would tell a secret, interleaved

@@ -30,7 +30,7 @@ var entryPages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype
 <form method="post" action="/signin/link"><input type="hidden" name="token" value="{{.Token}}"><button class="primary wide" autofocus>Sign in</button></form></div></main></body></html>
 {{end}}
 {{define "used"}}{{template "top" "The link does not work"}}{{template "body" .}}<h1>The link does not work</h1>{{template "fault" .}}
-<p>A link opens once, and for a limited time..</p>
+<p>A link opens once, and for a limited time.</p>
 <p class="actions"><a class="button wide" href="/signin">Sign in with a password</a></p></div></main></body></html>
 {{end}}
 {{define "opened"}}{{template "top" "Signed in"}}<meta http-equiv="refresh" content="0;url=/">{{template "body" .}}<h1>You are signed in</h1>

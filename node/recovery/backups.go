@@ -106,7 +106,7 @@ func (b *Backups) Run(ctx context.Context) {
 	// A write that failed before the last start is not remembered. By the first tick the state
 	// has what the others have.
 	for again := false; ; again = true {
-		if b.Behind() || again && !b.Ledger.kept.Load() {
+		if again && !b.Ledger.kept.Load() {
 			b.KeepLedger()
 		}
 		b.look(ctx, time.Now())

@@ -80,7 +80,7 @@ type ledgerKeeper struct {
 	mu       sync.Mutex
 	said     string // the fault that was logged last
 	behind   atomic.Bool
-	kept     atomic.Bool // written or found whole since the start
+	kept     atomic.Bool // signed and whole at the last try since the start
 	failures atomic.Int64
 }
 
@@ -95,8 +95,8 @@ func (b *Backups) KeepLedger() {
 	defer k.mu.Unlock()
 	err := b.keepLedger()
 	k.behind.Store(err != nil)
+	k.kept.Store(err == nil && len(k.Keys()) > 0)
 	if err == nil {
-		k.kept.Store(len(k.Keys()) > 0)
 		if k.said != "" {
 			b.Logger.Info("the ledger of erasures beside the backups is written again", "dir", b.Dir)
 		}
