@@ -12,7 +12,7 @@ import (
 // Many events fill memtables one after the other: no batch is so large that it becomes tables
 // of its own.
 func TestBatchesFitIntoMemtables(t *testing.T) {
-	l := open(t, Config{FS: vfs.NewMem(), Dir: "l"})
+	l := ticking(t, Config{FS: vfs.NewMem(), Dir: "l"})
 	o := typical()
 	for i := range 200_000 {
 		o.At, o.Key = day0.Add(time.Duration(i)*time.Millisecond), store.KeyID([]string{"key_a", "key_b"}[i%2])

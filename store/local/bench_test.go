@@ -25,7 +25,7 @@ func BenchmarkObserve(b *testing.B) {
 	for _, mode := range []string{RequestsAll, RequestsOff} {
 		for _, callers := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/callers=%d", mode, callers), func(b *testing.B) {
-				l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: mode})
+				l := ticking(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: mode})
 				b.ReportAllocs()
 				b.SetParallelism(1)
 				if callers == 1 {
@@ -67,7 +67,7 @@ func BenchmarkPush(b *testing.B) {
 func BenchmarkWrite(b *testing.B) {
 	for _, keys := range []int{1, 10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			l := open(b, Config{FS: vfs.Default, Dir: b.TempDir()})
+			l := ticking(b, Config{FS: vfs.Default, Dir: b.TempDir()})
 			ids := make([]store.KeyID, keys)
 			for i := range ids {
 				ids[i] = store.KeyID(fmt.Sprintf("key_%022d", i))
@@ -118,7 +118,7 @@ func size(b *testing.B, name string, standard int) int {
 // all others, and of one that was used once, long ago.
 func BenchmarkFirstPage(b *testing.B) {
 	n := size(b, "EVENTS", 500_000)
-	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})
+	l := ticking(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})
 	o := typical()
 	o.Account = store.DefaultAccount
 	for i := range n {
@@ -161,7 +161,7 @@ func BenchmarkFirstPage(b *testing.B) {
 // A whole export's read side: EVENTS of one account among others', decoded.
 func BenchmarkScan(b *testing.B) {
 	n := size(b, "EVENTS", 500_000)
-	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})
+	l := ticking(b, Config{FS: vfs.Default, Dir: b.TempDir(), MaxBytes: 1 << 40})
 	o, other := typical(), typical()
 	other.Account = ""
 	for i := range n {
@@ -229,7 +229,7 @@ func BenchmarkDecode(b *testing.B) {
 
 // A month of hours of 100 keys, summed by key.
 func BenchmarkUsage(b *testing.B) {
-	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 30) }})
+	l := ticking(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 30) }})
 	o := typical()
 	for h := range 30 * 24 {
 		for k := range 100 {
@@ -256,7 +256,7 @@ func BenchmarkUsage(b *testing.B) {
 // Ninety days of 10,000 keys (KEYS), one request of each on each day.
 func BenchmarkNinetyDays(b *testing.B) {
 	keys := size(b, "KEYS", 10_000)
-	l := open(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 90) }})
+	l := ticking(b, Config{FS: vfs.Default, Dir: b.TempDir(), Requests: RequestsOff, Clock: func() time.Time { return day0.AddDate(0, 0, 90) }})
 	o := typical()
 	for d := range 90 {
 		for k := range keys {

@@ -96,7 +96,7 @@ func TestDiskFails(t *testing.T) {
 		return nil
 	})
 	told := make(chan error, 10)
-	l := open(t, Config{FS: errorfs.Wrap(vfs.NewMem(), inject), Fatal: func(err error) { told <- err }})
+	l := ticking(t, Config{FS: errorfs.Wrap(vfs.NewMem(), inject), Fatal: func(err error) { told <- err }})
 	l.Observe(admitted(day0, "default", "key_a"))
 	failing.Store(true)
 	if err := l.Flush(); err == nil {

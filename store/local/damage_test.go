@@ -24,7 +24,7 @@ import (
 func filled(t *testing.T, tables, crashed bool) vfs.FS {
 	t.Helper()
 	mem := crashable(t)
-	l := open(t, Config{FS: mem})
+	l := ticking(t, Config{FS: mem})
 	for i := range 100 {
 		l.Observe(admitted(day0.Add(time.Duration(i)*time.Second), "default", "key_a"))
 		if i%10 == 9 {
@@ -159,7 +159,7 @@ func TestFlippedBit(t *testing.T) {
 						fs := copied(t, base)
 						flip(t, fs, path.Join("data/local", name), at)
 						h := &logtest.Log{}
-						l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
+						l := ticking(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 						wait(t, "the damage to be found", func() bool { return l.LossCount() > 0 && !l.damage.pending() })
 						reports(t, l, h, "", true)
 					})
@@ -209,7 +209,7 @@ func TestMissingFiles(t *testing.T) {
 				fs := copied(t, filled(t, true, crashed))
 				c.break_(t, fs)
 				h := &logtest.Log{}
-				l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
+				l := ticking(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 				if c.name == "replaced by a file" {
 					if len(l.Losses()) != 1 {
 						t.Errorf("losses %+v", l.Losses())
@@ -218,7 +218,7 @@ func TestMissingFiles(t *testing.T) {
 				}
 				reports(t, l, h, c.reason, c.kept)
 				must(t, l.Close())
-				l = open(t, Config{FS: fs})
+				l = ticking(t, Config{FS: fs})
 				if len(l.Losses()) != 1 || l.LossCount() != 0 {
 					t.Errorf("after another start: %+v, %d new", l.Losses(), l.LossCount())
 				}
@@ -232,7 +232,7 @@ func TestMissingFiles(t *testing.T) {
 func TestDamageWhileRunning(t *testing.T) {
 	fs := vfs.NewMem()
 	h := &logtest.Log{}
-	l := open(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
+	l := ticking(t, Config{FS: fs, Logger: slog.New(slog.NewTextHandler(h, nil))})
 	for i := range 50 {
 		l.Observe(admitted(day0.Add(time.Duration(i)*time.Second), "default", "key_a"))
 	}
@@ -260,7 +260,7 @@ func TestDamageWhileRunning(t *testing.T) {
 	}
 	reports(t, l, h, ".sst", true)
 	must(t, l.Close())
-	l = open(t, Config{FS: fs})
+	l = ticking(t, Config{FS: fs})
 	for key, at := range map[store.KeyID]time.Time{"key_a": day0.Add(49 * time.Second), "key_once": day0} {
 		if u, ok := l.LastUsed(key); !ok || !u.At.Equal(at) {
 			t.Errorf("last use of %s after another start: %v %v", key, u, ok)
@@ -271,7 +271,7 @@ func TestDamageWhileRunning(t *testing.T) {
 // A stream over data that is damaged ends with an error, and holds the replacement
 // up no longer than its consumer takes.
 func TestDamageDuringStream(t *testing.T) {
-	l := open(t, Config{})
+	l := ticking(t, Config{})
 	for i := range 10 {
 		l.Observe(admitted(day0.Add(time.Duration(i)*time.Second), "default", "key_a"))
 	}
@@ -309,7 +309,7 @@ func TestDamagedDirectoriesAreBounded(t *testing.T) {
 	var newest string
 	for range maxDamaged + 2 {
 		now = now.Add(time.Hour)
-		l := open(t, Config{FS: fs, Clock: func() time.Time { return now }})
+		l := ticking(t, Config{FS: fs, Clock: func() time.Time { return now }})
 		must(t, l.Close())
 		for _, name := range list(t, fs, "data/local") {
 			if strings.HasPrefix(name, "MANIFEST-") {
@@ -319,7 +319,7 @@ func TestDamagedDirectoriesAreBounded(t *testing.T) {
 		newest = "local" + damagedInfix + now.Add(time.Hour).Format(damagedTime)
 	}
 	now = now.Add(time.Hour)
-	l := open(t, Config{FS: fs, Clock: func() time.Time { return now }})
+	l := ticking(t, Config{FS: fs, Clock: func() time.Time { return now }})
 	kept := 0
 	for _, name := range list(t, fs, "data") {
 		if strings.HasPrefix(name, "local"+damagedInfix) {

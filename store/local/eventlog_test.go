@@ -191,7 +191,7 @@ func TestEventLogGap(t *testing.T) {
 	now = day0.Add(24*time.Hour + 25*time.Minute)
 	trim := func() {
 		t.Helper()
-		must(t, l.w.trim(now)) // the writer is idle
+		must(t, l.w.trim(now))
 	}
 	trim()
 	gap := uint64(0)

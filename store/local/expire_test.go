@@ -252,7 +252,7 @@ func TestDiskFailsWithoutFatal(t *testing.T) {
 		return nil
 	})
 	h := &logtest.Log{}
-	l := open(t, Config{FS: errorfs.Wrap(vfs.NewMem(), broken), Logger: slog.New(slog.NewTextHandler(h, nil))})
+	l := ticking(t, Config{FS: errorfs.Wrap(vfs.NewMem(), broken), Logger: slog.New(slog.NewTextHandler(h, nil))})
 	must(t, l.SetMark("boot", []byte("7"), true))
 	failing.Store(true)
 	l.Observe(admitted(day0, "default", "key_a"))

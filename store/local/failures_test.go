@@ -96,7 +96,7 @@ func TestFailuresAreBounded(t *testing.T) {
 		t.Errorf("the other account: %+v", got)
 	}
 	must(t, l.Flush())
-	must(t, l.w.trim(day0.Add(failureKeep+3*time.Hour))) // the writer is idle
+	must(t, l.w.trim(day0.Add(failureKeep+3*time.Hour)))
 	if got, err := l.Failures(FailureQuery{Account: "acct_a", Most: 1}); err != nil || got.Requests != 0 {
 		t.Errorf("after their time: %+v, %v", got, err)
 	}

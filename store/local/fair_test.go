@@ -126,7 +126,7 @@ func TestRoomOfOneAccount(t *testing.T) {
 // quiet account loses nothing.
 func TestFloodBesideWriter(t *testing.T) {
 	const quiet = 2000
-	l := open(t, Config{})
+	l := ticking(t, Config{})
 	stop := make(chan struct{})
 	var floods sync.WaitGroup
 	for range 3 {

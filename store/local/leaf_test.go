@@ -131,7 +131,7 @@ func TestMillisOfAnEvent(t *testing.T) {
 }
 
 func BenchmarkLeaf(b *testing.B) {
-	l := open(b, Config{})
+	l := ticking(b, Config{})
 	c := chains{enc: chain.NewEncoder(), dec: newDecoder(l)}
 	o := typical()
 	value := binary.AppendVarint(appendRequest(nil, o, true), 3)

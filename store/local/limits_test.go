@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/perfgate/perfgate/store"
 )
@@ -57,7 +56,7 @@ func TestUsageCountsWouldRefuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := open(t, Config{})
-			o.At, o.Account, o.Key, o.Units = time.Now(), "acct_a", "key_a", 1
+			o.At, o.Account, o.Key, o.Units = day0, "acct_a", "key_a", 1
 			for i := range 5 {
 				o.Limits = nil
 				if i < 2 {

@@ -69,6 +69,7 @@ type Config struct {
 
 	whole int                         // for tests: see wholeStrays; 0 is that many
 	stamp func(started uint64) uint64 // for tests: the time of an event; nil is that of its writing
+	asked bool                        // for tests: the writer works in calls only, not by itself
 }
 
 // Witness keeps a name durably, as the node's log does.

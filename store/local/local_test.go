@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perfgate/perfgate/store"
@@ -18,7 +19,16 @@ var day0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
+// open is a Local whose writer works in calls only, so that a test may move its clock and
+// use what the writer owns between them.
 func open(t testing.TB, cfg Config) *Local {
+	t.Helper()
+	cfg.asked = true
+	return ticking(t, cfg)
+}
+
+// ticking is a Local whose writer also works by itself.
+func ticking(t testing.TB, cfg Config) *Local {
 	t.Helper()
 	if cfg.FS == nil {
 		cfg.FS = vfs.NewMem()
@@ -37,6 +47,9 @@ func open(t testing.TB, cfg Config) *Local {
 	}
 	if cfg.stamp == nil {
 		cfg.stamp = asObserved
+	}
+	if cfg.Clock == nil { // with today's, all events would be too old
+		cfg.Clock = func() time.Time { return day0.Add(24 * time.Hour) }
 	}
 	l, err := Open(cfg)
 	if err != nil {
@@ -325,4 +338,19 @@ func TestIDPrefix(t *testing.T) {
 	if got := string(appendID(nil, "evt_ai7YH0oK", 62)); got != "evt_ai7YH0oK00000000010" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// The writer works by itself, about a second after a request.
+func TestWriterTicks(t *testing.T) {
+	t.Parallel()
+	l := ticking(t, Config{})
+	l.Observe(admitted(day0, "default", "key_a"))
+	row := []byte{rowEvent}
+	wait(t, "the event to be written without a call", func() bool {
+		it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: row, UpperBound: prefixEnd(row)})
+		must(t, err)
+		found := it.First()
+		must(t, it.Close())
+		return found
+	})
 }

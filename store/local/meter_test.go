@@ -115,7 +115,7 @@ func TestMeterOverPowerLosses(t *testing.T) {
 		fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
 		_ = l.Close()
 	}
-	l := open(t, Config{FS: fs, Clock: now})
+	l := ticking(t, Config{FS: fs, Clock: now})
 	m, err := NewMeter(l)
 	must(t, err)
 	clock.Add(int64(2 * time.Minute))
@@ -140,7 +140,7 @@ func TestMeterOverPowerLosses(t *testing.T) {
 func TestMeterBounds(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(day0.UnixNano())
-	l := open(t, Config{Clock: func() time.Time { return time.Unix(0, clock.Load()).UTC() }})
+	l := ticking(t, Config{Clock: func() time.Time { return time.Unix(0, clock.Load()).UTC() }})
 	l.Observe(admitted(day0.Add(-time.Minute), "default", "key_before"))
 	m, err := NewMeter(l)
 	must(t, err)
@@ -182,7 +182,7 @@ func TestMeterLeavesDamagedRowsOut(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(day0.UnixNano())
 	fs := vfs.NewMem()
-	l := open(t, Config{FS: fs, Clock: func() time.Time { return time.Unix(0, clock.Load()).UTC() }})
+	l := ticking(t, Config{FS: fs, Clock: func() time.Time { return time.Unix(0, clock.Load()).UTC() }})
 	m, err := NewMeter(l)
 	must(t, err)
 	use := func(at time.Time, keys ...store.KeyID) {

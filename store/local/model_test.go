@@ -136,7 +136,7 @@ func drawQuery(t *rapid.T, have []*store.Event) store.EventQuery {
 func TestEventsLikeASlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
-		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, whole: 1 << 30})
+		l, err := Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, asked: true, whole: 1 << 30})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestEventsLikeASlice(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, whole: 1 << 30}); err != nil {
+				if l, err = Open(Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, asked: true, whole: 1 << 30}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -233,7 +233,7 @@ func sameEvents(t *rapid.T, got, want []*store.Event) {
 func TestUsageLikeAddingUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := vfs.NewMem()
-		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, whole: 1 << 30, Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
+		cfg := Config{FS: fs, Dir: "l", Logger: quiet(), Node: "n", Country: locateModel, stamp: asObserved, asked: true, whole: 1 << 30, Clock: func() time.Time { return day0.Add(24 * time.Hour) }}
 		l, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)

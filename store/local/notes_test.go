@@ -34,7 +34,7 @@ func TestNotes(t *testing.T) {
 		}
 	}
 	must(t, l.Flush())
-	must(t, l.w.trim(day0.Add(noteKeep+90*time.Minute))) // the writer is idle
+	must(t, l.w.trim(day0.Add(noteKeep+90*time.Minute)))
 	if got := fmt.Sprint(read(day0, day0.Add(24*time.Hour), 9)); got != "[note 4 note 3 note 2]" {
 		t.Errorf("after their time: %s", got)
 	}

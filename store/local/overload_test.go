@@ -13,7 +13,7 @@ import (
 // stalled is a Local without a running writer, with a small queue.
 func stalled(t *testing.T, shard int) *Local {
 	t.Helper()
-	l := open(t, Config{Clock: func() time.Time { return day0.Add(24 * time.Hour) }})
+	l := ticking(t, Config{Clock: func() time.Time { return day0.Add(24 * time.Hour) }})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestOverloadOfManyKeys(t *testing.T) {
 // add up.
 func TestManyKeysInOneMinute(t *testing.T) {
 	const keys = 2*maxRows + 100
-	l := open(t, Config{Requests: RequestsOff, Clock: func() time.Time { return day0.Add(time.Minute) }})
+	l := ticking(t, Config{Requests: RequestsOff, Clock: func() time.Time { return day0.Add(time.Minute) }})
 	twice := admitted(day0, "", "key_twice")
 	l.Observe(twice)
 	must(t, l.turn(false))

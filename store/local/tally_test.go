@@ -23,7 +23,7 @@ func TestChargesOfRefusedRequests(t *testing.T) {
 		{"fault of the upstream", 502, "upstream_down", 1, 5, tally{requests: 1, units: 1, cost: 5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := open(t, Config{})
+			l := ticking(t, Config{})
 			o := admitted(day0, "default", "key_a")
 			o.Status, o.Code, o.Units = c.status, c.code, c.units
 			o.Cost = store.Money(c.cost)

@@ -108,14 +108,14 @@ func (l *Local) run() {
 	defer close(l.done)
 	go l.scrub.run()
 	defer func() { <-l.scrub.done }()
-	tick := time.NewTicker(writeEvery)
-	defer tick.Stop()
-	trim := time.NewTicker(trimEvery)
-	defer trim.Stop()
+	tick, trim, full := time.Tick(writeEvery), time.Tick(trimEvery), l.queue.wake
+	if l.cfg.asked {
+		tick, trim, full = nil, nil, nil
+	}
 	for {
 		w := l.w // replace makes another
 		select {
-		case <-tick.C:
+		case <-tick:
 			_ = w.note(w.write(true, false))
 			_ = w.note(w.sync())
 			if !w.replaced() {
@@ -125,7 +125,7 @@ func (l *Local) run() {
 			if !w.replaced() {
 				return
 			}
-		case <-l.queue.wake:
+		case <-full:
 			_ = w.note(w.write(false, false))
 		case t := <-l.requests:
 			err := w.write(true, false)
@@ -142,7 +142,7 @@ func (l *Local) run() {
 				t.seal.snap = l.db.NewSnapshot()
 			}
 			t.done <- w.note(err)
-		case <-trim.C:
+		case <-trim:
 			if _, err := w.sealAll(); w.note(err) == nil {
 				_ = w.note(w.trim(l.now()))
 			}
