@@ -21,8 +21,9 @@ type selfReport struct {
 	Stale   bool      `json:"stale,omitzero"`  // it is configured to serve on without a lease
 	Served  bool      `json:"served,omitzero"` // it has held one
 	State   string    `json:"state"`
-	Lease   int64     `json:"lease"`         // cluster.lease as configured here, in nanoseconds
-	Full    bool      `json:"full,omitzero"` // its disk is
+	Lease   int64     `json:"lease"`           // cluster.lease as configured here, in nanoseconds
+	Full    bool      `json:"full,omitzero"`   // its disk is
+	Rotten  bool      `json:"rotten,omitzero"` // its state has a damaged file
 	Wall    time.Time `json:"wall"`
 	Print   *imprint  `json:"print,omitzero"` // of what it has applied; nil in a cluster without
 

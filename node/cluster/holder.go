@@ -203,7 +203,7 @@ func (h *holder) selfReport(wall time.Time) *selfReport {
 	return &selfReport{
 		ID: h.self.ID, Boot: h.self.Boot, Term: h.currentTerm(), Applied: h.applied(), Name: h.Name, Address: h.mesh.Advertise(),
 		Region: h.Region, Version: h.Version, Level: store.Level, State: h.state(),
-		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Disk().Full(), Wall: wall, Print: printOf(h.r.Store()),
+		Lease: int64(h.Lease), Stale: h.Stale, Served: h.once.Load(), Full: h.r.Disk().Full(), Rotten: replica.RottenState(h.r) != nil, Wall: wall, Print: printOf(h.r.Store()),
 	}
 }
 

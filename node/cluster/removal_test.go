@@ -348,6 +348,9 @@ func TestStepAside(t *testing.T) {
 	right.hears(func(f *selfReport) { f.Wall, f.Full = f.Wall.Add(month), true })
 	err = s.leadership.stepAside(t.Context())
 	has(t, "a voter without space", err, "no voter with a right clock and a good disk has taken over")
+	right.hears(func(f *selfReport) { f.Wall, f.Rotten = f.Wall.Add(month), true })
+	err = s.leadership.stepAside(t.Context())
+	has(t, "a voter with a damaged state", err, "no voter with a right clock and a good disk has taken over")
 	right.hears(func(f *selfReport) { f.Wall = f.Wall.Add(month + time.Second) })
 	defer right.takesOver()()
 	if err := s.leadership.stepAside(t.Context()); err != nil {

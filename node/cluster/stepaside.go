@@ -45,7 +45,7 @@ func (l *leadership) stepAside(ctx context.Context) error {
 	var faults []error
 	for _, s := range l.otherServers() {
 		f, heard := l.reports.of(string(s.ID))
-		if s.Suffrage != raft.Voter || !heard || f.Full || l.clocks.of(&f).Abs() > replica.WrongClock {
+		if s.Suffrage != raft.Voter || !heard || f.Full || f.Rotten || l.clocks.of(&f).Abs() > replica.WrongClock {
 			continue
 		}
 		err := l.transfer(ctx, l.nameOf(string(s.ID)), false)

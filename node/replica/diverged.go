@@ -38,11 +38,11 @@ func Diverged(r *Replica, err error) bool {
 // they share: more than are kept, so that one of them was made in the place of another.
 const manyRotten = 3
 
-// RottenState is nil unless so many snapshots of r have been found damaged that the next one
-// will be: a file of the state itself is. Its node can send its state to no other one.
+// RottenState is nil unless so many snapshots of r in a row have been found damaged that the
+// next one will be: a file of the state itself is. Its node can send its state to no other one.
 func RottenState(r *Replica) error {
 	if n := r.engine.rotten.Load(); n >= manyRotten {
-		return fmt.Errorf("%d of its snapshots were damaged, and so is the state that they are made of; "+
+		return fmt.Errorf("its last %d snapshots were damaged, and so is the state that they are made of; "+
 			"once the other nodes are healthy, stop this one, empty its data directory and start it again", n)
 	}
 	return nil

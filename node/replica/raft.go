@@ -55,7 +55,7 @@ type engine struct {
 	running atomic.Pointer[raft.Raft]
 	leads   chan bool     // leadership won and lost
 	retake  chan struct{} // holds a token when a snapshot was damaged
-	rotten  atomic.Int64  // snapshots that were found damaged
+	rotten  atomic.Int64  // snapshots that were found damaged since the last whole one
 	damaged func(error)   // ends the node, whose log is not that of its cluster
 }
 
@@ -79,7 +79,7 @@ func openEngine(fs, plain vfs.FS, c Config, fatal func(part string) func(error))
 	}); err != nil {
 		return nil, damage(datadir.StateDir, err)
 	}
-	if e.snaps, err = openSnapshots(fs, c.Dir, c.Cache, c.Logger, e.resnap); err != nil {
+	if e.snaps, err = openSnapshots(fs, c.Dir, c.Cache, c.Logger, e); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -90,11 +90,16 @@ func OpenSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger)
 	return openSnapshots(fs, dir, cache, log, nil)
 }
 
-func openSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger, damaged func()) (*snapshot.Store, error) {
-	return snapshot.Open(snapshot.Config{
-		FS: fs, Dir: fs.PathJoin(dir, datadir.SnapshotDir), Logger: log, Applied: store.CheckpointApplied, Damaged: damaged,
+// openSnapshots tells e, if it is not nil, which snapshots are damaged and which are whole.
+func openSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger, e *engine) (*snapshot.Store, error) {
+	c := snapshot.Config{
+		FS: fs, Dir: fs.PathJoin(dir, datadir.SnapshotDir), Logger: log, Applied: store.CheckpointApplied,
 		Options: func() *pebble.Options { return store.CheckpointOptions(fs, cache) },
-	})
+	}
+	if e != nil {
+		c.Damaged, c.Whole = e.resnap, func() { e.rotten.Store(0) }
+	}
+	return snapshot.Open(c)
 }
 
 // resnap has another snapshot taken in the place of a damaged one: Raft offers a follower

@@ -145,3 +145,44 @@ func TestShortSnapshot(t *testing.T) {
 		t.Errorf("a stream without rows: %v", err)
 	}
 }
+
+// A snapshot is told to be whole once it has been read to its end, not before, and never
+// where it is damaged.
+func TestWhole(t *testing.T) {
+	fs := vfs.NewMem()
+	b := begin(t, fs)
+	whole, damaged := 0, 0
+	b.cfg.Whole, b.cfg.Damaged = func() { whole++ }, func() { damaged++ }
+	for i := range 100 {
+		b.set(fmt.Sprint("key ", i), strings.Repeat("v", 1000))
+	}
+	id := b.take(9, 7)
+	read := func(n int64) {
+		t.Helper()
+		_, src, err := b.Open(id)
+		if err == nil {
+			_, err = io.CopyN(io.Discard, src, n)
+			err = errors.Join(err, src.Close())
+		}
+		t.Log(err)
+	}
+	if read(1000); whole != 0 || damaged != 0 {
+		t.Errorf("read in part: %d times whole, %d damaged", whole, damaged)
+	}
+	if read(1 << 30); whole != 1 || damaged != 0 {
+		t.Errorf("read to its end: %d times whole, %d damaged", whole, damaged)
+	}
+	id = b.take(10, 7)
+	names, err := fs.List("snapshots/" + id + "/checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if path.Ext(name) == ".sst" || path.Ext(name) == ".log" {
+			flip(t, fs, "snapshots/"+id+"/checkpoint/"+name, 40)
+		}
+	}
+	if read(1 << 30); whole != 1 || damaged == 0 {
+		t.Errorf("damaged: %d times whole, %d damaged", whole, damaged)
+	}
+}

@@ -37,6 +37,9 @@ type Config struct {
 	// Damaged is called when a snapshot was found damaged and set aside, from any
 	// goroutine, under a lock: it must not use the store. nil does nothing.
 	Damaged func()
+	// Whole is called when a snapshot has been read to its end, and nothing in it was
+	// damaged, from the goroutine that closes it; nil does nothing.
+	Whole func()
 }
 
 // Store is a [raft.SnapshotStore].
@@ -163,9 +166,13 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		s.pin(id, -1)
 		return nil, nil, fmt.Errorf("open snapshot %q: %w", id, err)
 	}
-	return m.raft(), &pinned{ReadCloser: src, release: func(damage error) {
-		if damage != nil {
-			s.setAside(id, damage)
+	return m.raft(), &pinned{ReadCloser: src, release: func(end error) {
+		switch {
+		case end == nil: // read in part
+		case end != io.EOF:
+			s.setAside(id, end)
+		case s.cfg.Whole != nil:
+			s.cfg.Whole()
 		}
 		s.pin(id, -1)
 	}}, nil
@@ -304,16 +311,16 @@ type joined struct {
 // pinned is a snapshot that is read. It belongs to one goroutine.
 type pinned struct {
 	io.ReadCloser
-	damage  error
+	end     error // io.EOF, or the damage that was found
 	once    sync.Once
-	release func(damage error)
+	release func(end error)
 }
 
 // Read implements io.Reader.
 func (p *pinned) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
-	if err != nil && Damaged(err) {
-		p.damage = err
+	if err == io.EOF || err != nil && Damaged(err) {
+		p.end = err
 	}
 	return n, err
 }
@@ -321,6 +328,6 @@ func (p *pinned) Read(b []byte) (int, error) {
 // Close implements io.Closer.
 func (p *pinned) Close() error {
 	err := p.ReadCloser.Close()
-	p.once.Do(func() { p.release(p.damage) })
+	p.once.Do(func() { p.release(p.end) })
 	return err
 }
