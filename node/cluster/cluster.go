@@ -121,7 +121,8 @@ func (c *Cluster) Answered(took time.Duration, nodes []replica.Ack) {
 }
 
 // WaitState implements [replica.Operator]. A node that has a state does not wait for a
-// leader: until it holds a lease, it says so by itself.
+// leader: until it holds a lease, it says so by itself. Where it cannot be known whether the
+// state was made, the node looks again.
 func (c *Cluster) WaitState(ctx context.Context, initialize func(context.Context) error) error {
 	for !c.r.Store().Initialized() {
 		next := c.r.Changed()
@@ -129,13 +130,17 @@ func (c *Cluster) WaitState(ctx context.Context, initialize func(context.Context
 			if c.r.Store().Initialized() {
 				break // by the entry that was applied before this node led
 			}
-			if err := c.r.NeverWritten(); err != nil {
+			err := c.r.NeverWritten()
+			if err == nil {
+				err = initialize(ctx)
+			}
+			if err == nil || c.r.Store().Initialized() { // an attempt with an unknown outcome has made it
+				continue
+			}
+			if !replica.Passing(err) || c.r.Failed() != nil {
 				return err
 			}
-			if err := initialize(ctx); err != nil {
-				return err
-			}
-			continue
+			c.leadership.troubles.say("found", "the state of the new cluster is not made yet", "error", err)
 		}
 		timer := time.NewTimer(statePoll)
 		select {
@@ -147,6 +152,7 @@ func (c *Cluster) WaitState(ctx context.Context, initialize func(context.Context
 		}
 		timer.Stop()
 	}
+	c.leadership.troubles.over("found")
 	return nil
 }
 

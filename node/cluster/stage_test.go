@@ -64,6 +64,14 @@ const (
 // newStage begins a cluster. adjust may change the configuration.
 func newStage(t *testing.T, adjust func(*Config)) *stage {
 	t.Helper()
+	s := emptyStage(t, adjust)
+	replicatest.Begin(t, s.r)
+	return s
+}
+
+// emptyStage is a stage whose cluster has no state yet.
+func emptyStage(t *testing.T, adjust func(*Config)) *stage {
+	t.Helper()
 	s := &stage{t: t}
 	config := &Config{
 		Dir: "data", Name: "n1", Version: "test", Region: "eu", Logger: s.log.Logger(), Listen: "127.0.0.1:0",
@@ -90,7 +98,6 @@ func newStage(t *testing.T, adjust func(*Config)) *stage {
 		r.Abandon() // nobody is there to hand the leadership to
 		replicatest.Shut(t, r)
 	})
-	replicatest.Begin(t, r)
 	return s
 }
 

@@ -104,7 +104,9 @@ func (e *engine) resume(c *Config, first uint64) error {
 
 // NeverWritten returns nil on a node that is about to make the state of a new cluster:
 // by its log nobody has done so before. An empty state beside any other log is one that
-// was lost, and a new cluster in its place would lock the members of the old one out.
+// was lost, and a new cluster in its place would lock the members of the old one out. The
+// error is [ErrUnavailable] while the log has a change that is not applied: it may be the one
+// that makes the state, of a proposal whose outcome is unknown.
 func (r *Replica) NeverWritten() error {
 	lost := fmt.Errorf("data directory %q: the state is empty, although the log is that of a cluster: "+
 		"put back the whole directory, or empty it and let the node join its cluster again", r.cfg.Dir)
@@ -120,6 +122,9 @@ func (r *Replica) NeverWritten() error {
 		var l raft.Log
 		if err := r.engine.log.GetLog(i, &l); err != nil {
 			return errors.Join(err, lost)
+		}
+		if l.Type == raft.LogCommand && i > r.engine.state.Applied() {
+			return Refuse(ErrUnavailable, fmt.Errorf("the change at index %d of the log is not applied yet", i))
 		}
 		if l.Type == raft.LogCommand {
 			return lost

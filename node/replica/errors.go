@@ -68,6 +68,12 @@ func Refuse(reason, cause error) *Error {
 	return &Error{Reason: reason, RetryAfter: RetryAfter, Cause: cause}
 }
 
+// Passing reports whether the call that failed with err may succeed when it is made again.
+func Passing(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.RetryAfter > 0
+}
+
 // Decline returns the error of a call that fails for as long as its sentence holds.
 func Decline(reason error, format string, args ...any) *Error {
 	return &Error{Reason: reason, Message: fmt.Sprintf(format, args...)}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/perfgate/perfgate/node/datadir"
 	"github.com/perfgate/perfgate/node/replica"
@@ -88,6 +89,21 @@ func TestNothingBeforeTheState(t *testing.T) {
 	}
 	if err := r.NeverWritten(); err != nil {
 		t.Fatalf("the node cannot found its cluster any more: %v", err)
+	}
+	// A change that is in the log and not applied may be the one that makes the state.
+	last, err := r.Log().LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stray := &raft.Log{Index: last + 1, Term: 1, Type: raft.LogCommand, Data: job.Encode()}
+	if err := r.Log().StoreLog(stray); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.NeverWritten(); !replica.Passing(err) || !errors.Is(err, replica.ErrUnavailable) {
+		t.Errorf("with a change that is not applied yet: %v", err)
+	}
+	if err := r.Log().DeleteRange(stray.Index, stray.Index); err != nil {
+		t.Fatal(err)
 	}
 	replicatest.Begin(t, r)
 	replicatest.Must(t, r, job)
