@@ -155,16 +155,20 @@ func (m *model) update(u *KeyUpdate, c *Command, index uint64) outcome {
 	case k.State(c.At) == Revoked:
 		return outcome{no: Conflict}
 	}
+	changed := *k
 	if u.Disabled != nil {
-		k.Disabled = *u.Disabled
+		changed.Disabled = *u.Disabled
 	}
-	was := k.State(c.At)
 	if u.ExpiresAt != nil {
-		k.ExpiresAt = *u.ExpiresAt
+		changed.ExpiresAt = *u.ExpiresAt
 	}
-	if was == Expired && k.State(c.At) != Expired && m.rotating && k.Generation != m.generation {
+	if k.State(c.At) == Expired && changed.State(c.At) != Expired && k.Generation != m.generation {
+		if !m.rotating || k.Generation+1 != m.generation {
+			return outcome{no: Conflict}
+		}
 		m.revived = index
 	}
+	*k = changed
 	k.Modified = index
 	m.note("key.update", k.ID)
 	return outcome{key: k.ID}
