@@ -105,7 +105,7 @@ func TestClientResponseHeaderTimeout(t *testing.T) {
 		io.Copy(c, req.Body)
 	})
 	tr := newTransport(t)
-	tr.ResponseHeaderTimeout = time.Second
+	tr.ResponseHeaderTimeout = patience
 	in, out := io.Pipe()
 	req := newRequest(t, "POST", u.url, in)
 	req.ContentLength = 4

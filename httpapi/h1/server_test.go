@@ -78,16 +78,22 @@ func (p *preloaded) Accept() (net.Conn, error) {
 	return &earlyConn{nc, []byte(<-p.early)}, nil
 }
 
-// The bounds on time: a head that is incomplete is answered, a silent client is not.
-func TestTimeouts(t *testing.T) {
-	s := answering(echoing)
-	s.HeadTimeout, s.IdleTimeout = 100*time.Millisecond, time.Hour
-	early := make(chan string, 1)
+// servePreloaded serves connections of which each begins with a text of early.
+func servePreloaded(t *testing.T, s *Server) (addr net.Addr, early chan string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := serveOn(t, s, &preloaded{ln, early})
+	early = make(chan string, 1)
+	return serveOn(t, s, &preloaded{ln, early}), early
+}
+
+// The bounds on time: a head that is incomplete is answered, a silent client is not.
+func TestTimeouts(t *testing.T) {
+	s := answering(echoing)
+	s.HeadTimeout, s.IdleTimeout = 100*time.Millisecond, time.Hour
+	addr, early := servePreloaded(t, s)
 	for text, want := range map[string]string{
 		"":                           "",
 		"\r\n\r\n":                   "",
@@ -110,7 +116,9 @@ func TestTimeouts(t *testing.T) {
 	}
 	silent := answering(echoing)
 	silent.IdleTimeout = 100 * time.Millisecond
-	if got := talk(t, serve(t, silent), get+"\r\n"); !strings.HasSuffix(got, "\r\n\r\nGET / ") {
+	addr, early = servePreloaded(t, silent)
+	early <- get + "\r\n"
+	if got := talk(t, addr, ""); !strings.HasSuffix(got, "\r\n\r\nGET / ") {
 		t.Errorf("before the silence: %q", got)
 	}
 	// Half a head from a client that sends no more is answered as that, not as a slow one.
