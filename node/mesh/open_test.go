@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -104,7 +103,7 @@ func TestClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waiting := must(b.RaftLayer(nil).Dial(raft.ServerAddress(a.Advertise()), time.Second))
+	waiting := must(b.RaftLayer(nil).Dial(raft.ServerAddress(a.Advertise()), patience))
 	defer waiting.Close()
 	stranger := must(net.Dial("tcp", a.Advertise()))
 	defer stranger.Close()

@@ -120,14 +120,14 @@ func TestRaftDial(t *testing.T) {
 	ca := newAuthority(t, "c1")
 	a, b := start(t, ca, "a"), start(t, ca, "b")
 	l := a.RaftLayer(func(string) string { return "c" })
-	if _, err := l.Dial(raft.ServerAddress(b.Advertise()), time.Second); !errors.Is(err, ErrOtherNode) {
+	if _, err := l.Dial(raft.ServerAddress(b.Advertise()), patience); !errors.Is(err, ErrOtherNode) {
 		t.Errorf("got %v", err)
 	}
 	l.Close()
 	if _, err := l.Accept(); err == nil {
 		t.Error("a closed layer accepts")
 	}
-	if c, err := b.RaftLayer(nil).Dial(raft.ServerAddress(a.Advertise()), time.Second); err == nil {
+	if c, err := b.RaftLayer(nil).Dial(raft.ServerAddress(a.Advertise()), patience); err == nil {
 		c.SetReadDeadline(time.Now().Add(patience))
 		if _, err := c.Read(make([]byte, 1)); !network(err) {
 			t.Errorf("a connection to a closed layer: %v", err)

@@ -84,7 +84,7 @@ func TestRestartBehindBarriers(t *testing.T) {
 	r := replicatest.At(t, vfs.Default, dir)
 	replicatest.Begin(t, r)
 	for range 3 {
-		if err := r.Raft().Barrier(time.Second).Error(); err != nil {
+		if err := r.Raft().Barrier(time.Minute).Error(); err != nil {
 			t.Fatal(err)
 		}
 	}
