@@ -20,6 +20,7 @@ func TestTransferToAPausedVoter(t *testing.T) {
 	p.present()
 	other.present()
 	s.until("n2 to have the log", func() bool { return s.leadership.behind(raft.ServerID(p.id)) == 0 })
+	const slack = 30 * time.Second // for a loaded machine; a wait without an end would last for minutes
 	p.running.Lock()
 	resume := sync.OnceFunc(p.running.Unlock)
 	defer resume()
@@ -27,13 +28,13 @@ func TestTransferToAPausedVoter(t *testing.T) {
 		began := time.Now()
 		declined(t, "to a paused voter", s.TransferLeadership(t.Context(), "n2", false, byOperator), replica.ErrWouldLoseQuorum,
 			"n2 does not answer within 1s; a leader must be in contact with a majority.")
-		if took := time.Since(began); took < contactWait || took > transferWait {
+		if took := time.Since(began); took < contactWait || took > transferWait+slack {
 			t.Errorf("the refusal took %v", took)
 		}
 		began = time.Now()
 		declined(t, "forced to a paused voter", s.TransferLeadership(t.Context(), "n2", true, byOperator), replica.ErrUnavailable,
 			"n2 has not got the whole log in time; n1 still leads.")
-		if took := time.Since(began); took > transferWait+time.Second {
+		if took := time.Since(began); took > transferWait+slack {
 			t.Errorf("the forced transfer took %v", took)
 		}
 		if _, err := s.r.Confirm(t.Context()); err != nil || !s.r.Leads() {
