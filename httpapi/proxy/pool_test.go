@@ -20,7 +20,6 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/admit"
 	"github.com/perfgate/perfgate/httpapi/fault"
-	"github.com/perfgate/perfgate/httpapi/h1"
 )
 
 // closedPort is an address that refuses connections.
@@ -211,91 +210,6 @@ func TestDownUpstreamIsPassedOver(t *testing.T) {
 	}
 	if n := count(t, r.metrics.upstream.WithLabelValues("/", "connect")); n != failuresToEject {
 		t.Errorf("%v requests met the upstream that is down, want %d", n, failuresToEject)
-	}
-}
-
-func TestTimeouts(t *testing.T) {
-	hang := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	half := func(w http.ResponseWriter, r *http.Request) {
-		w.Write([]byte("half"))
-		http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-	// An answer that begins must have begun before the time is over, on a loaded machine too.
-	const short, begun = 30 * time.Millisecond, 2 * time.Second
-	for _, c := range []struct {
-		name     string
-		up       http.HandlerFunc
-		timeouts Timeouts
-		status   int
-		expired  string // in the answer
-	}{
-		{"response header", hang, Timeouts{ResponseHeader: short}, 504, "(timeouts.response_header, 30ms)"},
-		{"total before the head", hang, Timeouts{Total: short}, 504, "(timeouts.total, 30ms)"},
-		{"idle does not count before the head", hang, Timeouts{Idle: short, Total: 5 * short}, 504, "(timeouts.total, 150ms)"},
-		{"idle in the body", half, Timeouts{Idle: begun}, 200, ""},
-		{"total in the body", half, Timeouts{Total: begun}, 200, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{backend(t, c.up)}, Timeouts: c.timeouts})
-			start := time.Now()
-			res := r.do("GET", "/", "")
-			if res.StatusCode != c.status {
-				t.Fatalf("status %d, want %d", res.StatusCode, c.status)
-			}
-			if c.status == 200 {
-				if b, err := io.ReadAll(res.Body); string(b) != "half" || err == nil {
-					t.Errorf("%q, %v: want half and an error", b, err)
-				}
-				return
-			}
-			res.Request = &http.Request{URL: &url.URL{}}
-			got := fault.Decode(res)
-			if got.Code != fault.UpstreamTimeout || !limited(res.Header) || !strings.Contains(got.Sentence(), c.expired) {
-				t.Errorf("%s %q, header %v; the message must name %s", got.Code, got.Sentence(), res.Header, c.expired)
-			}
-			if took := time.Since(start); c.timeouts.Total == 5*short && took < c.timeouts.Total {
-				t.Errorf("ended after %v", took)
-			}
-		})
-	}
-}
-
-// A response of a language model may take minutes to begin.
-func TestDefaultTimeouts(t *testing.T) {
-	for in, want := range map[Timeouts]Timeouts{
-		{}: {Connect: 5 * time.Second, ResponseHeader: 10 * time.Minute, Idle: 5 * time.Minute},
-		{ResponseHeader: 10 * time.Minute, Total: time.Hour}: {Connect: 5 * time.Second, ResponseHeader: 10 * time.Minute, Idle: 5 * time.Minute, Total: time.Hour},
-		{ResponseHeader: 15 * time.Minute}:                   {Connect: 5 * time.Second, ResponseHeader: 15 * time.Minute, Idle: 5 * time.Minute},
-	} {
-		live := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{"http://h"}, Timeouts: in}).live.Load()
-		for _, l := range live.lanes {
-			if bound := l.upstreams[0].transport.(*h1.Transport).ResponseHeaderTimeout; l.route.timeouts != want || bound != want.ResponseHeader {
-				t.Errorf("%+v: %+v, and %v for the head", in, l.route.timeouts, bound)
-			}
-		}
-	}
-}
-
-// The part of the body that came must be on its way upstream before the time is over:
-// a client that stands still is told from an upstream that does.
-func TestClientStandsStill(t *testing.T) {
-	t.Parallel()
-	up := backend(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
-	r := newRig(t, Settings{}, Route{Path: "/", Upstreams: []string{up}, Timeouts: Timeouts{Idle: time.Second}})
-	res := r.raw("POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nContent-Length: 10\r\n\r\nabc")
-	if got := code(t, res); res.StatusCode != 400 || got != fault.InvalidRequest {
-		t.Errorf("status %d %s", res.StatusCode, got)
-	}
-}
-
-func TestIdleTunnel(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, Settings{}, Route{Path: "/ws", Upstreams: []string{rawBackend(t, upgrading)}, Timeouts: Timeouts{Idle: time.Second}})
-	_, br, _ := r.upgraded("")
-	if b, _ := io.ReadAll(br); string(b) != "hello " {
-		t.Errorf("%q", b)
 	}
 }
 
