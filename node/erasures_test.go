@@ -122,9 +122,16 @@ func TestErasureReachesAllFiles(t *testing.T) {
 	if k, err := n.store.Key("key_a"); err != nil || k == nil {
 		t.Errorf("the key: %v, %v", k, err)
 	}
-	// The disk of the backups may be gone.
-	if err := errors.Join(os.RemoveAll(backups), os.WriteFile(backups, nil, 0o600)); err != nil {
-		t.Fatal(err)
+	// The disk of the backups may be gone. The folder cannot be removed while the node is
+	// writing the ledger into it.
+	for deadline := time.Now().Add(time.Minute); ; {
+		err := errors.Join(os.RemoveAll(backups), os.WriteFile(backups, nil, 0o600))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited until the folder of the backups is a file: %v", err)
+		}
 	}
 	do("acct_a", &store.ErasureSchedule{ID: "ers_b", EffectiveAt: time.Now()})
 	e = erased(t, n, "ers_b")
