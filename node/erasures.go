@@ -15,6 +15,7 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
+	"github.com/perfgate/perfgate/store/disk"
 	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -135,6 +136,9 @@ func (x *eraser) remove(ctx context.Context, left []*store.Erasure, index uint64
 	}
 	for _, e := range left {
 		goes := x.keys(e.Account)
+		if err := n.local.Flush(); err != nil { // the watcher sees the requests of before no more
+			return err
+		}
 		n.startup.watcher.Forget(goes)
 		err := local.Erase(n.local, local.Erasure{Account: e.Account, Key: goes, Note: func(note []byte) bool {
 			var f insight.Finding
@@ -232,10 +236,10 @@ func (x *eraser) propose(ctx context.Context, e *store.Erasure, change store.Cha
 }
 
 // waits reports whether err says that an erasure goes on later by itself: the files are not
-// ready for it, another node was first, or cluster time is behind the clock.
+// ready for it or are being read, another node was first, or cluster time is behind the clock.
 func waits(err error) bool {
 	if no := (*store.Refusal)(nil); errors.As(err, &no) {
 		return no.Reason == store.Conflict
 	}
-	return errors.Is(err, replica.ErrNotForgotten) || errors.Is(err, custody.ErrBusy)
+	return errors.Is(err, disk.ErrHeld) || errors.Is(err, replica.ErrNotForgotten) || errors.Is(err, custody.ErrBusy)
 }

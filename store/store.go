@@ -108,9 +108,10 @@ func (s *Store) RollLog() error {
 	return nil
 }
 
-// Compact writes the tables again without the rows that were removed.
+// Compact takes the rows that were removed from the disk. It fails with [disk.ErrHeld] while a reader holds
+// them.
 func (s *Store) Compact(ctx context.Context) error {
-	if err := errors.Join(s.db.Flush(), s.db.Compact(ctx, []byte{0}, beyondRows, false)); err != nil {
+	if err := disk.Purge(ctx, &disk.Purged{DB: s.db, Guard: s.guard, FS: s.cfg.FS, Dir: s.cfg.Dir, From: []byte{0}, To: beyondRows}); err != nil {
 		return fmt.Errorf("compact the state: %w", err)
 	}
 	return nil

@@ -126,8 +126,11 @@ func (l *Log) heads(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Closed first: it keeps erased rows on the disk, and signing waits for a leader.
+	if err := log.Close(); err != nil {
+		return err
+	}
 	_, err = l.signStreams(ctx, log.Streams)
-	err = errors.Join(err, log.Close())
 	if l.cfg.Leads() {
 		_, failed := l.signChanges(ctx)
 		err = errors.Join(err, failed)

@@ -43,8 +43,7 @@ type campaigner struct {
 // file of any node holds what was erased: not the state, the log, a snapshot or the node's own
 // data. The encrypted files of before, which free space of a disk may still hold, have no key
 // any more, and a restore of a backup from before erases again. PERFGATE_TORTURE=1 erases 200
-// times, another number that often; PERFGATE_SEED repeats the choices of a run. docs/torture.md
-// tells of the fault that it finds.
+// times, another number that often; PERFGATE_SEED repeats the choices of a run.
 func TestErasuresAndKills(t *testing.T) {
 	if os.Getenv("PERFGATE_TORTURE") == "" {
 		t.Skip("a campaign: set PERFGATE_TORTURE to run it")

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/disk"
 )
 
 // Erasure selects what an account's erasure removes beyond its events, usage and failed
@@ -50,13 +51,15 @@ func Erase(l *Local, e Erasure) error {
 	return nil
 }
 
-// Compact writes the tables again without what was removed.
+// Compact takes what was removed from the disk. It fails with [disk.ErrHeld] while a reader holds
+// it.
 func Compact(ctx context.Context, l *Local) error {
 	if err := l.enter(); err != nil {
 		return err
 	}
 	defer l.leave()
-	if err := errors.Join(l.db.Flush(), l.db.Compact(ctx, []byte{0}, []byte{0xff}, false)); err != nil {
+	p := disk.Purged{DB: l.db, Guard: l.guard, FS: l.cfg.FS, Dir: l.cfg.Dir, From: []byte{0}, To: []byte{0xff}}
+	if err := disk.Purge(ctx, &p); err != nil {
 		return fmt.Errorf("compact the node's own data: %w", err)
 	}
 	return nil

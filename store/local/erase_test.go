@@ -1,7 +1,11 @@
 package local
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -136,4 +140,45 @@ func requestsOf(t *testing.T, l *Local, account store.AccountID) (n int64) {
 		n += r.Requests
 	}
 	return n
+}
+
+// A reader that began before an erasure keeps the rows on the disk, and so holds it up; when it
+// has ended, no file has them, and no old log is left.
+func TestEraseWaitsForReaders(t *testing.T) {
+	t.Parallel()
+	const text = "Zr8kQw3xVb6nTy1m"
+	fs := vfs.NewMem()
+	l := open(t, Config{FS: fs, Clock: func() time.Time { return day0 }})
+	for range 10 {
+		o := admitted(day0, "acct_a", "key_a")
+		o.UserAgent = text
+		l.Observe(o)
+	}
+	reader, err := l.OpenEventLog()
+	must(t, err)
+	must(t, l.RollLog())
+	must(t, Erase(l, Erasure{Account: "acct_a", Key: func(store.KeyID) bool { return true }, Note: func([]byte) bool { return true }}))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := Compact(ctx, l); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside a reader: %v", err)
+	}
+	must(t, reader.Close())
+	must(t, Compact(t.Context(), l))
+	logs := 0
+	for _, name := range list(t, fs, "data/local") {
+		f, err := fs.Open("data/local/" + name)
+		must(t, err)
+		raw, err := io.ReadAll(f)
+		must(t, errors.Join(err, f.Close()))
+		if bytes.Contains(raw, []byte(text)) {
+			t.Errorf("%s holds erased data", name)
+		}
+		if strings.HasSuffix(name, ".log") {
+			logs++
+		}
+	}
+	if logs != 1 {
+		t.Errorf("%d logs are left", logs)
+	}
 }

@@ -183,6 +183,7 @@ func prepare(cfg Config) (*Local, error) {
 func (l *Local) options() *pebble.Options {
 	o := &pebble.Options{
 		FS:                      l.cfg.FS,
+		Cleaner:                 disk.Cleaner{},
 		Cache:                   l.cfg.Cache,
 		CacheSize:               8 << 20, // where Cache is nil
 		FormatMajorVersion:      pebble.FormatNewest,

@@ -44,6 +44,8 @@ type Config struct {
 // time; Raft's snapshots remove the oldest entries meanwhile.
 type Log struct {
 	db    *pebble.DB
+	fs    vfs.FS
+	dir   string
 	guard *disk.Guard
 	log   *slog.Logger
 	// bounds is held while first and last are set, after the commit that changes
@@ -63,7 +65,7 @@ const advice = "acknowledged changes may be missing from it; empty the data dire
 // Open opens the log, creating it if there is none. A log that is not whole is a
 // [disk.Damaged] error.
 func Open(c Config) (*Log, error) {
-	l := &Log{log: c.Logger, guard: disk.NewGuard(disk.GuardConfig{Name: fmt.Sprintf("raft log %q", c.Dir), Logger: c.Logger, Fatal: c.Fatal})}
+	l := &Log{fs: c.FS, dir: c.Dir, log: c.Logger, guard: disk.NewGuard(disk.GuardConfig{Name: fmt.Sprintf("raft log %q", c.Dir), Logger: c.Logger, Fatal: c.Fatal})}
 	o := &pebble.Options{
 		FS:                 c.FS,
 		Cleaner:            disk.Cleaner{},
@@ -104,9 +106,10 @@ func (l *Log) Roll() error {
 	return nil
 }
 
-// Compact writes the tables again without the entries that were removed.
+// Compact takes the entries that were removed from the disk. It fails with [disk.ErrHeld] while a
+// reader holds them.
 func (l *Log) Compact(ctx context.Context) error {
-	if err := errors.Join(l.db.Flush(), l.db.Compact(ctx, []byte{0}, []byte{0xff}, false)); err != nil {
+	if err := disk.Purge(ctx, &disk.Purged{DB: l.db, Guard: l.guard, FS: l.fs, Dir: l.dir, From: []byte{0}, To: []byte{0xff}}); err != nil {
 		return fmt.Errorf("compact the raft log: %w", err)
 	}
 	return nil
