@@ -55,14 +55,30 @@ func (m *mover) take() *store.KeysRehash {
 	return c
 }
 
+// back notes the keys of a proposal that failed again, unless the pepper was rotated since. A
+// key that was noted meanwhile has the same hash.
+func (m *mover) back(c *store.KeysRehash) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.Generation != m.generation {
+		return
+	}
+	for _, k := range c.Keys {
+		if len(m.keys) < maxMoving {
+			m.keys[k.ID] = k.Hash
+		}
+	}
+}
+
 // moving proposes the keys of the node's mover.
 type moving struct{ *Node }
 
-// run proposes some at a time. It ends with ctx. Keys of a proposal that fails are found
-// again at their next use.
+// run proposes some at a time. It ends with ctx. A proposal that fails is tried again; one that
+// took effect all the same changes nothing then.
 func (n moving) run(ctx context.Context) {
 	tick := time.NewTicker(moveEvery)
 	defer tick.Stop()
+	said := false // that the last one failed
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,7 +91,11 @@ func (n moving) run(ctx context.Context) {
 		}
 		_, err := n.proposeGrant(ctx, &store.Command{At: n.clock.Wall(), Account: store.DefaultAccount, Actor: n.startup.system(), Change: c})
 		if err != nil && ctx.Err() == nil {
-			n.log.Warn("move keys to the current pepper; tried again at their next use", "keys", len(c.Keys), "error", err)
+			n.limits.mover.back(c)
+			if !said {
+				n.log.Warn("move keys to the current pepper; tried again each second", "keys", len(c.Keys), "error", err)
+			}
 		}
+		said = err != nil
 	}
 }

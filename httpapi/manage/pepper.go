@@ -130,6 +130,9 @@ func (h *Keyring) FinishPepper(c *rest.Call) (*KeyringStatus, error) {
 	if err := c.Linearize(); err != nil {
 		return nil, err
 	}
+	if force {
+		c.Continue("finish")
+	}
 	p, ctx := h.Store.Peppers(), c.Request.Context()
 	if !p.Rotating && !c.Repeated() {
 		return nil, fault.Newf(fault.Conflict, "No rotation of the pepper is under way.")
@@ -169,7 +172,8 @@ func (h *Keyring) FinishPepper(c *rest.Call) (*KeyringStatus, error) {
 	return out, err
 }
 
-// revokeLost revokes keys of any account, unless they have moved to the generation meanwhile.
+// revokeLost revokes keys of any account, unless they have moved to the generation meanwhile. Those of
+// an account that was deleted meanwhile need no revocation.
 func revokeLost(c *rest.Call, generation uint64, keys []*store.Key) (revocation *rest.Revocation, err error) {
 	for len(keys) > 0 {
 		account, ids := keys[0].Account, []store.KeyID(nil)
@@ -178,8 +182,11 @@ func revokeLost(c *rest.Call, generation uint64, keys []*store.Key) (revocation 
 		}
 		c.Continue("revoke " + string(ids[0]))
 		rc, err := c.Propose(&store.Command{Account: account, Change: &store.KeyRevokeBulk{IDs: ids, Unmoved: generation, Reason: "its pepper was retired"}})
+		if err != nil && fault.From(err).Code == fault.NotFound {
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return revocation, err
 		}
 		revocation = worse(revocation, c.Revoked(rc))
 	}

@@ -1,12 +1,14 @@
 package manage_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/perfgate/perfgate/httpapi/apikey"
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
 )
 
@@ -63,6 +65,53 @@ func TestRotatePepper(t *testing.T) {
 	for _, action := range []string{"pepper.rotate", "pepper.finish"} {
 		if n := len(g.Events("?outcome=success&action=" + action)); n != 1 {
 			t.Errorf("%d events of %s", n, action)
+		}
+	}
+}
+
+// A call with an Idempotency-Key and no body takes effect once: its repeat finds the result.
+func TestPepperIdempotency(t *testing.T) {
+	g := apitest.New(t)
+	_, _ = g.Key("live", "read")
+	for range 2 {
+		g.Op("POST", "/v1/keyring/rotate-pepper", "", "Idempotency-Key", "r").Want(t, 200)
+	}
+	g.Op("POST", "/v1/keyring/rotate-pepper", "{}", "Idempotency-Key", "r").Want(t, 422, fault.IdempotencyMismatch)
+	for range 2 {
+		g.Op("POST", "/v1/keyring/finish-pepper?force=true", "", "Idempotency-Key", "f").Want(t, 200)
+	}
+	g.Op("POST", "/v1/keyring/finish-pepper?force=true", "", "Idempotency-Key", "g").Want(t, 409, fault.Conflict)
+	for _, action := range []string{"pepper.rotate", "pepper.finish"} {
+		if n := len(g.Events("?outcome=success&action=" + action)); n != 1 {
+			t.Errorf("%d events of %s", n, action)
+		}
+	}
+}
+
+// The forced end goes on when an account is deleted meanwhile.
+func TestFinishPepperBesideADeletion(t *testing.T) {
+	g := apitest.New(t)
+	var accounts [3]string
+	var keys [3]string
+	for i := range accounts {
+		accounts[i] = g.Op("POST", "/v1/accounts", `{"name":"a"}`).Want(t, 201).Text("id")
+	}
+	slices.Sort(accounts[:])
+	for i, id := range accounts {
+		keys[i] = g.Op("POST", "/v1/keys", `{"name":"k","type":"live"}`, rest.AccountHeader, id).Want(t, 201).Text("id")
+	}
+	g.Op("POST", "/v1/keyring/rotate-pepper", "").Want(t, 200)
+	g.Backend.Hold, g.Backend.Held = make(chan struct{}), make(chan struct{}, 10)
+	ended := make(chan apitest.Answer, 1)
+	go func() { ended <- g.Op("POST", "/v1/keyring/finish-pepper?force=true", "") }()
+	<-g.Backend.Held // the keys of all accounts were listed
+	_, err := g.Backend.Apply(&store.Command{Account: store.AccountID(accounts[1]), Actor: store.Actor{Type: store.ActorSystem, ID: "n1"}, Change: &store.AccountDelete{}})
+	apitest.Must(t, err)
+	close(g.Backend.Hold)
+	(<-ended).Want(t, 200)
+	for _, i := range []int{0, 2} {
+		if k, err := g.Store.Key(store.KeyID(keys[i])); err != nil || k.RevokedAt.IsZero() {
+			t.Errorf("account %d: %+v %v", i, k, err)
 		}
 	}
 }

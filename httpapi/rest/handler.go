@@ -76,7 +76,13 @@ func (c *Call) Decode(raw []byte, in any) error {
 func WithoutBody[Out any](f func(*Call) (Out, error)) Handler {
 	inner := WithRawBody(f)
 	return func(c *Call) error {
-		if m := c.Request.Method; m != http.MethodGet && m != http.MethodHead && c.Request.ContentLength != 0 {
+		switch m := c.Request.Method; {
+		case m == http.MethodGet || m == http.MethodHead:
+		case c.Request.ContentLength == 0:
+			if err := c.repeatable(nil); err != nil {
+				return err
+			}
+		default:
 			raw, err := c.Body(MaxBody, "application/json")
 			if err != nil {
 				return err
