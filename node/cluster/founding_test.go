@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"slices"
@@ -9,7 +10,11 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/datadir"
+	"github.com/perfgate/perfgate/node/replica"
+	"github.com/perfgate/perfgate/node/replica/replicatest"
+	"github.com/perfgate/perfgate/store"
 )
 
 // A new cluster is complete when it has the expected voters, and a node when it is
@@ -117,4 +122,58 @@ func TestVoters(t *testing.T) {
 	if !slices.Equal(got, want) || len(s.servers()) != 3 {
 		t.Errorf("voters %q, want %q of %v", got, want, s.servers())
 	}
+}
+
+// A node that founds a cluster looks again where it cannot know whether the state was made, and
+// ends where it cannot make one.
+func TestFoundingIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := emptyStage(t, nil)
+	never := errors.New("the disk is on fire")
+	if err := s.WaitState(t.Context(), func(context.Context) error { return never }); !errors.Is(err, never) {
+		t.Errorf("an error that lasts: %v", err)
+	}
+	tries := 0
+	err := s.WaitState(t.Context(), func(context.Context) error {
+		if tries++; tries == 1 {
+			return replica.Refuse(replica.ErrUnknownOutcome, nil)
+		}
+		replicatest.Begin(t, s.r)
+		return nil
+	})
+	if err != nil || tries != 2 || !s.log.Has("not made yet") {
+		t.Errorf("after %d attempts: %v", tries, err)
+	}
+}
+
+// emptyStage is a stage whose cluster has no state yet.
+func emptyStage(t *testing.T, adjust func(*Config)) *stage {
+	t.Helper()
+	s := &stage{t: t}
+	config := &Config{
+		Dir: "data", Name: "n1", Version: "test", Region: "eu", Logger: s.log.Logger(), Listen: "127.0.0.1:0",
+		Secret: []byte(stageSecret), Expect: 1, Lease: stageLease, Clock: clock.New(), Draining: func() bool { return false },
+		Calls: Calls{Yield: func(context.Context, []store.GrantAsk) error { return nil }},
+	}
+	if adjust != nil {
+		adjust(config)
+	}
+	rc := replicatest.Config(t, replicatest.Memory(t), config.Dir)
+	rc.Logger = config.Logger
+	rc.Coordinate = func(r *replica.Replica) replica.Coordinator {
+		s.Cluster = New(r, config)
+		return byHand{s.Cluster}
+	}
+	fatal := rc.Fatal
+	rc.Fatal = func(err error) {
+		if !s.ends.Load() {
+			fatal(err)
+		}
+	}
+	r := replicatest.Start(t, rc)
+	t.Cleanup(func() {
+		r.Abandon() // nobody is there to hand the leadership to
+		replicatest.Shut(t, r)
+	})
+	return s
 }

@@ -201,28 +201,6 @@ func TestWaitState(t *testing.T) {
 	}
 }
 
-// A node that founds a cluster looks again where it cannot know whether the state was made, and
-// ends where it cannot make one.
-func TestFoundingIsTriedAgain(t *testing.T) {
-	t.Parallel()
-	s := emptyStage(t, nil)
-	never := errors.New("the disk is on fire")
-	if err := s.WaitState(t.Context(), func(context.Context) error { return never }); !errors.Is(err, never) {
-		t.Errorf("an error that lasts: %v", err)
-	}
-	tries := 0
-	err := s.WaitState(t.Context(), func(context.Context) error {
-		if tries++; tries == 1 {
-			return replica.Refuse(replica.ErrUnknownOutcome, nil)
-		}
-		replicatest.Begin(t, s.r)
-		return nil
-	})
-	if err != nil || tries != 2 || !s.log.Has("not made yet") {
-		t.Errorf("after %d attempts: %v", tries, err)
-	}
-}
-
 // mustEnd is a context that ends soon.
 func mustEnd(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)

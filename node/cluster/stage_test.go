@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/raft"
 
-	"github.com/perfgate/perfgate/node/clock"
 	"github.com/perfgate/perfgate/node/mesh"
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/node/replica/replicatest"
@@ -66,38 +65,6 @@ func newStage(t *testing.T, adjust func(*Config)) *stage {
 	t.Helper()
 	s := emptyStage(t, adjust)
 	replicatest.Begin(t, s.r)
-	return s
-}
-
-// emptyStage is a stage whose cluster has no state yet.
-func emptyStage(t *testing.T, adjust func(*Config)) *stage {
-	t.Helper()
-	s := &stage{t: t}
-	config := &Config{
-		Dir: "data", Name: "n1", Version: "test", Region: "eu", Logger: s.log.Logger(), Listen: "127.0.0.1:0",
-		Secret: []byte(stageSecret), Expect: 1, Lease: stageLease, Clock: clock.New(), Draining: func() bool { return false },
-		Calls: Calls{Yield: func(context.Context, []store.GrantAsk) error { return nil }},
-	}
-	if adjust != nil {
-		adjust(config)
-	}
-	rc := replicatest.Config(t, replicatest.Memory(t), config.Dir)
-	rc.Logger = config.Logger
-	rc.Coordinate = func(r *replica.Replica) replica.Coordinator {
-		s.Cluster = New(r, config)
-		return byHand{s.Cluster}
-	}
-	fatal := rc.Fatal
-	rc.Fatal = func(err error) {
-		if !s.ends.Load() {
-			fatal(err)
-		}
-	}
-	r := replicatest.Start(t, rc)
-	t.Cleanup(func() {
-		r.Abandon() // nobody is there to hand the leadership to
-		replicatest.Shut(t, r)
-	})
 	return s
 }
 
