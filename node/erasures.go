@@ -15,7 +15,6 @@ import (
 	"github.com/perfgate/perfgate/node/replica"
 	"github.com/perfgate/perfgate/store"
 	"github.com/perfgate/perfgate/store/backup"
-	"github.com/perfgate/perfgate/store/disk"
 	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
@@ -241,5 +240,5 @@ func waits(err error) bool {
 	if no := (*store.Refusal)(nil); errors.As(err, &no) {
 		return no.Reason == store.Conflict
 	}
-	return errors.Is(err, disk.ErrHeld) || errors.Is(err, replica.ErrNotForgotten) || errors.Is(err, custody.ErrBusy)
+	return errors.Is(err, local.ErrHeld) || errors.Is(err, replica.ErrNotForgotten) || errors.Is(err, custody.ErrBusy)
 }

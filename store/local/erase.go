@@ -51,8 +51,10 @@ func Erase(l *Local, e Erasure) error {
 	return nil
 }
 
-// Compact takes what was removed from the disk. It fails with [disk.ErrHeld] while a reader holds
-// it.
+// ErrHeld is the answer of [Compact], and of the other databases, while a reader holds what was removed.
+var ErrHeld = disk.ErrHeld
+
+// Compact takes what was removed from the disk, or fails with [ErrHeld].
 func Compact(ctx context.Context, l *Local) error {
 	if err := l.enter(); err != nil {
 		return err
