@@ -70,7 +70,7 @@ var argumentsOf = map[string]struct {
 	most int // 0: any number
 }{
 	"keys get": {someKeys, 1}, "keys update": {livingKeys, 1}, "keys rotate": {livingKeys, 1}, "keys revoke": {livingKeys, 0},
-	"keys limits": {someKeys, 1}, "keys usage": {someKeys, 1},
+	"keys limits": {someKeys, 0}, "keys usage": {someKeys, 1},
 	"allowlist remove": {allowedCIDRs, 0},
 	"accounts get":     {someAccounts, 1}, "accounts update": {someAccounts, 1}, "accounts suspend": {someAccounts, 1},
 	"accounts resume": {someAccounts, 1}, "accounts delete": {someAccounts, 1},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,30 +91,38 @@ func ruleText(r *client.LimitRule) string {
 func keysLimits(a *app) *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
-		Use: "limits [ID]", Short: "Show every limit and rule of a key, and what is left of each", Args: cobra.MaximumNArgs(1),
-		Example: "  perfgate keys limits key_2x…\n  perfgate keys limits --type live",
-		Long:    "Show every limit and rule that applies to a key, and what is left of each. Without ID,\nthose of the calling key or, for an operator, of the account are shown.",
+		Use: "limits [ID]...", Short: "Show every limit and rule of keys, and what is left of each", Args: cobra.MaximumNArgs(100),
+		Example: "  perfgate keys limits key_2x…\n  perfgate keys limits key_2x… key_3y…\n  perfgate keys limits --type live",
+		Long:    "Show every limit and rule that applies to a key, or to each of up to 100, and what is left\nof each. Without ID, those of the calling key or, for an operator, of the account are shown.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{}
-			if len(args) == 1 {
+			if len(args) > 0 {
 				if err := checkKeyIDs(args); err != nil {
 					return err
 				}
-				q.Set("key", args[0])
+				q.Set("key", strings.Join(args, ","))
 			}
 			if kind != "" {
 				q.Set("type", kind)
 			}
 			c := call{method: http.MethodGet, path: "/v1/limits", query: q}
 			return run(cmd.Context(), a, c, func(a *app, v *client.List[client.Policy]) error {
-				t := newTable(a.Stdout, "POLICY", "LIMIT", "WINDOW", "REMAINING", "RESET")
+				head := []string{"POLICY", "LIMIT", "WINDOW", "REMAINING", "RESET"}
+				if len(args) > 1 {
+					head = append([]string{"KEY"}, head...)
+				}
+				t := newTable(a.Stdout, head...)
 				for _, p := range v.Data {
 					reset := time.Unix(p.Reset, 0)
 					name := p.Policy
 					if p.Shadow {
 						name += " (shadow)"
 					}
-					t.row(name, p.Limit.String(), p.Window, p.Remaining.String(), minute(&reset))
+					row := []string{name, p.Limit.String(), p.Window, p.Remaining.String(), minute(&reset)}
+					if len(args) > 1 {
+						row = append([]string{p.KeyID}, row...)
+					}
+					t.row(row...)
 				}
 				return t.flush()
 			})

@@ -32,7 +32,7 @@ created       2027-01-01 00:00`
 		"PATCH /v1/accounts/acct_1": {body: ruled},
 		"PATCH /v1/tiers/team":      {body: changedTier},
 		"GET /v1/tiers/team":        {body: aTier, etag: `"3"`},
-		"GET /v1/limits": {body: `{"data":[{"policy":"minute","limit":60,"window":"1m","remaining":59,"reset":1798761600,"shadow":false},` +
+		"GET /v1/limits": {body: `{"data":[{"policy":"minute","limit":60,"window":"1m","remaining":59,"reset":1798761600,"shadow":false,"key_id":"key_1"},` +
 			`{"policy":"budget","limit":10.5,"window":"month","remaining":3.25,"reset":1798761600,"shadow":false},{"policy":"dry","limit":5,"window":"1d","remaining":0,"reset":1798761600,"shadow":true}]}`},
 	})
 	testCommands(t, s, []commandTest{
@@ -43,6 +43,10 @@ created       2027-01-01 00:00`
 minute           60  1m             59  2027-01-01 00:00
 budget         10.5  month        3.25  2027-01-01 00:00
 dry (shadow)      5  1d              0  2027-01-01 00:00`},
+		{args: "keys limits key_1 key_2", calls: "GET /v1/limits?key=key_1%2Ckey_2", out: `KEY    POLICY        LIMIT  WINDOW  REMAINING  RESET
+key_1  minute           60  1m             59  2027-01-01 00:00
+-      budget         10.5  month        3.25  2027-01-01 00:00
+-      dry (shadow)      5  1d              0  2027-01-01 00:00`},
 		{args: "keys limits --type test", calls: "GET /v1/limits?type=test", out: `POLICY        LIMIT  WINDOW  REMAINING  RESET
 minute           60  1m             59  2027-01-01 00:00
 budget         10.5  month        3.25  2027-01-01 00:00

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,25 @@ func (i Insight) KeyUsage(ctx context.Context, id, from, to string) (*KeyUsage, 
 // KeyNodes returns which nodes have applied the newest change of a key.
 func (i Insight) KeyNodes(ctx context.Context, id string) (*KeyNodes, error) {
 	return call[KeyNodes](ctx, i.client, "GET", "/v1/keys/"+url.PathEscape(id)+"/nodes", nil, nil, nil)
+}
+
+// KeyLimits returns the policies of up to 100 keys by id. A key whose count could not be read
+// in time is absent.
+func (i Insight) KeyLimits(ctx context.Context, ids []string) (map[string][]Policy, error) {
+	q := url.Values{}
+	add(q, "key", strings.Join(ids, ","))
+	out, err := call[List[Policy]](ctx, i.client, "GET", "/v1/limits", q, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	byKey := map[string][]Policy{}
+	for _, p := range out.Data {
+		if p.KeyID == "" && len(ids) == 1 { // one key needs no name
+			p.KeyID = ids[0]
+		}
+		byKey[p.KeyID] = append(byKey[p.KeyID], p)
+	}
+	return byKey, nil
 }
 
 // SecurityEvents returns failed authentications and what was unusual; from and to are dates

@@ -33,6 +33,8 @@ type Policy struct {
 	Remaining json.Number `json:"remaining"`
 	Reset     int64       `json:"reset"` // Unix seconds
 	Shadow    bool        `json:"shadow"`
+
+	KeyID string `json:"key_id,omitempty"` // in an answer about several keys
 }
 
 // Proposal is a limit to simulate: PerMinute or Rule, a [LimitRule] as JSON.

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/admit"
@@ -27,6 +28,12 @@ type Limits struct {
 	Store limitStore
 }
 
+// The bounds of a call about several keys.
+const (
+	maxLimitKeys = 100
+	limitsTime   = 2 * time.Second // for which the counts of all of them are waited for
+)
+
 // policyView is one policy. Amounts of a budget are money, all others are units.
 type policyView struct {
 	Policy    string `json:"policy"`
@@ -35,13 +42,20 @@ type policyView struct {
 	Remaining any    `json:"remaining"`
 	Reset     int64  `json:"reset"` // Unix seconds at which it is whole again
 	Shadow    bool   `json:"shadow"`
+
+	Key store.KeyID `json:"key_id,omitzero"` // where several keys were asked about
+}
+
+// policyList answers a call about limits.
+type policyList struct {
+	Data []policyView `json:"data"`
 }
 
 // Read shows every policy of the calling key; to operators and keys with the scope admin,
-// those of the key that the query names; and to operators without one, those of the account.
-func (h *Limits) Read(c *rest.Call) (any, error) {
+// those of the keys that the query names; and to operators without one, those of the account.
+func (h *Limits) Read(c *rest.Call) (*policyList, error) {
 	q := c.Query()
-	id := store.KeyID(q.Text("key"))
+	ids := q.List("key", maxLimitKeys)
 	t := store.Live
 	if q.OneOf("type", "test", "live") == "test" {
 		t = store.Test
@@ -49,7 +63,10 @@ func (h *Limits) Read(c *rest.Call) (any, error) {
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
-	key, err := h.key(c, id)
+	if len(ids) > 1 {
+		return h.ofKeys(c, ids)
+	}
+	key, err := h.key(c, store.KeyID(strings.Join(ids, "")))
 	if err != nil {
 		return nil, err
 	}
@@ -57,17 +74,41 @@ func (h *Limits) Read(c *rest.Call) (any, error) {
 	if f != nil {
 		return nil, f
 	}
-	out := struct {
-		Data []policyView `json:"data"`
-	}{make([]policyView, len(states))}
-	for i, s := range states {
-		v := policyView{Policy: s.Policy, Limit: s.Limit, Window: s.Window, Remaining: s.Remaining, Reset: s.Reset, Shadow: s.Shadow}
-		if s.Money {
-			v.Limit, v.Remaining = amount(s.Limit), amount(s.Remaining)
+	return &policyList{viewPolicies("", states)}, nil
+}
+
+// ofKeys shows the policies of several keys. Those of a key whose count could not be read in
+// time are left out: one count must not take the answer about the others along.
+func (h *Limits) ofKeys(c *rest.Call, ids []string) (*policyList, error) {
+	ctx, stop := context.WithTimeout(c.Request.Context(), limitsTime)
+	defer stop()
+	out := &policyList{Data: []policyView{}}
+	for _, id := range ids {
+		key, err := h.key(c, store.KeyID(id))
+		if err != nil {
+			return nil, err
 		}
-		out.Data[i] = v
+		states, f := h.Gate.Standing(ctx, c.Account, key, key.Type, c.Now)
+		switch {
+		case f == nil:
+			out.Data = append(out.Data, viewPolicies(key.ID, states)...)
+		case f.Code != fault.Unavailable:
+			return nil, f
+		}
 	}
-	return &out, nil
+	return out, nil
+}
+
+// viewPolicies shows policies; id names their key where there are several.
+func viewPolicies(id store.KeyID, states []admit.Standing) []policyView {
+	out := make([]policyView, len(states))
+	for i, s := range states {
+		out[i] = policyView{Policy: s.Policy, Limit: s.Limit, Window: s.Window, Remaining: s.Remaining, Reset: s.Reset, Shadow: s.Shadow, Key: id}
+		if s.Money {
+			out[i].Limit, out[i].Remaining = amount(s.Limit), amount(s.Remaining)
+		}
+	}
+	return out
 }
 
 // key is the key that the call is about; nil: the account.

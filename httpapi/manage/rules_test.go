@@ -106,6 +106,18 @@ func TestLimitsOfTheCaller(t *testing.T) {
 	if a := rows(g.Op("GET", "/v1/limits", "")); strings.Contains(a, `"chat"`) || !strings.Contains(a, `"dry"`) || !strings.Contains(a, `"minute"`) {
 		t.Errorf("an operator sees %s of the account", a)
 	}
+	// Those of several keys each name theirs, in the order of the question.
+	several := rows(g.Op("GET", "/v1/limits?key="+adminID+","+id, ""))
+	if first, rest, ok := strings.Cut(several, `"key_id":"`+id); !ok || strings.Contains(rest, adminID) || !strings.Contains(first, adminID) ||
+		strings.Count(several, `"key_id"`) != strings.Count(several, `"policy"`) || !strings.Contains(several, `"policy":"budget","limit":2.5`) {
+		t.Errorf("an operator sees %s of two keys", several)
+	}
+	g.Do(g.Admin.URL, "GET", "/v1/limits?key="+id+","+adminID, key, "").Want(t, 403, fault.InsufficientScope)
+	g.Op("GET", "/v1/limits?key="+id+",key_none", "").Want(t, 404, fault.NotFound)
+	g.Op("GET", "/v1/limits?key="+strings.Repeat(id+",", 99)+id, "").Want(t, 200)
+	for _, list := range []string{"," + id, id + ",", strings.Repeat(id+",", 100) + id, id + "," + strings.Repeat("k", 257)} {
+		g.Op("GET", "/v1/limits?key="+list, "").Want(t, 422, fault.InvalidValue)
+	}
 	g.Op("GET", "/v1/limits?key=key_none", "").Want(t, 404, fault.NotFound)
 	g.Op("GET", "/v1/limits?type=prod", "").Want(t, 422)
 }

@@ -87,6 +87,29 @@ func (q *Query) TextOrNone(name string) *string {
 	return new(q.short(name))
 }
 
+// List are the values of a parameter that holds up to most of 1 to 256 bytes, with commas
+// between them; nil without it.
+func (q *Query) List(name string, most int) []string {
+	if !q.values.Has(name) {
+		return nil
+	}
+	list := strings.SplitN(q.values.Get(name), ",", most+1)
+	for i, v := range list {
+		switch {
+		case v == "" && len(list) == 1:
+			q.fail(InvalidQuery(name, "is empty; leave it out to not filter by it"))
+		case v == "" || len(v) > 256 && i < most:
+			q.fail(InvalidQuery(name, "must be values of 1 to 256 bytes, with commas between them"))
+		case i == most:
+			q.fail(InvalidQuery(name, "holds more than %d values", most))
+		default:
+			continue
+		}
+		break
+	}
+	return list
+}
+
 func (q *Query) short(name string) string {
 	v := q.values.Get(name)
 	if len(v) > 256 {

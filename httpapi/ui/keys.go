@@ -39,20 +39,25 @@ type used struct {
 }
 
 // usedOf are the uses of the limits of those keys that had requests lately: the others have
-// used nothing that is worth a call for each row.
+// used nothing that is worth a look.
 func usedOf(v *visit, keys []client.Key, lately map[string]*chart) (map[string]*used, error) {
+	var ids []string
+	for _, k := range keys { // of one page
+		if lately[k.ID] != nil && k.State != "revoked" && k.State != "expired" {
+			ids = append(ids, k.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	policies, err := v.api.Insight().KeyLimits(v.context(), ids)
+	if ok, err := allowed(err); !ok {
+		return nil, err
+	}
 	out := map[string]*used{}
-	for _, k := range keys {
-		if lately[k.ID] == nil || k.State == "revoked" || k.State == "expired" {
-			continue
-		}
-		policies, err := v.api.Limits(v.context(), k.ID)
-		if ok, err := allowed(err); !ok {
-			return nil, err
-		}
-		name, share := binding(policies)
-		if name != "" {
-			out[k.ID] = &used{name, share}
+	for id, list := range policies {
+		if name, share := binding(list); name != "" {
+			out[id] = &used{name, share}
 		}
 	}
 	return out, nil
