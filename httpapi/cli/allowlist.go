@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,7 @@ const (
 
 func allowlistCommand(a *app) *cobra.Command {
 	return group("allowlist", "Manage the addresses that may use the account's keys",
-		allowlistGet(a), allowlistSet(a), allowlistAdd(a), allowlistRemove(a), allowlistConfirm(a), allowlistRevert(a))
+		allowlistGet(a), allowlistCheck(a), allowlistSet(a), allowlistAdd(a), allowlistRemove(a), allowlistConfirm(a), allowlistRevert(a))
 }
 
 func allowlistGet(a *app) *cobra.Command {
@@ -35,6 +37,36 @@ func allowlistGet(a *app) *cobra.Command {
 		Example: "  perfgate allowlist get\n  perfgate allowlist get --account acct_2x… --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: allowlistPath}, showAllowlist)
+		},
+	}
+}
+
+// errNotAllowed is the failure of a check of an address that would not pass.
+var errNotAllowed = errors.New("the address is not on the allowlist: requests from it would be refused")
+
+func allowlistCheck(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "check ADDRESS", Short: "Tell whether an address would pass the allowlist", Args: cobra.ExactArgs(1),
+		Long:    "Tell whether the account's allowlist lets an address pass, and by which entry. A key may\nhave addresses of its own in addition. The exit code is 1 if the address would not pass.",
+		Example: "  perfgate allowlist check 203.0.113.7",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd.Context(), a, call{method: http.MethodGet, path: allowlistPath}, func(a *app, v *client.Allowlist) error {
+				address, err := netip.ParseAddr(args[0])
+				if err != nil || address.Zone() != "" {
+					return fmt.Errorf("%s is no IP address", printable(args[0]))
+				}
+				if len(v.Entries) == 0 {
+					_, err := fmt.Fprintln(a.Stdout, "It passes: the allowlist is empty.")
+					return err
+				}
+				for _, e := range v.Entries {
+					if p, err := iprange.Parse(e.CIDR); err == nil && p.Contains(address.Unmap()) {
+						_, err := fmt.Fprintln(a.Stdout, strings.TrimSpace("It passes by "+printable(e.CIDR+"  "+e.Note)))
+						return err
+					}
+				}
+				return errNotAllowed
+			})
 		},
 	}
 }

@@ -25,6 +25,7 @@ func TestAllowlist(t *testing.T) {
 	path := put(t, t.TempDir(), "list", []byte("192.0.2.1\n"))
 	testCommands(t, allowlistServer(t), []commandTest{
 		{args: "allowlist get", calls: "GET /v1/allowlist", out: "CIDR        NOTE\n10.0.0.0/8  office"},
+		{args: "allowlist check ::ffff:10.9.9.9", calls: "GET /v1/allowlist", out: "It passes by 10.0.0.0/8  office"},
 		{args: "allowlist set", stdin: "10.0.0.0/8 # x\n", calls: "PUT /v1/allowlist 10.0.0.0/8 # x\n", out: empty, err: changed},
 		{args: "allowlist set --force -", stdin: "", calls: "PUT /v1/allowlist?force=true", out: empty, err: changed},
 		{args: "allowlist set --confirm-within 5m -", stdin: "10.0.0.0/8", calls: "PUT /v1/allowlist?confirm_within=5m 10.0.0.0/8", out: empty, err: changed},
@@ -56,6 +57,8 @@ func TestAllowlistFails(t *testing.T) {
 	testFailures(t, s, []failure{
 		{args: "allowlist set /nonexistent", code: 1, err: "read allowlist: open /nonexistent: no such file"},
 		{args: "allowlist set " + path, code: 1, err: "is larger than 8388608 bytes"},
+		{args: "allowlist check 203.0.113.7", code: 1, err: "would be refused"},
+		{args: "allowlist check 203.0.113.0/24", code: 1, err: "is no IP address"},
 		{args: "allowlist set a b", code: 2, err: "accepts at most 1 arg"},
 		{args: "allowlist add", code: 2, err: "requires at least 1 arg"},
 		{args: "allowlist remove 203.0.113.1", code: 1, err: "203.0.113.1 is not on the allowlist"},

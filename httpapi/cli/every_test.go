@@ -24,6 +24,7 @@ var everyCommand = map[string]string{
 	"accounts update acct_1 --name a":   "",
 	"accounts update --name a":          "",
 	"allowlist add 192.0.2.1":           "",
+	"allowlist check 192.0.2.1":         "",
 	"allowlist confirm":                 "",
 	"allowlist get":                     "",
 	"allowlist revert":                  "",

@@ -79,7 +79,7 @@ func keysList(a *app) *cobra.Command {
 	fs.String("state", "", "only keys in this `state`: active, disabled, rotating, revoked or expired")
 	fs.String("environment", "", "only keys of this `environment`")
 	fs.String("name", "", "only keys with this `name`")
-	fs.String("q", "", "only keys with this `text` in their name, id or hint")
+	fs.String("q", "", "only keys with this `text` in their name, id, hint, creator or metadata")
 	fs.String("due", "", "only keys whose rotation or expiry is due within this `duration`, such as 14d")
 	fs.String("sort", "", "`order`: created_at, last_used_at, name or expires_at; -name and so on reverse it")
 	fs.String("created-by", "", "only keys created by the user with this `ID`")

@@ -44,6 +44,9 @@ func showKeyUsage(a *app, v *client.KeyUsage) error {
 	} else {
 		t.row("last use", "never")
 	}
+	for _, u := range v.UsedFrom {
+		t.row("used from "+u.IP, "last at "+minute(&u.LastUsed))
+	}
 	for _, n := range v.Statuses {
 		t.row("status "+n.Status, num(n.Requests))
 	}

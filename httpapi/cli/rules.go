@@ -93,7 +93,7 @@ func keysLimits(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "limits [ID]...", Short: "Show every limit and rule of keys, and what is left of each", Args: cobra.MaximumNArgs(100),
 		Example: "  perfgate keys limits key_2x…\n  perfgate keys limits key_2x… key_3y…\n  perfgate keys limits --type live",
-		Long:    "Show every limit and rule that applies to a key, or to each of up to 100, and what is left\nof each. Without ID, those of the calling key or, for an operator, of the account are shown.",
+		Long:    "Show every limit and rule that applies to a key, or to each of up to 100, and what is left\nof each. Without ID, those of the calling key or, for an operator, of the account are\nshown.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{}
 			if len(args) > 0 {

@@ -116,7 +116,7 @@ var accountCalls = []apiCall{
 	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx, "") }, "GET /v1/audit-logs/head", ""},
 	{"AuditHead", func(ctx context.Context, c *client.Client) (any, error) { return c.AuditHead(ctx, "operators") }, "GET /v1/audit-logs/head?log=operators", ""},
 	{"Limits", func(ctx context.Context, c *client.Client) (any, error) { return c.Limits(ctx, "key_1") }, "GET /v1/limits?key=key_1", ""},
-	{"Insight.KeyLimits", func(ctx context.Context, c *client.Client) (any, error) { return c.Insight().KeyLimits(ctx, []string{"key_1", "key_2"}) }, "GET /v1/limits?key=key_1%2Ckey_2", ""},
+	{"Insight.KeyLimits", func(ctx context.Context, c *client.Client) (any, error) { return c.Insight().KeyLimits(ctx, twoKeys) }, "GET /v1/limits?key=key_1%2Ckey_2", ""},
 	{"SimulateLimits", func(ctx context.Context, c *client.Client) (any, error) {
 		return c.SimulateLimits(ctx, client.Proposal{Type: "live"})
 	}, "POST /v1/limits/simulate", `{"type":"live"}`},

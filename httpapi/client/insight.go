@@ -124,6 +124,7 @@ type KeyUsage struct {
 	Countries []CountryCount `json:"countries"`
 	Addresses []AddressCount `json:"failing_addresses"`
 	LastUse   *LastUse       `json:"last_use"`
+	UsedFrom  []UsedFrom     `json:"used_from"` // last, the latest first, up to 8 of each node
 	Anomalies []Anomaly      `json:"anomalies"`
 	Missing   []Missing      `json:"missing"`
 }

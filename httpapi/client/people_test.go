@@ -60,3 +60,6 @@ var peopleCalls = []apiCall{
 		return client.SessionsOf(c).CreateLink(ctx, client.NewSessionLink{Account: "acct_1"})
 	}, "POST /v1/session-links", `{"account":"acct_1"}`},
 }
+
+// twoKeys are the ids of a call about several keys.
+var twoKeys = []string{"key_1", "key_2"}

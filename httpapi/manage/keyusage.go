@@ -36,6 +36,7 @@ type keyUsage struct {
 	Addresses []addressCount `json:"failing_addresses"`
 
 	LastUsed  *lastUseView    `json:"last_use"`
+	UsedFrom  []useView       `json:"used_from"`
 	Anomalies []anomaly       `json:"anomalies"`
 	Missing   []chain.Missing `json:"missing"`
 }
@@ -138,6 +139,12 @@ func (h *Usage) OfKey(c *rest.Call) (*keyUsage, error) {
 	out.miss(missing)
 	use, ok := uses[k.ID]
 	out.LastUsed = lastUseOf(use, ok)
+	profiles, missing, err := h.Observed.Profiles(ctx, []store.KeyID{k.ID})
+	if err != nil {
+		return nil, err
+	}
+	out.miss(missing)
+	out.UsedFrom = usesWithin(profiles[k.ID].Recent, from, to)
 	found, missing, err := h.Observed.Findings(ctx, insight.Query{Account: string(c.Account), Key: string(k.ID), From: c.Now.Add(-openFor), To: c.Now.Add(time.Minute), Most: maxCounts})
 	if err != nil {
 		return nil, err

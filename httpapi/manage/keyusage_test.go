@@ -1,6 +1,7 @@
 package manage_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -33,6 +35,9 @@ func TestUsageOfKey(t *testing.T) {
 	observe(id, 31*24*time.Hour, func(*local.Observation) {})
 	observe(other, time.Hour, func(o *local.Observation) { o.Country = "JP" })
 	apitest.Must(t, g.Local.Flush())
+	g.Profiles = map[store.KeyID]insight.Profile{store.KeyID(id): {Recent: []insight.User{
+		{IP: netip.MustParseAddr("203.0.113.7"), Country: "DE", Agent: "curl", At: now.Add(-time.Minute)}, {IP: netip.MustParseAddr("2001:db8::1"), At: now.Add(-2 * time.Hour)},
+	}}}
 	a := g.Op("GET", "/v1/usage/keys/"+id, "").Want(t, 200)
 	for _, want := range []string{
 		`"requests":5,"denied":1,"failed":1,"units":8,"cost":0,"billable":6`,
@@ -48,6 +53,13 @@ func TestUsageOfKey(t *testing.T) {
 	}
 	if a := g.Op("GET", "/v1/usage/keys/"+id+"?from="+now.Add(-3*time.Hour).Truncate(time.Hour).Format(time.RFC3339), "").Want(t, 200); !strings.Contains(a.Body, `"requests":2,"denied":0`) {
 		t.Errorf("since less than four hours: %s", a.Body)
+	}
+	if addresses := a.JSON["used_from"].([]any); len(addresses) != 2 || fmt.Sprint(addresses[0].(map[string]any)["user_agent"], addresses[1].(map[string]any)["user_agent"]) != "curl<nil>" {
+		t.Errorf("it was used from %v", addresses)
+	}
+	hour := g.Op("GET", "/v1/usage/keys/"+id+"?from="+now.Add(-time.Hour).Format(time.RFC3339), "").Want(t, 200)
+	if addresses := hour.JSON["used_from"].([]any); len(addresses) != 1 {
+		t.Errorf("in the last hour it was used from %v", addresses)
 	}
 	// A key reads usage with the scope read, and another account's key does not exist for it.
 	g.Do(g.Proxy.URL, "GET", "/v1/usage/keys/"+id, secret, "").Want(t, 200)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/rest"
 	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/insight"
 	"github.com/perfgate/perfgate/store/local"
 )
 
@@ -55,20 +56,28 @@ func (h *Keys) overlap(c *rest.Call, k *store.Key) (*overlapView, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &overlapView{UntilUnused: k.UntilUnused, UsedBy: []useView{}}
-	last := next.CreatedAt
-	since := next.CreatedAt.Truncate(time.Second) // as the times of uses
-	for _, u := range profiles[k.ID].Recent {
-		if u.At.Before(since) {
-			continue
-		}
-		last = latest(last, u.At)
-		v.UsedBy = append(v.UsedBy, useView{IP: u.IP.String(), Country: some(u.Country), Agent: some(u.Agent), LastUsed: u.At.UTC()})
-	}
+	v := &overlapView{UntilUnused: k.UntilUnused, UsedBy: usesWithin(profiles[k.ID].Recent, next.CreatedAt, time.Time{})}
 	if k.UntilUnused {
+		last := next.CreatedAt
+		if len(v.UsedBy) > 0 {
+			last = latest(last, v.UsedBy[0].LastUsed)
+		}
 		v.EndsUnused = when(earliest(last.Add(UnusedFor), k.OverlapEndsAt))
 	}
 	return v, nil
+}
+
+// usesWithin shows the addresses whose last use was within a period, the latest first; to is
+// the first time after it, zero for none.
+func usesWithin(recent []insight.User, from, to time.Time) []useView {
+	out := []useView{}
+	from = from.Truncate(time.Second) // as the times of uses
+	for _, u := range recent {
+		if !u.At.Before(from) && (to.IsZero() || u.At.Before(to)) {
+			out = append(out, useView{IP: u.IP.String(), Country: some(u.Country), Agent: some(u.Agent), LastUsed: u.At.UTC()})
+		}
+	}
+	return out
 }
 
 func latest(a, b time.Time) time.Time {

@@ -53,8 +53,7 @@ func readSearch(c *rest.Call, q *rest.Query) (s keySearch, ok bool, err error) {
 
 // matches reports whether k is one that the search is for.
 func (s *keySearch) matches(k *store.Key, now time.Time) bool {
-	if s.text != "" && !strings.Contains(strings.ToLower(k.Name), s.text) &&
-		!strings.Contains(strings.ToLower(string(k.ID)), s.text) && !strings.Contains(strings.ToLower(k.Hint), s.text) {
+	if s.text != "" && !s.found(k) {
 		return false
 	}
 	if s.due.IsZero() {
@@ -65,6 +64,20 @@ func (s *keySearch) matches(k *store.Key, now time.Time) bool {
 	}
 	rotation := k.ReplacedBy == "" && !k.CreatedAt.Add(store.RotationDue).After(s.due)
 	return rotation || !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(s.due)
+}
+
+// found reports whether the text of the search is a part of something that people know k by.
+func (s *keySearch) found(k *store.Key) bool {
+	has := func(v string) bool { return strings.Contains(strings.ToLower(v), s.text) }
+	if has(k.Name) || has(string(k.ID)) || has(k.Hint) || has(k.CreatedBy) {
+		return true
+	}
+	for name, value := range k.Metadata {
+		if has(name) || has(value) {
+			return true
+		}
+	}
+	return false
 }
 
 // place is k's place in the order. A key that was never used comes before all that

@@ -44,7 +44,7 @@ func TestSortAndSearchKeys(t *testing.T) {
 		return now.Add(time.Duration(n * 24 * float64(time.Hour))).Format(time.RFC3339)
 	}
 	for _, k := range []struct{ name, more string }{
-		{"old", ``}, {"betamax", `,"expires_at":"` + day(100) + `"`}, {"Alphabet", `,"expires_at":"` + day(80.5) + `"`}, {"gone", ``}, {"c", `,"expires_at":"` + day(90) + `"`}, {"b", ``},
+		{"old", ``}, {"betamax", `,"expires_at":"` + day(100) + `"`}, {"Alphabet", `,"expires_at":"` + day(80.5) + `"`}, {"gone", ``}, {"c", `,"metadata":{"owner":"Team-7"},"expires_at":"` + day(90) + `"`}, {"b", ``},
 	} {
 		id := g.Op("POST", "/v1/keys", `{"name":"`+k.name+`","type":"live"`+k.more+`}`).Want(t, 201).Text("id")
 		if k.name == "gone" {
@@ -64,6 +64,9 @@ func TestSortAndSearchKeys(t *testing.T) {
 		"sort=-expires_at&q=ALPHAB": "Alphabet",
 		"q=ETAMA":                   "betamax",
 		"q=no+such":                 "",
+		"q=TEAM-7":                  "c",
+		"q=Owner":                   "c",
+		"q=OP_&state=revoked":       "gone", // its creator
 		"due=0s":                    "",
 		"due=69d":                   "",
 		"due=70d12h":                "Alphabet",
