@@ -143,8 +143,11 @@ var layers = map[string][]string{
 	"httpapi/ui": {
 		"httpapi/client",
 		"httpapi/fault",
+		"httpapi/iprange",
 		"httpapi/rest",
 		"httpapi/span",
+		"store/chain",
+		"store/chain/export",
 	},
 	"httpapi/invisible": {},
 	"httpapi/webhook":   {},

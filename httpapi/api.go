@@ -176,11 +176,15 @@ func (l promLog) Println(v ...any) { l.log.Warn("collect metrics", "error", fmt.
 func (a *API) Admin() http.Handler {
 	calls := a.calls()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if rt, _, allow := a.routes.Find(r.Method, r.URL); rt == nil && allow == "" && a.dashboard.Takes(r) {
+		rt, _, allow := a.routes.Find(r.Method, r.URL)
+		switch {
+		case rt == nil && allow == "" && a.dashboard.Takes(r):
 			a.dashboard.ServeHTTP(w, r)
-			return
+		case rt != nil && strings.HasPrefix(rt.Path, "/signin/"): // the button of the page that signs in leads there
+			a.dashboard.Linked(w, r, calls)
+		default:
+			calls.ServeHTTP(w, r)
 		}
-		calls.ServeHTTP(w, r)
 	})
 }
 

@@ -148,7 +148,7 @@ try {
 
   await judge([
     "/", "/keys", "/usage?group_by=country", "/keys?q=production&state=revoked", "/keys/new", evilPage, `${evilPage}/edit`, `${evilPage}/rotate`, `${evilPage}/revoke`, "/usage",
-    "/security", "/security/allowlist", "/security/hygiene", "/security/incidents", "/security/incidents/new", "/webhooks", "/webhooks/new", "/users", "/users/new", "/link", "/sessions", "/second-factor", "/tokens", "/audit", "/audit?outcome=denied", "/account", "/accounts", "/accounts/new", "/accounts/default", "/tiers", "/tiers/new", "/tiers/pro", "/cluster", "/keyring", "/backup", "/account/erasures", "/compliance", "/nothing",
+    "/security", "/security/allowlist", "/security/hygiene", "/security/incidents", "/security/incidents/new", "/webhooks", "/webhooks/new", "/users", "/users/new", "/link", "/sessions", "/second-factor", "/tokens", "/audit", "/audit?outcome=denied", "/audit/verify", "/account", "/accounts", "/accounts/new", "/accounts/default", "/tiers", "/tiers/new", "/tiers/pro", "/cluster", "/keyring", "/backup", "/account/erasures", "/compliance", "/nothing",
   ]);
   await page.goto(`${BASE}/`);
   await page.getByRole("button", { name: "Sign out", exact: true }).click();

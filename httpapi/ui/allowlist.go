@@ -1,7 +1,7 @@
 package ui
 
 import (
-	"fmt"
+	"iter"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
+	"github.com/perfgate/perfgate/httpapi/iprange"
 )
 
 // allowlistEditor is the account's list as a text that is edited.
@@ -27,22 +28,30 @@ type allowlistEditor struct {
 	Late    *client.Revocation // of a change that a node has not confirmed
 	Trial   *trialView
 	Within  string // the time of a trial, in words; "" where none can be had
+	Passing *passing
+}
+
+// passing tells whether an address would pass a list.
+type passing struct {
+	Address string // as it was entered
+	Passes  bool
+	Line    int    // of the entry that contains it; 0: the list is empty, or none does
+	Entry   string // that is on the line
+	Problem string // why nothing can be told
 }
 
 // trialView is a list on trial.
 type trialView struct {
 	ConfirmBy time.Time
 	SetBy     string
-	Left      string // until then, as minutes and seconds
 }
 
 // trialOf is the trial of a list; nil without one.
-func trialOf(v *visit, list *client.Allowlist) *trialView {
+func trialOf(list *client.Allowlist) *trialView {
 	if list.Pending == nil {
 		return nil
 	}
-	left := max(0, list.Pending.ConfirmBy.Sub(v.ui.cfg.Clock())).Round(time.Second)
-	return &trialView{list.Pending.ConfirmBy, list.Pending.SetBy, fmt.Sprintf("%d:%02d", left/time.Minute, left%time.Minute/time.Second)}
+	return &trialView{list.Pending.ConfirmBy, list.Pending.SetBy}
 }
 
 // trialTime is how long a person has to confirm a list on trial.
@@ -77,7 +86,7 @@ func (v *visit) savedAllowlist() (*allowlistEditor, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage), Trial: trialOf(v, list)}
+	b := &allowlistEditor{ETag: list.ETag, Entries: len(list.Entries), May: v.me.may(manage), Trial: trialOf(list)}
 	if v.ui.cfg.Facts().Trials {
 		b.Within = distance(trialTime)
 	}
@@ -103,6 +112,9 @@ func (v *visit) savedAllowlist() (*allowlistEditor, error) {
 // setAllowlist saves the text.
 func setAllowlist(v *visit) error {
 	text := v.r.PostFormValue("entries")
+	if v.form("do") == "check" {
+		return checkAddress(v, text)
+	}
 	force := v.form("force") != ""
 	if f := v.guardOwn(text, force); f != nil {
 		return v.showAllowlist(text, f)
@@ -203,17 +215,9 @@ func (v *visit) guardOwn(text string, force bool) *fault.Error {
 		return nil
 	}
 	any := false
-	for line := range strings.Lines(text) {
-		entry, _, _ := strings.Cut(line, "#")
-		if entry = strings.TrimSpace(entry); entry == "" {
-			continue
-		}
+	for _, entry := range entriesOf(text) {
 		any = true
-		p, err := netip.ParsePrefix(entry)
-		if a, bad := netip.ParseAddr(entry); bad == nil {
-			p, err = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
-		}
-		if err != nil || p.Contains(own) {
+		if p, err := iprange.Parse(entry); err != nil || p.Contains(own) {
 			return nil
 		}
 	}
@@ -221,4 +225,55 @@ func (v *visit) guardOwn(text string, force bool) *fault.Error {
 		return nil
 	}
 	return fault.Newf(fault.WouldLockOut, "The list does not contain your own address %s: keys that are used from there would be refused. Add the address, or save anyway.", own)
+}
+
+// entriesOf are the entries of a text by the number of their line, without blank lines and
+// notes.
+func entriesOf(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		n := 0
+		for line := range strings.Lines(text) {
+			n++
+			entry, _, _ := strings.Cut(line, "#")
+			if entry = strings.TrimSpace(entry); entry != "" && !yield(n, entry) {
+				return
+			}
+		}
+	}
+}
+
+// checkAddress tells whether an address would pass the list that is in the form, whether it
+// was saved or not. Nothing is changed.
+func checkAddress(v *visit, text string) error {
+	b, err := v.savedAllowlist()
+	if err != nil {
+		return err
+	}
+	p := passes(text, v.form("probe"))
+	b.Text, b.ETag, b.Passing = text, v.form("etag"), &p
+	return v.render(http.StatusOK, "allowlist", &page{Title: "IP Allowlist", Body: b})
+}
+
+// passes judges an address by a list as admission does.
+func passes(text, address string) passing {
+	out := passing{Address: address}
+	a, err := netip.ParseAddr(address)
+	if err != nil || a.Zone() != "" {
+		out.Problem = "Enter one address, such as 203.0.113.7 or 2001:db8::1."
+		return out
+	}
+	a = a.Unmap()
+	any := false
+	for n, entry := range entriesOf(text) {
+		any = true
+		p, err := iprange.Parse(entry)
+		switch {
+		case err != nil:
+			return passing{Address: address, Problem: "Line " + strconv.Itoa(n) + " " + err.Error() + ". Correct it first."}
+		case out.Line == 0 && p.Contains(a):
+			out.Line, out.Entry = n, entry
+		}
+	}
+	out.Passes = !any || out.Line > 0
+	return out
 }

@@ -177,6 +177,11 @@ func commandOf(v *visit, method, action string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return lineFor(v, commands...)
+}
+
+// lineFor writes commands for the account that is looked at.
+func lineFor(v *visit, commands ...*command) (string, error) {
 	if v.picked() {
 		for _, c := range commands {
 			c.words = append(c.words[:1:1], append([]string{"--account", v.account}, c.words[1:]...)...)

@@ -93,6 +93,8 @@ func value(n *html.Node) string {
 		return "7"
 	case attr(n, "inputmode") == "decimal":
 		return "0.5"
+	case attr(n, "type") == "datetime-local":
+		return "2027-01-31T15:00"
 	case attr(n, "type") == "date", strings.HasSuffix(name, "_until"):
 		return "2027-01-31"
 	case name == "max_ttl":
@@ -200,7 +202,7 @@ func TestEveryFormHasACommand(t *testing.T) {
 		}
 		for _, a := range p.all("a", "") {
 			switch href := attr(a, "href"); {
-			case slices.ContainsFunc(a.Attr, func(a html.Attribute) bool { return a.Key == "download" }):
+			case slices.ContainsFunc(a.Attr, func(a html.Attribute) bool { return a.Key == "data-file" }):
 				downloads++
 				run(t, g.asCommand("GET", href, url.Values{}).want(200).raw)
 			case strings.HasPrefix(href, "/") && (path == "/" || !strings.Contains(href, "?")):
@@ -212,7 +214,7 @@ func TestEveryFormHasACommand(t *testing.T) {
 			forms[a.to], dos[a.fields.Get("do")] = true, true
 			words, stdin := run(t, c.raw)
 			for name, values := range a.fields {
-				if strings.HasPrefix(values[0], "-a'b") && !slices.Contains([]string{"confirm", "count"}, name) && !strings.HasPrefix(name, "rule") &&
+				if strings.HasPrefix(values[0], "-a'b") && !slices.Contains([]string{"confirm", "count", "probe"}, name) && !strings.HasPrefix(name, "rule") &&
 					!slices.Contains(words, hostile) && !strings.Contains(stdin, hostile) && a.fields.Get("do") != "find" {
 					t.Errorf("%s: %s is not in %s", a.to, name, c.raw)
 				}
@@ -269,17 +271,19 @@ func TestCommandsOfForms(t *testing.T) {
 		want           string
 	}{
 		{"POST", "/keys/new", form("name", "Production Server", "type", "live", "scopes", "read", "expires", "30d"), 200, "perfgate keys create --type live --scope read --expires-in 30d 'Production Server'"},
-		{"POST", "/keys/new?account=" + acct, form("name", "a", "type", "test"), 200, "perfgate --account " + acct + " keys create --type test a"},
+		{"POST", "/keys/new?account=" + acct, form("name", "a", "type", "test", "scopes", "read"), 200, "perfgate --account " + acct + " keys create --type test --scope read a"},
 		{"POST", "/keys/" + id + "/revoke", form("reason", "it's leaked", "chain", "1"), 200, "perfgate keys revoke " + id + ` --reason 'it'\''s leaked' --chain`},
 		{"POST", "/keys/bulk", form("do", "disable", "ids", "key_1", "ids", "key_2"), 200, "perfgate keys update --state disabled key_1 && perfgate keys update --state disabled key_2"},
 		{"POST", "/keys/bulk", form("do", "disable"), 422, "tick the keys"},
-		{"POST", "/keys/new", form("name", "a\nb", "type", "test"), 422, "U+000A"},
-		{"POST", "/keys/new", form("name", "a\x1b[31m", "type", "test"), 422, "U+001B"},
-		{"POST", "/keys/new", form("name", "a\u202eb", "type", "test"), 422, "U+202E"},
-		{"POST", "/keys/new", form("name", "a\xffb", "type", "test"), 422, "UTF-8"},
+		{"POST", "/keys/new", form("name", "a\nb", "type", "test", "scopes", "read"), 422, "U+000A"},
+		{"POST", "/keys/new", form("name", "a\x1b[31m", "type", "test", "scopes", "read"), 422, "U+001B"},
+		{"POST", "/keys/new", form("name", "a\u202eb", "type", "test", "scopes", "read"), 422, "U+202E"},
+		{"POST", "/keys/new", form("name", "a\xffb", "type", "test", "scopes", "read"), 422, "UTF-8"},
 		{"POST", "/keys/new", form("name", "a", "type", "test", "requests_per_minute", "x"), 422, "whole number"},
+		{"POST", "/keys/new", form("name", "a", "type", "test"), 422, "choose at least one"},
 		{"POST", "/security/allowlist", form("entries", strings.Repeat("203.0.113.1 # note\n", 8000)), 422, "Put the values into a file"},
 		{"POST", "/security/allowlist", form("entries", "203.0.113.0/24 # office\r\n", "force", "1"), 200, `printf '%s\n' '203.0.113.0/24 # office' | perfgate allowlist set --force`},
+		{"POST", "/security/allowlist", form("do", "check", "entries", "203.0.113.0/24", "probe", "-x y"), 200, "perfgate allowlist check -- '-x y'"},
 		{"POST", "/accounts/" + acct, form("name", "Acme", "retention_days", "30", "browser_keys", "alert"), 422, "changes nothing yet"},
 		{"POST", "/accounts/" + acct, form("name", "Acme", "tier", "other", "limits_burst", "9"), 200, "perfgate accounts update --requests-per-minute none --burst 9 --requests-per-month none --max-concurrent none --tier other " + acct},
 		{"POST", "/accounts/" + acct, form("name", "Acme", "alert_thresholds", ""), 200, "perfgate accounts update --alert-at none " + acct},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/fault"
 )
@@ -37,6 +38,9 @@ func init() { // the table and the pages refer to each other
 			return perfgate("incident", "report").when(html, "html").flag("output", name).args(v.r.PathValue("id"))
 		}),
 		"POST /security/allowlist": one(func(v *visit) *command {
+			if v.form("do") == "check" {
+				return perfgate("allowlist", "check").args(v.form("probe"))
+			}
 			c := perfgate("allowlist", "set").when(v.form("force") != "", "force")
 			if v.form("trial") != "" {
 				c.flag("confirm-within", trialTime.String())
@@ -199,8 +203,11 @@ func incidentCommand(v *visit) ([]*command, error) {
 	return []*command{c.args(args...)}, nil
 }
 
-func auditCommand(v *visit) *command {
-	c, q := perfgate("audit", "export").flag("format", v.query("format")), v.auditQuery()
+func auditCommand(v *visit) *command { return auditExport(v, v.query("format")) }
+
+// auditExport writes the events that match the filters of the page to a file.
+func auditExport(v *visit, format string) *command {
+	c, q := perfgate("audit", "export").flag("format", format), v.auditQuery()
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch name {
 		case "format", "limit", "cursor":
@@ -208,7 +215,7 @@ func auditCommand(v *visit) *command {
 			c.flag(dashed(name), q.Get(name))
 		}
 	}
-	return c.flag("output", "audit-logs."+v.query("format"))
+	return c.flag("output", "audit-logs."+format)
 }
 
 func usageCommand(v *visit) ([]*command, error) {
@@ -236,6 +243,12 @@ func webhookCommand(v *visit) ([]*command, error) {
 		return []*command{perfgate("webhooks", "rotate-secret").flag("overlap", v.form("overlap")).args(id)}, nil
 	case "test", "delete":
 		return []*command{perfgate("webhooks", do).args(id)}, nil
+	case "replay":
+		since, err := sinceOf(v.form("since"))
+		if err != nil {
+			return nil, err
+		}
+		return []*command{perfgate("webhooks", "redeliver").flag("since", since.Format(time.RFC3339)).args(id)}, nil
 	case "redeliver":
 		return []*command{perfgate("webhooks", "redeliver").args(id, v.form("delivery"))}, nil
 	}

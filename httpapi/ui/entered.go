@@ -28,6 +28,9 @@ func (e entered) text(name string) string { return strings.TrimSpace(e.values.Ge
 func (e entered) newKey() (*client.NewKey, *fault.Error) {
 	k := &client.NewKey{Name: e.text("name"), Type: e.text("type"), Environment: e.text("environment"), Scopes: e.scopes()}
 	var faults fault.List
+	if len(k.Scopes) == 0 { // left out, the API would take its default, and nobody who unticks every box means that
+		faults.Add(fault.Invalid("scopes", "choose at least one: a key without a scope could do nothing"))
+	}
 	expires, err := e.expiry()
 	faults.Add(err)
 	k.ExpiresAt = expires

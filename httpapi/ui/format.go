@@ -18,6 +18,7 @@ func (u *UI) funcs() template.FuncMap {
 		"machine":  func(t any) string { return instant(t).UTC().Format(time.RFC3339) },
 		"day":      func(t any) string { return instant(t).UTC().Format(time.DateOnly) },
 		"passed":   func(t any) bool { return !instant(t).After(u.cfg.Clock()) },
+		"left":     func(t any) string { return countdown(instant(t).Sub(u.cfg.Clock())) },
 		"number":   number,
 		"visible":  visible,
 		"join":     strings.Join,
@@ -92,6 +93,15 @@ func ago(now, t time.Time) string {
 		return "in " + distance(-d+time.Second) // a time that was rounded down is meant whole
 	}
 	return distance(d) + " ago"
+}
+
+// countdown is the time that is left, as the module until.js goes on to show it.
+func countdown(d time.Duration) string {
+	s := max(0, int(d.Round(time.Second)/time.Second))
+	if s >= 3600 {
+		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }
 
 // distance is d in its largest unit. Days go up to two years: "89 days" says more than

@@ -11,12 +11,14 @@ import (
 
 var overlaps = []preset{
 	{"0s", "None: the old key ends now"}, {"15m", "15 minutes"}, {"1h", "1 hour"}, {"24h", "24 hours"}, {"7d", "7 days"},
+	{"until_unused", "Until the old key was not used for 15 minutes, at most 30 days"},
 }
 
 // keyStep is a page that asks for one change of a key.
 type keyStep struct {
 	keyForm
 	Overlaps []preset
+	Hour     *lastHour // of a key that is to be revoked; nil where the role may not read it
 }
 
 // showStep shows the page of a change, with the problem that a first try met.
@@ -25,7 +27,15 @@ func showStep(v *visit, name, title string, problem *fault.Error) error {
 	if err != nil {
 		return err
 	}
-	b := keyStep{keyForm{k, v.ui.scopeChoices(), expiries}, overlaps}
+	if !v.me.mayChange(k) {
+		return fault.Newf(fault.Forbidden, "Your role (%s) may not change this key, which was created by another.", v.me.RoleName())
+	}
+	b := keyStep{keyForm: keyForm{k, v.ui.scopeChoices(), expiries}, Overlaps: overlaps}
+	if name == "revoke" {
+		if b.Hour, err = lastHourOf(v, k.ID); err != nil {
+			return err
+		}
+	}
 	status := http.StatusOK
 	if problem != nil {
 		status = problem.Code.Status()

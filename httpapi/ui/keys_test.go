@@ -1,11 +1,15 @@
 package ui_test
 
 import (
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/apitest"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/insight"
 )
 
 // TestKeyLifeCycle makes, rotates, disables and revokes a key by the forms that a person
@@ -98,6 +102,50 @@ func TestKeyFormFaults(t *testing.T) {
 	g.post("/keys/new", url.Values{"name": {"a"}, "type": {"test"}, "scopes": {"read"}, "requests_per_minute": {"many"}, "monthly_budget": {"1e9"}, "once": {"y"}}).
 		want(422).says("requests per minute must be a whole number", "monthly_budget")
 	g.get("/keys").says("No keys yet")
+	id, _ := g.Key("test", "read")
+	g.post("/keys/"+id+"/edit", url.Values{"name": {"a"}, "expires": {"keep"}}).want(422).says("choose at least one")
+	if k := g.Op("GET", "/v1/keys/"+id, "").JSON; k["name"] == "a" {
+		t.Errorf("the key is %v", k)
+	}
+}
+
+// TestLimitsOfManyKeys: the uses of the limits of all keys on a page are one call.
+func TestLimitsOfManyKeys(t *testing.T) {
+	g := newRig(t)
+	for range 3 {
+		id, _ := g.Key("live", "read")
+		g.observe(id, 1, 1, nil)
+		g.Op("PATCH", "/v1/keys/"+id, `{"limits":{"requests_per_minute":3}}`).Want(t, 200)
+	}
+	calls := func() string {
+		for line := range strings.Lines(g.Op("GET", "/metrics", "").Want(t, 200).Body) {
+			if strings.HasPrefix(line, "perfgate_api_requests_total") && strings.Contains(line, `"limits"`) {
+				return strings.Fields(line)[1]
+			}
+		}
+		return "0"
+	}
+	g.get("/keys").want(200)
+	if n := calls(); n != "1" {
+		t.Errorf("the page made %s calls about limits", n)
+	}
+}
+
+// TestRotatingKey: the page of a key that is being replaced counts down, and names who still
+// uses it.
+func TestRotatingKey(t *testing.T) {
+	g := newRig(t)
+	id, _ := g.Key("live", "read")
+	form := g.get("/keys/"+id+"/rotate").want(200).says("Until the old key was not used for 15 minutes", "scopes, limits, budget")
+	g.post("/keys/"+id+"/rotate", url.Values{"once": {form.field("once")}, "overlap": {"until_unused"}}).want(200)
+	now, _ := g.Config.Clock()
+	p := g.get("/keys/"+id).want(200).says("accepted for another 720:00:00", "If it is not used again, it ends in 15 min", "It was not used since the rotation")
+	if timers := p.all("b", "num"); len(timers) != 1 || attr(timers[0], "data-until") == "" {
+		t.Error("nothing counts down")
+	}
+	g.Profiles = map[store.KeyID]insight.Profile{store.KeyID(id): {Recent: []insight.User{{IP: netip.MustParseAddr("203.0.113.7"), Country: "DE", Agent: evil, At: now}}}}
+	g.Now.Add(int64(12 * time.Second))
+	g.get("/keys/"+id).want(200).says("Still used by:", "203.0.113.7", "DE", "12 s ago", evil)
 }
 
 // TestKeyFilters: the filters stand in the URL, each can be removed, and paging keeps them.

@@ -68,6 +68,41 @@ func trafficOf(v *visit, id string) (*keyTraffic, error) {
 	return t, t.routes(v, q)
 }
 
+// lastHour is the use of a key in the last hour: what a revocation would stop.
+type lastHour struct {
+	Requests int64
+	From     []client.UsedFrom // the latest first
+	More     bool              // addresses than these, perhaps: a node names its latest ones only
+	Missing  []client.Missing
+}
+
+// namedAddresses is how many addresses each node names.
+const namedAddresses = 8
+
+// lastHourOf is the use of the key id in the last hour; nil where the role may not read it.
+func lastHourOf(v *visit, id string) (*lastHour, error) {
+	now := v.ui.cfg.Clock().UTC()
+	from, to := now.Add(-time.Hour).Format(time.RFC3339), now.Add(time.Minute).Format(time.RFC3339)
+	used, err := v.api.Insight().Usage(v.context(), client.UsageQuery{From: from, To: to, Step: "minute", Key: id})
+	if ok, err := allowed(err); !ok {
+		return nil, err
+	}
+	h := &lastHour{Missing: used.Missing}
+	for _, r := range used.Data {
+		h.Requests += r.Requests
+	}
+	if h.Requests == 0 {
+		return h, nil
+	}
+	sums, err := v.api.Insight().KeyUsage(v.context(), id, from, to)
+	if ok, err := allowed(err); !ok {
+		return nil, err
+	}
+	h.From = sums.UsedFrom
+	h.More = len(h.From) >= namedAddresses
+	return h, nil
+}
+
 // count fills the tables of causes and places. Those without rows are left out.
 func (t *keyTraffic) count(u *client.KeyUsage) {
 	var statuses, causes, countries, addresses []countRow

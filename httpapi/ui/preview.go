@@ -23,14 +23,14 @@ type Opening struct {
 
 // preview tells what a key may do, before it is made.
 type preview struct {
-	Methods   []string // the columns
-	Rows      []previewRow
-	Opened    int                // rows with a method that is open
-	Idle      []string           // the key's patterns that open nothing
-	Defaulted bool               // no scope was chosen
-	Calls     []scope            // the scopes that open calls of the management API
-	Rules     []client.LimitRule // that count the key's requests
-	Counted   bool               // Rules are known
+	Methods  []string // the columns
+	Rows     []previewRow
+	Opened   int                // rows with a method that is open
+	Idle     []string           // the key's patterns that open nothing
+	Unscoped bool               // no scope was chosen: the form is not taken
+	Calls    []scope            // the scopes that open calls of the management API
+	Rules    []client.LimitRule // that count the key's requests
+	Counted  bool               // Rules are known
 }
 
 // previewRow is a route. Cells are "open", "part", "refused", or "" for a method that the route
@@ -51,9 +51,9 @@ const (
 func previewOf(v *visit) (*preview, error) {
 	e := v.entered()
 	scopes, routes := e.scopes(), lines(e.text("routes"))
-	p := &preview{Defaulted: len(scopes) == 0 && v.r.Method == http.MethodPost}
-	if len(scopes) == 0 {
-		scopes = []string{"read", "write"} // as the form begins, and as the API does
+	p := &preview{Unscoped: len(scopes) == 0 && v.r.Method == http.MethodPost}
+	if v.r.Method != http.MethodPost {
+		scopes = []string{"read", "write"} // as the form begins
 	}
 	for _, s := range builtInScopes {
 		if slices.Contains(scopes, s.Name) && s.Name != "write" {

@@ -65,7 +65,14 @@ func TestPreview(t *testing.T) {
 	fields.Del("routes")
 	fields.Del("scopes")
 	fields.Del("other_scopes")
-	g.post("/keys/new", fields).want(200).says("the key gets read and write", "No route leads")
+	g.post("/keys/new", fields).want(200).says("No scope is chosen: choose at least one.", "No route leads")
+	if len(g.asked[0]) != 0 {
+		t.Errorf("without a scope the routes were asked with %v", g.asked)
+	}
+	fields.Del("preview")
+	if p := g.post("/keys/new", fields).want(422).says("choose at least one"); p.field("name") != "kept" {
+		t.Error("a form without a scope is not shown again as it was")
+	}
 	g.get("/keys").want(200).says("No keys yet")
 	g.as("developer").get("/keys/new").want(200).says("What the key may do")
 }

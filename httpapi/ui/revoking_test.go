@@ -3,6 +3,7 @@ package ui_test
 import (
 	"bufio"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/perfgate/perfgate/httpapi/apitest"
 	"github.com/perfgate/perfgate/httpapi/fault"
 	"github.com/perfgate/perfgate/httpapi/manage"
+	"github.com/perfgate/perfgate/store"
+	"github.com/perfgate/perfgate/store/insight"
 )
 
 // TestRevocationAsItComes: while a node has not confirmed, the page already holds the rows
@@ -81,4 +84,28 @@ func (g *rig) begin(path string, form url.Values) *http.Response {
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	apitest.Must(g.t, err)
 	return resp
+}
+
+// TestWhatARevocationStops: before a key is revoked, the page says how often and from where it
+// was used in the last hour.
+func TestWhatARevocationStops(t *testing.T) {
+	g := newRig(t)
+	id, _ := g.Key("live", "read")
+	g.get("/keys/"+id+"/revoke").want(200).says("It was never used", "It was not used in the last hour")
+	g.observe(id, 2, 3, nil) // today and yesterday
+	now, _ := g.Config.Clock()
+	recent := []insight.User{
+		{IP: netip.MustParseAddr("203.0.113.7"), Country: "DE", Agent: evil, At: now.Add(-12 * time.Second)}, {IP: netip.MustParseAddr("2001:db8::1"), At: now.Add(-time.Minute)},
+		{IP: netip.MustParseAddr("198.51.100.1"), At: now.Add(-2 * time.Hour)},
+	}
+	g.Profiles = map[store.KeyID]insight.Profile{store.KeyID(id): {Recent: recent}}
+	p := g.as("admin").get("/keys/"+id+"/revoke").want(200).says("It was used 3 times in the last hour, from 2 addresses.", "203.0.113.7 DE, 12 s ago", evil, "2001:db8::1 , 1 min ago")
+	if strings.Contains(p.text(), "198.51.100.1") {
+		t.Error("an address of two hours ago is named")
+	}
+	for i := range 8 {
+		recent = append(recent, insight.User{IP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), At: now.Add(-time.Minute)})
+	}
+	g.Profiles[store.KeyID(id)] = insight.Profile{Recent: recent}
+	g.post("/keys/"+id+"/revoke", url.Values{"confirm": {"no"}, "once": {"x"}}).want(422).says("from 10 or more addresses")
 }

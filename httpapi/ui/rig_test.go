@@ -17,7 +17,7 @@ import (
 // rig is a dashboard over an API in memory.
 type rig struct {
 	*apitest.Rig
-	t      *testing.T
+	t      testing.TB
 	pages  *apitest.Endpoint
 	cookie string // of the session
 	facts  httpapi.Facts
@@ -25,7 +25,7 @@ type rig struct {
 	asked  [2][]string // the scopes and routes of the latest preview
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	g := &rig{t: t, facts: httpapi.Facts{Trials: true}}
 	g.Rig = apitest.New(t, func(c *httpapi.Config) {
@@ -62,7 +62,7 @@ func (g *rig) enter(p *shown) {
 
 // shown is a page as a browser got it.
 type shown struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	raw    string

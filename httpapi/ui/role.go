@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/perfgate/perfgate/httpapi/client"
+	"github.com/perfgate/perfgate/httpapi/fault"
 )
 
 // right is something that a role may do. The API enforces the rights; here they only choose
@@ -40,4 +41,19 @@ func (s session) may(want right) bool {
 // mayChange reports whether the user may change a key.
 func (s session) mayChange(k *client.Key) bool {
 	return s.may(manage) || s.may(makeKeys) && k.CreatedBy == s.ID
+}
+
+// neededFor are the rights without which the form of a page is of no use.
+var neededFor = map[string]right{
+	"GET /keys/new": makeKeys, "GET /security/incidents/new": manage, "GET /webhooks/new": manage, "GET /users/new": people, "GET /link": manage,
+	"GET /accounts/new": install, "GET /tiers/new": install,
+}
+
+// mayOpen is a fault for a page with a form that the user's role could not send: the API would
+// refuse it, after somebody has filled it in.
+func (s session) mayOpen(pattern string) error {
+	if r, ok := neededFor[pattern]; ok && !s.may(r) {
+		return fault.Newf(fault.Forbidden, "Your role (%s) may not do this. Ask an owner or admin of the account.", s.RoleName())
+	}
+	return nil
 }

@@ -53,6 +53,7 @@ var (
 		{"POST /security/allowlist/trial", false, endAllowlistTrial},
 		{"GET /audit", false, auditPage},
 		{"GET /audit/export", false, exportAudit},
+		{"GET /audit/verify", false, verifyPage},
 	}
 	// accountRoutes are the pages about the account.
 	accountRoutes = []route{

@@ -133,3 +133,34 @@ func TestIncidentThatRotates(t *testing.T) {
 		t.Fatal("the incident's page shows the new key")
 	}
 }
+
+// TestWouldAddressPass asks the page about addresses, by the list in the form, which is not saved.
+func TestWouldAddressPass(t *testing.T) {
+	g := newRig(t)
+	const at = "/security/allowlist"
+	viewer := g.as("viewer")
+	const text = "# office\r\n203.0.113.7/24 # gate\r\n\r\n::ffff:198.51.100.0/120\r\n2001:db8::/32\r\n203.0.113.0/25"
+	for _, c := range []struct{ text, address, says string }{
+		{text, "203.0.113.200", "203.0.113.200 passes, by line 2 : 203.0.113.7/24"},
+		{text, " ::ffff:203.0.113.1 ", "passes, by line 2 : 203.0.113.7/24"},
+		{text, "198.51.100.9", "passes, by line 4"},
+		{text, "2001:DB8::5", "passes, by line 5"},
+		{text, "192.0.2.1", "192.0.2.1 would be refused: no line contains it."},
+		{"# none", "192.0.2.1", "passes: an empty list allows every address."},
+		{"192.0.2.1\nx", "192.0.2.1", "Line 2"},
+		{text, "203.0.113.0/24", "Enter one address"},
+		{text, "fe80::1%eth0", "Enter one address"},
+		{text, "", "Enter one address"},
+		{text, evil, "Enter one address"},
+	} {
+		for _, role := range []*rig{g, viewer} {
+			p := role.post(at, url.Values{"do": {"check"}, "etag": {"\"7\""}, "entries": {c.text}, "probe": {c.address}}).want(200).says(c.says)
+			if p.field("etag") != "\"7\"" || p.field("probe") != c.address || !strings.Contains(textOf(p.all("textarea", "")[0]), strings.Fields(c.text)[0]) {
+				t.Errorf("%q: the form is not as it was", c.address)
+			}
+		}
+	}
+	if n := len(g.Op("GET", "/v1/allowlist", "").JSON["entries"].([]any)); n != 0 {
+		t.Fatalf("%d entries were saved", n)
+	}
+}

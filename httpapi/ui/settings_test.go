@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +92,14 @@ func TestAuditLog(t *testing.T) {
 	if !strings.Contains(export.raw, "renamed") || strings.Contains(export.raw, "ip_not_allowed") || !strings.Contains(export.raw, `"proof"`) || !strings.HasPrefix(export.header.Get("Content-Disposition"), "attachment") {
 		t.Fatalf("the export is %.500s", export.raw)
 	}
-	g.get("/audit/export?format=exe").want(422)
+	g.get("/audit/export?format=exe").want(422).says("must be csv, ndjson or json")
+	g.get("/audit/export?format=csv&outcome=odd").want(422).says("must be one of") // a page, and no file
+	// The node of the rig signs no heads.
+	verify := g.get("/audit/verify?action=key.update").want(200).says("Action: key.update", "Nothing proves these events", "Events 1", "audit export --format ndjson --action key.update --output audit-logs.ndjson && perfgate audit verify")
+	if !verify.links("/audit?action=key.update") || !p.links("/audit/verify?action=key.update") {
+		t.Fatal("the page of the verification has no way there or back")
+	}
+	g.get("/audit/verify?outcome=odd").want(422).says("must be one of")
 	g.get("/audit?outcome=odd").want(422).says("must be one of")
 	g.get("/audit?action=none").want(200).says("No event matches")
 	for range 60 {
@@ -105,6 +114,37 @@ func TestAuditLog(t *testing.T) {
 	}
 	if rest := len(g.get(next).want(200).all("details", "")); len(first.all("details", "")) != 50 || rest != 11 {
 		t.Fatalf("%q has %d events", next, rest)
+	}
+}
+
+// TestEventAsCurl runs the command beside an event with a curl that prints its arguments: the
+// request finds the event, in the account that is looked at.
+func TestEventAsCurl(t *testing.T) {
+	g := newRig(t)
+	acct := g.Op("POST", "/v1/accounts", `{"name":"Acme"}`).Want(t, 201).Text("id")
+	for range 2 {
+		g.Op("POST", "/v1/keys", `{"name":"of acme","type":"test"}`, "X-Perf-Account", acct).Want(t, 201)
+		g.Now.Add(int64(time.Second))
+	}
+	p := g.get("/audit?action=key.create&account=" + acct).want(200).says("Copy as curl")
+	lines := p.all("pre", "")
+	if len(lines) != 2 {
+		t.Fatalf("%d commands", len(lines))
+	}
+	for _, pre := range lines {
+		sh := exec.Command("sh", "-c", `curl() { printf '%s\n' "$@"; }; `+textOf(pre))
+		sh.Env = []string{"PERFGATE_TOKEN=pgop_x"}
+		out, err := sh.CombinedOutput()
+		apitest.Must(t, err)
+		words := strings.Split(strings.TrimSpace(string(out)), "\n")
+		path, local := strings.CutPrefix(words[len(words)-1], "http://127.0.0.1:8081")
+		if !local || !slices.Contains(words, "Authorization: Bearer pgop_x") || !slices.Contains(words, "X-Perf-Account: "+acct) {
+			t.Fatalf("curl gets %q", words)
+		}
+		found := g.Op("GET", path, "", "X-Perf-Account", acct).Want(t, 200).JSON["data"].([]any)
+		if len(found) != 1 || "curl-"+found[0].(map[string]any)["id"].(string) != attr(pre, "id") {
+			t.Errorf("%s finds %v", path, found)
+		}
 	}
 }
 

@@ -111,15 +111,8 @@ const policy = "default-src 'self'; base-uri 'none'; object-src 'none'; form-act
 
 // ServeHTTP implements [http.Handler] for requests that [UI.Takes].
 func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	rest.SetHeaders(h, r)
-	h.Set("Content-Security-Policy", policy)
-	// With "no-referrer", browsers send "Origin: null" with forms.
-	h.Set("Referrer-Policy", "same-origin")
-	if r.TLS != nil { // browsers complain of it without
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	}
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	rest.SetHeaders(w.Header(), r)
+	setPageHeaders(w.Header(), r)
 	if !u.allowsHost(r.Host) {
 		// A name that anybody can point at this address must not read the pages.
 		u.refuse(w, r, http.StatusMisdirectedRequest, "This name is not one of the dashboard's.",
@@ -131,6 +124,17 @@ func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	u.mux.ServeHTTP(w, r)
+}
+
+// setPageHeaders sets the fields of the header that pages have, and other answers do not.
+func setPageHeaders(h http.Header, r *http.Request) {
+	h.Set("Content-Security-Policy", policy)
+	// With "no-referrer", browsers send "Origin: null" with forms.
+	h.Set("Referrer-Policy", "same-origin")
+	if r.TLS != nil { // browsers complain of it without
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
 // allowsHost holds for an address, for localhost and for the names in the settings.
@@ -161,7 +165,9 @@ func (u *UI) page(p route) http.Handler {
 		}
 		v, err := u.visit(w, r)
 		if err == nil && !p.open {
-			err = v.signIn()
+			if err = v.signIn(); err == nil {
+				err = v.me.mayOpen(p.pattern)
+			}
 		}
 		if err == nil {
 			err = v.readForm()

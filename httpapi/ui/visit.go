@@ -191,7 +191,7 @@ func (u *UI) refuse(w http.ResponseWriter, r *http.Request, status int, what, ne
 	}
 }
 
-// stream sends an answer of the API as a file.
+// stream sends an answer of the API as a file. A fault becomes a page.
 func (v *visit) stream(path string, q url.Values, accept, name string) error {
 	r, err := http.NewRequestWithContext(v.context(), http.MethodGet, (&url.URL{Path: path, RawQuery: q.Encode()}).String(), nil)
 	if err != nil {
@@ -204,7 +204,12 @@ func (v *visit) stream(path string, q url.Values, accept, name string) error {
 		r.Header.Set("Accept", accept)
 	}
 	v.w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
-	v.ui.cfg.API.ServeHTTP(v.w, v.carrier.dress(r))
+	kept := &unfaulty{ResponseWriter: v.w}
+	v.ui.cfg.API.ServeHTTP(kept, v.carrier.dress(r))
+	if f := kept.fault(r); f != nil {
+		setPageHeaders(v.w.Header(), v.r) // the call has set its own
+		return f
+	}
 	return nil
 }
 

@@ -1,8 +1,11 @@
 package ui
 
 import (
+	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
 	"github.com/perfgate/perfgate/httpapi/fault"
@@ -80,8 +83,16 @@ func (v *visit) showWebhook(test *client.Delivery, problem *fault.Error) error {
 	if err != nil {
 		return err
 	}
-	b := webhookDetail{Webhook: w, Deliveries: list.Data, Next: text(list.Next), States: []string{"pending", "delivered", "failed"}, Test: test, May: v.me.may(manage)}
-	return v.ask("webhook", "Webhook", b, problem)
+	p := &page{Title: "Webhook", Problem: problem}
+	if n, err := strconv.Atoi(v.query("queued")); err == nil && problem == nil {
+		p.Notice = "Deliveries that are sent again: " + strconv.Itoa(n) + "."
+	}
+	p.Body = webhookDetail{Webhook: w, Deliveries: list.Data, Next: text(list.Next), States: []string{"pending", "delivered", "failed"}, Test: test, May: v.me.may(manage)}
+	status := http.StatusOK
+	if problem != nil {
+		status = problem.Code.Status()
+	}
+	return v.render(status, "webhook", p)
 }
 
 // changeWebhook does what a form of the endpoint's page asks for.
@@ -101,6 +112,15 @@ func changeWebhook(v *visit) error {
 		if d, err = hooks.Test(v.context(), id, v.once()); err == nil {
 			return v.showWebhook(d, nil)
 		}
+	case "replay":
+		var since time.Time
+		if since, err = sinceOf(v.form("since")); err != nil {
+			break
+		}
+		var n *client.Requeued
+		if n, err = hooks.RedeliverSince(v.context(), id, since, v.once()); err == nil {
+			return v.see("/webhooks/" + url.PathEscape(id) + "?queued=" + strconv.Itoa(n.Queued))
+		}
 	case "redeliver":
 		_, err = hooks.Redeliver(v.context(), id, v.form("delivery"), v.once())
 	case "delete":
@@ -118,6 +138,16 @@ func changeWebhook(v *visit) error {
 		return v.showWebhook(nil, f)
 	}
 	return v.see("/webhooks/" + url.PathEscape(id))
+}
+
+// sinceOf reads a date and time of a form, which are UTC.
+func sinceOf(entered string) (time.Time, error) {
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05"} { // without seconds that are 0
+		if t, err := time.Parse(layout, entered); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fault.Invalid("since", "choose a date and a time (UTC)")
 }
 
 // outcome is how the last attempt of a delivery went.

@@ -40,6 +40,9 @@ func TestWebhooks(t *testing.T) {
 		t.Fatal("the delivery is not there")
 	}
 	g.get(at + "?state=delivered").want(200).says("No deliveries")
+	g.post(at, url.Values{"do": {"replay"}, "since": {"yesterday"}, "once": {"r0"}}).want(422).says("choose a date and a time")
+	sent := g.post(at, url.Values{"do": {"replay"}, "since": {"2020-01-31T15:00:30"}, "once": {"r1"}}).want(303)
+	g.get(sent.header.Get("Location")).want(200).says("Deliveries that are sent again: 0.") // the one is still pending
 	g.post(at, url.Values{"do": {"disable"}}).want(303)
 	g.get(at).want(200).says("State disabled", "Enable")
 	if next := g.post(at, url.Values{"do": {"rotate"}, "overlap": {"24h"}, "once": {"3"}}).want(200).field("secret"); next == secret {

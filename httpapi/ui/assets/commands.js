@@ -12,7 +12,7 @@ export function commands(root) {
       }
     }
   }
-  for (const link of root.querySelectorAll("a[download]")) {
+  for (const link of root.querySelectorAll("a[data-file]")) {
     add(link, () => ask(link.href, "GET", new URLSearchParams()));
   }
 }

@@ -5,7 +5,10 @@ export function countdowns(root) {
     const end = Date.parse(part.dataset.until);
     const timer = setInterval(() => {
       const left = Math.max(0, Math.round((end - Date.now()) / 1000));
-      part.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+      const two = (n) => String(n).padStart(2, "0");
+      const hours = Math.floor(left / 3600);
+      const minutes = Math.floor(left / 60) % 60;
+      part.textContent = hours > 0 ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
       if (left > 0) {
         return;
       }
