@@ -3,6 +3,7 @@ package nodetest_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -83,4 +84,46 @@ func TestRevocationPage(t *testing.T) {
 		}
 	}
 	t.Logf("rows after %v, settled after %v", rows, settled)
+}
+
+// TestVerificationPage: the leader and a follower show that the log is whole, once the cluster has
+// a key that signs heads, which it makes after it was formed.
+func TestVerificationPage(t *testing.T) {
+	c := nodetest.Start(t, 3)
+	c.Key(0, "verified")
+	for _, n := range []*nodetest.Node{c.Nodes[c.Leader()], c.Nodes[c.Follower()]} {
+		b := visitDashboard(t, n)
+		deadline := time.Now().Add(time.Minute)
+		for whole := false; !whole; {
+			page := b.get("/audit/verify")
+			whole = strings.Contains(page, "Whole, as far as this node can tell") && strings.Contains(page, "Signed by") && !strings.Contains(page, "are missing")
+			switch {
+			case strings.Contains(page, "The log is not whole"):
+				t.Fatalf("%s: %s", n.Setup.Name, page)
+			case time.Now().After(deadline):
+				t.Fatalf("%s does not show a log that is whole: %s", n.Setup.Name, page)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+// get is a page with the status 200.
+func (b *visitor) get(path string) string {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), "GET", b.base+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header = http.Header{"Cookie": {b.cookie}, "Accept": {"text/html"}}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		b.t.Fatalf("%s: status %d, %v", path, resp.StatusCode, err)
+	}
+	return string(raw)
 }
