@@ -135,7 +135,7 @@ func (x *eraser) remove(ctx context.Context, left []*store.Erasure, index uint64
 	}
 	for _, e := range left {
 		goes := x.keys(e.Account)
-		if err := n.local.Flush(); err != nil { // the watcher sees the requests of before no more
+		if err := n.local.Flush(); err != nil { // else the watcher would learn again from requests that wait
 			return err
 		}
 		n.startup.watcher.Forget(goes)

@@ -47,7 +47,7 @@ var errNotAllowed = errors.New("the address is not on the allowlist: requests fr
 func allowlistCheck(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "check ADDRESS", Short: "Tell whether an address would pass the allowlist", Args: cobra.ExactArgs(1),
-		Long:    "Tell whether the account's allowlist lets an address pass, and by which entry. A key may\nhave addresses of its own in addition. The exit code is 1 if the address would not pass.",
+		Long:    "Tell whether the account's allowlist lets an address pass, and by which entry. A key may\nhave addresses of its own in addition. The exit code is 1 if the address would not pass.\nWith --json, the list is printed and nothing is judged.",
 		Example: "  perfgate allowlist check 203.0.113.7",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd.Context(), a, call{method: http.MethodGet, path: allowlistPath}, func(a *app, v *client.Allowlist) error {

@@ -14,7 +14,7 @@ import (
 func keysUsage(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "usage ID", Short: "Show what one key did, from where, and what failed", Args: cobra.ExactArgs(1),
-		Long:    "Show what one key did on all nodes: volumes, failures by cause, countries and last use.",
+		Long:    "Show what one key did on all nodes: volumes, failures by cause, countries, last use\nand the addresses of the latest uses.",
 		Example: "  perfgate keys usage key_2x… --from 2027-01-01",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := call{method: http.MethodGet, path: "/v1/usage/keys/" + url.PathEscape(args[0]), query: query(cmd, "from", "to")}

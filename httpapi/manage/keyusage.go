@@ -120,7 +120,7 @@ func (h *Usage) OfKey(c *rest.Call) (*keyUsage, error) {
 		return nil, err
 	}
 	ctx := c.Request.Context()
-	out := &keyUsage{ID: k.ID, From: from, To: to, Statuses: []statusCount{}, Countries: []countryCount{}, Missing: []chain.Missing{}}
+	out := &keyUsage{ID: k.ID, From: from, To: to, UsedFrom: []useView{}, Statuses: []statusCount{}, Countries: []countryCount{}, Missing: []chain.Missing{}}
 	// Hours are kept for 90 days, and fit a period better than days do.
 	uq := local.UsageQuery{Account: c.Account, Key: k.ID, From: from, To: to, Step: local.StepHour}
 	if c.Now.Sub(from) > local.Kept(local.StepHour) {
@@ -139,12 +139,15 @@ func (h *Usage) OfKey(c *rest.Call) (*keyUsage, error) {
 	out.miss(missing)
 	use, ok := uses[k.ID]
 	out.LastUsed = lastUseOf(use, ok)
-	profiles, missing, err := h.Observed.Profiles(ctx, []store.KeyID{k.ID})
-	if err != nil {
-		return nil, err
+	// Where the other callers of an account are is nothing for a key that only reads.
+	if own := c.Caller.Record; own == nil || own.Scopes&store.ScopeAdmin != 0 {
+		profiles, missing, err := h.Observed.Profiles(ctx, []store.KeyID{k.ID})
+		if err != nil {
+			return nil, err
+		}
+		out.miss(missing)
+		out.UsedFrom = usesWithin(profiles[k.ID].Recent, from, to)
 	}
-	out.miss(missing)
-	out.UsedFrom = usesWithin(profiles[k.ID].Recent, from, to)
 	found, missing, err := h.Observed.Findings(ctx, insight.Query{Account: string(c.Account), Key: string(k.ID), From: c.Now.Add(-openFor), To: c.Now.Add(time.Minute), Most: maxCounts})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,13 +78,16 @@ func (h *Limits) Read(c *rest.Call) (*policyList, error) {
 	return &policyList{viewPolicies("", states)}, nil
 }
 
-// ofKeys shows the policies of several keys. Those of a key whose count could not be read in
-// time are left out: one count must not take the answer about the others along.
+// ofKeys shows the policies of several keys. Those of a key whose count could not be read before
+// the time of all of them is over are left out.
 func (h *Limits) ofKeys(c *rest.Call, ids []string) (*policyList, error) {
 	ctx, stop := context.WithTimeout(c.Request.Context(), limitsTime)
 	defer stop()
 	out := &policyList{Data: []policyView{}}
-	for _, id := range ids {
+	for i, id := range ids {
+		if slices.Contains(ids[:i], id) {
+			continue
+		}
 		key, err := h.key(c, store.KeyID(id))
 		if err != nil {
 			return nil, err

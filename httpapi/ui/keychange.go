@@ -19,6 +19,7 @@ type keyStep struct {
 	keyForm
 	Overlaps []preset
 	Hour     *lastHour // of a key that is to be revoked; nil where the role may not read it
+	Unknown  bool      // its last hour could not be read in time
 }
 
 // showStep shows the page of a change, with the problem that a first try met.
@@ -32,9 +33,7 @@ func showStep(v *visit, name, title string, problem *fault.Error) error {
 	}
 	b := keyStep{keyForm: keyForm{k, v.ui.scopeChoices(), expiries}, Overlaps: overlaps}
 	if name == "revoke" {
-		if b.Hour, err = lastHourOf(v, k.ID); err != nil {
-			return err
-		}
+		b.Hour, b.Unknown = lastHourOf(v, k.ID)
 	}
 	status := http.StatusOK
 	if problem != nil {

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"net/url"
 	"slices"
@@ -70,7 +71,7 @@ func trafficOf(v *visit, id string) (*keyTraffic, error) {
 
 // lastHour is the use of a key in the last hour: what a revocation would stop.
 type lastHour struct {
-	Requests int64
+	Requests int64             // without those that were refused
 	From     []client.UsedFrom // the latest first
 	More     bool              // addresses than these, perhaps: a node names its latest ones only
 	Missing  []client.Missing
@@ -79,24 +80,36 @@ type lastHour struct {
 // namedAddresses is how many addresses each node names.
 const namedAddresses = 8
 
-// lastHourOf is the use of the key id in the last hour; nil where the role may not read it.
-func lastHourOf(v *visit, id string) (*lastHour, error) {
+// hourTime is how long a revocation waits for the use of its key: a node that is away must
+// not hold it up.
+const hourTime = 2 * time.Second
+
+// lastHourOf is the use of the key id in the last hour; nil where the role may not read it, or
+// where it is unknown: no fault keeps anybody from revoking a key.
+func lastHourOf(v *visit, id string) (h *lastHour, unknown bool) {
+	ctx, stop := context.WithTimeout(v.context(), hourTime)
+	defer stop()
+	h, err := v.lastHour(ctx, id)
+	return h, err != nil
+}
+
+func (v *visit) lastHour(ctx context.Context, id string) (*lastHour, error) {
 	now := v.ui.cfg.Clock().UTC()
 	from, to := now.Add(-time.Hour).Format(time.RFC3339), now.Add(time.Minute).Format(time.RFC3339)
-	used, err := v.api.Insight().Usage(v.context(), client.UsageQuery{From: from, To: to, Step: "minute", Key: id})
+	used, err := v.api.Insight().Usage(ctx, client.UsageQuery{From: from, To: to, Step: "minute", Key: id})
 	if ok, err := allowed(err); !ok {
 		return nil, err
 	}
 	h := &lastHour{Missing: used.Missing}
 	for _, r := range used.Data {
-		h.Requests += r.Requests
+		h.Requests += r.Requests - r.Denied
 	}
-	if h.Requests == 0 {
-		return h, nil
+	if h.Requests == 0 || len(h.Missing) > 0 {
+		return h, nil // the call below would wait for that node again
 	}
-	sums, err := v.api.Insight().KeyUsage(v.context(), id, from, to)
-	if ok, err := allowed(err); !ok {
-		return nil, err
+	sums, err := v.api.Insight().KeyUsage(ctx, id, from, to)
+	if ok, _ := allowed(err); !ok {
+		return h, nil // the addresses are the lesser part
 	}
 	h.From = sums.UsedFrom
 	h.More = len(h.From) >= namedAddresses

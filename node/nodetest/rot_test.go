@@ -322,7 +322,17 @@ func TestLeaderWithADamagedTable(t *testing.T) {
 	joins := c.Follower(bad)
 	c.Wipe(joins)
 	c.Nodes[joins].Start()
-	c.WaitHealthy()
+	c.WaitReady()
+	c.Until("the node that joined votes, and only the damaged state is told", func() error {
+		s, err := c.API(c.Leader()).Cluster(t.Context())
+		if err != nil {
+			return err
+		}
+		if len(s.Reasons) != 1 || !strings.HasPrefix(s.Reasons[0], n.Setup.Name+": a file of its state is damaged") {
+			return fmt.Errorf("%q", s.Reasons)
+		}
+		return nil
+	})
 	if n.Said("this node has handed the leadership over") == 0 {
 		t.Error("the leader whose state is damaged has not said that another one leads")
 	}

@@ -55,7 +55,8 @@ type engine struct {
 	running atomic.Pointer[raft.Raft]
 	leads   chan bool     // leadership won and lost
 	retake  chan struct{} // holds a token when a snapshot was damaged
-	rotten  atomic.Int64  // snapshots that were found damaged since the last whole one
+	rotten  atomic.Int64  // snapshots that were found damaged since a whole one of after them
+	found   atomic.Uint64 // index of the state when the last one was found damaged
 	damaged func(error)   // ends the node, whose log is not that of its cluster
 }
 
@@ -97,7 +98,7 @@ func openSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger,
 		Options: func() *pebble.Options { return store.CheckpointOptions(fs, cache) },
 	}
 	if e != nil {
-		c.Damaged, c.Whole = e.resnap, func() { e.rotten.Store(0) }
+		c.Damaged, c.Whole = e.resnap, e.whole
 	}
 	return snapshot.Open(c)
 }
@@ -105,10 +106,19 @@ func openSnapshots(fs vfs.FS, dir string, cache *pebble.Cache, log *slog.Logger,
 // resnap has another snapshot taken in the place of a damaged one: Raft offers a follower
 // the newest one that there is.
 func (e *engine) resnap() {
+	e.found.Store(e.state.Applied())
 	e.rotten.Add(1)
 	select {
 	case e.retake <- struct{}{}:
 	default:
+	}
+}
+
+// whole takes note of a snapshot without a fault. One from before the damage proves nothing:
+// the next ones may be damaged again.
+func (e *engine) whole(index uint64) {
+	if index > e.found.Load() {
+		e.rotten.Store(0)
 	}
 }
 

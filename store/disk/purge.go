@@ -18,10 +18,12 @@ import (
 // began before, or a file that cannot be removed. It is to be tried again later.
 var ErrHeld = errors.New("rows that were removed are still on the disk")
 
-// Purge waits at most purgeWait for readers, and as long for files. It looks every purgeLook.
+// Purge waits at most purgeWait for readers, and as long for files. It looks after purgeLook, and
+// then less and less often, down to each purgeSlow: a look takes Pebble's main lock.
 const (
 	purgeWait = time.Minute
-	purgeLook = 20 * time.Millisecond
+	purgeLook = 10 * time.Millisecond
+	purgeSlow = time.Second
 )
 
 // Purged is a database that [Purge] removes rows from. All rows are from From up to To, which
@@ -38,10 +40,11 @@ type Purged struct {
 
 // Purge returns when no file of the database holds a row any more that was removed before the call.
 //
-// A compaction alone does not do this. It keeps the rows that a snapshot of before still sees, in
-// the lowest level for good; and it removes its old files later, those that an iterator reads when
-// that is closed. So Purge first waits for the older snapshots, then compacts, writes the tables again
-// that kept removals, and waits until the old files are gone.
+// A compaction alone does not do this. It keeps rows that an older snapshot still sees, and once they
+// are in the lowest level, no later compaction removes them. Its old files are removed in the background,
+// and a file that an iterator reads is removed when the iterator is closed. So Purge first waits for the
+// older snapshots, then compacts, writes the tables again that kept removals, and waits until the old
+// files are gone. The manifest still has the first and last keys of old tables, until Pebble begins another.
 func Purge(ctx context.Context, p *Purged) error {
 	mark, err := p.touch([]byte{0}, []byte{0, 0})
 	if err != nil {
@@ -85,8 +88,9 @@ func (p *Purged) touch(from, to []byte) (number pebble.SeqNum, err error) {
 	return b.SeqNum(), nil
 }
 
-// rewriteKept writes those tables again that have removals from before the mark. All such removals
-// are in the lowest level now, where a compaction keeps none unless a snapshot needed the rows.
+// rewriteKept writes those tables again that have removals from before the mark, or rows that a
+// snapshot kept beside newer ones. All such removals are in the lowest level now, where a
+// compaction keeps none unless a snapshot needed the rows.
 // One table after the other takes less space than all at once.
 func (p *Purged) rewriteKept(ctx context.Context, mark pebble.SeqNum) error {
 	levels, err := p.DB.SSTables(pebble.WithProperties())
@@ -94,7 +98,7 @@ func (p *Purged) rewriteKept(ctx context.Context, mark pebble.SeqNum) error {
 		return err
 	}
 	for _, t := range slices.Concat(levels...) {
-		if t.SmallestSeqNum > mark || t.Properties.NumDeletions == 0 {
+		if t.SmallestSeqNum > mark || t.Properties.NumDeletions+t.Properties.SnapshotPinnedKeys == 0 {
 			continue
 		}
 		from, to := t.Smallest.UserKey, append(slices.Clone(t.Largest.UserKey), 0)
@@ -160,9 +164,8 @@ func (p *Purged) parts() (map[string]bool, error) {
 
 // await polls until done, and answers [ErrHeld] with the reason after purgeWait.
 func (p *Purged) await(ctx context.Context, reason string, done func() (bool, error)) error {
-	look := time.NewTicker(purgeLook)
-	defer look.Stop()
-	for end := time.Now().Add(cmp.Or(p.wait, purgeWait)); ; {
+	pause := purgeLook
+	for end := time.Now().Add(cmp.Or(p.wait, purgeWait)); ; pause = min(2*pause, purgeSlow) {
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
@@ -172,7 +175,7 @@ func (p *Purged) await(ctx context.Context, reason string, done func() (bool, er
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-look.C:
+		case <-time.After(pause):
 		}
 	}
 }

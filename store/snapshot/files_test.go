@@ -152,7 +152,7 @@ func TestWhole(t *testing.T) {
 	fs := vfs.NewMem()
 	b := begin(t, fs)
 	whole, damaged := 0, 0
-	b.cfg.Whole, b.cfg.Damaged = func() { whole++ }, func() { damaged++ }
+	b.cfg.Whole, b.cfg.Damaged = func(uint64) { whole++ }, func() { damaged++ }
 	for i := range 100 {
 		b.set(fmt.Sprint("key ", i), strings.Repeat("v", 1000))
 	}

@@ -38,8 +38,8 @@ type Config struct {
 	// goroutine, under a lock: it must not use the store. nil does nothing.
 	Damaged func()
 	// Whole is called when a snapshot has been read to its end, and nothing in it was
-	// damaged, from the goroutine that closes it; nil does nothing.
-	Whole func()
+	// damaged, with its index, from the goroutine that closes it; nil does nothing.
+	Whole func(index uint64)
 }
 
 // Store is a [raft.SnapshotStore].
@@ -172,7 +172,7 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		case end != io.EOF:
 			s.setAside(id, end)
 		case s.cfg.Whole != nil:
-			s.cfg.Whole()
+			s.cfg.Whole(m.Index)
 		}
 		s.pin(id, -1)
 	}}, nil
