@@ -100,8 +100,7 @@ func TestDefaultTimeouts(t *testing.T) {
 	}
 }
 
-// A client that stands still is told from an upstream that does, once the part of the body
-// that came is on its way upstream.
+// The proxy blames the client, not the upstream, if the client stops sending its body.
 func TestClientStandsStill(t *testing.T) {
 	t.Parallel()
 	up := backend(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })

@@ -69,7 +69,7 @@ func trafficOf(v *visit, id string) (*keyTraffic, error) {
 	return t, t.routes(v, q)
 }
 
-// lastHour is the use of a key in the last hour: what a revocation would stop.
+// lastHour is the use of a key in the last hour, which a revocation would stop.
 type lastHour struct {
 	Requests int64             // without those that were refused
 	From     []client.UsedFrom // the latest first

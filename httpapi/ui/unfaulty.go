@@ -27,7 +27,7 @@ func (u *unfaulty) WriteHeader(status int) {
 	case status >= http.StatusBadRequest:
 		u.status = status
 	default:
-		u.begun = u.begun || status >= http.StatusOK
+		u.begun = status >= http.StatusOK
 		u.ResponseWriter.WriteHeader(status)
 	}
 }

@@ -330,8 +330,8 @@ func (b *Bucket) Listen() <-chan struct{} {
 	return news
 }
 
-// Tick calls do with each bucket that exchanges anything, after dropping those that are
-// as if never used. A request that still waits for one of them is told, and finds another.
+// Tick calls do with each bucket that exchanges anything. It drops the buckets that are as if
+// never used, and wakes a request that still waits for one: the request makes another bucket.
 func (s *Shard) Tick(now int64, do func(*Bucket)) {
 	s.now = max(s.now, now)
 	line := s.pool.line.Load()

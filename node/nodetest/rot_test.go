@@ -323,7 +323,7 @@ func TestLeaderWithADamagedTable(t *testing.T) {
 	c.Wipe(joins)
 	c.Nodes[joins].Start()
 	c.WaitReady()
-	c.Until("the node that joined votes, and only the damaged state is told", func() error {
+	c.Until("the node that joined votes, and the damaged state is the only fault that is reported", func() error {
 		s, err := c.API(c.Leader()).Cluster(t.Context())
 		if err != nil {
 			return err

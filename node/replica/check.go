@@ -123,12 +123,13 @@ func (r *Replica) NeverWritten() error {
 		if err := r.engine.log.GetLog(i, &l); err != nil {
 			return errors.Join(err, lost)
 		}
-		if l.Type == raft.LogCommand && i > r.engine.state.Applied() {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		if i > r.engine.state.Applied() {
 			return Refuse(ErrUnavailable, fmt.Errorf("the change at index %d of the log is not applied yet", i))
 		}
-		if l.Type == raft.LogCommand {
-			return lost
-		}
+		return lost
 	}
 	return nil
 }

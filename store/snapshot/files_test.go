@@ -146,8 +146,8 @@ func TestShortSnapshot(t *testing.T) {
 	}
 }
 
-// A snapshot is told to be whole once it has been read to its end, not before, and never
-// where it is damaged.
+// Whole is called when a snapshot has been read to its end. It is not called for a part of a
+// snapshot, nor for one that is damaged.
 func TestWhole(t *testing.T) {
 	fs := vfs.NewMem()
 	b := begin(t, fs)
