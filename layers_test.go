@@ -371,6 +371,7 @@ var layers = map[string][]string{
 	},
 	"store/seal": {},
 	"store/snapshot": {
+		"store/disk",
 		"store/pack",
 	},
 }

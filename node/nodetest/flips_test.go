@@ -82,6 +82,7 @@ func (r *rotting) trial(number int) {
 		}
 	}
 	file, what := r.harm(n.Dir)
+	names := r.namesOf(n.Dir, file)
 	r.classes[class(file)]++
 	what = fmt.Sprintf("trial %d, n%d, running %v: %s", number, bad+1, runs, what)
 	r.t.Log(what)
@@ -93,7 +94,7 @@ func (r *rotting) trial(number int) {
 			r.c.Stop(bad)
 		}
 	}
-	r.ends[r.back(n, file, what)]++
+	r.ends[r.back(n, names, what)]++
 	r.settle(what)
 	// Another node gets its state, from the one that was damaged if that leads.
 	r.c.Until("n"+strconv.Itoa(bad+1)+" leads", func() error {
@@ -145,8 +146,8 @@ func (r *rotting) join(i int, what string) error {
 }
 
 // back starts the node whose file was harmed, as a supervisor and an operator do, and tells
-// how it came back.
-func (r *rotting) back(n *nodetest.Node, file, what string) string {
+// how it came back. names are those of the file.
+func (r *rotting) back(n *nodetest.Node, names []string, what string) string {
 	const restarts = 3
 	var errs []error
 	for range restarts {
@@ -165,8 +166,10 @@ func (r *rotting) back(n *nodetest.Node, file, what string) string {
 		}
 	}
 	text := errors.Join(errs...).Error()
-	part, _, _ := strings.Cut(file, string(filepath.Separator))
-	if !strings.Contains(text, part) {
+	if !slices.ContainsFunc(names, func(name string) bool {
+		part, _, _ := strings.Cut(name, string(filepath.Separator))
+		return strings.Contains(text, part)
+	}) {
 		r.t.Errorf("%s: it refuses to start and does not name the file: %s", what, text)
 	}
 	r.t.Logf("%s: refused: %v", what, errs[0])
@@ -175,6 +178,29 @@ func (r *rotting) back(n *nodetest.Node, file, what string) string {
 		r.t.Errorf("%s: with an empty directory: %v", what, err)
 	}
 	return "with an empty directory"
+}
+
+// namesOf are the names of a file below dir: the state shares its tables with its snapshots.
+func (r *rotting) namesOf(dir, file string) []string {
+	names := []string{file}
+	harmed, err := os.Stat(filepath.Join(dir, file))
+	if err != nil {
+		return names // removed since
+	}
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil { // a running node removes files
+			return nil
+		}
+		if info, err := e.Info(); err == nil && os.SameFile(info, harmed) {
+			rel, _ := filepath.Rel(dir, path)
+			names = append(names, rel)
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return names
 }
 
 // any is a client of a node that runs.

@@ -120,3 +120,49 @@ func TestNothingIsSetAsideUnasked(t *testing.T) {
 		t.Errorf("the node is %s, was %s", r.Identity().ID, id)
 	}
 }
+
+// A table of the state that was cut, or is gone, is damage: the state is set aside and made
+// again from a snapshot and the log.
+func TestStateWithoutATable(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(table string) error{
+		"cut": func(table string) error { // not in place: snapshots share the file
+			raw, err := os.ReadFile(table)
+			return errors.Join(err, os.Remove(table), os.WriteFile(table, raw[:len(raw)/2], 0o600))
+		},
+		"gone": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			c := replicatest.Config(t, vfs.Default, dir)
+			c.Tune = replicatest.Often
+			r := replicatest.Start(t, c)
+			replicatest.Begin(t, r)
+			for n := range 300 {
+				replicatest.Must(t, r, replicatest.CreateKey(n))
+			}
+			if err := r.Store().Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			replicatest.Shut(t, r)
+			tables, err := filepath.Glob(filepath.Join(dir, datadir.StateDir, "*.sst"))
+			if err != nil || len(tables) == 0 {
+				t.Fatalf("tables: %q, %v", tables, err)
+			}
+			if err := harm(tables[len(tables)-1]); err != nil {
+				t.Fatal(err)
+			}
+			r = replicatest.At(t, vfs.Default, dir)
+			defer replicatest.Shut(t, r)
+			for _, n := range []int{0, 150, 299} {
+				if !replicatest.Holds(t, r, n) {
+					t.Errorf("key %d is lost", n)
+				}
+			}
+			if kept, err := filepath.Glob(filepath.Join(dir, datadir.AsidePrefix+"*")); err != nil || len(kept) != 1 {
+				t.Errorf("set aside: %q, %v", kept, err)
+			}
+		})
+	}
+}

@@ -21,7 +21,15 @@ var ErrDamaged = errors.New("the file is damaged")
 
 // Damaged reports whether err says that a file differs from the one that was
 // written, in the words of this package or of Pebble.
-func Damaged(err error) bool { return errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err) }
+func Damaged(err error) bool {
+	return errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err) || tableLost(err)
+}
+
+// tableLost reports whether err is the answer of [pebble.Open] to a table that was cut, or is
+// gone. Pebble has no error for that, only these words (checkConsistency in its open.go).
+func tableLost(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "object size mismatch") || strings.Contains(err.Error(), "unknown to the objstorage provider"))
+}
 
 // Open is [pebble.Open]. A new database is opened twice: Pebble writes the first log
 // of a database in an old format, in which [CheckLogs] and Pebble itself find no

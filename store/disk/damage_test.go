@@ -167,6 +167,43 @@ func TestCheckManifest(t *testing.T) {
 	}
 }
 
+// A database of which a table was cut or removed is damaged.
+func TestTableLost(t *testing.T) {
+	for name, harm := range map[string]func(vfs.FS, string) error{
+		"cut": func(fs vfs.FS, table string) error {
+			f, err := fs.Create(table, vfs.WriteCategoryUnspecified)
+			if err != nil {
+				return err
+			}
+			_, err = f.Write([]byte("half of it"))
+			return errors.Join(err, f.Close())
+		},
+		"gone": func(fs vfs.FS, table string) error { return fs.Remove(table) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			o := &pebble.Options{FS: fs, Logger: NewGuard(GuardConfig{}), FormatMajorVersion: pebble.FormatNewest}
+			db, err := Open("db", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(db.Set([]byte("key"), []byte("value"), pebble.Sync), db.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			levels, err := db.SSTables()
+			if err = errors.Join(err, db.Close()); err != nil || len(levels[0]) != 1 {
+				t.Fatal(levels, err)
+			}
+			if err := harm(fs, fmt.Sprintf("db/%06d.sst", uint64(levels[0][0].FileNum))); err != nil {
+				t.Fatal(err)
+			}
+			if db, err := Open("db", o); !Damaged(err) {
+				t.Errorf("%v, %v", db, err)
+			}
+		})
+	}
+}
+
 func TestCheckTable(t *testing.T) {
 	fs := vfs.NewMem()
 	db, err := Open("db", &pebble.Options{FS: fs, Logger: NewGuard(GuardConfig{}), FormatMajorVersion: pebble.FormatNewest})

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/perfgate/perfgate/store/disk"
 	"github.com/perfgate/perfgate/store/pack"
 )
 
@@ -98,7 +98,7 @@ func (s *Store) verify(m *meta) error {
 }
 
 // Damaged reports whether err says that a snapshot differs from the one that was written.
-func Damaged(err error) bool { return errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err) }
+func Damaged(err error) bool { return errors.Is(err, ErrDamaged) || disk.Damaged(err) }
 
 // asideSuffix ends the names of snapshots that were found damaged. The newest one is kept.
 const asideSuffix = ".damaged"

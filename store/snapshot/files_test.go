@@ -186,3 +186,39 @@ func TestWhole(t *testing.T) {
 		t.Errorf("damaged: %d times whole, %d damaged", whole, damaged)
 	}
 }
+
+// A snapshot that was taken of a state with a table that was cut is damaged.
+func TestSnapshotOfACutTable(t *testing.T) {
+	fs := vfs.NewMem()
+	b := begin(t, fs)
+	b.set("a", "1")
+	if err := b.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := 0
+	for _, name := range names {
+		if path.Ext(name) != ".sst" {
+			continue
+		}
+		f, err := fs.Create("state/"+name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write([]byte("half of it"))
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		cut++
+	}
+	id := b.take(9, 7)
+	if _, _, err := b.Open(id); cut == 0 || !Damaged(err) {
+		t.Errorf("%d tables were cut: %v", cut, err)
+	}
+	if left := b.ids(); len(left) > 0 {
+		t.Errorf("it is offered again: %q", left)
+	}
+}
