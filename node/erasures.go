@@ -35,7 +35,9 @@ func (x *eraser) run(ctx context.Context) {
 	tick := time.NewTicker(eraseEvery)
 	defer tick.Stop()
 	for {
-		if err := x.look(ctx); waits(err) {
+		if err := x.look(ctx); errors.Is(err, local.ErrHeld) { // at most once a minute
+			x.n.log.Info("an erasure is reported later", "reason", err)
+		} else if waits(err) {
 			x.n.log.Debug("an erasure waits", "reason", err)
 		} else if err != nil && ctx.Err() == nil {
 			x.n.log.Warn("an erasure is not carried out yet; tried again", "error", err)

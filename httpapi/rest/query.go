@@ -93,19 +93,14 @@ func (q *Query) List(name string, most int) []string {
 	if !q.values.Has(name) {
 		return nil
 	}
-	list := strings.SplitN(q.values.Get(name), ",", most+1)
-	for i, v := range list {
-		switch {
-		case v == "" && len(list) == 1:
-			q.fail(InvalidQuery(name, "is empty; leave it out to not filter by it"))
-		case v == "" || len(v) > 256 && i < most:
-			q.fail(InvalidQuery(name, "must be values of 1 to 256 bytes, with commas between them"))
-		case i == most:
-			q.fail(InvalidQuery(name, "holds more than %d values", most))
-		default:
-			continue
-		}
-		break
+	list := strings.Split(q.values.Get(name), ",")
+	switch {
+	case len(list) == 1 && list[0] == "":
+		q.fail(InvalidQuery(name, "is empty; leave it out to not filter by it"))
+	case len(list) > most:
+		q.fail(InvalidQuery(name, "holds more than %d values", most))
+	case slices.ContainsFunc(list, func(v string) bool { return v == "" || len(v) > 256 }):
+		q.fail(InvalidQuery(name, "must be values of 1 to 256 bytes, with commas between them"))
 	}
 	return list
 }

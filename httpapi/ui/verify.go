@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/perfgate/perfgate/httpapi/client"
@@ -23,6 +24,7 @@ const (
 // verification is the page about whether the events that match the filters are whole.
 type verification struct {
 	Report  *chain.Report // nil: there was too much to verify
+	Bad     bool          // something in it was changed; else it has findings because nothing proves it
 	Chips   []chip
 	Keep    string // the command that keeps heads, and the one that verifies with them
 	Command string
@@ -51,6 +53,7 @@ func verifyPage(v *visit) error {
 	if b.Report, err = verifyExport(v, q); err != nil {
 		return err
 	}
+	b.Bad = b.Report != nil && slices.ContainsFunc(b.Report.Findings, func(f chain.Finding) bool { return f.Kind != chain.Unproven })
 	return v.show("verify", "Verify the audit log", b)
 }
 
@@ -58,14 +61,10 @@ func verifyPage(v *visit) error {
 func verifyExport(v *visit, q url.Values) (*chain.Report, error) {
 	ctx, stop := context.WithTimeout(v.context(), verifyTime)
 	defer stop()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Path: "/v1/audit-logs", RawQuery: q.Encode()}).String(), nil)
+	r, err := reading(ctx, v, "/v1/audit-logs", q)
 	if err != nil {
 		return nil, err
 	}
-	if v.api.Account != "" {
-		r.Header.Set("X-Perf-Account", v.api.Account)
-	}
-	r = v.carrier.dress(r)
 	out, in := io.Pipe()
 	ended := make(chan struct{})
 	go func() { // ends with the call, which breaks off once nobody reads the pipe

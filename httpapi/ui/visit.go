@@ -191,21 +191,30 @@ func (u *UI) refuse(w http.ResponseWriter, r *http.Request, status int, what, ne
 	}
 }
 
-// stream sends an answer of the API as a file. A fault becomes a page.
-func (v *visit) stream(path string, q url.Values, accept, name string) error {
-	r, err := http.NewRequestWithContext(v.context(), http.MethodGet, (&url.URL{Path: path, RawQuery: q.Encode()}).String(), nil)
+// reading is a GET of the API for the account that is looked at, whose answer is not decoded.
+func reading(ctx context.Context, v *visit, path string, q url.Values) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Path: path, RawQuery: q.Encode()}).String(), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if v.api.Account != "" {
 		r.Header.Set("X-Perf-Account", v.api.Account)
+	}
+	return v.carrier.dress(r), nil
+}
+
+// stream sends an answer of the API as a file. A fault becomes a page.
+func (v *visit) stream(path string, q url.Values, accept, name string) error {
+	r, err := reading(v.context(), v, path, q)
+	if err != nil {
+		return err
 	}
 	if accept != "" {
 		r.Header.Set("Accept", accept)
 	}
 	v.w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	kept := &unfaulty{ResponseWriter: v.w}
-	v.ui.cfg.API.ServeHTTP(kept, v.carrier.dress(r))
+	v.ui.cfg.API.ServeHTTP(kept, r)
 	if f := kept.fault(r); f != nil {
 		setPageHeaders(v.w.Header(), v.r) // the call has set its own
 		return f

@@ -193,7 +193,7 @@ func trouble(n *replica.NodeStatus, f *selfReport, applied uint64, alone bool) (
 		out = append(out, n.Name+": the disk is full; writes are refused")
 	}
 	if f.Rotten {
-		out = append(out, n.Name+": a file of its state is damaged; once the other nodes are healthy, stop it, empty its data directory and start it again")
+		out = append(out, n.Name+": a file of its state is damaged; "+replica.HealRotten)
 	}
 	if n.State != replica.StateUnreachable && n.AppliedIndex+lagTold < applied {
 		out = append(out, fmt.Sprintf("%s: %d entries behind", n.Name, applied-n.AppliedIndex))

@@ -38,12 +38,14 @@ func Diverged(r *Replica, err error) bool {
 // they share: more than are kept, so that one of them was made in the place of another.
 const manyRotten = 3
 
+// HealRotten tells what to do about a node whose state is rotten.
+const HealRotten = "once the other nodes are healthy, stop it, empty its data directory and start it again"
+
 // RottenState is nil unless so many snapshots of r in a row have been found damaged that the
 // next one will be: a file of the state itself is. Its node can send its state to no other one.
 func RottenState(r *Replica) error {
 	if n := r.engine.rotten.Load(); n >= manyRotten {
-		return fmt.Errorf("its last %d snapshots were damaged, and so is the state that they are made of; "+
-			"once the other nodes are healthy, stop this one, empty its data directory and start it again", n)
+		return fmt.Errorf("its last %d snapshots were damaged, and so is the state that they are made of; %s", n, HealRotten)
 	}
 	return nil
 }
